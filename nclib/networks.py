@@ -1,0 +1,60 @@
+"""The networks that are trained here: timm's ResNet made small, with a projection head that transfer drops."""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """A backbone, a projection head of any depth, and a linear classifier.
+
+    `backbone(x)` gives the last-layer features (N, d), which is what transfer keeps; the projection
+    head and the classifier only serve to train it. With `projection=0` the classifier sees the features.
+    """
+
+    def __init__(self, backbone: nn.Module, num_features: int, num_classes: int, *, projection: int = 0):
+        super().__init__()
+        if projection < 0:
+            raise ValueError(f"projection is {projection}; it is a number of layers, 0 or more")
+        layers = [layer for _ in range(projection) for layer in _projection_layer(num_features)]
+        self.backbone = backbone
+        self.projection = nn.Sequential(*layers)
+        self.classifier = nn.Linear(num_features, num_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """What the loss sees: the features after the projection head, (N, d)."""
+        return self.projection(self.backbone(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.embed(x))
+
+
+def _projection_layer(width: int) -> list[nn.Module]:
+    return [nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
+
+
+def small_resnet(width: int = 16, *, in_channels: int = 1, blocks: int = 1) -> nn.Module:
+    """timm's ResNet for small images: stages of `width` x 1, 2, 4, 8 channels, `blocks` basic blocks each.
+
+    Its features are (N, 8 * width). The stem is as wide as the first stage (timm's is 64 wide).
+    """
+    from timm.models.resnet import BasicBlock, ResNet
+
+    if width < 2 or width % 2 or blocks < 1:
+        raise ValueError(f"width is {width} and blocks {blocks}; width must be even and positive, blocks at least 1")
+    channels = (width, 2 * width, 4 * width, 8 * width)
+    network = ResNet(
+        BasicBlock,
+        (blocks,) * 4,
+        num_classes=0,
+        in_chans=in_channels,
+        channels=channels,
+        stem_type="deep",
+        stem_width=width // 2,
+        zero_init_last=False,  # else an untrained network sees one corner of the image
+    )
+    # The deep stem is the only one whose width can be set; one 5 x 5 layer does its work at a third of the time.
+    network.conv1 = nn.Conv2d(in_channels, width, 5, stride=2, padding=2, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return network

@@ -1,0 +1,192 @@
+"""Pre-training: a recipe says everything about a network; trained once, it is read from a cache."""
+
+import hashlib
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
+from tqdm.auto import tqdm
+
+from nclib.augmentation import distort, seeded
+from nclib.data import ImageSet, load
+from nclib.losses import LOSSES
+from nclib.networks import Network, small_resnet
+from nclib.storage import load_tensors, save_tensors
+
+_VERSION = 1  # raise it when training changes, so that no older checkpoint is taken for a new one
+_SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
+_MOMENTUM = 0.9
+
+
+def _one_cycle(progress: float) -> float:
+    """Up in a straight line for a quarter of the time, down to zero as a cosine."""
+    rise = 0.25
+    if progress < rise:
+        return progress / rise
+    return 0.5 + 0.5 * math.cos(math.pi * (progress - rise) / (1 - rise))
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "one-cycle": _one_cycle,
+    "cosine": lambda progress: 0.5 + 0.5 * math.cos(math.pi * progress),
+    "constant": lambda progress: 1.0,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is pre-trained; equal recipes give equal networks (on one kind of processor).
+
+    `source` and `per_class` name the data, `width` the network, `projection` the layers of the head
+    that transfer drops, `augmentation` the strength of random distortion (0 is none). The optimiser is
+    SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`.
+    """
+
+    source: str = "glyphs/latin"
+    per_class: int | None = 60
+    width: int = 16
+    projection: int = 0
+    loss: str = "cross-entropy"
+    epochs: int = 16
+    batch_size: int = 128
+    learning_rate: float = 0.2
+    weight_decay: float = 5e-4
+    schedule: str = "one-cycle"
+    augmentation: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("loss", LOSSES), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; there are {', '.join(known)}")
+        smallest = {"projection": 0, "epochs": 0, "batch_size": 2, "learning_rate": 0, "weight_decay": 0, "augmentation": 0}
+        for name, least in smallest.items():
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+
+    @classmethod
+    def of(cls, **settings: object) -> "Recipe":
+        """A recipe from settings by name; a misspelt name is an error that lists the right ones."""
+        names = [field.name for field in fields(cls)]
+        if unknown := settings.keys() - set(names):
+            raise ValueError(f"unknown setting {', '.join(sorted(unknown))}; a recipe has {', '.join(names)}")
+        return cls(**settings)  # type: ignore[arg-type]  # the values are checked in __post_init__
+
+    @property
+    def key(self) -> str:
+        """A digest of the recipe: the name of its checkpoint."""
+        text = json.dumps([_VERSION, asdict(self)], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """The device by name; ``auto`` is a GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {str(device)!r} was asked for, but torch finds no GPU here; use 'auto' or 'cpu'")
+    return device
+
+
+def train(
+    recipe: Recipe,
+    *,
+    device: str | torch.device = "auto",
+    cache: Path | str | None = None,
+    on_epoch: Callable[[int, Network], None] | None = None,
+    progress: bool = True,
+) -> Network:
+    """Train the recipe's network, or read it from `cache`.
+
+    `on_epoch(epoch, network)` is called before the first epoch (0) and after each; it sees a network in
+    eval mode, and with it the cache is not read. A training that was killed goes on from its last saved
+    state and gives the network that it would have given. Returned in eval mode on the device.
+    """
+    device = resolve_device(device)
+    source = load(recipe.source, "train", per_class=recipe.per_class)
+    network = initial_network(recipe, source).to(device, memory_format=torch.channels_last)
+    done = Path(cache) / f"{recipe.key}.safetensors" if cache else None
+    if done and on_epoch is None and _read(done, network.state_dict()) is not None:
+        return network.eval()
+    _run_epochs(recipe, network, source, done and done.with_suffix(".partial"), on_epoch, progress)
+    if done:
+        save_tensors(done, network.state_dict(), {"recipe": asdict(recipe)})
+        done.with_suffix(".partial").unlink(missing_ok=True)
+    return network.eval()
+
+
+def initial_network(recipe: Recipe, source: ImageSet) -> Network:
+    """The untrained network of a recipe; the same for every recipe of one seed and shape."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        backbone = small_resnet(recipe.width, in_channels=source.images.shape[1])
+        width: int = backbone.num_features  # type: ignore[assignment]  # timm sets an int on a Module
+        return Network(backbone, width, len(source.classes), projection=recipe.projection)
+
+
+def _run_epochs(recipe, network, source, partial, on_epoch, progress) -> None:
+    device = next(network.parameters()).device
+    optimizer = torch.optim.SGD(
+        network.parameters(), recipe.learning_rate, _MOMENTUM, weight_decay=recipe.weight_decay, nesterov=True
+    )
+    state = _state(network, optimizer)
+    start = (_read(partial, state) or {"epoch": 0})["epoch"] if partial and on_epoch is None else 0
+    images, labels = source.inputs(device), source.labels.to(device)
+    if start == 0:  # an untrained network's batch norm knows nothing of its inputs yet
+        update_bn(images.split(recipe.batch_size), network)
+    saved = time.monotonic()
+    if on_epoch:
+        on_epoch(0, network.eval())
+    epochs = tqdm(range(start, recipe.epochs), f"train {recipe.source}", initial=start, total=recipe.epochs, disable=not progress, leave=False)
+    for epoch in epochs:
+        _run_epoch(recipe, network.train(), optimizer, images, labels, epoch)
+        if partial and time.monotonic() - saved > _SAVE_EVERY:
+            save_tensors(partial, state, {"recipe": asdict(recipe), "epoch": epoch + 1})
+            saved = time.monotonic()
+        if on_epoch:
+            on_epoch(epoch + 1, network.eval())
+
+
+def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labels: Tensor, epoch: int) -> None:
+    """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
+    generator = seeded("epoch", recipe.seed, epoch)
+    batches = torch.randperm(len(labels), generator=generator).to(images.device).split(recipe.batch_size)
+    batches = [batch for batch in batches if len(batch) > 1]  # batch norm needs two
+    for step, batch in enumerate(batches):
+        progress = (epoch + step / len(batches)) / recipe.epochs
+        optimizer.param_groups[0]["lr"] = recipe.learning_rate * SCHEDULES[recipe.schedule](progress)
+        inputs = distort(images[batch], recipe.augmentation, generator)
+        embedding = network.embed(inputs.contiguous(memory_format=torch.channels_last))
+        optimizer.zero_grad()
+        LOSSES[recipe.loss](network, embedding, labels[batch]).backward()
+        optimizer.step()
+
+
+def _state(network: Network, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
+    """The tensors that training changes, by name, as views: weights, batch-norm statistics, momentum."""
+    for parameter in network.parameters():
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    momentum = {f"momentum.{name}": optimizer.state[p]["momentum_buffer"] for name, p in network.named_parameters()}
+    return network.state_dict() | momentum
+
+
+def _read(path: Path, into: dict[str, Tensor]) -> dict | None:
+    """Copy a saved state into the tensors and return its metadata; None if there is no whole file."""
+    if not path.exists():
+        return None
+    try:
+        tensors, metadata = load_tensors(path)
+    except ValueError as error:
+        warnings.warn(f"{error}; training again", stacklevel=3)
+        return None
+    for name, tensor in into.items():
+        tensor.copy_(tensors[name])
+    return metadata
