@@ -67,7 +67,7 @@ def cdnv(stats: ClassStatistics) -> float:
     Source: Galanti, Gyorgy, Hutter 2022, equation 1.
     """
     pairs = cdnv_pairs(stats)
-    i, j = torch.triu_indices(*pairs.shape, offset=1)
+    i, j = torch.triu_indices(len(pairs), len(pairs), offset=1)
     return float(pairs[i, j].mean())
 
 

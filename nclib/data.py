@@ -1,6 +1,8 @@
 """Data sets by name. The embedded ones need no download: they are drawn, or come with scikit-learn."""
 
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +13,14 @@ from nclib import glyphs
 from nclib.augmentation import seeded
 
 EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
+# Read from a data root, where torchvision lays them out or downloads them.
+TORCHVISION = {
+    "mnist": "MNIST",
+    "fashion-mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+}
 SPLITS = {"train": 120, "test": 40}  # images of a class where the set is drawn on the fly
 
 
@@ -33,14 +43,24 @@ class ImageSet:
         """A stratified subset: `per_class` images of every class, chosen by the seed, in the old order."""
         fewest = int(self.labels.bincount(minlength=len(self.classes)).min())
         if not 1 <= per_class <= fewest:
-            raise ValueError(f"per_class is {per_class}; the smallest class has {fewest} images, so 1 to {fewest} can be taken")
+            raise ValueError(
+                f"per_class is {per_class}; the smallest class has {fewest} images, so 1 to {fewest} can be taken"
+            )
         order = torch.randperm(len(self), generator=seeded("take", seed))
         by_class = [order[self.labels[order] == k][:per_class] for k in range(len(self.classes))]
         chosen = torch.cat(by_class).sort().values
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
 
-def load(name: str, split: str = "train", *, per_class: int | None = None, seed: int = 0) -> ImageSet:
+def load(
+    name: str,
+    split: str = "train",
+    *,
+    per_class: int | None = None,
+    seed: int = 0,
+    data_root: str | Path | None = None,
+    download: bool = False,
+) -> ImageSet:
     """Load a data set by name.
 
     Parameters
@@ -48,13 +68,18 @@ def load(name: str, split: str = "train", *, per_class: int | None = None, seed:
     name
         One of `nclib.data.EMBEDDED`: ``glyphs/latin``, ``glyphs/greek``, ``glyphs/cyrillic``,
         ``glyphs/armenian``, ``glyphs/georgian`` (28 x 28 grey, drawn from the seed) or ``digits``
-        (scikit-learn's 1,797 real handwritten digits, brought to the same size).
+        (scikit-learn's 1,797 real handwritten digits, brought to the same size); or one of
+        `nclib.data.TORCHVISION`.
     split
         ``train`` or ``test``.
     per_class
-        Images of every class; None is 120 (train) or 40 (test) for glyphs, and all of ``digits``.
+        Images of every class; None is 120 (train) or 40 (test) for glyphs, all of them elsewhere.
     seed
         Of the drawing, or of the choice of a subset.
+    data_root
+        The folder of the torchvision sets; None is the environment variable ``NCLIB_DATA``.
+    download
+        Fetch a torchvision set that the data root lacks.
 
     Examples
     --------
@@ -64,16 +89,41 @@ def load(name: str, split: str = "train", *, per_class: int | None = None, seed:
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
-    if name not in EMBEDDED:
-        raise ValueError(f"unknown data set {name!r}; there are {', '.join(EMBEDDED)}")
     if per_class is not None and per_class < 1:
         raise ValueError(f"per_class is {per_class}; it must be at least 1")
+    if name.startswith("glyphs/") and name in EMBEDDED:
+        script = name.removeprefix("glyphs/")
+        images, labels = glyphs.render(script, per_class or SPLITS[split], seed=seed, split=split)
+        return ImageSet(images, labels, tuple(glyphs.SCRIPTS[script]))
     if name == "digits":
-        digits = _digits(split)
-        return digits if per_class is None else digits.take(per_class, seed=seed)
-    script = name.removeprefix("glyphs/")
-    images, labels = glyphs.render(script, per_class or SPLITS[split], seed=seed, split=split)
-    return ImageSet(images, labels, tuple(glyphs.SCRIPTS[script]))
+        whole = _digits(split)
+    elif name in TORCHVISION:
+        whole = _torchvision(name, split, data_root, download)
+    else:
+        raise ValueError(f"unknown data set {name!r}; there are {', '.join((*EMBEDDED, *TORCHVISION))}")
+    return whole if per_class is None else whole.take(per_class, seed=seed)
+
+
+def _torchvision(name: str, split: str, data_root: str | Path | None, download: bool) -> ImageSet:
+    import torchvision
+
+    root = data_root or os.environ.get("NCLIB_DATA")
+    if root is None:
+        raise ValueError(f"{name} needs a data root: give data_root=..., or set the environment variable NCLIB_DATA")
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"the data root {root} is not a folder; {name} is looked for in it")
+    kind = getattr(torchvision.datasets, TORCHVISION[name])
+    try:
+        raw = kind(root, train=split == "train", download=download)
+    except RuntimeError as error:  # torchvision's word for a set that is not there
+        raise FileNotFoundError(
+            f"{name} is not in the data root {root} as torchvision lays it out; download=True fetches it"
+        ) from error
+    images = torch.as_tensor(raw.data)
+    images = (
+        images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    )  # grey (N, H, W), colour (N, H, W, 3)
+    return ImageSet(images.contiguous(), torch.as_tensor(raw.targets).long(), tuple(raw.classes))
 
 
 def _digits(split: str) -> ImageSet:

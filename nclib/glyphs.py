@@ -66,10 +66,7 @@ def _drawn(script: str) -> Tensor:
     from PIL import ImageFont
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    fonts = [
-        ImageFont.truetype(folder / style, _FONT_PIXELS, layout_engine=ImageFont.Layout.BASIC)
-        for style in STYLES
-    ]
+    fonts = [ImageFont.truetype(folder / style, _FONT_PIXELS, layout_engine=ImageFont.Layout.BASIC) for style in STYLES]
     return torch.stack([torch.stack([_draw(font, c) for c in SCRIPTS[script]]) for font in fonts])
 
 

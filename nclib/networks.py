@@ -1,8 +1,5 @@
 """The networks that are trained here: timm's ResNet made small, with a projection head that transfer drops."""
 
-from collections import OrderedDict
-
-import torch
 from torch import Tensor, nn
 
 
@@ -27,6 +24,7 @@ class Network(nn.Module):
         return self.projection(self.backbone(x))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K)."""
         return self.classifier(self.embed(x))
 
 
@@ -45,7 +43,7 @@ def small_resnet(width: int = 16, *, in_channels: int = 1, blocks: int = 1) -> n
         raise ValueError(f"width is {width} and blocks {blocks}; width must be even and positive, blocks at least 1")
     channels = (width, 2 * width, 4 * width, 8 * width)
     network = ResNet(
-        BasicBlock,
+        BasicBlock,  # type: ignore[arg-type]  # timm means the class, its annotation an instance
         (blocks,) * 4,
         num_classes=0,
         in_chans=in_channels,
@@ -55,6 +53,7 @@ def small_resnet(width: int = 16, *, in_channels: int = 1, blocks: int = 1) -> n
         zero_init_last=False,  # else an untrained network sees one corner of the image
     )
     # The deep stem is the only one whose width can be set; one 5 x 5 layer does its work at a third of the time.
-    network.conv1 = nn.Conv2d(in_channels, width, 5, stride=2, padding=2, bias=False)
-    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    stem = nn.Conv2d(in_channels, width, 5, stride=2, padding=2, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    network.add_module("conv1", stem)
     return network

@@ -30,7 +30,9 @@ class _Probe(ClassifierMixin, BaseEstimator):
         features = torch.as_tensor(features)
         features, _ = check_features(features, torch.zeros(len(features), dtype=torch.long))
         if features.shape[1] != self.n_features_in_:
-            raise ValueError(f"features have {features.shape[1]} columns; the probe was fitted on {self.n_features_in_}")
+            raise ValueError(
+                f"features have {features.shape[1]} columns; the probe was fitted on {self.n_features_in_}"
+            )
         return features
 
     def predict(self, features: Any) -> np.ndarray:
@@ -90,7 +92,11 @@ class LinearProbe(_Probe):
         weight = features.new_zeros(classes, features.shape[1], requires_grad=True)
         bias = features.new_zeros(classes, requires_grad=True)
         optimizer = torch.optim.LBFGS(
-            [weight, bias], max_iter=self.max_iter, tolerance_grad=1e-5, tolerance_change=1e-8, line_search_fn="strong_wolfe"
+            [weight, bias],
+            max_iter=self.max_iter,
+            tolerance_grad=1e-5,
+            tolerance_change=1e-8,
+            line_search_fn="strong_wolfe",
         )
 
         def objective() -> Tensor:

@@ -20,10 +20,14 @@ class ClassStatistics:
 
     Attributes
     ----------
-    counts : int64 (K,), samples seen of each class.
-    means : float64 (K, d), class means; zero for a class not seen yet.
-    squares : float64 (K, d), sums of squared deviations from the class mean, per feature.
-    scatter : float64 (d, d), outer products of those deviations, summed over all classes.
+    counts
+        int64 (K,), samples seen of each class.
+    means
+        float64 (K, d), class means; zero for a class not seen yet.
+    squares
+        float64 (K, d), sums of squared deviations from the class mean, per feature.
+    scatter
+        float64 (d, d), outer products of those deviations, summed over all classes.
 
     Examples
     --------
@@ -37,11 +41,10 @@ class ClassStatistics:
     def __init__(self, num_features: int, num_classes: int, *, device: torch.device | str = "cpu"):
         if num_features < 1 or num_classes < 1:
             raise ValueError(f"num_features is {num_features} and num_classes {num_classes}; both must be at least 1")
-        double = {"dtype": torch.float64, "device": device}
         self.counts = torch.zeros(num_classes, dtype=torch.int64, device=device)
-        self.means = torch.zeros(num_classes, num_features, **double)
-        self.squares = torch.zeros(num_classes, num_features, **double)
-        self.scatter = torch.zeros(num_features, num_features, **double)
+        self.means = torch.zeros(num_classes, num_features, dtype=torch.float64, device=device)
+        self.squares = torch.zeros_like(self.means)
+        self.scatter = self.means.new_zeros(num_features, num_features)
 
     @property
     def num_classes(self) -> int:
@@ -136,9 +139,11 @@ def check_features(features: Any, labels: Any, *, num_classes: int | None = None
         raise TypeError(f"features are {features.dtype}; they must be floating point")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"labels are {labels.dtype}; they must be integers")
-    if not (finite := torch.isfinite(features).all(1)).all():
-        bad = int((~finite).sum())
-        raise ValueError(f"{bad} of {len(features)} rows of features hold NaN or infinity, the first is row {int((~finite).nonzero()[0])}")
+    bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
+    if len(bad):
+        raise ValueError(
+            f"{len(bad)} of {len(features)} rows of features hold NaN or infinity, the first is row {bad[0]}"
+        )
     if len(labels) and (labels.min() < 0 or (num_classes and labels.max() >= num_classes)):
         allowed = f"0..{num_classes - 1}" if num_classes else "0 or more"
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}; they must be {allowed}")

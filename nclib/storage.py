@@ -46,11 +46,13 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); delete it to have it made anew") from error
     if header.get("digest") != _digest(tensors):
-        raise ValueError(f"{path} does not match its digest, so its content has changed; delete it to have it made anew")
+        raise ValueError(
+            f"{path} does not match its digest, so its content has changed; delete it to have it made anew"
+        )
     return tensors, json.loads(header["metadata"])
 
 
@@ -59,5 +61,5 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from nclib.augmentation import distort, seeded
 from nclib.data import ImageSet, load
@@ -66,7 +66,14 @@ class Recipe:
         for name, known in (("loss", LOSSES), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; there are {', '.join(known)}")
-        smallest = {"projection": 0, "epochs": 0, "batch_size": 2, "learning_rate": 0, "weight_decay": 0, "augmentation": 0}
+        smallest = {
+            "projection": 0,
+            "epochs": 0,
+            "batch_size": 2,
+            "learning_rate": 0,
+            "weight_decay": 0,
+            "augmentation": 0,
+        }
         for name, least in smallest.items():
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
@@ -81,7 +88,7 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """A digest of the recipe: the name of its checkpoint."""
+        """A digest of the recipe, which names its checkpoint."""
         text = json.dumps([_VERSION, asdict(self)], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
@@ -101,6 +108,7 @@ def train(
     *,
     device: str | torch.device = "auto",
     cache: Path | str | None = None,
+    data_root: Path | str | None = None,
     on_epoch: Callable[[int, Network], None] | None = None,
     progress: bool = True,
 ) -> Network:
@@ -111,8 +119,8 @@ def train(
     state and gives the network that it would have given. Returned in eval mode on the device.
     """
     device = resolve_device(device)
-    source = load(recipe.source, "train", per_class=recipe.per_class)
-    network = initial_network(recipe, source).to(device, memory_format=torch.channels_last)
+    source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root)
+    network = initial_network(recipe, source).to(device).to(memory_format=torch.channels_last)
     done = Path(cache) / f"{recipe.key}.safetensors" if cache else None
     if done and on_epoch is None and _read(done, network.state_dict()) is not None:
         return network.eval()
@@ -145,7 +153,14 @@ def _run_epochs(recipe, network, source, partial, on_epoch, progress) -> None:
     saved = time.monotonic()
     if on_epoch:
         on_epoch(0, network.eval())
-    epochs = tqdm(range(start, recipe.epochs), f"train {recipe.source}", initial=start, total=recipe.epochs, disable=not progress, leave=False)
+    epochs = tqdm(
+        range(start, recipe.epochs),
+        f"train {recipe.source}",
+        initial=start,
+        total=recipe.epochs,
+        disable=not progress,
+        leave=False,
+    )
     for epoch in epochs:
         _run_epoch(recipe, network.train(), optimizer, images, labels, epoch)
         if partial and time.monotonic() - saved > _SAVE_EVERY:
@@ -187,6 +202,9 @@ def _read(path: Path, into: dict[str, Tensor]) -> dict | None:
     except ValueError as error:
         warnings.warn(f"{error}; training again", stacklevel=3)
         return None
+    shapes = {name: tensor.shape for name, tensor in into.items()}
+    if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise ValueError(f"{path} holds the weights of another network than its recipe's; delete it to train anew")
     for name, tensor in into.items():
         tensor.copy_(tensors[name])
     return metadata

@@ -1,0 +1,50 @@
+# Two commands do everything on a fresh machine: make book, make test.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(sort $(wildcard notebooks/*.py))
+EXECUTED := $(SOURCES:notebooks/%.py=_build/executed/%)
+LIBRARY := $(wildcard nclib/*.py)
+RECORDS := $(wildcard book/records/*.jsonl)
+PAGES := $(shell find book -type f ! -name '*.lock') _config.yml _toc.yml
+
+.PHONY: help book test reproduce lint clean
+
+help:
+	@echo "make book       install, run the notebooks, build the site, print its path"
+	@echo "make test       install, test the library, check every notebook with nbval"
+	@echo "make reproduce  compute every demo record again, from nothing, and report what differs"
+	@echo "make lint       ruff and mypy"
+	@echo "make clean      remove what was built (records and the environment stay)"
+
+book: _build/site
+	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/sanitize.cfg notebooks
+
+reproduce: .venv/installed
+	$(BIN)/python workflow/reproduce.py
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf _build
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test,dev]'
+	@touch $@
+
+# A notebook runs again when its source, the library or a record has changed.
+_build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/run.py .venv/installed
+	$(BIN)/python workflow/run.py $<
+	@mkdir -p $(@D) && touch $@
+
+_build/site: $(EXECUTED) $(PAGES)
+	$(BIN)/python workflow/readme.py
+	$(BIN)/jupyter-book build . -W -n --keep-going
+	@touch $@

@@ -1,0 +1,30 @@
+from .claims import Claim as Claim
+from .claims import Estimate as Estimate
+from .claims import Verdict as Verdict
+from .claims import judge as judge
+from .claims import rank_correlation as rank_correlation
+from .collapse import between_spectrum as between_spectrum
+from .collapse import cdnv as cdnv
+from .collapse import cdnv_pairs as cdnv_pairs
+from .collapse import nc1 as nc1
+from .collapse import nc1_ratio as nc1_ratio
+from .collapse import nc2 as nc2
+from .collapse import nc3 as nc3
+from .collapse import nc4 as nc4
+from .data import ImageSet as ImageSet
+from .data import load as load
+from .features import extract as extract
+from .networks import Network as Network
+from .networks import small_resnet as small_resnet
+from .probing import LinearProbe as LinearProbe
+from .probing import NearestClassMean as NearestClassMean
+from .records import Records as Records
+from .run import Run as Run
+from .run import start as start
+from .statistics import ClassStatistics as ClassStatistics
+from .statistics import class_statistics as class_statistics
+from .training import Recipe as Recipe
+from .training import resolve_device as resolve_device
+from .training import train as train
+
+__version__: str

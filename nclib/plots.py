@@ -1,0 +1,77 @@
+"""The book's figures: one style, one colour and marker for each thing throughout."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# Okabe and Ito's palette: told apart with any colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+STYLE: dict[str, Any] = {
+    "figure.dpi": 110,
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.titlesize": "medium",
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "font.size": 9,
+    "lines.markersize": 5,
+}
+
+
+def use_style() -> None:
+    """Set the book's style for all figures that follow."""
+    import matplotlib.pyplot as plt
+
+    plt.style.use(STYLE)
+
+
+def contact_sheet(images: Any, titles: Sequence[str], *, columns: int = 16) -> Any:
+    """Rows of images, uint8 (rows, columns, H, W), each row with its title; returns the figure."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(titles), 1, figsize=(7, 0.55 * len(titles)))
+    for axis, row, title in zip(np.atleast_1d(axes), images, titles, strict=True):
+        axis.imshow(np.concatenate(list(row[:columns]), axis=1), cmap="gray", vmin=0, vmax=255)
+        axis.set_ylabel(title, rotation=0, ha="right", va="center")
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+    return figure
+
+
+def trajectories(
+    axis: Any, epochs: Sequence[float], runs: Sequence[Sequence[float]], *, colour: str, label: str | None = None
+) -> None:
+    """The mean of several runs (runs, epochs) as a line, with a band from the lowest to the highest."""
+    values = np.array(list(runs))
+    axis.plot(epochs, values.mean(0), color=colour, label=label)
+    axis.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
+
+
+def log_ticks(axis: Any) -> None:
+    """Ticks at 1, 2 and 5 times the powers of ten, as plain numbers, on a logarithmic axis."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -> None:
+    """Points (x, y), one a network, in a colour and marker for each value of the setting.
+
+    The means of numeric settings are joined in their order; names have none.
+    """
+    values = list(dict.fromkeys(rows[setting]))
+    for i, value in enumerate(values):
+        points = rows[rows[setting] == value]
+        axis.scatter(points[x], points[y], color=COLOURS[i], marker=MARKERS[i], alpha=0.8, label=f"{value}", zorder=3)
+    if isinstance(values[0], str):
+        return
+    means = rows.groupby(setting, sort=False)[[x, y]].mean()
+    axis.plot(means[x], means[y], color="0.6", linewidth=0.8, zorder=2)

@@ -1,0 +1,190 @@
+"""Records: measured results as JSON lines, one file a study and scale, that studies fill and figures read."""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from nclib.storage import replacing
+
+_FIELDS = {"study", "scale", "config", "seed", "metrics", "provenance"}
+
+Measure = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Records:
+    """A folder of records, ``<study>-<scale>.jsonl``.
+
+    A record is a dict: study, scale, config (what was measured), seed, metrics (numbers, or lists of
+    them) and provenance (versions, device, date, seconds). Files are replaced atomically under a lock,
+    so a killed run loses only the cell it was at and several runs may write at once.
+    """
+
+    def __init__(self, folder: Path | str):
+        self.folder = Path(folder)
+
+    def path(self, study: str, scale: str) -> Path:
+        return self.folder / f"{study}-{scale}.jsonl"
+
+    def read(self, study: str, scale: str) -> list[dict]:
+        """All records of a study at a scale, oldest first; none if there is no file yet."""
+        path = self.path(study, scale)
+        if not path.exists():
+            return []
+        return [_parse(line, path, number) for number, line in enumerate(path.read_text().splitlines(), 1)]
+
+    def append(self, record: dict) -> None:
+        """Add a record at the end of its file."""
+        path = self.path(record["study"], record["scale"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            old = path.read_text() if path.exists() else ""
+            with replacing(path) as temporary:
+                temporary.write_text(old + json.dumps(record) + "\n")
+
+    def by_cell(self, study: str, scale: str) -> dict[str, dict]:
+        """The latest record of every cell, by a text that stands for its config and seed."""
+        return {_key(record["config"], record["seed"]): record for record in self.read(study, scale)}
+
+    def table(self, study: str, scale: str) -> pd.DataFrame:
+        """One row a cell: config, seed and metrics as columns."""
+        latest = self.by_cell(study, scale).values()
+        return pd.DataFrame([r["config"] | {"seed": r["seed"]} | r["metrics"] for r in latest])
+
+    def describe(self, study: str, scale: str) -> str:
+        """One line on where the records of a study come from, with a digest of every digit of them."""
+        path = self.path(study, scale)
+        if not (records := self.read(study, scale)):
+            return f"{study} at {scale} scale: not run yet"
+        made = [r["provenance"] for r in records]
+
+        def several(name: str) -> str:
+            return ", ".join(sorted({str(p[name]) for p in made}))
+
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
+        return (
+            f"{study} at {scale} scale: {len(records)} records, digest {digest}\n"
+            f"made with nclib {several('nclib')}, torch {several('torch')} on {several('device')}, "
+            f"{several('date')}, {sum(p['seconds'] for p in made):.0f} s"
+        )
+
+
+def fill(
+    records: Records, study: str, scale: str, cells: Iterable[dict[str, Any]], measure: Measure, *, device: str = "cpu"
+) -> pd.DataFrame:
+    """The table of a study's cells: what is recorded is read, what is missing is measured and recorded.
+
+    A cell is a dict of JSON values with a ``seed``; `measure(cell)` returns its metrics. Rows are in the
+    order of the cells.
+    """
+    from tqdm import tqdm
+
+    cells = [dict(cell) for cell in cells]
+    known = records.by_cell(study, scale)
+    missing = [cell for cell in cells if _cell_key(cell) not in known]
+    for cell in tqdm(missing, f"{study} ({scale})", disable=not missing):
+        record = measured(study, scale, cell, measure, device=device)
+        records.append(record)
+        known[_cell_key(cell)] = record
+    return pd.DataFrame([cell | known[_cell_key(cell)]["metrics"] for cell in cells])
+
+
+def measured(study: str, scale: str, cell: dict[str, Any], measure: Measure, *, device: str = "cpu") -> dict:
+    """Measure a cell and make the record of it; metrics are kept to 6 significant digits."""
+    start = time.perf_counter()
+    metrics = {name: _rounded(value, name) for name, value in measure(cell).items()}
+    provenance = _provenance() | {
+        "device": device,
+        "date": datetime.now(UTC).date().isoformat(),
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+    config = {name: value for name, value in cell.items() if name != "seed"}
+    return {
+        "study": study,
+        "scale": scale,
+        "config": config,
+        "seed": cell["seed"],
+        "metrics": metrics,
+        "provenance": provenance,
+    }
+
+
+def differences(old: pd.DataFrame, new: pd.DataFrame, tolerance: dict[str, float]) -> pd.DataFrame:
+    """Where two tables of the same cells, in the same order, differ most: one row a metric of `tolerance`.
+
+    A tolerance below 1 bounds the absolute difference (for accuracies), one above 1 the ratio of the
+    larger to the smaller value (for positive metrics of any scale). Of a list the last value counts.
+    """
+    if len(old) != len(new):
+        raise ValueError(f"the tables have {len(old)} and {len(new)} rows; they must be of the same cells")
+    rows = []
+    for name in tolerance.keys() & set(old.columns) & set(new.columns):
+        compare = _ratio if tolerance[name] > 1 else lambda a, b: abs(a - b)
+        pairs = [(_last(a), _last(b)) for a, b in zip(old[name], new[name], strict=True)]
+        recorded, now = max(pairs, key=lambda pair: compare(*pair))
+        difference = compare(recorded, now)
+        row = {"metric": name, "recorded": recorded, "now": now, "difference": difference, "tolerance": tolerance[name]}
+        rows.append(row | {"agrees": difference <= tolerance[name]})
+    return pd.DataFrame(rows).sort_values("metric", ignore_index=True)
+
+
+def _ratio(a: float, b: float) -> float:
+    return max(a, b) / min(a, b) if min(a, b) > 0 else (1.0 if a == b else math.inf)
+
+
+def _last(value: Any) -> float:
+    return _last(value[-1]) if isinstance(value, list) else value
+
+
+def _parse(line: str, path: Path, number: int) -> dict:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {number} is not a whole record ({error}); mend or delete the line") from error
+    if not isinstance(record, dict) or (lacking := _FIELDS - record.keys()):
+        raise ValueError(f"{path}, line {number} lacks {', '.join(sorted(lacking))}; mend or delete the line")
+    return record
+
+
+def _key(config: dict, seed: int) -> str:
+    return json.dumps([config, seed], sort_keys=True)
+
+
+def _cell_key(cell: dict) -> str:
+    if "seed" not in cell:
+        raise ValueError(f"a cell needs a seed; this one has {', '.join(cell)}")
+    return _key({name: value for name, value in cell.items() if name != "seed"}, cell["seed"])
+
+
+def _rounded(value: Any, name: str) -> Any:
+    if isinstance(value, list | tuple):
+        return [_rounded(item, name) for item in value]
+    if not math.isfinite(value):
+        raise ValueError(f"metric {name} is {value}; only finite numbers are recorded")
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
+@lru_cache
+def _provenance() -> dict[str, Any]:
+    import torch
+
+    from nclib import __version__
+
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None  # installed from a wheel
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    return {"nclib": __version__, "commit": commit, "torch": torch.__version__.split("+")[0], "machine": machine}

@@ -1,0 +1,58 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# (score-card)=
+# # Neural collapse and transfer learning: four papers, claim by claim
+#
+# Late in training something simple happens to a classifier: the features of a class shrink to their mean, and the
+# means spread out evenly. This is *neural collapse* {cite}`papyan2020`. Four papers tie it to transfer learning,
+# the reuse of a trained network for another task {cite}`li2022,li2024,munn2024,ding2023`. This book tests what they
+# claim, sentence by sentence, and `nclib` is the small library it is written with.
+#
+# ## What was claimed, and what we find
+#
+# Every claim is a statistic of measured results, and a threshold that follows from the paper's sentence. It was set
+# before the results were looked at, and a claim that fails stays failed. *Clearly* means that the whole 95%
+# interval, in brackets, lies on one side of the threshold.
+
+# %% tags=["hide-input"]
+from nclib.findings import CLAIMS, score_card
+from nclib.records import Records
+
+records = Records("../book/records")
+score_card(records).drop(columns=["statistic"]).style.hide(axis="index")
+
+# %% [markdown]
+# {ref}`watch` has the claims P1 to P4, {ref}`source` has A1 and A3. More claims of the same papers are on their way:
+# collapse on the downstream data, skip-connection fine-tuning, geometric complexity, and the ranking of models.
+#
+# ## How the evidence is made
+#
+# Nothing has to be downloaded: the demo scale trains small networks on letters drawn from matplotlib's fonts and on
+# scikit-learn's handwritten digits. Each measured result is a *record*, a line of a file that comes with the book,
+# and every number and figure is made from records. A digest covers all digits of a file.
+
+# %% tags=["hide-input"]
+for study in dict.fromkeys(claim.study for claim in CLAIMS):
+    print(records.describe(study, "demo"))
+
+# %% [markdown]
+# Each chapter measures one of its records again, from nothing, whenever the book is built; `make reproduce`
+# measures all of them again and says where they differ. {doc}`/book/evidence` has the details.
+#
+# ## How to read
+#
+# Start with {ref}`watch` if neural collapse is new to you: it shows one network collapse, and defines the four
+# measures beside the code that computes them. Then each chapter takes one finding: the claim, how it is tested, the
+# code, the figure, the verdict, and what differs from the paper.

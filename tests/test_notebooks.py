@@ -1,0 +1,126 @@
+"""The runner, and that every committed notebook is what its source gives."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
+
+sys.path.insert(0, str(ROOT / "workflow"))
+import readme  # noqa: E402
+import run  # noqa: E402
+
+TOY = """# %% tags=["parameters"]
+width: int = 2  # how wide
+# %%
+import sys
+print("width", width)
+sys.stderr.write("\\r50%|#####     | 1/2")
+# %%
+assert width < 5
+"""
+
+
+def code_cells(notebook):
+    return [cell.source.strip() for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_executed_notebook_is_that_of_its_source(source):
+    executed = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    nbformat.validate(executed)
+    assert code_cells(executed) == code_cells(jupytext.read(source))
+    markdown = [cell.source for cell in executed.cells if cell.cell_type == "markdown"]
+    assert markdown == [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "markdown"]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_executed_notebook_is_small_and_whole(source):
+    path = source.with_suffix(".ipynb")
+    assert path.stat().st_size < 1_000_000
+    for cell in nbformat.read(path, as_version=4).cells:
+        outputs = cell.get("outputs", [])
+        assert not any(output.output_type == "error" for output in outputs)
+        if any("image/png" in output.get("data", {}) for output in outputs):
+            assert len(cell.metadata["mystnb"]["figure"]["caption"]) > 40
+            assert cell.metadata["mystnb"]["figure"]["name"].startswith("fig-")
+            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_no_number_in_prose_is_typed_by_hand(source):
+    """What a run measures is glued. Words such as 52 classes or 28 x 28 are facts of the set-up, not results."""
+    for cell in jupytext.read(source).cells:
+        if cell.cell_type == "markdown":
+            prose = re.sub(r"\{[a-z:]+\}`[^`]*`|```.*?```|`[^`]*`|\$[^$]*\$", "", cell.source, flags=re.DOTALL)
+            assert not re.findall(r"\d+\.\d+|\d+ ?%", prose), cell.source
+
+
+@pytest.fixture
+def toy(tmp_path):
+    source = tmp_path / "toy.py"
+    source.write_text(TOY)
+    return source
+
+
+def test_an_equal_rerun_is_an_empty_diff_without_progress_bars(toy):
+    output = toy.with_suffix(".ipynb")
+    run.execute(toy, output)
+    first = output.read_text()
+    run.execute(toy, output)
+    assert output.read_text() == first
+    assert "width 2" in first
+    assert "50%" not in first
+    assert [cell.id for cell in nbformat.read(output, as_version=4).cells] == ["cell-00", "cell-01", "cell-02"]
+
+
+def test_parameters_reach_the_notebook_and_unknown_ones_are_refused(toy):
+    output = toy.with_suffix(".ipynb")
+    run.execute(toy, output, {"width": 3})
+    assert "width 3" in output.read_text()
+    with pytest.raises(ValueError, match=r"has no parameter widht; it has\s+width = 2\s+how wide"):
+        run.execute(toy, output, {"widht": 3})
+
+
+def test_a_failed_run_leaves_what_was_there(toy):
+    output = toy.with_suffix(".ipynb")
+    output.write_text("before")
+    with pytest.raises(Exception, match="AssertionError"):
+        run.execute(toy, output, {"width": 9})
+    assert output.read_text() == "before"
+    assert sorted(path.name for path in toy.parent.iterdir()) == ["toy.ipynb", "toy.py"]
+
+
+def copy_of_the_book(tmp_path) -> Path:
+    (tmp_path / "book").mkdir()
+    shutil.copytree(ROOT / "book" / "records", tmp_path / "book" / "records")
+    (tmp_path / "notebooks").mkdir()
+    return Path(shutil.copy(ROOT / "notebooks" / "00_score_card.ipynb", tmp_path / "notebooks"))
+
+
+def nbval(notebook: Path) -> int:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(notebook)]
+    return subprocess.run(command, cwd=notebook.parent, capture_output=True, check=False).returncode
+
+
+def test_one_changed_digit_of_one_record_fails_nbval(tmp_path):
+    notebook = copy_of_the_book(tmp_path)
+    assert nbval(notebook) == 0
+    records = tmp_path / "book" / "records" / "source_collapse-demo.jsonl"
+    text = records.read_text()
+    place = text.index('"accuracy": 0.') + len('"accuracy": 0.')
+    records.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
+    assert nbval(notebook) == 1
+
+
+def test_the_readme_has_the_score_card_and_figure_of_the_notebooks():
+    text, figure = readme.current()
+    assert (ROOT / "README.md").read_text() == text
+    assert readme.FIGURE.read_bytes() == figure

@@ -1,0 +1,72 @@
+"""One list of dependencies, and everything else in agreement with it."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import nclib
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+REQUIREMENTS = [Requirement(line) for line in (*PROJECT["dependencies"], *chain.from_iterable(EXTRAS.values()))]
+PINS = {
+    requirement.name.lower().replace("_", "-"): next(iter(requirement.specifier)).version
+    for requirement in (
+        Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"
+    )
+}
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda r: r.name)
+def test_every_dependency_is_pinned_within_its_range(requirement):
+    assert requirement.specifier.contains(PINS[requirement.name])
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda r: r.name)
+def test_what_is_installed_is_what_is_pinned(requirement):
+    assert Version(version(requirement.name)).public == PINS[requirement.name]
+
+
+def test_the_conda_environment_installs_the_package_with_its_extras():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python = next(line for line in environment["dependencies"] if isinstance(line, str) and line.startswith("python"))
+    assert Requirement(python.replace("=", "==", 1)).specifier.contains("3.12") or "3.11" in python
+    pip = next(line["pip"] for line in environment["dependencies"] if isinstance(line, dict))
+    assert pip[0] == "-c constraints.txt"
+    extras = re.fullmatch(r"-e \.\[(.+)\]", pip[1]).group(1).split(",")
+    assert set(extras) <= EXTRAS.keys()
+    assert len(pip) == 2, "dependencies are listed in pyproject.toml only"
+
+
+def test_jupyter_book_is_version_1():
+    requirement = next(r for r in REQUIREMENTS if r.name == "jupyter-book")
+    assert not requirement.specifier.contains("2.0")
+    assert Version(PINS["jupyter-book"]) < Version("2")
+    assert Version(version("jupyter-book")) < Version("2")
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in nclib.__all__:
+        assert getattr(nclib, name).__doc__, name
+    with pytest.raises(AttributeError, match="nc9"):
+        _ = nclib.nc9
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, nclib; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_mathjax_is_shipped():
+    assert "mathjax/tex-svg.js" in (ROOT / "_config.yml").read_text()
+    assert (ROOT / "book" / "_static" / "mathjax" / "tex-svg.js").stat().st_size > 1_000_000

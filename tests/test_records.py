@@ -1,0 +1,128 @@
+"""Records: whole or not there, read back as written, resumed, and safe with several writers."""
+
+import json
+import multiprocessing
+import re
+
+import pytest
+
+from nclib.records import Records, differences, fill, measured
+
+CELLS = [{"width": 2, "seed": seed} for seed in range(4)]
+
+
+def double(cell):
+    return {"value": 2.0 * cell["seed"], "trace": [0, 1 / 3]}
+
+
+def test_a_study_is_measured_once_and_then_read(tmp_path):
+    records, calls = Records(tmp_path), []
+
+    def measure(cell):
+        calls.append(cell["seed"])
+        return double(cell)
+
+    first = fill(records, "toy", "demo", CELLS[:2], measure)
+    again = fill(records, "toy", "demo", CELLS, measure)
+    assert calls == [0, 1, 2, 3]
+    assert again["value"].tolist() == [0, 2, 4, 6]
+    assert first.equals(again[:2])
+    assert records.table("toy", "demo").equals(again)
+
+
+def test_a_stopped_study_loses_only_the_cell_it_was_at(tmp_path):
+    records = Records(tmp_path)
+
+    def stop_at_two(cell):
+        if cell["seed"] == 2:
+            raise KeyboardInterrupt
+        return double(cell)
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(records, "toy", "demo", CELLS, stop_at_two)
+    assert [r["seed"] for r in records.read("toy", "demo")] == [0, 1]
+    assert len(fill(records, "toy", "demo", CELLS, double)) == 4
+
+
+def test_a_record_says_where_it_comes_from(tmp_path):
+    record = measured("toy", "demo", CELLS[1], double)
+    assert record["config"] == {"width": 2}
+    assert record["metrics"] == {"value": 2.0, "trace": [0, 0.333333]}
+    assert record["provenance"].keys() == {"nclib", "commit", "torch", "machine", "device", "date", "seconds"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["provenance"]["date"])
+
+
+def test_the_digest_covers_every_digit(tmp_path):
+    records = Records(tmp_path)
+    fill(records, "toy", "demo", CELLS, double)
+    before = records.describe("toy", "demo")
+    path = records.path("toy", "demo")
+    path.write_text(path.read_text().replace("0.333333", "0.333334", 1))
+    assert records.describe("toy", "demo") != before
+    assert records.describe("other", "demo") == "other at demo scale: not run yet"
+
+
+def test_a_later_record_of_a_cell_wins(tmp_path):
+    records = Records(tmp_path)
+    for value in (1.0, 5.0):
+        records.append(measured("toy", "demo", CELLS[0], lambda cell, value=value: {"value": value}))
+    assert records.table("toy", "demo")["value"].tolist() == [5.0]
+
+
+def _write(folder, first):
+    records = Records(folder)
+    for seed in range(first, first + 20):
+        records.append(measured("toy", "demo", {"seed": seed}, double))
+
+
+def test_two_writers_lose_nothing(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write, args=(tmp_path, first)) for first in (0, 100)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    seeds = {record["seed"] for record in Records(tmp_path).read("toy", "demo")}
+    assert seeds == {*range(20), *range(100, 120)}
+
+
+@pytest.mark.parametrize(("keep", "message"), [(40, "line 2 is not a whole record"), (0, None)])
+def test_a_truncated_record_is_named(tmp_path, keep, message):
+    records = Records(tmp_path)
+    fill(records, "toy", "demo", CELLS[:2], double)
+    path = records.path("toy", "demo")
+    first, second = path.read_text().splitlines()
+    path.write_text(first + "\n" + second[:keep])
+    if message is None:
+        assert len(records.read("toy", "demo")) == 1
+    else:
+        with pytest.raises(ValueError, match=message):
+            records.read("toy", "demo")
+
+
+def test_a_record_that_lacks_a_field_is_named(tmp_path):
+    records = Records(tmp_path)
+    records.path("toy", "demo").write_text(json.dumps({"study": "toy"}) + "\n")
+    with pytest.raises(ValueError, match="line 1 lacks config, metrics, provenance, scale, seed"):
+        records.read("toy", "demo")
+
+
+def test_only_finite_metrics_are_recorded():
+    with pytest.raises(ValueError, match="metric value is inf; only finite numbers are recorded"):
+        measured("toy", "demo", CELLS[0], lambda cell: {"value": float("inf")})
+
+
+def test_a_cell_needs_a_seed(tmp_path):
+    with pytest.raises(ValueError, match="a cell needs a seed; this one has width"):
+        fill(Records(tmp_path), "toy", "demo", [{"width": 2}], double)
+
+
+def test_differences_are_absolute_below_one_and_ratios_above(tmp_path):
+    records = Records(tmp_path)
+    old = fill(records, "toy", "demo", CELLS[:1], lambda cell: {"accuracy": 0.5, "nc1": [9.0, 2.0], "extra": 1.0})
+    new = old.assign(accuracy=0.53, nc1=[[1.0, 4.0]])
+    rows = differences(old, new, {"accuracy": 0.04, "nc1": 1.5, "absent": 2.0}).set_index("metric")
+    assert rows["difference"].round(6).to_dict() == {"accuracy": 0.03, "nc1": 2.0}
+    assert rows["agrees"].to_dict() == {"accuracy": True, "nc1": False}
+    with pytest.raises(ValueError, match="the tables have 1 and 2 rows"):
+        differences(old, fill(records, "toy", "demo", CELLS[:2], double), {"value": 0.1})

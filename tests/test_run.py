@@ -1,0 +1,50 @@
+"""A run: its parameters are checked, its files are where they should be, a cell is measured live."""
+
+import pytest
+import torch
+
+from nclib.run import start
+
+
+def square(cell, cache):
+    return {"accuracy": 0.5, "nc1": float(cell["seed"] + 1), "from_cache": int(cache is not None)}
+
+
+def test_a_live_cell_is_measured_without_the_cache_and_held_against_its_record(tmp_path, capsys):
+    run = start(root=tmp_path, seeds=[0, 1])
+    assert "demo scale, seeds [0, 1]" in capsys.readouterr().out
+    cells = [{"seed": seed} for seed in run.seeds]
+    table = run.study("toy", cells, square)
+    assert table["from_cache"].tolist() == [1, 1]
+    live = run.live("toy", cells[1], lambda cell, cache: square(cell, cache) | {"nc1": 4.0 if cache is None else 2.0})
+    assert dict(zip(live["metric"], live["agrees"], strict=True)) == {"accuracy": True, "nc1": False}
+
+
+def test_recomputed_records_stand_beside_the_committed_ones(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCLIB_CACHE", str(tmp_path / "mine"))
+    run = start(root=tmp_path, recompute=True)
+    assert run.records.folder == tmp_path / "_build" / "recomputed" / "records"
+    assert run.cache == tmp_path / "_build" / "recomputed" / "cache"
+    assert start(root=tmp_path).cache == tmp_path / "mine"
+    assert start(root=tmp_path).records.folder == tmp_path / "book" / "records"
+
+
+def test_seeds_may_be_text_as_papermill_passes_them(tmp_path):
+    assert start(root=tmp_path, seeds="[3, 4]").seeds == (3, 4)
+
+
+@pytest.mark.parametrize("seeds", [[], [-1], ["a"], [0.5]])
+def test_bad_seeds_are_an_error(tmp_path, seeds):
+    with pytest.raises(ValueError, match="they must be one or more whole numbers from 0 on"):
+        start(root=tmp_path, seeds=seeds)
+
+
+def test_an_unknown_scale_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="unknown scale 'big'"):
+        start("big", root=tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="torch finds no GPU here"):
+        start(device="cuda", root=tmp_path)

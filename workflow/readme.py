@@ -1,0 +1,46 @@
+"""Keep README.md true: write the score card, and the figure of chapter 2, between its markers."""
+
+import base64
+import re
+from pathlib import Path
+
+import nbformat
+
+from nclib.findings import score_card
+from nclib.records import Records
+from nclib.scales import SCALES
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+FIGURE = ROOT / "book" / "_static" / "source_collapse.png"
+
+
+def current() -> tuple[str, bytes]:
+    """README.md with the score card of the committed records, and the figure of the executed chapter."""
+    notebook = nbformat.read(ROOT / "notebooks" / "02_collapse_on_the_source_data.ipynb", as_version=4)
+    cell = next(c for c in notebook.cells if c.metadata.get("mystnb", {}).get("figure", {}).get("name") == "fig-panels")
+    figure = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
+    text = re.sub(
+        r"(<!-- score card -->\n).*?(<!-- end -->)",
+        lambda m: m[1] + markdown_card() + m[2],
+        README.read_text(),
+        flags=re.S,
+    )
+    return text, base64.b64decode(figure)
+
+
+def markdown_card() -> str:
+    """The score card as a Markdown table."""
+    columns = ["claim", "sentence", *SCALES]
+    rows = [
+        columns,
+        ["---"] * len(columns),
+        *score_card(Records(ROOT / "book" / "records"))[columns].to_numpy().tolist(),
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+if __name__ == "__main__":
+    text, figure = current()
+    README.write_text(text)
+    FIGURE.write_bytes(figure)

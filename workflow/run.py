@@ -1,0 +1,90 @@
+"""Run a notebook: from its py:percent source to the executed, normalised .ipynb.
+
+Without -p the result is the committed notebook beside the source; with -p it is a run of your own and
+goes to _build/runs (or where -o says). A failed run leaves whatever was there before.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import jupytext
+import nbformat
+import papermill
+import typer
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None) -> None:
+    """Execute a source notebook with parameters and write the normalised result to `output`."""
+    notebook = jupytext.read(source)
+    check_parameters(notebook, parameters or {}, source)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".run-") as folder:
+        temporary = Path(folder) / output.name
+        executed = papermill.execute_notebook(
+            notebook,
+            str(temporary),
+            parameters=parameters or {},
+            kernel_name="python3",
+            language="python",
+            cwd=source.parent,
+            progress_bar=False,
+            stderr_file=typer.get_text_stream("stderr"),
+        )
+        nbformat.write(normalised(executed), temporary)
+        os.replace(temporary, output)
+
+
+def check_parameters(notebook: nbformat.NotebookNode, parameters: dict[str, Any], source: Path) -> None:
+    """Refuse a parameter that the notebook does not have; papermill would only warn."""
+    known = papermill.inspect_notebook(notebook)
+    if unknown := parameters.keys() - known.keys():
+        described = "\n".join(f"  {p['name']} = {p['default']}  {p['help']}" for p in known.values())
+        raise ValueError(f"{source.name} has no parameter {', '.join(sorted(unknown))}; it has\n{described}")
+
+
+def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what changes from run to run, so that a rerun with equal results is an empty diff."""
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{index:02d}"
+        for key in ("execution", "papermill"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_progress(output)]
+    return notebook
+
+
+def is_progress(output: nbformat.NotebookNode) -> bool:
+    """Whether an output is a progress bar: text on stderr that returns to the start of its line."""
+    return output.output_type == "stream" and output.name == "stderr" and "\r" in output.text
+
+
+def main(
+    source: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="notebooks/NN_claim.py")],
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE, the value as YAML")] = None,
+    output: Annotated[Path | None, typer.Option("-o", help="where to write the executed notebook")] = None,
+) -> None:
+    """Run a notebook and write the executed .ipynb."""
+    parameters = {}
+    for pair in parameter or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE")
+        parameters[name] = yaml.safe_load(value)
+    if output is None:
+        output = ROOT / "_build" / "runs" / f"{source.stem}.ipynb" if parameters else source.with_suffix(".ipynb")
+    try:
+        execute(source, output, parameters)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(output)
+
+
+if __name__ == "__main__":
+    typer.run(main)
