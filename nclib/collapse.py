@@ -41,13 +41,12 @@ def between_spectrum(stats: ClassStatistics, rtol: float | None = None) -> tuple
     """Eigenvalues (rank,), descending, and eigenvectors (rank, d) of Sigma_B, of what is not zero.
 
     From the thin singular value decomposition of the K x d centred means; a singular value counts if it
-    exceeds `rtol` times the largest, by default max(K, d) times the float64 machine epsilon.
+    exceeds `rtol` times the largest, and is more than rounding. Rounding is 10 max(K, d) times the
+    float64 machine epsilon, relative to the means before they were centred; it is all by default.
     """
     means = _centred_means(stats) / stats.num_classes**0.5
     _, values, directions = torch.linalg.svd(means, full_matrices=False)
-    if rtol is None:
-        rtol = max(means.shape) * torch.finfo(means.dtype).eps
-    kept = values > rtol * values[0]
+    kept = values > max((rtol or 0.0) * float(values[0]), _rounding(stats))
     return values[kept].square(), directions[kept]
 
 
@@ -127,9 +126,14 @@ def _centred_means(stats: ClassStatistics) -> Tensor:
     if stats.num_classes < 2:
         raise ValueError("collapse is between classes: at least 2 are needed, 1 was given")
     means = stats.centred_means
-    if not means.any():
+    if torch.linalg.norm(means) <= _rounding(stats):
         raise ValueError("all class means coincide, so there is no spread to measure collapse against")
     return means
+
+
+def _rounding(stats: ClassStatistics) -> float:
+    """What centring can leave of means that are equal."""
+    return 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps * float(stats.means.abs().max())
 
 
 def _distance_to_simplex(gram: Tensor) -> float:

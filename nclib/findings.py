@@ -35,9 +35,10 @@ def networks(table: pd.DataFrame) -> pd.DataFrame:
 
     `transfer` is the probe's test accuracy, averaged over the downstream tasks.
     """
-    on_source = table[table["task"] == table["source"]]
-    downstream = table[table["task"] != table["source"]].groupby(SETTINGS, dropna=False)
-    return on_source.merge(downstream["accuracy"].mean().rename("transfer"), on=SETTINGS)
+    network = pd.Series(map(str, table[SETTINGS].itertuples(index=False)), index=table.index)
+    is_source = table["task"] == table["source"]
+    transfer = table[~is_source].groupby(network)["accuracy"].mean()
+    return table[is_source].assign(transfer=network[is_source].map(transfer))
 
 
 def panel(table: pd.DataFrame, setting: str) -> pd.DataFrame:

@@ -19,16 +19,17 @@ STYLE: dict[str, Any] = {
     "axes.titlesize": "medium",
     "grid.alpha": 0.25,
     "legend.frameon": False,
-    "font.size": 9,
+    "font.size": 8.5,
     "lines.markersize": 5,
 }
 
 
 def use_style() -> None:
-    """Set the book's style for all figures that follow."""
+    """Set the book's style for all figures and tables that follow."""
     import matplotlib.pyplot as plt
 
     plt.style.use(STYLE)
+    pd.set_option("display.max_colwidth", None, "display.precision", 3)  # tables of claims hold sentences
 
 
 def contact_sheet(images: Any, titles: Sequence[str], *, columns: int = 16) -> Any:

@@ -37,7 +37,8 @@ class _Probe(ClassifierMixin, BaseEstimator):
 
     def predict(self, features: Any) -> np.ndarray:
         """The class of every row of features (N, d), (N,)."""
-        return self.classes_[_numpy(self.decision_function(features).argmax(1))]
+        codes = self.decision_function(features).argmax(1)
+        return self.classes_[_numpy(codes)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy, in [0, 1]; higher is better."""

@@ -109,7 +109,7 @@ class ClassStatistics:
     def _absorb(self, counts: Tensor, means: Tensor, squares: Tensor, scatter: Tensor) -> None:
         total = self.counts + counts
         delta = means - self.means
-        share = counts / total.clamp(min=1)  # (K,), of the new part in the union
+        share = counts.double() / total.clamp(min=1)  # (K,), of the new part in the union
         shift = (self.counts * share).unsqueeze(1) * delta  # n m / (n + m) * delta
         self.squares += squares + shift * delta
         self.scatter += scatter + shift.T @ delta

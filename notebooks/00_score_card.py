@@ -28,10 +28,12 @@
 
 # %% tags=["hide-input"]
 from nclib.findings import CLAIMS, score_card
+from nclib.plots import use_style
 from nclib.records import Records
 
+use_style()
 records = Records("../book/records")
-score_card(records).drop(columns=["statistic"]).style.hide(axis="index")
+score_card(records).drop(columns="statistic").set_index("claim")
 
 # %% [markdown]
 # {ref}`watch` has the claims P1 to P4, {ref}`source` has A1 and A3. More claims of the same papers are on their way:

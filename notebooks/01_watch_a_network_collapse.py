@@ -32,7 +32,9 @@
 scale: str = "demo"  # demo (embedded data, minutes) or lab (real data from a data root)
 device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # seeds of the networks, as [0, 1]; None is what the scale says
-data_root: str = None  # folder of the real data sets; None is the environment variable NCLIB_DATA
+data_root: str = (
+    None  # folder of the real data sets; None is the environment variable NCLIB_DATA
+)
 recompute: bool = False  # measure every cell again, into _build/recomputed
 
 # %% tags=["hide-input", "nbval-ignore-output"]
@@ -47,7 +49,9 @@ from myst_nb import glue
 import nclib
 from nclib import findings, plots
 
-run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute)
+run = nclib.start(
+    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute
+)
 
 # %% [markdown]
 # ## The data
@@ -59,7 +63,10 @@ run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, recomp
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The embedded data: sixteen random training images of each task, 28 x 28 pixels, grey.", "name": "fig-data"}, "image": {"alt": "Six rows of sixteen small noisy grey images: Latin, Greek, Cyrillic, Armenian and Georgian letters and handwritten digits."}}
 names = nclib.data.EMBEDDED
 sets = [nclib.load(name, per_class=40) for name in names]
-picks = [torch.randperm(len(s), generator=torch.Generator().manual_seed(0))[:16] for s in sets]
+picks = [
+    torch.randperm(len(s), generator=torch.Generator().manual_seed(0))[:16]
+    for s in sets
+]
 plots.contact_sheet(
     torch.stack([s.images[pick, 0] for s, pick in zip(sets, picks, strict=True)]),
     [f"{name}\n{len(s.classes)} classes" for name, s in zip(names, sets, strict=True)],
@@ -85,9 +92,11 @@ plt.show()
 # and $E = I - \frac1K 11^\top$, the Gram matrix of a simplex of $K$ equal and equally distant corners,
 #
 # $$
-# \mathrm{NC1} = \frac1K \operatorname{tr}\bigl(\Sigma_W \Sigma_B^{+}\bigr), \quad
-# \mathrm{NC2} = \Bigl\| \tfrac{MM^\top}{\|MM^\top\|_F} - \tfrac{E}{\|E\|_F} \Bigr\|_F, \quad
-# \mathrm{NC3} = \Bigl\| \tfrac{WM^\top}{\|WM^\top\|_F} - \tfrac{E}{\|E\|_F} \Bigr\|_F ,
+# \begin{aligned}
+# \mathrm{NC1} &= \frac1K \operatorname{tr}\bigl(\Sigma_W \Sigma_B^{+}\bigr), \\
+# \mathrm{NC2} &= \Bigl\| \tfrac{MM^\top}{\|MM^\top\|_F} - \tfrac{E}{\|E\|_F} \Bigr\|_F, \\
+# \mathrm{NC3} &= \Bigl\| \tfrac{WM^\top}{\|WM^\top\|_F} - \tfrac{E}{\|E\|_F} \Bigr\|_F ,
+# \end{aligned}
 # $$
 #
 # and NC4 is the share of samples on which the classifier and the nearest class mean agree. The first three are 0,
@@ -124,7 +133,16 @@ by_hand = {
 }
 stats = nclib.class_statistics(h, labels)
 by_nclib = dict(
-    zip(by_hand, [nclib.nc1(stats), nclib.nc2(stats), nclib.nc3(stats, W), nclib.nc4(stats, h, W)], strict=True)
+    zip(
+        by_hand,
+        [
+            nclib.nc1(stats),
+            nclib.nc2(stats),
+            nclib.nc3(stats, W),
+            nclib.nc4(stats, h, W),
+        ],
+        strict=True,
+    )
 )
 for name in by_hand:
     print(f"{name}  by hand {by_hand[name]:.3f}  nclib {by_nclib[name]:.3f}")
@@ -135,7 +153,12 @@ for name in by_hand:
 # One recipe, several seeds. Every other epoch the network stops, and all training images go through it.
 
 # %%
-recipe = replace(run.settings.recipe, epochs=5 * run.settings.recipe.epochs // 2, weight_decay=2e-3, schedule="cosine")
+recipe = replace(
+    run.settings.recipe,
+    epochs=5 * run.settings.recipe.epochs // 2,
+    weight_decay=2e-3,
+    schedule="cosine",
+)
 SNAPSHOTS = (0, 4, recipe.epochs // 2, recipe.epochs)  # epochs of the picture below
 THREE = (0, 10, 18)  # its classes; of the Latin letters A, K and S
 
@@ -145,7 +168,10 @@ def measure(cell, cache):
     recipe = nclib.Recipe.of(**cell)
     train, test = (
         nclib.load(recipe.source, split, per_class=count, data_root=run.data_root)
-        for split, count in (("train", recipe.per_class), ("test", run.settings.test_per_class))
+        for split, count in (
+            ("train", recipe.per_class),
+            ("test", run.settings.test_per_class),
+        )
     )
     seen = defaultdict(list)
 
@@ -159,7 +185,9 @@ def measure(cell, cache):
         test_logits = nclib.extract(network.backbone, test.inputs()) @ weight.T + bias
         seen["epoch"].append(epoch)
         seen["train_error"].append(errors.double().mean().item())
-        seen["test_accuracy"].append((test_logits.argmax(1).cpu() == test.labels).double().mean().item())
+        seen["test_accuracy"].append(
+            (test_logits.argmax(1).cpu() == test.labels).double().mean().item()
+        )
         seen["nc1"].append(nclib.nc1(stats))
         seen["nc2"].append(nclib.nc2(stats))
         seen["nc3"].append(nclib.nc3(stats, weight))
@@ -192,33 +220,48 @@ cells = [asdict(replace(recipe, seed=seed)) for seed in run.seeds]
 table = run.study("collapse_in_training", cells, measure)
 print(run.records.describe("collapse_in_training", scale))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Neural collapse on the training images while a network trains: mean over the seeds, band from the lowest to the highest. The dashed line is the first epoch at which no seed makes a training error. NC1 to NC3: lower is more collapsed; NC4: higher is.", "name": "fig-trajectories"}, "image": {"alt": "Five small line charts over epochs: training error falls to zero, NC1, NC2 and NC3 fall before and after that epoch, NC4 rises to one."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Neural collapse on the training images while a network trains: mean over the seeds, band from the lowest to the highest. The dashed line is the first epoch at which no seed makes a training error. NC1 to NC3: lower is more collapsed; NC4: higher is.", "name": "fig-trajectories"}, "image": {"alt": "Six line charts over epochs: training error falls to zero, NC1, NC2 and NC3 fall before and after that epoch, NC4 rises to one, test accuracy rises."}}
 epochs = table["epoch"][0]
 zero = max(epochs[findings.zero_error_index(errors)] for errors in table["train_error"])
 shown = {
-    "train_error": "training error, share",
-    "nc1": "NC1: within-class spread",
+    "train_error": "training error, share of images",
+    "nc1": "NC1: within-class variability",
     "nc2": "NC2: distance to simplex",
-    "nc3": "NC3: self-duality",
-    "nc4": "NC4: agreement with\nnearest class mean",
+    "nc3": "NC3: distance to self-duality",
+    "nc4": "NC4: nearest-mean agreement, share",
+    "test_accuracy": "test accuracy, share of images",
 }
-fig, axes = plt.subplots(1, 5, figsize=(10, 2.3))
-for ax, (metric, title) in zip(axes, shown.items(), strict=True):
+fig, axes = plt.subplots(2, 3, figsize=(8, 4.4), sharex=True)
+for ax, (metric, title) in zip(axes.flat, shown.items(), strict=True):
     plots.trajectories(ax, epochs, table[metric], colour=plots.COLOURS[0])
     ax.axvline(zero, color="0.4", linestyle="--", linewidth=0.8)
-    ax.set(title=title, xlabel="epoch", yscale="log" if metric == "nc1" else "linear")
+    ax.set(title=title, yscale="log" if metric == "nc1" else "linear")
     if metric == "nc1":
         plots.log_ticks(ax.yaxis)
+for ax in axes[1]:
+    ax.set_xlabel("epoch")
 plt.show()
 
 # %% tags=["remove-cell"]
 zero_index = epochs.index(zero)
 for name in ("nc1", "nc2", "nc3", "nc4"):
-    glue(f"{name}-zero", sum(values[zero_index] for values in table[name]) / len(table), display=False)
-    glue(f"{name}-end", sum(values[-1] for values in table[name]) / len(table), display=False)
+    glue(
+        f"{name}-zero",
+        sum(values[zero_index] for values in table[name]) / len(table),
+        display=False,
+    )
+    glue(
+        f"{name}-end",
+        sum(values[-1] for values in table[name]) / len(table),
+        display=False,
+    )
 glue("zero-epoch", int(zero), display=False)
 glue("last-epoch", int(epochs[-1]), display=False)
-glue("test-accuracy", sum(values[-1] for values in table["test_accuracy"]) / len(table), display=False)
+glue(
+    "test-accuracy",
+    sum(values[-1] for values in table["test_accuracy"]) / len(table),
+    display=False,
+)
 
 # %% [markdown]
 # **What we see** ({numref}`fig-trajectories`). From epoch {glue:text}`zero-epoch` on no network makes a training
@@ -235,14 +278,21 @@ glue("test-accuracy", sum(values[-1] for values in table["test_accuracy"]) / len
 # triangle best.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Thirty training images of each of three classes in the plane through their class means, at four moments of the first seed's training. Grey: the equilateral triangle, the simplex of three classes. Distances are in units of the triangle's radius.", "name": "fig-triangle"}, "image": {"alt": "Four scatter plots. At first the points of the three classes lie mixed and spread far; in the end each class is a tight cluster at a corner of an equilateral triangle."}}
-fig, axes = plt.subplots(1, 4, figsize=(10, 2.7), sharex=True, sharey=True)
+fig, axes = plt.subplots(1, 4, figsize=(8, 2.3), sharex=True, sharey=True)
 corners = torch.tensor([[0, 1], [-(3**0.5) / 2, -0.5], [3**0.5 / 2, -0.5], [0, 1]])
 train = nclib.load(recipe.source, per_class=1, data_root=run.data_root)
 for ax, epoch, picture in zip(axes, SNAPSHOTS, table["picture"][0], strict=True):
     ax.plot(*corners.T, color="0.6", linewidth=0.8)
     for i, points in enumerate(picture):
         x, y = zip(*points, strict=True)
-        ax.scatter(x, y, s=8, color=plots.COLOURS[i], marker=plots.MARKERS[i], label=train.classes[THREE[i]])
+        ax.scatter(
+            x,
+            y,
+            s=8,
+            color=plots.COLOURS[i],
+            marker=plots.MARKERS[i],
+            label=train.classes[THREE[i]],
+        )
     ax.set(title=f"epoch {epoch}", xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), aspect="equal")
 axes[0].legend(loc="lower right", handletextpad=0.1)
 plt.show()
@@ -251,7 +301,7 @@ plt.show()
 # ## Verdict
 
 # %% tags=["hide-input"]
-findings.score_card(run.records, study="collapse_in_training").style.hide(axis="index")
+findings.score_card(run.records, study="collapse_in_training").set_index("claim")
 
 # %% [markdown]
 # ## Is it so on your machine?
@@ -263,7 +313,7 @@ findings.score_card(run.records, study="collapse_in_training").style.hide(axis="
 
 # %% tags=["nbval-ignore-output"]
 live = run.live("collapse_in_training", cells[0], measure)
-live.style.hide(axis="index").format(precision=3)
+live.set_index("metric")
 
 # %%
 print("the live network agrees with its record:", bool(live["agrees"].all()))

@@ -33,7 +33,9 @@
 scale: str = "demo"  # demo (embedded data, minutes) or lab (real data from a data root)
 device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # seeds of the networks, as [0, 1]; None is what the scale says
-data_root: str = None  # folder of the real data sets; None is the environment variable NCLIB_DATA
+data_root: str = (
+    None  # folder of the real data sets; None is the environment variable NCLIB_DATA
+)
 recompute: bool = False  # measure every cell again, into _build/recomputed
 
 # %% tags=["hide-input", "nbval-ignore-output"]
@@ -47,7 +49,9 @@ from myst_nb import glue
 import nclib
 from nclib import findings, plots
 
-run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute)
+run = nclib.start(
+    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute
+)
 
 # %% [markdown]
 # ## The recipes
@@ -58,13 +62,24 @@ run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, recomp
 # %%
 base = run.settings.recipe
 VARIED = {
-    "epochs": [0, base.epochs // 16, 3 * base.epochs // 16, base.epochs // 2, base.epochs, 2 * base.epochs],
+    "epochs": [
+        0,
+        base.epochs // 16,
+        3 * base.epochs // 16,
+        base.epochs // 2,
+        base.epochs,
+        2 * base.epochs,
+    ],
     "loss": ["cross-entropy", "label smoothing", "squared error", "contrastive"],
     "projection": [0, 1, 2, 3],
     "augmentation": [0.0, 0.5, 1.0, 2.0],
     "weight_decay": [0.0, 5e-4, 2e-3, 5e-3],
 }
-recipes = {replace(base, **{setting: value}) for setting, values in VARIED.items() for value in values}
+recipes = {
+    replace(base, **{setting: value})
+    for setting, values in VARIED.items()
+    for value in values
+}
 print(f"{len(recipes)} recipes, {len(run.seeds)} seeds each")
 pd.Series(asdict(base), name="base recipe").to_frame()
 
@@ -79,19 +94,31 @@ pd.Series(asdict(base), name="base recipe").to_frame()
 def measure(cell, cache):
     """Train or load the recipe's network, freeze it, and measure its features on the task."""
     task = cell["task"]
-    recipe = nclib.Recipe.of(**{name: value for name, value in cell.items() if name != "task"})
-    network = nclib.train(recipe, device=run.device, cache=cache, data_root=run.data_root, progress=False)
+    recipe = nclib.Recipe.of(
+        **{name: value for name, value in cell.items() if name != "task"}
+    )
+    network = nclib.train(
+        recipe, device=run.device, cache=cache, data_root=run.data_root, progress=False
+    )
     count = recipe.per_class if task == recipe.source else run.settings.train_per_class
     train = nclib.load(task, "train", per_class=count, data_root=run.data_root)
-    test = nclib.load(task, "test", per_class=run.settings.test_per_class, data_root=run.data_root)
-    features, test_features = (nclib.extract(network.backbone, part.inputs()) for part in (train, test))
+    test = nclib.load(
+        task, "test", per_class=run.settings.test_per_class, data_root=run.data_root
+    )
+    features, test_features = (
+        nclib.extract(network.backbone, part.inputs()) for part in (train, test)
+    )
     stats = nclib.class_statistics(features, train.labels)
     return {
         "nc1": nclib.nc1(stats),
         "nc1_ratio": nclib.nc1_ratio(stats),
         "cdnv": nclib.cdnv(stats),
-        "accuracy": nclib.LinearProbe().fit(features, train.labels).score(test_features, test.labels),
-        "centroid_accuracy": nclib.NearestClassMean().fit(features, train.labels).score(test_features, test.labels),
+        "accuracy": nclib.LinearProbe()
+        .fit(features, train.labels)
+        .score(test_features, test.labels),
+        "centroid_accuracy": nclib.NearestClassMean()
+        .fit(features, train.labels)
+        .score(test_features, test.labels),
     }
 
 
@@ -116,29 +143,49 @@ titles = {
     "augmentation": "augmentation, strength",
     "weight_decay": "weight decay",
 }
-fig, axes = plt.subplots(2, 3, figsize=(9, 5.6))
+fig, axes = plt.subplots(2, 3, figsize=(8, 5.2))
 axes = axes.flat
 for ax, setting in zip(axes, VARIED, strict=False):
     plots.panel_scatter(ax, findings.panel(nets, setting), setting, "nc1", "transfer")
-    ax.set(xscale="log", xlabel="source NC1", ylabel="downstream accuracy", title=titles[setting])
+    ax.set(
+        xscale="log",
+        xlabel="source NC1",
+        ylabel="downstream accuracy",
+        title=titles[setting],
+    )
     plots.log_ticks(ax.xaxis)
     ax.legend(fontsize="small")
 axes[-1].axis("off")
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Spearman rank correlation of source NC1 and downstream accuracy over the networks of a panel, with 95% bootstrap intervals over the networks: each task, and (black) the mean over the tasks. Right of zero, less source collapse goes with better transfer, as A1 says.", "name": "fig-correlations"}, "image": {"alt": "Five groups of points with horizontal error bars between minus one and one, one group for each setting varied, one point for each downstream task and one for their mean."}}
-by_task = table.pivot_table(index=findings.SETTINGS, columns="task", values="accuracy").reset_index()
+by_task = table.pivot_table(
+    index=findings.SETTINGS, columns="task", values="accuracy"
+).reset_index()
 nets_by_task = nets.merge(by_task, on=findings.SETTINGS)
-columns = {task: plots.COLOURS[i] for i, task in enumerate(run.settings.tasks)} | {"transfer": "black"}
+columns = {task: plots.COLOURS[i] for i, task in enumerate(run.settings.tasks)} | {
+    "transfer": "black"
+}
 fig, ax = plt.subplots(figsize=(6.5, 4.5))
 for row, setting in enumerate(VARIED):
     rows = findings.panel(nets_by_task, setting)
     for i, (column, colour) in enumerate(columns.items()):
-        estimate = nclib.rank_correlation(rows["nc1"].to_numpy(), rows[column].to_numpy())
+        estimate = nclib.rank_correlation(
+            rows["nc1"].to_numpy(), rows[column].to_numpy()
+        )
         y = row + (i - len(columns) / 2) / (len(columns) + 3)
-        label = {"transfer": "mean over tasks"}.get(column, column) if row == 0 else None
+        label = (
+            {"transfer": "mean over tasks"}.get(column, column) if row == 0 else None
+        )
         ax.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1)
-        ax.plot(estimate.value, y, color=colour, marker=plots.MARKERS[i], linestyle="", label=label)
+        ax.plot(
+            estimate.value,
+            y,
+            color=colour,
+            marker=plots.MARKERS[i],
+            linestyle="",
+            label=label,
+        )
         if column == "transfer":
             glue(f"rho-{setting}", estimate.value, display=False)
 ax.axvline(0, color="0.4", linewidth=0.8)
@@ -149,11 +196,17 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% tags=["remove-cell"]
-judged = {verdict.claim.key: verdict for verdict in findings.verdicts(run.records, scale)}
+judged = {
+    verdict.claim.key: verdict for verdict in findings.verdicts(run.records, scale)
+}
 for key, verdict in judged.items():
     glue(f"verdict-{key}", verdict.word, display=False)
 means = (
-    nets.groupby([s for s in findings.SETTINGS if s != "seed"], dropna=False)[["nc1", "transfer"]].mean().reset_index()
+    nets.groupby([s for s in findings.SETTINGS if s != "seed"], dropna=False)[
+        ["nc1", "transfer"]
+    ]
+    .mean()
+    .reset_index()
 )
 for setting in VARIED:
     for i, row in enumerate(findings.panel(means.assign(seed=0), setting).itertuples()):
@@ -193,13 +246,34 @@ is_base = (nets[settings] == pd.Series(asdict(base))[settings]).all(axis=1)
 for i, setting in enumerate(VARIED):
     rows = findings.panel(nets, setting)
     rows = rows[rows[setting] != getattr(base, setting)]
-    ax.scatter(rows["nc1"], rows["transfer"], color=plots.COLOURS[i], marker=plots.MARKERS[i], label=titles[setting])
-ax.scatter(nets[is_base]["nc1"], nets[is_base]["transfer"], color="black", marker="*", s=60, label="base recipe")
+    ax.scatter(
+        rows["nc1"],
+        rows["transfer"],
+        color=plots.COLOURS[i],
+        marker=plots.MARKERS[i],
+        label=titles[setting],
+    )
+ax.scatter(
+    nets[is_base]["nc1"],
+    nets[is_base]["transfer"],
+    color="black",
+    marker="*",
+    s=60,
+    label="base recipe",
+)
 for third in findings.thirds(nets):
     ax.plot(
-        [third["nc1"].min(), third["nc1"].max()], [third["transfer"].mean()] * 2, color="0.5", linewidth=3, zorder=0
+        [third["nc1"].min(), third["nc1"].max()],
+        [third["transfer"].mean()] * 2,
+        color="0.5",
+        linewidth=3,
+        zorder=0,
     )
-ax.set(xscale="log", xlabel="source NC1 (lower is more collapsed)", ylabel="downstream accuracy")
+ax.set(
+    xscale="log",
+    xlabel="source NC1 (lower is more collapsed)",
+    ylabel="downstream accuracy",
+)
 plots.log_ticks(ax.xaxis)
 ax.legend(loc="lower left")
 plt.show()
@@ -219,7 +293,7 @@ for i, third in enumerate(findings.thirds(nets)):
 # ## Verdict
 
 # %% tags=["hide-input"]
-findings.score_card(run.records, study="source_collapse").style.hide(axis="index")
+findings.score_card(run.records, study="source_collapse").set_index("claim")
 
 # %% [markdown]
 # The intervals resample networks, so they speak for these recipes and seeds, not for all losses or augmentations
@@ -232,7 +306,7 @@ findings.score_card(run.records, study="source_collapse").style.hide(axis="index
 # %% tags=["nbval-ignore-output"]
 cell = asdict(replace(base, seed=run.seeds[0])) | {"task": run.settings.tasks[0]}
 live = run.live("source_collapse", cell, measure)
-live.style.hide(axis="index").format(precision=3)
+live.set_index("metric")
 
 # %%
 print("the live network agrees with its record:", bool(live["agrees"].all()))

@@ -22,6 +22,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None) -> None:
     """Execute a source notebook with parameters and write the normalised result to `output`."""
     notebook = jupytext.read(source)
+    notebook.metadata.kernelspec = KERNEL
     check_parameters(notebook, parameters or {}, source)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".run-") as folder:
