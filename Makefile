@@ -20,7 +20,7 @@ book: _build/site
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests
 	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/sanitize.cfg notebooks
 
 reproduce: .venv/installed

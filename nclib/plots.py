@@ -29,7 +29,7 @@ def use_style() -> None:
     import matplotlib.pyplot as plt
 
     plt.style.use(STYLE)
-    pd.set_option("display.max_colwidth", None, "display.precision", 3)  # tables of claims hold sentences
+    pd.set_option("display.max_colwidth", None, "display.precision", 4)  # tables of claims hold sentences
 
 
 def contact_sheet(images: Any, titles: Sequence[str], *, columns: int = 16) -> Any:
@@ -55,10 +55,12 @@ def trajectories(
 
 
 def log_ticks(axis: Any) -> None:
-    """Ticks at 1, 2 and 5 times the powers of ten, as plain numbers, on a logarithmic axis."""
+    """Plain numbers on a logarithmic axis, close enough together that there are always a few."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+    low, high = axis.get_view_interval()
+    steps = (1.0, 2.0, 5.0) if high > 6 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+    axis.set_major_locator(LogLocator(subs=steps, numticks=6))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 

@@ -30,9 +30,10 @@
 from nclib.findings import CLAIMS, score_card
 from nclib.plots import use_style
 from nclib.records import Records
+from nclib.run import book_root
 
 use_style()
-records = Records("../book/records")
+records = Records(book_root() / "book" / "records")
 score_card(records).drop(columns="statistic").set_index("claim")
 
 # %% [markdown]

@@ -132,18 +132,12 @@ by_hand = {
     "NC4": ((h @ W.T).argmax(1) == torch.cdist(h, mu).argmin(1)).float().mean(),
 }
 stats = nclib.class_statistics(h, labels)
-by_nclib = dict(
-    zip(
-        by_hand,
-        [
-            nclib.nc1(stats),
-            nclib.nc2(stats),
-            nclib.nc3(stats, W),
-            nclib.nc4(stats, h, W),
-        ],
-        strict=True,
-    )
-)
+by_nclib = {
+    "NC1": nclib.nc1(stats),
+    "NC2": nclib.nc2(stats),
+    "NC3": nclib.nc3(stats, W),
+    "NC4": nclib.nc4(stats, h, W),
+}
 for name in by_hand:
     print(f"{name}  by hand {by_hand[name]:.3f}  nclib {by_nclib[name]:.3f}")
 
@@ -159,20 +153,15 @@ recipe = replace(
     weight_decay=2e-3,
     schedule="cosine",
 )
-SNAPSHOTS = (0, 4, recipe.epochs // 2, recipe.epochs)  # epochs of the picture below
+SNAPSHOTS = (0, 4, recipe.epochs // 2, recipe.epochs)  # epochs of the picture
 THREE = (0, 10, 18)  # its classes; of the Latin letters A, K and S
 
 
 def measure(cell, cache):
     """Train a network and follow its collapse on its own training images."""
     recipe = nclib.Recipe.of(**cell)
-    train, test = (
-        nclib.load(recipe.source, split, per_class=count, data_root=run.data_root)
-        for split, count in (
-            ("train", recipe.per_class),
-            ("test", run.settings.test_per_class),
-        )
-    )
+    train = run.load(recipe.source, "train", per_class=recipe.per_class)
+    test = run.load(recipe.source, "test", per_class=run.settings.test_per_class)
     seen = defaultdict(list)
 
     def look(epoch, network):
@@ -181,30 +170,33 @@ def measure(cell, cache):
         weight, bias = network.classifier.weight, network.classifier.bias
         features = nclib.extract(network.backbone, train.inputs())
         stats = nclib.class_statistics(features, train.labels)
-        errors = (features @ weight.T + bias).argmax(1).cpu() != train.labels
-        test_logits = nclib.extract(network.backbone, test.inputs()) @ weight.T + bias
         seen["epoch"].append(epoch)
-        seen["train_error"].append(errors.double().mean().item())
-        seen["test_accuracy"].append(
-            (test_logits.argmax(1).cpu() == test.labels).double().mean().item()
-        )
+        seen["train_error"].append(1 - accuracy(network, train))
+        seen["test_accuracy"].append(accuracy(network, test))
         seen["nc1"].append(nclib.nc1(stats))
         seen["nc2"].append(nclib.nc2(stats))
         seen["nc3"].append(nclib.nc3(stats, weight))
         seen["nc4"].append(nclib.nc4(stats, features, weight, bias))
         if epoch in SNAPSHOTS:
-            seen["picture"].append(three_classes(features.cpu(), train.labels).tolist())
+            picture = three_classes(features.cpu(), train.labels)
+            seen["picture"].append(picture.tolist())
 
-    nclib.train(recipe, device=run.device, data_root=run.data_root, on_epoch=look)
+    run.train(recipe, on_epoch=look)
     return dict(seen)
 
 
-def three_classes(features, labels, each=30):
-    """Where a few samples of three classes lie in the plane through their means, (3, each, 2).
+def accuracy(network, images):
+    """Share of the images that the network's classifier gets right."""
+    predictions = nclib.extract(network, images.inputs()).argmax(1).cpu()
+    return (predictions == images.labels).double().mean().item()
 
-    The plane is turned so that the means fit an equilateral triangle with corners at distance 1 best.
+
+def three_classes(features, labels, each=30):
+    """Samples of three classes in the plane through their means, (3, each, 2).
+
+    Turned and scaled so that the means fit an equilateral triangle of radius 1 best.
     """
-    samples = torch.stack([features[labels == k] for k in THREE]).double()  # (3, n, d)
+    samples = torch.stack([features[labels == k] for k in THREE]).double()
     means = samples.mean(1)
     centre = means.mean(0)
     _, _, plane = torch.linalg.svd(means - centre, full_matrices=False)
@@ -280,7 +272,7 @@ glue(
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Thirty training images of each of three classes in the plane through their class means, at four moments of the first seed's training. Grey: the equilateral triangle, the simplex of three classes. Distances are in units of the triangle's radius.", "name": "fig-triangle"}, "image": {"alt": "Four scatter plots. At first the points of the three classes lie mixed and spread far; in the end each class is a tight cluster at a corner of an equilateral triangle."}}
 fig, axes = plt.subplots(1, 4, figsize=(8, 2.3), sharex=True, sharey=True)
 corners = torch.tensor([[0, 1], [-(3**0.5) / 2, -0.5], [3**0.5 / 2, -0.5], [0, 1]])
-train = nclib.load(recipe.source, per_class=1, data_root=run.data_root)
+classes = run.load(recipe.source, "train", per_class=1).classes
 for ax, epoch, picture in zip(axes, SNAPSHOTS, table["picture"][0], strict=True):
     ax.plot(*corners.T, color="0.6", linewidth=0.8)
     for i, points in enumerate(picture):
@@ -291,7 +283,7 @@ for ax, epoch, picture in zip(axes, SNAPSHOTS, table["picture"][0], strict=True)
             s=8,
             color=plots.COLOURS[i],
             marker=plots.MARKERS[i],
-            label=train.classes[THREE[i]],
+            label=classes[THREE[i]],
         )
     ax.set(title=f"epoch {epoch}", xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), aspect="equal")
 axes[0].legend(loc="lower right", handletextpad=0.1)

@@ -94,31 +94,22 @@ pd.Series(asdict(base), name="base recipe").to_frame()
 def measure(cell, cache):
     """Train or load the recipe's network, freeze it, and measure its features on the task."""
     task = cell["task"]
-    recipe = nclib.Recipe.of(
-        **{name: value for name, value in cell.items() if name != "task"}
-    )
-    network = nclib.train(
-        recipe, device=run.device, cache=cache, data_root=run.data_root, progress=False
-    )
-    count = recipe.per_class if task == recipe.source else run.settings.train_per_class
-    train = nclib.load(task, "train", per_class=count, data_root=run.data_root)
-    test = nclib.load(
-        task, "test", per_class=run.settings.test_per_class, data_root=run.data_root
-    )
-    features, test_features = (
-        nclib.extract(network.backbone, part.inputs()) for part in (train, test)
-    )
+    recipe = nclib.Recipe.of(**{k: v for k, v in cell.items() if k != "task"})
+    network = run.train(recipe, cache=cache, progress=False)
+    count = run.settings.train_per_class if task != recipe.source else recipe.per_class
+    train = run.load(task, "train", per_class=count)
+    test = run.load(task, "test", per_class=run.settings.test_per_class)
+    features = nclib.extract(network.backbone, train.inputs())
+    test_features = nclib.extract(network.backbone, test.inputs())
     stats = nclib.class_statistics(features, train.labels)
+    linear = nclib.LinearProbe().fit(features, train.labels)
+    centroid = nclib.NearestClassMean().fit(features, train.labels)
     return {
         "nc1": nclib.nc1(stats),
         "nc1_ratio": nclib.nc1_ratio(stats),
         "cdnv": nclib.cdnv(stats),
-        "accuracy": nclib.LinearProbe()
-        .fit(features, train.labels)
-        .score(test_features, test.labels),
-        "centroid_accuracy": nclib.NearestClassMean()
-        .fit(features, train.labels)
-        .score(test_features, test.labels),
+        "accuracy": linear.score(test_features, test.labels),
+        "centroid_accuracy": centroid.score(test_features, test.labels),
     }
 
 

@@ -22,7 +22,7 @@ width: int = 2  # how wide
 # %%
 import sys
 print("width", width)
-sys.stderr.write("\\r50%|#####     | 1/2")
+_ = sys.stderr.write("\\r50%|#####     | 1/2")
 # %%
 assert width < 5
 """

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nclib.run import start
+from nclib.run import book_root, start
 
 
 def square(cell, cache):
@@ -31,6 +31,16 @@ def test_recomputed_records_stand_beside_the_committed_ones(tmp_path, monkeypatc
 
 def test_seeds_may_be_text_as_papermill_passes_them(tmp_path):
     assert start(root=tmp_path, seeds="[3, 4]").seeds == (3, 4)
+
+
+def test_the_book_is_found_from_any_folder_in_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no book/records in"):
+        start()
+    (tmp_path / "book" / "records").mkdir(parents=True)
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir("notebooks")
+    assert book_root() == tmp_path
 
 
 @pytest.mark.parametrize("seeds", [[], [-1], ["a"], [0.5]])
