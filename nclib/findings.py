@@ -175,7 +175,10 @@ def verdicts(records: Records, scale: str) -> list[Verdict]:
 
 
 def score_card(records: Records, *, study: str | None = None) -> pd.DataFrame:
-    """One row a claim (of one study, or all), one column a scale: verdict, and the statistic with its 95% interval."""
+    """One row a claim (of one study, or all), one column a scale: verdict, and the statistic with its 95% interval.
+
+    Indexed by the keys of the claims.
+    """
     by_scale = {scale: verdicts(records, scale) for scale in SCALES}
     rows = []
     for claim, *judged in zip(CLAIMS, *by_scale.values(), strict=True):
@@ -183,7 +186,7 @@ def score_card(records: Records, *, study: str | None = None) -> pd.DataFrame:
             needed = f"{'>' if claim.side == 'above' else '<'} {claim.threshold:g}"
             row = {"claim": claim.key, "sentence": claim.sentence, "statistic": claim.statistic, "needed": needed}
             rows.append(row | dict(zip(by_scale, map(_cell, judged), strict=True)))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).set_index("claim").rename_axis(None)
 
 
 def _cell(verdict: Verdict) -> str:

@@ -136,7 +136,7 @@ def differences(old: pd.DataFrame, new: pd.DataFrame, tolerance: dict[str, float
         difference = compare(recorded, now)
         row = {"metric": name, "recorded": recorded, "now": now, "difference": difference, "tolerance": tolerance[name]}
         rows.append(row | {"agrees": difference <= tolerance[name]})
-    return pd.DataFrame(rows).sort_values("metric", ignore_index=True)
+    return pd.DataFrame(rows).set_index("metric").rename_axis(None).sort_index()
 
 
 def _ratio(a: float, b: float) -> float:

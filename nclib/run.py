@@ -51,7 +51,7 @@ class Run:
     def live(self, name: str, cell: dict[str, Any], measure: Measure) -> pd.DataFrame:
         """Measure one cell from nothing, no cache read, and hold it against its record.
 
-        One row a metric of `nclib.findings.TOLERANCE`: recorded, now, difference, tolerance, agrees.
+        One row a metric of `nclib.findings.TOLERANCE`, see `nclib.records.differences`.
         """
         recorded = self.study(name, [cell], measure)
         record = measured(name, self.scale, cell, partial(measure, cache=None), device=self.device_name)

@@ -34,7 +34,7 @@ from nclib.run import book_root
 
 use_style()
 records = Records(book_root() / "book" / "records")
-score_card(records).drop(columns="statistic").set_index("claim")
+score_card(records).drop(columns="statistic")
 
 # %% [markdown]
 # {ref}`watch` has the claims P1 to P4, {ref}`source` has A1 and A3. More claims of the same papers are on their way:

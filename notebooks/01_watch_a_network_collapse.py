@@ -29,13 +29,11 @@
 # 4. see three classes move to the corners of a triangle.
 
 # %% tags=["parameters"]
-scale: str = "demo"  # demo (embedded data, minutes) or lab (real data from a data root)
+scale: str = "demo"  # demo (embedded data) or lab (real data)
 device: str = "auto"  # auto, cpu, or cuda
-seeds: list = None  # seeds of the networks, as [0, 1]; None is what the scale says
-data_root: str = (
-    None  # folder of the real data sets; None is the environment variable NCLIB_DATA
-)
-recompute: bool = False  # measure every cell again, into _build/recomputed
+seeds: list = None  # such as [0, 1]; None is what the scale says
+data_root: str = None  # of real data; None is the variable NCLIB_DATA
+recompute: bool = False  # measure every cell again, beside the records
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -293,7 +291,7 @@ plt.show()
 # ## Verdict
 
 # %% tags=["hide-input"]
-findings.score_card(run.records, study="collapse_in_training").set_index("claim")
+findings.score_card(run.records, study="collapse_in_training")
 
 # %% [markdown]
 # ## Is it so on your machine?
@@ -305,7 +303,7 @@ findings.score_card(run.records, study="collapse_in_training").set_index("claim"
 
 # %% tags=["nbval-ignore-output"]
 live = run.live("collapse_in_training", cells[0], measure)
-live.set_index("metric")
+live
 
 # %%
 print("the live network agrees with its record:", bool(live["agrees"].all()))

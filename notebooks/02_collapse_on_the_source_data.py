@@ -30,13 +30,11 @@
 # 4. ask what breaks a monotone law.
 
 # %% tags=["parameters"]
-scale: str = "demo"  # demo (embedded data, minutes) or lab (real data from a data root)
+scale: str = "demo"  # demo (embedded data) or lab (real data)
 device: str = "auto"  # auto, cpu, or cuda
-seeds: list = None  # seeds of the networks, as [0, 1]; None is what the scale says
-data_root: str = (
-    None  # folder of the real data sets; None is the environment variable NCLIB_DATA
-)
-recompute: bool = False  # measure every cell again, into _build/recomputed
+seeds: list = None  # such as [0, 1]; None is what the scale says
+data_root: str = None  # of real data; None is the variable NCLIB_DATA
+recompute: bool = False  # measure every cell again, beside the records
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -284,7 +282,7 @@ for i, third in enumerate(findings.thirds(nets)):
 # ## Verdict
 
 # %% tags=["hide-input"]
-findings.score_card(run.records, study="source_collapse").set_index("claim")
+findings.score_card(run.records, study="source_collapse")
 
 # %% [markdown]
 # The intervals resample networks, so they speak for these recipes and seeds, not for all losses or augmentations
@@ -297,7 +295,7 @@ findings.score_card(run.records, study="source_collapse").set_index("claim")
 # %% tags=["nbval-ignore-output"]
 cell = asdict(replace(base, seed=run.seeds[0])) | {"task": run.settings.tasks[0]}
 live = run.live("source_collapse", cell, measure)
-live.set_index("metric")
+live
 
 # %%
 print("the live network agrees with its record:", bool(live["agrees"].all()))

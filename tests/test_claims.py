@@ -109,7 +109,7 @@ def test_every_claim_is_judged_on_the_committed_demo_records():
     judged = findings.verdicts(Records(BOOK / "records"), "demo")
     assert {verdict.word for verdict in judged} <= {"holds", "fails"}
     card = findings.score_card(Records(BOOK / "records"))
-    assert list(card["claim"]) == [claim.key for claim in findings.CLAIMS]
+    assert list(card.index) == [claim.key for claim in findings.CLAIMS]
     assert set(SCALES) <= set(card.columns)
 
 

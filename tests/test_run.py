@@ -17,7 +17,7 @@ def test_a_live_cell_is_measured_without_the_cache_and_held_against_its_record(t
     table = run.study("toy", cells, square)
     assert table["from_cache"].tolist() == [1, 1]
     live = run.live("toy", cells[1], lambda cell, cache: square(cell, cache) | {"nc1": 4.0 if cache is None else 2.0})
-    assert dict(zip(live["metric"], live["agrees"], strict=True)) == {"accuracy": True, "nc1": False}
+    assert live["agrees"].to_dict() == {"accuracy": True, "nc1": False}
 
 
 def test_recomputed_records_stand_beside_the_committed_ones(tmp_path, monkeypatch):

@@ -31,12 +31,8 @@ def current() -> tuple[str, bytes]:
 
 def markdown_card() -> str:
     """The score card as a Markdown table."""
-    columns = ["claim", "sentence", *SCALES]
-    rows = [
-        columns,
-        ["---"] * len(columns),
-        *score_card(Records(ROOT / "book" / "records"))[columns].to_numpy().tolist(),
-    ]
+    card = score_card(Records(ROOT / "book" / "records"))[["sentence", *SCALES]]
+    rows = [["claim", *card.columns], ["---"] * (1 + len(card.columns)), *map(list, card.itertuples())]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

@@ -21,14 +21,12 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None) -> None:
     """Execute a source notebook with parameters and write the normalised result to `output`."""
-    notebook = jupytext.read(source)
-    notebook.metadata.kernelspec = KERNEL
-    check_parameters(notebook, parameters or {}, source)
+    check_parameters(source, parameters or {})
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".run-") as folder:
         temporary = Path(folder) / output.name
         executed = papermill.execute_notebook(
-            notebook,
+            read(source),
             str(temporary),
             parameters=parameters or {},
             kernel_name="python3",
@@ -41,9 +39,16 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
         os.replace(temporary, output)
 
 
-def check_parameters(notebook: nbformat.NotebookNode, parameters: dict[str, Any], source: Path) -> None:
+def read(source: Path) -> nbformat.NotebookNode:
+    """A py:percent source as a notebook."""
+    notebook = jupytext.read(source)
+    notebook.metadata.kernelspec = KERNEL
+    return notebook
+
+
+def check_parameters(source: Path, parameters: dict[str, Any]) -> None:
     """Refuse a parameter that the notebook does not have; papermill would only warn."""
-    known = papermill.inspect_notebook(notebook)
+    known = papermill.inspect_notebook(read(source))
     if unknown := parameters.keys() - known.keys():
         described = "\n".join(f"  {p['name']} = {p['default']}  {p['help']}" for p in known.values())
         raise ValueError(f"{source.name} has no parameter {', '.join(sorted(unknown))}; it has\n{described}")
