@@ -105,7 +105,9 @@ def start(
         cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
     )
     if run.device.type == "cpu" and scale != "demo":
-        warnings.warn(f"the {scale} scale is meant for a GPU; on this CPU it takes hours", stacklevel=2)
+        warnings.warn(
+            f"the {scale} scale is meant for a GPU; on this CPU cells without a record are slow", stacklevel=2
+        )
     use_style()
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
     print(f"nclib {__version__}, torch {torch.__version__}, {run.device_name}; {scale} scale, seeds {list(seeds)}")

@@ -46,6 +46,7 @@ from myst_nb import glue
 
 import nclib
 from nclib import findings, plots
+from nclib.scales import SCALES
 
 run = nclib.start(
     scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute
@@ -147,7 +148,7 @@ for ax, setting in zip(axes, VARIED, strict=False):
 axes[-1].axis("off")
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spearman rank correlation of source NC1 and downstream accuracy over the networks of a panel, with 95% bootstrap intervals over the networks: each task, and (black) the mean over the tasks. Right of zero, less source collapse goes with better transfer, as A1 says.", "name": "fig-correlations"}, "image": {"alt": "Five groups of points with horizontal error bars between minus one and one, one group for each setting varied, one point for each downstream task and one for their mean."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spearman rank correlation of source NC1 and downstream accuracy over the networks of a panel, with 95% bootstrap intervals over the networks: each task, (black) the mean over the tasks, and (grey, open) that mean at other scales that have records. Right of zero, less source collapse goes with better transfer, as A1 says.", "name": "fig-correlations"}, "image": {"alt": "Five groups of points with horizontal error bars between minus one and one, one group for each setting varied, one point for each downstream task and one for their mean."}}
 by_task = table.pivot_table(
     index=findings.SETTINGS, columns="task", values="accuracy"
 ).reset_index()
@@ -177,6 +178,25 @@ for row, setting in enumerate(VARIED):
         )
         if column == "transfer":
             glue(f"rho-{setting}", estimate.value, display=False)
+    for other in (name for name in SCALES if name != scale):
+        rows = run.records.table("source_collapse", other)
+        if len(rows):
+            rows = findings.panel(findings.networks(rows), setting)
+            estimate = nclib.rank_correlation(
+                rows["nc1"].to_numpy(), rows["transfer"].to_numpy()
+            )
+            y = row + (len(columns) / 2 + 0.5) / (len(columns) + 3)
+            label = f"mean over tasks, {other} scale" if row == 0 else None
+            ax.plot([estimate.low, estimate.high], [y, y], color="0.5", linewidth=1)
+            ax.plot(
+                estimate.value,
+                y,
+                color="0.5",
+                marker="D",
+                mfc="white",
+                linestyle="",
+                label=label,
+            )
 ax.axvline(0, color="0.4", linewidth=0.8)
 ax.set(yticks=range(len(VARIED)), yticklabels=titles.values(), xlim=(-1.05, 1.05))
 ax.set_xlabel("rank correlation of source NC1 and downstream accuracy")
