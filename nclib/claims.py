@@ -1,5 +1,6 @@
 """Claims: one sentence of a paper, a statistic of the records, and the side of a threshold it must fall on."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -7,26 +8,26 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-_RESAMPLES = 2000
-
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its 95% interval; the two ends are equal to the value where nothing is uncertain."""
+    """A statistic with its 95% interval; NaN where it is undefined, or there is too little to give an interval."""
 
     value: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        interval = "" if math.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"
+        return f"{self.value:.3g}{interval}"
 
 
 @dataclass(frozen=True)
 class Claim:
     """A sentence of a paper and how it is tested.
 
-    The threshold follows from the sentence; it was set before the records were made and does not move.
+    The statistic is this book's choice; the threshold follows from the sentence, and stays where it is
+    when results come in.
     """
 
     key: str
@@ -41,22 +42,24 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the records of one scale say of a claim; `estimate` is None where there are none."""
+    """What the records of one scale say of a claim; `estimate` is None where cells are missing."""
 
     claim: Claim
     estimate: Estimate | None
 
     @property
     def word(self) -> str:
-        """One of holds, fails, not run yet."""
+        """One of holds, fails, undefined, not run yet."""
         if self.estimate is None:
             return "not run yet"
+        if math.isnan(self.estimate.value):
+            return "undefined"
         return "holds" if self._beyond(self.estimate.value) else "fails"
 
     @property
     def margin(self) -> str:
-        """Clearly if the whole interval is on one side, narrowly if it reaches over the threshold."""
-        if self.estimate is None:
+        """Clearly if the whole interval is on one side, narrowly if it reaches over; empty without an interval."""
+        if self.estimate is None or math.isnan(self.estimate.low):
             return ""
         ends = {self._beyond(self.estimate.low), self._beyond(self.estimate.high)}
         return "narrowly" if len(ends) == 2 else "clearly"
@@ -68,37 +71,48 @@ class Verdict:
         return f"{self.word} {self.margin}".strip()
 
 
-def judge(claim: Claim, table: pd.DataFrame) -> Verdict:
-    """Hold a claim against the table of its study's records; an empty table is a claim not run yet."""
-    return Verdict(claim, claim.estimate(table) if len(table) else None)
-
-
-def rank_correlation(x: np.ndarray, y: np.ndarray) -> Estimate:
-    """Spearman's rank correlation of x (n,) and y (n,), with a percentile bootstrap interval over the pairs."""
-    return _bootstrap(_spearman, x, y)
+def judge(claim: Claim, table: pd.DataFrame | None) -> Verdict:
+    """Hold a claim against the whole table of its study; None is a study that is not (wholly) run."""
+    return Verdict(claim, None if table is None else claim.estimate(table))
 
 
 def mean(x: np.ndarray) -> Estimate:
-    """The mean of x (n,), with a percentile bootstrap interval; of one value, that value."""
-    return _bootstrap(lambda x, axis: x.mean(axis), x)
+    """The mean of x (n,) with Student's t interval; a single value has none."""
+    from scipy.stats import t
+
+    if len(x) < 2:
+        return Estimate(float(np.mean(x)))
+    half = t.ppf(0.975, len(x) - 1) * np.std(x, ddof=1) / np.sqrt(len(x))
+    return Estimate(float(np.mean(x)), float(np.mean(x) - half), float(np.mean(x) + half))
 
 
-def _bootstrap(statistic: Callable, *samples: np.ndarray) -> Estimate:
+def rank_correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> Estimate:
+    """Spearman's rank correlation of x (n,) and y (n,), with a `bootstrap` interval over the groups (n,)."""
+    return bootstrap(_spearman, x, y, groups=groups)
+
+
+def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, groups: np.ndarray) -> Estimate:
+    """A statistic of samples, each (n,), with a percentile interval from resampling whole groups.
+
+    Samples of one group, such as the seeds of one recipe, are not independent: they come and go together.
+    Resamples in which the statistic is undefined are left out.
+    """
     samples = tuple(np.asarray(sample, dtype=float) for sample in samples)
-    value = float(statistic(*samples, axis=-1))
-    if len(samples[0]) < 2:
-        return Estimate(value, value, value)
-    picks = np.random.default_rng(0).integers(len(samples[0]), size=(_RESAMPLES, len(samples[0])))
-    resampled = statistic(*(sample[picks] for sample in samples), axis=-1)
-    low, high = np.nanpercentile(resampled, [2.5, 97.5])
+    value = float(statistic(*samples))
+    members = [np.flatnonzero(groups == group) for group in pd.unique(groups)]
+    if len(members) < 2 or math.isnan(value):
+        return Estimate(value)
+    rng = np.random.default_rng(0)
+    draws = [np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]) for _ in range(2000)]
+    low, high = np.nanpercentile([statistic(*(sample[draw] for sample in samples)) for draw in draws], [2.5, 97.5])
     return Estimate(value, float(low), float(high))
 
 
-def _spearman(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+def _spearman(x: np.ndarray, y: np.ndarray) -> float:
     """Pearson's correlation of the ranks; NaN where either side is constant."""
     from scipy.stats import rankdata
 
-    x, y = (rankdata(side, axis=axis) for side in (x, y))
-    x, y = (side - side.mean(axis, keepdims=True) for side in (x, y))
-    with np.errstate(invalid="ignore"):
-        return (x * y).sum(axis) / np.sqrt((x**2).sum(axis) * (y**2).sum(axis))
+    x, y = rankdata(x), rankdata(y)
+    x, y = x - x.mean(), y - y.mean()
+    scale = np.sqrt((x @ x) * (y @ y))
+    return float(x @ y / scale) if scale > 0 else math.nan

@@ -43,6 +43,8 @@ def between_spectrum(stats: ClassStatistics, rtol: float | None = None) -> tuple
     From the thin singular value decomposition of the K x d centred means; a singular value counts if it
     exceeds `rtol` times the largest, and is more than rounding. Rounding is 10 max(K, d) times the
     float64 machine epsilon, relative to the means before they were centred; it is all by default.
+    Features of lower precision leave noise in directions that are exactly null without it: if class
+    means depend on each other by design, give an `rtol` such as 1e-5.
     """
     means = _centred_means(stats) / stats.num_classes**0.5
     _, values, directions = torch.linalg.svd(means, full_matrices=False)
@@ -62,7 +64,7 @@ def nc1_ratio(stats: ClassStatistics) -> float:
 def cdnv(stats: ClassStatistics) -> float:
     """Class-distance normalised variance, the mean over ordered pairs of (V_i + V_j) / (2 ||mu_i - mu_j||^2).
 
-    Range [0, inf]; lower is more collapsed; infinite if two classes of any spread share their mean.
+    Range [0, inf]; lower is more collapsed; infinite if two classes share their mean.
     Source: Galanti, Gyorgy, Hutter 2022, equation 1.
     """
     pairs = cdnv_pairs(stats)
@@ -75,14 +77,14 @@ def cdnv_pairs(stats: ClassStatistics) -> Tensor:
     means, variances = _centred_means(stats), stats.class_variances
     distances = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist").square()
     spread = (variances.unsqueeze(1) + variances) / 2
-    return (spread / distances).where(spread > 0, 0.0).fill_diagonal_(0.0)
+    return (spread / distances).where(distances > 0, torch.inf).fill_diagonal_(0.0)
 
 
 def nc2(stats: ClassStatistics) -> float:
     """Distance of the class means from a simplex equiangular tight frame (ETF).
 
     || G / ||G||_F - E / ||E||_F ||_F, where G is the K x K Gram matrix of the centred class means and
-    E = I - 11^T / K that of the simplex ETF. Range [0, 2); 0 is a perfect simplex, lower is more
+    E = I - 11^T / K that of the simplex ETF. Range [0, sqrt 2]; 0 is a perfect simplex, lower is more
     collapsed. Needs d >= K - 1 to reach 0. Source: Papyan et al. 2020; the norm as in Zhu et al. 2021.
     """
     means = _centred_means(stats)
@@ -95,8 +97,10 @@ def nc3(stats: ClassStatistics, weight: Any) -> float:
     || W H^T / ||W H^T||_F - E / ||E||_F ||_F with weight W (K, d), centred class means H (K, d) and the
     simplex ETF E. Range [0, 2]; lower is more collapsed. Source: Zhu et al. 2021.
     """
-    means = _centred_means(stats)
-    return _distance_to_simplex(_check_weight(stats, weight) @ means.T)
+    means, weight = _centred_means(stats), _check_parameter(weight, "weight", stats.means)
+    if not weight.any():
+        raise ValueError("all weights are 0, so they have no direction to align with the class means")
+    return _distance_to_simplex(weight @ means.T)
 
 
 def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) -> float:
@@ -107,11 +111,12 @@ def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) ->
     """
     features = torch.as_tensor(features).to(stats.means.device)
     features, _ = check_features(features, torch.zeros(len(features), dtype=torch.long))
-    weight, shifted = _check_weight(stats, weight), features.double() - stats.global_mean
-    means = _centred_means(stats)
-    offset = 0.0 if bias is None else torch.as_tensor(bias).detach().to(means)
-    logits = features.double() @ weight.T + offset
-    nearest = (shifted @ means.T - means.square().sum(1) / 2).argmax(1)
+    if not len(features) or features.shape[1] != stats.num_features:
+        raise ValueError(f"features are {tuple(features.shape)}; they must be (N, {stats.num_features}) with N > 0")
+    means, weight = _centred_means(stats), _check_parameter(weight, "weight", stats.means)
+    bias = 0.0 if bias is None else _check_parameter(bias, "bias", stats.means[:, 0])
+    logits = features.double() @ weight.T + bias
+    nearest = ((features.double() - stats.global_mean) @ means.T - means.square().sum(1) / 2).argmax(1)
     return float((logits.argmax(1) == nearest).double().mean())
 
 
@@ -141,8 +146,10 @@ def _distance_to_simplex(gram: Tensor) -> float:
     return float(torch.linalg.norm(gram / torch.linalg.norm(gram) - simplex / torch.linalg.norm(simplex)))
 
 
-def _check_weight(stats: ClassStatistics, weight: Any) -> Tensor:
-    weight = torch.as_tensor(weight).detach().to(stats.means)
-    if weight.shape != stats.means.shape:
-        raise ValueError(f"weight is {tuple(weight.shape)}; these statistics need {tuple(stats.means.shape)} (K, d)")
-    return weight
+def _check_parameter(value: Any, name: str, like: Tensor) -> Tensor:
+    """A classifier's weight or bias as a float64 tensor, once its shape and numbers are right."""
+    value = torch.as_tensor(value).detach().to(like)
+    if value.shape != like.shape or not torch.isfinite(value).all():
+        finite = "finite" if torch.isfinite(value).all() else "not finite"
+        raise ValueError(f"{name} is {tuple(value.shape)}, {finite}; these statistics need {tuple(like.shape)}, finite")
+    return value

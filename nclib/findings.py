@@ -1,33 +1,31 @@
-"""The claims of the book, each with its statistic. Thresholds come from the sentences, not from the records."""
+"""The claims of the book, each with its statistic. Statistics are ours, thresholds follow from the sentences."""
 
+import math
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from nclib.claims import Claim, Estimate, Verdict, judge, mean, rank_correlation
-from nclib.records import Records
-from nclib.scales import SCALES
-from nclib.training import Recipe
+from nclib.claims import Claim, Estimate, Verdict, bootstrap, judge, mean, rank_correlation
+from nclib.records import Records, as_table
+from nclib.scales import SCALES, settings
+from nclib.studies import RECIPE_FIELDS, STUDIES
 
-# How far a number computed again may be from its record, on another processor: below 1 the absolute
-# difference, above 1 the ratio. Training amplifies the last digit, so these are not small.
+# How far a number computed again may be from its record on another processor: below 1 the absolute
+# difference, above 1 the ratio. Training amplifies the last digit: one thread instead of two moves
+# accuracies by up to 0.07 and NC1 by a factor of up to 1.6.
 TOLERANCE = {
-    "accuracy": 0.05,
-    "centroid_accuracy": 0.06,
-    "nc1": 1.5,
-    "nc1_ratio": 1.3,
-    "cdnv": 1.3,
+    "accuracy": 0.1,
+    "centroid_accuracy": 0.1,
+    "test_accuracy": 0.1,
+    "nc1": 2.0,
+    "nc1_ratio": 1.5,
+    "cdnv": 1.5,
     "nc2": 1.1,
     "nc3": 1.1,
     "nc4": 0.02,
-    "test_accuracy": 0.05,
 }
-
-# What tells one network from another.
-SETTINGS = [field.name for field in fields(Recipe)]
 
 
 def networks(table: pd.DataFrame) -> pd.DataFrame:
@@ -35,64 +33,72 @@ def networks(table: pd.DataFrame) -> pd.DataFrame:
 
     `transfer` is the probe's test accuracy, averaged over the downstream tasks.
     """
-    network = pd.Series(map(str, table[SETTINGS].itertuples(index=False)), index=table.index)
+    network = pd.Series(map(str, table[[*RECIPE_FIELDS]].itertuples(index=False)), index=table.index)
     is_source = table["task"] == table["source"]
     transfer = table[~is_source].groupby(network)["accuracy"].mean()
     return table[is_source].assign(transfer=network[is_source].map(transfer))
 
 
-def panel(table: pd.DataFrame, setting: str) -> pd.DataFrame:
-    """The rows that differ from the base recipe in no setting but this one (and the seed), sorted by it.
+def panel(nets: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """The networks that differ from the base recipe in no setting but this one (and the seed), sorted by it.
 
-    The base has the most frequent value of every setting: each panel varies one and keeps the others.
+    The base has the most frequent value of every setting: each panel of the study varies one and keeps
+    the others.
     """
-    fixed = [name for name in SETTINGS if name not in (setting, "seed")]
-    base = table[fixed].mode(dropna=False).iloc[0]
-    same = (table[fixed].eq(base) | table[fixed].isna() & base.isna()).all(axis=1)
-    return table[same].sort_values([setting, "seed"])
+    fixed = [name for name in RECIPE_FIELDS if name not in (setting, "seed")]
+    base = nets[fixed].mode(dropna=False).iloc[0]
+    same = (nets[fixed].eq(base) | nets[fixed].isna() & base.isna()).all(axis=1)
+    return nets[same].sort_values([setting, "seed"])
+
+
+def correlation(rows: pd.DataFrame, setting: str, accuracy: str = "transfer") -> Estimate:
+    """Rank correlation of source NC1 and an accuracy over the rows of a panel, by groups of one value."""
+    return rank_correlation(rows["nc1"].to_numpy(), rows[accuracy].to_numpy(), rows[setting].to_numpy())
 
 
 def _correlation_over(setting: str) -> Callable[[pd.DataFrame], Estimate]:
-    def estimate(table: pd.DataFrame) -> Estimate:
-        rows = panel(networks(table), setting)
-        return rank_correlation(rows["nc1"].to_numpy(), rows["transfer"].to_numpy())
-
-    return estimate
+    return lambda table: correlation(panel(networks(table), setting), setting)
 
 
-def thirds(nets: pd.DataFrame) -> list[pd.DataFrame]:
-    """The networks in three equal parts by source NC1, the most collapsed first."""
-    ordered = nets.sort_values("nc1")
-    return [ordered.iloc[part] for part in np.array_split(np.arange(len(nets)), 3)]
+def fully_trained(nets: pd.DataFrame) -> pd.DataFrame:
+    """The networks that were trained as long as the base: what differs is how, not how far."""
+    return nets[nets["epochs"] == nets["epochs"].mode()[0]]
+
+
+def thirds(nc1: np.ndarray) -> list[np.ndarray]:
+    """Indices of the networks in three equal parts by source NC1 (n,), the most collapsed first."""
+    return np.array_split(np.argsort(nc1, kind="stable"), 3)
 
 
 def _middle_third(table: pd.DataFrame) -> Estimate:
     """Mean transfer of the middle third of the networks by source NC1, less that of the better outer third."""
-    low, middle, high = (third["transfer"].to_numpy() for third in thirds(networks(table)))
-    outer = max(low, high, key=np.mean)
-    return _difference_of_means(middle, outer)
+
+    def advantage(nc1: np.ndarray, transfer: np.ndarray) -> float:
+        low, middle, high = (transfer[third].mean() for third in thirds(nc1))
+        return float(middle - max(low, high))
+
+    nets = fully_trained(networks(table))
+    recipes = nets[[name for name in RECIPE_FIELDS if name != "seed"]].astype(str).agg("|".join, axis=1)
+    return bootstrap(advantage, nets["nc1"].to_numpy(), nets["transfer"].to_numpy(), groups=recipes.to_numpy())
 
 
-def _difference_of_means(a: np.ndarray, b: np.ndarray) -> Estimate:
-    rng = np.random.default_rng(0)
-    draws = [rng.choice(side, (2000, len(side))).mean(1) for side in (a, b)]
-    low, high = np.percentile(draws[0] - draws[1], [2.5, 97.5])
-    return Estimate(float(a.mean() - b.mean()), float(low), float(high))
-
-
-def zero_error_index(errors: list[float]) -> int:
-    """Index of the first measured epoch without a training error; the last index if there is none."""
-    return next((i for i, error in enumerate(errors) if error == 0), len(errors) - 1)
+def zero_error_index(errors: list[float]) -> int | None:
+    """Index of the first measured epoch from which on there is no training error; None if it ends with one."""
+    if errors[-1] > 0:
+        return None
+    return max((i + 1 for i, error in enumerate(errors) if error > 0), default=0)
 
 
 def _past_zero_error(metric: str) -> Callable[[pd.DataFrame], Estimate]:
-    """The metric at the end of training over its value at the first epoch without a training error."""
+    """The metric at the end of training over its value when the last training error was gone."""
 
-    def estimate(table: pd.DataFrame) -> Estimate:
-        starts = [zero_error_index(errors) for errors in table["train_error"]]
-        return mean(np.array([values[-1] / values[i] for values, i in zip(table[metric], starts, strict=True)]))
+    def ratio(errors: list[float], values: list[float]) -> float:
+        start = zero_error_index(errors)
+        return math.nan if start is None else values[-1] / values[start]
 
-    return estimate
+    return lambda table: mean(
+        np.array([ratio(*pair) for pair in zip(table["train_error"], table[metric], strict=True)])
+    )
 
 
 def _final_disagreement(table: pd.DataFrame) -> Estimate:
@@ -107,21 +113,21 @@ CLAIMS = (
     _papyan(
         key="P1",
         sentence="Past zero training error the features of a class go on contracting to their mean.",
-        statistic="NC1 at the end over NC1 at the first epoch without a training error",
+        statistic="NC1 at the end over NC1 when the last training error is gone",
         threshold=1.0,
         estimate=_past_zero_error("nc1"),
     ),
     _papyan(
         key="P2",
         sentence="Past zero training error the class means go on towards a simplex.",
-        statistic="NC2 at the end over NC2 at the first epoch without a training error",
+        statistic="NC2 at the end over NC2 when the last training error is gone",
         threshold=1.0,
         estimate=_past_zero_error("nc2"),
     ),
     _papyan(
         key="P3",
         sentence="Past zero training error classifier and class means go on aligning.",
-        statistic="NC3 at the end over NC3 at the first epoch without a training error",
+        statistic="NC3 at the end over NC3 when the last training error is gone",
         threshold=1.0,
         estimate=_past_zero_error("nc3"),
     ),
@@ -152,14 +158,14 @@ CLAIMS = (
     ),
     _li_2023(
         key="A1-extent",
-        sentence="Preventing collapse helps to a certain extent: the best transfer lies between the extremes.",
-        statistic="downstream accuracy of the middle third by source NC1, less that of the better outer third",
+        sentence="Preventing collapse helps to a certain extent. (Our reading: the best lies between the extremes.)",
+        statistic="of the fully trained: accuracy of the middle third by source NC1, less that of the better outer one",
         estimate=_middle_third,
     ),
     Claim(
         key="A3",
         paper="li2024",
-        sentence="The relation is not one-way: a barely trained network is not collapsed, and useless downstream.",
+        sentence="The relation is more nuanced than one direction. (Our case: barely trained networks.)",
         study="source_collapse",
         statistic=_OVER.format("lengths of training"),
         side="below",
@@ -169,9 +175,17 @@ CLAIMS = (
 )
 
 
+def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
+    """The table of a study's cells at a scale, at the seeds that the scale declares; None if any is missing."""
+    cells = STUDIES[study](settings(scale), settings(scale).seeds)
+    found = records.select(study, scale, cells)
+    return as_table(found) if len(found) == len(cells) else None
+
+
 def verdicts(records: Records, scale: str) -> list[Verdict]:
     """Every claim held against the records of a scale."""
-    return [judge(claim, records.table(claim.study, scale)) for claim in CLAIMS]
+    tables = {study: declared(records, study, scale) for study in STUDIES}
+    return [judge(claim, tables[claim.study]) for claim in CLAIMS]
 
 
 def score_card(records: Records, *, study: str | None = None) -> pd.DataFrame:

@@ -1,10 +1,12 @@
 """The book's figures: one style, one colour and marker for each thing throughout."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from nclib.claims import Estimate
 
 # Okabe and Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -78,3 +80,13 @@ def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -
         return
     means = rows.groupby(setting, sort=False)[[x, y]].mean()
     axis.plot(means[x], means[y], color="0.6", linewidth=0.8, zorder=2)
+
+
+def interval_group(axis: Any, row: float, estimates: Mapping[str, Estimate], *, labelled: bool) -> None:
+    """Estimates with their intervals, side by side at one row; the last, in black, sums up the others."""
+    for i, (name, estimate) in enumerate(estimates.items()):
+        colour = "black" if i == len(estimates) - 1 else COLOURS[i]
+        y = row + (i - len(estimates) / 2) / (len(estimates) + 3)
+        axis.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1)
+        label = {"transfer": "mean over tasks"}.get(name, name) if labelled else None
+        axis.plot(estimate.value, y, color=colour, marker=MARKERS[i], linestyle="", label=label)

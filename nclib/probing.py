@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import NotFittedError
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -26,7 +27,7 @@ class _Probe(ClassifierMixin, BaseEstimator):
 
     def _check(self, features: Any) -> Tensor:
         if not hasattr(self, "classes_"):
-            raise ValueError(f"{type(self).__name__} is not fitted; call fit(features, labels) first")
+            raise NotFittedError(f"{type(self).__name__} is not fitted; call fit(features, labels) first")
         features = torch.as_tensor(features)
         features, _ = check_features(features, torch.zeros(len(features), dtype=torch.long))
         if features.shape[1] != self.n_features_in_:
@@ -48,8 +49,10 @@ class _Probe(ClassifierMixin, BaseEstimator):
 class LinearProbe(_Probe):
     """Multinomial logistic regression on standardised features, by L-BFGS on the features' device.
 
-    Minimises sum of cross-entropies + ||W||^2 / (2 C), as scikit-learn's LogisticRegression does on
-    features of mean 0 and variance 1. Labels may be anything that can be sorted.
+    Minimises sum of cross-entropies + ||W||^2 / (2 C) with a row of W for each class, as scikit-learn's
+    LogisticRegression does for three classes and more on features of mean 0 and variance 1. (For two
+    classes that one keeps a single row, which is this with half of C.) Labels may be anything that can
+    be sorted.
 
     Parameters
     ----------

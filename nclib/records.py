@@ -50,6 +50,8 @@ class Records:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             old = path.read_text() if path.exists() else ""
+            if old and not old.endswith("\n"):
+                old += "\n"
             with replacing(path) as temporary:
                 temporary.write_text(old + json.dumps(record) + "\n")
 
@@ -57,27 +59,31 @@ class Records:
         """The latest record of every cell, by a text that stands for its config and seed."""
         return {_key(record["config"], record["seed"]): record for record in self.read(study, scale)}
 
-    def table(self, study: str, scale: str) -> pd.DataFrame:
-        """One row a cell: config, seed and metrics as columns."""
-        latest = self.by_cell(study, scale).values()
-        return pd.DataFrame([r["config"] | {"seed": r["seed"]} | r["metrics"] for r in latest])
+    def select(self, study: str, scale: str, cells: Iterable[dict[str, Any]]) -> list[dict]:
+        """The latest record of each of the cells, in their order; cells without a record are left out."""
+        latest = self.by_cell(study, scale)
+        return [latest[key] for key in map(_cell_key, cells) if key in latest]
 
-    def describe(self, study: str, scale: str) -> str:
-        """One line on where the records of a study come from, with a digest of every digit of them."""
-        path = self.path(study, scale)
-        if not (records := self.read(study, scale)):
+    def describe(self, study: str, scale: str, cells: Iterable[dict[str, Any]]) -> str:
+        """Two lines on where the records of a study's cells come from, with a digest of every digit of them."""
+        if not (records := self.select(study, scale, cells)):
             return f"{study} at {scale} scale: not run yet"
-        made = [r["provenance"] for r in records]
+        made = [record["provenance"] for record in records]
 
         def several(name: str) -> str:
-            return ", ".join(sorted({str(p[name]) for p in made}))
+            return ", ".join(sorted({str(provenance[name]) for provenance in made}))
 
-        digest = hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
+        digest = hashlib.blake2b(json.dumps(records).encode(), digest_size=6).hexdigest()
         return (
             f"{study} at {scale} scale: {len(records)} records, digest {digest}\n"
-            f"made with nclib {several('nclib')}, torch {several('torch')} on {several('device')}, "
-            f"{several('date')}, {sum(p['seconds'] for p in made):.0f} s"
+            f"made with nclib {several('nclib')} ({several('commit')}), torch {several('torch')} on "
+            f"{several('device')}, {several('date')}, {sum(p['seconds'] for p in made):.0f} s"
         )
+
+
+def as_table(records: Iterable[dict]) -> pd.DataFrame:
+    """Records as a table, one row each: config, seed and metrics as columns."""
+    return pd.DataFrame([r["config"] | {"seed": r["seed"]} | r["metrics"] for r in records])
 
 
 def fill(
@@ -97,7 +103,7 @@ def fill(
         record = measured(study, scale, cell, measure, device=device)
         records.append(record)
         known[_cell_key(cell)] = record
-    return pd.DataFrame([cell | known[_cell_key(cell)]["metrics"] for cell in cells])
+    return as_table(known[_cell_key(cell)] for cell in cells)
 
 
 def measured(study: str, scale: str, cell: dict[str, Any], measure: Measure, *, device: str = "cpu") -> dict:
@@ -181,10 +187,20 @@ def _provenance() -> dict[str, Any]:
 
     from nclib import __version__
 
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = None  # installed from a wheel
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    return {"nclib": __version__, "commit": commit, "torch": torch.__version__.split("+")[0], "machine": machine}
+    torch_version = torch.__version__.split("+")[0]
+    return {"nclib": __version__, "commit": _commit(), "torch": torch_version, "machine": machine}
+
+
+def _commit() -> str | None:
+    """The commit of nclib's sources, with + if any Python file differs from it; None outside its repository."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "nclib/records.py")
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--", "*.py") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,9 +1,10 @@
 """A run of a chapter's studies: the parameters of its notebook, checked, and where its files are."""
 
+import contextlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,10 @@ from nclib.data import ImageSet, load
 from nclib.findings import TOLERANCE
 from nclib.networks import Network
 from nclib.plots import use_style
-from nclib.records import Records, differences, fill, measured
+from nclib.records import Records, as_table, differences, fill, measured
 from nclib.scales import Scale, settings
+from nclib.studies import STUDIES, Cell
 from nclib.training import Recipe, resolve_device, train
-
-Measure = Callable[..., dict[str, Any]]  # measure(cell, cache) -> metrics
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,29 @@ class Run:
         """The network of a recipe, on the run's device, from its data root; options as of `nclib.train`."""
         return train(recipe, device=self.device, data_root=self.data_root, **options)
 
-    def study(self, name: str, cells: Iterable[dict[str, Any]], measure: Measure) -> pd.DataFrame:
-        """The table of a study: recorded cells are read, missing ones measured and recorded."""
-        return fill(self.records, name, self.scale, cells, partial(measure, cache=self.cache), device=self.device_name)
+    def cells(self, study: str) -> list[Cell]:
+        """The cells of a study at this scale, for the seeds of this run."""
+        return STUDIES[study](self.settings, self.seeds)
 
-    def live(self, name: str, cell: dict[str, Any], measure: Measure) -> pd.DataFrame:
+    def study(self, name: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
+        """The table of a study: recorded cells are read, missing ones measured and recorded.
+
+        `measure(cell, cache)` returns the metrics of a cell.
+        """
+        measure = partial(measure, cache=self.cache)
+        return fill(self.records, name, self.scale, self.cells(name), measure, device=self.device_name)
+
+    def live(self, name: str, cell: Cell, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
         """Measure one cell from nothing, no cache read, and hold it against its record.
 
         One row a metric of `nclib.findings.TOLERANCE`, see `nclib.records.differences`.
         """
-        recorded = self.study(name, [cell], measure)
-        record = measured(name, self.scale, cell, partial(measure, cache=None), device=self.device_name)
-        return differences(recorded, pd.DataFrame([cell | record["metrics"]]), TOLERANCE)
+        now = measured(name, self.scale, cell, partial(measure, cache=None), device=self.device_name)
+        return differences(as_table(self.records.select(name, self.scale, [cell])), as_table([now]), TOLERANCE)
+
+    def describe(self, study: str) -> str:
+        """Where the records of a study come from, with a digest of every digit of them."""
+        return self.records.describe(study, self.scale, self.cells(study))
 
     @property
     def device_name(self) -> str:
@@ -75,7 +86,7 @@ def start(
     scale: str = "demo",
     *,
     device: str = "auto",
-    seeds: Sequence[int] | str | None = None,
+    seeds: Sequence[int] | int | str | None = None,
     data_root: str | Path | None = None,
     recompute: bool = False,
     root: str | Path | None = None,
@@ -88,11 +99,7 @@ def start(
     ``~/.cache/nclib``.
     """
     chosen = settings(scale)
-    # papermill -p seeds "[0, 1]" passes text
-    given = json.loads(seeds) if isinstance(seeds, str) else seeds
-    seeds = chosen.seeds if given is None else tuple(given)
-    if not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
-        raise ValueError(f"seeds are {list(seeds)}; they must be one or more whole numbers from 0 on")
+    seeds = chosen.seeds if seeds is None else _parse_seeds(seeds)
     root = book_root() if root is None else Path(root)
     again = root / "_build" / "recomputed"
     run = Run(
@@ -104,11 +111,19 @@ def start(
         records=Records(again / "records" if recompute else root / "book" / "records"),
         cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
     )
-    if run.device.type == "cpu" and scale != "demo":
-        warnings.warn(
-            f"the {scale} scale is meant for a GPU; on this CPU cells without a record are slow", stacklevel=2
-        )
     use_style()
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
     print(f"nclib {__version__}, torch {torch.__version__}, {run.device_name}; {scale} scale, seeds {list(seeds)}")
     return run
+
+
+def _parse_seeds(seeds: object) -> tuple[int, ...]:
+    """Seeds from a list, one number, or the text of either, which is what papermill -p passes."""
+    given = seeds
+    if isinstance(given, str):
+        with contextlib.suppress(json.JSONDecodeError):
+            given = json.loads(given)
+    numbers = tuple(given) if isinstance(given, list | tuple) else (given,)
+    if not numbers or len(set(numbers)) < len(numbers) or not all(type(n) is int and n >= 0 for n in numbers):
+        raise ValueError(f"seeds are {seeds!r}; they must be different whole numbers from 0 on, such as [0, 1]")
+    return numbers

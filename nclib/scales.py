@@ -28,13 +28,6 @@ SCALES = {
         test_per_class=40,
         seeds=(0, 1, 2),
     ),
-    "lab": Scale(
-        recipe=Recipe(source="fashion-mnist", per_class=600, width=16, epochs=16),
-        tasks=("mnist", "digits", "glyphs/latin", "glyphs/georgian"),
-        train_per_class=80,
-        test_per_class=80,
-        seeds=(0, 1, 2),
-    ),
 }
 
 

@@ -102,6 +102,8 @@ class ClassStatistics:
     def without_empty_classes(self) -> "ClassStatistics":
         """The statistics of the classes that were seen, renumbered in order."""
         seen = self.counts > 0
+        if not seen.any():
+            raise ValueError("no class was seen, so there is nothing to keep")
         result = ClassStatistics(self.num_features, int(seen.sum()), device=self.means.device)
         result._absorb(self.counts[seen], self.means[seen], self.squares[seen], self.scatter)
         return result
@@ -137,17 +139,22 @@ def check_features(features: Any, labels: Any, *, num_classes: int | None = None
         raise ValueError(f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (N, d) and (N,)")
     if not features.is_floating_point():
         raise TypeError(f"features are {features.dtype}; they must be floating point")
+    if num_classes is not None and num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}; it must be at least 1")
+    if not labels.numel():
+        labels = labels.long()
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"labels are {labels.dtype}; they must be integers")
+    labels = labels.to(features.device).long()
     bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
     if len(bad):
         raise ValueError(
             f"{len(bad)} of {len(features)} rows of features hold NaN or infinity, the first is row {bad[0]}"
         )
-    if len(labels) and (labels.min() < 0 or (num_classes and labels.max() >= num_classes)):
-        allowed = f"0..{num_classes - 1}" if num_classes else "0 or more"
+    if len(labels) and (labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes)):
+        allowed = "0 or more" if num_classes is None else f"0..{num_classes - 1}"
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}; they must be {allowed}")
-    return features.detach(), labels.to(features.device).long()
+    return features.detach(), labels
 
 
 def _summarise(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

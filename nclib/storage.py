@@ -34,7 +34,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {"metadata": json.dumps(metadata, sort_keys=True), "digest": _digest(tensors)}
+    text = json.dumps(metadata, sort_keys=True)
+    header = {"metadata": text, "digest": _digest(tensors, text)}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=header)
 
@@ -49,15 +50,17 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); delete it to have it made anew") from error
-    if header.get("digest") != _digest(tensors):
+    if not {"digest", "metadata"} <= header.keys():
+        raise ValueError(f"{path} was not written by nclib: it has no digest; delete it to have it made anew")
+    if header["digest"] != _digest(tensors, header["metadata"]):
         raise ValueError(
             f"{path} does not match its digest, so its content has changed; delete it to have it made anew"
         )
     return tensors, json.loads(header["metadata"])
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _digest(tensors: dict[str, Tensor], metadata: str) -> str:
+    digest = hashlib.blake2b(metadata.encode(), digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -20,7 +20,7 @@ from nclib.losses import LOSSES
 from nclib.networks import Network, small_resnet
 from nclib.storage import load_tensors, save_tensors
 
-_VERSION = 1  # raise it when training changes, so that no older checkpoint is taken for a new one
+_VERSION = 2  # raise it when training changes, so that no older checkpoint is taken for a new one
 _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
 _MOMENTUM = 0.9
 
@@ -74,6 +74,8 @@ class Recipe:
             "weight_decay": 0,
             "augmentation": 0,
         }
+        for name in ("learning_rate", "weight_decay", "augmentation"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # 0 and 0.0 are one recipe
         for name, least in smallest.items():
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
@@ -98,6 +100,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(device)
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {str(device)!r} is not supported; use 'auto', 'cpu' or 'cuda'")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {str(device)!r} was asked for, but torch finds no GPU here; use 'auto' or 'cpu'")
     return device
@@ -122,7 +126,7 @@ def train(
     source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root)
     network = initial_network(recipe, source).to(device).to(memory_format=torch.channels_last)
     done = Path(cache) / f"{recipe.key}.safetensors" if cache else None
-    if done and on_epoch is None and _read(done, network.state_dict()) is not None:
+    if done and on_epoch is None and _read(done, recipe, network.state_dict()) is not None:
         return network.eval()
     _run_epochs(recipe, network, source, done and done.with_suffix(".partial"), on_epoch, progress)
     if done:
@@ -140,16 +144,23 @@ def initial_network(recipe: Recipe, source: ImageSet) -> Network:
         return Network(backbone, width, len(source.classes), projection=recipe.projection)
 
 
-def _run_epochs(recipe, network, source, partial, on_epoch, progress) -> None:
+def _run_epochs(
+    recipe: Recipe,
+    network: Network,
+    source: ImageSet,
+    partial: Path | None,
+    on_epoch: Callable[[int, Network], None] | None,
+    progress: bool,
+) -> None:
     device = next(network.parameters()).device
     optimizer = torch.optim.SGD(
         network.parameters(), recipe.learning_rate, _MOMENTUM, weight_decay=recipe.weight_decay, nesterov=True
     )
     state = _state(network, optimizer)
-    start = (_read(partial, state) or {"epoch": 0})["epoch"] if partial and on_epoch is None else 0
+    start = (_read(partial, recipe, state) or {"epoch": 0})["epoch"] if partial and on_epoch is None else 0
     images, labels = source.inputs(device), source.labels.to(device)
     if start == 0:  # an untrained network's batch norm knows nothing of its inputs yet
-        update_bn(images.split(recipe.batch_size), network)
+        update_bn((images[batch] for batch in _batches(torch.arange(len(images)), recipe)), network)
     saved = time.monotonic()
     if on_epoch:
         on_epoch(0, network.eval())
@@ -173,16 +184,20 @@ def _run_epochs(recipe, network, source, partial, on_epoch, progress) -> None:
 def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labels: Tensor, epoch: int) -> None:
     """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
     generator = seeded("epoch", recipe.seed, epoch)
-    batches = torch.randperm(len(labels), generator=generator).to(images.device).split(recipe.batch_size)
-    batches = [batch for batch in batches if len(batch) > 1]  # batch norm needs two
+    batches = _batches(torch.randperm(len(labels), generator=generator).to(images.device), recipe)
     for step, batch in enumerate(batches):
-        progress = (epoch + step / len(batches)) / recipe.epochs
+        progress = (epoch + (step + 0.5) / len(batches)) / recipe.epochs
         optimizer.param_groups[0]["lr"] = recipe.learning_rate * SCHEDULES[recipe.schedule](progress)
         inputs = distort(images[batch], recipe.augmentation, generator)
         embedding = network.embed(inputs.contiguous(memory_format=torch.channels_last))
         optimizer.zero_grad()
         LOSSES[recipe.loss](network, embedding, labels[batch]).backward()
         optimizer.step()
+
+
+def _batches(order: Tensor, recipe: Recipe) -> list[Tensor]:
+    """The order in batches; a last batch of one is left out, since batch norm needs two."""
+    return [batch for batch in order.split(recipe.batch_size) if len(batch) > 1]
 
 
 def _state(network: Network, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
@@ -193,7 +208,7 @@ def _state(network: Network, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
     return network.state_dict() | momentum
 
 
-def _read(path: Path, into: dict[str, Tensor]) -> dict | None:
+def _read(path: Path, recipe: Recipe, into: dict[str, Tensor]) -> dict | None:
     """Copy a saved state into the tensors and return its metadata; None if there is no whole file."""
     if not path.exists():
         return None
@@ -203,7 +218,7 @@ def _read(path: Path, into: dict[str, Tensor]) -> dict | None:
         warnings.warn(f"{error}; training again", stacklevel=3)
         return None
     shapes = {name: tensor.shape for name, tensor in into.items()}
-    if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
+    if metadata.get("recipe") != asdict(recipe) or shapes != {name: t.shape for name, t in tensors.items()}:
         raise ValueError(f"{path} holds the weights of another network than its recipe's; delete it to train anew")
     for name, tensor in into.items():
         tensor.copy_(tensors[name])

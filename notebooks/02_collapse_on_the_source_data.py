@@ -30,7 +30,7 @@
 # 4. ask what breaks a monotone law.
 
 # %% tags=["parameters"]
-scale: str = "demo"  # demo (embedded data) or lab (real data)
+scale: str = "demo"  # demo: embedded data, minutes on two cores
 device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
@@ -46,7 +46,7 @@ from myst_nb import glue
 
 import nclib
 from nclib import findings, plots
-from nclib.scales import SCALES
+from nclib.studies import RECIPE_FIELDS, recipe_of, varied
 
 run = nclib.start(
     scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute
@@ -60,27 +60,10 @@ run = nclib.start(
 
 # %%
 base = run.settings.recipe
-VARIED = {
-    "epochs": [
-        0,
-        base.epochs // 16,
-        3 * base.epochs // 16,
-        base.epochs // 2,
-        base.epochs,
-        2 * base.epochs,
-    ],
-    "loss": ["cross-entropy", "label smoothing", "squared error", "contrastive"],
-    "projection": [0, 1, 2, 3],
-    "augmentation": [0.0, 0.5, 1.0, 2.0],
-    "weight_decay": [0.0, 5e-4, 2e-3, 5e-3],
-}
-recipes = {
-    replace(base, **{setting: value})
-    for setting, values in VARIED.items()
-    for value in values
-}
-print(f"{len(recipes)} recipes, {len(run.seeds)} seeds each")
-pd.Series(asdict(base), name="base recipe").to_frame()
+cells = run.cells("source_collapse")
+VARIED = varied(base)
+print(f"{len(cells)} cells: a recipe, a seed and a task each")
+pd.DataFrame({"base": asdict(base), "varied to": VARIED}).fillna("")
 
 # %% [markdown]
 # ## Measure
@@ -91,13 +74,12 @@ pd.Series(asdict(base), name="base recipe").to_frame()
 
 # %%
 def measure(cell, cache):
-    """Train or load the recipe's network, freeze it, and measure its features on the task."""
-    task = cell["task"]
-    recipe = nclib.Recipe.of(**{k: v for k, v in cell.items() if k != "task"})
+    """Train or load the recipe's network, freeze it, and measure its features on a task."""
+    recipe, task = recipe_of(cell), cell["task"]
     network = run.train(recipe, cache=cache, progress=False)
-    count = run.settings.train_per_class if task != recipe.source else recipe.per_class
+    count = recipe.per_class if task == recipe.source else cell["train_per_class"]
     train = run.load(task, "train", per_class=count)
-    test = run.load(task, "test", per_class=run.settings.test_per_class)
+    test = run.load(task, "test", per_class=cell["test_per_class"])
     features = nclib.extract(network.backbone, train.inputs())
     test_features = nclib.extract(network.backbone, test.inputs())
     stats = nclib.class_statistics(features, train.labels)
@@ -112,14 +94,8 @@ def measure(cell, cache):
     }
 
 
-cells = [
-    asdict(replace(recipe, seed=seed)) | {"task": task}
-    for recipe in sorted(recipes, key=str)
-    for seed in run.seeds
-    for task in (base.source, *run.settings.tasks)
-]
-table = run.study("source_collapse", cells, measure)
-print(run.records.describe("source_collapse", scale))
+table = run.study("source_collapse", measure)
+print(run.describe("source_collapse"))
 
 # %% [markdown]
 # ## One panel for each thing varied
@@ -148,55 +124,16 @@ for ax, setting in zip(axes, VARIED, strict=False):
 axes[-1].axis("off")
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spearman rank correlation of source NC1 and downstream accuracy over the networks of a panel, with 95% bootstrap intervals over the networks: each task, (black) the mean over the tasks, and (grey, open) that mean at other scales that have records. Right of zero, less source collapse goes with better transfer, as A1 says.", "name": "fig-correlations"}, "image": {"alt": "Five groups of points with horizontal error bars between minus one and one, one group for each setting varied, one point for each downstream task and one for their mean."}}
-by_task = table.pivot_table(
-    index=findings.SETTINGS, columns="task", values="accuracy"
-).reset_index()
-nets_by_task = nets.merge(by_task, on=findings.SETTINGS)
-columns = {task: plots.COLOURS[i] for i, task in enumerate(run.settings.tasks)} | {
-    "transfer": "black"
-}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spearman rank correlation of source NC1 and downstream accuracy over the networks of a panel, with 95% bootstrap intervals: each task, and (black) the mean over the tasks. The seeds of one value of the setting are resampled together. Right of zero, less source collapse goes with better transfer, as A1 says.", "name": "fig-correlations"}, "image": {"alt": "Five groups of points with horizontal error bars between minus one and one, one group for each setting varied, one point for each downstream task and one for their mean."}}
+by_task = table.pivot_table(index=[*RECIPE_FIELDS], columns="task", values="accuracy")
+nets_by_task = nets.merge(by_task.reset_index(), on=[*RECIPE_FIELDS])
+columns = [*run.settings.tasks, "transfer"]
 fig, ax = plt.subplots(figsize=(6.5, 4.5))
 for row, setting in enumerate(VARIED):
     rows = findings.panel(nets_by_task, setting)
-    for i, (column, colour) in enumerate(columns.items()):
-        estimate = nclib.rank_correlation(
-            rows["nc1"].to_numpy(), rows[column].to_numpy()
-        )
-        y = row + (i - len(columns) / 2) / (len(columns) + 3)
-        label = (
-            {"transfer": "mean over tasks"}.get(column, column) if row == 0 else None
-        )
-        ax.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1)
-        ax.plot(
-            estimate.value,
-            y,
-            color=colour,
-            marker=plots.MARKERS[i],
-            linestyle="",
-            label=label,
-        )
-        if column == "transfer":
-            glue(f"rho-{setting}", estimate.value, display=False)
-    for other in (name for name in SCALES if name != scale):
-        rows = run.records.table("source_collapse", other)
-        if len(rows):
-            rows = findings.panel(findings.networks(rows), setting)
-            estimate = nclib.rank_correlation(
-                rows["nc1"].to_numpy(), rows["transfer"].to_numpy()
-            )
-            y = row + (len(columns) / 2 + 0.5) / (len(columns) + 3)
-            label = f"mean over tasks, {other} scale" if row == 0 else None
-            ax.plot([estimate.low, estimate.high], [y, y], color="0.5", linewidth=1)
-            ax.plot(
-                estimate.value,
-                y,
-                color="0.5",
-                marker="D",
-                mfc="white",
-                linestyle="",
-                label=label,
-            )
+    estimates = {c: findings.correlation(rows, setting, c) for c in columns}
+    plots.interval_group(ax, row, estimates, labelled=row == 0)
+    glue(f"rho-{setting}", estimates["transfer"].value, display=False)
 ax.axvline(0, color="0.4", linewidth=0.8)
 ax.set(yticks=range(len(VARIED)), yticklabels=titles.values(), xlim=(-1.05, 1.05))
 ax.set_xlabel("rank correlation of source NC1 and downstream accuracy")
@@ -205,41 +142,30 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% tags=["remove-cell"]
-judged = {
-    verdict.claim.key: verdict for verdict in findings.verdicts(run.records, scale)
-}
-for key, verdict in judged.items():
-    glue(f"verdict-{key}", verdict.word, display=False)
-means = (
-    nets.groupby([s for s in findings.SETTINGS if s != "seed"], dropna=False)[
-        ["nc1", "transfer"]
-    ]
-    .mean()
-    .reset_index()
-)
 for setting in VARIED:
-    for i, row in enumerate(findings.panel(means.assign(seed=0), setting).itertuples()):
-        glue(f"{setting}-{i}-nc1", row.nc1, display=False)
-        glue(f"{setting}-{i}-transfer", row.transfer, display=False)
+    means = findings.panel(nets, setting).groupby(setting)[["nc1", "transfer"]].mean()
+    for value, row in means.iterrows():
+        glue(f"{setting} {value} nc1", float(row["nc1"]), display=False)
+        glue(f"{setting} {value} transfer", float(row["transfer"]), display=False)
 
 # %% [markdown]
 # **What we see** ({numref}`fig-panels`, {numref}`fig-correlations`). The five panels do not agree.
 #
 # - *Training length*: the longer a network is trained, the more it collapses on the source **and** the better it
-#   transfers, from {glue:text}`epochs-0-transfer:.2f` untrained (source NC1 {glue:text}`epochs-0-nc1:.0f`) to
-#   {glue:text}`epochs-5-transfer:.2f` (NC1 {glue:text}`epochs-5-nc1:.1f`); the rank correlation is
+#   transfers, from {glue:text}`epochs 0 transfer:.2f` untrained (source NC1 {glue:text}`epochs 0 nc1:.0f`) to
+#   {glue:text}`epochs 32 transfer:.2f` (NC1 {glue:text}`epochs 32 nc1:.1f`); the rank correlation is
 #   {glue:text}`rho-epochs:.2f`.
-# - *Loss*: squared error collapses the features furthest (NC1 {glue:text}`loss-3-nc1:.3f`) and transfers at
-#   {glue:text}`loss-3-transfer:.2f`, cross-entropy least (NC1 {glue:text}`loss-1-nc1:.2f`) and at
-#   {glue:text}`loss-1-transfer:.2f`; correlation {glue:text}`rho-loss:.2f`. The contrastive loss lies between them in
-#   NC1 and below cross-entropy in transfer ({glue:text}`loss-0-transfer:.2f`).
-# - *Projection head*: three layers keep the features from collapsing (NC1 {glue:text}`projection-0-nc1:.2f` without,
-#   {glue:text}`projection-3-nc1:.2f` with), as the paper says, but transfer hardly moves
-#   ({glue:text}`projection-0-transfer:.3f` and {glue:text}`projection-3-transfer:.3f`); correlation
+# - *Loss*: squared error collapses the features furthest (NC1 {glue:text}`loss squared error nc1:.3f`) and transfers at
+#   {glue:text}`loss squared error transfer:.2f`, cross-entropy least (NC1 {glue:text}`loss cross-entropy nc1:.2f`) and at
+#   {glue:text}`loss cross-entropy transfer:.2f`; correlation {glue:text}`rho-loss:.2f`. The contrastive loss lies between them in
+#   NC1 and below cross-entropy in transfer ({glue:text}`loss contrastive transfer:.2f`).
+# - *Projection head*: three layers keep the features from collapsing (NC1 {glue:text}`projection 0 nc1:.2f` without,
+#   {glue:text}`projection 3 nc1:.2f` with), as the paper says, but transfer hardly moves
+#   ({glue:text}`projection 0 transfer:.3f` and {glue:text}`projection 3 transfer:.3f`); correlation
 #   {glue:text}`rho-projection:.2f`.
-# - *Augmentation* does both: NC1 rises from {glue:text}`augmentation-0-nc1:.2f` to
-#   {glue:text}`augmentation-3-nc1:.2f`, and transfer from {glue:text}`augmentation-0-transfer:.2f` to
-#   {glue:text}`augmentation-2-transfer:.2f` at strength one, and down again beyond it; correlation
+# - *Augmentation* does both: NC1 rises from {glue:text}`augmentation 0.0 nc1:.2f` to
+#   {glue:text}`augmentation 2.0 nc1:.2f`, and transfer from {glue:text}`augmentation 0.0 transfer:.2f` to
+#   {glue:text}`augmentation 1.0 transfer:.2f` at strength one, and down again beyond it; correlation
 #   {glue:text}`rho-augmentation:.2f`. That is "to a certain extent" in one panel.
 # - *Weight decay*, of which the sentence says nothing, goes against it: more of it means more collapse and, here,
 #   better transfer; correlation {glue:text}`rho-weight_decay:.2f`.
@@ -248,36 +174,22 @@ for setting in VARIED:
 #
 # {numref}`fig-all` puts all networks in one picture.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "All networks: source NC1 (log scale) against downstream accuracy, the mean over the tasks. Grey bars: the mean accuracy of each third of the networks, from the most to the least collapsed. The base recipe belongs to every setting.", "name": "fig-all"}, "image": {"alt": "One scatter plot of all networks. Accuracy is highest at moderate source NC1, somewhat lower for the most collapsed networks, and falls steeply towards the barely trained ones on the right."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "All networks: source NC1 (log scale) against downstream accuracy, the mean over the tasks. Grey bars: the mean accuracy of each third, by source NC1, of the networks trained as long as the base.", "name": "fig-all"}, "image": {"alt": "One scatter plot of all networks. Accuracy is highest at moderate source NC1, somewhat lower for the most collapsed networks, and falls steeply towards the barely trained ones on the right."}}
 fig, ax = plt.subplots(figsize=(6.5, 3.8))
-settings = [name for name in findings.SETTINGS if name != "seed"]
-is_base = (nets[settings] == pd.Series(asdict(base))[settings]).all(axis=1)
-for i, setting in enumerate(VARIED):
+for i, (setting, title) in enumerate(titles.items()):
     rows = findings.panel(nets, setting)
     rows = rows[rows[setting] != getattr(base, setting)]
-    ax.scatter(
-        rows["nc1"],
-        rows["transfer"],
-        color=plots.COLOURS[i],
-        marker=plots.MARKERS[i],
-        label=titles[setting],
-    )
+    style = {"color": plots.COLOURS[i], "marker": plots.MARKERS[i], "label": title}
+    ax.scatter(rows["nc1"], rows["transfer"], **style)
+at_base = findings.panel(nets, "seed")
 ax.scatter(
-    nets[is_base]["nc1"],
-    nets[is_base]["transfer"],
-    color="black",
-    marker="*",
-    s=60,
-    label="base recipe",
+    at_base["nc1"], at_base["transfer"], c="black", marker="*", s=60, label="base"
 )
-for third in findings.thirds(nets):
-    ax.plot(
-        [third["nc1"].min(), third["nc1"].max()],
-        [third["transfer"].mean()] * 2,
-        color="0.5",
-        linewidth=3,
-        zorder=0,
-    )
+full = findings.fully_trained(nets)
+parts = [full.iloc[third] for third in findings.thirds(full["nc1"].to_numpy())]
+for part in parts:
+    ends = [part["nc1"].min(), part["nc1"].max()]
+    ax.plot(ends, [part["transfer"].mean()] * 2, color="0.5", linewidth=3, zorder=0)
 ax.set(
     xscale="log",
     xlabel="source NC1 (lower is more collapsed)",
@@ -288,12 +200,12 @@ ax.legend(loc="lower left")
 plt.show()
 
 # %% tags=["remove-cell"]
-for i, third in enumerate(findings.thirds(nets)):
-    glue(f"third-{i}", float(third["transfer"].mean()), display=False)
+for name, part in zip(("low", "middle", "high"), parts, strict=True):
+    glue(f"third {name}", float(part["transfer"].mean()), display=False)
 
 # %% [markdown]
-# The most collapsed third of the networks transfers at {glue:text}`third-0:.3f`, the middle third at
-# {glue:text}`third-1:.3f`, the least collapsed at {glue:text}`third-2:.3f`. Two things keep this from being a law
+# The most collapsed third of the networks transfers at {glue:text}`third low:.3f`, the middle third at
+# {glue:text}`third middle:.3f`, the least collapsed at {glue:text}`third high:.3f`. Two things keep this from being a law
 # of source collapse. A barely trained network is not collapsed and not useful: NC1 cannot tell *not yet* from *not
 # too much*. And what lowers NC1 matters more than how far it falls: weight decay and squared error both collapse the
 # features, one with a gain and one with a loss. So source NC1 ranks networks that differ in one thing at best; the
@@ -305,16 +217,18 @@ for i, third in enumerate(findings.thirds(nets)):
 findings.score_card(run.records, study="source_collapse")
 
 # %% [markdown]
-# The intervals resample networks, so they speak for these recipes and seeds, not for all losses or augmentations
-# that one could try.
+# The intervals resample the values of a setting, with all their seeds: four losses are four things to learn from,
+# not twelve. That makes them wide.
 #
 # ## Is it so on your machine?
 #
 # One network, trained and probed again now, against its record.
 
 # %% tags=["nbval-ignore-output"]
-cell = asdict(replace(base, seed=run.seeds[0])) | {"task": run.settings.tasks[0]}
-live = run.live("source_collapse", cell, measure)
+at_base = [
+    cell for cell in cells if recipe_of(cell) == replace(base, seed=run.seeds[0])
+]
+live = run.live("source_collapse", at_base[1], measure)
 live
 
 # %%
@@ -337,4 +251,5 @@ print("the live network agrees with its record:", bool(live["agrees"].all()))
 # papermill notebooks/02_collapse_on_the_source_data.ipynb out.ipynb -p scale demo -p seeds "[0, 1, 2, 3, 4]" -p device cuda
 # ```
 #
-# Only the cells that have no record yet are computed; `-p recompute True` measures all of them again.
+# Only the cells that have no record yet are measured; `-p recompute True` measures all of them again. The verdicts
+# stay those of the scale's own seeds.

@@ -116,13 +116,15 @@ def test_the_names_of_the_classes_do_not_matter(data):
         assert metric(nclib.class_statistics(features, renamed)) == pytest.approx(expected)
 
 
-def test_nc1_is_never_negative_on_float32_means_that_almost_depend_on_each_other():
+def test_a_cut_off_leaves_out_a_direction_that_is_null_but_for_noise():
+    """Twenty means in five dimensions: the sixth direction is noise, and NC1 explodes if it counts."""
     g = torch.Generator().manual_seed(0)
-    means = torch.randn(20, 64, generator=g)
-    means[-1] = means[:-1].mean(0) + 1e-6
+    means = torch.randn(20, 5, generator=g) @ torch.randn(5, 64, generator=g)
     labels = torch.arange(20).repeat_interleave(30)
-    features = means[labels] + 1e-3 * torch.randn(600, 64, generator=g)
-    assert 0 < nclib.nc1(nclib.class_statistics(features, labels)) < math.inf
+    stats = nclib.class_statistics(means[labels] + 1e-5 * torch.randn(600, 64, generator=g), labels)
+    assert len(nclib.between_spectrum(stats)[0]) == 19
+    assert len(nclib.between_spectrum(stats, rtol=1e-4)[0]) == 5
+    assert nclib.nc1(stats, rtol=1e-4) < 1e-9 < 1 < nclib.nc1(stats)
 
 
 def test_cdnv_pairs_are_symmetric_and_average_to_cdnv():
@@ -137,6 +139,7 @@ def test_cdnv_pairs_are_symmetric_and_average_to_cdnv():
 def test_two_classes_that_share_their_mean_make_cdnv_infinite():
     features = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [5.0, 5.0]])
     assert nclib.cdnv(nclib.class_statistics(features, [0, 0, 1, 1, 2])) == math.inf
+    assert nclib.cdnv(nclib.class_statistics(features[[0, 0, 4]], [0, 1, 2])) == math.inf
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -153,7 +156,25 @@ def test_what_has_no_collapse_is_an_error(metric, features, labels, message):
         metric(nclib.class_statistics(torch.tensor(features), labels))
 
 
-def test_a_weight_of_another_shape_is_an_error():
-    stats = nclib.class_statistics(torch.eye(3), [0, 1, 2])
-    with pytest.raises(ValueError, match=r"weight is \(2, 3\); these statistics need \(3, 3\)"):
-        nclib.nc3(stats, torch.zeros(2, 3))
+CORNERS = torch.eye(3)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: nclib.nc3(s, torch.zeros(2, 3)), r"weight is \(2, 3\), finite; these statistics need \(3, 3\)"),
+        (lambda s: nclib.nc3(s, CORNERS * NAN), r"weight is \(3, 3\), not finite"),
+        (lambda s: nclib.nc3(s, torch.zeros(3, 3)), "all weights are 0"),
+        (lambda s: nclib.nc4(s, CORNERS, CORNERS, bias=[0.0]), r"bias is \(1,\), finite; these statistics need \(3,\)"),
+        (lambda s: nclib.nc4(s, CORNERS, CORNERS, bias=[0.0, NAN, 0.0]), r"bias is \(3,\), not finite"),
+        (lambda s: nclib.nc4(s, torch.eye(4), CORNERS), r"features are \(4, 4\); they must be \(N, 3\)"),
+        (
+            lambda s: nclib.nc4(s, torch.zeros(0, 3), CORNERS),
+            r"features are \(0, 3\); they must be \(N, 3\) with N > 0",
+        ),
+    ],
+)
+def test_bad_features_weights_and_biases_are_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(nclib.class_statistics(CORNERS, [0, 1, 2]))

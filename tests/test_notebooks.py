@@ -22,7 +22,7 @@ width: int = 2  # how wide
 # %%
 import sys
 print("width", width)
-_ = sys.stderr.write("\\r50%|#####     | 1/2")
+_ = sys.stderr.write("\\r50%|#####     | 1/2\\n\\x1b[A\\rmind the gap\\n")
 # %%
 assert width < 5
 """
@@ -78,7 +78,7 @@ def test_an_equal_rerun_is_an_empty_diff_without_progress_bars(toy):
     assert output.read_text() == first
     cells = nbformat.reads(first, as_version=4).cells
     assert [cell.id for cell in cells] == ["cell-00", "cell-01", "cell-02"]
-    assert [output.text for output in cells[1].outputs] == ["width 2\n"]
+    assert [output.text for output in cells[1].outputs] == ["width 2\n", "mind the gap"]
 
 
 def test_parameters_reach_the_notebook_and_unknown_ones_are_refused(toy):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from nclib.records import Records, differences, fill, measured
+from nclib.records import Records, as_table, differences, fill, measured
 
 CELLS = [{"width": 2, "seed": seed} for seed in range(4)]
 
@@ -27,7 +27,8 @@ def test_a_study_is_measured_once_and_then_read(tmp_path):
     assert calls == [0, 1, 2, 3]
     assert again["value"].tolist() == [0, 2, 4, 6]
     assert first.equals(again[:2])
-    assert records.table("toy", "demo").equals(again)
+    assert as_table(records.select("toy", "demo", CELLS)).equals(again)
+    assert [r["seed"] for r in records.select("toy", "demo", [{"width": 2, "seed": 9}, CELLS[3]])] == [3]
 
 
 def test_a_stopped_study_loses_only_the_cell_it_was_at(tmp_path):
@@ -55,18 +56,36 @@ def test_a_record_says_where_it_comes_from(tmp_path):
 def test_the_digest_covers_every_digit(tmp_path):
     records = Records(tmp_path)
     fill(records, "toy", "demo", CELLS, double)
-    before = records.describe("toy", "demo")
+    before = records.describe("toy", "demo", CELLS)
     path = records.path("toy", "demo")
     path.write_text(path.read_text().replace("0.333333", "0.333334", 1))
-    assert records.describe("toy", "demo") != before
-    assert records.describe("other", "demo") == "other at demo scale: not run yet"
+    assert records.describe("toy", "demo", CELLS) != before
+    assert records.describe("toy", "demo", CELLS[2:]) == records.describe("toy", "demo", CELLS[2:])
+    assert records.describe("other", "demo", CELLS) == "other at demo scale: not run yet"
+
+
+def test_further_cells_do_not_change_the_digest(tmp_path):
+    records = Records(tmp_path)
+    fill(records, "toy", "demo", CELLS[:2], double)
+    before = records.describe("toy", "demo", CELLS[:2])
+    fill(records, "toy", "demo", CELLS, double)
+    assert records.describe("toy", "demo", CELLS[:2]) == before
+
+
+def test_a_file_without_a_last_line_end_is_no_trouble(tmp_path):
+    records = Records(tmp_path)
+    fill(records, "toy", "demo", CELLS[:1], double)
+    path = records.path("toy", "demo")
+    path.write_text(path.read_text().rstrip())
+    fill(records, "toy", "demo", CELLS, double)
+    assert [r["seed"] for r in records.read("toy", "demo")] == [0, 1, 2, 3]
 
 
 def test_a_later_record_of_a_cell_wins(tmp_path):
     records = Records(tmp_path)
     for value in (1.0, 5.0):
         records.append(measured("toy", "demo", CELLS[0], lambda cell, value=value: {"value": value}))
-    assert records.table("toy", "demo")["value"].tolist() == [5.0]
+    assert as_table(records.select("toy", "demo", CELLS))["value"].tolist() == [5.0]
 
 
 def _write(folder, first):

@@ -126,6 +126,22 @@ def test_statistics_of_another_shape_do_not_merge():
         ClassStatistics(3, 2).merge(ClassStatistics(4, 2))
 
 
+def test_every_integer_type_will_do_for_labels():
+    for dtype in (torch.uint8, torch.int16, torch.int32, torch.uint16, torch.uint32):
+        assert class_statistics(torch.eye(2), torch.tensor([0, 1], dtype=dtype)).counts.tolist() == [1, 1]
+
+
+def test_features_with_a_gradient_give_statistics_without():
+    assert not class_statistics(torch.eye(2, requires_grad=True), [0, 1]).means.requires_grad
+
+
+def test_too_few_classes_are_an_error():
+    with pytest.raises(ValueError, match="num_classes is 0; it must be at least 1"):
+        class_statistics(torch.eye(2), [0, 1], num_classes=0)
+    with pytest.raises(ValueError, match="no class was seen"):
+        ClassStatistics(2, 3).update(torch.zeros(0, 2), []).without_empty_classes()
+
+
 def test_a_shape_without_features_is_an_error():
     with pytest.raises(ValueError, match="both must be at least 1"):
         ClassStatistics(0, 2)

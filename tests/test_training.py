@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import nclib
 from nclib import losses, training
@@ -96,24 +97,26 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path, trained, monkeypatch)
     assert ran == [0, 1, "stopped", 2]
 
 
-def test_a_killed_training_leaves_nothing_broken(tmp_path, trained):
-    """kill -9 in the middle, then again: the same network."""
+def test_a_training_that_was_killed_gives_the_same_network(tmp_path, monkeypatch):
+    """kill -9 in the middle, then again."""
+    recipe = replace(TINY, epochs=150)
     code = (
         "import nclib, nclib.training as t, tests.test_training as here\n"
         "t._SAVE_EVERY = 0.0\n"
-        f"nclib.train(here.replace(here.TINY, epochs=2000), cache={str(tmp_path)!r}, progress=False)"
+        f"nclib.train(here.replace(here.TINY, epochs=150), cache={str(tmp_path)!r}, progress=False)"
     )
     root = os.path.dirname(os.path.dirname(__file__))
     process = subprocess.Popen([sys.executable, "-c", code], cwd=root, env=os.environ | {"PYTHONPATH": root})
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("*.partial")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while not list(tmp_path.glob("*.partial")):
+        assert process.poll() is None, "the training ended before it could be killed"
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    partial = next(tmp_path.glob("*.partial"))
-    tensors, metadata = load_tensors(partial)
-    assert 1 <= metadata["epoch"] < 2000
-    assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+    run_epoch, ran = training._run_epoch, []
+    monkeypatch.setattr(training, "_run_epoch", lambda *args: (ran.append(args[-1]), run_epoch(*args)))
+    resumed = weights(nclib.train(recipe, cache=tmp_path, progress=False))
+    assert 0 < ran[0] < ran[-1] == 149
+    assert_equal(weights(nclib.train(recipe, progress=False)), resumed)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip"])
@@ -131,9 +134,25 @@ def test_a_damaged_checkpoint_is_noticed_and_trained_again(tmp_path, trained, da
     assert_equal(weights(network), trained)
 
 
-def test_weights_that_do_not_fit_are_an_error(tmp_path):
+def test_a_checkpoint_whose_metadata_changed_is_noticed(tmp_path):
+    path = tmp_path / "state.safetensors"
+    save_tensors(path, {"weight": torch.zeros(2)}, {"epoch": 3})
+    path.write_bytes(path.read_bytes().replace(b'epoch\\": 3', b'epoch\\": 7'))
+    with pytest.raises(ValueError, match="does not match its digest"):
+        load_tensors(path)
+
+
+def test_a_foreign_file_is_told_from_a_changed_one(tmp_path):
+    path = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="was not written by nclib"):
+        load_tensors(path)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"recipe": asdict(TINY)}])
+def test_weights_that_do_not_fit_are_an_error(tmp_path, metadata):
     path = tmp_path / f"{TINY.key}.safetensors"
-    save_tensors(path, {"weight": torch.zeros(2)}, {})
+    save_tensors(path, {"weight": torch.zeros(2)}, metadata)
     with pytest.raises(ValueError, match="holds the weights of another network"):
         nclib.train(TINY, cache=tmp_path, progress=False)
 
@@ -185,11 +204,28 @@ def test_the_contrastive_loss_hides_the_classifier_from_the_backbone():
     assert network.classifier.weight.grad.abs().sum() > 0
 
 
-def test_extract_leaves_the_mode_alone_and_batches():
+def test_a_last_batch_of_one_is_left_out():
+    network = nclib.train(replace(TINY, per_class=10, batch_size=33), progress=False)
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+
+
+def test_one_step_of_training_changes_the_network():
+    untrained, trained = (nclib.train(replace(TINY, epochs=n, batch_size=500), progress=False) for n in (0, 1))
+    assert not torch.equal(untrained.classifier.weight, trained.classifier.weight)
+
+
+def test_zero_and_its_float_are_one_recipe():
+    assert replace(TINY, augmentation=0).key == replace(TINY, augmentation=0.0).key
+
+
+def test_extract_leaves_every_mode_alone_and_batches():
     backbone = nclib.small_resnet(2).train()
+    backbone.layer1.eval()
+    modes = [module.training for module in backbone.modules()]
     inputs = torch.randn(5, 1, 28, 28)
     features = nclib.extract(backbone, inputs, batch_size=2)
-    assert backbone.training
+    assert [module.training for module in backbone.modules()] == modes
+    assert torch.equal(nclib.extract(torch.nn.Flatten(), inputs), inputs.flatten(1))
     assert features.shape == (5, 16)
     torch.testing.assert_close(features, nclib.extract(backbone.eval(), inputs))
 
@@ -217,3 +253,8 @@ def test_bad_settings_say_what_is_allowed(make, message):
 def test_a_gpu_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="torch finds no GPU here"):
         nclib.train(TINY, device="cuda")
+
+
+def test_a_device_of_another_kind_is_an_error():
+    with pytest.raises(ValueError, match="device 'meta' is not supported; use 'auto', 'cpu' or 'cuda'"):
+        nclib.resolve_device("meta")

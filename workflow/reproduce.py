@@ -7,33 +7,33 @@ import shutil
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import papermill
 import typer
 from run import ROOT, execute, read
 
-from nclib.findings import CLAIMS, TOLERANCE, verdicts
-from nclib.records import Records, differences
+from nclib.findings import TOLERANCE, verdicts
+from nclib.records import Records, as_table, differences
+from nclib.scales import settings
+from nclib.studies import STUDIES
 
 AGAIN = ROOT / "_build" / "recomputed"
 SCALE = "demo"
 
 
-def compare(committed: Records, recomputed: Records, study: str) -> pd.DataFrame:
-    """The largest difference of every metric of a study, over the cells of the committed records."""
-    old, new = (records.by_cell(study, SCALE) for records in (committed, recomputed))
-    if lacking := old.keys() - new.keys():
-        typer.echo(f"{len(lacking)} of {len(old)} committed cells are in no notebook any more, such as {min(lacking)}")
-    common = [cell for cell in old if cell in new]
-    old_metrics, new_metrics = (pd.DataFrame([side[cell]["metrics"] for cell in common]) for side in (old, new))
-    return differences(old_metrics, new_metrics, TOLERANCE)
+def compare(committed: Records, recomputed: Records, study: str) -> str:
+    """Where the records come from, and the largest difference of every metric, over the declared cells."""
+    cells = STUDIES[study](settings(SCALE), settings(SCALE).seeds)
+    old, new = (as_table(records.select(study, SCALE, cells)) for records in (committed, recomputed))
+    header = recomputed.describe(study, SCALE, cells)
+    if len(old) != len(new) or not len(new):
+        return f"{header}\n{len(old)} cells are committed, {len(new)} recomputed, of {len(cells)}"
+    return f"{header}\n{differences(old, new, TOLERANCE).to_string(float_format='%.4g')}"
 
 
 def report(committed: Records, recomputed: Records) -> bool:
     """Print the differences of every study, then the verdicts; return whether all verdicts are the same."""
-    for study in sorted({claim.study for claim in CLAIMS}):
-        typer.echo(f"\n{recomputed.describe(study, SCALE)}")
-        typer.echo(compare(committed, recomputed, study).to_string(float_format="%.4g"))
+    for study in STUDIES:
+        typer.echo(f"\n{compare(committed, recomputed, study)}")
     pairs = list(zip(verdicts(committed, SCALE), verdicts(recomputed, SCALE), strict=True))
     for old, new in pairs:
         mark = " " if old.word == new.word else "!"

@@ -5,6 +5,7 @@ goes to _build/runs (or where -o says). A failed run leaves whatever was there b
 """
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,13 +63,17 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for key in ("execution", "papermill"):
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not is_progress(output)]
+            cell.outputs = [output for output in map(without_progress, cell.outputs) if output]
     return notebook
 
 
-def is_progress(output: nbformat.NotebookNode) -> bool:
-    """Whether an output is a progress bar: text on stderr that returns to the start of its line."""
-    return output.output_type == "stream" and output.name == "stderr" and "\r" in output.text
+def without_progress(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    """The output less the progress bars on stderr; None if nothing else is left of it."""
+    if output.output_type != "stream" or output.name != "stderr":
+        return output
+    lines = re.split(r"[\r\n]|\x1b\[A", output.text)
+    output.text = "\n".join(line for line in lines if line.strip() and not re.search(r"\d+%\|", line))
+    return output if output.text else None
 
 
 def main(
