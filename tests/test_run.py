@@ -4,19 +4,23 @@ import pytest
 import torch
 
 from nclib.run import book_root, start
+from nclib.studies import STUDIES
 
 
 def square(cell, cache):
     return {"accuracy": 0.5, "nc1": float(cell["seed"] + 1), "from_cache": int(cache is not None)}
 
 
-def test_a_live_cell_is_measured_without_the_cache_and_held_against_its_record(tmp_path, capsys):
+def test_a_live_cell_is_measured_without_the_cache_and_held_against_its_record(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(STUDIES, "toy", lambda scale, seeds: [{"seed": seed} for seed in seeds])
     run = start(root=tmp_path, seeds=[0, 1])
     assert "demo scale, seeds [0, 1]" in capsys.readouterr().out
-    cells = [{"seed": seed} for seed in run.seeds]
-    table = run.study("toy", cells, square)
+    table = run.study("toy", square)
     assert table["from_cache"].tolist() == [1, 1]
-    live = run.live("toy", cells[1], lambda cell, cache: square(cell, cache) | {"nc1": 4.0 if cache is None else 2.0})
+    assert run.describe("toy").startswith("toy at demo scale: 2 records")
+    live = run.live(
+        "toy", run.cells("toy")[1], lambda cell, cache: square(cell, cache) | {"nc1": 4.0 if cache is None else 2.0}
+    )
     assert live["agrees"].to_dict() == {"accuracy": True, "nc1": False}
 
 
@@ -29,8 +33,9 @@ def test_recomputed_records_stand_beside_the_committed_ones(tmp_path, monkeypatc
     assert start(root=tmp_path).records.folder == tmp_path / "book" / "records"
 
 
-def test_seeds_may_be_text_as_papermill_passes_them(tmp_path):
-    assert start(root=tmp_path, seeds="[3, 4]").seeds == (3, 4)
+@pytest.mark.parametrize(("given", "seeds"), [("[3, 4]", (3, 4)), (5, (5,)), ("5", (5,)), ([0], (0,))])
+def test_seeds_may_be_what_papermill_passes(tmp_path, given, seeds):
+    assert start(root=tmp_path, seeds=given).seeds == seeds
 
 
 def test_the_book_is_found_from_any_folder_in_it(tmp_path, monkeypatch):
@@ -43,9 +48,9 @@ def test_the_book_is_found_from_any_folder_in_it(tmp_path, monkeypatch):
     assert book_root() == tmp_path
 
 
-@pytest.mark.parametrize("seeds", [[], [-1], ["a"], [0.5]])
+@pytest.mark.parametrize("seeds", [[], [-1], ["a"], [0.5], [True], [0, 0], "0,1", "all"])
 def test_bad_seeds_are_an_error(tmp_path, seeds):
-    with pytest.raises(ValueError, match="they must be one or more whole numbers from 0 on"):
+    with pytest.raises(ValueError, match="they must be different whole numbers from 0 on"):
         start(root=tmp_path, seeds=seeds)
 
 
