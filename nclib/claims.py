@@ -49,26 +49,25 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """One of holds, fails, undefined, not run yet."""
+        """One of holds, fails, undecided, undefined, not run yet.
+
+        A claim holds, or fails, if its whole interval does; it is undecided if the interval reaches over
+        the threshold. Without an interval the value decides.
+        """
         if self.estimate is None:
             return "not run yet"
         if math.isnan(self.estimate.value):
             return "undefined"
+        ends = {self._beyond(end) for end in (self.estimate.low, self.estimate.high) if not math.isnan(end)}
+        if len(ends) == 2:
+            return "undecided"
         return "holds" if self._beyond(self.estimate.value) else "fails"
-
-    @property
-    def margin(self) -> str:
-        """Clearly if the whole interval is on one side, narrowly if it reaches over; empty without an interval."""
-        if self.estimate is None or math.isnan(self.estimate.low):
-            return ""
-        ends = {self._beyond(self.estimate.low), self._beyond(self.estimate.high)}
-        return "narrowly" if len(ends) == 2 else "clearly"
 
     def _beyond(self, value: float) -> bool:
         return value > self.claim.threshold if self.claim.side == "above" else value < self.claim.threshold
 
     def __str__(self) -> str:
-        return f"{self.word} {self.margin}".strip()
+        return f"{self.word}: {self.estimate}" if self.estimate else self.word
 
 
 def judge(claim: Claim, table: pd.DataFrame | None) -> Verdict:

@@ -199,9 +199,5 @@ def score_card(records: Records, *, study: str | None = None) -> pd.DataFrame:
         if study in (None, claim.study):
             needed = f"{'>' if claim.side == 'above' else '<'} {claim.threshold:g}"
             row = {"claim": claim.key, "sentence": claim.sentence, "statistic": claim.statistic, "needed": needed}
-            rows.append(row | dict(zip(by_scale, map(_cell, judged), strict=True)))
+            rows.append(row | dict(zip(by_scale, map(str, judged), strict=True)))
     return pd.DataFrame(rows).set_index("claim").rename_axis(None)
-
-
-def _cell(verdict: Verdict) -> str:
-    return f"{verdict}: {verdict.estimate}" if verdict.estimate else str(verdict)

@@ -24,8 +24,8 @@
 # ## What was claimed, and what we find
 #
 # Every claim is a statistic of measured results, which is our choice, and a threshold that follows from the paper's
-# sentence and does not move when results come in: a claim that fails stays failed. *Clearly* means that the whole 95%
-# interval, in brackets, lies on one side of the threshold.
+# sentence and does not move when results come in. A claim *holds*, or *fails*, if the whole 95% interval, in brackets,
+# lies on that side of the threshold; if it reaches over, the records leave the claim *undecided*.
 
 # %% tags=["hide-input"]
 from nclib.findings import score_card

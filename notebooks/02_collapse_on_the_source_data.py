@@ -155,20 +155,25 @@ for setting in VARIED:
 #   transfers, from {glue:text}`epochs 0 transfer:.2f` untrained (source NC1 {glue:text}`epochs 0 nc1:.0f`) to
 #   {glue:text}`epochs 32 transfer:.2f` (NC1 {glue:text}`epochs 32 nc1:.1f`); the rank correlation is
 #   {glue:text}`rho-epochs:.2f`.
-# - *Loss*: squared error collapses the features furthest (NC1 {glue:text}`loss squared error nc1:.3f`) and transfers at
-#   {glue:text}`loss squared error transfer:.2f`, cross-entropy least (NC1 {glue:text}`loss cross-entropy nc1:.2f`) and at
-#   {glue:text}`loss cross-entropy transfer:.2f`; correlation {glue:text}`rho-loss:.2f`. The contrastive loss lies between them in
-#   NC1 and below cross-entropy in transfer ({glue:text}`loss contrastive transfer:.2f`).
+# - *Loss*: squared error collapses the features furthest (NC1 {glue:text}`loss squared error nc1:.3f`) and transfers
+#   at {glue:text}`loss squared error transfer:.2f`; cross-entropy collapses them least (NC1
+#   {glue:text}`loss cross-entropy nc1:.2f`) and transfers at {glue:text}`loss cross-entropy transfer:.2f`. But label
+#   smoothing, at half of that NC1 ({glue:text}`loss label smoothing nc1:.2f`), transfers as well
+#   ({glue:text}`loss label smoothing transfer:.2f`), and the contrastive loss, at nearly the same
+#   ({glue:text}`loss contrastive nc1:.2f`), worst ({glue:text}`loss contrastive transfer:.2f`). The correlation is
+#   {glue:text}`rho-loss:.2f`; four losses do not settle it.
 # - *Projection head*: three layers keep the features from collapsing (NC1 {glue:text}`projection 0 nc1:.2f` without,
 #   {glue:text}`projection 3 nc1:.2f` with), as the paper says, but transfer hardly moves
 #   ({glue:text}`projection 0 transfer:.3f` and {glue:text}`projection 3 transfer:.3f`); correlation
 #   {glue:text}`rho-projection:.2f`.
-# - *Augmentation* does both: NC1 rises from {glue:text}`augmentation 0.0 nc1:.2f` to
-#   {glue:text}`augmentation 2.0 nc1:.2f`, and transfer from {glue:text}`augmentation 0.0 transfer:.2f` to
-#   {glue:text}`augmentation 1.0 transfer:.2f` at strength one, and down again beyond it; correlation
-#   {glue:text}`rho-augmentation:.2f`. That is "to a certain extent" in one panel.
-# - *Weight decay*, of which the sentence says nothing, goes against it: more of it means more collapse and, here,
-#   better transfer; correlation {glue:text}`rho-weight_decay:.2f`.
+# - *Augmentation* improves transfer more than anything else, from {glue:text}`augmentation 0.0 transfer:.2f` to
+#   {glue:text}`augmentation 1.0 transfer:.2f` at strength one, and less beyond it
+#   ({glue:text}`augmentation 2.0 transfer:.2f`). NC1 rises from {glue:text}`augmentation 0.0 nc1:.2f` to
+#   {glue:text}`augmentation 2.0 nc1:.2f`, but not with the first, largest gain; correlation
+#   {glue:text}`rho-augmentation:.2f`. "To a certain extent" fits this panel best.
+# - *Weight decay*, of which the sentence says nothing, points the other way: the most decay gives the most collapse
+#   (NC1 {glue:text}`weight_decay 0.005 nc1:.2f`) and no worse transfer ({glue:text}`weight_decay 0.005 transfer:.2f`
+#   against {glue:text}`weight_decay 0.0 transfer:.2f` without any); correlation {glue:text}`rho-weight_decay:.2f`.
 #
 # ## What breaks a monotone law
 #
@@ -204,12 +209,13 @@ for name, part in zip(("low", "middle", "high"), parts, strict=True):
     glue(f"third {name}", float(part["transfer"].mean()), display=False)
 
 # %% [markdown]
-# The most collapsed third of the networks transfers at {glue:text}`third low:.3f`, the middle third at
-# {glue:text}`third middle:.3f`, the least collapsed at {glue:text}`third high:.3f`. Two things keep this from being a law
-# of source collapse. A barely trained network is not collapsed and not useful: NC1 cannot tell *not yet* from *not
-# too much*. And what lowers NC1 matters more than how far it falls: weight decay and squared error both collapse the
-# features, one with a gain and one with a loss. So source NC1 ranks networks that differ in one thing at best; the
-# next chapters look at the downstream data instead.
+# Of the networks trained as long as the base, the most collapsed third transfers at
+# {glue:text}`third low:.3f`, the middle third at {glue:text}`third middle:.3f`, the least collapsed at
+# {glue:text}`third high:.3f`: a peak in the middle, as A1 has it, but one that so few recipes cannot tell from a level.
+# Two things keep source collapse from being a law. A barely trained network is not collapsed and not useful: NC1
+# cannot tell *not yet* from *not too much*. And what lowers NC1 matters more than how far it falls: weight decay,
+# label smoothing and squared error all collapse the features, and only the last one seems to cost transfer. So source
+# NC1 at best ranks networks that differ in one thing.
 #
 # ## Verdict
 

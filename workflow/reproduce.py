@@ -37,7 +37,7 @@ def report(committed: Records, recomputed: Records) -> bool:
     pairs = list(zip(verdicts(committed, SCALE), verdicts(recomputed, SCALE), strict=True))
     for old, new in pairs:
         mark = " " if old.word == new.word else "!"
-        typer.echo(f"{mark} {old.claim.key:16} recorded: {old}, {old.estimate}; now: {new}, {new.estimate}")
+        typer.echo(f"{mark} {old.claim.key:16} recorded {old}; now {new}")
     return all(old.word == new.word for old, new in pairs)
 
 
