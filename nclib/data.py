@@ -109,7 +109,9 @@ def _torchvision(name: str, split: str, data_root: str | Path | None, download: 
 
     root = data_root or os.environ.get("NCLIB_DATA")
     if root is None:
-        raise ValueError(f"{name} needs a data root: give data_root=..., or set the environment variable NCLIB_DATA")
+        raise ValueError(
+            f"{name} needs a data root (data_root=... or the variable NCLIB_DATA); download=True fetches it there"
+        )
     if not Path(root).is_dir():
         raise FileNotFoundError(f"the data root {root} is not a folder; {name} is looked for in it")
     kind = getattr(torchvision.datasets, TORCHVISION[name])
