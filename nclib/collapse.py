@@ -1,16 +1,16 @@
-"""Neural collapse: how tightly the features of a class gather, and how evenly the class means spread.
+"""NC1, variability collapse: how tightly the features of a class gather, against the spread of the class means.
 
 Every metric is a function of the class statistics. Conventions, the same throughout: the global mean
-is the mean over all samples; classes weigh equally in the between-class covariance; a class of one
-sample has variance zero; an empty class is an error.
+is the mean over all samples; classes weigh equally in the between-class covariance (but for `vci`); a
+class of one sample has variance zero; an empty class is an error.
 """
 
-from typing import Any
+import warnings
 
 import torch
 from torch import Tensor
 
-from nclib.statistics import ClassStatistics, check_features
+from nclib.statistics import ClassStatistics
 
 
 def nc1(stats: ClassStatistics, *, rtol: float | None = None) -> float:
@@ -22,8 +22,8 @@ def nc1(stats: ClassStatistics, *, rtol: float | None = None) -> float:
 
     Source: Papyan, Han, Donoho 2020; the division by K as in Zhu et al. 2021 and Li et al. 2022.
 
-    Raises ValueError if fewer than two classes were seen, if a class is empty, or if all class means
-    coincide.
+    Raises ValueError if fewer than two classes were seen, if a class is empty, if all class means
+    coincide, or if the statistics are diagonal.
 
     Examples
     --------
@@ -33,23 +33,38 @@ def nc1(stats: ClassStatistics, *, rtol: float | None = None) -> float:
     0.0
     """
     eigenvalues, directions = between_spectrum(stats, rtol)
-    within = ((directions @ stats.within_covariance) * directions).sum(1).clamp(min=0)  # (rank,)
-    return float((within / eigenvalues).sum() / stats.num_classes)
+    return float((stats.variances_along(directions) / eigenvalues).sum() / stats.num_classes)
 
 
 def between_spectrum(stats: ClassStatistics, rtol: float | None = None) -> tuple[Tensor, Tensor]:
     """Eigenvalues (rank,), descending, and eigenvectors (rank, d) of Sigma_B, of what is not zero.
 
     From the thin singular value decomposition of the K x d centred means; a singular value counts if it
-    exceeds `rtol` times the largest, and is more than rounding. Rounding is 10 max(K, d) times the
-    float64 machine epsilon, relative to the means before they were centred; it is all by default.
-    Features of lower precision leave noise in directions that are exactly null without it: if class
-    means depend on each other by design, give an `rtol` such as 1e-5.
+    exceeds `cut_off(stats, rtol)`.
     """
-    means = _centred_means(stats) / stats.num_classes**0.5
-    _, values, directions = torch.linalg.svd(means, full_matrices=False)
-    kept = values > max((rtol or 0.0) * float(values[0]), _rounding(stats))
+    checked_means(stats)
+    values, directions = stats.between_svd
+    kept = values > cut_off(stats, rtol)
+    if not kept.any():
+        raise ValueError(
+            f"the class means differ by no more than rounding: singular values up to {values[0]:.1e}, "
+            f"cut-off {cut_off(stats, rtol):.1e}"
+        )
     return values[kept].square(), directions[kept]
+
+
+def cut_off(stats: ClassStatistics, rtol: float | None = None) -> float:
+    """The singular value of the centred means / sqrt(K) up to which a direction counts as null.
+
+    The largest of three: `rtol` times the largest singular value (0 unless given); what float64 rounding
+    leaves of equal means; and what rounding of the features themselves leaves in the class means. The last
+    is (eps / 2) sqrt(sum_k (||mu_k||^2 + V_k / n_k) / K), with eps the precision of the coarsest features
+    seen: the errors of a collapsed class add up, those of a wide one average out. (Ours: no source says
+    which directions of a pseudo-inverse are null.)
+    """
+    second = stats.means.square().sum() + (stats.class_variances / stats.counts.clamp(min=1)).sum()
+    rounding = stats.precision / 2 * float(second / stats.num_classes) ** 0.5
+    return max((rtol or 0.0) * float(stats.between_svd[0][0]), _float64_rounding(stats), rounding)
 
 
 def nc1_ratio(stats: ClassStatistics) -> float:
@@ -58,98 +73,65 @@ def nc1_ratio(stats: ClassStatistics) -> float:
     Range [0, inf); lower is more collapsed. Unlike `nc1` it counts the spread in every direction, also
     across the span of the class means. Source: Li et al. 2022 (public code of its first author).
     """
-    return float(stats.within_covariance.trace() / _centred_means(stats).square().sum() * stats.num_classes)
+    return float(stats.within_trace / checked_means(stats).square().sum() * stats.num_classes)
 
 
-def cdnv(stats: ClassStatistics) -> float:
-    """Class-distance normalised variance, the mean over ordered pairs of (V_i + V_j) / (2 ||mu_i - mu_j||^2).
+def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
+    """Variability collapse index, 1 - tr(Sigma_T^+ Sigma_B) / rank(Sigma_B).
 
-    Range [0, inf]; lower is more collapsed; infinite if two classes share their mean.
-    Source: Galanti, Gyorgy, Hutter 2022, equation 1.
+    Range [0, 1]; lower is more collapsed: 0 if a linear probe can fit the labels without error, 1 if it
+    explains nothing. Unchanged by any invertible linear map of the features. Sigma_T = Sigma_W + Sigma_B is
+    the covariance of all samples; here alone classes weigh by their size in Sigma_B, without which the
+    range would not hold (so vci = 1 - H-score / rank). Eigenvalues of Sigma_T up to `rtol` (10 max(d, K)
+    eps of float64 unless given) times the largest count as zero. With no more samples than features it is
+    0 for almost any features, which a warning says.
+
+    Source: Xu, Liu 2023 (arXiv 2306.03440), for balanced classes.
     """
-    pairs = cdnv_pairs(stats)
-    i, j = torch.triu_indices(len(pairs), len(pairs), offset=1)
-    return float(pairs[i, j].mean())
+    means = checked_means(stats) * stats.shares.sqrt().unsqueeze(1)
+    if stats.num_samples <= stats.num_features:
+        given = f"{stats.num_samples} samples of {stats.num_features} features"
+        warnings.warn(f"vci says nothing with {given}: more samples than features are needed", stacklevel=2)
+    rank = len(between_spectrum(stats)[0])
+    total = total_covariance(stats)
+    explained = _explained(total, means, rtol or 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps)
+    return min(1.0, max(0.0, 1 - explained / rank))
 
 
-def cdnv_pairs(stats: ClassStatistics) -> Tensor:
-    """The class-distance normalised variance of every pair, float64 (K, K), symmetric, 0 on the diagonal."""
-    means, variances = _centred_means(stats), stats.class_variances
-    distances = torch.cdist(means, means, compute_mode="donot_use_mm_for_euclid_dist").square()
-    spread = (variances.unsqueeze(1) + variances) / 2
-    return (spread / distances).where(distances > 0, torch.inf).fill_diagonal_(0.0)
+def total_covariance(stats: ClassStatistics) -> Tensor:
+    """Sigma_T, the covariance of all samples about the global mean, float64 (d, d)."""
+    means = stats.centred_means
+    return stats.within_covariance + means.T @ (means * stats.shares.unsqueeze(1))
 
 
-def nc2(stats: ClassStatistics) -> float:
-    """Distance of the class means from a simplex equiangular tight frame (ETF).
-
-    || G / ||G||_F - E / ||E||_F ||_F, where G is the K x K Gram matrix of the centred class means and
-    E = I - 11^T / K that of the simplex ETF. Range [0, sqrt 2]; 0 is a perfect simplex, lower is more
-    collapsed. Needs d >= K - 1 to reach 0. Source: Papyan et al. 2020; the norm as in Zhu et al. 2021.
-    """
-    means = _centred_means(stats)
-    return _distance_to_simplex(means @ means.T)
-
-
-def nc3(stats: ClassStatistics, weight: Any) -> float:
-    """Self-duality: distance between the classifier's weights and the class means, up to one scale.
-
-    || W H^T / ||W H^T||_F - E / ||E||_F ||_F with weight W (K, d), centred class means H (K, d) and the
-    simplex ETF E. Range [0, 2]; lower is more collapsed. Source: Zhu et al. 2021.
-    """
-    means, weight = _centred_means(stats), _check_parameter(weight, "weight", stats.means)
-    if not weight.any():
-        raise ValueError("all weights are 0, so they have no direction to align with the class means")
-    return _distance_to_simplex(weight @ means.T)
-
-
-def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) -> float:
-    """Share of the samples on which the classifier agrees with the nearest class mean.
-
-    `features` (N, d), `weight` (K, d), `bias` (K,) or None. Range [0, 1]; higher is more collapsed.
-    Source: Papyan et al. 2020, which reports one minus this.
-    """
-    features = torch.as_tensor(features).to(stats.means.device)
-    features, _ = check_features(features, torch.zeros(len(features), dtype=torch.long))
-    if not len(features) or features.shape[1] != stats.num_features:
-        raise ValueError(f"features are {tuple(features.shape)}; they must be (N, {stats.num_features}) with N > 0")
-    means, weight = _centred_means(stats), _check_parameter(weight, "weight", stats.means)
-    bias = 0.0 if bias is None else _check_parameter(bias, "bias", stats.means[:, 0])
-    logits = features.double() @ weight.T + bias
-    nearest = ((features.double() - stats.global_mean) @ means.T - means.square().sum(1) / 2).argmax(1)
-    return float((logits.argmax(1) == nearest).double().mean())
-
-
-def _centred_means(stats: ClassStatistics) -> Tensor:
+def checked_means(stats: ClassStatistics) -> Tensor:
     """The centred class means (K, d), once it is sure that a collapse metric is defined."""
-    if not_seen := (stats.counts == 0).nonzero().flatten().tolist():
-        some = ", ".join(map(str, not_seen[:5])) + (", ..." if len(not_seen) > 5 else "")
+    if stats.unseen:
+        some = ", ".join(map(str, stats.unseen[:5])) + (", ..." if len(stats.unseen) > 5 else "")
         raise ValueError(
-            f"{len(not_seen)} of {stats.num_classes} classes have no samples ({some}); "
+            f"{len(stats.unseen)} of {stats.num_classes} classes have no samples ({some}); "
             "renumber the labels or use stats.without_empty_classes()"
         )
     if stats.num_classes < 2:
         raise ValueError("collapse is between classes: at least 2 are needed, 1 was given")
     means = stats.centred_means
-    if torch.linalg.norm(means) <= _rounding(stats):
+    if torch.linalg.norm(means) <= _float64_rounding(stats):
         raise ValueError("all class means coincide, so there is no spread to measure collapse against")
     return means
 
 
-def _rounding(stats: ClassStatistics) -> float:
-    """What centring can leave of means that are equal."""
-    return 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps * float(stats.means.abs().max())
+def _float64_rounding(stats: ClassStatistics) -> float:
+    """What centring can leave of means that are equal, or their squares lose to underflow."""
+    largest = float(stats.means.abs().max())
+    return max(10 * max(stats.means.shape) * torch.finfo(torch.float64).eps * largest, 1e-140)
 
 
-def _distance_to_simplex(gram: Tensor) -> float:
-    simplex = torch.eye(len(gram)).to(gram) - 1 / len(gram)
-    return float(torch.linalg.norm(gram / torch.linalg.norm(gram) - simplex / torch.linalg.norm(simplex)))
-
-
-def _check_parameter(value: Any, name: str, like: Tensor) -> Tensor:
-    """A classifier's weight or bias as a float64 tensor, once its shape and numbers are right."""
-    value = torch.as_tensor(value).detach().to(like)
-    if value.shape != like.shape or not torch.isfinite(value).all():
-        finite = "finite" if torch.isfinite(value).all() else "not finite"
-        raise ValueError(f"{name} is {tuple(value.shape)}, {finite}; these statistics need {tuple(like.shape)}, finite")
-    return value
+def _explained(total: Tensor, means: Tensor, rtol: float) -> float:
+    """tr(total^+ means^T means): by Cholesky factors if `total` (d, d) has full rank, else by eigenvectors."""
+    factor, failed = torch.linalg.cholesky_ex(total)
+    pivots = factor.diagonal().square()
+    if not failed and pivots.min() > 1e-6 * pivots.max():
+        return float(torch.linalg.solve_triangular(factor, means.T, upper=False).square().sum())
+    values, vectors = torch.linalg.eigh(total)
+    kept = values > rtol * values[-1]
+    return float(((means @ vectors[:, kept]).square() / values[kept]).sum())

@@ -4,69 +4,176 @@ They are gathered in one pass, batch by batch, and merge exactly (Chan, Golub, L
 large data set, several workers or a stream give the numbers that one array would.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
-_ROWS = 8192  # samples handled at once: bounds the memory of the float64 copies
+from nclib.checks import (
+    as_array,
+    as_tensor,
+    check_features,
+    check_labels,
+    check_shapes,
+    row_blocks,
+    with_bar,
+)
+from nclib.storage import load_tensors, save_tensors
+
+_SLAB = 2048  # samples whose outer products are added at once
+_PANEL = 96  # rows of a covariance computed at once
+
+Covariance = Literal["full", "diagonal", "span"]
 
 
 class ClassStatistics:
     """Counts, means and within-class scatter of labelled features, accumulated in float64.
 
-    Every update is centred on the class means of its own batch before it is squared, so features far
-    from the origin lose nothing to cancellation.
+    Sums are taken about the first sample seen of each class, its origin. What cancels when the origin
+    is exchanged for the class mean is at most a factor of the number of samples (the origin is itself
+    one of them), so features far from zero lose nothing.
+
+    Parameters
+    ----------
+    num_features, num_classes
+        d and K, at least 1.
+    covariance
+        "full" keeps the pooled d x d scatter; "diagonal" does not, which saves its d^2 numbers and N d^2
+        operations where features are wide, and leaves `nc1` and a few other metrics undefined. (A third kind,
+        "span", comes from `class_statistics` alone.)
+    device
+        Where the accumulators live, and the batches are sent. Devices without float64 (Apple's mps) hand
+        over to the CPU.
 
     Attributes
     ----------
     counts
         int64 (K,), samples seen of each class.
-    means
-        float64 (K, d), class means; zero for a class not seen yet.
-    squares
-        float64 (K, d), sums of squared deviations from the class mean, per feature.
-    scatter
-        float64 (d, d), outer products of those deviations, summed over all classes.
+    precision
+        The machine epsilon of the coarsest features seen: what rounding has done before they came here.
 
     Examples
     --------
     >>> stats = ClassStatistics(num_features=2, num_classes=2)
     >>> stats = stats.update(torch.tensor([[0.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 0]))
     >>> stats = stats.update(torch.tensor([[5.0, 1.0]]), torch.tensor([1]))
-    >>> stats.means.tolist(), stats.within_covariance.tolist()
-    ([[1.0, 0.0], [5.0, 1.0]], [[0.6666666666666666, 0.0], [0.0, 0.0]])
+    >>> stats.means.tolist(), stats.class_variances.tolist()
+    ([[1.0, 0.0], [5.0, 1.0]], [1.0, 0.0])
     """
 
-    def __init__(self, num_features: int, num_classes: int, *, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        num_features: int,
+        num_classes: int,
+        *,
+        covariance: Covariance = "full",
+        device: torch.device | str = "cpu",
+    ):
         if num_features < 1 or num_classes < 1:
             raise ValueError(f"num_features is {num_features} and num_classes {num_classes}; both must be at least 1")
+        if covariance not in ("full", "diagonal"):
+            raise ValueError(f"covariance is {covariance!r}; it must be 'full' or 'diagonal'")
+        device = torch.device("cpu" if torch.device(device).type == "mps" else device)
         self.counts = torch.zeros(num_classes, dtype=torch.int64, device=device)
-        self.means = torch.zeros(num_classes, num_features, dtype=torch.float64, device=device)
-        self.squares = torch.zeros_like(self.means)
-        self.scatter = self.means.new_zeros(num_features, num_features)
+        self.precision = torch.finfo(torch.float64).eps
+        self._origin = torch.zeros(num_classes, num_features, dtype=torch.float64, device=device)
+        self._sums = torch.zeros_like(self._origin)  # of h - origin
+        self._squares = torch.zeros_like(self._origin)  # of (h - origin)^2
+        self._gram = self._origin.new_zeros(num_features, num_features) if covariance == "full" else None
+        self._span: tuple[Tensor, Tensor, Tensor] | None = None  # between_svd, and squares (r,) along its directions
+
+    @classmethod
+    def from_batches(
+        cls, batches: Iterable[tuple[Any, Any]], num_classes: int, *, covariance: Covariance = "full"
+    ) -> Self:
+        """The statistics of an iterable of (features (B, d), labels (B,)), such as a DataLoader."""
+        stats = None
+        for features, labels in batches:
+            if stats is None:
+                features = as_tensor(features)
+                check_features(features, labels)
+                stats = cls(features.shape[1], num_classes, covariance=covariance, device=features.device)
+            stats.update(features, labels)
+        if stats is None:
+            raise ValueError("there are no batches; at least one is needed")
+        return stats
 
     @property
     def num_classes(self) -> int:
-        return self.means.shape[0]
+        return self._origin.shape[0]
 
     @property
     def num_features(self) -> int:
-        return self.means.shape[1]
+        return self._origin.shape[1]
 
     @property
     def num_samples(self) -> int:
         return int(self.counts.sum())
 
     @property
-    def global_mean(self) -> Tensor:
-        """The mean over all samples, (d,). With unequal classes it is not the mean of the class means."""
-        return self.counts.double() @ self.means / self.num_samples
+    def shares(self) -> Tensor:
+        """The share of each class among the samples, float64 (K,)."""
+        return self.counts.double() / self.num_samples
 
     @property
+    def covariance(self) -> Covariance:
+        return "full" if self._gram is not None else "span" if self._span is not None else "diagonal"
+
+    @property
+    def unseen(self) -> list[int]:
+        """The classes of which no sample was seen."""
+        return (self.counts == 0).nonzero().flatten().tolist()
+
+    @cached_property
+    def means(self) -> Tensor:
+        """Class means, float64 (K, d); zero for a class not seen."""
+        return self._origin + self._sums / self._column_counts
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """Sums of squared deviations from the class mean, per feature, float64 (K, d)."""
+        return (self._squares - self._sums.square() / self._column_counts).clamp(min=0)
+
+    @cached_property
+    def scatter(self) -> Tensor:
+        """Outer products of the deviations from the class means, summed over all classes, float64 (d, d)."""
+        if self._gram is None:
+            raise ValueError(f"these statistics have covariance={self.covariance!r}; this metric needs 'full'")
+        lower = self._gram.clone()
+        _add_gram(lower, self._sums / self._column_counts.sqrt(), sign=-1)
+        return lower.tril() + lower.tril(-1).T
+
+    @cached_property
+    def global_mean(self) -> Tensor:
+        """The mean over all samples, (d,). With unequal classes it is not the mean of the class means."""
+        return self.shares @ self.means
+
+    @cached_property
     def centred_means(self) -> Tensor:
         """The class means less the global mean, (K, d)."""
         return self.means - self.global_mean
+
+    @cached_property
+    def class_variances(self) -> Tensor:
+        """V_k = mean over class k of ||h - mean_k||^2, (K,); 0 for a class of one sample, or of none."""
+        return self.squares.sum(1) / self._column_counts.flatten()
+
+    @cached_property
+    def between_svd(self) -> tuple[Tensor, Tensor]:
+        """Singular values, descending, and right singular vectors (rows) of centred_means / sqrt(K)."""
+        if self._span is not None:
+            return self._span[:2]
+        _, values, directions = torch.linalg.svd(self.centred_means / self.num_classes**0.5, full_matrices=False)
+        return values, directions.contiguous()
+
+    @cached_property
+    def squared_distances(self) -> Tensor:
+        """||mu_i - mu_j||^2 of every pair of classes, float64 (K, K)."""
+        return differences_product(self.centred_means, self.centred_means)
 
     @property
     def within_covariance(self) -> Tensor:
@@ -74,93 +181,255 @@ class ClassStatistics:
         return self.scatter / self.num_samples
 
     @property
-    def class_variances(self) -> Tensor:
-        """V_k = mean over class k of ||h - mean_k||^2, (K,); 0 for a class of one sample."""
-        return self.squares.sum(1) / self.counts
+    def within_trace(self) -> float:
+        """tr(Sigma_W), the mean squared distance of a sample from its class mean."""
+        return float(self.squares.sum() / self.num_samples)
 
-    def update(self, features: Any, labels: Any) -> "ClassStatistics":
-        """Add a batch: features float (B, d) on any device, labels integer (B,) in 0..K-1."""
+    def variances_along(self, directions: Tensor) -> Tensor:
+        """The pooled within-class variance along each of the unit vectors (r, d), (r,).
+
+        With covariance="span" they must be the leading ones of `between_svd`.
+        """
+        if self._span is None:
+            return ((directions @ self.within_covariance) * directions).sum(1).clamp(min=0)
+        _, known, squares = self._span
+        if not torch.equal(directions, known[: len(directions)]):
+            raise ValueError("these statistics know the variance along the span of the class means only")
+        return squares[: len(directions)] / self.num_samples
+
+    def update(self, features: Any, labels: Any) -> Self:
+        """Add a batch: features of any float type (B, d) on any device, labels integer (B,) in 0..K-1."""
+        self._refuse_span("updated")
         features, labels = check_features(features, labels, num_classes=self.num_classes)
         if features.shape[1] != self.num_features:
             raise ValueError(f"features have {features.shape[1]} columns; these statistics are of {self.num_features}")
-        device = self.means.device
-        for rows, classes in zip(features.split(_ROWS), labels.split(_ROWS), strict=True):
-            self._absorb(*_summarise(rows.to(device).double(), classes.to(device), self.num_classes))
-        return self
+        return self._add(row_blocks(features), labels)
 
-    def merge(self, other: "ClassStatistics") -> "ClassStatistics":
+    def merge(self, other: "ClassStatistics") -> Self:
         """Add what another object has seen; the result is as if this one had seen it all."""
-        if self.means.shape != other.means.shape:
-            raise ValueError(
-                f"statistics of {self.num_classes} classes x {self.num_features} features do not merge with "
-                f"{other.num_classes} x {other.num_features}"
-            )
-        parts = (other.counts, other.means, other.squares, other.scatter)
-        self._absorb(*(part.to(self.means.device) for part in parts))
-        return self
+        if self.means.shape != other.means.shape or self.covariance != other.covariance:
+            raise ValueError(f"{_kind(self)} do not merge with {_kind(other)}")
+        return self._absorb(other.state_dict())
 
     def without_empty_classes(self) -> "ClassStatistics":
         """The statistics of the classes that were seen, renumbered in order."""
         seen = self.counts > 0
         if not seen.any():
             raise ValueError("no class was seen, so there is nothing to keep")
-        result = ClassStatistics(self.num_features, int(seen.sum()), device=self.means.device)
-        result._absorb(self.counts[seen], self.means[seen], self.squares[seen], self.scatter)
-        return result
+        result = ClassStatistics(
+            self.num_features, int(seen.sum()), covariance=self.covariance, device=self.counts.device
+        )
+        state = self.state_dict()
+        return result._absorb(state | {name: state[name][seen] for name in ("counts", "means", "squares")})
 
-    def _absorb(self, counts: Tensor, means: Tensor, squares: Tensor, scatter: Tensor) -> None:
-        total = self.counts + counts
-        delta = means - self.means
-        share = counts.double() / total.clamp(min=1)  # (K,), of the new part in the union
-        shift = (self.counts * share).unsqueeze(1) * delta  # n m / (n + m) * delta
-        self.squares += squares + shift * delta
-        self.scatter += scatter + shift.T @ delta
-        self.means += share.unsqueeze(1) * delta
-        self.counts = total
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything, as tensors: counts, means, squares, scatter (unless diagonal) and precision."""
+        self._refuse_span("saved")
+        names = ("counts", "means", "squares", *(("scatter",) if self.covariance == "full" else ()))
+        return {name: getattr(self, name) for name in names} | {"precision": torch.tensor(self.precision).double()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> Self:
+        """Become what `state_dict` came from; the shapes must agree."""
+        fresh = ClassStatistics(
+            self.num_features, self.num_classes, covariance=self.covariance, device=self.counts.device
+        )
+        expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in fresh.state_dict().items()}
+        given = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
+        if expected != given:
+            raise ValueError(f"the state holds {given}; {_kind(self)} need {expected}")
+        if not all(torch.isfinite(tensor).all() for tensor in state.values()) or (state["counts"] < 0).any():
+            raise ValueError("the state holds NaN, infinity or negative counts; it is not one that was saved")
+        self._forget()
+        self.__dict__.update(fresh._absorb(state).__dict__)
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write the state as a safetensors file with a digest, atomically."""
+        save_tensors(Path(path), self.state_dict(), {"kind": "class statistics"})
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: torch.device | str = "cpu") -> Self:
+        """Read what `save` wrote; ValueError if it is something else, or has changed."""
+        state, metadata = load_tensors(Path(path))
+        if metadata.get("kind") != "class statistics":
+            raise ValueError(f"{path} does not hold class statistics but {metadata.get('kind', 'something else')}")
+        classes, features = state["means"].shape
+        kind: Covariance = "full" if "scatter" in state else "diagonal"
+        return cls(features, classes, covariance=kind, device=device).load_state_dict(state)
+
+    def all_reduce(self, group: Any = None) -> Self:
+        """Merge the statistics of all processes of a torch.distributed group; every one has the result.
+
+        Each process must have been given the same number of features and classes. Nothing is gathered:
+        sums of K x d and d x d numbers travel, once each.
+        """
+        from torch import distributed
+
+        def summed(tensor: Tensor) -> Tensor:
+            distributed.all_reduce(tensor, group=group)
+            return tensor
+
+        state = self.state_dict()
+        counts = summed(state["counts"].clone())
+        share = state["counts"].double() / counts.clamp(min=1)
+        result = ClassStatistics(*self.means.shape[::-1], covariance=self.covariance, device=counts.device)
+        result._origin = summed(share.unsqueeze(1) * state["means"])  # the same on all, so that sums add up
+        result._add_state(state)
+        result.counts = counts
+        for part in (result._sums, result._squares, result._gram):
+            if part is not None:
+                summed(part)
+        distributed.all_reduce(state["precision"], op=distributed.ReduceOp.MAX, group=group)
+        result.precision = float(state["precision"])
+        result._forget()
+        self._forget()
+        self.__dict__.update(result.__dict__)
+        return self
+
+    @property
+    def _column_counts(self) -> Tensor:
+        return self.counts.clamp(min=1).unsqueeze(1).double()
+
+    def _add(self, blocks: Iterable[tuple[int, Tensor]], labels: Tensor) -> Self:
+        """Add blocks of features that were checked, each with the number of its first row among the labels."""
+        self._forget()
+        labels, filled = labels.to(self.counts.device), 0
+        slab = self._origin.new_empty(min(len(labels), _SLAB), self.num_features)
+        for start, block in blocks:
+            if filled + len(block) > len(slab):
+                self._add_products(slab[:filled])
+                filled = 0
+            work = slab[filled : filled + len(block)]
+            self._add_block(block.to(work.device), labels[start : start + len(block)], work)
+            filled += len(block) if self._gram is not None else 0
+        self._add_products(slab[:filled])
+        return self
+
+    def _add_products(self, rows: Tensor) -> None:
+        """Add the outer products of rows (B, d), of more than one block, for a large matrix product is a fast one."""
+        if self._gram is not None:
+            _add_gram(self._gram, rows)
+
+    def _add_block(self, features: Tensor, labels: Tensor, work: Tensor) -> None:
+        """Add a block, all but its covariance, and leave the deviations from the origins in `work` (B, d)."""
+        if self._span is None and not self.counts.all():
+            self._choose_origins(features, labels)
+        self.precision = max(self.precision, torch.finfo(features.dtype).eps)
+        self.counts += labels.bincount(minlength=self.num_classes)
+        torch.index_select(self._origin, 0, labels, out=work)
+        torch.sub(features, work, out=work)
+        self._sums.index_add_(0, labels, work)
+        self._squares.index_add_(0, labels, work.square())
+        if self._span is not None:
+            _, directions, squares = self._span
+            squares += linear(work, directions).square().sum(0)
+
+    def _find_span(self, features: Any, labels: Tensor) -> None:
+        """Take the class means for origins, and note the directions that they span."""
+        first = ClassStatistics(self.num_features, self.num_classes, covariance="diagonal", device=self.counts.device)
+        first.counts = labels.bincount(minlength=self.num_classes).to(self.counts)
+        for start, block in row_blocks(features):
+            classes = labels[start : start + len(block)].to(self.counts.device)
+            first._sums.index_add_(0, classes, block.to(first._sums))
+        self._origin = first.means
+        self._span = (*first.between_svd, torch.zeros_like(first.between_svd[0]))
+
+    def _choose_origins(self, features: Tensor, labels: Tensor) -> None:
+        """The first sample of each class that was not seen before."""
+        positions = torch.arange(len(labels), device=labels.device)
+        first = torch.full_like(self.counts, len(labels)).scatter_reduce_(0, labels, positions, "amin")
+        new = (self.counts == 0) & (first < len(labels))
+        self._origin[new] = features[first[new]].double()
+
+    def _absorb(self, state: dict[str, Tensor]) -> Self:
+        """Add the samples that a state stands for; their means are the origins of classes not seen before."""
+        new = (self.counts == 0) & (state["counts"].to(self.counts.device) > 0)
+        self._origin[new] = state["means"].to(self._origin)[new]
+        return self._add_state(state)
+
+    def _add_state(self, state: dict[str, Tensor]) -> Self:
+        counts, means, squares = (state[name].to(self.counts.device) for name in ("counts", "means", "squares"))
+        sums = counts.unsqueeze(1) * (means - self._origin)
+        column_counts = counts.clamp(min=1).unsqueeze(1).double()
+        self.counts = self.counts + counts
+        self._sums += sums
+        self._squares += squares + sums.square() / column_counts
+        if self._gram is not None:
+            self._gram += state["scatter"].to(self._gram)
+            _add_gram(self._gram, sums / column_counts.sqrt())
+        self.precision = max(self.precision, float(state["precision"]))
+        self._forget()
+        return self
+
+    def _refuse_span(self, done: str) -> None:
+        if self._span is not None:
+            raise ValueError(f"statistics with covariance='span' cannot be {done}; use 'full' or 'diagonal'")
+
+    def _forget(self) -> None:
+        """Drop what was derived from the accumulators, for they are about to change."""
+        for name in [name for name in self.__dict__ if isinstance(getattr(type(self), name, None), cached_property)]:
+            del self.__dict__[name]
 
 
-def class_statistics(features: Any, labels: Any, *, num_classes: int | None = None) -> ClassStatistics:
+def class_statistics(
+    features: Any,
+    labels: Any,
+    *,
+    num_classes: int | None = None,
+    covariance: Covariance = "full",
+    progress: bool = False,
+) -> ClassStatistics:
     """The statistics of features (N, d) with labels (N,), on the features' device.
 
-    `num_classes` is the largest label plus one unless given. A label that never occurs leaves an empty
-    class, which the metrics refuse: see `ClassStatistics.without_empty_classes`.
+    `features` may be a tensor, an array, or a memory map larger than memory (`numpy.load(path,
+    mmap_mode="r")`). `num_classes` is the largest label plus one unless given. A label that never occurs
+    leaves an empty class, which the metrics refuse: see `ClassStatistics.without_empty_classes`.
+    `progress` shows a bar if this takes more than a second.
+
+    `covariance="span"` passes over the features twice and keeps, of the covariance, the variance along the
+    span of the class means: all that `nc1` needs, and cheaper than "full" if K is well below d / 2. Such
+    statistics cannot be updated or merged.
     """
-    features, labels = check_features(features, labels, num_classes=num_classes)
+    features, labels = as_array(features), as_tensor(labels)
+    check_shapes(features, labels)
     if not len(features):
         raise ValueError("there are no samples: features has 0 rows")
-    num_classes = num_classes or int(labels.max()) + 1
-    return ClassStatistics(features.shape[1], num_classes, device=features.device).update(features, labels)
+    labels = check_labels(labels, num_classes=num_classes)
+    stats = ClassStatistics(
+        features.shape[1],
+        num_classes or int(labels.max()) + 1,
+        covariance="diagonal" if covariance == "span" else covariance,
+        device=features.device,
+    )
+    if covariance == "span":
+        stats._find_span(features, labels)
+    blocks = row_blocks(features)
+    return stats._add(with_bar(blocks, len(features)) if progress else blocks, labels)
 
 
-def check_features(features: Any, labels: Any, *, num_classes: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return features and labels as tensors on one device, or say what is wrong with them."""
-    features, labels = torch.as_tensor(features), torch.as_tensor(labels)
-    if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
-        raise ValueError(f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (N, d) and (N,)")
-    if not features.is_floating_point():
-        raise TypeError(f"features are {features.dtype}; they must be floating point")
-    if num_classes is not None and num_classes < 1:
-        raise ValueError(f"num_classes is {num_classes}; it must be at least 1")
-    if not labels.numel():
-        labels = labels.long()
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels are {labels.dtype}; they must be integers")
-    labels = labels.to(features.device).long()
-    bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
-    if len(bad):
-        raise ValueError(
-            f"{len(bad)} of {len(features)} rows of features hold NaN or infinity, the first is row {bad[0]}"
-        )
-    if len(labels) and (labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes)):
-        allowed = "0 or more" if num_classes is None else f"0..{num_classes - 1}"
-        raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}; they must be {allowed}")
-    return features.detach(), labels
+def differences_product(a: Tensor, b: Tensor) -> Tensor:
+    """(a_i - a_j) . (b_i - b_j) of every pair of rows, for (K, d) with a symmetric result that is not negative, (K, K).
+
+    By one matrix product, and by the differences themselves where that would lose digits.
+    """
+    products = a @ b.T
+    scale = products.diagonal().unsqueeze(1) + products.diagonal()
+    result = scale - products - products.T
+    close = result <= 1e-4 * scale
+    for i, j in (pair.T for pair in close.nonzero().split(1024)):
+        result[i, j] = ((a[i] - a[j]) * (b[i] - b[j])).sum(1)
+    return result.clamp(min=0)
 
 
-def _summarise(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Counts, means, squares and scatter of one float64 batch, centred on its own class means."""
-    counts = labels.bincount(minlength=num_classes)
-    sums = features.new_zeros(num_classes, features.shape[1])
-    means = sums.index_add(0, labels, features) / counts.clamp(min=1).unsqueeze(1)
-    centred = features - means[labels]
-    return counts, means, sums.index_add(0, labels, centred.square()), centred.T @ centred
+def _add_gram(gram: Tensor, rows: Tensor, sign: int = 1) -> None:
+    """gram (d, d) += sign * rows^T rows, float64, the lower triangle only: a little over half the work.
+
+    By panels of 96 rows; widths that are powers of two are slower, for they fall on the same cache lines.
+    """
+    for start in range(0, len(gram), _PANEL):
+        end = start + _PANEL
+        gram[start:end, :end].addmm_(rows[:, start:end].T, rows[:, :end], alpha=sign)
+
+
+def _kind(stats: ClassStatistics) -> str:
+    return f"{stats.covariance} statistics of {stats.num_classes} classes x {stats.num_features} features"

@@ -1,6 +1,8 @@
 """Collapse metrics: known values, invariances, and agreement with the formulas written out."""
 
 import math
+from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,8 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nclib
+from nclib import METRICS
+from tests.reference import written_out
 
-METRICS = (nclib.nc1, nclib.nc1_ratio, nclib.cdnv, nclib.nc2)
+# Those of `written_out`: all but the ranks of single classes, and those that need a classifier.
+DEFINED = [n for n in METRICS if not n.startswith("class_") and "weight" not in METRICS[n].inputs]
+OF_STATISTICS = [METRICS[n].compute for n in DEFINED if METRICS[n].inputs == ("stats",) and "rank" not in n]
 
 
 def simplex(num_classes: int, dim: int) -> torch.Tensor:
@@ -50,6 +56,98 @@ def test_a_collapsed_network_is_recognised_by_all_four():
     assert nclib.nc4(stats, means[labels], means) == 1.0
 
 
+def test_the_other_metrics_of_isotropic_classes_on_a_simplex_have_closed_forms_too():
+    k, dim, sigma, radius = 4, 12, 0.3, 2.0
+    features, labels = isotropic(radius * simplex(k, dim), sigma)
+    found = nclib.measure(features, labels, metrics="all")
+    squared = 2 * radius**2 * k / (k - 1)  # between two class means
+    total = np.array([sigma**2] * (dim - k + 1) + [sigma**2 + radius**2 / (k - 1)] * (k - 1))
+    assert found["vci"] == pytest.approx(1 - (radius**2 / (k - 1)) / total[-1])
+    assert found["directional_cdnv"] == pytest.approx(sigma**2 / squared)
+    assert found["directional_cdnv_pooled"] == pytest.approx(sigma**2 / squared)
+    assert found["overlap"] == pytest.approx(math.exp(-squared / (8 * sigma**2)))
+    assert found["nc2_equinorm"] == pytest.approx(0, abs=1e-12)
+    assert found["nc2_equiangularity"] == pytest.approx(0, abs=1e-12)
+    assert found["stable_rank"] == pytest.approx(total.sum() / total[-1])
+    shares = np.sqrt(total) / np.sqrt(total).sum()
+    assert found["effective_rank"] == pytest.approx(math.exp(-(shares * np.log(shares)).sum()))
+    assert [found[f"class_{kind}_rank"] for kind in ("stable", "numerical", "effective")] == pytest.approx([dim] * 3)
+
+
+def test_overlap_by_features_is_that_of_the_definition():
+    g = torch.Generator().manual_seed(0)
+    labels = torch.arange(3).repeat_interleave(20)
+    features = torch.randn(60, 4, generator=g).double() * torch.tensor([1.0, 2.0, 0.5, 0.0]) + labels.unsqueeze(1)
+    stats = nclib.class_statistics(features, labels)
+    a, b = (features[labels == k].var(0, correction=0) for k in (0, 2))
+    delta, middle = (stats.means[0] - stats.means[2]).square(), (a + b) / 2
+    seen = middle > 0
+    distance = (delta[:3] / middle[:3]).sum() / 8 + 0.5 * (middle[:3] / (a[:3] * b[:3]).sqrt()).log().sum()
+    assert not seen[3]
+    assert nclib.overlap_pairs(stats, covariance="diagonal")[0, 2] == 0.0  # the fourth feature tells them apart
+    flat = nclib.class_statistics(features[:, :3], labels)
+    assert nclib.overlap_pairs(flat, covariance="diagonal")[0, 2] == pytest.approx(float((-distance).exp()))
+    same = nclib.class_statistics(features[:, :3].repeat(2, 1), torch.cat([labels, 3 + labels]))
+    assert nclib.overlap_pairs(same, covariance="diagonal")[0, 3] == pytest.approx(1)
+
+
+def test_classes_without_spread_overlap_with_none():
+    stats = nclib.class_statistics(CORNERS, [0, 1, 2])
+    assert nclib.overlap(stats) == nclib.overlap(stats, covariance="diagonal") == 0.0
+
+
+def test_ranks_of_classes_are_ordered_and_a_single_sample_has_none():
+    g = torch.Generator().manual_seed(0)
+    ranks = nclib.class_ranks(torch.randn(31, 8, generator=g), torch.arange(31) // 10)
+    assert (ranks["stable"][:3] <= ranks["numerical"][:3]).all()
+    assert (ranks["numerical"][:3] <= ranks["effective"][:3]).all()
+    assert ranks["effective"].max() <= 8
+    assert [rank[3].item() for rank in ranks.values()] == [0.0, 0.0, 0.0]
+
+
+def test_directional_cdnv_pairs_are_not_symmetric_and_stay_below_the_spread():
+    features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [9.0, 1.0], [9.0, -1.0]])
+    labels = [0, 0, 1, 1]
+    stats = nclib.class_statistics(features, labels)
+    pairs = nclib.directional_cdnv_pairs(stats, features, labels)
+    torch.testing.assert_close(pairs, torch.tensor([[0.0, 1 / 64], [0.0, 0.0]]).double())
+    assert nclib.directional_cdnv(stats, features, labels) <= nclib.cdnv(stats)
+    with pytest.raises(ValueError, match="not those of the statistics"):
+        nclib.directional_cdnv(stats, features, [0, 1, 1, 1])
+
+
+def test_close_class_means_far_from_the_others_keep_their_distance():
+    means = torch.tensor([[0.0, 0.0], [1e-7, 0.0], [1e3, 0.0]]).double()
+    features = torch.cat([means + torch.tensor([0.0, s]).double() for s in (1e-8, -1e-8)])
+    stats = nclib.class_statistics(features, [0, 1, 2] * 2)
+    assert stats.squared_distances[0, 1] == pytest.approx(1e-14, rel=1e-9)
+    assert nclib.cdnv_pairs(stats)[0, 1] == pytest.approx(1e-2, rel=1e-6)
+
+
+def test_vci_warns_when_there_are_too_few_samples_to_say_anything():
+    with pytest.warns(UserWarning, match="vci says nothing with 3 samples of 3 features"):
+        assert nclib.vci(nclib.class_statistics(CORNERS, [0, 1, 1])) == pytest.approx(0, abs=1e-12)
+
+
+def test_directions_within_the_rounding_of_the_features_do_not_count():
+    """A class mean halfway between two others, in a precision that cannot hold it exactly."""
+    g = torch.Generator().manual_seed(0)
+    means = torch.randn(4, 16, generator=g).double()
+    means[3] = (means[0] + means[1]) / 2
+    labels = torch.arange(4).repeat_interleave(50)
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        stats = nclib.class_statistics(means[labels].to(dtype), labels)
+        assert len(nclib.between_spectrum(stats)[0]) == 2, dtype
+        assert nclib.nc1(stats) == 0.0
+    spread = 0.1 * torch.randn(200, 16, generator=g)
+    assert len(nclib.between_spectrum(nclib.class_statistics(means[labels].float() + spread, labels))[0]) == 3
+
+
+def test_class_means_that_differ_by_rounding_only_are_an_error():
+    with pytest.raises(ValueError, match="differ by no more than rounding"):
+        nclib.nc1(nclib.class_statistics(torch.tensor([[1000.0, 0.0], [1000.5, 0.0]]).half(), [0, 1]))
+
+
 def test_nc4_uses_the_bias():
     means = torch.tensor([[0.0, 1.0], [0.0, -1.0]])
     stats = nclib.class_statistics(means, [0, 1])
@@ -57,63 +155,93 @@ def test_nc4_uses_the_bias():
     assert nclib.nc4(stats, means, means, bias=[5.0, 0.0]) == 0.5
 
 
-def written_out(features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The formulas in plain float64 NumPy, with the d x d pseudo-inverse."""
-    classes = range(labels.max() + 1)
-    means = np.stack([features[labels == k].mean(0) for k in classes])
-    centred, within = means - features.mean(0), features - means[labels]
-    sigma_w, sigma_b = within.T @ within / len(features), centred.T @ centred / len(means)
-    spread = [(within[labels == k] ** 2).sum(1).mean() for k in classes]
-    pairs = [
-        (spread[i] + spread[j]) / (2 * ((means[i] - means[j]) ** 2).sum()) for i in classes for j in classes if i != j
-    ]
-    gram, etf = centred @ centred.T, np.eye(len(means)) - 1 / len(means)
-    return {
-        "nc1": np.trace(sigma_w @ np.linalg.pinv(sigma_b, rcond=1e-10)) / len(means),
-        "nc1_ratio": np.trace(sigma_w) / np.trace(sigma_b),
-        "cdnv": np.mean(pairs),
-        "nc2": np.linalg.norm(gram / np.linalg.norm(gram) - etf / np.linalg.norm(etf)),
-    }
-
-
 @st.composite
-def labelled_features(draw):
-    """Random classes, unbalanced, K above or below d, around a mean that may be far from 0."""
+def labelled_features(draw, dtypes=(np.float64,), offsets=(0.0, 100.0), distance=1.0):
+    """Random classes, some of one sample or one of 1,000, K and N above or below d, far from 0 or not."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    num_classes, dim = draw(st.integers(2, 9)), draw(st.integers(2, 7))
+    num_classes, dim = draw(st.integers(2, 9)), draw(st.integers(2, 40))
     counts = rng.integers(1, 12, num_classes)
+    if draw(st.booleans()):
+        counts[0] = 1000
     labels = rng.permutation(np.repeat(np.arange(num_classes), counts))
-    means = rng.normal(size=(num_classes, dim)) + draw(st.sampled_from([0.0, 100.0]))
-    return means[labels] + 0.5 * rng.normal(size=(len(labels), dim)), labels
+    means = distance * (rng.normal(size=(num_classes, dim)) + draw(st.sampled_from(offsets)))
+    features = means[labels] + 0.5 * rng.normal(size=(len(labels), dim))
+    return features.astype(draw(st.sampled_from(dtypes))), labels
+
+
+def values(features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Every metric that `written_out` knows, once it is sure that it is a number, and not negative."""
+    table = nclib.measure(features, labels, metrics=DEFINED)
+    assert all(math.isfinite(value) and value >= 0 for value in table.values())
+    return dict(table)
+
+
+def assert_near(found: dict[str, float], expected: dict[str, float], rel: float) -> None:
+    for name, value in expected.items():
+        # What is one minus something, and what is 0 for a perfect simplex, has digits after the point.
+        bounded = {"vci": rel, "nc2": rel, "nc2_equinorm": rel, "nc2_equiangularity": rel}
+        assert found[name] == pytest.approx(value, rel=rel, abs=bounded.get(name, 1e-200)), name
 
 
 @given(labelled_features())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_metrics_agree_with_the_formulas_written_out(data):
-    features, labels = data
-    stats = nclib.class_statistics(features, labels)
-    for name, expected in written_out(features, labels).items():
-        assert getattr(nclib, name)(stats) == pytest.approx(expected, rel=1e-7), name
+    assert_near(values(*data), written_out(*data), rel=1e-8)
+
+
+@given(labelled_features(dtypes=(np.float32, np.float16), offsets=(0.0,)))
+@settings(max_examples=100, deadline=None)
+def test_short_floats_agree_with_the_formulas_in_float64(data):
+    assert_near(values(*data), written_out(*data), rel=1e-8)
+
+
+@given(labelled_features(distance=1e4))
+@settings(max_examples=60, deadline=None)
+def test_means_ten_thousand_times_the_spread_lose_no_digits(data):
+    found, expected = values(*data), written_out(*data)
+    # Singular values from a covariance lose digits where they are 1e-5 of the largest.
+    assert found.pop("effective_rank") == pytest.approx(expected.pop("effective_rank"), rel=1e-5)
+    assert_near(found, expected, rel=1e-8)
 
 
 @given(labelled_features(), st.floats(0.01, 100))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_rotation_shift_and_scale_change_nothing(data, scale):
     features, labels = data
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(features.shape[1],) * 2)).Q
-    moved = nclib.class_statistics(scale * features @ rotation + 3.0, labels)
-    for metric in METRICS:
-        assert metric(moved) == pytest.approx(metric(nclib.class_statistics(features, labels)), rel=1e-6)
+    assert_near(values(scale * features @ rotation + 3.0, labels), values(features, labels), rel=1e-7)
+
+
+@given(labelled_features(offsets=(0.0,)))
+@settings(max_examples=60, deadline=None)
+def test_vci_is_unchanged_by_any_invertible_linear_map(data):
+    features, labels = data
+    linear = np.random.default_rng(1).normal(size=(features.shape[1],) * 2) + 3 * np.eye(features.shape[1])
+    expected = nclib.measure(features, labels, metrics=["vci"])["vci"]
+    assert nclib.measure(features @ linear, labels, metrics=["vci"])["vci"] == pytest.approx(expected, abs=1e-7)
 
 
 @given(labelled_features())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_names_of_the_classes_do_not_matter(data):
     features, labels = data
     renamed = np.random.default_rng(0).permutation(labels.max() + 1)[labels]
-    for metric in METRICS:
-        expected = metric(nclib.class_statistics(features, labels))
-        assert metric(nclib.class_statistics(features, renamed)) == pytest.approx(expected)
+    assert_near(values(features, renamed), values(features, labels), rel=1e-9)
+
+
+@given(labelled_features(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_parts_cut_anywhere_and_merged_give_the_same(data, cuts):
+    features, labels = data
+    edges = sorted(cuts.draw(st.lists(st.integers(0, len(labels)), min_size=1, max_size=4)))
+    parts = [
+        nclib.ClassStatistics(features.shape[1], labels.max() + 1).update(features[start:stop], labels[start:stop])
+        for start, stop in pairwise([0, *edges, len(labels)])
+    ]
+    merged = reduce(nclib.ClassStatistics.merge, parts)
+    of_statistics = [name for name in DEFINED if METRICS[name].inputs == ("stats",)]
+    found = dict(nclib.measure(merged, metrics=of_statistics))
+    assert_near(found, {name: written_out(features, labels)[name] for name in of_statistics}, rel=1e-8)
 
 
 def test_a_cut_off_leaves_out_a_direction_that_is_null_but_for_noise():
@@ -142,7 +270,7 @@ def test_two_classes_that_share_their_mean_make_cdnv_infinite():
     assert nclib.cdnv(nclib.class_statistics(features[[0, 0, 4]], [0, 1, 2])) == math.inf
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", OF_STATISTICS)
 @pytest.mark.parametrize(
     ("features", "labels", "message"),
     [
@@ -168,6 +296,13 @@ NAN = float("nan")
         (lambda s: nclib.nc3(s, torch.zeros(3, 3)), "all weights are 0"),
         (lambda s: nclib.nc4(s, CORNERS, CORNERS, bias=[0.0]), r"bias is \(1,\), finite; these statistics need \(3,\)"),
         (lambda s: nclib.nc4(s, CORNERS, CORNERS, bias=[0.0, NAN, 0.0]), r"bias is \(3,\), not finite"),
+        (
+            lambda s: nclib.nc2(torch.zeros(3, 3)),
+            r"weight is \(3, 3\); it must be \(K, d\) with K >= 2, finite and not all 0",
+        ),
+        (lambda s: nclib.nc2(torch.ones(1, 3)), r"weight is \(1, 3\); it must be"),
+        (lambda s: nclib.nc2_equiangularity(torch.diag(torch.tensor([1.0, 0.0]))), "1 of 2 vectors have length 0"),
+        (lambda s: nclib.overlap(s, covariance="full"), "covariance is 'full'; it must be 'spherical' or 'diagonal'"),
         (lambda s: nclib.nc4(s, torch.eye(4), CORNERS), r"features are \(4, 4\); they must be \(N, 3\)"),
         (
             lambda s: nclib.nc4(s, torch.zeros(0, 3), CORNERS),

@@ -1,15 +1,20 @@
 """Class statistics: one pass in any order, batches and parts gives what one array gives."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import distributed
+from torch.multiprocessing import spawn
+from torch.utils.data import DataLoader, TensorDataset
 
 import nclib
 from nclib import ClassStatistics, class_statistics
+from nclib.storage import save_tensors
 
 FIELDS = ("counts", "means", "squares", "scatter")
 
@@ -79,7 +84,9 @@ def test_short_floats_are_accumulated_in_float64(dtype):
 def test_large_arrays_are_handled_in_blocks(monkeypatch):
     features, labels = sample(5)
     whole = class_statistics(features, labels)
-    monkeypatch.setattr("nclib.statistics._ROWS", 11)
+    monkeypatch.setattr("nclib.checks._BLOCK", 0)
+    monkeypatch.setattr("nclib.checks._LEAST_ROWS", 7)
+    monkeypatch.setattr("nclib.statistics._SLAB", 11)
     assert_same(class_statistics(features, labels), whole)
 
 
@@ -122,8 +129,10 @@ def test_features_of_another_width_are_an_error():
 
 
 def test_statistics_of_another_shape_do_not_merge():
-    with pytest.raises(ValueError, match="2 classes x 3 features do not merge with 2 x 4"):
+    with pytest.raises(ValueError, match="2 classes x 3 features do not merge with full statistics of 2 cl"):
         ClassStatistics(3, 2).merge(ClassStatistics(4, 2))
+    with pytest.raises(ValueError, match=r"full statistics of .* do not merge with diagonal statistics of"):
+        ClassStatistics(3, 2).merge(ClassStatistics(3, 2, covariance="diagonal"))
 
 
 def test_every_integer_type_will_do_for_labels():
@@ -145,3 +154,127 @@ def test_too_few_classes_are_an_error():
 def test_a_shape_without_features_is_an_error():
     with pytest.raises(ValueError, match="both must be at least 1"):
         ClassStatistics(0, 2)
+
+
+def test_a_drifting_class_loses_at_most_the_digits_of_the_number_of_samples():
+    """The first sample of the class is an outlier, a million times the spread away from the others."""
+    features = torch.cat([torch.full((1, 3), 1e6), sample(7, 999)[0][:, :3]]).double()
+    stats = ClassStatistics(3, 1)
+    for row in features:
+        stats.update(row.unsqueeze(0), [0])
+    centred = features - features.mean(0)
+    torch.testing.assert_close(stats.scatter, centred.T @ centred, rtol=1e-10, atol=0)
+
+
+def test_diagonal_statistics_are_the_full_ones_without_the_covariance():
+    features, labels = sample(8)
+    diagonal, full = class_statistics(features, labels, covariance="diagonal"), class_statistics(features, labels)
+    assert "scatter" not in diagonal.state_dict()
+    for field in ("counts", "means", "squares"):
+        assert torch.equal(getattr(diagonal, field), getattr(full, field))
+    assert nclib.cdnv(diagonal) == nclib.cdnv(full)
+    with pytest.raises(ValueError, match="covariance='diagonal'; this metric needs 'full'"):
+        nclib.nc1(diagonal)
+
+
+def test_statistics_of_the_span_know_nc1_and_cannot_go_on():
+    features, labels = sample(9)
+    stats = class_statistics(features, labels, covariance="span")
+    assert nclib.nc1(stats) == pytest.approx(nclib.nc1(class_statistics(features, labels)), rel=1e-12)
+    assert nclib.cdnv(stats) == pytest.approx(nclib.cdnv(class_statistics(features, labels)), rel=1e-12)
+    for action in (lambda: stats.update(features, labels), stats.state_dict, lambda: nclib.vci(stats)):
+        with pytest.raises(ValueError, match="covariance='span'"):
+            action()
+    with pytest.raises(ValueError, match="know the variance along the span of the class means only"):
+        stats.variances_along(torch.eye(5).double())
+    with pytest.raises(ValueError, match="covariance is 'spam'; it must be 'full' or 'diagonal'"):
+        class_statistics(features, labels, covariance="spam")
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_saved_statistics_go_on_as_if_nothing_had_happened(tmp_path, covariance):
+    features, labels = sample(10)
+    whole = class_statistics(features.float(), labels, covariance=covariance)
+    class_statistics(features[:30].float(), labels[:30], num_classes=4, covariance=covariance).save(tmp_path / "s")
+    resumed = ClassStatistics.load(tmp_path / "s").update(features[30:], labels[30:])
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=1e-6, atol=1e-6)
+    assert resumed.precision == torch.finfo(torch.float32).eps
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_what_is_not_a_state_is_refused(tmp_path):
+    state = class_statistics(*sample(11)).state_dict()
+    with pytest.raises(ValueError, match=r"the state holds .* need"):
+        ClassStatistics(5, 3).load_state_dict(state)
+    with pytest.raises(ValueError, match="negative counts"):
+        ClassStatistics(5, 4).load_state_dict(state | {"counts": -state["counts"]})
+    save_tensors(tmp_path / "other", {"x": torch.zeros(1)}, {"kind": "features"})
+    with pytest.raises(ValueError, match="does not hold class statistics but features"):
+        ClassStatistics.load(tmp_path / "other")
+
+
+def test_a_loader_a_generator_and_a_memory_map_give_what_one_array_gives(tmp_path):
+    features, labels = sample(12, 1000)
+    whole = class_statistics(features, labels)
+    loader = DataLoader(TensorDataset(features, labels), batch_size=64)
+    assert_same(ClassStatistics.from_batches(loader, 4), whole)
+    assert_same(ClassStatistics.from_batches(((f, y) for f, y in loader), 4), whole)
+    np.save(tmp_path / "features.npy", features.numpy())
+    on_disk = np.load(tmp_path / "features.npy", mmap_mode="r")
+    assert_same(class_statistics(on_disk, labels, progress=True), whole)
+    with pytest.raises(ValueError, match="there are no batches"):
+        ClassStatistics.from_batches([], 4)
+
+
+def test_a_bad_row_far_down_is_named_by_its_place_in_the_whole(tmp_path):
+    features = np.zeros((6000, 128), np.float32)
+    features[5001, 3] = np.inf
+    with pytest.raises(ValueError, match="the first is row 5001"):
+        class_statistics(features, np.zeros(6000, int))
+
+
+def test_a_bad_batch_leaves_the_statistics_as_they_were():
+    features, labels = sample(13)
+    stats = class_statistics(features, labels)
+    bad = features.clone()
+    bad[-1, 0] = torch.nan
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        stats.update(bad, labels)
+    assert_same(stats, class_statistics(features, labels), rtol=0)
+
+
+def test_features_whose_squares_overflow_are_an_error_and_long_sums_are_not():
+    with pytest.raises(ValueError, match=r"features reach 1.0e\+200, too large to be squared"):
+        class_statistics(torch.full((2, 2), 1e200, dtype=torch.float64), [0, 1])
+    largest = torch.full((4, 2), 3e38)  # as float32 their sum is infinite, they are not
+    assert class_statistics(largest, [0, 0, 1, 1]).means.isfinite().all()
+
+
+def test_classes_not_seen_are_reported():
+    assert ClassStatistics(2, 4).update(torch.eye(2), [1, 3]).unseen == [0, 2]
+
+
+def with_a_class_of_mean_0(features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    extra = features[:5] - features[:5].mean(0)
+    return torch.cat([features, extra]), torch.cat([labels, labels.new_full((5,), 4)])
+
+
+def _reduce(rank: int, file: str, covariance: str, folder: str) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    features, labels = with_a_class_of_mean_0(*sample(14, 101))
+    mine = slice(0, 40) if rank == 0 else slice(40, None)  # class 4, of mean 0, is on the second process alone
+    stats = ClassStatistics(5, 5, covariance=covariance).update(features[mine], labels[mine])
+    stats.all_reduce().save(Path(folder) / f"{rank}")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_two_processes_have_what_one_would_have(tmp_path, covariance):
+    spawn(_reduce, (str(tmp_path / "store"), covariance, str(tmp_path)), nprocs=2)
+    first, second = (ClassStatistics.load(tmp_path / name) for name in "01")
+    features, labels = with_a_class_of_mean_0(*sample(14, 101))
+    whole = class_statistics(features, labels, covariance=covariance)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(first.state_dict()[name], second.state_dict()[name])
+        torch.testing.assert_close(first.state_dict()[name], tensor, rtol=1e-10, atol=1e-10)

@@ -16,7 +16,8 @@ import nclib
 from nclib import losses, training
 from nclib.storage import load_tensors, save_tensors
 
-TINY = nclib.Recipe(source="digits", per_class=8, width=2, epochs=3, batch_size=32)
+# Width 8: the gradient of a 1x1 convolution of 4 channels, last, differs from call to call on some processors.
+TINY = nclib.Recipe(source="digits", per_class=8, width=8, epochs=3, batch_size=32)
 
 
 def weights(network):
@@ -61,7 +62,7 @@ def test_every_setting_matters(trained, change):
 def test_every_loss_trains_with_a_projection_head(loss):
     network = nclib.train(replace(TINY, loss=loss, projection=2), progress=False)
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
-    assert network.backbone(torch.zeros(2, 1, 28, 28)).shape == (2, 16)
+    assert network.backbone(torch.zeros(2, 1, 28, 28)).shape == (2, 64)
 
 
 def test_the_random_numbers_of_the_user_are_left_alone():

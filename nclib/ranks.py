@@ -1,0 +1,82 @@
+"""How many directions features take: ranks that count directions by their size, overall and class by class.
+
+All are functions of singular values s of centred features, so they lie between 1 and the rank, and
+scale leaves them alone; features without spread have rank 0. Always stable <= numerical <= effective.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nclib.checks import check_features
+from nclib.collapse import total_covariance
+from nclib.statistics import ClassStatistics
+
+
+def effective_rank(stats: ClassStatistics) -> float:
+    """Effective rank of all features about the global mean: exp of the entropy of s / sum(s).
+
+    Range [1, min(N - 1, d)]; it falls to K - 1 as the features collapse to their class means.
+    Source: Roy, Vetterli 2007.
+    """
+    return float(_effective(_total_singular_values(stats)))
+
+
+def stable_rank(stats: ClassStatistics) -> float:
+    """Stable rank of all features about the global mean: sum(s^2) / max(s)^2.
+
+    Range [1, min(N - 1, d)], and at most the effective rank. Source: Rudelson, Vershynin 2007.
+    """
+    return float(_stable(_total_singular_values(stats)))
+
+
+def class_ranks(features: Any, labels: Any) -> dict[str, Tensor]:
+    """Ranks of each class's features about the class mean: "effective", "stable" and "numerical", float64 (K,).
+
+    "numerical" is (sum s)^2 / sum(s^2), which stands in for the numerical rank of Li et al. 2022 (ours: their
+    definition could not be read). Ranges [1, min(n_k - 1, d)]; 0 for a class of one sample, or of none.
+
+    Examples
+    --------
+    >>> from nclib import class_ranks
+    >>> square = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    >>> line = torch.tensor([[5.0, 5.0], [6.0, 6.0]])
+    >>> {name: rank.tolist() for name, rank in class_ranks(torch.cat([square, line]), [0] * 4 + [1] * 2).items()}
+    {'effective': [2.0, 1.0], 'stable': [2.0, 1.0], 'numerical': [2.0, 1.0]}
+    """
+    features, labels = check_features(features, labels)
+    spectra = [_singular_values(features[labels == k]) for k in range(int(labels.max()) + 1)]
+    return {name: torch.stack([rank(values) for values in spectra]) for name, rank in _RANKS.items()}
+
+
+def _total_singular_values(stats: ClassStatistics) -> Tensor:
+    """Singular values (d,), up to one factor, of all features about the global mean."""
+    eigenvalues = torch.linalg.eigvalsh(total_covariance(stats))
+    noise = 10 * stats.num_features * torch.finfo(torch.float64).eps * eigenvalues[-1]
+    return eigenvalues.where(eigenvalues > noise, 0.0).sqrt()
+
+
+def _singular_values(features: Tensor) -> Tensor:
+    """Singular values (min(n, d),) of the features (n, d) of one class about their mean."""
+    features = features.double()
+    if len(features) < 2:
+        return features.new_zeros(1)
+    return torch.linalg.svdvals(features - features.mean(0))
+
+
+def _effective(values: Tensor) -> Tensor:
+    shares = values / values.sum().clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.special.entr(shares).sum().exp() * (values.sum() > 0)
+
+
+def _stable(values: Tensor) -> Tensor:
+    return (values.square().sum() / values.max().square()).nan_to_num(nan=0.0)
+
+
+def _numerical(values: Tensor) -> Tensor:
+    return (values.sum().square() / values.square().sum()).nan_to_num(nan=0.0)
+
+
+_RANKS: dict[str, Callable[[Tensor], Tensor]] = {"effective": _effective, "stable": _stable, "numerical": _numerical}
