@@ -36,7 +36,7 @@ clean:
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test,dev,torchmetrics]'
 	@touch $@
 
 # A notebook runs again when its source, the library or a record has changed.

@@ -88,7 +88,7 @@ def measure(
         Names from `nclib.METRICS`; only what they need is computed. None is every metric that the arguments
         allow but for those marked `on_request`, "all" has those too.
     num_classes
-        K, if the last classes may have no samples. Classes without samples are left out, and noted.
+        K, if the last classes may have no samples; that of the weight if there is one. Classes without samples are left out, and noted.
     progress
         Show a progress bar if the pass over the features takes more than a second.
 
@@ -110,6 +110,10 @@ def measure(
     else:
         features, labels = as_array(features), as_tensor(labels)
         check_shapes(features, labels)
+        if not len(features):
+            raise ValueError("there are no samples: features has 0 rows")
+        if num_classes is None and weight is not None:
+            num_classes = len(weight)
         labels = check_labels(labels, num_classes=num_classes)
         counts, width = labels.bincount(minlength=num_classes or 0), features.shape[1]
         given = {"features": features, "labels": labels}

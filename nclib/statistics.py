@@ -243,6 +243,22 @@ class ClassStatistics:
         self.__dict__.update(fresh._absorb(state).__dict__)
         return self
 
+    def accumulators(self) -> dict[str, Tensor]:
+        """The tensors that `update` writes to, not copies: for those who must keep them, such as torchmetrics."""
+        self._refuse_span("taken apart")
+        parts = {"counts": self.counts, "origin": self._origin, "sums": self._sums, "squares": self._squares}
+        gram = {} if self._gram is None else {"gram": self._gram}
+        return parts | gram | {"precision": torch.tensor(self.precision, dtype=torch.float64)}
+
+    @classmethod
+    def from_accumulators(cls, parts: dict[str, Tensor]) -> Self:
+        """Statistics that write to the tensors of `accumulators`, but for precision, which is a number."""
+        stats = cls.__new__(cls)
+        stats.counts, stats.precision = parts["counts"], float(parts["precision"])
+        stats._origin, stats._sums, stats._squares = parts["origin"], parts["sums"], parts["squares"]
+        stats._gram, stats._span = parts.get("gram"), None
+        return stats
+
     def save(self, path: str | Path) -> None:
         """Write the state as a safetensors file with a digest, atomically."""
         save_tensors(Path(path), self.state_dict(), {"kind": "class statistics"})

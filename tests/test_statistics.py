@@ -1,5 +1,6 @@
 """Class statistics: one pass in any order, batches and parts gives what one array gives."""
 
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nclib
 from nclib import ClassStatistics, class_statistics
+from nclib.checks import with_bar
 from nclib.storage import save_tensors
 
 FIELDS = ("counts", "means", "squares", "scatter")
@@ -249,6 +251,18 @@ def test_features_whose_squares_overflow_are_an_error_and_long_sums_are_not():
         class_statistics(torch.full((2, 2), 1e200, dtype=torch.float64), [0, 1])
     largest = torch.full((4, 2), 3e38)  # as float32 their sum is infinite, they are not
     assert class_statistics(largest, [0, 0, 1, 1]).means.isfinite().all()
+
+
+def test_a_long_pass_shows_its_progress(capsys):
+    def slowly():
+        for start in (0, 2):
+            time.sleep(0.6)
+            yield start, torch.zeros(2, 3)
+
+    assert [start for start, _ in with_bar(slowly(), total=4)] == [0, 2]
+    assert "4.00/4.00" in capsys.readouterr().err
+    assert [start for start, _ in with_bar(iter([(0, torch.zeros(4, 3))]), total=4)] == [0]
+    assert capsys.readouterr().err == ""
 
 
 def test_classes_not_seen_are_reported():

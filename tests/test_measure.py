@@ -1,0 +1,135 @@
+"""The table of all metrics, and the registry behind it."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import nclib
+from nclib import METRICS, measure
+
+
+def sample(num_classes: int = 5, per_class: int = 12, dim: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(0)
+    labels = torch.arange(num_classes).repeat_interleave(per_class)
+    means = torch.randn(num_classes, dim, generator=g)
+    return means[labels] + 0.3 * torch.randn(len(labels), dim, generator=g), labels
+
+
+FEATURES, LABELS = sample()
+WEIGHT, BIAS = torch.randn(5, 8, generator=torch.Generator().manual_seed(1)), torch.arange(5.0)
+
+
+def test_the_table_holds_what_the_functions_give():
+    table = measure(FEATURES, LABELS, WEIGHT, BIAS, metrics="all")
+    stats = nclib.class_statistics(FEATURES, LABELS)
+    assert list(table) == list(METRICS)
+    assert table["nc1"] == nclib.nc1(stats)
+    assert table["nc3"] == nclib.nc3(stats, WEIGHT)
+    assert table["nc4"] == nclib.nc4(stats, FEATURES, WEIGHT, BIAS)
+    assert table["nc2_weight"] == nclib.nc2(WEIGHT)
+    assert table["directional_cdnv"] == nclib.directional_cdnv(stats, FEATURES, LABELS)
+    assert table["class_stable_rank"] == float(nclib.class_ranks(FEATURES, LABELS)["stable"].mean())
+
+
+def test_every_value_lies_in_its_range_and_every_entry_is_complete():
+    table = measure(FEATURES, LABELS, WEIGHT, BIAS, metrics="all")
+    bounds = {
+        "[0, 1]": 1,
+        "[0, √2]": 2**0.5,
+        "[0, 2]": 2,
+        "[0, √(K − 1)]": 2,
+        "[0, K / (K − 1)]": 1.25,
+        "[0, d]": 8,
+        "[1, d]": 8,
+    }
+    bounds |= {"[0, ∞)": math.inf, "[0, ∞]": math.inf, "[0, cdnv]": table["cdnv"]}
+    for name, metric in METRICS.items():
+        assert metric.name == name
+        assert metric.formula
+        assert metric.source
+        assert 0 <= table[name] <= bounds[metric.range]
+
+
+def test_what_is_computed_depends_on_what_is_given():
+    assert "nc3" not in measure(FEATURES, LABELS)
+    assert "nc4" not in measure(nclib.class_statistics(FEATURES, LABELS), weight=WEIGHT)
+    assert "nc3" in measure(nclib.class_statistics(FEATURES, LABELS), weight=WEIGHT)
+    assert not any(METRICS[name].on_request for name in measure(FEATURES, LABELS, WEIGHT))
+    assert list(measure(FEATURES, LABELS, metrics=["cdnv", "nc1"])) == ["cdnv", "nc1"]
+
+
+def test_every_route_gives_the_same_numbers():
+    whole = measure(FEATURES, LABELS)
+    few = measure(FEATURES.repeat(1, 4), LABELS, metrics=["nc1", "cdnv"])  # wide: the span of the means will do
+    assert few["nc1"] == pytest.approx(nclib.nc1(nclib.class_statistics(FEATURES.repeat(1, 4), LABELS)), rel=1e-10)
+    streamed = nclib.ClassStatistics.from_batches(zip(FEATURES.split(7), LABELS.split(7), strict=True), 5)
+    assert dict(measure(streamed)) == pytest.approx(dict(whole), rel=1e-10)
+    assert dict(measure(FEATURES.numpy(), LABELS.numpy())) == dict(whole)
+
+
+def test_classes_without_samples_are_left_out_and_noted():
+    table = measure(FEATURES, LABELS * 2, WEIGHT.repeat_interleave(2, 0), BIAS.repeat_interleave(2))
+    assert table.notes == ("5 of 10 classes have no samples and are left out (1, 3, 5, 7, 9)",)
+    assert dict(table) == pytest.approx(dict(measure(FEATURES, LABELS, WEIGHT, BIAS)))
+    assert table.num_classes == 5
+    stats = nclib.class_statistics(FEATURES, LABELS * 2, num_classes=12)
+    assert measure(stats).notes == ("7 of 12 classes have no samples and are left out (1, 3, 5, 7, 9, ...)",)
+
+
+def test_what_is_not_defined_is_noted_or_an_error_if_it_was_asked_for():
+    stats = nclib.class_statistics(FEATURES, LABELS, covariance="diagonal")
+    table = measure(stats)
+    assert "nc1" not in table
+    assert "nc1 is left out: these statistics have covariance='diagonal'; this metric needs 'full'" in table.notes
+    with pytest.raises(ValueError, match="this metric needs 'full'"):
+        measure(stats, metrics=["nc1"])
+
+
+def test_a_reader_is_told_what_the_numbers_cannot_say():
+    few = measure(FEATURES[::12], LABELS[::12])
+    assert "5 of 5 classes have one sample, whose spread is taken as 0 (0, 1, 2, 3, 4)" in few.notes
+    assert any(note.startswith("vci says nothing with 5 samples of 8 features") for note in few.notes)
+    line = measure(LABELS.unsqueeze(1) * torch.ones(3) + 0.1 * torch.randn(60, 3), LABELS, metrics=["nc1_ratio"])
+    assert "the class means span 3 of 3 directions" not in " ".join(line.notes)
+    exact = measure(LABELS.unsqueeze(1) * torch.ones(3), LABELS, metrics=["nc1_ratio"])
+    assert exact.notes == ("the class means span 1 of 3 directions; nc1 and vci count those",)
+
+
+def test_the_table_prints_well_and_becomes_plain_python():
+    table = measure(FEATURES, LABELS * 2, metrics=["cdnv", "nc2"])
+    lines = str(table).splitlines()
+    assert lines[0] == "60 samples, 5 classes, 8 features"
+    assert lines[1].startswith("cdnv  ")
+    assert lines[1].endswith("[0, ∞], lower is more collapsed")
+    assert lines[3].startswith("note: 4 of 9 classes")
+    plain = table.to_dict()
+    assert json.loads(json.dumps(plain)) == plain
+    assert plain["metrics"]["cdnv"] == table["cdnv"]
+    page = table._repr_html_()
+    assert "<td>cdnv</td>" in page
+    assert "mean over pairs of (V_i + V_j)" in page
+    assert "Note: 4 of 9" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((FEATURES,), {}, "labels are missing"),
+        ((FEATURES, LABELS), {"metrics": ["nc9"]}, "'nc9' is no metric; there are nc1, nc1_ratio"),
+        ((FEATURES, LABELS), {"metrics": ["nc3"]}, "nc3 needs weight, which was not given"),
+        ((FEATURES, LABELS), {"metrics": []}, "no metric was asked for"),
+        ((FEATURES, LABELS, WEIGHT[:3]), {}, r"weight is \(3, 8\), finite; these statistics need \(5, 8\)"),
+        ((FEATURES, LABELS, WEIGHT, BIAS[:3]), {}, r"bias is \(3,\), finite; these statistics need \(5,\)"),
+        ((FEATURES, LABELS[:7]), {}, r"features \(60, 8\) and labels \(7,\) must be"),
+        ((FEATURES, LABELS), {"num_classes": 3}, r"labels run from 0 to 4; they must be 0\.\.2"),
+        ((FEATURES, LABELS * 0), {}, "at least 2 are needed, 1 was given"),
+        ((FEATURES * 0, LABELS), {}, "all class means coincide"),
+        ((np.zeros((0, 3)), np.zeros(0, int)), {}, "there are no samples"),
+    ],
+)
+def test_bad_input_says_what_was_given_and_what_is_allowed(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        measure(*arguments, **options)
