@@ -7,12 +7,13 @@ LIBRARY := $(wildcard nclib/*.py)
 RECORDS := $(wildcard book/records/*.jsonl)
 PAGES := $(shell find book -type f ! -name '*.lock') _config.yml _toc.yml
 
-.PHONY: help book test reproduce lint clean
+.PHONY: help book test reproduce benchmark lint clean
 
 help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
 	@echo "make test       install, test the library, check every notebook with nbval"
 	@echo "make reproduce  compute every demo record again, from nothing, and report what differs"
+	@echo "make benchmark  time and memory of the metrics against other code, as ratios"
 	@echo "make lint       ruff and mypy"
 	@echo "make clean      remove what was built (records and the environment stay)"
 
@@ -25,6 +26,10 @@ test: .venv/installed
 
 reproduce: .venv/installed
 	$(BIN)/python workflow/reproduce.py
+
+benchmark: .venv/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -r benchmarks/requirements.txt
+	$(BIN)/python -m pytest benchmarks -s --benchmark-columns=median,iqr,rounds --benchmark-sort=name
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -46,5 +51,6 @@ _build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/run.py .venv/in
 
 _build/site: $(EXECUTED) $(PAGES)
 	$(BIN)/python workflow/readme.py
+	$(BIN)/python workflow/metrics_table.py
 	$(BIN)/jupyter-book build . -W -n --keep-going
 	@touch $@

@@ -7,7 +7,7 @@ from .collapse import between_spectrum as between_spectrum
 from .collapse import cut_off as cut_off
 from .collapse import nc1 as nc1
 from .collapse import nc1_ratio as nc1_ratio
-from .collapse import total_covariance as total_covariance
+from .collapse import total_scatter as total_scatter
 from .collapse import vci as vci
 from .data import ImageSet as ImageSet
 from .data import load as load

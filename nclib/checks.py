@@ -9,7 +9,7 @@ from torch import Tensor
 
 _BLOCK = 2**18  # numbers converted to float64 at once: 2 MB stay in a processor's cache
 _LEAST_ROWS, _MOST_ROWS = 64, 2048  # of a block
-_LARGEST = 1e150  # of a feature: its square still fits into a float64, with room for a sum
+LARGEST = 1e150  # of a feature: its square still fits into a float64, with room for a sum
 
 
 def as_tensor(values: Any) -> Tensor:
@@ -37,14 +37,15 @@ def check_shapes(features: Any, labels: Any) -> None:
         raise ValueError(f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (N, d) and (N,)")
 
 
-def row_blocks(features: Any) -> Iterator[tuple[int, Tensor]]:
-    """Consecutive rows of features (N, d), checked, each block with the number of its first row.
+def row_blocks(features: Any, *, checked: bool = False) -> Iterator[tuple[int, Tensor]]:
+    """Consecutive rows of features (N, d), checked unless they are, each block with the number of its first row.
 
     A block fits into a processor's cache once it is float64, and an array on disk is read block by block.
     """
     rows = min(_MOST_ROWS, max(_LEAST_ROWS, _BLOCK // max(1, features.shape[1])))
     for start in range(0, len(features), rows):
-        yield start, check_values(as_tensor(features[start : start + rows]), first_row=start)
+        block = as_tensor(features[start : start + rows])
+        yield start, block if checked else check_values(block, first_row=start)
 
 
 def with_bar(blocks: Iterable[tuple[int, Tensor]], total: int) -> Iterator[tuple[int, Tensor]]:
@@ -68,7 +69,7 @@ def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
                 f"{len(bad)} of {len(features)} rows of features hold NaN or infinity, "
                 f"the first is row {first_row + int(bad[0])}"
             )
-    if features.dtype == torch.float64 and features.numel() and features.abs().max() > _LARGEST:
+    if features.dtype == torch.float64 and features.numel() and features.abs().max() > LARGEST:
         raise ValueError(f"features reach {features.abs().max():.1e}, too large to be squared; scale them down")
     return features
 

@@ -88,20 +88,20 @@ def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
 
     Source: Xu, Liu 2023 (arXiv 2306.03440), for balanced classes.
     """
-    means = checked_means(stats) * stats.shares.sqrt().unsqueeze(1)
+    weighted = checked_means(stats) * stats.counts.double().sqrt().unsqueeze(1)
     if stats.num_samples <= stats.num_features:
         given = f"{stats.num_samples} samples of {stats.num_features} features"
         warnings.warn(f"vci says nothing with {given}: more samples than features are needed", stacklevel=2)
     rank = len(between_spectrum(stats)[0])
-    total = total_covariance(stats)
-    explained = _explained(total, means, rtol or 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps)
+    rtol = rtol or 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps
+    explained = _explained(total_scatter(stats), weighted, rtol)
     return min(1.0, max(0.0, 1 - explained / rank))
 
 
-def total_covariance(stats: ClassStatistics) -> Tensor:
-    """Sigma_T, the covariance of all samples about the global mean, float64 (d, d)."""
-    means = stats.centred_means
-    return stats.within_covariance + means.T @ (means * stats.shares.unsqueeze(1))
+def total_scatter(stats: ClassStatistics) -> Tensor:
+    """N Sigma_T: outer products of all samples about the global mean, summed, float64 (d, d)."""
+    weighted = stats.centred_means * stats.counts.double().sqrt().unsqueeze(1)
+    return torch.addmm(stats.scatter, weighted.T, weighted)
 
 
 def checked_means(stats: ClassStatistics) -> Tensor:

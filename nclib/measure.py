@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nclib.checks import as_array, as_tensor, check_labels, check_parameter, check_shapes
 from nclib.collapse import between_spectrum, checked_means
+from nclib.ranks import class_ranks
 from nclib.registry import METRICS
 from nclib.statistics import ClassStatistics, Covariance, class_statistics
 
@@ -86,9 +87,11 @@ def measure(
         Of the linear classifier on the features: (K, d) and (K,). NC3, NC4 and NC2 of the weight need them.
     metrics
         Names from `nclib.METRICS`; only what they need is computed. None is every metric that the arguments
-        allow but for those marked `on_request`, "all" has those too.
+        allow but for those marked `on_request`, which take a d x d matrix or another pass over the features
+        (vci, directional CDNV, the ranks); "all" has those too.
     num_classes
-        K, if the last classes may have no samples; that of the weight if there is one. Classes without samples are left out, and noted.
+        K, if the last classes may have no samples; the rows of the weight unless given. Classes without
+        samples are left out, and noted.
     progress
         Show a progress bar if the pass over the features takes more than a second.
 
@@ -132,6 +135,7 @@ def measure(
 def _chosen(metrics: Iterable[str] | Literal["all"] | None, given: Mapping[str, Any]) -> list[str]:
     """The names asked for, once it is sure that they exist and can be computed."""
     known = {"stats", *(name for name, value in given.items() if value is not None)}
+    known |= {"class_ranks"} if "features" in known else set()
     possible = [name for name, metric in METRICS.items() if known.issuperset(metric.inputs)]
     if metrics is None or metrics == "all":
         return [name for name in possible if metrics == "all" or not METRICS[name].on_request]
@@ -140,8 +144,8 @@ def _chosen(metrics: Iterable[str] | Literal["all"] | None, given: Mapping[str, 
         if name not in METRICS:
             raise ValueError(f"{name!r} is no metric; there are {', '.join(METRICS)}")
         if name not in possible:
-            missing = ", ".join(part for part in METRICS[name].inputs if part not in known)
-            raise ValueError(f"{name} needs {missing}, which was not given")
+            missing = [part.replace("class_ranks", "features") for part in METRICS[name].inputs if part not in known]
+            raise ValueError(f"{name} needs {' and '.join(missing)}, which was not given")
     if not names:
         raise ValueError("no metric was asked for; leave metrics out to have them all")
     return names
@@ -150,7 +154,7 @@ def _chosen(metrics: Iterable[str] | Literal["all"] | None, given: Mapping[str, 
 def _statistics(features: Any, labels: Tensor, names: list[str], progress: bool) -> ClassStatistics:
     """Class statistics with as much of the covariance as the metrics take."""
     takes = {METRICS[name].covariance for name in names}
-    wide = features.shape[1] >= 2 * (int(labels.max()) + 1)  # else the whole is no dearer than the span
+    wide = features.shape[1] >= 4 * (int(labels.max()) + 1)  # else the whole is no dearer than the span
     kind: Covariance = "diagonal" if takes == {"diagonal"} else "full" if "full" in takes or not wide else "span"
     return class_statistics(features, labels, covariance=kind, progress=progress)
 
@@ -181,9 +185,12 @@ def _computed(names: list[str], given: Mapping[str, Any], *, strict: bool) -> tu
     """The value of every metric that is defined, and what there is to say about it and the others."""
     stats, values, notes = given["stats"], {}, []
     checked_means(stats)  # what no metric can do without is an error
-    rank, possible = len(between_spectrum(stats)[0]), min(stats.num_classes - 1, stats.num_features)
-    if rank < possible:
-        notes.append(f"the class means span {rank} of {possible} directions; nc1 and vci count those")
+    if {"nc1", "vci"}.intersection(names):
+        rank, possible = len(between_spectrum(stats)[0]), min(stats.num_classes - 1, stats.num_features)
+        if rank < possible:
+            notes.append(f"the class means span {rank} of {possible} directions; nc1 and vci count those")
+    if any("class_ranks" in METRICS[name].inputs for name in names):
+        given = {**given, "class_ranks": class_ranks(given["features"], given["labels"])}
     for name in names:
         metric = METRICS[name]
         arguments = {part: given.get(part) for part in (*metric.inputs, *metric.optional)}

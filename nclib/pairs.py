@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
-from nclib.checks import check_features
+from nclib.checks import as_array, as_tensor, check_labels, check_shapes, row_blocks
 from nclib.collapse import checked_means
 from nclib.statistics import ClassStatistics, differences_product
 
@@ -45,13 +46,16 @@ def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -
     not in the statistics. Infinite where two classes share their mean.
     """
     means, distances = checked_means(stats), stats.squared_distances
-    features, labels = check_features(features, labels, num_classes=stats.num_classes)
-    if not torch.equal(labels.bincount(minlength=stats.num_classes).to(stats.counts), stats.counts):
+    features, labels = as_array(features), as_tensor(labels)
+    check_shapes(features, labels)
+    labels = check_labels(labels, num_classes=stats.num_classes).to(means.device)
+    if not torch.equal(labels.bincount(minlength=stats.num_classes), stats.counts):
         raise ValueError("these features are not those of the statistics: their classes have other counts")
     sums = torch.zeros_like(distances)
-    for rows, classes in zip(features.split(4096), labels.to(means.device).split(4096), strict=True):
-        centred = rows.to(means.device).double() - stats.means[classes]
-        along = centred @ means.T  # (B, K): the deviation times each class mean
+    for start, block in row_blocks(features):
+        classes = labels[start : start + len(block)]
+        centred = block.to(means.device) - stats.means[classes]
+        along = linear(centred, means)  # (B, K): the deviation times each class mean
         own = along.gather(1, classes.unsqueeze(1))
         sums.index_add_(0, classes, (along - own).square())
     variances = sums / stats.counts.unsqueeze(1)  # times ||mu_i - mu_j||^2, for the axis is not yet of length 1
@@ -66,7 +70,7 @@ def directional_cdnv_pooled(stats: ClassStatistics) -> float:
     Ours.
     """
     means, distances = checked_means(stats), stats.squared_distances
-    along = differences_product(means, means @ stats.within_covariance)
+    along = differences_product(means, means @ stats.scatter) / stats.num_samples
     return mean_of_pairs((along / distances.square()).where(distances > 0, torch.inf))
 
 

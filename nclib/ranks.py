@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nclib.checks import check_features
-from nclib.collapse import total_covariance
+from nclib.checks import as_array, as_tensor, check_labels, check_shapes, check_values
+from nclib.collapse import total_scatter
 from nclib.statistics import ClassStatistics
 
 
@@ -46,24 +46,33 @@ def class_ranks(features: Any, labels: Any) -> dict[str, Tensor]:
     >>> {name: rank.tolist() for name, rank in class_ranks(torch.cat([square, line]), [0] * 4 + [1] * 2).items()}
     {'effective': [2.0, 1.0], 'stable': [2.0, 1.0], 'numerical': [2.0, 1.0]}
     """
-    features, labels = check_features(features, labels)
-    spectra = [_singular_values(features[labels == k]) for k in range(int(labels.max()) + 1)]
+    features, labels = as_array(features), as_tensor(labels)
+    check_shapes(features, labels)
+    counts = check_labels(labels).bincount().tolist()
+    order = labels.argsort().cpu().split(counts)
+    spectra = [_class_singular_values(check_values(as_tensor(features[rows.numpy()]))) for rows in order]
     return {name: torch.stack([rank(values) for values in spectra]) for name, rank in _RANKS.items()}
 
 
 def _total_singular_values(stats: ClassStatistics) -> Tensor:
     """Singular values (d,), up to one factor, of all features about the global mean."""
-    eigenvalues = torch.linalg.eigvalsh(total_covariance(stats))
-    noise = 10 * stats.num_features * torch.finfo(torch.float64).eps * eigenvalues[-1]
-    return eigenvalues.where(eigenvalues > noise, 0.0).sqrt()
+    return _singular_values(total_scatter(stats))
 
 
-def _singular_values(features: Tensor) -> Tensor:
+def _class_singular_values(features: Tensor) -> Tensor:
     """Singular values (min(n, d),) of the features (n, d) of one class about their mean."""
-    features = features.double()
-    if len(features) < 2:
-        return features.new_zeros(1)
-    return torch.linalg.svdvals(features - features.mean(0))
+    centred = features.double() - features.double().mean(0)
+    tall = len(centred) > centred.shape[1]
+    return _singular_values(centred.T @ centred if tall else centred @ centred.T)
+
+
+def _singular_values(products: Tensor) -> Tensor:
+    """Square roots of the eigenvalues of a matrix of products (n, n), of those that are not rounding."""
+    if not len(products):
+        return products.new_zeros(1)
+    eigenvalues = torch.linalg.eigvalsh(products)
+    noise = 10 * len(products) * torch.finfo(torch.float64).eps * eigenvalues[-1]
+    return eigenvalues.where(eigenvalues > noise, 0.0).sqrt()
 
 
 def _effective(values: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from torch import Tensor
+
 from nclib import collapse, pairs, ranks, simplex
 from nclib.statistics import Covariance
 
@@ -24,13 +26,13 @@ class Metric:
     better
         Which values say "more collapsed".
     inputs, optional
-        The arguments of `compute`, in order, among stats, features, labels, weight and bias; the optional
-        ones may be None.
+        The arguments of `compute`, in order, among stats, features, labels, weight, bias and what
+        `class_ranks` gives; the optional ones may be None.
     covariance
         How much of the pooled covariance it takes, in the words of `ClassStatistics`.
     on_request
-        Whether `measure` computes it only when asked, for it takes another pass over the features or
-        the eigenvalues of a d x d matrix.
+        Whether `measure` computes it only when asked, for it takes a d x d matrix or another pass over the
+        features. (nc4 does that too, but one that gives a classifier wants it.)
     """
 
     name: str
@@ -50,16 +52,16 @@ class Metric:
         return f"{self.range}" + ("" if self.better == "neither" else f", {self.better} is more collapsed")
 
 
-def _class_rank(kind: str, features: Any, labels: Any) -> float:
-    return float(ranks.class_ranks(features, labels)[kind].mean())
+def _class_rank(kind: str, class_ranks: Mapping[str, Tensor]) -> float:
+    return float(class_ranks[kind].mean())
 
 
 def _metric(name: str, compute: Callable[..., float], formula: str, range: str, source: str, **more: Any) -> Metric:
     return Metric(name, compute, formula, range, more.pop("better", "lower"), source, **more)
 
 
-_DATA = {"inputs": ("features", "labels"), "on_request": True, "better": "neither"}
-_SPECTRUM = {"covariance": "full", "on_request": True}
+_OF_CLASSES = {"inputs": ("class_ranks",), "on_request": True, "better": "neither"}
+_COVARIANCE = {"covariance": "full", "on_request": True}
 _WEIGHT = {"inputs": ("weight",)}
 _PAIRS = "mean over pairs of "
 _ETF = "‖G / ‖G‖ − E / ‖E‖‖, G of the "
@@ -86,12 +88,12 @@ METRICS: Mapping[str, Metric] = {
             _PAIRS + "uᵀ Σ_W u / ‖μ_i − μ_j‖²",
             "[0, ∞]",
             "ours, after Luthra 2026",
-            covariance="full",
+            **_COVARIANCE,
         ),
         _metric("overlap", pairs.overlap, _PAIRS + "exp(−D_B), spherical Gaussians", "[0, 1]", "Pandy 2022"),
-        _metric("vci", collapse.vci, "1 − tr(Σ_T⁺ Σ_B) / rank Σ_B", "[0, 1]", "Xu 2023", covariance="full"),
-        _metric("stable_rank", ranks.stable_rank, "Σ s² / max s²", "[1, d]", "Rudelson 2007", **_SPECTRUM),
-        _metric("effective_rank", ranks.effective_rank, "exp entropy of s / Σ s", "[1, d]", "Roy 2007", **_SPECTRUM),
+        _metric("vci", collapse.vci, "1 − tr(Σ_T⁺ Σ_B) / rank Σ_B", "[0, 1]", "Xu 2023", **_COVARIANCE),
+        _metric("stable_rank", ranks.stable_rank, "Σ s² / max s²", "[1, d]", "Rudelson 2007", **_COVARIANCE),
+        _metric("effective_rank", ranks.effective_rank, "exp entropy of s / Σ s", "[1, d]", "Roy 2007", **_COVARIANCE),
         *(
             _metric(
                 f"class_{kind}_rank",
@@ -99,7 +101,7 @@ METRICS: Mapping[str, Metric] = {
                 f"mean over classes of {form}",
                 "[0, d]",
                 source,
-                **_DATA,
+                **_OF_CLASSES,
             )
             for kind, form, source in (
                 ("stable", "Σ s² / max s²", "Rudelson 2007"),

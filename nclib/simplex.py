@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
-from nclib.checks import as_tensor, check_features, check_parameter
+from nclib.checks import as_array, as_tensor, check_parameter, row_blocks
 from nclib.collapse import checked_means
 from nclib.statistics import ClassStatistics
 
@@ -72,16 +73,16 @@ def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) ->
     `features` (N, d), `weight` (K, d), `bias` (K,) or None. Range [0, 1]; higher is more collapsed.
     Source: Papyan et al. 2020, which reports one minus this.
     """
-    features = as_tensor(features).to(stats.means.device)
-    features, _ = check_features(features, torch.zeros(len(features), dtype=torch.long))
-    if not len(features) or features.shape[1] != stats.num_features:
+    features = as_array(features)
+    if features.ndim != 2 or not len(features) or features.shape[1] != stats.num_features:
         raise ValueError(f"features are {tuple(features.shape)}; they must be (N, {stats.num_features}) with N > 0")
     means, weight = checked_means(stats), check_parameter(weight, "weight", stats.means)
-    bias = 0.0 if bias is None else check_parameter(bias, "bias", stats.means[:, 0])
+    bias = None if bias is None else check_parameter(bias, "bias", stats.means[:, 0])
     agreed = 0
-    for rows in features.split(4096):
-        nearest = ((rows.double() - stats.global_mean) @ means.T - means.square().sum(1) / 2).argmax(1)
-        agreed += int(((rows.double() @ weight.T + bias).argmax(1) == nearest).sum())
+    for _, block in row_blocks(features):
+        rows = block.to(means)
+        nearest = linear(rows - stats.global_mean, means, means.square().sum(1) / -2).argmax(1)
+        agreed += int((linear(rows, weight, bias).argmax(1) == nearest).sum())
     return agreed / len(features)
 
 

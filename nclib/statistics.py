@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from nclib.checks import (
+    LARGEST,
     as_array,
     as_tensor,
     check_features,
     check_labels,
     check_shapes,
+    check_values,
     row_blocks,
     with_bar,
 )
@@ -167,8 +169,7 @@ class ClassStatistics:
         """Singular values, descending, and right singular vectors (rows) of centred_means / sqrt(K)."""
         if self._span is not None:
             return self._span[:2]
-        _, values, directions = torch.linalg.svd(self.centred_means / self.num_classes**0.5, full_matrices=False)
-        return values, directions.contiguous()
+        return _svd_of_centred(self.centred_means / self.num_classes**0.5)
 
     @cached_property
     def squared_distances(self) -> Tensor:
@@ -191,7 +192,7 @@ class ClassStatistics:
         With covariance="span" they must be the leading ones of `between_svd`.
         """
         if self._span is None:
-            return ((directions @ self.within_covariance) * directions).sum(1).clamp(min=0)
+            return ((directions @ self.scatter) * directions).sum(1).clamp(min=0) / self.num_samples
         _, known, squares = self._span
         if not torch.equal(directions, known[: len(directions)]):
             raise ValueError("these statistics know the variance along the span of the class means only")
@@ -331,12 +332,13 @@ class ClassStatistics:
         if self._span is None and not self.counts.all():
             self._choose_origins(features, labels)
         self.precision = max(self.precision, torch.finfo(features.dtype).eps)
-        self.counts += labels.bincount(minlength=self.num_classes)
         torch.index_select(self._origin, 0, labels, out=work)
         torch.sub(features, work, out=work)
-        self._sums.index_add_(0, labels, work)
         self._squares.index_add_(0, labels, work.square())
-        if self._span is not None:
+        if self._span is None:
+            self.counts += labels.bincount(minlength=self.num_classes)
+            self._sums.index_add_(0, labels, work)
+        else:  # the counts are known, the origins are the means, so the sums are 0
             _, directions, squares = self._span
             squares += linear(work, directions).square().sum(0)
 
@@ -344,10 +346,12 @@ class ClassStatistics:
         """Take the class means for origins, and note the directions that they span."""
         first = ClassStatistics(self.num_features, self.num_classes, covariance="diagonal", device=self.counts.device)
         first.counts = labels.bincount(minlength=self.num_classes).to(self.counts)
-        for start, block in row_blocks(features):
+        for start, block in row_blocks(features, checked=True):
             classes = labels[start : start + len(block)].to(self.counts.device)
             first._sums.index_add_(0, classes, block.to(first._sums))
-        self._origin = first.means
+        if not first._sums.abs().max() < LARGEST:  # NaN, infinity or too large somewhere: say in which row
+            check_values(as_tensor(features))
+        self.counts, self._origin = first.counts, first.means
         self._span = (*first.between_svd, torch.zeros_like(first.between_svd[0]))
 
     def _choose_origins(self, features: Tensor, labels: Tensor) -> None:
@@ -410,6 +414,7 @@ def class_statistics(
     check_shapes(features, labels)
     if not len(features):
         raise ValueError("there are no samples: features has 0 rows")
+    check_values(as_tensor(features[:1]))  # the type, before any work
     labels = check_labels(labels, num_classes=num_classes)
     stats = ClassStatistics(
         features.shape[1],
@@ -419,7 +424,7 @@ def class_statistics(
     )
     if covariance == "span":
         stats._find_span(features, labels)
-    blocks = row_blocks(features)
+    blocks = row_blocks(features, checked=covariance == "span")
     return stats._add(with_bar(blocks, len(features)) if progress else blocks, labels)
 
 
@@ -435,6 +440,19 @@ def differences_product(a: Tensor, b: Tensor) -> Tensor:
     for i, j in (pair.T for pair in close.nonzero().split(1024)):
         result[i, j] = ((a[i] - a[j]) * (b[i] - b[j])).sum(1)
     return result.clamp(min=0)
+
+
+def _svd_of_centred(means: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular values, descending, and right singular vectors of centred means (K, d): at most K - 1 are not 0.
+
+    By eigenvectors of the K x K products where all K - 1 are well above rounding, which is several times faster.
+    """
+    eigenvalues, left = torch.linalg.eigh(means @ means.T)  # ascending; the first is 0, for the means are centred
+    if len(means) > 1 and eigenvalues[1] > 1e-6 * eigenvalues[-1]:
+        values = eigenvalues[1:].flip(0).sqrt()
+        return values, left[:, 1:].flip(1).T @ means / values.unsqueeze(1)
+    _, values, directions = torch.linalg.svd(means, full_matrices=False)
+    return values, directions.contiguous()
 
 
 def _add_gram(gram: Tensor, rows: Tensor, sign: int = 1) -> None:

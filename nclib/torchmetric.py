@@ -24,8 +24,8 @@ class NeuralCollapse(Metric):
     num_features, num_classes
         d and K.
     metrics
-        Names from `nclib.METRICS`, among those that follow from class statistics; all of them but for the
-        ranks if None.
+        Names from `nclib.METRICS`, among those that follow from class statistics; None is all but those
+        marked `on_request`.
     covariance
         "diagonal" for features so wide that a d x d matrix is too much: no NC1 then.
 
@@ -70,7 +70,7 @@ class NeuralCollapse(Metric):
 
     @property
     def statistics(self) -> ClassStatistics:
-        """What was seen: by this process, or by all of them inside `with metric.sync_context():`."""
+        """The statistics of what this process has seen, or all of them have within `metric.sync_context()`."""
         state = self._state()
         if state["counts"].ndim == 1:
             state = {name: tensor.unsqueeze(0) for name, tensor in state.items()}

@@ -1,0 +1,30 @@
+"""The ratios that `make benchmark` ends with."""
+
+import pytest
+
+# In float32 the plain pseudo-inverse gives no NC1 (it is off by seven decades, and negative), so float64 it is.
+TARGETS = [  # size, what, against what, the ratio of medians wanted
+    ("N=10,000 d=512 K=100", "three", "plain_float64", "at most 1/5", 1 / 5),
+    ("N=10,000 d=512 K=100", "table", "three", "at most 2", 2),
+    ("N=50,000 d=2,048 K=1,000", "three", "plain_float64", "at most 1/1.5", 1 / 1.5),
+    ("N=50,000 d=2,048 K=1,000", "table", "three", "at most 2", 2),
+    ("N=50,000 d=2,048 K=1,000", "streamed", "three", "at most 2", 2),
+    ("N=20,000 d=2,048 K=100", "finished_nc1", "finished_pseudo_inverse", "at most 1/15", 1 / 15),
+]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter, config):
+    session = getattr(config, "_benchmarksession", None)
+    medians = {(b.group, b.name.removeprefix("test_").split("[")[0]): b.stats.median for b in session.benchmarks}
+    if not medians:
+        return
+    terminalreporter.section("ratios of medians")
+    for size, what, against, wanted, limit in TARGETS:
+        pair = medians.get((size, what)), medians.get((size, against))
+        if None not in pair:
+            ratio = pair[0] / pair[1]
+            verdict = "" if ratio <= limit else "  MISSED"
+            terminalreporter.write_line(
+                f"{size}: {what} {pair[0]:.3g} s / {against} {pair[1]:.3g} s = {ratio:.3g}, {wanted}{verdict}"
+            )

@@ -1,0 +1,43 @@
+"""How much memory the metrics take beyond the features, each in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SETUP = """
+import resource, torch, nclib
+from benchmarks.cases import LARGE, THREE, sample
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB
+nclib.measure(torch.randn(4096, 512), torch.randint(9, (4096,)))  # what is loaded at first use
+"""
+
+
+def measured(code: str) -> float:
+    """The least that three fresh Pythons print after the set-up, in MiB: what malloc keeps back varies by 32 MiB."""
+    command = [sys.executable, "-c", SETUP + code]
+    runs = [subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True) for _ in range(3)]
+    return min(float(run.stdout) for run in runs)
+
+
+@pytest.mark.parametrize("metrics", ["THREE", "None"])
+def test_in_memory_takes_little_beyond_the_features(metrics):
+    code = f"data = sample(LARGE); before = peak(); nclib.measure(*data, metrics={metrics}); print(peak() - before)"
+    extra = measured(code)
+    print(f"{metrics}: {extra:.0f} MiB beyond the features")
+    assert extra <= 400 * 1e6 / 2**20
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_a_stream_takes_the_same_for_ten_times_more(covariance):
+    code = f"""
+batch, labels = torch.randn(512, 2048), torch.arange(512)
+batches = ((batch + i % 7, (labels + 500 * (i % 2)) % 1000) for i in range(BATCHES))
+nclib.measure(nclib.ClassStatistics.from_batches(batches, 1000, covariance="{covariance}"))
+print(peak())
+"""
+    short, long = (measured(code.replace("BATCHES", number)) for number in ("40", "400"))
+    print(f"{covariance}: {short:.0f} MiB, {long:.0f} MiB for ten times more")
+    assert long <= 1.05 * short
