@@ -9,11 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from nclib.accumulators import Covariance
 from nclib.checks import as_array, as_tensor, check_labels, check_parameter, check_shapes
 from nclib.collapse import between_spectrum, checked_means
 from nclib.ranks import class_ranks
 from nclib.registry import METRICS
-from nclib.statistics import ClassStatistics, Covariance, class_statistics
+from nclib.statistics import ClassStatistics, class_statistics
 
 
 @dataclass(frozen=True, repr=False)

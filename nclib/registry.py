@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from nclib import collapse, pairs, ranks, simplex
-from nclib.statistics import Covariance
+from nclib.accumulators import Covariance
 
 Better = Literal["lower", "higher", "neither"]
 

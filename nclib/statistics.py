@@ -7,12 +7,12 @@ large data set, several workers or a stream give the numbers that one array woul
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
+from nclib.accumulators import Accumulators, Covariance
 from nclib.checks import (
     LARGEST,
     as_array,
@@ -24,15 +24,11 @@ from nclib.checks import (
     row_blocks,
     with_bar,
 )
+from nclib.products import differences_product, svd_of_centred
 from nclib.storage import load_tensors, save_tensors
 
-_SLAB = 2048  # samples whose outer products are added at once
-_PANEL = 96  # rows of a covariance computed at once
 
-Covariance = Literal["full", "diagonal", "span"]
-
-
-class ClassStatistics:
+class ClassStatistics(Accumulators):
     """Counts, means and within-class scatter of labelled features, accumulated in float64.
 
     Sums are taken about the first sample seen of each class, its origin. What cancels when the origin
@@ -67,27 +63,6 @@ class ClassStatistics:
     ([[1.0, 0.0], [5.0, 1.0]], [1.0, 0.0])
     """
 
-    def __init__(
-        self,
-        num_features: int,
-        num_classes: int,
-        *,
-        covariance: Covariance = "full",
-        device: torch.device | str = "cpu",
-    ):
-        if num_features < 1 or num_classes < 1:
-            raise ValueError(f"num_features is {num_features} and num_classes {num_classes}; both must be at least 1")
-        if covariance not in ("full", "diagonal"):
-            raise ValueError(f"covariance is {covariance!r}; it must be 'full' or 'diagonal'")
-        device = torch.device("cpu" if torch.device(device).type == "mps" else device)
-        self.counts = torch.zeros(num_classes, dtype=torch.int64, device=device)
-        self.precision = torch.finfo(torch.float64).eps
-        self._origin = torch.zeros(num_classes, num_features, dtype=torch.float64, device=device)
-        self._sums = torch.zeros_like(self._origin)  # of h - origin
-        self._squares = torch.zeros_like(self._origin)  # of (h - origin)^2
-        self._gram = self._origin.new_zeros(num_features, num_features) if covariance == "full" else None
-        self._span: tuple[Tensor, Tensor, Tensor] | None = None  # between_svd, and squares (r,) along its directions
-
     @classmethod
     def from_batches(
         cls, batches: Iterable[tuple[Any, Any]], num_classes: int, *, covariance: Covariance = "full"
@@ -105,49 +80,9 @@ class ClassStatistics:
         return stats
 
     @property
-    def num_classes(self) -> int:
-        return self._origin.shape[0]
-
-    @property
-    def num_features(self) -> int:
-        return self._origin.shape[1]
-
-    @property
-    def num_samples(self) -> int:
-        return int(self.counts.sum())
-
-    @property
     def shares(self) -> Tensor:
         """The share of each class among the samples, float64 (K,)."""
         return self.counts.double() / self.num_samples
-
-    @property
-    def covariance(self) -> Covariance:
-        return "full" if self._gram is not None else "span" if self._span is not None else "diagonal"
-
-    @property
-    def unseen(self) -> list[int]:
-        """The classes of which no sample was seen."""
-        return (self.counts == 0).nonzero().flatten().tolist()
-
-    @cached_property
-    def means(self) -> Tensor:
-        """Class means, float64 (K, d); zero for a class not seen."""
-        return self._origin + self._sums / self._column_counts
-
-    @cached_property
-    def squares(self) -> Tensor:
-        """Sums of squared deviations from the class mean, per feature, float64 (K, d)."""
-        return (self._squares - self._sums.square() / self._column_counts).clamp(min=0)
-
-    @cached_property
-    def scatter(self) -> Tensor:
-        """Outer products of the deviations from the class means, summed over all classes, float64 (d, d)."""
-        if self._gram is None:
-            raise ValueError(f"these statistics have covariance={self.covariance!r}; this metric needs 'full'")
-        lower = self._gram.clone()
-        _add_gram(lower, self._sums / self._column_counts.sqrt(), sign=-1)
-        return lower.tril() + lower.tril(-1).T
 
     @cached_property
     def global_mean(self) -> Tensor:
@@ -169,7 +104,7 @@ class ClassStatistics:
         """Singular values, descending, and right singular vectors (rows) of centred_means / sqrt(K)."""
         if self._span is not None:
             return self._span[:2]
-        return _svd_of_centred(self.centred_means / self.num_classes**0.5)
+        return svd_of_centred(self.centred_means / self.num_classes**0.5)
 
     @cached_property
     def squared_distances(self) -> Tensor:
@@ -223,12 +158,6 @@ class ClassStatistics:
         state = self.state_dict()
         return result._absorb(state | {name: state[name][seen] for name in ("counts", "means", "squares")})
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Everything, as tensors: counts, means, squares, scatter (unless diagonal) and precision."""
-        self._refuse_span("saved")
-        names = ("counts", "means", "squares", *(("scatter",) if self.covariance == "full" else ()))
-        return {name: getattr(self, name) for name in names} | {"precision": torch.tensor(self.precision).double()}
-
     def load_state_dict(self, state: dict[str, Tensor]) -> Self:
         """Become what `state_dict` came from; the shapes must agree."""
         fresh = ClassStatistics(
@@ -243,22 +172,6 @@ class ClassStatistics:
         self._forget()
         self.__dict__.update(fresh._absorb(state).__dict__)
         return self
-
-    def accumulators(self) -> dict[str, Tensor]:
-        """The tensors that `update` writes to, not copies: for those who must keep them, such as torchmetrics."""
-        self._refuse_span("taken apart")
-        parts = {"counts": self.counts, "origin": self._origin, "sums": self._sums, "squares": self._squares}
-        gram = {} if self._gram is None else {"gram": self._gram}
-        return parts | gram | {"precision": torch.tensor(self.precision, dtype=torch.float64)}
-
-    @classmethod
-    def from_accumulators(cls, parts: dict[str, Tensor]) -> Self:
-        """Statistics that write to the tensors of `accumulators`, but for precision, which is a number."""
-        stats = cls.__new__(cls)
-        stats.counts, stats.precision = parts["counts"], float(parts["precision"])
-        stats._origin, stats._sums, stats._squares = parts["origin"], parts["sums"], parts["squares"]
-        stats._gram, stats._span = parts.get("gram"), None
-        return stats
 
     def save(self, path: str | Path) -> None:
         """Write the state as a safetensors file with a digest, atomically."""
@@ -303,93 +216,6 @@ class ClassStatistics:
         self.__dict__.update(result.__dict__)
         return self
 
-    @property
-    def _column_counts(self) -> Tensor:
-        return self.counts.clamp(min=1).unsqueeze(1).double()
-
-    def _add(self, blocks: Iterable[tuple[int, Tensor]], labels: Tensor) -> Self:
-        """Add blocks of features that were checked, each with the number of its first row among the labels."""
-        self._forget()
-        labels, filled = labels.to(self.counts.device), 0
-        slab = self._origin.new_empty(min(len(labels), _SLAB), self.num_features)
-        for start, block in blocks:
-            if filled + len(block) > len(slab):
-                self._add_products(slab[:filled])
-                filled = 0
-            work = slab[filled : filled + len(block)]
-            self._add_block(block.to(work.device), labels[start : start + len(block)], work)
-            filled += len(block) if self._gram is not None else 0
-        self._add_products(slab[:filled])
-        return self
-
-    def _add_products(self, rows: Tensor) -> None:
-        """Add the outer products of rows (B, d), of more than one block, for a large matrix product is a fast one."""
-        if self._gram is not None:
-            _add_gram(self._gram, rows)
-
-    def _add_block(self, features: Tensor, labels: Tensor, work: Tensor) -> None:
-        """Add a block, all but its covariance, and leave the deviations from the origins in `work` (B, d)."""
-        if self._span is None and not self.counts.all():
-            self._choose_origins(features, labels)
-        self.precision = max(self.precision, torch.finfo(features.dtype).eps)
-        torch.index_select(self._origin, 0, labels, out=work)
-        torch.sub(features, work, out=work)
-        self._squares.index_add_(0, labels, work.square())
-        if self._span is None:
-            self.counts += labels.bincount(minlength=self.num_classes)
-            self._sums.index_add_(0, labels, work)
-        else:  # the counts are known, the origins are the means, so the sums are 0
-            _, directions, squares = self._span
-            squares += linear(work, directions).square().sum(0)
-
-    def _find_span(self, features: Any, labels: Tensor) -> None:
-        """Take the class means for origins, and note the directions that they span."""
-        first = ClassStatistics(self.num_features, self.num_classes, covariance="diagonal", device=self.counts.device)
-        first.counts = labels.bincount(minlength=self.num_classes).to(self.counts)
-        for start, block in row_blocks(features, checked=True):
-            classes = labels[start : start + len(block)].to(self.counts.device)
-            first._sums.index_add_(0, classes, block.to(first._sums))
-        if not first._sums.abs().max() < LARGEST:  # NaN, infinity or too large somewhere: say in which row
-            check_values(as_tensor(features))
-        self.counts, self._origin = first.counts, first.means
-        self._span = (*first.between_svd, torch.zeros_like(first.between_svd[0]))
-
-    def _choose_origins(self, features: Tensor, labels: Tensor) -> None:
-        """The first sample of each class that was not seen before."""
-        positions = torch.arange(len(labels), device=labels.device)
-        first = torch.full_like(self.counts, len(labels)).scatter_reduce_(0, labels, positions, "amin")
-        new = (self.counts == 0) & (first < len(labels))
-        self._origin[new] = features[first[new]].double()
-
-    def _absorb(self, state: dict[str, Tensor]) -> Self:
-        """Add the samples that a state stands for; their means are the origins of classes not seen before."""
-        new = (self.counts == 0) & (state["counts"].to(self.counts.device) > 0)
-        self._origin[new] = state["means"].to(self._origin)[new]
-        return self._add_state(state)
-
-    def _add_state(self, state: dict[str, Tensor]) -> Self:
-        counts, means, squares = (state[name].to(self.counts.device) for name in ("counts", "means", "squares"))
-        sums = counts.unsqueeze(1) * (means - self._origin)
-        column_counts = counts.clamp(min=1).unsqueeze(1).double()
-        self.counts = self.counts + counts
-        self._sums += sums
-        self._squares += squares + sums.square() / column_counts
-        if self._gram is not None:
-            self._gram += state["scatter"].to(self._gram)
-            _add_gram(self._gram, sums / column_counts.sqrt())
-        self.precision = max(self.precision, float(state["precision"]))
-        self._forget()
-        return self
-
-    def _refuse_span(self, done: str) -> None:
-        if self._span is not None:
-            raise ValueError(f"statistics with covariance='span' cannot be {done}; use 'full' or 'diagonal'")
-
-    def _forget(self) -> None:
-        """Drop what was derived from the accumulators, for they are about to change."""
-        for name in [name for name in self.__dict__ if isinstance(getattr(type(self), name, None), cached_property)]:
-            del self.__dict__[name]
-
 
 def class_statistics(
     features: Any,
@@ -423,46 +249,23 @@ def class_statistics(
         device=features.device,
     )
     if covariance == "span":
-        stats._find_span(features, labels)
+        _find_span(stats, features, labels)
     blocks = row_blocks(features, checked=covariance == "span")
     return stats._add(with_bar(blocks, len(features)) if progress else blocks, labels)
 
 
-def differences_product(a: Tensor, b: Tensor) -> Tensor:
-    """(a_i - a_j) . (b_i - b_j) of every pair of rows, for (K, d) with a symmetric result that is not negative, (K, K).
-
-    By one matrix product, and by the differences themselves where that would lose digits.
-    """
-    products = a @ b.T
-    scale = products.diagonal().unsqueeze(1) + products.diagonal()
-    result = scale - products - products.T
-    close = result <= 1e-4 * scale
-    for i, j in (pair.T for pair in close.nonzero().split(1024)):
-        result[i, j] = ((a[i] - a[j]) * (b[i] - b[j])).sum(1)
-    return result.clamp(min=0)
-
-
-def _svd_of_centred(means: Tensor) -> tuple[Tensor, Tensor]:
-    """Singular values, descending, and right singular vectors of centred means (K, d): at most K - 1 are not 0.
-
-    By eigenvectors of the K x K products where all K - 1 are well above rounding, which is several times faster.
-    """
-    eigenvalues, left = torch.linalg.eigh(means @ means.T)  # ascending; the first is 0, for the means are centred
-    if len(means) > 1 and eigenvalues[1] > 1e-6 * eigenvalues[-1]:
-        values = eigenvalues[1:].flip(0).sqrt()
-        return values, left[:, 1:].flip(1).T @ means / values.unsqueeze(1)
-    _, values, directions = torch.linalg.svd(means, full_matrices=False)
-    return values, directions.contiguous()
-
-
-def _add_gram(gram: Tensor, rows: Tensor, sign: int = 1) -> None:
-    """gram (d, d) += sign * rows^T rows, float64, the lower triangle only: a little over half the work.
-
-    By panels of 96 rows; widths that are powers of two are slower, for they fall on the same cache lines.
-    """
-    for start in range(0, len(gram), _PANEL):
-        end = start + _PANEL
-        gram[start:end, :end].addmm_(rows[:, start:end].T, rows[:, :end], alpha=sign)
+def _find_span(stats: ClassStatistics, features: Any, labels: Tensor) -> None:
+    """Take the class means for the origins of empty statistics, and note the directions that they span."""
+    first = ClassStatistics(stats.num_features, stats.num_classes, covariance="diagonal", device=stats.counts.device)
+    first.counts = labels.bincount(minlength=stats.num_classes).to(stats.counts)
+    for start, block in row_blocks(features, checked=True):
+        classes = labels[start : start + len(block)].to(stats.counts.device)
+        first._sums.index_add_(0, classes, block.to(first._sums))
+    if not first._sums.abs().max() < LARGEST:  # NaN, infinity or too large somewhere: the check says in which row
+        for _ in row_blocks(features):
+            pass
+    stats.counts, stats._origin = first.counts, first.means
+    stats._span = (*first.between_svd, torch.zeros_like(first.between_svd[0]))
 
 
 def _kind(stats: ClassStatistics) -> str:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from nclib.accumulators import Covariance
 from nclib.measure import measure
-from nclib.statistics import ClassStatistics, Covariance
+from nclib.statistics import ClassStatistics
 
 
 class NeuralCollapse(Metric):

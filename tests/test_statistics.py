@@ -88,7 +88,7 @@ def test_large_arrays_are_handled_in_blocks(monkeypatch):
     whole = class_statistics(features, labels)
     monkeypatch.setattr("nclib.checks._BLOCK", 0)
     monkeypatch.setattr("nclib.checks._LEAST_ROWS", 7)
-    monkeypatch.setattr("nclib.statistics._SLAB", 11)
+    monkeypatch.setattr("nclib.accumulators._SLAB", 11)
     assert_same(class_statistics(features, labels), whole)
 
 
