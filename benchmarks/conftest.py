@@ -6,6 +6,8 @@ import pytest
 TARGETS = [  # size, what, against what, the ratio of medians wanted
     ("N=10,000 d=512 K=100", "three", "plain_float64", "at most 1/5", 1 / 5),
     ("N=10,000 d=512 K=100", "table", "three", "at most 2", 2),
+    ("N=10,000 d=512 K=100", "classifier", "three", "no target", float("inf")),
+    ("N=10,000 d=512 K=100", "everything", "three", "no target", float("inf")),
     ("N=50,000 d=2,048 K=1,000", "three", "plain_float64", "at most 1/1.5", 1 / 1.5),
     ("N=50,000 d=2,048 K=1,000", "table", "three", "at most 2", 2),
     ("N=50,000 d=2,048 K=1,000", "streamed", "three", "at most 2", 2),

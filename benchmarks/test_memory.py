@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cases import SMALL, Size
+
 ROOT = Path(__file__).parents[1]
 SETUP = """
 import resource, torch, nclib
-from benchmarks.cases import LARGE, THREE, sample
+from benchmarks.cases import LARGE, THREE, Size, sample
+from benchmarks.plain import plain
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB
 nclib.measure(torch.randn(4096, 512), torch.randint(9, (4096,)))  # what is loaded at first use
 """
@@ -28,6 +31,15 @@ def test_in_memory_takes_little_beyond_the_features(metrics):
     extra = measured(code)
     print(f"{metrics}: {extra:.0f} MiB beyond the features")
     assert extra <= 400 * 1e6 / 2**20
+
+
+@pytest.mark.parametrize("size", [SMALL, Size(10_000, 1_024, 100), Size(20_000, 512, 400)], ids=str)
+def test_memory_against_the_plain_formulas(size):
+    data = f"data = sample(Size{tuple(size)!r}); before = peak(); "
+    ours = measured(data + "nclib.measure(*data, metrics=THREE); print(peak() - before)")
+    plain = measured(data + "plain(*(part.numpy() for part in data)); print(peak() - before)")
+    print(f"{size}: {ours:.0f} MiB beyond the features, plain formulas {plain:.0f} MiB")
+    assert ours <= plain
 
 
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])

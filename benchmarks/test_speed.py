@@ -6,6 +6,7 @@ is no test.
 
 import numpy as np
 import pytest
+import torch
 
 import nclib
 from benchmarks.cases import LARGE, SMALL, THREE, Size, sample
@@ -54,6 +55,12 @@ def test_three(benchmark, case):
 def test_table(benchmark, case):
     size, features, labels = case
     timed(benchmark, size, nclib.measure, features, labels)
+
+
+def test_classifier(benchmark, case):
+    size, features, labels = case
+    weight = torch.randn(size.num_classes, size.num_features, generator=torch.Generator().manual_seed(1))
+    timed(benchmark, size, nclib.measure, features, labels, weight)
 
 
 def test_everything(benchmark, case):

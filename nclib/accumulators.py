@@ -43,6 +43,10 @@ class Accumulators:
         self._gram = self._origin.new_zeros(num_features, num_features) if covariance == "full" else None
         self._span: tuple[Tensor, Tensor, Tensor] | None = None  # between_svd, and squares (r,) along its directions
 
+    def __repr__(self) -> str:
+        sizes = f"{self.num_samples} samples, {self.num_classes} classes x {self.num_features} features"
+        return f"<{self.covariance} statistics of {sizes}>"
+
     @property
     def num_classes(self) -> int:
         return self._origin.shape[0]
@@ -87,7 +91,9 @@ class Accumulators:
         """Everything, as tensors: counts, means, squares, scatter (unless diagonal) and precision."""
         self._refuse_span("saved")
         names = ("counts", "means", "squares", *(("scatter",) if self.covariance == "full" else ()))
-        return {name: getattr(self, name) for name in names} | {"precision": torch.tensor(self.precision).double()}
+        return {name: getattr(self, name).clone() for name in names} | {
+            "precision": torch.tensor(self.precision).double()
+        }
 
     def accumulators(self) -> dict[str, Tensor]:
         """The tensors that `update` writes to, not copies: for those who must keep them, such as torchmetrics."""
@@ -161,7 +167,7 @@ class Accumulators:
         counts, means, squares = (state[name].to(self.counts.device) for name in ("counts", "means", "squares"))
         sums = counts.unsqueeze(1) * (means - self._origin)
         column_counts = counts.clamp(min=1).unsqueeze(1).double()
-        self.counts = self.counts + counts
+        self.counts += counts
         self._sums += sums
         self._squares += squares + sums.square() / column_counts
         if self._gram is not None:

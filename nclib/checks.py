@@ -9,14 +9,20 @@ from torch import Tensor
 
 _BLOCK = 2**18  # numbers converted to float64 at once: 2 MB stay in a processor's cache
 _LEAST_ROWS, _MOST_ROWS = 64, 2048  # of a block
-LARGEST = 1e150  # of a feature: its square still fits into a float64, with room for a sum
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+LARGEST = 1e60  # of a feature: sums of its fourth power still fit into a float64
 
 
 def as_tensor(values: Any) -> Tensor:
     """A tensor without a gradient, sharing memory where it can."""
-    if isinstance(values, np.ndarray) and not values.flags.writeable:
-        values = values.copy()  # torch has no read-only tensors, so a memory map needs a copy
-    return torch.as_tensor(values).detach()
+    if isinstance(values, np.ndarray) and (
+        not values.flags.writeable or min(values.strides, default=0) < 0 or not values.dtype.isnative
+    ):  # torch has no read-only tensors (a memory map is one), nor reversed or foreign ones
+        values = np.array(values, dtype=values.dtype.newbyteorder("="))
+    try:
+        return torch.as_tensor(values).detach()
+    except RuntimeError as error:
+        raise TypeError(f"{type(values).__name__} is no tensor or array: {error}") from error
 
 
 def as_array(values: Any) -> np.ndarray | Tensor:
@@ -60,17 +66,16 @@ def with_bar(blocks: Iterable[tuple[int, Tensor]], total: int) -> Iterator[tuple
 
 def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
     """Return the features if they are floating point, finite and of a size that can be squared."""
-    if not features.is_floating_point():
-        raise TypeError(f"features are {features.dtype}; they must be floating point")
+    if features.dtype not in _FLOATS or features.layout != torch.strided:
+        raise TypeError(
+            f"features are {features.dtype}, {features.layout}; they must be floating point of 16 to 64 bits, and dense"
+        )
     if not torch.isfinite(features.sum()):  # cheap; a sum can also overflow, so only the rows decide
         bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
         if len(bad):
-            raise ValueError(
-                f"{len(bad)} of {len(features)} rows of features hold NaN or infinity, "
-                f"the first is row {first_row + int(bad[0])}"
-            )
+            raise ValueError(f"features hold NaN or infinity, the first in row {first_row + int(bad[0])}")
     if features.dtype == torch.float64 and features.numel() and features.abs().max() > LARGEST:
-        raise ValueError(f"features reach {features.abs().max():.1e}, too large to be squared; scale them down")
+        raise ValueError(f"features reach {features.abs().max():.1e}, more than {LARGEST:.0e}; scale them down")
     return features
 
 
@@ -87,6 +92,10 @@ def check_labels(labels: Tensor, *, num_classes: int | None = None) -> Tensor:
     if low < 0 or (num_classes is not None and high >= num_classes):
         allowed = "0 or more" if num_classes is None else f"0..{num_classes - 1}"
         raise ValueError(f"labels run from {low} to {high}; they must be {allowed}")
+    if num_classes is None and high > 100 * len(labels) + 10_000:
+        raise ValueError(
+            f"the largest label is {high} for {len(labels)} samples; renumber the labels, or give num_classes"
+        )
     return labels
 
 

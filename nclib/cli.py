@@ -25,7 +25,10 @@ def measure(
     file: Annotated[Path, typer.Argument(help=_FILE)],
     labels: Annotated[Path | None, typer.Argument(help="An .npy file of labels, for features in an .npy file.")] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Names with commas between, or 'all'. [default: all but the slow ones]")
+        str | None,
+        typer.Option(
+            help="Names with commas between, or 'all'; without it vci, directional CDNV and ranks are left out."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -33,7 +36,7 @@ def measure(
     from nclib.measure import measure as measured
     from nclib.tables import read_table
 
-    names: Any = metrics if metrics in (None, "all") else [name.strip() for name in metrics.split(",")]
+    names: Any = metrics if metrics in (None, "all") else [name.strip() for name in metrics.split(",") if name.strip()]
     try:
         result = measured(**read_table(file, labels), metrics=names, progress=True)
     except (ValueError, TypeError) as error:

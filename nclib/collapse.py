@@ -58,13 +58,18 @@ def cut_off(stats: ClassStatistics, rtol: float | None = None) -> float:
 
     The largest of three: `rtol` times the largest singular value (0 unless given); what float64 rounding
     leaves of equal means; and what rounding of the features themselves leaves in the class means. The last
-    is (eps / 2) sqrt(sum_k (||mu_k||^2 + V_k / n_k) / K), with eps the precision of the coarsest features
-    seen: the errors of a collapsed class add up, those of a wide one average out. (Ours: no source says
-    which directions of a pseudo-inverse are null.)
+    is (eps / 2) sqrt(sum_kj e_kj / K), with eps the precision of the coarsest features seen, and e_kj the
+    second moment of feature j in class k, divided by n_k unless the class varies by less than one rounding step
+    there: errors that are equal add up, others average out. (Ours: no source says which directions of a
+    pseudo-inverse are null.)
     """
-    second = stats.means.square().sum() + (stats.class_variances / stats.counts.clamp(min=1)).sum()
-    rounding = stats.precision / 2 * float(second / stats.num_classes) ** 0.5
-    return max((rtol or 0.0) * float(stats.between_svd[0][0]), _float64_rounding(stats), rounding)
+    counts = stats.counts.clamp(min=1).unsqueeze(1)
+    second, spread = stats.means.square(), stats.squares / counts
+    coherent = spread < stats.precision**2 * second
+    errors = torch.where(coherent, second, (second + spread) / counts)
+    rounding = stats.precision / 2 * float(errors.sum() / stats.num_classes) ** 0.5
+    relative = _checked_rtol(rtol, 0.0)
+    return max(relative and relative * float(stats.between_svd[0][0]), float64_rounding(stats), rounding)
 
 
 def nc1_ratio(stats: ClassStatistics) -> float:
@@ -82,19 +87,21 @@ def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
     Range [0, 1]; lower is more collapsed: 0 if a linear probe can fit the labels without error, 1 if it
     explains nothing. Unchanged by any invertible linear map of the features. Sigma_T = Sigma_W + Sigma_B is
     the covariance of all samples; here alone classes weigh by their size in Sigma_B, without which the
-    range would not hold (so vci = 1 - H-score / rank). Eigenvalues of Sigma_T up to `rtol` (10 max(d, K)
-    eps of float64 unless given) times the largest count as zero. With no more samples than features it is
-    0 for almost any features, which a warning says.
+    range would not hold (so vci = 1 - H-score / rank). Eigenvalues of Sigma_T, of features scaled to
+    variance 1, up to `rtol` (10 max(d, K) eps of float64 unless given) times the largest count as zero.
+    With at most d + 1 samples it is 0 for almost any features, which a warning says.
 
     Source: Xu, Liu 2023 (arXiv 2306.03440), for balanced classes.
     """
     weighted = checked_means(stats) * stats.counts.double().sqrt().unsqueeze(1)
-    if stats.num_samples <= stats.num_features:
+    if stats.num_samples <= stats.num_features + 1:
         given = f"{stats.num_samples} samples of {stats.num_features} features"
-        warnings.warn(f"vci says nothing with {given}: more samples than features are needed", stacklevel=2)
+        warnings.warn(f"vci says nothing with {given}: two more samples than features are needed", stacklevel=2)
     rank = len(between_spectrum(stats)[0])
-    rtol = rtol or 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps
-    explained = _explained(total_scatter(stats), weighted, rtol)
+    rtol = _checked_rtol(rtol, 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps)
+    total = total_scatter(stats)
+    scale = total.diagonal().clamp(min=torch.finfo(torch.float64).tiny).rsqrt()  # so that no unit matters
+    explained = _explained(total * scale * scale.unsqueeze(1), weighted * scale, rtol)
     return min(1.0, max(0.0, 1 - explained / rank))
 
 
@@ -115,15 +122,23 @@ def checked_means(stats: ClassStatistics) -> Tensor:
     if stats.num_classes < 2:
         raise ValueError("collapse is between classes: at least 2 are needed, 1 was given")
     means = stats.centred_means
-    if torch.linalg.norm(means) <= _float64_rounding(stats):
-        raise ValueError("all class means coincide, so there is no spread to measure collapse against")
+    if torch.linalg.norm(means) <= float64_rounding(stats):
+        raise ValueError(
+            "all class means coincide (within rounding, or 1e-60): there is no spread to measure collapse against"
+        )
     return means
 
 
-def _float64_rounding(stats: ClassStatistics) -> float:
-    """What centring can leave of means that are equal, or their squares lose to underflow."""
-    largest = float(stats.means.abs().max())
-    return max(10 * max(stats.means.shape) * torch.finfo(torch.float64).eps * largest, 1e-140)
+def _checked_rtol(rtol: float | None, default: float) -> float:
+    if rtol is not None and not 0 <= rtol < 1:
+        raise ValueError(f"rtol is {rtol}; it must be at least 0 and below 1")
+    return default if rtol is None else rtol
+
+
+def float64_rounding(stats: ClassStatistics) -> float:
+    """What averaging and centring can leave of means that are equal, or their squares lose to underflow."""
+    largest = float((stats.means.square() + stats.squares / stats.counts.clamp(min=1).unsqueeze(1)).max()) ** 0.5
+    return max(10 * max(stats.means.shape) * torch.finfo(torch.float64).eps * largest, 1e-60)
 
 
 def _explained(total: Tensor, means: Tensor, rtol: float) -> float:

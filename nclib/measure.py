@@ -17,7 +17,7 @@ from nclib.registry import METRICS
 from nclib.statistics import ClassStatistics, class_statistics
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Measurement(Mapping[str, float]):
     """What `measure` found: a mapping from metric to value that prints as a table.
 
@@ -108,6 +108,8 @@ def measure(
     """
     given: dict[str, Any]
     if isinstance(features, ClassStatistics):
+        if labels is not None or num_classes is not None:
+            raise ValueError("class statistics know their labels and classes; give weight and bias by name")
         given, counts, width = {"stats": features}, features.counts, features.num_features
     elif labels is None:
         raise ValueError("labels are missing: give features and labels, or class statistics")
@@ -116,14 +118,14 @@ def measure(
         check_shapes(features, labels)
         if not len(features):
             raise ValueError("there are no samples: features has 0 rows")
-        if num_classes is None and weight is not None:
-            num_classes = len(weight)
+        if num_classes is None and weight is not None and as_tensor(weight).shape[1:] == features.shape[1:]:
+            num_classes = max(len(weight), int(labels.max()) + 1)
         labels = check_labels(labels, num_classes=num_classes)
         counts, width = labels.bincount(minlength=num_classes or 0), features.shape[1]
         given = {"features": features, "labels": labels}
     given["weight"] = _parameter(weight, "weight", (len(counts), width))
     given["bias"] = _parameter(bias, "bias", (len(counts),))
-    names = _chosen(metrics, given)
+    names = chosen(metrics, given)
     given = _of_seen_classes(given, counts > 0)
     if "stats" not in given:
         given["stats"] = _statistics(features, given["labels"], names, progress)
@@ -133,7 +135,7 @@ def measure(
     return Measurement(values, *sizes, (*_about_counts(counts.tolist()), *notes))
 
 
-def _chosen(metrics: Iterable[str] | Literal["all"] | None, given: Mapping[str, Any]) -> list[str]:
+def chosen(metrics: Iterable[str] | Literal["all"] | None, given: Mapping[str, Any]) -> list[str]:
     """The names asked for, once it is sure that they exist and can be computed."""
     known = {"stats", *(name for name, value in given.items() if value is not None)}
     known |= {"class_ranks"} if "features" in known else set()
@@ -186,10 +188,6 @@ def _computed(names: list[str], given: Mapping[str, Any], *, strict: bool) -> tu
     """The value of every metric that is defined, and what there is to say about it and the others."""
     stats, values, notes = given["stats"], {}, []
     checked_means(stats)  # what no metric can do without is an error
-    if {"nc1", "vci"}.intersection(names):
-        rank, possible = len(between_spectrum(stats)[0]), min(stats.num_classes - 1, stats.num_features)
-        if rank < possible:
-            notes.append(f"the class means span {rank} of {possible} directions; nc1 and vci count those")
     if any("class_ranks" in METRICS[name].inputs for name in names):
         given = {**given, "class_ranks": class_ranks(given["features"], given["labels"])}
     for name in names:
@@ -204,4 +202,8 @@ def _computed(names: list[str], given: Mapping[str, Any], *, strict: bool) -> tu
             if strict:
                 raise
             notes.append(f"{name} is left out: {error}")
+    if {"nc1", "vci"} & values.keys():
+        rank, possible = len(between_spectrum(stats)[0]), min(stats.num_classes - 1, stats.num_features)
+        if rank < possible:
+            notes.append(f"the class means span {rank} of {possible} directions; nc1 and vci count those")
     return values, notes

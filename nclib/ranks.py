@@ -18,7 +18,8 @@ from nclib.statistics import ClassStatistics
 def effective_rank(stats: ClassStatistics) -> float:
     """Effective rank of all features about the global mean: exp of the entropy of s / sum(s).
 
-    Range [1, min(N - 1, d)]; it falls to K - 1 as the features collapse to their class means.
+    Range [1, min(N - 1, d)]. Features that have collapsed to their class means have at most K - 1, which a
+    simplex attains.
     Source: Roy, Vetterli 2007.
     """
     return float(_effective(_total_singular_values(stats)))

@@ -92,7 +92,15 @@ METRICS: Mapping[str, Metric] = {
         ),
         _metric("overlap", pairs.overlap, _PAIRS + "exp(−D_B), spherical Gaussians", "[0, 1]", "Pandy 2022"),
         _metric("vci", collapse.vci, "1 − tr(Σ_T⁺ Σ_B) / rank Σ_B", "[0, 1]", "Xu 2023", **_COVARIANCE),
-        _metric("stable_rank", ranks.stable_rank, "Σ s² / max s²", "[1, d]", "Rudelson 2007", **_COVARIANCE),
+        _metric(
+            "stable_rank",
+            ranks.stable_rank,
+            "Σ s² / max s²",
+            "[1, d]",
+            "Rudelson 2007",
+            better="neither",
+            **_COVARIANCE,
+        ),
         _metric("effective_rank", ranks.effective_rank, "exp entropy of s / Σ s", "[1, d]", "Roy 2007", **_COVARIANCE),
         *(
             _metric(

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from nclib.checks import as_array, as_tensor, check_parameter, row_blocks
-from nclib.collapse import checked_means
+from nclib.collapse import checked_means, cut_off
 from nclib.statistics import ClassStatistics
 
 
@@ -40,16 +40,18 @@ def nc2_equinorm(vectors: ClassStatistics | Any) -> float:
 
 
 def nc2_equiangularity(vectors: ClassStatistics | Any) -> float:
-    """Mean over pairs of |cos + 1 / (K - 1)|, for the centred class means or the rows of a weight (K, d).
+    """Mean over pairs of abs(cos + 1 / (K - 1)), for the centred class means or the rows of a weight (K, d).
 
     -1 / (K - 1) is the cosine between corners of a simplex, the widest that K vectors can have. Range
     [0, K / (K - 1)]; lower is more collapsed. A vector of length 0 has no angle: ValueError.
     Source: Papyan et al. 2020, figure 4.
     """
+    floor = cut_off(vectors) if isinstance(vectors, ClassStatistics) else 0.0
     vectors = _vectors(vectors)
     lengths = vectors.norm(dim=1, keepdim=True)
-    if not lengths.all():
-        raise ValueError(f"{int((lengths == 0).sum())} of {len(lengths)} vectors have length 0 and so no angle")
+    null = lengths <= floor
+    if null.any():
+        raise ValueError(f"{int(null.sum())} of {len(lengths)} vectors have length 0, or of rounding, and so no angle")
     cosines = (vectors / lengths) @ (vectors / lengths).T
     i, j = torch.triu_indices(len(vectors), len(vectors), offset=1)
     return float((cosines[i, j] + 1 / (len(vectors) - 1)).abs().mean())
@@ -99,6 +101,6 @@ def _vectors(source: ClassStatistics | Any) -> Tensor:
 def _distance_to_simplex(gram: Tensor) -> float:
     simplex = torch.eye(len(gram)).to(gram) - 1 / len(gram)
     length = torch.linalg.norm(gram)
-    if not length:
+    if not length > 0:
         raise ValueError("all products are 0: the vectors have no direction in common")
     return float(torch.linalg.norm(gram / length - simplex / torch.linalg.norm(simplex)))

@@ -108,8 +108,11 @@ class ClassStatistics(Accumulators):
 
     @cached_property
     def squared_distances(self) -> Tensor:
-        """||mu_i - mu_j||^2 of every pair of classes, float64 (K, K)."""
-        return differences_product(self.centred_means, self.centred_means)
+        """||mu_i - mu_j||^2 of every pair of classes, float64 (K, K); 0 if the means differ by rounding only."""
+        distances = differences_product(self.centred_means, self.centred_means)
+        lengths = (self.means.square().sum(1) + self.class_variances).sqrt()
+        rounding = 10 * max(self.means.shape) * torch.finfo(torch.float64).eps * lengths
+        return distances.where(distances > torch.maximum(rounding.unsqueeze(1), rounding).square(), 0.0)
 
     @property
     def within_covariance(self) -> Tensor:
@@ -144,11 +147,12 @@ class ClassStatistics(Accumulators):
     def merge(self, other: "ClassStatistics") -> Self:
         """Add what another object has seen; the result is as if this one had seen it all."""
         if self.means.shape != other.means.shape or self.covariance != other.covariance:
-            raise ValueError(f"{_kind(self)} do not merge with {_kind(other)}")
+            raise ValueError(f"{self!r} do not merge with {other!r}")
         return self._absorb(other.state_dict())
 
     def without_empty_classes(self) -> "ClassStatistics":
         """The statistics of the classes that were seen, renumbered in order."""
+        self._refuse_span("renumbered")
         seen = self.counts > 0
         if not seen.any():
             raise ValueError("no class was seen, so there is nothing to keep")
@@ -166,7 +170,7 @@ class ClassStatistics(Accumulators):
         expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in fresh.state_dict().items()}
         given = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
         if expected != given:
-            raise ValueError(f"the state holds {given}; {_kind(self)} need {expected}")
+            raise ValueError(f"the state holds {given}; {self!r} need {expected}")
         if not all(torch.isfinite(tensor).all() for tensor in state.values()) or (state["counts"] < 0).any():
             raise ValueError("the state holds NaN, infinity or negative counts; it is not one that was saved")
         self._forget()
@@ -209,8 +213,9 @@ class ClassStatistics(Accumulators):
         for part in (result._sums, result._squares, result._gram):
             if part is not None:
                 summed(part)
-        distributed.all_reduce(state["precision"], op=distributed.ReduceOp.MAX, group=group)
-        result.precision = float(state["precision"])
+        precision = state["precision"].to(counts.device)
+        distributed.all_reduce(precision, op=distributed.ReduceOp.MAX, group=group)
+        result.precision = float(precision)
         result._forget()
         self._forget()
         self.__dict__.update(result.__dict__)
@@ -240,7 +245,7 @@ def class_statistics(
     check_shapes(features, labels)
     if not len(features):
         raise ValueError("there are no samples: features has 0 rows")
-    check_values(as_tensor(features[:1]))  # the type, before any work
+    dtype = check_values(as_tensor(features[:1])).dtype  # before any work
     labels = check_labels(labels, num_classes=num_classes)
     stats = ClassStatistics(
         features.shape[1],
@@ -250,7 +255,7 @@ def class_statistics(
     )
     if covariance == "span":
         _find_span(stats, features, labels)
-    blocks = row_blocks(features, checked=covariance == "span")
+    blocks = row_blocks(features, checked=covariance == "span" and dtype != torch.float64)
     return stats._add(with_bar(blocks, len(features)) if progress else blocks, labels)
 
 
@@ -266,7 +271,3 @@ def _find_span(stats: ClassStatistics, features: Any, labels: Tensor) -> None:
             pass
     stats.counts, stats._origin = first.counts, first.means
     stats._span = (*first.between_svd, torch.zeros_like(first.between_svd[0]))
-
-
-def _kind(stats: ClassStatistics) -> str:
-    return f"{stats.covariance} statistics of {stats.num_classes} classes x {stats.num_features} features"

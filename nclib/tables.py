@@ -1,4 +1,4 @@
-"""Tables of features on disk, as the command line reads them; nothing is unpickled."""
+"""Tables of features on disk, as the command line reads them; no file can run code."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

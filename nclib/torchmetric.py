@@ -1,15 +1,16 @@
 """Neural collapse as a torchmetrics metric, for training loops; needs `pip install 'nclib[torchmetrics]'`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import reduce
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from nclib.accumulators import Covariance
-from nclib.measure import measure
+from nclib.measure import chosen, measure
+from nclib.registry import METRICS
 from nclib.statistics import ClassStatistics
 
 
@@ -47,12 +48,15 @@ class NeuralCollapse(Metric):
         num_features: int,
         num_classes: int,
         *,
-        metrics: Iterable[str] | None = None,
+        metrics: Iterable[str] | Literal["all"] | None = None,
         covariance: Covariance = "full",
         **options: Any,
     ):
         super().__init__(**options)
-        self.metrics = None if metrics is None else list(metrics)
+        self.metrics = None if metrics is None else chosen(metrics, {})
+        for name in self.metrics or ():
+            if covariance == "diagonal" and METRICS[name].covariance != "diagonal":
+                raise ValueError(f"{name} needs covariance='full'")
         empty = ClassStatistics(num_features, num_classes, covariance=covariance)
         for name, tensor in empty.accumulators().items():
             self.add_state(name, default=tensor, dist_reduce_fx=None)
@@ -80,6 +84,15 @@ class NeuralCollapse(Metric):
             for part in range(len(state["counts"]))
         ]
         return reduce(ClassStatistics.merge, parts)
+
+    def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> "NeuralCollapse":
+        """Follow a module to its device, but stay float64 whatever its type: that is what the sums need."""
+        before = self._state() if hasattr(self, "_names") else {}
+        super()._apply(fn, *args, **kwargs)
+        for name, tensor in before.items():
+            setattr(self, name, tensor.to(getattr(self, name).device))
+            self._defaults[name] = torch.zeros_like(getattr(self, name))
+        return self
 
     def _state(self) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in self._names}

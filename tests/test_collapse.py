@@ -302,6 +302,7 @@ NAN = float("nan")
         ),
         (lambda s: nclib.nc2(torch.ones(1, 3)), r"weight is \(1, 3\); it must be"),
         (lambda s: nclib.nc2_equiangularity(torch.diag(torch.tensor([1.0, 0.0]))), "1 of 2 vectors have length 0"),
+        (lambda s: nclib.nc1(s, rtol=-1), "rtol is -1; it must be at least 0 and below 1"),
         (lambda s: nclib.overlap(s, covariance="full"), "covariance is 'full'; it must be 'spherical' or 'diagonal'"),
         (lambda s: nclib.nc4(s, torch.eye(4), CORNERS), r"features are \(4, 4\); they must be \(N, 3\)"),
         (
@@ -313,3 +314,58 @@ NAN = float("nan")
 def test_bad_features_weights_and_biases_are_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call(nclib.class_statistics(CORNERS, [0, 1, 2]))
+
+
+def test_classes_of_the_same_samples_in_another_order_share_their_mean():
+    g = torch.Generator().manual_seed(0)
+    rows, other = torch.randn(300, 8, generator=g).double(), torch.randn(300, 8, generator=g).double() + 3
+    features = torch.cat([rows, rows[torch.randperm(300, generator=g)], other])
+    labels = torch.arange(3).repeat_interleave(300)
+    stats = nclib.class_statistics(features, labels)
+    assert nclib.cdnv(stats) == nclib.directional_cdnv(stats, features, labels) == math.inf
+    parts = nclib.class_statistics(features[:450], labels[:450], num_classes=3)
+    assert nclib.cdnv(parts.merge(nclib.class_statistics(features[450:], labels[450:], num_classes=3))) == math.inf
+
+
+def test_means_that_are_equal_but_for_rounding_are_equal():
+    features = torch.randn(300, 8, generator=torch.Generator().manual_seed(0)).double().view(3, 100, 8)
+    centred = (features - features.mean(1, keepdim=True)).flatten(0, 1)
+    with pytest.raises(ValueError, match="all class means coincide"):
+        nclib.nc1_ratio(nclib.class_statistics(centred, torch.arange(3).repeat_interleave(100)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_class_mean_on_the_global_mean_has_no_angle(dtype):
+    line = torch.randn(6, generator=torch.Generator().manual_seed(0)).double()
+    labels = torch.arange(3).repeat(20)
+    stats = nclib.class_statistics(((labels + 1).unsqueeze(1) * line).to(dtype), labels)
+    with pytest.raises(ValueError, match="1 of 3 vectors have length 0, or of rounding"):
+        nclib.nc2_equiangularity(stats)
+
+
+@pytest.mark.parametrize("scale", [1e-55, 1e-30, 1e30, 1e55])
+def test_any_size_that_is_allowed_gives_the_same(scale):
+    g = torch.Generator().manual_seed(0)
+    labels = torch.arange(4).repeat(25)
+    features = torch.randn(4, 6, generator=g).double()[labels] + 0.5 * torch.randn(100, 6, generator=g)
+    assert_near(values(scale * features, labels), values(features, labels), rel=1e-7)
+
+
+def test_averaged_rounding_of_short_floats_far_from_zero_drops_no_direction():
+    g = torch.Generator().manual_seed(0)
+    labels = torch.arange(20).repeat(200)
+    features = torch.randn(20, 64, generator=g)[labels] + torch.randn(4000, 64, generator=g) + 30
+    short = features.bfloat16()
+    stats = nclib.class_statistics(short, labels)
+    assert len(nclib.between_spectrum(stats)[0]) == 19
+    assert nclib.nc1(stats) == pytest.approx(nclib.nc1(nclib.class_statistics(short.double(), labels)), rel=1e-12)
+
+
+def test_vci_does_not_depend_on_the_unit_of_a_feature():
+    g = torch.Generator().manual_seed(0)
+    labels = torch.arange(2).repeat(50)
+    features = torch.randn(100, 5, generator=g).double()
+    features[:, 0] += labels
+    units = torch.tensor([1e-8, 1.0, 1e5, 1.0, 1.0])
+    expected = nclib.vci(nclib.class_statistics(features, labels))
+    assert nclib.vci(nclib.class_statistics(features * units, labels)) == pytest.approx(expected, rel=1e-6)

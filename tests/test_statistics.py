@@ -105,9 +105,14 @@ def test_a_class_of_one_sample_has_no_variance():
 @pytest.mark.parametrize(
     ("features", "labels", "error", "message"),
     [
-        (torch.tensor([[1.0, float("nan")]]), [0], ValueError, "1 of 1 rows of features hold NaN or infinity"),
+        (torch.tensor([[1.0, float("nan")]]), [0], ValueError, "features hold NaN or infinity, the first in row 0"),
         (torch.tensor([[1.0, float("inf")]]), [0], ValueError, "NaN or infinity"),
-        (torch.tensor([[1, 2]]), [0], TypeError, "features are torch.int64; they must be floating point"),
+        (
+            torch.tensor([[1, 2]]),
+            [0],
+            TypeError,
+            "features are torch.int64, torch.strided; they must be floating point",
+        ),
         (torch.eye(2), [0.0, 1.0], TypeError, "labels are torch.float32; they must be integers"),
         (torch.eye(2), [0], ValueError, r"features \(2, 2\) and labels \(1,\) must be"),
         (torch.ones(2), [0, 1], ValueError, r"must be \(N, d\) and \(N,\)"),
@@ -131,9 +136,9 @@ def test_features_of_another_width_are_an_error():
 
 
 def test_statistics_of_another_shape_do_not_merge():
-    with pytest.raises(ValueError, match="2 classes x 3 features do not merge with full statistics of 2 cl"):
+    with pytest.raises(ValueError, match="2 classes x 3 features> do not merge with <full statistics of 0"):
         ClassStatistics(3, 2).merge(ClassStatistics(4, 2))
-    with pytest.raises(ValueError, match=r"full statistics of .* do not merge with diagonal statistics of"):
+    with pytest.raises(ValueError, match=r"full statistics of .* do not merge with <diagonal statistics of"):
         ClassStatistics(3, 2).merge(ClassStatistics(3, 2, covariance="diagonal"))
 
 
@@ -232,7 +237,7 @@ def test_a_loader_a_generator_and_a_memory_map_give_what_one_array_gives(tmp_pat
 def test_a_bad_row_far_down_is_named_by_its_place_in_the_whole(tmp_path):
     features = np.zeros((6000, 128), np.float32)
     features[5001, 3] = np.inf
-    with pytest.raises(ValueError, match="the first is row 5001"):
+    with pytest.raises(ValueError, match="the first in row 5001"):
         class_statistics(features, np.zeros(6000, int))
 
 
@@ -247,7 +252,7 @@ def test_a_bad_batch_leaves_the_statistics_as_they_were():
 
 
 def test_features_whose_squares_overflow_are_an_error_and_long_sums_are_not():
-    with pytest.raises(ValueError, match=r"features reach 1.0e\+200, too large to be squared"):
+    with pytest.raises(ValueError, match=r"features reach 1.0e\+200, more than 1e\+60"):
         class_statistics(torch.full((2, 2), 1e200, dtype=torch.float64), [0, 1])
     largest = torch.full((4, 2), 3e38)  # as float32 their sum is infinite, they are not
     assert class_statistics(largest, [0, 0, 1, 1]).means.isfinite().all()
@@ -292,3 +297,28 @@ def test_two_processes_have_what_one_would_have(tmp_path, covariance):
     for name, tensor in whole.state_dict().items():
         assert torch.equal(first.state_dict()[name], second.state_dict()[name])
         torch.testing.assert_close(first.state_dict()[name], tensor, rtol=1e-10, atol=1e-10)
+
+
+def test_labels_far_beyond_the_samples_are_an_error_and_not_a_huge_array():
+    with pytest.raises(ValueError, match="the largest label is 100000000 for 2 samples; renumber the labels"):
+        nclib.measure(torch.eye(2), [0, 10**8])
+
+
+def test_huge_values_that_cancel_are_noticed_in_two_passes():
+    features = torch.tensor([[1e160, 1.0], [-1e160, 1.0], [0.0, 2.0]], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"features reach 1.0e\+160"):
+        class_statistics(features, [0, 0, 1], covariance="span")
+
+
+def test_reversed_and_foreign_arrays_are_read():
+    features, labels = sample(15)
+    whole = class_statistics(features, labels)
+    assert_same(class_statistics(features.numpy()[::-1], labels.numpy()[::-1]), whole)
+    assert_same(class_statistics(features.numpy().astype(">f8"), labels), whole)
+
+
+def test_statistics_merge_with_themselves():
+    features, labels = sample(16)
+    stats = class_statistics(features, labels)
+    assert_same(stats.merge(stats), class_statistics(features.repeat(2, 1), labels.repeat(2)))
+    assert repr(stats) == "<full statistics of 120 samples, 4 classes x 5 features>"

@@ -87,3 +87,25 @@ def test_two_processes_compute_what_one_would(tmp_path):
         assert {n: float(v) for n, v in found.items()} == pytest.approx(
             {n: float(v) for n, v in expected.items()}, rel=1e-10
         )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_stays_float64_in_a_module_of_another_type(dtype):
+    module = torch.nn.ModuleDict({"collapse": NeuralCollapse(6, 3)}).to(dtype)
+    expected = fed(NeuralCollapse(6, 3)).compute()
+    assert fed(module["collapse"]).compute() == expected
+    module["collapse"].reset()
+    assert fed(module["collapse"]).compute() == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": ["nc9"]}, "'nc9' is no metric"),
+        ({"metrics": ["nc3"]}, "nc3 needs weight"),
+        ({"metrics": "nc1", "covariance": "diagonal"}, "nc1 needs covariance='full'"),
+    ],
+)
+def test_what_it_cannot_compute_is_said_at_once(options, message):
+    with pytest.raises(ValueError, match=message):
+        NeuralCollapse(6, 3, **options)
