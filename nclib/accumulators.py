@@ -85,7 +85,9 @@ class Accumulators:
             raise ValueError(f"these statistics have covariance={self.covariance!r}; this metric needs 'full'")
         lower = self._gram.clone()
         add_gram(lower, self._sums / self._column_counts.sqrt(), sign=-1)
-        return lower.tril() + lower.tril(-1).T
+        full = lower.tril_() + lower.T
+        full.diagonal().mul_(0.5)
+        return full
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything, as tensors: counts, means, squares, scatter (unless diagonal) and precision."""

@@ -65,8 +65,8 @@ def cut_off(stats: ClassStatistics, rtol: float | None = None) -> float:
     """
     counts = stats.counts.clamp(min=1).unsqueeze(1)
     second, spread = stats.means.square(), stats.squares / counts
-    coherent = spread < stats.precision**2 * second
-    errors = torch.where(coherent, second, (second + spread) / counts)
+    averaged = (second + spread).div_(counts)
+    errors = torch.where(spread < second * stats.precision**2, second, averaged)
     rounding = stats.precision / 2 * float(errors.sum() / stats.num_classes) ** 0.5
     relative = _checked_rtol(rtol, 0.0)
     return max(relative and relative * float(stats.between_svd[0][0]), float64_rounding(stats), rounding)
@@ -137,7 +137,9 @@ def _checked_rtol(rtol: float | None, default: float) -> float:
 
 def float64_rounding(stats: ClassStatistics) -> float:
     """What averaging and centring can leave of means that are equal, or their squares lose to underflow."""
-    largest = float((stats.means.square() + stats.squares / stats.counts.clamp(min=1).unsqueeze(1)).max()) ** 0.5
+    low, high = stats.means.aminmax()
+    spread = (stats.squares.amax(1) / stats.counts.clamp(min=1)).max()
+    largest = float(torch.maximum(-low, high).square() + spread) ** 0.5
     return max(10 * max(stats.means.shape) * torch.finfo(torch.float64).eps * largest, 1e-60)
 
 
