@@ -10,12 +10,10 @@ import jupytext
 import nbformat
 import pytest
 
+from workflow import readme, run
+
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
-
-sys.path.insert(0, str(ROOT / "workflow"))
-import readme  # noqa: E402
-import run  # noqa: E402
 
 TOY = """# %% tags=["parameters"]
 width: int = 2  # how wide

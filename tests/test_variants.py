@@ -26,8 +26,9 @@ def test_the_table_in_the_book_is_that_of_the_registry():
     assert all(f"| `{name}`" in table() for name in METRICS)
 
 
-def test_the_page_on_training_runs():
-    names_of("in_training.md")
+@pytest.mark.parametrize("page", ["in_training.md", "../README.md"])
+def test_the_code_of_a_page_gives_what_it_says(page):
+    names_of(page)
 
 
 def test_every_variant_is_what_the_page_says():
