@@ -9,11 +9,15 @@ from .collapse import nc1 as nc1
 from .collapse import nc1_ratio as nc1_ratio
 from .collapse import total_scatter as total_scatter
 from .collapse import vci as vci
-from .data import ImageSet as ImageSet
 from .data import load as load
 from .features import extract as extract
+from .features import extract_layers as extract_layers
+from .image_sets import ImageFiles as ImageFiles
+from .image_sets import ImageSet as ImageSet
 from .measure import Measurement as Measurement
 from .measure import measure as measure
+from .models import Backbone as Backbone
+from .models import backbone as backbone
 from .networks import Network as Network
 from .networks import small_resnet as small_resnet
 from .pairs import cdnv as cdnv

@@ -1,55 +1,22 @@
-"""Data sets by name. The embedded ones need no download: they are drawn, or come with scikit-learn."""
+"""Data sets by name: embedded ones (drawn, or from scikit-learn), those of torchvision, and folders of images."""
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from nclib import glyphs
-from nclib.augmentation import seeded
+from nclib.catalogue import TORCHVISION
+from nclib.folders import check_same_classes, few, read_folder, split_folders
+from nclib.image_sets import ImageFiles, ImageSet
 
 EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
-# Read from a data root, where torchvision lays them out or downloads them.
-TORCHVISION = {
-    "mnist": "MNIST",
-    "fashion-mnist": "FashionMNIST",
-    "kmnist": "KMNIST",
-    "cifar10": "CIFAR10",
-    "cifar100": "CIFAR100",
-}
 SPLITS = {"train": 120, "test": 40}  # images of a class where the set is drawn on the fly
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Labelled images: uint8 (N, C, H, W), labels int64 (N,) in 0..K-1, and the K class names."""
-
-    images: Tensor
-    labels: Tensor
-    classes: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def inputs(self, device: torch.device | str = "cpu") -> Tensor:
-        """The images as a network takes them: float32 (N, C, H, W) in [-1, 1] on the device."""
-        return self.images.to(device).float().div(127.5).sub(1)
-
-    def take(self, per_class: int, *, seed: int = 0) -> "ImageSet":
-        """A stratified subset: `per_class` images of every class, chosen by the seed, in the old order."""
-        fewest = int(self.labels.bincount(minlength=len(self.classes)).min())
-        if not 1 <= per_class <= fewest:
-            raise ValueError(
-                f"per_class is {per_class}; the smallest class has {fewest} images, so 1 to {fewest} can be taken"
-            )
-        order = torch.randperm(len(self), generator=seeded("take", seed))
-        by_class = [order[self.labels[order] == k][:per_class] for k in range(len(self.classes))]
-        chosen = torch.cat(by_class).sort().values
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+_OWN_SPLITS = ("train", "test", "all")  # of a set without splits, which we make
+_TEST_SHARE = 0.2
 
 
 def load(
@@ -60,26 +27,52 @@ def load(
     seed: int = 0,
     data_root: str | Path | None = None,
     download: bool = False,
-) -> ImageSet:
+) -> ImageSet | ImageFiles:
     """Load a data set by name.
 
     Parameters
     ----------
     name
-        One of `nclib.data.EMBEDDED`: ``glyphs/latin``, ``glyphs/greek``, ``glyphs/cyrillic``,
-        ``glyphs/armenian``, ``glyphs/georgian`` (28 x 28 grey, drawn from the seed) or ``digits``
-        (scikit-learn's 1,797 real handwritten digits, brought to the same size); or one of
-        `nclib.data.TORCHVISION`.
+        One of
+
+        - `nclib.data.EMBEDDED`: ``glyphs/latin``, ``glyphs/greek``, ``glyphs/cyrillic``, ``glyphs/armenian``,
+          ``glyphs/georgian`` (28 x 28 grey, drawn from the seed) or ``digits`` (scikit-learn's 1,797 real
+          handwritten digits, brought to the same size);
+        - `nclib.data.TORCHVISION`, as torchvision lays it out in the data root. In memory: ``mnist``,
+          ``fashion-mnist``, ``kmnist``, ``qmnist``, ``emnist/letters``, ``emnist/balanced`` (upright, unlike
+          torchvision's), ``usps``, ``cifar10``, ``cifar100``, ``svhn``, ``stl10``. As files: ``dtd`` (its
+          first partition), ``flowers102``, ``oxford-iiit-pet``, ``fgvc-aircraft``, ``food101``,
+          ``stanford-cars``, ``gtsrb``, ``country211``, ``sun397``, ``eurosat``, ``caltech101``,
+          ``imagenette``, ``imagenet`` (in ``imagenet/``);
+        - ``folder:PATH``, the path below the data root, from ``/`` or from ``~``, of images
+          ``PATH/train/CLASS/*.jpg`` and ``PATH/test/CLASS/*.jpg``, or of ``PATH/CLASS/*.jpg``; see
+          `nclib.folders`.
     split
-        ``train`` or ``test``.
+        ``train`` or ``test``; in a few sets also ``val``, which ``train`` then leaves out (``dtd``,
+        ``flowers102``, ``fgvc-aircraft``, ``country211``, and folders with all three). The ``train`` of
+        ``oxford-iiit-pet`` is its trainval, and the ``test`` of ``imagenet``, of ``imagenette`` and of a
+        folder without ``test`` is its val. Sets without splits (``sun397``, ``eurosat``, ``caltech101``,
+        folders of classes) are split by us, 80 % of each class to ``train`` and 20 % to ``test``, always the
+        same; ``all`` is all of them.
     per_class
         Images of every class; None is 120 (train) or 40 (test) for glyphs, all of them elsewhere.
     seed
         Of the drawing, or of the choice of a subset.
     data_root
-        The folder of the torchvision sets; None is the environment variable ``NCLIB_DATA``.
+        The folder of the data sets; None is the environment variable ``NCLIB_DATA``.
     download
         Fetch a torchvision set that the data root lacks.
+
+    Returns
+    -------
+    `ImageSet`, or `ImageFiles` for what lies in a file per image; ``.in_memory()`` of either is an `ImageSet`.
+
+    Raises
+    ------
+    ValueError
+        For a name, split or number that is not allowed, and for a folder that is not laid out as above.
+    FileNotFoundError
+        For a set that is not there, with the path where it was looked for and how to get it.
 
     Examples
     --------
@@ -87,45 +80,94 @@ def load(
     >>> greek.images.shape, greek.classes[:3]
     (torch.Size([48, 1, 28, 28]), ('α', 'β', 'γ'))
     """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
     if per_class is not None and per_class < 1:
         raise ValueError(f"per_class is {per_class}; it must be at least 1")
     if name.startswith("glyphs/") and name in EMBEDDED:
-        script = name.removeprefix("glyphs/")
-        images, labels = glyphs.render(script, per_class or SPLITS[split], seed=seed, split=split)
-        return ImageSet(images, labels, tuple(glyphs.SCRIPTS[script]))
+        return _glyphs(name, split, per_class, seed)
     if name == "digits":
-        whole = _digits(split)
+        _check_split(name, split, SPLITS)
+        whole: ImageSet | ImageFiles = _digits(split)
     elif name in TORCHVISION:
         whole = _torchvision(name, split, data_root, download)
+    elif name.startswith("folder:"):
+        whole = _folder(name, split, data_root)
     else:
-        raise ValueError(f"unknown data set {name!r}; there are {', '.join((*EMBEDDED, *TORCHVISION))}")
+        known = ", ".join((*EMBEDDED, *TORCHVISION))
+        raise ValueError(f"unknown data set {name!r}; there are {known}, and folder:PATH")
     return whole if per_class is None else whole.take(per_class, seed=seed)
 
 
-def _torchvision(name: str, split: str, data_root: str | Path | None, download: bool) -> ImageSet:
-    import torchvision
+def _check_split(name: str, split: str, allowed: Iterable[str]) -> None:
+    if split not in allowed:
+        raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join(allowed)}")
 
-    root = data_root or os.environ.get("NCLIB_DATA")
-    if root is None:
-        raise ValueError(
-            f"{name} needs a data root (data_root=... or the variable NCLIB_DATA); download=True fetches it there"
-        )
-    if not Path(root).is_dir():
-        raise FileNotFoundError(f"the data root {root} is not a folder; {name} is looked for in it")
-    kind = getattr(torchvision.datasets, TORCHVISION[name])
+
+def _torchvision(name: str, split: str, data_root: str | Path | None, download: bool) -> ImageSet | ImageFiles:
+    from torchvision import datasets
+
+    entry = TORCHVISION[name]
+    _check_split(name, split, entry.splits or _OWN_SPLITS)
+    root = _root(name, data_root)
+    how = entry.by_hand or "download=True fetches it"
+    download = download and not entry.by_hand
+    # Looked for first, because some of torchvision's classes make folders while they look.
+    if not download and not any(root.glob(entry.place)):
+        raise FileNotFoundError(f"{name} is not at {root / entry.place}; {how}")
+    options = {**entry.splits.get(split, {}), **({"download": True} if download else {})}
     try:
-        raw = kind(root, train=split == "train", download=download)
-    except RuntimeError as error:  # torchvision's word for a set that is not there
+        raw = getattr(datasets, entry.kind)(root / entry.root, **options)
+    except (RuntimeError, OSError) as error:  # torchvision's words for what is not there, or is broken
+        if download:
+            raise
         raise FileNotFoundError(
-            f"{name} is not in the data root {root} as torchvision lays it out; download=True fetches it"
+            f"{name} at {root / entry.place} is not whole ({error}); remove what is there, then {how}"
         ) from error
-    images = torch.as_tensor(raw.data)
-    images = (
-        images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
-    )  # grey (N, H, W), colour (N, H, W, 3)
-    return ImageSet(images.contiguous(), torch.as_tensor(raw.targets).long(), tuple(raw.classes))
+    whole = entry.read(raw)
+    return whole if entry.splits else _own_split(name, whole, split)
+
+
+def _folder(name: str, split: str, data_root: str | Path | None) -> ImageSet | ImageFiles:
+    folder = Path(name.removeprefix("folder:")).expanduser()
+    if not folder.is_absolute():
+        folder = _root(name, data_root) / folder
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{name} is not at {folder}; put train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, there by hand"
+        )
+    splits = split_folders(folder)
+    _check_split(name, split, splits or _OWN_SPLITS)
+    if not splits:
+        return _own_split(name, read_folder(folder), split)
+    check_same_classes(splits)
+    return read_folder(splits[split])
+
+
+def _root(name: str, data_root: str | Path | None) -> Path:
+    """The data root as an absolute path."""
+    given = data_root or os.environ.get("NCLIB_DATA")
+    if not given:
+        raise ValueError(f"{name} needs a data root, the folder of the data sets: data_root=... or NCLIB_DATA")
+    root = Path(given).expanduser().absolute()
+    if not root.is_dir():
+        raise FileNotFoundError(f"the data root {root} is not a folder; {name} is looked for in it")
+    return root
+
+
+def _own_split(name: str, whole: ImageSet | ImageFiles, split: str) -> ImageSet | ImageFiles:
+    """A split of a set that has none: the same for everybody, whatever the seed of a subset."""
+    if split == "all":
+        return whole
+    sizes = whole.labels.bincount(minlength=len(whole.classes)).tolist()
+    if lone := [label for label, size in zip(whole.classes, sizes, strict=True) if size < 2]:
+        raise ValueError(f"{name} has classes of one image, too few for train and test: {few(lone)}; take split 'all'")
+    return whole.split_off(_TEST_SHARE)[split == "test"]
+
+
+def _glyphs(name: str, split: str, per_class: int | None, seed: int) -> ImageSet:
+    _check_split(name, split, SPLITS)
+    script = name.removeprefix("glyphs/")
+    images, labels = glyphs.render(script, per_class or SPLITS[split], seed=seed, split=split)
+    return ImageSet(images, labels, tuple(glyphs.SCRIPTS[script]))
 
 
 def _digits(split: str) -> ImageSet:

@@ -1,22 +1,139 @@
-"""Last-layer features of a model, in batches, on its device."""
+"""Features of images: any layers of a backbone in one pass, kept in a cache that a killed run fills on."""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from nclib.feature_cache import FeatureCache
+from nclib.forward import Outputs, evaluating, outputs_of
+from nclib.image_sets import ImageFiles, ImageSet
+from nclib.models import LAST, Backbone
+
+_SHARD = 512  # images in a file of the cache, which are what a killed extraction loses at most
 
 
-@torch.no_grad()
-def extract(model: nn.Module, inputs: Tensor, *, batch_size: int = 512) -> Tensor:
-    """What the model returns for inputs float (N, C, H, W), in eval mode: of a backbone, features (N, d).
+def extract(model: Backbone | nn.Module, images: ImageSet | ImageFiles | Tensor, **options: Any) -> Tensor:
+    """Last-layer features of images, float32 (N, d) on the model's device; options as of `extract_layers`.
 
-    They stay on the model's device. Every module is left in the mode it was in.
+    Examples
+    --------
+    >>> from nclib import backbone, load
+    >>> extract(backbone("resnet18", weights="random", device="cpu"), load("digits", per_class=1)).shape
+    torch.Size([10, 512])
+    """
+    return extract_layers(model, images, [LAST], **options)[LAST]
+
+
+def extract_layers(
+    model: Backbone | nn.Module,
+    images: ImageSet | ImageFiles | Tensor,
+    layers: Sequence[str | int],
+    *,
+    batch_size: int = 128,
+    cache: Path | str | None = None,
+    workers: int | None = None,
+    half: bool | None = None,
+    progress: bool = False,
+) -> Outputs:
+    """Features of several layers in one pass, in eval mode and without gradients, by the layers' names.
+
+    Each is float32 (N, d) on the model's device: feature maps are averaged over their positions, tokens over
+    all but class tokens.
+
+    Parameters
+    ----------
+    model
+        A `Backbone`, or any module that returns features (N, d).
+    images
+        Labelled images, which the backbone's transform prepares; or inputs float (N, C, H, W), taken as they are.
+    layers
+        Names of modules, places in `Backbone.layers` (negative from the end), or ``"last"``: what the classifier
+        sees.
+    batch_size
+        Images at once; halved, as often as it takes, when memory runs out.
+    cache
+        A folder that keeps features by model, weights, images, transform and layer. What is there and whole is
+        read; what is missing or has changed is computed, and a killed run goes on where it was.
+    workers
+        Processes that read and transform images; by default none on a CPU, which they would slow down, and up
+        to 8 beside a GPU.
+    half
+        Whether to compute in float16 (autocast); by default on a GPU only.
+    progress
+        Show a progress bar.
+
+    Examples
+    --------
+    >>> from nclib import backbone, load
+    >>> model = backbone("resnet18", weights="random", device="cpu")
+    >>> features = extract_layers(model, load("digits", per_class=1), ["layer1", 3, "last"])
+    >>> {name: tuple(values.shape) for name, values in features.items()}
+    {'layer1': (10, 64), 'layer2.1': (10, 128), 'last': (10, 512)}
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-    device = next((parameter.device for parameter in model.parameters()), inputs.device)
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        return torch.cat([model(batch.to(device)) for batch in inputs.split(batch_size)])
-    finally:
-        for module in training:
-            module.training = True
+    if not len(images) or not len(layers):
+        raise ValueError(f"there are {len(images)} images and {len(layers)} layers; at least one of each is needed")
+    model = model if isinstance(model, Backbone) else Backbone(type(model).__name__, model)
+    half = model.device.type == "cuda" if half is None else half
+    names = list(dict.fromkeys(map(model.layer, layers)))
+    store = FeatureCache.of(cache, model, images, half) if cache else None
+    shards = [range(start, min(start + _SHARD, len(images))) for start in range(0, len(images), _SHARD)]
+    found = {shard: store.read(shard, names) if store else {} for shard in shards}
+    missing = [shard for shard in shards if len(found[shard]) < len(names)]
+    cut = {shard: [shard[i : i + batch_size] for i in range(0, len(shard), batch_size)] for shard in missing}
+    batches = _batches(model, images, [rows for batches in cut.values() for rows in batches], workers)
+    if progress:
+        batches = iter(
+            tqdm(batches, f"extract {model.name}", total=sum(map(len, cut.values())), unit="batch", leave=False)
+        )
+    with evaluating(model.model):
+        for shard, outputs in _computed(model, cut, batches, names, half):
+            if store:
+                store.write(shard, {name: outputs[name] for name in names if name not in found[shard]})
+            found[shard] = outputs
+    return {name: torch.cat([found[shard][name].to(model.device) for shard in shards]) for name in names}
+
+
+@torch.no_grad()
+def _computed(
+    model: Backbone, shards: dict[range, list[range]], batches: Iterator[Tensor], names: list[str], half: bool
+) -> Iterator[tuple[range, Outputs]]:
+    """The features of every shard, made from its batches."""
+    with outputs_of(model, names, half) as forward:
+        for shard, rows in shards.items():
+            parts = [forward(batch) for batch in itertools.islice(batches, len(rows))]
+            yield shard, {name: torch.cat([part[name] for part in parts]) for name in names}
+
+
+def _batches(model: Backbone, images: Any, rows: list[range], workers: int | None) -> Iterator[Tensor]:
+    if isinstance(images, Tensor):
+        return (images[batch.start : batch.stop] for batch in rows)
+    if model.transform is None:
+        raise ValueError(f"{model.name} has no transform to prepare images with; give it inputs (N, C, H, W)")
+    on_gpu = model.device.type == "cuda"
+    workers = (min(8, os.cpu_count() or 1) if on_gpu else 0) if workers is None else workers
+    prepared = _Prepared(images, model.transform)
+    return iter(DataLoader(prepared, batch_sampler=rows, num_workers=workers, pin_memory=on_gpu))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Prepared(Dataset):
+    """Images as the backbone takes them, one by one."""
+
+    images: Any
+    transform: Any
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.transform(self.images.image(i).convert("RGB"))

@@ -14,8 +14,9 @@ import pandas as pd
 import torch
 
 from nclib import __version__
-from nclib.data import ImageSet, load
+from nclib.data import load
 from nclib.findings import TOLERANCE
+from nclib.image_sets import ImageFiles, ImageSet
 from nclib.networks import Network
 from nclib.plots import use_style
 from nclib.records import Records, as_table, differences, fill, measured
@@ -36,7 +37,7 @@ class Run:
     records: Records
     cache: Path
 
-    def load(self, name: str, split: str, *, per_class: int | None = None) -> ImageSet:
+    def load(self, name: str, split: str, *, per_class: int | None = None) -> ImageSet | ImageFiles:
         """A data set, from the run's data root; see `nclib.load`."""
         return load(name, split, per_class=per_class, data_root=self.data_root)
 

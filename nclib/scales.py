@@ -6,11 +6,26 @@ from nclib.training import Recipe
 
 
 @dataclass(frozen=True)
+class Task:
+    """A downstream task of the pre-trained models: a data set, and how many images of each class are used.
+
+    `title` is what figures and records call it, `data` what `nclib.load` does; None is all images.
+    """
+
+    title: str
+    data: str
+    train_per_class: int | None
+    test_per_class: int | None
+
+
+@dataclass(frozen=True)
 class Scale:
     """What a scale fixes for every chapter.
 
-    `recipe` is the base that the studies vary, `tasks` are the downstream data sets, of which
-    `train_per_class` and `test_per_class` images are used, and `seeds` are those of the networks.
+    `recipe` is the base that the studies of networks trained here vary, `tasks` are their downstream data
+    sets, of which `train_per_class` and `test_per_class` images are used, and `seeds` are those of the
+    networks. `models` are pre-trained models, for `nclib.backbone`, and `model_tasks` what they are tried
+    on; without models the networks trained here stand in for them.
     """
 
     recipe: Recipe
@@ -18,15 +33,76 @@ class Scale:
     train_per_class: int
     test_per_class: int
     seeds: tuple[int, ...]
+    models: tuple[str, ...] = ()
+    model_tasks: tuple[Task, ...] = ()
 
+
+_GLYPHS = ("glyphs/greek", "glyphs/cyrillic", "glyphs/armenian", "glyphs/georgian", "digits")
 
 SCALES = {
     "demo": Scale(
         recipe=Recipe(source="glyphs/latin", per_class=60, width=16, epochs=16),
-        tasks=("glyphs/greek", "glyphs/cyrillic", "glyphs/armenian", "glyphs/georgian", "digits"),
+        tasks=_GLYPHS,
         train_per_class=40,
         test_per_class=40,
         seeds=(0, 1, 2),
+        model_tasks=tuple(Task(name, name, 40, 40) for name in _GLYPHS),
+    ),
+    "lab": Scale(
+        recipe=Recipe(source="fashion-mnist", per_class=600, width=16, epochs=16),
+        tasks=("mnist", "digits", "glyphs/latin", "glyphs/greek"),
+        train_per_class=80,
+        test_per_class=80,
+        seeds=(0, 1, 2),
+        models=(  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
+            "bank_mobilenet_v1_025_128",
+            "bank_mobilenet_v1_050_160",
+            "bank_mobilenet_v1_075_192",
+            "bank_mobilenet_v1_100_224",
+            "bank_mobilenet_v2_100_224",
+            "bank_mobilenet_v2_100_224_tf2",
+            "bank_mobilenet_v2_100_224_gluon",
+            "bank_mobilenet_v2_100_224_inat_bird",
+            "bank_mobilenet_v2_100_224_inat_insect",
+            "bank_mbv2_w035",
+            "bank_mcunet_5fps",
+            "bank_proxyless_w030",
+            "bank_squeezenet1_0_dc",
+            "bank_squeezenet1_1",
+        ),
+        model_tasks=(
+            Task("flowers102 (22 + 8, 160 px)", "folder:flowers102", 22, 8),
+            Task("dtd (10 classes, 160 px)", "folder:dtd10", 80, 40),
+            Task("cifar10 (JPEG copy)", "folder:cifar10", 150, 50),
+            Task("fashion-mnist", "fashion-mnist", 150, 50),
+            Task("mnist", "mnist", 150, 50),
+        ),
+    ),
+    "paper": Scale(
+        recipe=Recipe(source="cifar100", per_class=None, width=64, blocks=2, epochs=200, augmentation=0.5),
+        tasks=("cifar10", "svhn", "stl10"),
+        train_per_class=500,
+        test_per_class=500,
+        seeds=(0, 1, 2),
+        models=(
+            *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
+            *("torchvision:" + name for name in ("densenet121", "densenet169", "densenet201")),
+            *("torchvision:" + name for name in ("mobilenet_v2", "mnasnet1_0", "googlenet", "inception_v3")),
+            *("torchvision:" + name for name in ("vit_b_16", "vit_b_32", "convnext_tiny", "swin_t")),
+            "resnet50.a1_in1k",
+            "resnet50.fb_ssl_yfcc100m_ft_in1k",
+            "vit_base_patch16_224.augreg_in21k",
+            "vit_small_patch14_dinov2.lvd142m",
+            "convnext_tiny.fb_in22k",
+            "mobilenetv3_large_100.ra_in1k",
+        ),
+        model_tasks=tuple(
+            Task(name, name, None, None)
+            for name in (
+                *("cifar10", "cifar100", "dtd", "flowers102", "oxford-iiit-pet", "fgvc-aircraft"),
+                *("food101", "svhn", "stl10", "eurosat"),
+            )
+        ),
     ),
 }
 

@@ -35,7 +35,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(metadata, sort_keys=True)
-    header = {"metadata": text, "digest": _digest(tensors, text)}
+    header = {"metadata": text, "digest": digest_of(tensors, text)}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=header)
 
@@ -52,17 +52,18 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); delete it to have it made anew") from error
     if not {"digest", "metadata"} <= header.keys():
         raise ValueError(f"{path} was not written by nclib: it has no digest; delete it to have it made anew")
-    if header["digest"] != _digest(tensors, header["metadata"]):
+    if header["digest"] != digest_of(tensors, header["metadata"]):
         raise ValueError(
             f"{path} does not match its digest, so its content has changed; delete it to have it made anew"
         )
     return tensors, json.loads(header["metadata"])
 
 
-def _digest(tensors: dict[str, Tensor], metadata: str) -> str:
+def digest_of(tensors: dict[str, Tensor], metadata: str = "") -> str:
+    """A digest of names, types, shapes and every byte of the tensors, and of the metadata; hexadecimal."""
     digest = hashlib.blake2b(metadata.encode(), digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

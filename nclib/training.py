@@ -44,14 +44,15 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 class Recipe:
     """How a network is pre-trained; equal recipes give equal networks (on one kind of processor).
 
-    `source` and `per_class` name the data, `width` the network, `projection` the layers of the head
-    that transfer drops, `augmentation` the strength of random distortion (0 is none). The optimiser is
-    SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`.
+    `source` and `per_class` name the data, `width` and `blocks` (a stage) the network, `projection` the
+    layers of the head that transfer drops, `augmentation` the strength of random distortion (0 is none).
+    The optimiser is SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`.
     """
 
     source: str = "glyphs/latin"
     per_class: int | None = 60
     width: int = 16
+    blocks: int = 1
     projection: int = 0
     loss: str = "cross-entropy"
     epochs: int = 16
@@ -123,25 +124,30 @@ def train(
     state and gives the network that it would have given. Returned in eval mode on the device.
     """
     device = resolve_device(device)
-    source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root)
+    source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root).in_memory()
     network = initial_network(recipe, source).to(device).to(memory_format=torch.channels_last)
     done = Path(cache) / f"{recipe.key}.safetensors" if cache else None
     if done and on_epoch is None and _read(done, recipe, network.state_dict()) is not None:
         return network.eval()
     _run_epochs(recipe, network, source, done and done.with_suffix(".partial"), on_epoch, progress)
     if done:
-        save_tensors(done, network.state_dict(), {"recipe": asdict(recipe)})
+        save_tensors(done, network.state_dict(), {"recipe": asdict(recipe), "image": list(source.images.shape[1:])})
         done.with_suffix(".partial").unlink(missing_ok=True)
     return network.eval()
 
 
 def initial_network(recipe: Recipe, source: ImageSet) -> Network:
+    """The untrained network of a recipe on its source images; see `network_of`."""
+    return network_of(recipe, source.images.shape[1], len(source.classes))
+
+
+def network_of(recipe: Recipe, in_channels: int, num_classes: int) -> Network:
     """The untrained network of a recipe; the same for every recipe of one seed and shape."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        backbone = small_resnet(recipe.width, in_channels=source.images.shape[1])
+        backbone = small_resnet(recipe.width, in_channels=in_channels, blocks=recipe.blocks)
         width: int = backbone.num_features  # type: ignore[assignment]  # timm sets an int on a Module
-        return Network(backbone, width, len(source.classes), projection=recipe.projection)
+        return Network(backbone, width, num_classes, projection=recipe.projection)
 
 
 def _run_epochs(

@@ -1,12 +1,18 @@
 """Data sets: embedded ones are deterministic and need nothing; others say where they were looked for."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from torchvision import datasets
+from torchvision.datasets import cifar, flowers102, stl10, svhn
 
 import nclib
 from nclib.augmentation import distort, seeded
 from nclib.data import EMBEDDED, TORCHVISION
+from tests.layouts import GREEN, WRITERS
 
 CLASSES = {"glyphs/latin": 52, "glyphs/greek": 24, "glyphs/cyrillic": 33, "glyphs/armenian": 38, "glyphs/georgian": 33}
 
@@ -50,14 +56,6 @@ def test_every_letter_is_drawn_in_every_style():
         assert len({image.numpy().tobytes() for image in drawn[0]}) == len(letters)
 
 
-def test_take_is_stratified_and_seeded():
-    digits = nclib.load("digits")
-    some = digits.take(5, seed=1)
-    assert some.labels.bincount().tolist() == [5] * 10
-    assert torch.equal(some.images, digits.take(5, seed=1).images)
-    assert not torch.equal(some.images, digits.take(5, seed=2).images)
-
-
 def test_distortion_of_strength_zero_is_none():
     images = torch.rand(4, 1, 8, 8)
     assert distort(images, 0.0, seeded(0)) is images
@@ -65,52 +63,150 @@ def test_distortion_of_strength_zero_is_none():
     assert torch.equal(distort(images, 1.0, seeded("a", 1)), distort(images, 1.0, seeded("a", 1)))
 
 
-def write_mnist(folder, num_images=20):
-    """Twenty images in the IDX files that torchvision reads."""
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    images = np.arange(num_images * 784, dtype=np.uint8).reshape(num_images, 28, 28)
-    labels = (np.arange(num_images) % 10).astype(np.uint8)
-    for prefix in ("train", "t10k"):
-        header = b"".join(int(n).to_bytes(4, "big") for n in (0x803, num_images, 28, 28))
-        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(header + images.tobytes())
-        header = b"".join(int(n).to_bytes(4, "big") for n in (0x801, num_images))
-        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
-    return images
+def test_a_negative_strength_is_an_error():
+    with pytest.raises(ValueError, match=r"strength is -1\.0; it must be 0 or more"):
+        distort(torch.zeros(1, 1, 4, 4), -1.0, seeded(0))
 
 
-def test_a_torchvision_set_is_read_from_the_data_root(tmp_path, monkeypatch):
-    images = write_mnist(tmp_path)
-    loaded = nclib.load("mnist", data_root=tmp_path)
-    assert torch.equal(loaded.images[:, 0], torch.from_numpy(images))
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A data root, where no file is too small to be the right one."""
     monkeypatch.setenv("NCLIB_DATA", str(tmp_path))
-    assert sorted(nclib.load("mnist", "test", per_class=1).labels.tolist()) == list(range(10))
+    for module in (cifar, flowers102, stl10, svhn):
+        monkeypatch.setattr(module, "check_integrity", lambda path, md5=None: Path(path).is_file())
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_a_torchvision_set_is_read_from_the_data_root(name, root):
+    WRITERS[name](root)
+    for split in TORCHVISION[name].splits or ["all"]:
+        images = nclib.load(name, split)
+        assert images.labels.dtype == torch.int64
+        assert set(images.labels.tolist()) == {0, 1}
+        assert len(set(images.classes)) == len(images.classes) >= 2
+        for i, label in enumerate(images.labels.tolist()):
+            image = images.image(i)
+            if isinstance(images, nclib.ImageSet):
+                assert image.getextrema() == ((255 * label,) * 2 if image.mode == "L" else ((255 * label,) * 2,) * 3)
+            else:
+                assert image.getpixel((0, 0)) == (255 * label, GREEN["" if split == "all" else split], 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("mnist", ("0 - zero", "1 - one")),
+        ("svhn", ("0", "1")),
+        ("usps", ("0", "1")),
+        ("emnist/letters", ("a", "b")),
+        ("emnist/balanced", ("0", "1")),
+        ("cifar100", ("cat", "dog")),
+        ("stl10", ("cat", "dog")),
+        ("flowers102", ("pink primrose", "hard-leaved pocket orchid")),
+        ("oxford-iiit-pet", ("Birman", "Great Dane")),
+        ("gtsrb", ("0", "1")),
+        ("caltech101", ("accordion", "yin_yang")),
+        ("sun397", ("abbey", "bar/indoor")),
+        ("imagenet", ("crane", "maillot, tank suit")),
+    ],
+)
+def test_classes_have_the_names_of_the_set(name, classes, root):
+    WRITERS[name](root)
+    assert nclib.load(name).classes[:2] == classes
+
+
+def test_emnist_is_turned_upright(root):
+    columns_first = np.zeros((4, 28, 28), np.uint8)
+    columns_first[:, :, 0] = 255  # the top row of the letter
+    WRITERS["emnist/letters"](root, columns_first)
+    images = nclib.load("emnist/letters").images
+    assert (images[:, 0, 0] == 255).all()
+    assert (images[:, 0, 1:] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["eurosat", "caltech101", "sun397", "folder:eurosat/2750"])
+def test_a_set_without_splits_is_split_by_us(name, root):
+    WRITERS[name.removeprefix("folder:").removesuffix("/2750")](root)
+    train, test, whole = (nclib.load(name, split) for split in ("train", "test", "all"))
+    assert train.labels.bincount().tolist() == [4, 4]
+    assert test.labels.bincount().tolist() == [1, 1]
+    assert {*train.paths, *test.paths} == {*whole.paths}
+    assert nclib.load(name, "test", per_class=1, seed=5).paths == test.paths  # the seed is of the subset only
+
+
+def test_a_subset_is_drawn_by_the_seed(root):
+    WRITERS["dtd"](root)
+    assert len({nclib.load("dtd", per_class=1, seed=seed).paths for seed in range(20)}) == 4
+
+
+def test_the_data_root_is_the_argument_before_the_variable(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    WRITERS["dtd"](elsewhere)
+    assert nclib.load("dtd", data_root=str(elsewhere)).paths[0].is_relative_to(elsewhere)
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_a_missing_set_says_where_it_was_looked_for_and_how_to_get_it(name, root):
+    entry = TORCHVISION[name]
+    message = f"{name} is not at {root / entry.place}; {entry.by_hand or 'download=True fetches it'}"
+    with pytest.raises(FileNotFoundError, match=f"^{re.escape(message)}$"):
+        nclib.load(name, download=bool(entry.by_hand))
+    assert list(root.iterdir()) == []
+
+
+def test_a_set_with_a_hole_says_so(root):
+    WRITERS["dtd"](root)
+    (root / "dtd/dtd/labels/test1.txt").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"dtd at .*dtd/dtd is not whole \(.*test1\.txt'\); remove what is there"
+    ):
+        nclib.load("dtd", "test")
+
+
+def test_download_fetches_what_is_missing(root, monkeypatch):
+    def fetched(self):
+        WRITERS["food101"](root)
+
+    monkeypatch.setattr(datasets.Food101, "_download", fetched)
+    assert len(nclib.load("food101", download=True)) == 3
+
+
+def test_a_failed_download_says_why(root, monkeypatch):
+    def refused(self):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(datasets.Food101, "_download", refused)
+    with pytest.raises(OSError, match="no route to host"):
+        nclib.load("food101", download=True)
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"name": "glyphs/klingon"}, ValueError, "unknown data set 'glyphs/klingon'; there are glyphs/latin, "),
+        (
+            {"name": "glyphs/klingon"},
+            ValueError,
+            "unknown data set 'glyphs/klingon'; there are glyphs/latin, .*folder:",
+        ),
         ({"name": "latin"}, ValueError, "unknown data set 'latin'"),
-        ({"name": "digits", "split": "val"}, ValueError, "unknown split 'val'; there are train, test"),
+        ({"name": "digits", "split": "val"}, ValueError, "unknown split 'val' of digits; there are train, test$"),
+        ({"name": "glyphs/latin", "split": "all"}, ValueError, "unknown split 'all' of glyphs/latin; .* train, test$"),
+        ({"name": "dtd", "split": "all"}, ValueError, "unknown split 'all' of dtd; there are train, val, test$"),
+        (
+            {"name": "eurosat", "split": "val"},
+            ValueError,
+            "unknown split 'val' of eurosat; there are train, test, all$",
+        ),
         ({"name": "glyphs/latin", "per_class": 0}, ValueError, "per_class is 0; it must be at least 1"),
         ({"name": "digits", "per_class": 1000}, ValueError, "per_class is 1000; the smallest class has"),
         ({"name": "mnist"}, ValueError, "mnist needs a data root"),
-        ({"name": "mnist", "data_root": "no/such"}, FileNotFoundError, "the data root no/such is not a folder"),
+        ({"name": "folder:pets"}, ValueError, "folder:pets needs a data root"),
+        ({"name": "mnist", "data_root": "no/such"}, FileNotFoundError, "the data root /.*/no/such is not a folder"),
+        ({"name": "folder:/no/such"}, FileNotFoundError, "folder:/no/such is not at /no/such; put .* there by hand"),
     ],
 )
 def test_bad_arguments_say_what_is_allowed(arguments, error, message, monkeypatch):
     monkeypatch.delenv("NCLIB_DATA", raising=False)
     with pytest.raises(error, match=message):
         nclib.load(**arguments)
-
-
-@pytest.mark.parametrize("name", TORCHVISION)
-def test_a_missing_set_says_where_it_was_looked_for(name, tmp_path):
-    with pytest.raises(FileNotFoundError, match=f"{name} is not in the data root"):
-        nclib.load(name, data_root=tmp_path)
-
-
-def test_a_negative_strength_is_an_error():
-    with pytest.raises(ValueError, match=r"strength is -1\.0; it must be 0 or more"):
-        distort(torch.zeros(1, 1, 4, 4), -1.0, seeded(0))

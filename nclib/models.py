@@ -1,0 +1,223 @@
+"""Backbones by name: timm's and torchvision's models, and networks trained by a recipe, each with its preprocessing."""
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nclib.storage import digest_of, load_tensors
+from nclib.weights import weighted
+
+LAST = "last"  # the layer that a classifier sees
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen model that gives features, and what an image must be made into for it.
+
+    Parameters
+    ----------
+    name
+        What it is called, in messages and in the cache.
+    model
+        In eval mode, on its device.
+    transform
+        From a PIL image of mode RGB to what the model takes, float (C, H, W). Its `repr` says all that it does.
+    last
+        From a batch (N, C, H, W) to the last-layer features (N, d); None is the model itself.
+    classifier
+        The linear layer on those features, if there is one: its weight and bias are what NC3 and NC4 need.
+    """
+
+    name: str
+    model: nn.Module
+    transform: Callable[[Any], Tensor] | None = None
+    last: Callable[[Tensor], Tensor] | None = None
+    classifier: nn.Linear | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
+
+    @property
+    def digest(self) -> str:
+        """Of all weights and buffers as they are now, hexadecimal."""
+        return digest_of(self.model.state_dict())
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The intermediate layers in order of depth, by module name: the blocks of the model."""
+        return tuple(_blocks(self.model))
+
+    def layer(self, layer: str | int) -> str:
+        """The name of a layer given by its name or by its place in `layers` (negative from the end)."""
+        if isinstance(layer, int):
+            if not -len(self.layers) <= layer < len(self.layers):
+                raise ValueError(f"layer {layer} of {self.name} was asked for; it has {len(self.layers)}")
+            return self.layers[layer]
+        if layer != LAST and layer not in dict(self.model.named_modules()):
+            raise ValueError(f"{self.name} has no layer {layer!r}; its blocks are {', '.join(self.layers)}, {LAST}")
+        return layer
+
+
+def _blocks(model: nn.Module, prefix: str = "", inside: bool = False) -> list[str]:
+    """The members of the model's sequences, and of sequences in them unless these are made of single operations."""
+    names = []
+    for name, child in model.named_children():
+        path = f"{prefix}{name}"
+        is_sequence = isinstance(child, nn.Sequential | nn.ModuleList)
+        is_whole = inside and not (is_sequence and any(len(list(part.children())) for part in child.children()))
+        if any(True for _ in child.parameters()):
+            names += [path] if is_whole else _blocks(child, f"{path}.", inside or is_sequence)
+    return names
+
+
+def backbone(
+    name: str, *, weights: str | Path = "pretrained", imports: Sequence[str] = (), device: str | torch.device = "auto"
+) -> Backbone:
+    """A pre-trained model by name, in eval mode, with the preprocessing it was trained with.
+
+    Parameters
+    ----------
+    name
+        A timm model (``resnet18.a1_in1k``), ``torchvision:`` and one of torchvision's classifiers
+        (``torchvision:resnet50``), or ``recipe:`` and the path of a checkpoint that `nclib.train` wrote.
+    weights
+        ``pretrained`` (from the hub, or its cache on this machine), ``random`` (the same ones every time),
+        the name of one of torchvision's weights (``IMAGENET1K_V1``), or the path of a ``.safetensors`` file.
+        The classifier may be of any width there, or missing.
+    imports
+        Modules that register models with timm when they are imported: names, or paths of ``.py`` files.
+    device
+        ``auto`` is a GPU where there is one.
+
+    Examples
+    --------
+    >>> resnet = backbone("resnet18", weights="random", device="cpu")
+    >>> resnet.layers
+    ('layer1.0', 'layer1.1', 'layer2.0', 'layer2.1', 'layer3.0', 'layer3.1', 'layer4.0', 'layer4.1')
+    >>> resnet.classifier
+    Linear(in_features=512, out_features=1000, bias=True)
+    """
+    from nclib.training import resolve_device
+
+    for module in imports:
+        import_module(module)
+    library, colon, rest = name.partition(":")
+    makers = {"timm": _timm, "torchvision": _torchvision, "recipe": _recipe}
+    make, rest = (makers[library], rest) if colon and library in makers else (_timm, name)
+    made = make(rest, str(weights))
+    made.model.eval().to(resolve_device(device)).to(memory_format=torch.channels_last)
+    return made
+
+
+def import_module(name: str) -> None:
+    """Import a module by name, as seen from the working directory too, or by the path of its file."""
+    path = Path(name)
+    folder = path.parent.resolve() if path.suffix == ".py" else Path.cwd()
+    if path.suffix == ".py" and not path.is_file():
+        raise FileNotFoundError(f"there is no file {path} to import")
+    sys.path.insert(0, str(folder))
+    try:
+        importlib.import_module(path.stem if path.suffix == ".py" else name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{name} could not be imported ({error}); is it on PYTHONPATH?") from error
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _timm(name: str, weights: str) -> Backbone:
+    import timm
+
+    if not timm.is_model(name) and not name.startswith(("hf_hub:", "hf-hub:", "local-dir:")):
+        raise ValueError(_unknown(name, "timm", timm.list_models()))
+
+    def make(pretrained: bool = False, **options: Any) -> nn.Module:
+        return timm.create_model(name, pretrained=pretrained, **options)
+
+    model: Any
+    model, classifies = weighted(name, make, lambda model: model.get_classifier(), weights)
+    config = timm.data.resolve_model_data_config(model)
+    classifier = model.get_classifier()
+    return Backbone(
+        name,
+        model,
+        timm.data.create_transform(**config, is_training=False),
+        lambda x: model.forward_head(model.forward_features(x), pre_logits=True),
+        classifier if classifies and isinstance(classifier, nn.Linear) else None,
+    )
+
+
+def _torchvision(name: str, weights: str) -> Backbone:
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        raise ValueError(_unknown(name, "torchvision", models.list_models(module=models)))
+    known = models.get_model_weights(name)
+    chosen = known[weights] if weights in known.__members__ else known.DEFAULT
+
+    def make(pretrained: bool = False, **options: Any) -> nn.Module:
+        if name in ("googlenet", "inception_v3") and not pretrained:
+            options["init_weights"] = True  # else torchvision warns
+        return models.get_model(name, weights=chosen if pretrained else None, **options)
+
+    weights = "pretrained" if weights in known.__members__ else weights
+    model, classifies = weighted(name, make, _last_linear, weights)
+    classifier = _last_linear(model)
+    if classifier is None:  # SqueezeNet classifies by a convolution, whose input is pooled for the features
+        model.classifier = nn.AdaptiveAvgPool2d(1)
+    else:
+        model.set_submodule(next(n for n, m in model.named_modules() if m is classifier), nn.Identity())
+    return Backbone(f"torchvision:{name}", model, chosen.transforms(), None, classifier if classifies else None)
+
+
+def _unknown(name: str, library: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 5)
+    hint = f"names near it are {', '.join(close)}" if close else f"it has {len(known)}, such as {known[0]}"
+    return f"{library} has no model {name!r}; {hint}"
+
+
+def _last_linear(model: nn.Module) -> nn.Linear | None:
+    return next((m for m in reversed(list(model.modules())) if isinstance(m, nn.Linear)), None)
+
+
+def _recipe(path: str, weights: str) -> Backbone:
+    from nclib.training import Recipe, network_of
+
+    if weights != "pretrained":
+        raise ValueError(f"a recipe's checkpoint has its own weights; weights are {weights!r}")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    state, metadata = load_tensors(Path(path))
+    channels, size = metadata["image"][0], metadata["image"][-1]
+    network = network_of(Recipe.of(**metadata["recipe"]), channels, len(state["classifier.bias"]))
+    network.load_state_dict(state)
+    return recipe_backbone(network.backbone, channels, size, name=f"recipe:{Path(path).stem}")
+
+
+def recipe_backbone(model: nn.Module, channels: int, size: int, *, name: str) -> Backbone:
+    """What transfer keeps of a network trained by a recipe, for images of the channels and size it was trained on."""
+    return Backbone(name, model, AsTrained(channels, size))
+
+
+@dataclass(frozen=True)
+class AsTrained:
+    """From a PIL image of any kind and size to what a recipe's network was trained on; see `ImageSet.inputs`."""
+
+    channels: int
+    size: int
+
+    def __call__(self, image: Any) -> Tensor:
+        image = image.convert("L" if self.channels == 1 else "RGB")
+        if image.size != (self.size, self.size):
+            image = image.resize((self.size, self.size))
+        pixels = torch.from_numpy(np.array(image, dtype=np.float32)).reshape(self.size, self.size, self.channels)
+        return pixels.permute(2, 0, 1).div(127.5).sub(1)
