@@ -14,6 +14,7 @@ from .features import extract as extract
 from .features import extract_layers as extract_layers
 from .image_sets import ImageFiles as ImageFiles
 from .image_sets import ImageSet as ImageSet
+from .layerwise import layerwise as layerwise
 from .measure import Measurement as Measurement
 from .measure import measure as measure
 from .models import Backbone as Backbone

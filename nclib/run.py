@@ -5,7 +5,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from nclib import __version__
 from nclib.data import load
 from nclib.findings import TOLERANCE
 from nclib.image_sets import ImageFiles, ImageSet
+from nclib.models import Backbone, backbone, recipe_backbone
 from nclib.networks import Network
 from nclib.plots import use_style
 from nclib.records import Records, as_table, differences, fill, measured
-from nclib.scales import Scale, settings
-from nclib.studies import STUDIES, Cell
+from nclib.scales import Scale, Task, settings
+from nclib.studies import STUDIES, Cell, recipe_of
 from nclib.training import Recipe, resolve_device, train
 
 
@@ -34,6 +35,7 @@ class Run:
     seeds: tuple[int, ...]
     device: torch.device
     data_root: Path | None
+    imports: tuple[str, ...]
     records: Records
     cache: Path
 
@@ -44,6 +46,19 @@ class Run:
     def train(self, recipe: Recipe, **options: Any) -> Network:
         """The network of a recipe, on the run's device, from its data root; options as of `nclib.train`."""
         return train(recipe, device=self.device, data_root=self.data_root, **options)
+
+    def backbone(self, cell: Cell, cache: Path | None) -> Backbone:
+        """The pre-trained model that a cell of a study of models is about, on the run's device."""
+        if "weights" in cell:
+            return backbone(cell["model"], weights=cell["weights"], imports=self.imports, device=self.device)
+        network = self.train(recipe_of(cell), cache=cache, progress=False)
+        shape = self.load(cell["source"], "test", per_class=1).in_memory().images.shape
+        return recipe_backbone(network.backbone, shape[1], shape[-1], name=recipe_of(cell).key)
+
+    def task(self, cell: Cell) -> tuple[ImageSet | ImageFiles, ImageSet | ImageFiles]:
+        """The training and test images of the task of such a cell."""
+        train = self.load(cell["data"], "train", per_class=cell["train_per_class"])
+        return train, self.load(cell["data"], "test", per_class=cell["test_per_class"])
 
     def cells(self, study: str) -> list[Cell]:
         """The cells of a study at this scale, for the seeds of this run."""
@@ -89,6 +104,9 @@ def start(
     device: str = "auto",
     seeds: Sequence[int] | int | str | None = None,
     data_root: str | Path | None = None,
+    imports: Sequence[str] | str = (),
+    models: Sequence[str] | str | None = None,
+    tasks: Sequence[str] | str | None = None,
     recompute: bool = False,
     root: str | Path | None = None,
 ) -> Run:
@@ -96,10 +114,18 @@ def start(
 
     Records are those of ``book/records`` under `root`, by default `book_root()`. With `recompute`
     everything is measured again into ``_build/recomputed`` instead, which a killed run fills further;
-    delete that folder to begin anew. Checkpoints are cached in ``NCLIB_CACHE``, by default
+    delete that folder to begin anew. Checkpoints and features are cached in ``NCLIB_CACHE``, by default
     ``~/.cache/nclib``.
+
+    `models` and `tasks` take the place of the scale's pre-trained models and their tasks: names for
+    `nclib.backbone` (`imports` are the modules that register your own) and, with all their images, for
+    `nclib.load`.
     """
     chosen = settings(scale)
+    if models is not None:
+        chosen = replace(chosen, models=tuple(_parse_names(models, "models")))
+    if tasks is not None:
+        chosen = replace(chosen, model_tasks=tuple(Task(t, t, None, None) for t in _parse_names(tasks, "tasks")))
     seeds = chosen.seeds if seeds is None else _parse_seeds(seeds)
     root = book_root() if root is None else Path(root)
     again = root / "_build" / "recomputed"
@@ -109,6 +135,7 @@ def start(
         seeds=seeds,
         device=resolve_device(device),
         data_root=Path(data_root) if data_root else None,
+        imports=tuple(_parse_names(imports or [], "imports")),
         records=Records(again / "records" if recompute else root / "book" / "records"),
         cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
     )
@@ -116,6 +143,18 @@ def start(
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
     print(f"nclib {__version__}, torch {torch.__version__}, {run.device_name}; {scale} scale, seeds {list(seeds)}")
     return run
+
+
+def _parse_names(given: object, what: str) -> list[str]:
+    """Names from a list, or the text of one, which is what papermill -p passes."""
+    names = given
+    if isinstance(names, str):
+        with contextlib.suppress(json.JSONDecodeError):
+            names = json.loads(names)
+    names = [names] if isinstance(names, str) else list(names) if isinstance(names, list | tuple) else []
+    if given and not (names and all(isinstance(name, str) for name in names)):
+        raise ValueError(f'{what} are {given!r}; they must be names, such as ["a", "b"]')
+    return names
 
 
 def _parse_seeds(seeds: object) -> tuple[int, ...]:

@@ -29,16 +29,19 @@ def varied(base: Recipe) -> dict[str, list]:
     }
 
 
+def recipes(base: Recipe) -> list[Recipe]:
+    """The base recipe and all that differ from it in one setting."""
+    return list(dict.fromkeys(replace(base, **{name: v}) for name, values in varied(base).items() for v in values))
+
+
 def source_collapse(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """One network on one task a cell: every varied recipe and seed, on the source and the downstream tasks."""
-    base = scale.recipe
-    recipes = {replace(base, **{name: value}): None for name, values in varied(base).items() for value in values}
     counts = {"train_per_class": scale.train_per_class, "test_per_class": scale.test_per_class}
     return [
         asdict(replace(recipe, seed=seed)) | {"task": task} | counts
-        for recipe in recipes
+        for recipe in recipes(scale.recipe)
         for seed in seeds
-        for task in (base.source, *scale.tasks)
+        for task in (scale.recipe.source, *scale.tasks)
     ]
 
 
@@ -54,7 +57,54 @@ def collapse_in_training(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     return [asdict(replace(recipe, seed=seed)) | more for seed in seeds]
 
 
+def zoo(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """What says all about each pre-trained model of a scale: its name, or its recipe and a title.
+
+    Without models of its own a scale has the networks of the source-collapse study, and a few of other
+    widths and depths.
+    """
+    if scale.models:
+        return [{"model": name, "weights": "pretrained", "seed": 0} for name in scale.models]
+    base = scale.recipe
+    others = [replace(base, width=base.width // 2), replace(base, width=3 * base.width // 2), replace(base, blocks=3)]
+    return [
+        {"model": _title(recipe, base)} | asdict(replace(recipe, seed=seed))
+        for recipe in (*recipes(base), *others)
+        for seed in seeds
+    ]
+
+
+def _title(recipe: Recipe, base: Recipe) -> str:
+    differences = [f"{name} {value}" for name, value in asdict(recipe).items() if value != getattr(base, name)]
+    return ", ".join(differences) or "base"
+
+
+def _on_tasks(models: Iterable[Cell], scale: Scale, more: Cell) -> list[Cell]:
+    return [
+        model
+        | {"task": task.title, "data": task.data}
+        | {"train_per_class": task.train_per_class, "test_per_class": task.test_per_class}
+        | more
+        for model in models
+        for task in scale.model_tasks
+    ]
+
+
+def downstream_collapse(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One pre-trained model on one task a cell."""
+    return _on_tasks(zoo(scale, seeds), scale, {"shots": [1, 5, 20], "episodes": 20})
+
+
+def collapse_by_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One pre-trained model on one task a cell, all its layers: every named model, or the deepest recipe."""
+    models = zoo(scale, seeds)
+    deepest = max(model.get("blocks", 0) for model in models)
+    return _on_tasks([model for model in models if model.get("blocks", 0) == deepest], scale, {})
+
+
 STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
     "collapse_in_training": collapse_in_training,
     "source_collapse": source_collapse,
+    "downstream_collapse": downstream_collapse,
+    "collapse_by_layer": collapse_by_layer,
 }

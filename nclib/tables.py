@@ -1,4 +1,4 @@
-"""Tables of features on disk, as the command line reads them; no file can run code."""
+"""Tables of features on disk, as the command line reads and writes them; no file can run code."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from nclib.storage import replacing, save_tensors
 
 NAMES = ("features", "labels", "weight", "bias")
 
@@ -27,6 +29,22 @@ def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
         held = f"holds {', '.join(map(str, table)) or 'nothing'}" if isinstance(table, Mapping) else "is no mapping"
         raise ValueError(f"{path} {held}; it must hold features and labels, and may hold weight and bias")
     return {name: table[name] for name in NAMES if name in table}
+
+
+def write_table(path: Path, table: Mapping[str, torch.Tensor]) -> None:
+    """Write tensors by name to a .safetensors or .npz file, atomically."""
+    check_output(path)
+    if path.suffix == ".safetensors":
+        return save_tensors(path, dict(table), {"kind": "table"})
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        arrays: dict[str, Any] = {name: values.numpy(force=True) for name, values in table.items()}
+        np.savez(file, **arrays)
+
+
+def check_output(path: Path) -> None:
+    """Refuse what a table cannot be written to, before there is a table."""
+    if path.suffix not in (".safetensors", ".npz"):
+        raise ValueError(f"{path} ends in {path.suffix!r}; a table is written to .safetensors or .npz")
 
 
 def _read(path: Path) -> Any:

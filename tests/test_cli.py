@@ -106,3 +106,29 @@ def test_bad_usage_ends_with_exit_code_2():
 def test_the_command_is_installed():
     command = Path(sys.executable).with_name("nclib")
     assert "measure" in subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+def test_extract_writes_what_measure_reads(tmp_path, suffix):
+    file = tmp_path / f"features.{suffix}"
+    arguments = ["test_vit", "digits", str(file), "--weights", "random", "--device", "cpu", "--per-class", "5"]
+    result = CliRunner().invoke(app, ["extract", *arguments, "--layer", "-1"])
+    assert result.exit_code == 0, result.output
+    assert "50 images, 10 classes, 64 features" in result.output
+    measured = CliRunner().invoke(app, ["measure", str(file)])
+    assert "50 samples, 10 classes, 64 features" in measured.output
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({0: "no_such_model"}, "timm has no model 'no_such_model'"),
+        ({1: "folder:no/such"}, "no/such"),
+        ({2: "out.pt"}, "out.pt ends in '.pt'; a table is written to .safetensors or .npz"),
+    ],
+)
+def test_extract_says_what_is_wrong(change, message):
+    arguments = {0: "test_vit", 1: "digits", 2: "out.npz"} | change
+    result = CliRunner().invoke(app, ["extract", *arguments.values(), "--weights", "random"])
+    assert result.exit_code == 1
+    assert message in result.output

@@ -1,0 +1,63 @@
+"""Statistics of collapse on the downstream data: over models, over layers, with few shots."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from nclib.claims import Estimate, bootstrap, mean_spearman
+
+RIVALS = ("nc1", "nc1_ratio", "cdnv", "vci")  # metrics that could rank models
+
+
+def _columns(table: pd.DataFrame, names: str | Sequence[str]) -> np.ndarray:
+    """The values of the columns, (models, tasks x names)."""
+    names = [names] if isinstance(names, str) else list(names)
+    return np.hstack([_by_model(table, name).to_numpy() for name in names])
+
+
+def _by_model(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """One row a model and seed, one column a task."""
+    return table.pivot(index=["model", "seed"], columns="task", values=name)
+
+
+def _models(table: pd.DataFrame) -> np.ndarray:
+    return _by_model(table, "nc1").index.get_level_values("model").to_numpy()
+
+
+def over_models(table: pd.DataFrame, metric: str = "nc1", accuracies: str | Sequence[str] = ("accuracy",)) -> Estimate:
+    """Rank correlation of a metric and accuracies over models, the mean over tasks and accuracies.
+
+    Models are resampled with all their seeds and tasks.
+    """
+    y = _columns(table, accuracies)
+    x = np.tile(_columns(table, metric), y.shape[1] // table["task"].nunique())
+    return bootstrap(mean_spearman, x, y, groups=_models(table))
+
+
+def advantage(table: pd.DataFrame, rival: str) -> Estimate:
+    """By how much NC1 ranks better than a rival: the rival's `over_models` less that of NC1; above 0 is better.
+
+    The two are of the same resampled models.
+    """
+
+    def difference(nc1: np.ndarray, other: np.ndarray, accuracy: np.ndarray) -> float:
+        return mean_spearman(other, accuracy) - mean_spearman(nc1, accuracy)
+
+    samples = (_columns(table, name) for name in ("nc1", rival, "accuracy"))
+    return bootstrap(difference, *samples, groups=_models(table))
+
+
+def over_layers(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
+    """Rank correlation of a metric and accuracy over the layers of a model, the mean over models and tasks.
+
+    Tasks are resampled with all their models.
+    """
+    values = [mean_spearman(np.array(x), np.array(y)) for x, y in zip(table[metric], table["accuracy"], strict=True)]
+    return bootstrap(np.mean, np.array(values), groups=table["task"].to_numpy())
+
+
+def regret(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
+    """Accuracy lost by taking the layer with the least of a metric for the best one; tasks are resampled."""
+    lost = [max(y) - y[int(np.argmin(x))] for x, y in zip(table[metric], table["accuracy"], strict=True)]
+    return bootstrap(np.mean, np.array(lost), groups=table["task"].to_numpy())
