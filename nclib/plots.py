@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from nclib.claims import Estimate
+from nclib.registry import METRICS
 
 # Okabe and Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -85,8 +86,65 @@ def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -
 def interval_group(axis: Any, row: float, estimates: Mapping[str, Estimate], *, labelled: bool) -> None:
     """Estimates with their intervals, side by side at one row; the last, in black, sums up the others."""
     for i, (name, estimate) in enumerate(estimates.items()):
-        colour = "black" if i == len(estimates) - 1 else COLOURS[i]
+        colour = "black" if i == len(estimates) - 1 else COLOURS[i % 6]
         y = row + (i - len(estimates) / 2) / (len(estimates) + 3)
         axis.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1)
         label = {"transfer": "mean over tasks"}.get(name, name) if labelled else None
-        axis.plot(estimate.value, y, color=colour, marker=MARKERS[i], linestyle="", label=label)
+        axis.plot(estimate.value, y, color=colour, marker=MARKERS[i % 7], linestyle="", label=label)
+
+
+def task_panels(tables: Mapping[str, pd.DataFrame], x: str, y: str) -> Any:
+    """Points (x, y), one a model and seed; a row of panels for each table, by scale, a panel for each task.
+
+    What a model's title says before its last word gives the colour and marker; returns the figure.
+    """
+    figure, rows = _rows_of_panels(tables, height=2.9)
+    for part, axes, (scale, table) in zip(figure.subfigs, rows, tables.items(), strict=True):
+        groups = list(dict.fromkeys(model.rsplit(" ", 1)[0] for model in table["model"]))
+        for axis, (task, points) in zip(axes, table.groupby("task", sort=False), strict=True):
+            for i, group in enumerate(groups):
+                members = points[points["model"].str.rsplit(" ", n=1).str[0] == group]
+                style = {"color": COLOURS[i % 7], "marker": MARKERS[(i + i // 7) % 7], "s": 14, "alpha": 0.8}
+                axis.scatter(members[x], members[y], label=group, **style)
+            axis.set(xscale="log", title=task)
+            log_ticks(axis.xaxis)
+        axes[0].set_ylabel(f"{scale}: accuracy")
+        part.supxlabel(f"downstream {METRICS[x].name.upper()}", fontsize="medium")
+        part.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="x-small")
+    return figure
+
+
+def depth_panels(tables: Mapping[str, pd.DataFrame], metric: str, accuracy: str) -> Any:
+    """A metric and an accuracy along the depth of models; a row of panels for each table, by scale, a panel a task.
+
+    Models of different depth meet on relative depth, 0 to 1; returns the figure.
+    """
+    figure, rows = _rows_of_panels(tables, height=2.0)
+    depth = np.linspace(0, 1, 25)
+    for axes, (scale, table) in zip(rows, tables.items(), strict=True):
+        for axis, (task, curves) in zip(axes, table.groupby("task", sort=False), strict=True):
+            twin = axis.twinx()
+            for target, name, colour in ((axis, accuracy, COLOURS[0]), (twin, metric, COLOURS[1])):
+                resampled = [np.interp(depth, np.linspace(0, 1, len(v)), v) for v in curves[name]]
+                trajectories(target, depth.tolist(), resampled, colour=colour)
+            twin.set(yscale="log")
+            twin.grid(False)
+            twin.tick_params(axis="y", colors=COLOURS[1], labelsize="x-small")
+            axis.set(title=task, xlabel="relative depth", xticks=[0, 0.5, 1])
+            axis.tick_params(axis="y", colors=COLOURS[0])
+        axes[0].set_ylabel(f"{scale}: accuracy", color=COLOURS[0])
+        twin.set_ylabel(f"downstream {METRICS[metric].name.upper()}", color=COLOURS[1])
+    return figure
+
+
+def _rows_of_panels(tables: Mapping[str, pd.DataFrame], *, height: float) -> tuple[Any, list[Any]]:
+    """A figure with a part for each table and, in each, axes for each task."""
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=(9, height * len(tables)))
+    parts = figure.subfigures(len(tables), 1, squeeze=False)[:, 0]
+    rows = [
+        part.subplots(1, table["task"].nunique(), sharey=True, squeeze=False)[0]
+        for part, table in zip(parts, tables.values(), strict=True)
+    ]
+    return figure, rows

@@ -15,13 +15,13 @@ import torch
 
 from nclib import __version__
 from nclib.data import load
-from nclib.findings import TOLERANCE
+from nclib.findings import TOLERANCE, declared
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.models import Backbone, backbone, recipe_backbone
 from nclib.networks import Network
 from nclib.plots import use_style
 from nclib.records import Records, as_table, differences, fill, measured
-from nclib.scales import Scale, Task, settings
+from nclib.scales import SCALES, Scale, Task, settings
 from nclib.studies import STUDIES, Cell, recipe_of
 from nclib.training import Recipe, resolve_device, train
 
@@ -80,9 +80,18 @@ class Run:
         now = measured(name, self.scale, cell, partial(measure, cache=None), device=self.device_name)
         return differences(as_table(self.records.select(name, self.scale, [cell])), as_table([now]), TOLERANCE)
 
-    def describe(self, study: str) -> str:
-        """Where the records of a study come from, with a digest of every digit of them."""
-        return self.records.describe(study, self.scale, self.cells(study))
+    def beside(self, study: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """This run's table of a study beside those of the other scales whose records are complete, by scale."""
+        tables = {name: declared(self.records, study, name) for name in SCALES} | {self.scale: table}
+        return {name: table for name, table in tables.items() if table is not None}
+
+    def describe(self, study: str, scale: str | None = None) -> str:
+        """Where the records of a study come from, at this or another scale, with a digest of every digit of them."""
+        if scale in (None, self.scale):
+            return self.records.describe(study, self.scale, self.cells(study))
+        return self.records.describe(
+            study, str(scale), STUDIES[study](settings(str(scale)), settings(str(scale)).seeds)
+        )
 
     @property
     def device_name(self) -> str:
@@ -104,7 +113,7 @@ def start(
     device: str = "auto",
     seeds: Sequence[int] | int | str | None = None,
     data_root: str | Path | None = None,
-    imports: Sequence[str] | str = (),
+    imports: Sequence[str] | str | None = None,
     models: Sequence[str] | str | None = None,
     tasks: Sequence[str] | str | None = None,
     recompute: bool = False,
@@ -135,7 +144,7 @@ def start(
         seeds=seeds,
         device=resolve_device(device),
         data_root=Path(data_root) if data_root else None,
-        imports=tuple(_parse_names(imports or [], "imports")),
+        imports=tuple(_parse_names(imports, "imports")) if imports else (),
         records=Records(again / "records" if recompute else root / "book" / "records"),
         cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
     )
@@ -152,7 +161,7 @@ def _parse_names(given: object, what: str) -> list[str]:
         with contextlib.suppress(json.JSONDecodeError):
             names = json.loads(names)
     names = [names] if isinstance(names, str) else list(names) if isinstance(names, list | tuple) else []
-    if given and not (names and all(isinstance(name, str) for name in names)):
+    if not (names and all(isinstance(name, str) for name in names)):
         raise ValueError(f'{what} are {given!r}; they must be names, such as ["a", "b"]')
     return names
 

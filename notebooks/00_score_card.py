@@ -53,7 +53,8 @@ score_card(records).drop(columns="statistic")
 for scale in SCALES:
     for study, cells in STUDIES.items():
         declared = cells(settings(scale), settings(scale).seeds)
-        print(records.describe(study, scale, declared))
+        if records.select(study, scale, declared):
+            print(records.describe(study, scale, declared))
 
 # %% [markdown]
 # Each chapter measures one of its records again, from nothing, whenever the book is built; `make reproduce`

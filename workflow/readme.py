@@ -8,7 +8,6 @@ import nbformat
 
 from nclib.findings import score_card
 from nclib.records import Records
-from nclib.scales import SCALES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -31,7 +30,7 @@ def current() -> tuple[str, bytes]:
 
 def markdown_card() -> str:
     """The score card as a Markdown table."""
-    card = score_card(Records(ROOT / "book" / "records"))[["sentence", *SCALES]]
+    card = score_card(Records(ROOT / "book" / "records")).drop(columns=["statistic", "needed"])
     rows = [["claim", *card.columns], ["---"] * (1 + len(card.columns)), *map(list, card.itertuples())]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 

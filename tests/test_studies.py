@@ -1,0 +1,82 @@
+"""What each study is made of, at every scale."""
+
+import pytest
+
+import nclib
+from nclib.scales import SCALES, settings
+from nclib.studies import STUDIES, recipe_of, zoo
+from nclib.training import Recipe
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("study", STUDIES)
+def test_cells_are_different_and_say_their_seed(scale, study):
+    cells = STUDIES[study](settings(scale), settings(scale).seeds)
+    assert len({str(sorted(cell.items())) for cell in cells}) == len(cells)
+    assert all("seed" in cell for cell in cells)
+
+
+def test_without_models_the_zoo_is_the_recipes_of_chapter_2_and_other_shapes():
+    models = zoo(settings("demo"), [0, 1])
+    chapter_2 = {recipe_of(cell) for cell in STUDIES["source_collapse"](settings("demo"), [0, 1])}
+    others = {recipe_of(model) for model in models} - chapter_2
+    assert {(recipe.width, recipe.blocks) for recipe in others} == {(8, 1), (24, 1), (16, 3)}
+    titles = [model["model"] for model in models if model["seed"] == 0]
+    assert len(set(titles)) == len(titles)
+    assert {"base", "loss contrastive", "blocks 3"} < set(titles)
+
+
+def test_layers_are_those_of_the_deepest_recipe_or_of_every_named_model():
+    by_layer = STUDIES["collapse_by_layer"]
+    assert {cell["model"] for cell in by_layer(settings("demo"), [0])} == {"blocks 3"}
+    assert len({cell["model"] for cell in by_layer(settings("lab"), [0])}) == len(settings("lab").models) >= 10
+    assert len(settings("lab").model_tasks) >= 4
+
+
+@pytest.mark.parametrize("model", settings("paper").models)
+def test_the_models_of_paper_scale_exist(model):
+    import timm
+    import torchvision
+
+    library, _, name = model.rpartition(":")
+    if library:
+        assert name in torchvision.models.list_models(module=torchvision.models)
+    else:
+        assert model in timm.list_models(pretrained=True)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_data_sets_of_every_scale_have_names_that_load_knows(scale, tmp_path):
+    chosen = settings(scale)
+    for name in (chosen.recipe.source, *chosen.tasks, *(task.data for task in chosen.model_tasks)):
+        if name not in nclib.data.EMBEDDED:
+            with pytest.raises(FileNotFoundError):
+                nclib.load(name, data_root=tmp_path)
+
+
+@pytest.mark.parametrize("given", [["a", "b"], '["a", "b"]', ("a", "b")])
+def test_models_and_tasks_can_be_named_by_the_user(given, tmp_path):
+    run = nclib.start("lab", models=given, tasks="folder:photos", imports="json", root=tmp_path, device="cpu")
+    cells = run.cells("downstream_collapse")
+    assert [(cell["model"], cell["task"], cell["train_per_class"]) for cell in cells] == [
+        ("a", "folder:photos", None),
+        ("b", "folder:photos", None),
+    ]
+    assert run.imports == ("json",)
+
+
+@pytest.mark.parametrize("given", [7, [], [1, 2], "[]"])
+def test_models_that_are_no_names_are_refused(given, tmp_path):
+    with pytest.raises(ValueError, match="models are .*; they must be names"):
+        nclib.start("lab", models=given, root=tmp_path, device="cpu")
+
+
+def test_a_run_makes_backbones_of_both_kinds(tmp_path):
+    recipe = Recipe(source="digits", per_class=2, width=8, epochs=0)
+    run = nclib.start("demo", models=["test_vit"], root=tmp_path, device="cpu")
+    named = run.backbone({"model": "test_vit", "weights": "random"}, None)
+    trained = run.backbone({"model": "mine", **vars(recipe)}, tmp_path)
+    images = nclib.load("digits", per_class=1)
+    assert nclib.extract(named, images).shape == (10, 64)
+    assert nclib.extract(trained, images).shape == (10, 64)
+    assert trained.layers == ("layer1.0", "layer2.0", "layer3.0", "layer4.0")
