@@ -12,6 +12,10 @@ TARGETS = [  # size, what, against what, the ratio of medians wanted
     ("N=50,000 d=2,048 K=1,000", "table", "three", "at most 2", 2),
     ("N=50,000 d=2,048 K=1,000", "streamed", "three", "at most 2", 2),
     ("N=20,000 d=2,048 K=100", "finished_nc1", "finished_pseudo_inverse", "at most 1/15", 1 / 15),
+    ("512 images of 96 px, MobileNetV2", "extract", "bare", "at most 1.1", 1.1),
+    ("512 images of 96 px, MobileNetV2", "all_layers", "bare", "at most 1.1", 1.1),
+    ("512 images of 96 px, MobileNetV2", "into_cache", "bare", "at most 1.1", 1.1),
+    ("512 images of 96 px, MobileNetV2", "extract_images", "bare_from_images", "at most 1.1", 1.1),
 ]
 
 

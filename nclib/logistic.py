@@ -18,10 +18,10 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 # The objective is at its minimum if the next step promises to lower it by less than this share of it.
-TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-13}
+TOLERANCES = {torch.float32: 3e-5, torch.float64: 1e-12}
 _FAR = 1e-3  # from the minimum: the share of the objective from which on a warning is due
 _MEMORY = 8  # steps that L-BFGS remembers
-_LONGEST = 6.0  # root mean square change of a sample's logits in one step: beyond it the Hessian is another one
+_LONGEST = 10.0  # root mean square change of a sample's logits in one step: beyond it the Hessian is another one
 _HALVINGS = 12
 _BLOCK = 2**19  # logits computed at once: 2 MB in float32 stay in a processor's cache
 
@@ -206,13 +206,12 @@ def _line_search(problem: _Problem, point: _Point, direction: Tensor, slope: Ten
         new_slope = _dot(new.gradient, direction)
         failed = ~_accepted(point, new, length, slope, new_slope)
         if not failed.any():
-            break
+            return new, ~failed
         length = length * torch.where(failed, (slope / (slope - new_slope)).nan_to_num(0.1).clamp(0.1, 0.5), 1)
         weights = point.weights[failed] + _column(length[failed]) * direction[failed]
         new[failed] = problem.of_strengths(failed).at(weights)
-    moved = new.value <= point.value
-    new[~moved] = point[~moved]
-    return new, moved
+    new[failed] = point[failed]
+    return new, ~failed
 
 
 def _accepted(point: _Point, new: _Point, length: Tensor, slope: Tensor, new_slope: Tensor) -> Tensor:

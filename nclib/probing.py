@@ -1,24 +1,31 @@
-"""Probes of frozen features: what a simple classifier makes of them. All are scikit-learn estimators."""
+"""Probes of frozen features: what a simple classifier makes of them. All are scikit-learn estimators.
 
-from typing import Any
+Here is what they share, and the two that only remember; `nclib.linear` holds the linear ones.
+"""
+
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from nclib.statistics import ClassStatistics, check_features
 
 
-class _Probe(ClassifierMixin, BaseEstimator):
-    """What the probes share: labels of any kind, features as tensor or array, on the features' device."""
+class Probe(ClassifierMixin, BaseEstimator):
+    """What the probes share: labels of any kind that can be sorted, features as tensor or array, on their device.
+
+    A probe has `fit` and `decision_function`, (N, K), the greater the likelier; the rest follows.
+    """
 
     classes_: np.ndarray
 
     def _encode(self, features: Any, labels: Any) -> tuple[Tensor, Tensor]:
-        self.classes_, codes = np.unique(_numpy(labels), return_inverse=True)
+        """Checked features, and the labels as positions in `classes_`."""
+        self.classes_, codes = np.unique(to_numpy(labels), return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"a probe needs at least 2 classes; the labels hold {len(self.classes_)} class")
         features, labels = check_features(features, torch.as_tensor(codes))
@@ -31,97 +38,35 @@ class _Probe(ClassifierMixin, BaseEstimator):
         features = torch.as_tensor(features)
         features, _ = check_features(features, torch.zeros(len(features), dtype=torch.long))
         if features.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"features have {features.shape[1]} columns; the probe was fitted on {self.n_features_in_}"
-            )
+            raise ValueError(f"features have {features.shape[1]} columns; the probe was fitted on {self.n_features_in_}")
         return features
 
     def predict(self, features: Any) -> np.ndarray:
         """The class of every row of features (N, d), (N,)."""
         codes = self.decision_function(features).argmax(1)
-        return self.classes_[_numpy(codes)]
+        return self.classes_[to_numpy(codes)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy, in [0, 1]; higher is better."""
-        return super().score(X, _numpy(y), sample_weight)
+        return super().score(X, to_numpy(y), sample_weight)
 
 
-class LinearProbe(_Probe):
-    """Multinomial logistic regression on standardised features, by L-BFGS on the features' device.
-
-    Minimises sum of cross-entropies + ||W||^2 / (2 C) with a row of W for each class, as scikit-learn's
-    LogisticRegression does for three classes and more on features of mean 0 and variance 1. (For two
-    classes that one keeps a single row, which is this with half of C.) Labels may be anything that can
-    be sorted.
-
-    Parameters
-    ----------
-    C
-        Inverse strength of the penalty, positive.
-    max_iter
-        Most L-BFGS iterations.
+class NearestClassMean(Probe):
+    """The class whose mean is nearest, in Euclidean distance: no parameter, defined for one shot.
 
     Examples
     --------
     >>> features = torch.tensor([[0.0], [1.0], [4.0], [5.0]])
-    >>> LinearProbe().fit(features, ["a", "a", "b", "b"]).predict(torch.tensor([[0.5], [9.0]])).tolist()
+    >>> NearestClassMean().fit(features, ["a", "a", "b", "b"]).predict(torch.tensor([[2.0], [9.0]])).tolist()
     ['a', 'b']
     """
-
-    def __init__(self, C: float = 1.0, max_iter: int = 100):
-        self.C = C
-        self.max_iter = max_iter
-
-    def fit(self, features: Any, labels: Any) -> "LinearProbe":
-        """Fit to features float (N, d) and labels (N,)."""
-        if not self.C > 0:
-            raise ValueError(f"C is {self.C}; it must be positive")
-        features, labels = self._encode(features, labels)
-        self.mean_ = features.double().mean(0)
-        spread = features.double().std(0, correction=0)
-        self.scale_ = torch.where(spread > 0, spread, 1.0)
-        self.weight_, self.bias_ = self._minimise(self._standardise(features), labels)
-        return self
-
-    def decision_function(self, features: Any) -> Tensor:
-        """Logits float32 (N, K) on the features' device."""
-        features = self._check(features)
-        return self._standardise(features) @ self.weight_.T + self.bias_
-
-    def _standardise(self, features: Tensor) -> Tensor:
-        return ((features.double() - self.mean_) / self.scale_).float()
-
-    def _minimise(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        classes = len(self.classes_)
-        weight = features.new_zeros(classes, features.shape[1], requires_grad=True)
-        bias = features.new_zeros(classes, requires_grad=True)
-        optimizer = torch.optim.LBFGS(
-            [weight, bias],
-            max_iter=self.max_iter,
-            tolerance_grad=1e-5,
-            tolerance_change=1e-8,
-            line_search_fn="strong_wolfe",
-        )
-
-        def objective() -> Tensor:
-            optimizer.zero_grad()
-            penalty = weight.square().sum() / (2 * self.C * len(labels))
-            loss = cross_entropy(features @ weight.T + bias, labels) + penalty
-            loss.backward()
-            return loss
-
-        with torch.enable_grad():
-            optimizer.step(objective)  # type: ignore[arg-type]  # LBFGS is annotated for a float
-        return weight.detach(), bias.detach()
-
-
-class NearestClassMean(_Probe):
-    """The class whose mean is nearest, in Euclidean distance: no parameter, defined for one shot."""
 
     def fit(self, features: Any, labels: Any) -> "NearestClassMean":
         """Fit to features float (N, d) and labels (N,)."""
         features, labels = self._encode(features, labels)
-        stats = ClassStatistics(features.shape[1], len(self.classes_), device=features.device)
+        stats = ClassStatistics(
+            features.shape[1], len(self.classes_), covariance="diagonal", device=features.device
+        )
         self.means_ = stats.update(features, labels).means
         return self
 
@@ -130,5 +75,49 @@ class NearestClassMean(_Probe):
         return -torch.cdist(self._check(features).double(), self.means_).square()
 
 
-def _numpy(values: Any) -> np.ndarray:
+class KNN(Probe):
+    """The commonest class among the nearest samples (of equally common ones the first): scikit-learn's, on the CPU.
+
+    Parameters
+    ----------
+    neighbours
+        How many samples vote, 1 to the number of samples.
+    metric
+        "cosine" or "euclidean" distance.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.1, 2.0]])
+    >>> probe = KNN(neighbours=2).fit(features, ["a", "a", "b", "b"])
+    >>> probe.predict(torch.tensor([[9.0, 1.0], [0.3, 0.4]])).tolist()
+    ['a', 'b']
+    """
+
+    def __init__(self, neighbours: int = 5, metric: Literal["cosine", "euclidean"] = "cosine"):
+        self.neighbours = neighbours
+        self.metric = metric
+
+    def fit(self, features: Any, labels: Any) -> "KNN":
+        """Keep features float (N, d) and labels (N,)."""
+        if self.metric not in ("cosine", "euclidean"):
+            raise ValueError(f"metric is {self.metric!r}; it must be 'cosine' or 'euclidean'")
+        features, labels = self._encode(features, labels)
+        if not 1 <= self.neighbours <= len(features):
+            raise ValueError(f"neighbours is {self.neighbours}; of {len(features)} samples it must be 1..{len(features)}")
+        self.neighbours_ = KNeighborsClassifier(self.neighbours, metric=self.metric, algorithm="brute")
+        self.neighbours_.fit(to_numpy(features.double()), to_numpy(labels))
+        return self
+
+    def predict_proba(self, features: Any) -> np.ndarray:
+        """The share of each class among the neighbours, float64 (N, K)."""
+        return self.neighbours_.predict_proba(to_numpy(self._check(features).double()))
+
+    def decision_function(self, features: Any) -> Tensor:
+        """As `predict_proba`, float64 (N, K), on the features' device."""
+        features = self._check(features)
+        return torch.from_numpy(self.predict_proba(features)).to(features.device)
+
+
+def to_numpy(values: Any) -> np.ndarray:
+    """An array of a tensor on any device, or of anything else."""
     return values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)

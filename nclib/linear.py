@@ -1,0 +1,192 @@
+"""Linear probes: logistic and ridge regression, with the strength of their penalty given or chosen by validation."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nclib.logistic import fit_logistic
+from nclib.probing import Probe, to_numpy
+from nclib.ridge import Ridge, fit_ridge, fit_ridge_statistics
+from nclib.statistics import ClassStatistics
+
+
+class _Maps(NamedTuple):
+    """S linear maps of features with one centre and scale: mean, scale (d,), weight (S, K, d), bias (S, K)."""
+
+    mean: Tensor
+    scale: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """(S, N, K) of features (N, d)."""
+        scaled = (features.double() - self.mean).div_(self.scale).to(self.weight.dtype)
+        return scaled @ self.weight.mT + self.bias.unsqueeze(1)
+
+
+class LinearProbe(Probe):
+    """Multinomial logistic regression on standardised features, by L-BFGS on the features' device.
+
+    Minimises sum of cross-entropies + ||W||^2 / (2 C) with a row of W for each class, as scikit-learn's
+    LogisticRegression does for three classes and more on features of mean 0 and variance 1. (For two
+    classes that one keeps a single row, which is this with half of C.) Labels may be anything that can
+    be sorted. How it is minimised: `nclib.logistic`.
+
+    Parameters
+    ----------
+    C
+        Inverse strength of the penalty, positive. Of several, all are fitted at once on a part of the samples,
+        the one of the best accuracy on the rest is chosen (the smallest of equals), and fitted to all samples.
+    standardise
+        Whether every feature is divided by its standard deviation. Its mean is subtracted in any case, which
+        changes the bias only.
+    dtype
+        "float32", or "float64", which is also minimised to more digits: the last step promised to lower the
+        objective by less than 3e-5 of it, or 1e-12. In float32, weights are right to about 1%.
+    max_iter
+        Most L-BFGS iterations, at least 1; a ConvergenceWarning says if they leave the minimum far away.
+    validation
+        Share of the samples of each class, in (0, 1), that C is chosen by. A class too small for it has none there.
+    seed
+        Of the choice of those samples.
+
+    Attributes
+    ----------
+    classes_, C_, n_features_in_, n_iter_
+        The K classes in order, the strength used, d, the iterations.
+    weight_, bias_, mean_, scale_
+        Logits are ((features - mean_) / scale_) @ weight_.T + bias_: (K, d) and (K,) in `dtype`, float64 (d,) twice.
+    scores_
+        Validation accuracies float64 (S,) of the strengths in the order given; only of several.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[0.0], [1.0], [4.0], [5.0]])
+    >>> LinearProbe().fit(features, ["a", "a", "b", "b"]).predict(torch.tensor([[0.5], [9.0]])).tolist()
+    ['a', 'b']
+    >>> LinearProbe(C=[0.01, 1, 100], validation=0.5).fit(features, [0, 0, 1, 1]).C_
+    0.01
+    """
+
+    def __init__(
+        self,
+        C: float | Sequence[float] = 1.0,
+        *,
+        standardise: bool = True,
+        dtype: Literal["float32", "float64"] = "float32",
+        max_iter: int = 500,
+        validation: float = 0.2,
+        seed: int = 0,
+    ):
+        self.C = C
+        self.standardise = standardise
+        self.dtype = dtype
+        self.max_iter = max_iter
+        self.validation = validation
+        self.seed = seed
+
+    def fit(self, features: Any, labels: Any) -> "LinearProbe":
+        """Fit to features float (N, d) and labels (N,)."""
+        strengths = _positive("C", self.C)
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype is {self.dtype!r}; it must be 'float32' or 'float64'")
+        if not self.max_iter >= 1:
+            raise ValueError(f"max_iter is {self.max_iter}; it must be at least 1")
+        features, labels = self._encode(features, labels)
+        self.C_ = strengths[0]
+        if len(strengths) > 1:
+            self.scores_ = _validated(self._fit_all, features, labels, strengths, self.validation, self.seed)
+            self.C_ = max(zip(self.scores_, strengths, strict=True), key=lambda pair: (pair[0], -pair[1]))[1]
+        maps = self._fit_all(features, labels, [self.C_])
+        self.mean_, self.scale_, self.weight_, self.bias_ = maps.mean, maps.scale, maps.weight[0], maps.bias[0]
+        return self
+
+    def decision_function(self, features: Any) -> Tensor:
+        """Logits (N, K) in `dtype`, on the features' device."""
+        return _decide(self._check(features), self.mean_, self.scale_, self.weight_, self.bias_)
+
+    def predict_proba(self, features: Any) -> np.ndarray:
+        """The probability of every class, (N, K) in `dtype`."""
+        return to_numpy(self.decision_function(features).softmax(1))
+
+    def _fit_all(self, features: Tensor, labels: Tensor, strengths: list[float]) -> _Maps:
+        mean = features.mean(0, dtype=torch.float64)
+        centred = features.double() - mean
+        scale = _spread(centred, mean) if self.standardise else torch.ones_like(mean)
+        scaled = centred.div_(scale).to(getattr(torch, self.dtype))
+        solution = fit_logistic(scaled, labels, len(self.classes_), strengths, max_iter=self.max_iter)
+        self.n_iter_ = solution.iterations
+        return _Maps(mean, scale, solution.weight, solution.bias)
+
+
+class RidgeProbe(Probe):
+    """Ridge regression on targets of 1 for the class and -1 elsewhere, in closed form and float64.
+
+    As scikit-learn's RidgeClassifier. Minimises ||Y - X W^T - bias||^2 + alpha ||W||^2. Class statistics are
+    enough to fit it. With fewer samples than features it costs an N x N system, whatever d is.
+
+    Parameters
+    ----------
+    alpha
+        Strength of the penalty, positive. Of several, all are fitted at once on a part of the samples, the one
+        of the best accuracy on the rest is chosen (the largest of equals), and fitted to all samples.
+    validation, seed
+        As for `LinearProbe`.
+
+    Attributes
+    ----------
+    classes_, alpha_, n_features_in_
+        The K classes in order, the penalty used, d.
+    weight_, bias_, mean_
+        Decisions are (features - mean_) @ weight_.T + bias_, float64 (K, d), (K,), (d,).
+    scores_
+        Validation accuracies float64 (S,) of the penalties in the order given; only of several.
+
+    Examples
+    --------
+    >>> features, labels = torch.tensor([[0.0], [1.0], [4.0], [5.0]]), torch.tensor([0, 0, 1, 1])
+    >>> RidgeProbe().fit(features, labels).predict(torch.tensor([[0.5], [9.0]])).tolist()
+    [0, 1]
+    >>> from nclib import class_statistics
+    >>> RidgeProbe().fit_statistics(class_statistics(features, labels)).score(features, labels)
+    1.0
+    """
+
+    def __init__(self, alpha: float | Sequence[float] = 1.0, *, validation: float = 0.2, seed: int = 0):
+        self.alpha = alpha
+        self.validation = validation
+        self.seed = seed
+
+    def fit(self, features: Any, labels: Any) -> "RidgeProbe":
+        """Fit to features float (N, d) and labels (N,)."""
+        alphas = _positive("alpha", self.alpha)
+        features, labels = self._encode(features, labels)
+        self.alpha_ = alphas[0]
+        if len(alphas) > 1:
+            self.scores_ = _validated(self._fit_all, features, labels, alphas, self.validation, self.seed)
+            self.alpha_ = max(zip(self.scores_, alphas, strict=True))[1]
+        return self._keep(fit_ridge(features, labels, len(self.classes_), [self.alpha_]))
+
+    def fit_statistics(self, stats: ClassStatistics) -> "RidgeProbe":
+        """Fit to class statistics with covariance="full" and a single alpha; the classes are 0..K-1."""
+        alphas = _positive("alpha", self.alpha)
+        if len(alphas) > 1:
+            raise ValueError(f"alpha is {self.alpha}; to choose among several takes samples, statistics take one")
+        if stats.covariance != "full":
+            raise ValueError(f"a ridge probe needs statistics with covariance='full'; these have {stats.covariance!r}")
+        if stats.num_classes < 2 or stats.unseen:
+            raise ValueError(
+                f"a probe needs at least 2 classes, all with samples; of {stats.num_classes} classes "
+                f"{len(stats.unseen)} have none: see ClassStatistics.without_empty_classes"
+            )
+        self.classes_, self.n_features_in_ = np.arange(stats.num_classes), stats.num_features
+        self.alpha_ = alphas[0]
+        return self._keep(fit_ridge_statistics(stats, alphas))
+
+    def decision_function(self, features: Any) -> Tensor:
+        """Predicted targets float64 (N, K), about 1 for the class and -1 elsewhere."""
+        return self._maps(self._check(features))[0]
+
