@@ -92,7 +92,7 @@ def _on_tasks(models: Iterable[Cell], scale: Scale, more: Cell) -> list[Cell]:
 
 def downstream_collapse(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """One pre-trained model on one task a cell."""
-    return _on_tasks(zoo(scale, seeds), scale, {"shots": [1, 5, 20], "episodes": 20})
+    return _on_tasks(zoo(scale, seeds), scale, {"shots": [1, 5, 20], "episodes": 10})
 
 
 def collapse_by_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
