@@ -12,6 +12,7 @@ from .collapse import vci as vci
 from .data import load as load
 from .features import extract as extract
 from .features import extract_layers as extract_layers
+from .few_shot import few_shot as few_shot
 from .image_sets import ImageFiles as ImageFiles
 from .image_sets import ImageSet as ImageSet
 from .layerwise import layerwise as layerwise
@@ -19,6 +20,8 @@ from .measure import Measurement as Measurement
 from .measure import measure as measure
 from .models import Backbone as Backbone
 from .models import backbone as backbone
+from .nearest import KNN as KNN
+from .nearest import NearestClassMean as NearestClassMean
 from .networks import Network as Network
 from .networks import small_resnet as small_resnet
 from .pairs import cdnv as cdnv
@@ -29,7 +32,7 @@ from .pairs import directional_cdnv_pooled as directional_cdnv_pooled
 from .pairs import overlap as overlap
 from .pairs import overlap_pairs as overlap_pairs
 from .probing import LinearProbe as LinearProbe
-from .probing import NearestClassMean as NearestClassMean
+from .probing import RidgeProbe as RidgeProbe
 from .ranks import class_ranks as class_ranks
 from .ranks import effective_rank as effective_rank
 from .ranks import stable_rank as stable_rank

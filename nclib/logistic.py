@@ -18,11 +18,12 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 # The objective is at its minimum if the next step promises to lower it by less than this share of it.
-TOLERANCES = {torch.float32: 3e-5, torch.float64: 1e-12}
+TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-12}
 _FAR = 1e-3  # from the minimum: the share of the objective from which on a warning is due
-_MEMORY = 8  # steps that L-BFGS remembers
+_MEMORY = 5  # steps that L-BFGS remembers
 _LONGEST = 10.0  # root mean square change of a sample's logits in one step: beyond it the Hessian is another one
 _HALVINGS = 12
+_LARGEST = 1e30  # of a penalty: it leaves nothing of the weights, and fits into a float32
 _BLOCK = 2**19  # logits computed at once: 2 MB in float32 stay in a processor's cache
 
 
@@ -41,11 +42,11 @@ def fit_logistic(
 
     `features` float32 or float64 (N, d) are centred, which the preconditioner asks for; labels int64 (N,).
     """
-    unit = float(features.square().mean().sqrt()) or 1.0
+    unit = float(features.abs().max()) or 1.0  # so that no square leaves the range of the dtype
     axes = _principal_axes(features / unit)
     rotated = torch.cat([features @ (axes / unit), features.new_ones(len(features), 1)], 1)  # a bias is a weight too
-    penalties = [1 / (C * unit**2 * len(features)) for C in strengths]
-    problem = _Problem.of(rotated, labels, num_classes, torch.tensor(penalties, dtype=torch.float64))
+    penalties = [min(1 / (C * unit**2 * len(features)), _LARGEST) for C in strengths]
+    problem = _Problem.of(rotated, labels, num_classes, torch.tensor(penalties, dtype=features.dtype))
     weights, iterations = _minimise(problem, max_iter)
     return Solution(weights[..., :-1] @ (axes.T / unit), weights[..., -1], iterations)
 
@@ -161,23 +162,23 @@ class _Pair(NamedTuple):
 def _minimise(problem: _Problem, max_iter: int) -> tuple[Tensor, int]:
     """The weights (S, K, r) at the minima, and the iterations. A strength that is done is left out of the rest."""
     point = problem.start()
-    tolerance = TOLERANCES[point.weights.dtype]
     result, promised = point.weights.clone(), torch.full_like(point.value, math.inf)
     left = torch.arange(len(result), device=result.device)
-    pairs: list[_Pair] = []
-    iterations = 0
-    while len(left) and iterations < max_iter:
+    moved, pairs = torch.ones_like(left, dtype=torch.bool), list[_Pair]()
+    for iterations in range(max_iter + 1):
         direction = _direction(point, pairs, problem.inverse_hessian(point.curvature))
         slope = _dot(point.gradient, direction)
         promised[left] = -slope.double() / point.value
-        new, moved = _line_search(problem, point, direction, slope)
-        result[left] = new.weights
-        pairs = [*pairs, _Pair.between(point, new)][-_MEMORY:]
-        going = moved & (promised[left] > tolerance)
-        point, iterations = new, iterations + 1
+        going = moved & (promised[left] > TOLERANCES[slope.dtype])
+        if iterations == max_iter or not going.any():
+            break
         if not going.all():
-            left, point, problem = left[going], new[going], problem.of_strengths(going)
+            left, point, problem = left[going], point[going], problem.of_strengths(going)
             pairs = [_Pair(*(part[going] for part in pair)) for pair in pairs]
+            direction, slope = direction[going], slope[going]
+        new, moved = _line_search(problem, point, direction, slope)
+        result[left], pairs = new.weights, [*pairs, _Pair.between(point, new)][-_MEMORY:]
+        point = new
     _warn_if_far(promised, max_iter)
     return result, iterations
 
@@ -187,14 +188,15 @@ def _direction(point: _Point, pairs: list[_Pair], inverse_hessian: Tensor) -> Te
     direction, weights = -point.gradient, []
     for step, change, inverse in reversed(pairs):
         weights.append(inverse * _dot(step, direction))
-        direction = direction - _column(weights[-1]) * change
-    direction = direction * inverse_hessian
+        direction.addcmul_(_column(weights[-1]), change, value=-1)
+    direction *= inverse_hessian
+    direction -= direction.mean(1, keepdim=True)  # the same added to the weights of all classes changes no loss
     if pairs:
         _, change, inverse = pairs[-1]
         scale = inverse * _dot(change, change * inverse_hessian)
-        direction = direction / _column(torch.where(scale > 0, scale, 1))
+        direction /= _column(torch.where(scale > 0, scale, 1))
     for (step, change, inverse), weight in zip(pairs, reversed(weights), strict=True):
-        direction = direction + _column(weight - inverse * _dot(change, direction)) * step
+        direction.addcmul_(_column(weight - inverse * _dot(change, direction)), step)
     return direction
 
 
@@ -236,7 +238,7 @@ def _warn_if_far(promised: Tensor, max_iter: int) -> None:
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """The product of two weights (S, K, r) for each strength, (S,)."""
-    return (a * b).sum((1, 2))
+    return (a.flatten(1).unsqueeze(1) @ b.flatten(1).unsqueeze(2)).flatten()
 
 
 def _column(numbers: Tensor) -> Tensor:

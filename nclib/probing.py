@@ -1,123 +1,213 @@
-"""Probes of frozen features: what a simple classifier makes of them. All are scikit-learn estimators.
+"""Linear probes of frozen features: logistic and ridge regression, the strength of the penalty given or chosen."""
 
-Here is what they share, and the two that only remember; `nclib.linear` holds the linear ones.
-"""
-
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import NotFittedError
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from nclib.statistics import ClassStatistics, check_features
+from nclib.logistic import fit_logistic
+from nclib.probe import Probe, to_numpy
+from nclib.ridge import fit_ridge, fit_ridge_statistics
+from nclib.statistics import ClassStatistics
+from nclib.validation import positive_numbers, validated
 
 
-class Probe(ClassifierMixin, BaseEstimator):
-    """What the probes share: labels of any kind that can be sorted, features as tensor or array, on their device.
+@dataclass(frozen=True)
+class _Maps:
+    """Linear maps of features: mean (d,), weight (..., K, d), bias (..., K) and scale (d,)."""
 
-    A probe has `fit` and `decision_function`, (N, K), the greater the likelier; the rest follows.
-    """
+    mean: Tensor
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor | float = 1.0
 
-    classes_: np.ndarray
-
-    def _encode(self, features: Any, labels: Any) -> tuple[Tensor, Tensor]:
-        """Checked features, and the labels as positions in `classes_`."""
-        self.classes_, codes = np.unique(to_numpy(labels), return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"a probe needs at least 2 classes; the labels hold {len(self.classes_)} class")
-        features, labels = check_features(features, torch.as_tensor(codes))
-        self.n_features_in_ = features.shape[1]
-        return features, labels
-
-    def _check(self, features: Any) -> Tensor:
-        if not hasattr(self, "classes_"):
-            raise NotFittedError(f"{type(self).__name__} is not fitted; call fit(features, labels) first")
-        features = torch.as_tensor(features)
-        features, _ = check_features(features, torch.zeros(len(features), dtype=torch.long))
-        if features.shape[1] != self.n_features_in_:
-            raise ValueError(f"features have {features.shape[1]} columns; the probe was fitted on {self.n_features_in_}")
-        return features
-
-    def predict(self, features: Any) -> np.ndarray:
-        """The class of every row of features (N, d), (N,)."""
-        codes = self.decision_function(features).argmax(1)
-        return self.classes_[to_numpy(codes)]
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy, in [0, 1]; higher is better."""
-        return super().score(X, to_numpy(y), sample_weight)
+    def __call__(self, features: Tensor) -> Tensor:
+        """(..., N, K) of features (N, d), in the weight's dtype."""
+        scaled = ((features.double() - self.mean) / self.scale).to(self.weight)
+        return scaled @ self.weight.mT + self.bias.unsqueeze(-2)
 
 
-class NearestClassMean(Probe):
-    """The class whose mean is nearest, in Euclidean distance: no parameter, defined for one shot.
+class LinearProbe(Probe):
+    """Multinomial logistic regression on standardised features, by L-BFGS on the features' device.
+
+    Minimises sum of cross-entropies + ||W||^2 / (2 C) with a row of W for each class, as scikit-learn's
+    LogisticRegression does for three classes and more on features of mean 0 and variance 1. (For two
+    classes that one keeps a single row, which is this with half of C.) Labels may be anything that can
+    be sorted. `nclib.logistic` says how it is minimised.
+
+    Parameters
+    ----------
+    C
+        Inverse strength of the penalty, positive. Of several, all are fitted at once on a part of the samples,
+        the one of the best accuracy on the rest is chosen (the smallest of equals), and fitted to all samples.
+    standardise
+        Whether every feature is divided by its standard deviation. Its mean is subtracted in any case, which
+        changes nothing but the bias.
+    dtype
+        "float32", or "float64", which is minimised to more digits too: it stops once a step promised to lower the
+        objective by less than 1e-5 (float32) or 1e-12 (float64) of it.
+    max_iter
+        Most L-BFGS iterations, at least 1; a ConvergenceWarning says if they leave the minimum far away.
+    validation
+        Share of each class, in (0, 1), that C is chosen by; a class too small to be split is not among them.
+    seed
+        Of the choice of those samples.
+
+    Attributes
+    ----------
+    classes_, C_, n_features_in_, n_iter_
+        The K classes in order, the strength used, d, the iterations.
+    weight_, bias_, mean_, scale_
+        Logits are ((features - mean_) / scale_) @ weight_.T + bias_: (K, d) and (K,) in `dtype`, float64 (d,) twice.
+    scores_
+        Validation accuracies float64 (S,) of the strengths in the order given; None of a single one.
 
     Examples
     --------
     >>> features = torch.tensor([[0.0], [1.0], [4.0], [5.0]])
-    >>> NearestClassMean().fit(features, ["a", "a", "b", "b"]).predict(torch.tensor([[2.0], [9.0]])).tolist()
+    >>> LinearProbe().fit(features, ["a", "a", "b", "b"]).predict(torch.tensor([[0.5], [9.0]])).tolist()
     ['a', 'b']
+    >>> LinearProbe(C=[0.01, 1, 100], validation=0.5).fit(features, ["a", "a", "b", "b"]).C_
+    0.01
     """
 
-    def fit(self, features: Any, labels: Any) -> "NearestClassMean":
+    def __init__(
+        self,
+        C: float | Sequence[float] = 1.0,
+        *,
+        standardise: bool = True,
+        dtype: Literal["float32", "float64"] = "float32",
+        max_iter: int = 500,
+        validation: float = 0.2,
+        seed: int = 0,
+    ):
+        self.C = C
+        self.standardise = standardise
+        self.dtype = dtype
+        self.max_iter = max_iter
+        self.validation = validation
+        self.seed = seed
+
+    def fit(self, features: Any, labels: Any) -> "LinearProbe":
         """Fit to features float (N, d) and labels (N,)."""
+        strengths = positive_numbers("C", self.C)
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype is {self.dtype!r}; it must be 'float32' or 'float64'")
+        if not self.max_iter >= 1:
+            raise ValueError(f"max_iter is {self.max_iter}; it must be at least 1")
         features, labels = self._encode(features, labels)
-        stats = ClassStatistics(
-            features.shape[1], len(self.classes_), covariance="diagonal", device=features.device
-        )
-        self.means_ = stats.update(features, labels).means
+        self.C_, self.scores_ = strengths[0], None
+        if len(strengths) > 1:
+            self.scores_ = validated(self._fit_all, features, labels, strengths, share=self.validation, seed=self.seed)
+            self.C_ = max(zip(self.scores_, strengths, strict=True), key=lambda pair: (pair[0], -pair[1]))[1]
+        maps = self._fit_all(features, labels, [self.C_])
+        self.mean_, self.scale_, self.weight_, self.bias_ = maps.mean, maps.scale, maps.weight[0], maps.bias[0]
         return self
 
     def decision_function(self, features: Any) -> Tensor:
-        """Minus the squared distance to every class mean, float64 (N, K)."""
-        return -torch.cdist(self._check(features).double(), self.means_).square()
+        """Logits (N, K) in `dtype`, on the features' device."""
+        features = self._check(features)
+        return _Maps(self.mean_, self.weight_, self.bias_, self.scale_)(features)
+
+    def predict_proba(self, features: Any) -> np.ndarray:
+        """The probability of every class, (N, K) in `dtype`."""
+        return to_numpy(self.decision_function(features).softmax(1))
+
+    def _fit_all(self, features: Tensor, labels: Tensor, strengths: list[float]) -> _Maps:
+        """The fits for all strengths, weight (S, K, d) and bias (S, K)."""
+        mean = features.mean(0, dtype=torch.float64)
+        centred = features.double() - mean
+        scale = _spread(centred, mean) if self.standardise else torch.ones_like(mean)
+        scaled = centred.div_(scale).to(getattr(torch, self.dtype))
+        solution = fit_logistic(scaled, labels, len(self.classes_), strengths, max_iter=self.max_iter)
+        self.n_iter_ = solution.iterations
+        return _Maps(mean, solution.weight, solution.bias, scale)
 
 
-class KNN(Probe):
-    """The commonest class among the nearest samples (of equally common ones the first): scikit-learn's, on the CPU.
+class RidgeProbe(Probe):
+    """Ridge regression on targets of 1 for the class and -1 elsewhere, in closed form and float64.
+
+    Minimises ||Y - X W^T - bias||^2 + alpha ||W||^2 as scikit-learn's RidgeClassifier does. Class statistics are
+    enough to fit it. With fewer samples than features it solves an N x N system, whatever d is.
 
     Parameters
     ----------
-    neighbours
-        How many samples vote, 1 to the number of samples.
-    metric
-        "cosine" or "euclidean" distance.
+    alpha
+        Strength of the penalty, positive. Of several, all are fitted at once on a part of the samples, the one
+        of the best accuracy on the rest is chosen (the largest of equals), and fitted to all samples.
+    validation, seed
+        As for `LinearProbe`.
+
+    Attributes
+    ----------
+    classes_, alpha_, n_features_in_
+        The K classes in order, the penalty used, d.
+    weight_, bias_, mean_
+        Decisions are (features - mean_) @ weight_.T + bias_: float64 (K, d), (K,) and (d,).
+    scores_
+        Validation accuracies float64 (S,) of the penalties in the order given; None of a single one.
 
     Examples
     --------
-    >>> features = torch.tensor([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.1, 2.0]])
-    >>> probe = KNN(neighbours=2).fit(features, ["a", "a", "b", "b"])
-    >>> probe.predict(torch.tensor([[9.0, 1.0], [0.3, 0.4]])).tolist()
-    ['a', 'b']
+    >>> features, labels = torch.tensor([[0.0], [1.0], [4.0], [5.0]]), torch.tensor([0, 0, 1, 1])
+    >>> RidgeProbe().fit(features, labels).predict(torch.tensor([[0.5], [9.0]])).tolist()
+    [0, 1]
+    >>> from nclib import class_statistics
+    >>> RidgeProbe().fit_statistics(class_statistics(features, labels)).score(features, labels)
+    1.0
     """
 
-    def __init__(self, neighbours: int = 5, metric: Literal["cosine", "euclidean"] = "cosine"):
-        self.neighbours = neighbours
-        self.metric = metric
+    def __init__(self, alpha: float | Sequence[float] = 1.0, *, validation: float = 0.2, seed: int = 0):
+        self.alpha = alpha
+        self.validation = validation
+        self.seed = seed
 
-    def fit(self, features: Any, labels: Any) -> "KNN":
-        """Keep features float (N, d) and labels (N,)."""
-        if self.metric not in ("cosine", "euclidean"):
-            raise ValueError(f"metric is {self.metric!r}; it must be 'cosine' or 'euclidean'")
+    def fit(self, features: Any, labels: Any) -> "RidgeProbe":
+        """Fit to features float (N, d) and labels (N,)."""
+        alphas = positive_numbers("alpha", self.alpha)
         features, labels = self._encode(features, labels)
-        if not 1 <= self.neighbours <= len(features):
-            raise ValueError(f"neighbours is {self.neighbours}; of {len(features)} samples it must be 1..{len(features)}")
-        self.neighbours_ = KNeighborsClassifier(self.neighbours, metric=self.metric, algorithm="brute")
-        self.neighbours_.fit(to_numpy(features.double()), to_numpy(labels))
-        return self
+        self.alpha_, self.scores_ = alphas[0], None
+        if len(alphas) > 1:
+            self.scores_ = validated(self._fit_all, features, labels, alphas, share=self.validation, seed=self.seed)
+            self.alpha_ = max(zip(self.scores_, alphas, strict=True))[1]
+        return self._keep(self._fit_all(features, labels, [self.alpha_]))
 
-    def predict_proba(self, features: Any) -> np.ndarray:
-        """The share of each class among the neighbours, float64 (N, K)."""
-        return self.neighbours_.predict_proba(to_numpy(self._check(features).double()))
+    def fit_statistics(self, stats: ClassStatistics) -> "RidgeProbe":
+        """Fit to class statistics with covariance="full", for a single alpha; the classes are 0..K-1."""
+        alphas = positive_numbers("alpha", self.alpha)
+        if len(alphas) > 1:
+            raise ValueError(
+                f"alpha is {self.alpha}; class statistics take a single one, for it is samples that choose"
+            )
+        if stats.covariance != "full":
+            raise ValueError(f"a ridge probe needs statistics with covariance='full'; these have {stats.covariance!r}")
+        if stats.num_classes < 2 or stats.unseen:
+            raise ValueError(
+                f"a probe needs at least 2 classes, all of them seen; of {stats.num_classes} here, {len(stats.unseen)} "
+                "have no samples: see ClassStatistics.without_empty_classes"
+            )
+        self.classes_, self.n_features_in_ = np.arange(stats.num_classes), stats.num_features
+        self.alpha_, self.scores_ = alphas[0], None
+        return self._keep(_Maps(*fit_ridge_statistics(stats, alphas)))
 
     def decision_function(self, features: Any) -> Tensor:
-        """As `predict_proba`, float64 (N, K), on the features' device."""
+        """Predicted targets float64 (N, K), about 1 for the class and -1 elsewhere."""
         features = self._check(features)
-        return torch.from_numpy(self.predict_proba(features)).to(features.device)
+        return _Maps(self.mean_, self.weight_, self.bias_)(features)
+
+    def _fit_all(self, features: Tensor, labels: Tensor, alphas: list[float]) -> _Maps:
+        """The fits for all alphas, weight (S, K, d) and one bias (K,)."""
+        return _Maps(*fit_ridge(features, labels, len(self.classes_), alphas))
+
+    def _keep(self, maps: _Maps) -> "RidgeProbe":
+        self.mean_, self.weight_, self.bias_ = maps.mean, maps.weight[0], maps.bias
+        return self
 
 
-def to_numpy(values: Any) -> np.ndarray:
-    """An array of a tensor on any device, or of anything else."""
-    return values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)
+def _spread(centred: Tensor, mean: Tensor) -> Tensor:
+    """Standard deviations (d,) of centred features (N, d); 1 where there is nothing but the rounding of the mean."""
+    spread = centred.square().mean(0).sqrt()
+    return spread.where(spread > 100 * torch.finfo(torch.float64).eps * mean.abs(), 1.0)

@@ -1,0 +1,54 @@
+"""What the probes of frozen features share. All are scikit-learn estimators."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import NotFittedError
+from torch import Tensor
+
+from nclib.statistics import check_features
+
+
+class Probe(ClassifierMixin, BaseEstimator):
+    """What the probes share: labels of any kind that can be sorted, features as tensor or array, on their device.
+
+    A probe has `fit` and `decision_function`, (N, K), the greater the likelier; the rest follows.
+    """
+
+    classes_: np.ndarray
+
+    def _encode(self, features: Any, labels: Any) -> tuple[Tensor, Tensor]:
+        """Checked features, and the labels as positions in `classes_`."""
+        self.classes_, codes = np.unique(to_numpy(labels), return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"a probe needs at least 2 classes; the labels hold {len(self.classes_)} class")
+        features, labels = check_features(features, torch.as_tensor(codes))
+        self.n_features_in_ = features.shape[1]
+        return features, labels
+
+    def _check(self, features: Any) -> Tensor:
+        if not hasattr(self, "classes_"):
+            raise NotFittedError(f"{type(self).__name__} is not fitted; call fit(features, labels) first")
+        features = torch.as_tensor(features)
+        features, _ = check_features(features, torch.zeros(len(features), dtype=torch.long))
+        if features.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"features have {features.shape[1]} columns; the probe was fitted on {self.n_features_in_}"
+            )
+        return features
+
+    def predict(self, features: Any) -> np.ndarray:
+        """The class of every row of features (N, d), (N,)."""
+        codes = self.decision_function(features).argmax(1)
+        return self.classes_[to_numpy(codes)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy, in [0, 1]; higher is better."""
+        return super().score(X, to_numpy(y), sample_weight)
+
+
+def to_numpy(values: Any) -> np.ndarray:
+    """An array of a tensor on any device, or of anything else."""
+    return values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)
