@@ -40,6 +40,12 @@ def render(script: str, per_class: int, *, seed: int, split: str) -> tuple[Tenso
     Returns images, uint8 (K * per_class, 1, 28, 28), and labels, int64 (K * per_class,), ordered by
     class. The same arguments give the same images; two splits share no random number.
     """
+    images, labels = _rendered(script, per_class, seed, split)
+    return images.clone(), labels.clone()  # the cache keeps its own
+
+
+@lru_cache(maxsize=16)  # a study asks for the same few sets hundreds of times
+def _rendered(script: str, per_class: int, seed: int, split: str) -> tuple[Tensor, Tensor]:
     letters = _drawn(script)  # (styles, K, 56, 56)
     labels = torch.arange(letters.shape[1]).repeat_interleave(per_class)
     generator = seeded("glyphs", script, split, seed)

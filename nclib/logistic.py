@@ -179,7 +179,7 @@ def _minimise(problem: _Problem, max_iter: int) -> tuple[Tensor, int]:
         new, moved = _line_search(problem, point, direction, slope)
         result[left], pairs = new.weights, [*pairs, _Pair.between(point, new)][-_MEMORY:]
         point = new
-    _warn_if_far(promised, max_iter)
+    _warn_if_far(float(promised.max()), iterations)
     return result, iterations
 
 
@@ -226,13 +226,13 @@ def _accepted(point: _Point, new: _Point, length: Tensor, slope: Tensor, new_slo
     return fell | (close & (new_slope <= 0.8 * slope.abs()))
 
 
-def _warn_if_far(promised: Tensor, max_iter: int) -> None:
-    if promised.max() > _FAR:
+def _warn_if_far(promised: float, iterations: int) -> None:
+    if promised > _FAR:
         warnings.warn(
-            f"the linear probe stopped after max_iter={max_iter} iterations, while the next one promised to lower "
-            f"its objective by {float(promised.max()):.1%}; raise max_iter",
+            f"the linear probe stopped after {iterations} iterations, while the next one promised to lower its "
+            f"objective by {promised:.1%}; raise max_iter, or use dtype='float64'",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=6,  # who calls fit
         )
 
 

@@ -96,20 +96,20 @@ def interval_group(axis: Any, row: float, estimates: Mapping[str, Estimate], *, 
 def task_panels(tables: Mapping[str, pd.DataFrame], x: str, y: str) -> Any:
     """Points (x, y), one a model and seed; a row of panels for each table, by scale, a panel for each task.
 
-    What a model's title says before its last word gives the colour and marker; returns the figure.
+    The first word of a model's title gives the colour and marker; returns the figure.
     """
     figure, rows = _rows_of_panels(tables, height=2.9)
     for part, axes, (scale, table) in zip(figure.subfigs, rows, tables.items(), strict=True):
-        groups = list(dict.fromkeys(model.rsplit(" ", 1)[0] for model in table["model"]))
+        groups = list(dict.fromkeys(model.split(" ")[0] for model in table["model"]))
         for axis, (task, points) in zip(axes, table.groupby("task", sort=False), strict=True):
             for i, group in enumerate(groups):
-                members = points[points["model"].str.rsplit(" ", n=1).str[0] == group]
+                members = points[points["model"].str.split(" ").str[0] == group]
                 style = {"color": COLOURS[i % 7], "marker": MARKERS[(i + i // 7) % 7], "s": 14, "alpha": 0.8}
                 axis.scatter(members[x], members[y], label=group, **style)
             axis.set(xscale="log", title=task)
             log_ticks(axis.xaxis)
         axes[0].set_ylabel(f"{scale}: accuracy")
-        part.supxlabel(f"downstream {METRICS[x].name.upper()}", fontsize="medium")
+        axes[len(axes) // 2].set_xlabel(f"downstream {METRICS[x].name.upper()} (lower is more collapsed)")
         part.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="x-small")
     return figure
 
@@ -128,6 +128,9 @@ def depth_panels(tables: Mapping[str, pd.DataFrame], metric: str, accuracy: str)
                 resampled = [np.interp(depth, np.linspace(0, 1, len(v)), v) for v in curves[name]]
                 trajectories(target, depth.tolist(), resampled, colour=colour)
             twin.set(yscale="log")
+            low, high = twin.get_ylim()
+            if high < 100 * low:  # within two decades powers of ten are too few
+                log_ticks(twin.yaxis)
             twin.grid(False)
             twin.tick_params(axis="y", colors=COLOURS[1], labelsize="x-small")
             axis.set(title=task, xlabel="relative depth", xticks=[0, 0.5, 1])

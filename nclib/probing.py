@@ -61,7 +61,7 @@ class LinearProbe(Probe):
     classes_, C_, n_features_in_, n_iter_
         The K classes in order, the strength used, d, the iterations.
     weight_, bias_, mean_, scale_
-        Logits are ((features - mean_) / scale_) @ weight_.T + bias_: (K, d) and (K,) in `dtype`, float64 (d,) twice.
+        Logits are `((features - mean_) / scale_) @ weight_.T + bias_`: (K, d) and (K,) in `dtype`, float64 (d,) twice.
     scores_
         Validation accuracies float64 (S,) of the strengths in the order given; None of a single one.
 
@@ -146,7 +146,7 @@ class RidgeProbe(Probe):
     classes_, alpha_, n_features_in_
         The K classes in order, the penalty used, d.
     weight_, bias_, mean_
-        Decisions are (features - mean_) @ weight_.T + bias_: float64 (K, d), (K,) and (d,).
+        Decisions are `(features - mean_) @ weight_.T + bias_`: float64 (K, d), (K,) and (d,).
     scores_
         Validation accuracies float64 (S,) of the penalties in the order given; None of a single one.
 

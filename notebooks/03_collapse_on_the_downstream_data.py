@@ -94,7 +94,8 @@ def measure(cell, cache):
         ).value
         for shots in cell["shots"]
     }
-    return {**collapse, "accuracy": probe.score(*tested), **few}
+    width = features.shape[1]
+    return {**collapse, "num_features": width, "accuracy": probe.score(*tested), **few}
 
 
 table = run.study("downstream_collapse", measure)

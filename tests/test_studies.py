@@ -67,7 +67,7 @@ def test_models_and_tasks_can_be_named_by_the_user(given, tmp_path):
 
 @pytest.mark.parametrize("given", [7, [], [1, 2], "[]"])
 def test_models_that_are_no_names_are_refused(given, tmp_path):
-    with pytest.raises(ValueError, match="models are .*; they must be names"):
+    with pytest.raises(ValueError, match=r"models are .*; they must be names"):
         nclib.start("lab", models=given, root=tmp_path, device="cpu")
 
 

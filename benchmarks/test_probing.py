@@ -1,0 +1,66 @@
+"""How long the linear probe takes, against scikit-learn's LogisticRegression as its users call it.
+
+Correlated features are what networks give: their spectrum falls. There scikit-learn ends at its 100 iterations, close
+to the probe's accuracy. On isotropic ones its default tolerance ends it after a handful, up to some points of accuracy
+away from its own minimum, so that the ratio says little, and has no target.
+"""
+
+import warnings
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks.cases import SMALL
+from nclib import LinearProbe
+
+SPECTRA = {"correlated": (1.0, 0.5), "isotropic": (0.0, 0.17)}  # decay of the axes, length of the means
+
+
+def sample(decay: float, length: float) -> list[torch.Tensor]:
+    """Standardised float32 features and labels to fit, and as many to score, of SMALL size.
+
+    Axis j has standard deviation j^-decay; the class means lie in the first 64 of decaying axes, in all of others.
+    """
+    g = torch.Generator().manual_seed(0)
+    n, d, k = SMALL
+    scales = torch.arange(1.0, d + 1) ** -decay
+    rotation = torch.linalg.qr(torch.randn(d, d, generator=g)).Q
+    means = length * torch.randn(k, d, generator=g)
+    if decay:
+        means[:, 64:] = 0
+    labels = torch.randint(k, (2 * n,), generator=g)
+    features = (torch.randn(2 * n, d, generator=g) + means[labels]) * scales @ rotation
+    features = (features - features[:n].mean(0)) / features[:n].std(0, correction=0)
+    return [features[:n], labels[:n], features[n:], labels[n:]]
+
+
+@pytest.fixture(scope="module", params=SPECTRA)
+def case(request):
+    return f"{SMALL}, {request.param}", *sample(*SPECTRA[request.param])
+
+
+def timed(benchmark, case, probe, dtype, rounds):
+    group, *data = case
+    features, labels, *test = [part.to(dtype) if part.is_floating_point() else part for part in data]
+    benchmark.group = group
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that scikit-learn did not converge: see above
+        benchmark.pedantic(probe.fit, (features.numpy(), labels.numpy()), rounds=rounds, warmup_rounds=1)
+    print(f"\n{group}: {probe} {dtype}: accuracy {probe.score(*(part.numpy() for part in test)):.4f}, {probe.n_iter_}")
+
+
+def test_linear_probe(benchmark, case):
+    timed(benchmark, case, LinearProbe(), torch.float32, 9)
+
+
+def test_linear_probe_float64(benchmark, case):
+    timed(benchmark, case, LinearProbe(dtype="float64"), torch.float64, 3)
+
+
+def test_sklearn_float32(benchmark, case):
+    timed(benchmark, case, LogisticRegression(), torch.float32, 3)
+
+
+def test_sklearn_float64(benchmark, case):
+    timed(benchmark, case, LogisticRegression(), torch.float64, 3)
