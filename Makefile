@@ -52,5 +52,6 @@ _build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/run.py .venv/in
 _build/site: $(EXECUTED) $(PAGES)
 	$(BIN)/python workflow/readme.py
 	$(BIN)/python workflow/metrics_table.py
-	$(BIN)/jupyter-book build . -W -n --keep-going
+	# What was read with warnings is read again the next time, so that they are not lost.
+	$(BIN)/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }
 	@touch $@

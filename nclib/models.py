@@ -54,7 +54,7 @@ class Backbone:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The intermediate layers in order of depth, by module name: the blocks of the model."""
+        """The module names of the intermediate layers, the blocks of the model, in order of depth."""
         return tuple(_blocks(self.model))
 
     def layer(self, layer: str | int) -> str:

@@ -1,10 +1,11 @@
 """The book's figures: one style, one colour and marker for each thing throughout."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from nclib.claims import Estimate
 from nclib.registry import METRICS
@@ -49,11 +50,17 @@ def contact_sheet(images: Any, titles: Sequence[str], *, columns: int = 16) -> A
 
 
 def trajectories(
-    axis: Any, epochs: Sequence[float], runs: Sequence[Sequence[float]], *, colour: str, label: str | None = None
+    axis: Any,
+    epochs: ArrayLike,
+    runs: Sequence[ArrayLike],
+    *,
+    colour: str,
+    label: str | None = None,
+    average: Callable[..., np.ndarray] = np.mean,
 ) -> None:
-    """The mean of several runs (runs, epochs) as a line, with a band from the lowest to the highest."""
+    """The average of several runs (runs, epochs) as a line, with a band from the lowest to the highest."""
     values = np.array(list(runs))
-    axis.plot(epochs, values.mean(0), color=colour, label=label)
+    axis.plot(epochs, average(values, axis=0), color=colour, label=label)
     axis.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
 
 
@@ -98,8 +105,8 @@ def task_panels(tables: Mapping[str, pd.DataFrame], x: str, y: str) -> Any:
 
     The first word of a model's title gives the colour and marker; returns the figure.
     """
-    figure, rows = _rows_of_panels(tables, height=2.9)
-    for part, axes, (scale, table) in zip(figure.subfigs, rows, tables.items(), strict=True):
+    figure, parts = _parts_of_panels(tables, height=2.9, rows=1)
+    for part, (axes,), (scale, table) in zip(figure.subfigs, parts, tables.items(), strict=True):
         groups = list(dict.fromkeys(model.split(" ")[0] for model in table["model"]))
         for axis, (task, points) in zip(axes, table.groupby("task", sort=False), strict=True):
             for i, group in enumerate(groups):
@@ -114,40 +121,39 @@ def task_panels(tables: Mapping[str, pd.DataFrame], x: str, y: str) -> Any:
     return figure
 
 
-def depth_panels(tables: Mapping[str, pd.DataFrame], metric: str, accuracy: str) -> Any:
-    """A metric and an accuracy along the depth of models; a row of panels for each table, by scale, a panel a task.
+def depth_panels(tables: Mapping[str, pd.DataFrame], accuracy: str, metrics: Sequence[str]) -> Any:
+    """An accuracy and, below it, metrics along the depth of models; two rows for each table, by scale, a column a task.
 
     Models of different depth meet on relative depth, 0 to 1; returns the figure.
     """
-    figure, rows = _rows_of_panels(tables, height=2.0)
-    depth = np.linspace(0, 1, 25)
-    for axes, (scale, table) in zip(rows, tables.items(), strict=True):
-        for axis, (task, curves) in zip(axes, table.groupby("task", sort=False), strict=True):
-            twin = axis.twinx()
-            for target, name, colour in ((axis, accuracy, COLOURS[0]), (twin, metric, COLOURS[1])):
-                resampled = [np.interp(depth, np.linspace(0, 1, len(v)), v) for v in curves[name]]
-                trajectories(target, depth.tolist(), resampled, colour=colour)
-            twin.set(yscale="log")
-            low, high = twin.get_ylim()
-            if high < 100 * low:  # within two decades powers of ten are too few
-                log_ticks(twin.yaxis)
-            twin.grid(False)
-            twin.tick_params(axis="y", colors=COLOURS[1], labelsize="x-small")
-            axis.set(title=task, xlabel="relative depth", xticks=[0, 0.5, 1])
-            axis.tick_params(axis="y", colors=COLOURS[0])
-        axes[0].set_ylabel(f"{scale}: accuracy", color=COLOURS[0])
-        twin.set_ylabel(f"downstream {METRICS[metric].name.upper()}", color=COLOURS[1])
+    figure, parts = _parts_of_panels(tables, height=3.3, rows=2)
+    for (above, below), (scale, table) in zip(parts, tables.items(), strict=True):
+        for upper, lower, (task, curves) in zip(above, below, table.groupby("task", sort=False), strict=True):
+            _along_depth(upper, curves[accuracy], COLOURS[0], None)
+            for i, name in enumerate(metrics, start=1):
+                _along_depth(lower, curves[name], COLOURS[i], METRICS[name].name.upper())
+            upper.set(title=task)
+            lower.set(yscale="log", xlabel="relative depth", xticks=[0, 0.5, 1])
+        above[0].set_ylabel(f"{scale}: accuracy")
+        below[0].set_ylabel("collapse")
+        below[0].legend(fontsize="x-small")
     return figure
 
 
-def _rows_of_panels(tables: Mapping[str, pd.DataFrame], *, height: float) -> tuple[Any, list[Any]]:
-    """A figure with a part for each table and, in each, axes for each task."""
+def _along_depth(axis: Any, curves: Sequence[Sequence[float]], colour: str, label: str | None) -> None:
+    depth = np.linspace(0, 1, 25)
+    resampled = [np.interp(depth, np.linspace(0, 1, len(values)), values) for values in curves]
+    trajectories(axis, depth, resampled, colour=colour, label=label, average=np.median)
+
+
+def _parts_of_panels(tables: Mapping[str, pd.DataFrame], *, height: float, rows: int) -> tuple[Any, list[Any]]:
+    """A figure with a part for each table and, in each, rows of axes with a column for each task."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(9, height * len(tables)))
     parts = figure.subfigures(len(tables), 1, squeeze=False)[:, 0]
-    rows = [
-        part.subplots(1, table["task"].nunique(), sharey=True, squeeze=False)[0]
+    axes = [
+        part.subplots(rows, table["task"].nunique(), sharex="col", sharey="row", squeeze=False)
         for part, table in zip(parts, tables.values(), strict=True)
     ]
-    return figure, rows
+    return figure, axes
