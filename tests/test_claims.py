@@ -87,7 +87,7 @@ def test_the_interval_of_a_mean_of_three_covers_the_truth():
 def toy_study() -> pd.DataFrame:
     """Four epochs x two seeds of one recipe and three weight decays, on the source and two tasks."""
     base = {"source": "s", "per_class": None, "width": 2, "projection": 0, "loss": "l", "batch_size": 2}
-    base |= {"learning_rate": 0.1, "schedule": "c", "augmentation": 0.0}
+    base |= {"learning_rate": 0.1, "schedule": "c", "augmentation": 0.0, "blocks": 1}
     varied = [(epochs, 0.0) for epochs in (0, 1, 2, 4)] + [(2, decay) for decay in (0.1, 0.2, 0.3)]
     rows = []
     for epochs, decay in varied:
@@ -161,7 +161,7 @@ def test_every_claim_is_judged_on_the_committed_demo_records():
     assert {verdict.word for verdict in judged} <= {"holds", "fails", "undecided"}
     card = findings.score_card(Records(BOOK / "records"))
     assert list(card.index) == [claim.key for claim in findings.CLAIMS]
-    assert set(SCALES) <= set(card.columns)
+    assert {scale for scale in SCALES if scale in card.columns} == {"demo", "lab"}  # only what was run
 
 
 def test_an_unknown_scale_lists_the_known_ones():
