@@ -19,10 +19,13 @@ def as_tensor(values: Any) -> Tensor:
         not values.flags.writeable or min(values.strides, default=0) < 0 or not values.dtype.isnative
     ):  # torch has no read-only tensors (a memory map is one), nor reversed or foreign ones
         values = np.array(values, dtype=values.dtype.newbyteorder("="))
+    if hasattr(values, "to_numpy"):  # tables and columns of pandas
+        values = values.to_numpy()
     try:
         return torch.as_tensor(values).detach()
-    except RuntimeError as error:
-        raise TypeError(f"{type(values).__name__} is no tensor or array: {error}") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        hint = "; np.unique(labels, return_inverse=True)[1] makes numbers of texts" if "str" in str(error) else ""
+        raise TypeError(f"{type(values).__name__} is no tensor or array of numbers: {error}{hint}") from error
 
 
 def as_array(values: Any) -> np.ndarray | Tensor:

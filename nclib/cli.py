@@ -32,7 +32,7 @@ def measure(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print every collapse metric of a table of features."""
+    """Print the collapse metrics of a table of features."""
     from nclib.measure import measure as measured
     from nclib.tables import read_table
 

@@ -127,12 +127,15 @@ def _torchvision(name: str, split: str, data_root: str | Path | None, download: 
 
 
 def _folder(name: str, split: str, data_root: str | Path | None) -> ImageSet | ImageFiles:
-    folder = Path(name.removeprefix("folder:")).expanduser()
-    if not folder.is_absolute():
-        folder = _root(name, data_root) / folder
-    if not folder.is_dir():
+    given = Path(name.removeprefix("folder:")).expanduser()
+    places = [given.absolute()]
+    if not given.is_absolute() and (data_root or os.environ.get("NCLIB_DATA")):
+        places.insert(0, _root(name, data_root) / given)
+    folder = next(filter(Path.is_dir, places), None)
+    if folder is None:
+        where = " or ".join(map(str, places))
         raise FileNotFoundError(
-            f"{name} is not at {folder}; put train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, there by hand"
+            f"{name} is not at {where}; put train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, there by hand"
         )
     splits = split_folders(folder)
     _check_split(name, split, splits or _OWN_SPLITS)

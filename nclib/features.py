@@ -83,6 +83,13 @@ def extract_layers(
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     if not len(images) or not len(layers):
         raise ValueError(f"there are {len(images)} images and {len(layers)} layers; at least one of each is needed")
+    if not isinstance(images, ImageSet | ImageFiles | Tensor) or not isinstance(model, Backbone | nn.Module):
+        raise TypeError(
+            f"model and images are {type(model).__name__} and {type(images).__name__}; they must be a Backbone or a "
+            "module, and an ImageSet, ImageFiles or a tensor of inputs (N, C, H, W)"
+        )
+    if isinstance(layers, str):
+        raise TypeError(f"layers are {layers!r}; give a list of names and places, such as [{layers!r}]")
     model = model if isinstance(model, Backbone) else Backbone(type(model).__name__, model)
     half = model.device.type == "cuda" if half is None else half
     names = list(dict.fromkeys(map(model.layer, layers)))

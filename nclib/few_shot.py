@@ -79,6 +79,8 @@ def few_shot(
     0.872 [0.846, 0.898]
     """
     classes = np.unique(to_numpy(labels))
+    if test is not None and not (isinstance(test, tuple) and len(test) == 2):
+        raise TypeError(f"test is {type(test).__name__}; it must be a pair of features and labels")
     for name, number in {"shots": shots, "episodes": episodes, "queries": 1 if queries is None else queries}.items():
         if not number >= 1:
             raise ValueError(f"{name} is {number}; it must be at least 1")
@@ -103,8 +105,7 @@ def _check_enough(
         for name, rows in zip(classes, samples.rows, strict=True):
             if len(rows) < needed:
                 raise ValueError(
-                    f"class {name} has {len(rows)} {kind}samples; {shots} shots and {queries or 'some'} queries "
-                    f"need at least {needed}"
+                    f"class {name} has {len(rows)} {kind}samples; shots={shots} and queries={queries} need {needed}"
                 )
 
 

@@ -1,5 +1,6 @@
 """Folders of images: one folder a class, with or without folders of splits above them."""
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
     return tuple(path.name for path in _subfolders(folder))
 
 
-def few(names: list[str]) -> str:
+def few(names: Sequence[str]) -> str:
     """The first five names, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 

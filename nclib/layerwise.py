@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.base import clone
 
 from nclib.features import extract_layers
+from nclib.folders import few
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.measure import measure
 from nclib.models import LAST, Backbone
@@ -46,6 +47,8 @@ def layerwise(
     >>> layerwise(model, *images, layers=[0, "last"])[["num_features"]].to_dict()
     {'num_features': {'blocks.0': 64, 'last': 64}}
     """
+    if train.classes != test.classes:
+        raise ValueError(f"the classes of train and test differ: {few(train.classes)}, and {few(test.classes)}")
     layers = (*model.layers, LAST) if layers is None else layers
     features, test_features = (extract_layers(model, images, layers, **options) for images in (train, test))
     rows = {}

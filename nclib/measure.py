@@ -150,7 +150,7 @@ def chosen(metrics: Iterable[str] | Literal["all"] | None, given: Mapping[str, A
             missing = [part.replace("class_ranks", "features") for part in METRICS[name].inputs if part not in known]
             raise ValueError(f"{name} needs {' and '.join(missing)}, which was not given")
     if not names:
-        raise ValueError("no metric was asked for; leave metrics out to have them all")
+        raise ValueError("no metric was asked for; metrics='all' is all of them")
     return names
 
 

@@ -17,6 +17,7 @@ from nclib.storage import digest_of, load_tensors
 from nclib.weights import weighted
 
 LAST = "last"  # the layer that a classifier sees
+_TIMMS = ("get_classifier", "forward_features", "forward_head")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class Backbone:
         """The name of a layer given by its name or by its place in `layers` (negative from the end)."""
         if isinstance(layer, int):
             if not -len(self.layers) <= layer < len(self.layers):
-                raise ValueError(f"layer {layer} of {self.name} was asked for; it has {len(self.layers)}")
+                raise ValueError(
+                    f"{self.name} has no layer {layer}; there are 0..{len(self.layers) - 1}, or -1 for the last"
+                )
             return self.layers[layer]
         if layer != LAST and layer not in dict(self.model.named_modules()):
             raise ValueError(f"{self.name} has no layer {layer!r}; its blocks are {', '.join(self.layers)}, {LAST}")
@@ -144,7 +147,7 @@ def _timm(name: str, weights: str) -> Backbone:
         return timm.create_model(name, pretrained=pretrained, **options)
 
     model: Any
-    model, classifies = weighted(name, make, lambda model: model.get_classifier(), weights)
+    model, classifies = weighted(name, make, _timms_classifier, weights)
     config = timm.data.resolve_model_data_config(model)
     classifier = model.get_classifier()
     return Backbone(
@@ -154,6 +157,14 @@ def _timm(name: str, weights: str) -> Backbone:
         lambda x: model.forward_head(model.forward_features(x), pre_logits=True),
         classifier if classifies and isinstance(classifier, nn.Linear) else None,
     )
+
+
+def _timms_classifier(model: Any) -> Any:
+    if lacking := [method for method in _TIMMS if not hasattr(model, method)]:
+        raise TypeError(
+            f"{type(model).__name__} lacks {', '.join(lacking)}, which a model registered with timm must have"
+        )
+    return model.get_classifier()
 
 
 def _torchvision(name: str, weights: str) -> Backbone:

@@ -122,8 +122,8 @@ def test_what_is_given_is_left_alone():
         ({"episodes": 0}, "episodes is 0; it must be at least 1"),
         ({"ways": 9}, "ways is 9; it must be 2 to the number of classes, which is 8"),
         ({"ways": 1}, "ways is 1; it must be 2"),
-        ({"shots": 20}, "class 0 has 30 samples; 20 shots and 15 queries need at least 35"),
-        ({"shots": 30, "queries": None}, "class 0 has 30 samples; 30 shots and some queries need at least 31"),
+        ({"shots": 20}, "class 0 has 30 samples; shots=20 and queries=15 need 35"),
+        ({"shots": 30, "queries": None}, "class 0 has 30 samples; shots=30 and queries=None need 31"),
         ({"test": (np.zeros((8, 1)), np.arange(8))}, "class 0 has 1 test samples; .* need at least 15"),
         ({"test": (np.zeros((9, 1)), np.arange(9))}, "the test labels hold 8, which is not among the 8 classes"),
         ({"test": (np.zeros((9, 2)), np.arange(8))}, r"features \(9, 2\) and labels \(8,\)"),
@@ -138,7 +138,7 @@ def test_what_cannot_be_is_an_error(options, message):
 def test_a_rare_class_and_bad_features_are_an_error():
     features, labels = numbered()
     rare = np.append(np.flatnonzero(labels != 3), np.flatnonzero(labels == 3)[:7])
-    with pytest.raises(ValueError, match="class 3 has 7 samples; 5 shots and 15 queries need at least 20"):
+    with pytest.raises(ValueError, match="class 3 has 7 samples; shots=5 and queries=15 need 20"):
         few_shot(features[rare], labels[rare])
     with pytest.raises(ValueError, match="NaN or infinity, the first in row 0"):
         few_shot(np.full_like(features, np.nan), labels)
