@@ -76,7 +76,13 @@ def extract(
         chosen = int(layer) if layer.lstrip("-").isdigit() else layer
         (features,) = nclib.extract_layers(made, images, [chosen], cache=cache, progress=True).values()
         write_table(output, {"features": features, "labels": images.labels})
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        ImportError,
+        RuntimeError,
+    ) as error:  # the last are timm's and torchvision's
         typer.echo(f"nclib: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{output}: {len(features):,} images, {len(images.classes)} classes, {features.shape[1]:,} features")

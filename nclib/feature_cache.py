@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,13 @@ class FeatureCache:
     @classmethod
     def of(cls, cache: Path | str, model: Backbone, images: Any, half: bool) -> "FeatureCache":
         data = digest_of({"inputs": images}) if isinstance(images, Tensor) else images.digest
-        transform = None if isinstance(images, Tensor) else repr(model.transform)
+        transform = "none" if isinstance(images, Tensor) else repr(model.transform)
+        if " at 0x" in transform:  # where it is in memory says nothing of what it does
+            raise ValueError(
+                f"the transform of {model.name} is {transform}; a cache needs one whose repr says what it does"
+            )
         made_of = {"model": model.name, "weights": model.digest, "images": data, "transform": transform, "half": half}
-        return cls(Path(cache), made_of)
+        return cls(Path(cache), made_of | {"network": repr(model.model), "last": _code(model.last)})
 
     def path(self, shard: range, name: str) -> Path:
         text = json.dumps([self.made_of, name], sort_keys=True)
@@ -48,3 +52,9 @@ class FeatureCache:
     def write(self, shard: range, outputs: dict[str, Tensor]) -> None:
         for name, features in outputs.items():
             save_tensors(self.path(shard, name), {"features": features}, self.made_of | {"layer": name})
+
+
+def _code(function: Callable[..., Any] | None) -> list[str]:
+    """What tells a function from another of the same name: the operations it is made of."""
+    code = getattr(function, "__code__", None)
+    return [repr(type(function))] if code is None else [code.co_qualname, code.co_code.hex(), *code.co_names]

@@ -1,26 +1,24 @@
 """Features of images: any layers of a backbone in one pass, kept in a cache that a killed run fills on."""
 
 import itertools
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from nclib.feature_cache import FeatureCache
 from nclib.forward import Outputs, evaluating, outputs_of
 from nclib.image_sets import ImageFiles, ImageSet
+from nclib.loading import Images, Prepared, batches
 from nclib.models import LAST, Backbone
 
 _SHARD = 512  # images in a file of the cache, which are what a killed extraction loses at most
 
 
-def extract(model: Backbone | nn.Module, images: ImageSet | ImageFiles | Tensor, **options: Any) -> Tensor:
+def extract(model: Backbone | nn.Module, images: Images, **options: Any) -> Tensor:
     """Last-layer features of images, float32 (N, d) on the model's device; options as of `extract_layers`.
 
     Examples
@@ -34,7 +32,7 @@ def extract(model: Backbone | nn.Module, images: ImageSet | ImageFiles | Tensor,
 
 def extract_layers(
     model: Backbone | nn.Module,
-    images: ImageSet | ImageFiles | Tensor,
+    images: Images,
     layers: Sequence[str | int],
     *,
     batch_size: int | None = None,
@@ -67,7 +65,7 @@ def extract_layers(
         Processes that read and transform images; by default none on a CPU, which they would slow down, and up
         to 8 beside a GPU.
     half
-        Whether to compute in float16 (autocast); by default on a GPU only.
+        Whether to compute with half the bits (autocast: float16 on a GPU, bfloat16 on a CPU); by default on a GPU only.
     progress
         Show a progress bar.
 
@@ -97,15 +95,14 @@ def extract_layers(
     shards = [range(start, min(start + _SHARD, len(images))) for start in range(0, len(images), _SHARD)]
     found = {shard: store.read(shard, names) if store else {} for shard in shards}
     missing = [shard for shard in shards if len(found[shard]) < len(names)]
-    size = batch_size or _batch_size(model, images)
+    size = batch_size or (_batch_size(model, images) if missing else 1)
     cut = {shard: [shard[i : i + size] for i in range(0, len(shard), size)] for shard in missing}
-    batches = _batches(model, images, [rows for batches in cut.values() for rows in batches], workers)
+    rows = [batch for shard in missing for batch in cut[shard]]
+    made = batches(images, rows, model.transform, device=model.device, workers=workers, name=model.name)
     if progress:
-        batches = iter(
-            tqdm(batches, f"extract {model.name}", total=sum(map(len, cut.values())), unit="batch", leave=False)
-        )
+        made = iter(tqdm(made, f"extract {model.name}", total=len(rows), unit="batch", leave=False))
     with evaluating(model.model):
-        for shard, outputs in _computed(model, cut, batches, names, half):
+        for shard, outputs in _computed(model, cut, made, names, half):
             if store:
                 store.write(shard, {name: outputs[name] for name in names if name not in found[shard]})
             found[shard] = outputs
@@ -123,34 +120,9 @@ def _computed(
             yield shard, {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
-def _batches(model: Backbone, images: Any, rows: list[range], workers: int | None) -> Iterator[Tensor]:
-    if isinstance(images, Tensor):
-        return (images[batch.start : batch.stop] for batch in rows)
-    on_gpu = model.device.type == "cuda"
-    workers = (min(8, os.cpu_count() or 1) if on_gpu else 0) if workers is None else workers
-    prepared = _Prepared(images, model)
-    return iter(DataLoader(prepared, batch_sampler=rows, num_workers=workers, pin_memory=on_gpu))  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class _Prepared(Dataset):
-    """Images as the backbone takes them, one by one."""
-
-    images: ImageSet | ImageFiles
-    model: Backbone
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, i: int) -> Tensor:
-        if self.model.transform is None:
-            raise ValueError(f"{self.model.name} has no transform to prepare images with; give it inputs (N, C, H, W)")
-        return self.model.transform(self.images.image(i).convert("RGB"))
-
-
 def _batch_size(model: Backbone, images: Any) -> int:
     """Measured on a MobileNetV2 at 224 x 224: batches of 4 take 15 ms an image, of 64 they take 39 ms."""
     if model.device.type != "cpu":
         return 128
-    first = images[0] if isinstance(images, Tensor) else _Prepared(images, model)[0]
+    first = images[0] if isinstance(images, Tensor) else Prepared(images, model.transform, model.name)[0]
     return min(256, max(1, 2**20 // first.numel()))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nclib.claims import Estimate, mean
 from nclib.nearest import NearestClassMean
-from nclib.probe import Probe, to_numpy
+from nclib.probe import given_to, to_numpy
 from nclib.statistics import check_features
 
 
@@ -144,4 +144,4 @@ def _score(probe: Any, train: _Samples, others: _Samples, fitted: list[np.ndarra
 def _gathered(probe: Any, features: Tensor, rows: list[np.ndarray]) -> tuple[Any, np.ndarray]:
     chosen = features[torch.from_numpy(np.concatenate(rows)).to(features.device)]
     labels = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
-    return (chosen if isinstance(probe, Probe) else to_numpy(chosen)), labels
+    return given_to(probe, chosen), labels

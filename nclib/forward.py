@@ -35,7 +35,9 @@ def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callab
         order = torch.channels_last if batch.ndim == 4 else torch.preserve_format
         batch = batch.to(model.device, memory_format=order, non_blocking=True)
         with torch.autocast(model.device.type, enabled=half):
-            kept[LAST] = (model.last or model.model)(batch)
+            kept[LAST] = _checked((model.last or model.model)(batch), model.name)
+        if uncalled := [name for name in names if name not in kept]:
+            raise ValueError(f"{model.name} does not use layer {uncalled[0]!r} to make its features")
         return {name: kept.pop(name).float() for name in names}
 
     def in_pieces(batch: Tensor) -> Outputs:
@@ -64,7 +66,15 @@ def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callab
 
 def _out_of_memory(error: RuntimeError) -> bool:
     """Whether this is how torch says so, on a GPU or a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    said = ("not enough memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")  # Windows, Linux, CUDA's libraries
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)
+
+
+def _checked(features: Any, name: str) -> Tensor:
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        what = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(f"the last layer of {name} gives {what}; it must be features (N, d)")
+    return features
 
 
 def _keep(kept: Outputs, name: str, model: nn.Module) -> Any:
@@ -82,17 +92,23 @@ def pooled(output: Any, model: nn.Module, name: str) -> Tensor:
         what = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(f"layer {name} returns {what}; it must be a tensor (N, d), (N, tokens, d) or (N, d, H, W)")
     if output.ndim == 4:
-        return output.mean((1, 2) if _channels_come_last(model) else (2, 3))
+        return output.mean((1, 2) if _channels_come_last(model.get_submodule(name), output) else (2, 3))
     if output.ndim == 3:
-        return output[:, _class_tokens(model) :].mean(1)
+        return output[:, _class_tokens(model, output) :].mean(1)
     return output.clone()
 
 
-def _channels_come_last(model: nn.Module) -> bool:
-    """Whether its maps are (N, H, W, d), as Swin transformers' are in both libraries."""
-    return getattr(model, "output_fmt", "NCHW") == "NHWC" or type(model).__name__ == "SwinTransformer"
+def _channels_come_last(layer: nn.Module, output: Tensor) -> bool:
+    """Whether a map is (N, H, W, d), as Swin's are: nothing in the layer makes the first size, something the last."""
+    modules = list(layer.modules())
+    first = {module.out_channels for module in modules if isinstance(module, nn.Conv2d)}
+    last = {module.out_features for module in modules if isinstance(module, nn.Linear)}
+    last |= {module.normalized_shape[-1] for module in modules if isinstance(module, nn.LayerNorm)}
+    return output.shape[1] not in first and output.shape[-1] in first | last
 
 
-def _class_tokens(model: nn.Module) -> int:
-    """How many tokens come before those of the image."""
+def _class_tokens(model: nn.Module, output: Tensor) -> int:
+    """How many tokens come before those of the image: none where they are not added yet."""
+    if output.shape[1] == getattr(getattr(model, "patch_embed", None), "num_patches", None):
+        return 0
     return getattr(model, "num_prefix_tokens", int(hasattr(model, "class_token")))

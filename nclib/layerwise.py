@@ -11,6 +11,7 @@ from nclib.folders import few
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.measure import measure
 from nclib.models import LAST, Backbone
+from nclib.probe import given_to, to_numpy
 from nclib.probing import LinearProbe
 
 
@@ -53,8 +54,9 @@ def layerwise(
     features, test_features = (extract_layers(model, images, layers, **options) for images in (train, test))
     rows = {}
     for layer, values in features.items():
-        fitted = clone(LinearProbe() if probe is None else probe).fit(values, train.labels)
-        accuracy = fitted.score(test_features[layer], test.labels)
+        fitted = clone(LinearProbe() if probe is None else probe)
+        fitted.fit(given_to(fitted, values), to_numpy(train.labels))
+        accuracy = fitted.score(given_to(fitted, test_features[layer]), to_numpy(test.labels))
         collapse = measure(values, train.labels, metrics=metrics)
         rows[layer] = {"num_features": values.shape[1], **collapse, "accuracy": accuracy}
     return pd.DataFrame.from_dict(rows, orient="index")

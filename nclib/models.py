@@ -1,9 +1,6 @@
 """Backbones by name: timm's and torchvision's models, and networks trained by a recipe, each with its preprocessing."""
 
 import difflib
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nclib.imports import import_module
 from nclib.storage import digest_of, load_tensors
 from nclib.weights import weighted
 
@@ -72,15 +70,27 @@ class Backbone:
 
 
 def _blocks(model: nn.Module, prefix: str = "", inside: bool = False) -> list[str]:
-    """The members of the model's sequences, and of sequences in them unless these are made of single operations."""
+    """The members of the model's sequences, and of sequences in them unless these are made of single operations.
+
+    Of a model without a sequence, or with many modules that have their own side by side, the blocks are its parts.
+    """
+    parts = {name: child for name, child in model.named_children() if any(True for _ in child.parameters())}
+    if not prefix and sum(map(_holds_sequence, parts.values())) != 1 and not any(map(_is_sequence, parts.values())):
+        return [f"{prefix}{name}" for name, part in parts.items() if not isinstance(part, nn.Linear)]
     names = []
-    for name, child in model.named_children():
+    for name, child in parts.items():
         path = f"{prefix}{name}"
-        is_sequence = isinstance(child, nn.Sequential | nn.ModuleList)
-        is_whole = inside and not (is_sequence and any(len(list(part.children())) for part in child.children()))
-        if any(True for _ in child.parameters()):
-            names += [path] if is_whole else _blocks(child, f"{path}.", inside or is_sequence)
+        is_whole = inside and not (_is_sequence(child) and any(len(list(part.children())) for part in child.children()))
+        names += [path] if is_whole else _blocks(child, f"{path}.", inside or _is_sequence(child))
     return names
+
+
+def _is_sequence(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential | nn.ModuleList)
+
+
+def _holds_sequence(module: nn.Module) -> bool:
+    return any(map(_is_sequence, module.modules()))
 
 
 def backbone(
@@ -96,7 +106,7 @@ def backbone(
     weights
         ``pretrained`` (from the hub, or its cache on this machine), ``random`` (the same ones every time),
         the name of one of torchvision's weights (``IMAGENET1K_V1``), or the path of a ``.safetensors`` file.
-        The classifier may be of any width there, or missing.
+        The classifier may be of any width there, or missing (but for those that classify by a convolution).
     imports
         Modules that register models with timm when they are imported: names, or paths of ``.py`` files.
     device
@@ -112,7 +122,7 @@ def backbone(
     """
     from nclib.training import resolve_device
 
-    for module in imports:
+    for module in [imports] if isinstance(imports, str) else imports:
         import_module(module)
     library, colon, rest = name.partition(":")
     makers = {"timm": _timm, "torchvision": _torchvision, "recipe": _recipe}
@@ -120,21 +130,6 @@ def backbone(
     made = make(rest, str(weights))
     made.model.eval().to(resolve_device(device)).to(memory_format=torch.channels_last)
     return made
-
-
-def import_module(name: str) -> None:
-    """Import a module by name, as seen from the working directory too, or by the path of its file."""
-    path = Path(name)
-    folder = path.parent.resolve() if path.suffix == ".py" else Path.cwd()
-    if path.suffix == ".py" and not path.is_file():
-        raise FileNotFoundError(f"there is no file {path} to import")
-    sys.path.insert(0, str(folder))
-    try:
-        importlib.import_module(path.stem if path.suffix == ".py" else name)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{name} could not be imported ({error}); is it on PYTHONPATH?") from error
-    finally:
-        sys.path.remove(str(folder))
 
 
 def _timm(name: str, weights: str) -> Backbone:
@@ -176,8 +171,9 @@ def _torchvision(name: str, weights: str) -> Backbone:
     chosen = known[weights] if weights in known.__members__ else known.DEFAULT
 
     def make(pretrained: bool = False, **options: Any) -> nn.Module:
-        if name in ("googlenet", "inception_v3") and not pretrained:
-            options["init_weights"] = True  # else torchvision warns
+        if name in ("googlenet", "inception_v3"):
+            options["transform_input"] = True  # as with the hub's weights, wherever these come from
+            options |= {} if pretrained else {"aux_logits": False, "init_weights": True}  # else torchvision warns
         return models.get_model(name, weights=chosen if pretrained else None, **options)
 
     weights = "pretrained" if weights in known.__members__ else weights
@@ -208,6 +204,8 @@ def _recipe(path: str, weights: str) -> Backbone:
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     state, metadata = load_tensors(Path(path))
+    if not {"recipe", "image"} <= metadata.keys():
+        raise ValueError(f"{path} is no checkpoint of a recipe; nclib.train writes one")
     channels, size = metadata["image"][0], metadata["image"][-1]
     network = network_of(Recipe.of(**metadata["recipe"]), channels, len(state["classifier.bias"]))
     network.load_state_dict(state)

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
-from nclib.statistics import check_features
+from nclib.checks import as_tensor, check_features, check_values
 
 
 class Probe(ClassifierMixin, BaseEstimator):
@@ -31,13 +31,12 @@ class Probe(ClassifierMixin, BaseEstimator):
     def _check(self, features: Any) -> Tensor:
         if not hasattr(self, "classes_"):
             raise NotFittedError(f"{type(self).__name__} is not fitted; call fit(features, labels) first")
-        features = torch.as_tensor(features)
-        features, _ = check_features(features, torch.zeros(len(features), dtype=torch.long))
-        if features.shape[1] != self.n_features_in_:
+        features = as_tensor(features)
+        if features.ndim != 2 or features.shape[1] != self.n_features_in_:
             raise ValueError(
-                f"features have {features.shape[1]} columns; the probe was fitted on {self.n_features_in_}"
+                f"features are {tuple(features.shape)}; the probe was fitted on {self.n_features_in_} columns"
             )
-        return features
+        return check_values(features)
 
     def predict(self, features: Any) -> np.ndarray:
         """The class of every row of features (N, d), (N,)."""
@@ -52,3 +51,8 @@ class Probe(ClassifierMixin, BaseEstimator):
 def to_numpy(values: Any) -> np.ndarray:
     """An array of a tensor on any device, or of anything else."""
     return values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)
+
+
+def given_to(probe: Any, features: Tensor) -> Any:
+    """Features as a classifier takes them: ours on their device, those of scikit-learn as an array."""
+    return features if isinstance(probe, Probe) else to_numpy(features)

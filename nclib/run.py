@@ -58,7 +58,10 @@ class Run:
     def task(self, cell: Cell) -> tuple[ImageSet | ImageFiles, ImageSet | ImageFiles]:
         """The training and test images of the task of such a cell."""
         train = self.load(cell["data"], "train", per_class=cell["train_per_class"])
-        return train, self.load(cell["data"], "test", per_class=cell["test_per_class"])
+        test = self.load(cell["data"], "test", per_class=cell["test_per_class"])
+        if train.classes != test.classes:
+            raise ValueError(f"{cell['data']} has other classes to test than to train on")
+        return train, test
 
     def cells(self, study: str) -> list[Cell]:
         """The cells of a study at this scale, for the seeds of this run."""
@@ -134,7 +137,8 @@ def start(
     if models is not None:
         chosen = replace(chosen, models=tuple(_parse_names(models, "models")))
     if tasks is not None:
-        chosen = replace(chosen, model_tasks=tuple(Task(t, t, None, None) for t in _parse_names(tasks, "tasks")))
+        own = tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks"))
+        chosen = replace(chosen, model_tasks=own)
     seeds = chosen.seeds if seeds is None else _parse_seeds(seeds)
     root = book_root() if root is None else Path(root)
     again = root / "_build" / "recomputed"
@@ -152,6 +156,12 @@ def start(
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
     print(f"nclib {__version__}, torch {torch.__version__}, {run.device_name}; {scale} scale, seeds {list(seeds)}")
     return run
+
+
+def _own_task(name: str, data_root: str | Path | None) -> Task:
+    """A task of all images of a data set, as they are now."""
+    digests = [load(name, split, data_root=data_root).digest[:12] for split in ("train", "test")]
+    return Task(name, name, None, None, "-".join(digests))
 
 
 def _parse_names(given: object, what: str) -> list[str]:

@@ -84,6 +84,7 @@ def _on_tasks(models: Iterable[Cell], scale: Scale, more: Cell) -> list[Cell]:
         model
         | {"task": task.title, "data": task.data}
         | {"train_per_class": task.train_per_class, "test_per_class": task.test_per_class}
+        | ({"digest": task.digest} if task.digest else {})
         | more
         for model in models
         for task in scale.model_tasks

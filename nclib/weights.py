@@ -1,11 +1,15 @@
 """Weights of a model: from a hub, random, or from a safetensors file; never unpickled."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers of torchvision's Inception networks for training them
 
 
 def weighted(
@@ -18,7 +22,8 @@ def weighted(
             return make(), True
     if weights == "pretrained":
         try:
-            return make(pretrained=True), True
+            with _weights_only():
+                return make(pretrained=True), True
         except OSError as error:  # what both hubs raise without a network
             raise FileNotFoundError(
                 f"the weights of {name} could not be fetched ({type(error).__name__}: {error}); "
@@ -27,10 +32,24 @@ def weighted(
     return _from_file(name, make, classifier_of, weights)
 
 
+@contextmanager
+def _weights_only() -> Iterator[None]:
+    """Have torch.load unpickle nothing but tensors, also where torchvision calls it without saying so."""
+    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+        if before is not None:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
+
+
 def _from_file(
     name: str, make: Callable[..., nn.Module], classifier_of: Callable[[Any], Any], path: str
 ) -> tuple[nn.Module, bool]:
-    state, model = _read(path), make()
+    model = make()
+    state = {key: value for key, value in _read(path).items() if not key.startswith(_AUXILIARY)}
     classifier = classifier_of(model)
     place = next((f"{n}." for n, module in model.named_modules() if module is classifier), "none.")
     rows = state.get(f"{place}weight")

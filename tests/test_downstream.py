@@ -30,6 +30,19 @@ def test_a_monotone_law_over_models_is_minus_one_with_no_doubt():
     assert downstream.over_models(table(FALLING, ACCURACY), "nc1", ["accuracy", "accuracy_1"]).value == pytest.approx(0)
 
 
+def test_seeds_and_models_of_one_task_are_no_new_evidence():
+    """Copies make no interval narrower: models are resampled with their seeds, and tasks with their models."""
+    rng = np.random.default_rng(1)
+    nc1, accuracy = rng.random((2, 6, 2)).tolist()
+    once, often = (downstream.over_models(table(nc1, accuracy, seeds=seeds)) for seeds in (1, 5))
+    assert vars(often) == pytest.approx(vars(once))
+    layers = pd.DataFrame(
+        {"task": list("abc"), "nc1": rng.random((3, 5)).tolist(), "accuracy": rng.random((3, 5)).tolist()}
+    )
+    once, often = (downstream.over_layers(pd.concat([layers] * copies)) for copies in (1, 4))
+    assert vars(often) == pytest.approx(vars(once))
+
+
 def test_tasks_are_averaged_and_never_pooled():
     """Between tasks a higher NC1 goes with more accuracy here; within each it goes with less."""
     nc1 = [[1.0, 101.0], [2.0, 102.0], [3.0, 103.0]]

@@ -2,10 +2,12 @@
 
 import itertools
 import os
+import pickle
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -14,6 +16,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 import nclib
 from nclib.features import _SHARD
+from nclib.loading import Prepared
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +33,33 @@ def test_layers_are_those_of_timms_forward_intermediates(inputs):
         torch.testing.assert_close(values, expected.mean((2, 3)), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "test_convnext"])
 def test_tokens_are_averaged_as_timms_maps_are(name):
     inputs = torch.rand(2, 3, 224, 224)
     backbone = nclib.backbone(name, weights="random", device="cpu")
     with torch.no_grad():
         maps = backbone.model.forward_intermediates(inputs, intermediates_only=True)
-    features = nclib.extract_layers(backbone, inputs, [0, -1])
+    features = nclib.extract_layers(backbone, inputs, ["stages.0" if name == "test_convnext" else 0, -1])
     for values, expected in zip(features.values(), (maps[0], maps[-1]), strict=True):
         torch.testing.assert_close(values, expected.mean((2, 3)), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "width"),
+    [("samvit_base_patch16_224", "blocks.0", 768), ("test_convnext", "stages.0.blocks.0.mlp.fc1", 96)],
+)
+def test_maps_with_their_channels_last_are_known_as_such(name, layer, width):
+    model = timm.create_model(name, num_classes=0)
+    inputs = torch.rand(1, 3, *model.pretrained_cfg["input_size"][1:])
+    assert nclib.extract_layers(model, inputs, [layer])[layer].shape == (1, width)
+
+
+def test_patches_before_the_class_token_is_added_are_all_averaged():
+    model = timm.create_model("test_vit", num_classes=0).eval()
+    inputs = torch.rand(2, 3, 160, 160)
+    with torch.no_grad():
+        expected = model.patch_embed(inputs).flatten(1, -2).mean(1)
+    torch.testing.assert_close(nclib.extract_layers(model, inputs, ["patch_embed"])["patch_embed"], expected)
 
 
 @pytest.mark.parametrize(("name", "pool"), [("mobilenet_v2", (2, 3)), ("swin_t", (1, 2)), ("vit_b_32", None)])
@@ -94,6 +115,18 @@ def test_batches_are_halved_until_they_fit_and_stay_so(many, capsys):
         nclib.extract(Counted(most=0), many[:4])
 
 
+class Greedy(nn.Flatten):
+    """Asks for more memory than any machine has, for more than 4 rows at once."""
+
+    def forward(self, x):
+        torch.empty(2**50 if len(x) > 4 else 1)
+        return super().forward(x)
+
+
+def test_a_cpu_without_memory_is_understood(many):
+    assert torch.equal(nclib.extract(Greedy(), many[:9], batch_size=8), many[:9].flatten(1))
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory(many):
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         nclib.extract(nn.Sequential(nn.Flatten(), nn.Linear(3, 3)), many)
@@ -110,6 +143,41 @@ def test_the_cache_is_read_and_keyed_by_weights_images_and_layer(many, tmp_path)
     model.weight.data += 1
     assert not torch.equal(nclib.extract(model, many, cache=tmp_path), first)
     assert model.seen == 3 * len(many)
+
+
+def test_the_cache_knows_other_networks_transforms_and_precisions_of_one_name(tmp_path, monkeypatch):
+    linear = nn.Linear(4, 3)
+    inputs, digits = torch.randn(6, 4), nclib.load("digits", per_class=1)
+
+    def flat(image, scale):
+        return scale * torch.tensor(np.array(image.resize((2, 2)))).float()[..., 0].flatten()
+
+    class Scaled:
+        def __init__(self, scale):
+            self.scale = scale
+
+        def __repr__(self):
+            return f"Scaled({self.scale})"
+
+        def __call__(self, image):
+            return flat(image, self.scale)
+
+    made = [
+        nclib.extract(model, images, cache=tmp_path, half=half)
+        for model, images, half in [
+            (nclib.Backbone("n", linear), inputs, False),
+            (nclib.Backbone("n", linear), inputs, True),
+            (nclib.Backbone("n", linear, last=lambda x: linear(x) ** 2), inputs, False),
+            (nclib.Backbone("n", nn.Sequential(linear, nn.ReLU())), inputs, False),
+            (nclib.Backbone("n", nn.Sequential(linear, nn.Tanh())), inputs, False),
+            (nclib.Backbone("n", linear, Scaled(1)), digits, False),
+            (nclib.Backbone("n", linear, Scaled(5)), digits, False),
+        ]
+    ]
+    for one, other in itertools.combinations(made, 2):
+        assert one.shape != other.shape or not torch.equal(one, other)
+    with pytest.raises(ValueError, match="a cache needs one whose repr says what it does"):
+        nclib.extract(nclib.Backbone("n", linear, lambda image: flat(image, 1)), digits, cache=tmp_path)
 
 
 def test_a_flipped_byte_or_a_cut_file_is_noticed_and_computed_again(many, tmp_path):
@@ -197,6 +265,9 @@ def test_every_module_is_left_in_its_mode(inputs):
         ),
         ({"layers": [99]}, ValueError, r"test_resnet has no layer 99; there are 0\.\.8, or"),
         ({"images": torch.zeros(0, 3, 8, 8)}, ValueError, "0 images"),
+        ({"images": np.zeros((1, 3, 8, 8))}, TypeError, "images are Backbone and ndarray; they must be"),
+        ({"layers": "last"}, TypeError, r"layers are 'last'; give a list .* such as \['last'\]"),
+        ({"layers": ["fc"]}, ValueError, "test_resnet does not use layer 'fc' to make its features"),
     ],
 )
 def test_bad_arguments_say_what_is_allowed(arguments, error, message, inputs):
@@ -204,6 +275,20 @@ def test_bad_arguments_say_what_is_allowed(arguments, error, message, inputs):
     arguments = {"images": inputs, "layers": ["last"]} | arguments
     with pytest.raises(error, match=message):
         nclib.extract_layers(backbone, **arguments)
+
+
+@pytest.mark.parametrize(("module", "what"), [(nn.Identity(), r"\(2, 1, 4, 4\)"), (nn.LSTM(4, 3), "tuple")])
+def test_features_of_another_shape_are_refused(module, what):
+    with pytest.raises(ValueError, match=rf"the last layer of .* gives {what}; it must be features \(N, d\)"):
+        nclib.extract(module, torch.zeros(2, 1, 4, 4) if "4" in what else torch.zeros(2, 1, 4))
+
+
+def test_workers_may_be_started_anew():
+    """As on systems where a process does not begin as a copy of its parent: what it needs is pickled."""
+    backbone = nclib.backbone("test_resnet", weights="random", device="cpu")
+    images = nclib.load("digits", per_class=1)
+    prepared = Prepared(images, backbone.transform, backbone.name)
+    assert torch.equal(pickle.loads(pickle.dumps(prepared))[0], prepared[0])
 
 
 def test_labelled_images_need_a_transform():

@@ -57,6 +57,13 @@ def test_features_that_know_nothing_are_at_chance(ways):
     assert 0 < result.high - result.low < 0.03
 
 
+def test_all_classes_are_drawn_in_the_long_run(episodes):
+    features, labels = numbered()
+    drawn = {frozenset(labels[fitted[0]]) for fitted, _ in episodes(features, labels, ways=3, episodes=40)}
+    assert set().union(*drawn) == set(range(8))
+    assert len(drawn) > 20
+
+
 def test_an_episode_is_what_was_asked_for(episodes):
     features, labels = numbered()
     for (shots, fitted), (queries, scored) in episodes(features, labels, shots=3, ways=4, queries=7, episodes=50):
@@ -124,7 +131,7 @@ def test_what_is_given_is_left_alone():
         ({"ways": 1}, "ways is 1; it must be 2"),
         ({"shots": 20}, "class 0 has 30 samples; shots=20 and queries=15 need 35"),
         ({"shots": 30, "queries": None}, "class 0 has 30 samples; shots=30 and queries=None need 31"),
-        ({"test": (np.zeros((8, 1)), np.arange(8))}, "class 0 has 1 test samples; .* need at least 15"),
+        ({"test": (np.zeros((8, 1)), np.arange(8))}, "class 0 has 1 test samples; .* need 15"),
         ({"test": (np.zeros((9, 1)), np.arange(9))}, "the test labels hold 8, which is not among the 8 classes"),
         ({"test": (np.zeros((9, 2)), np.arange(8))}, r"features \(9, 2\) and labels \(8,\)"),
     ],

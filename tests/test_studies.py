@@ -1,11 +1,15 @@
 """What each study is made of, at every scale."""
 
 import pytest
+import timm
+import torch
+import torchvision
 
 import nclib
 from nclib.scales import SCALES, settings
 from nclib.studies import STUDIES, recipe_of, zoo
 from nclib.training import Recipe
+from tests.layouts import class_folders, picture
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -56,13 +60,59 @@ def test_the_data_sets_of_every_scale_have_names_that_load_knows(scale, tmp_path
 
 @pytest.mark.parametrize("given", [["a", "b"], '["a", "b"]', ("a", "b")])
 def test_models_and_tasks_can_be_named_by_the_user(given, tmp_path):
-    run = nclib.start("lab", models=given, tasks="folder:photos", imports="json", root=tmp_path, device="cpu")
+    run = nclib.start("lab", models=given, tasks="digits", imports="json", root=tmp_path, device="cpu")
     cells = run.cells("downstream_collapse")
     assert [(cell["model"], cell["task"], cell["train_per_class"]) for cell in cells] == [
-        ("a", "folder:photos", None),
-        ("b", "folder:photos", None),
+        ("a", "digits", None),
+        ("b", "digits", None),
     ]
     assert run.imports == ("json",)
+
+
+def test_other_images_under_one_name_are_another_cell(tmp_path):
+    """Else their record would be that of the old ones."""
+    folder = f"folder:{tmp_path / 'pets'}"
+
+    def cells():
+        return nclib.start("lab", models="a", tasks=folder, root=tmp_path, device="cpu").cells("downstream_collapse")
+
+    class_folders("pets", {"train": "train", "test": "test"}, ("cat", "dog"))(tmp_path)
+    before = cells()
+    assert cells() == before
+    picture(tmp_path / "pets/test/cat/image_0001.jpg", 1, size=(9, 9))
+    assert cells() != before
+
+
+def test_a_task_of_two_kinds_of_classes_is_refused(tmp_path, monkeypatch):
+    run = nclib.start("demo", root=tmp_path, device="cpu")
+    sets = {"train": nclib.load("digits", per_class=1), "test": nclib.load("glyphs/greek", per_class=1)}
+    monkeypatch.setattr(type(run), "load", lambda self, name, split, **options: sets[split])
+    with pytest.raises(ValueError, match="digits has other classes to test than to train on"):
+        run.task({"data": "digits", "train_per_class": 1, "test_per_class": 1})
+
+
+@pytest.mark.parametrize("name", settings("paper").models)
+def test_the_blocks_of_the_paper_scale_s_models_are_used_once_in_a_forward_pass(name):
+    """On the meta device: shapes without weights or arithmetic."""
+    with torch.device("meta"):
+        model, size = made_on_meta(name)
+    calls = []
+    for layer in nclib.Backbone(name, model).layers:
+        module = model.get_submodule(layer)
+        module.register_forward_hook(lambda m, i, output, layer=layer: calls.append((layer, output.ndim)))
+    model(torch.zeros(2, *size, device="meta"))
+    names = [layer for layer, _ in calls]
+    assert len(set(names)) == len(names) >= 6
+    assert {ndim for _, ndim in calls} <= {2, 3, 4}
+
+
+def made_on_meta(name):
+    library, _, name = name.rpartition(":")
+    if not library:
+        model = timm.create_model(name, num_classes=0).eval()
+        return model, timm.data.resolve_model_data_config(model)["input_size"]
+    options = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    return torchvision.models.get_model(name, **options).eval(), (3, 224, 224)
 
 
 @pytest.mark.parametrize("given", [7, [], [1, 2], "[]"])
