@@ -50,7 +50,8 @@ class LinearProbe(Probe):
         "float32", or "float64", which is minimised to more digits too: it stops once a step promised to lower the
         objective by less than 1e-5 (float32) or 1e-12 (float64) of it.
     max_iter
-        Most L-BFGS iterations, at least 1; a ConvergenceWarning says if they leave the minimum far away.
+        Most L-BFGS iterations, at least 1; a ConvergenceWarning says if the next one promised to lower the
+        objective by more than a thousandth.
     validation
         Share of each class, in (0, 1), that C is chosen by; a class too small to be split is not among them.
     seed
