@@ -1,0 +1,103 @@
+"""The frozen part of a tuned model before its tuned layer, cut off, so that it is computed once for all epochs."""
+
+import inspect
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from nclib.tuned import Tuned
+
+
+class Suffix(nn.Module):
+    """What follows the cut, from what the prefix gives to logits. Its parameters are those of the tuned model."""
+
+    def __init__(self, tuned: Tuned, rest: nn.Module | None):
+        super().__init__()
+        self.tuned, self.rest = tuned, rest
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """As `Tuned.features`."""
+        if self.rest is None:
+            return inputs
+        output, features = self.rest(inputs)
+        return features if self.tuned.skip is None else self.tuned.skip(features, self.tuned.pooled(output))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.tuned.head(self.features(inputs))
+
+    def train(self, mode: bool = True) -> "Suffix":
+        """As `Tuned.train`."""
+        self.training = mode
+        self.tuned.train(mode)
+        return self
+
+
+def split(tuned: Tuned) -> tuple[nn.Module, Suffix] | None:
+    """The frozen prefix of a tuned model, and the rest; None where it cannot be cut off.
+
+    The prefix gives what the head sees for a linear probe, for layer and skip tuning the input of the tuned layer.
+    It cannot be cut off where other parameters are trained, where torch.fx cannot follow the forward pass, or where
+    something after the tuned layer needs what was before it.
+    """
+    if tuned.spec["method"] == "linear":
+        return tuned.body, Suffix(tuned, None)
+    if tuned.spec["method"] not in ("layer", "skip"):
+        return None
+    try:
+        tracer = _Tracer(tuned.body.get_submodule(tuned.spec["layer"]))
+        before, after = _cut(tracer.trace(tuned.body, _defaults(tuned.body)), tuned.spec["layer"])
+    except (_NoCutError, fx.proxy.TraceError, TypeError, ValueError, RuntimeError):
+        return None
+    return fx.GraphModule(tuned.body, before), Suffix(tuned, fx.GraphModule(tuned.body, after))
+
+
+class _NoCutError(Exception):
+    """The graph cannot be cut before the layer."""
+
+
+class _Tracer(fx.Tracer):
+    """Follows the forward pass, but neither into the layer nor into what timm says is not to be followed."""
+
+    def __init__(self, layer: nn.Module):
+        from timm.models import get_notrace_functions, get_notrace_modules
+
+        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
+        self.layer, self.leaves = layer, tuple(get_notrace_modules())
+
+    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
+        return module is self.layer or isinstance(module, self.leaves) or super().is_leaf_module(module, path)
+
+
+def _defaults(body: nn.Module) -> dict[str, Any]:
+    """What the forward pass takes beside the images, as it is if nothing is given."""
+    _, *others = inspect.signature(body.forward).parameters.values()
+    return {parameter.name: parameter.default for parameter in others if parameter.default is not parameter.empty}
+
+
+def _cut(graph: fx.Graph, layer: str) -> tuple[fx.Graph, fx.Graph]:
+    """From the images to the input of the layer, and from there to its output and the features."""
+    images = next(node for node in graph.nodes if node.op == "placeholder")
+    (block,) = [node for node in graph.nodes if node.op == "call_module" and node.target == layer]
+    (end,) = [node for node in graph.nodes if node.op == "output"]
+    entry = block.args[0]
+    return _between(graph, images, entry), _between(graph, entry, (block, end.args[0]))
+
+
+def _between(graph: fx.Graph, start: fx.Node, ends: Any) -> fx.Graph:
+    """The graph that makes the ends, a node or several, of the start alone."""
+    needed, waiting = set[fx.Node](), [ends] if isinstance(ends, fx.Node) else list(ends)
+    while waiting:
+        node = waiting.pop()
+        if node is start or node in needed:
+            continue
+        if node.op == "placeholder":
+            raise _NoCutError  # the images are needed on both sides of the cut
+        needed.add(node)
+        waiting += node.all_input_nodes
+    new = fx.Graph()
+    copies = {start: new.placeholder("inputs")}
+    for node in graph.nodes:
+        if node in needed:
+            copies[node] = new.node_copy(node, copies.__getitem__)
+    new.output(fx.node.map_arg(ends, copies.__getitem__))
+    return new
