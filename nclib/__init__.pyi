@@ -13,6 +13,10 @@ from .data import load as load
 from .features import extract as extract
 from .features import extract_layers as extract_layers
 from .few_shot import few_shot as few_shot
+from .finetuning import Choice as Choice
+from .finetuning import Tuning as Tuning
+from .finetuning import finetune as finetune
+from .finetuning import finetune_best as finetune_best
 from .image_sets import ImageFiles as ImageFiles
 from .image_sets import ImageSet as ImageSet
 from .layerwise import layerwise as layerwise
@@ -31,6 +35,14 @@ from .pairs import directional_cdnv_pairs as directional_cdnv_pairs
 from .pairs import directional_cdnv_pooled as directional_cdnv_pooled
 from .pairs import overlap as overlap
 from .pairs import overlap_pairs as overlap_pairs
+from .peft import adapter_tuning as adapter_tuning
+from .peft import bias_tuning as bias_tuning
+from .peft import full_tuning as full_tuning
+from .peft import layer_tuning as layer_tuning
+from .peft import linear_probe as linear_probe
+from .peft import lora_tuning as lora_tuning
+from .peft import skip_tuning as skip_tuning
+from .peft import trainable_share as trainable_share
 from .probing import LinearProbe as LinearProbe
 from .probing import RidgeProbe as RidgeProbe
 from .ranks import class_ranks as class_ranks
@@ -51,5 +63,8 @@ from .statistics import class_statistics as class_statistics
 from .training import Recipe as Recipe
 from .training import resolve_device as resolve_device
 from .training import train as train
+from .tuned import Tuned as Tuned
+from .tuned_files import load_tuned as load_tuned
+from .tuned_files import save_tuned as save_tuned
 
 __version__: str

@@ -191,6 +191,7 @@ def _blank(backbone: Backbone) -> Tensor:
     """A batch of one black image, as the model takes it."""
     if backbone.transform is not None:
         return backbone.transform(Image.new("RGB", (256, 256)))[None].to(backbone.device)
-    size = (getattr(backbone.model, "pretrained_cfg", None) or {}).get("input_size", (3, 224, 224))
+    side = getattr(backbone.model, "image_size", 224)  # of torchvision's transformers
+    size = (getattr(backbone.model, "pretrained_cfg", None) or {}).get("input_size", (3, side, side))
     kernel = next((p for p in backbone.model.parameters() if p.ndim == 4), torch.empty(0, size[0], 0, 0))
     return torch.zeros(1, kernel.shape[1], *size[1:], device=backbone.device)

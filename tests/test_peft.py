@@ -128,8 +128,11 @@ def test_a_step_of_training_changes_what_is_trained_and_nothing_else(name):
 
 def test_frozen_parts_stay_in_eval_mode():
     tuned = peft.layer_tuning(timm_model(RESNET), "layer3.0", 3).train()
-    assert tuned.training and tuned.head.training and tuned.body.layer3[0].bn1.training
-    assert not tuned.body.layer2[0].bn1.training and not tuned.body.bn1.training
+    assert tuned.training
+    assert tuned.head.training
+    assert tuned.body.layer3[0].bn1.training
+    assert not tuned.body.layer2[0].bn1.training
+    assert not tuned.body.bn1.training
     assert not any(module.training for module in tuned.eval().modules())
 
 
@@ -174,7 +177,7 @@ REFUSED = {
         lambda: peft.layer_tuning(timm_model(RESNET), "layer9", 3),
         "no layer 'layer9'; its blocks are .*layer1.0",
     ),
-    "no such place": (lambda: peft.skip_tuning(timm_model(RESNET), 99, 3), "layer 99 .* it has"),
+    "no such place": (lambda: peft.skip_tuning(timm_model(RESNET), 99, 3), "no layer 99; there are 0"),
     "the last layer": (lambda: peft.skip_tuning(timm_model(RESNET), "last", 3), "the last layer is what the head sees"),
     "after the pooling": (
         lambda: peft.skip_tuning(models.vgg11(), "classifier.3", 3),
