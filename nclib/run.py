@@ -39,9 +39,9 @@ class Run:
     records: Records
     cache: Path
 
-    def load(self, name: str, split: str, *, per_class: int | None = None) -> ImageSet | ImageFiles:
+    def load(self, name: str, split: str, *, per_class: int | None = None, seed: int = 0) -> ImageSet | ImageFiles:
         """A data set, from the run's data root; see `nclib.load`."""
-        return load(name, split, per_class=per_class, data_root=self.data_root)
+        return load(name, split, per_class=per_class, seed=seed, data_root=self.data_root)
 
     def train(self, recipe: Recipe, **options: Any) -> Network:
         """The network of a recipe, on the run's device, from its data root; options as of `nclib.train`."""
@@ -57,7 +57,7 @@ class Run:
 
     def task(self, cell: Cell) -> tuple[ImageSet | ImageFiles, ImageSet | ImageFiles]:
         """The training and test images of the task of such a cell."""
-        train = self.load(cell["data"], "train", per_class=cell["train_per_class"])
+        train = self.load(cell["data"], "train", per_class=cell["train_per_class"], seed=cell.get("draw", 0))
         test = self.load(cell["data"], "test", per_class=cell["test_per_class"])
         if train.classes != test.classes:
             raise ValueError(f"{cell['data']} has other classes to test than to train on")

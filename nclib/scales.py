@@ -21,6 +21,28 @@ class Task:
 
 
 @dataclass(frozen=True)
+class FineTuning:
+    """What a scale fixes for the studies of fine-tuning.
+
+    `models` are named, or there is the `recipe` of the one network. `scarce` are the numbers of images a class, the
+    last being all, that the methods are given of the first of the `tasks`, in so many `draws`. `layers` (by their
+    place in `Backbone.layers`) are the candidates for the one that is tuned, and `rates` the learning rates of every
+    method, of which validation chooses; `all_layers` are compared.
+    """
+
+    tasks: tuple[Task, ...]
+    scarce: tuple[int | None, ...]
+    epochs: int
+    recipe: Recipe | None = None
+    models: tuple[str, ...] = ()
+    draws: int = 5
+    layers: tuple[int, ...] = (-5, -4)
+    all_layers: tuple[int, ...] = (-7, -5, -4, -3, -2, -1)
+    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    augmentation: float = 0.0
+
+
+@dataclass(frozen=True)
 class Scale:
     """What a scale fixes for every chapter.
 
@@ -35,6 +57,7 @@ class Scale:
     train_per_class: int
     test_per_class: int
     seeds: tuple[int, ...]
+    fine_tuning: FineTuning
     models: tuple[str, ...] = ()
     model_tasks: tuple[Task, ...] = ()
 
@@ -49,6 +72,12 @@ SCALES = {
         test_per_class=40,
         seeds=(0, 1, 2),
         model_tasks=tuple(Task(name, name, 40, 40) for name in _GLYPHS),
+        fine_tuning=FineTuning(
+            recipe=Recipe(source="glyphs/latin", per_class=60, width=16, blocks=2, epochs=24, augmentation=1.0),
+            tasks=tuple(Task(name, name, 20, 40) for name in ("glyphs/greek", "glyphs/georgian", "digits")),
+            scarce=(2, 5, 20),
+            epochs=12,
+        ),
     ),
     "lab": Scale(
         recipe=Recipe(source="fashion-mnist", per_class=600, width=16, epochs=16),
@@ -56,6 +85,17 @@ SCALES = {
         train_per_class=80,
         test_per_class=80,
         seeds=(0, 1, 2),
+        fine_tuning=FineTuning(
+            models=("bank_mobilenet_v1_025_128", "bank_mobilenet_v2_100_224", "bank_mcunet_5fps"),
+            tasks=(
+                Task("dtd (10 classes, 160 px)", "folder:dtd10", 80, 40),
+                Task("cifar10 (JPEG copy)", "folder:cifar10", 100, 50),
+                Task("fashion-mnist", "fashion-mnist", 100, 50),
+                Task("flowers102 (22 + 8, 160 px)", "folder:flowers102", 22, 8),
+            ),
+            scarce=(2, 10, 80),
+            epochs=10,
+        ),
         models=(  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
             "bank_mobilenet_v1_025_128",
             "bank_mobilenet_v1_050_160",
@@ -86,6 +126,16 @@ SCALES = {
         train_per_class=500,
         test_per_class=500,
         seeds=(0, 1, 2),
+        fine_tuning=FineTuning(
+            models=("torchvision:resnet18", "torchvision:resnet50", "torchvision:vit_b_32"),
+            tasks=tuple(
+                Task(name, name, None, None)
+                for name in ("dtd", "cifar10", "cifar100", "fgvc-aircraft", "oxford-iiit-pet")
+            ),
+            scarce=(2, 10, None),
+            epochs=30,
+            rates=(1e-4, 3e-4, 1e-3),
+        ),
         models=(
             *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
             *("torchvision:" + name for name in ("densenet121", "densenet169", "densenet201")),

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from nclib.scales import Scale
+from nclib.scales import Scale, Task
 from nclib.training import Recipe
 
 Cell = dict[str, Any]
+
+METHODS = ("linear", "bias", "layer", "skip", "lora", "full")  # of fine-tuning
 
 # What tells one network from another.
 RECIPE_FIELDS = tuple(field.name for field in fields(Recipe))
@@ -103,9 +105,72 @@ def collapse_by_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     return _on_tasks([model for model in models if model.get("blocks", 0) == deepest], scale, {})
 
 
+def _tuned(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """What says all about each model that is fine-tuned, and how, but for the method."""
+    given = scale.fine_tuning
+    common = {"rates": list(given.rates), "epochs_tuned": given.epochs, "augmentation_tuned": given.augmentation}
+    if given.recipe is None:
+        return [
+            {"model": name, "weights": "pretrained", "seed": seed} | common for name in given.models for seed in seeds
+        ]
+    return [{"model": "base"} | asdict(replace(given.recipe, seed=seed)) | common for seed in seeds]
+
+
+def _of_task(task: Task, per_class: int | None) -> Cell:
+    return {
+        "task": task.title,
+        "data": task.data,
+        "train_per_class": per_class,
+        "test_per_class": task.test_per_class,
+    }
+
+
+def _of_method(method: str, layers: Iterable[int]) -> Cell:
+    """A method, and the layers to choose one of; for `skip project` other widths are matched by a map."""
+    name, _, match = method.partition(" ")
+    options = {"layers": list(layers)} if name in ("layer", "skip") else {}
+    return {"method": method} | options | ({"match": match} if match else {})
+
+
+def fine_tuning(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """Every method on every task, with all its images."""
+    return [
+        model | _of_task(task, task.train_per_class) | _of_method(method, scale.fine_tuning.layers)
+        for model in _tuned(scale, seeds)
+        for task in scale.fine_tuning.tasks
+        for method in METHODS
+    ]
+
+
+def data_scarcity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """Some methods on one task, with few and all of its images."""
+    given = scale.fine_tuning
+    return [
+        model | _of_task(given.tasks[0], number) | _of_method(method, given.layers) | {"draw": draw}
+        for model in _tuned(scale, list(seeds)[:1])
+        for number in given.scarce
+        for draw in range(given.draws)
+        for method in ("linear", "layer", "skip", "full")
+    ]
+
+
+def tuned_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One layer after another, with a skip connection of either kind and without, on one task."""
+    given = scale.fine_tuning
+    return [
+        model | _of_task(given.tasks[0], given.tasks[0].train_per_class) | _of_method(method, [layer])
+        for model in _tuned(scale, seeds)
+        for layer in given.all_layers
+        for method in ("layer", "skip", "skip project")
+    ]
+
+
 STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
     "collapse_in_training": collapse_in_training,
     "source_collapse": source_collapse,
     "downstream_collapse": downstream_collapse,
     "collapse_by_layer": collapse_by_layer,
+    "fine_tuning": fine_tuning,
+    "data_scarcity": data_scarcity,
+    "tuned_layer": tuned_layer,
 }
