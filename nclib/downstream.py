@@ -1,11 +1,12 @@
-"""Statistics of collapse on the downstream data: over models, over layers, with few shots."""
+"""Statistics and claims of collapse on the downstream data: over models, over layers, with few shots."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from nclib.claims import Estimate, bootstrap, mean_spearman
+from nclib.claims import Claim, Estimate, bootstrap, mean_spearman
 
 RIVALS = ("nc1", "nc1_ratio", "cdnv", "vci")  # metrics that could rank models
 
@@ -61,3 +62,31 @@ def regret(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
     """Accuracy lost by taking the layer with the least of a metric for the best one; tasks are resampled."""
     lost = [max(y) - y[int(np.argmin(x))] for x, y in zip(table[metric], table["accuracy"], strict=True)]
     return bootstrap(np.mean, np.array(lost), groups=table["task"].to_numpy())
+
+
+_claim = partial(Claim, paper="li2022", side="below", threshold=0.0)
+_STATISTIC = "rank correlation of downstream NC1 and {} accuracy over {}, mean over tasks"
+
+CLAIMS = (
+    _claim(
+        key="A2-models",
+        sentence="Pre-trained models that collapse more on the downstream training data transfer better.",
+        study="downstream_collapse",
+        statistic=_STATISTIC.format("probe", "models"),
+        estimate=over_models,
+    ),
+    _claim(
+        key="A2-shots",
+        sentence="Collapse on the downstream training data goes with few-shot accuracy, too. (Our extension.)",
+        study="downstream_collapse",
+        statistic=_STATISTIC.format("1-, 5- and 20-shot", "models"),
+        estimate=partial(over_models, accuracies=("accuracy_1", "accuracy_5", "accuracy_20")),
+    ),
+    _claim(
+        key="A2-layers",
+        sentence="Layers that collapse more on the downstream training data transfer better. (Our extension.)",
+        study="collapse_by_layer",
+        statistic=_STATISTIC.format("probe", "layers"),
+        estimate=over_layers,
+    ),
+)

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from nclib import downstream
+from nclib import downstream, fine_tuned
 from nclib.claims import Claim, Estimate, Verdict, bootstrap, judge, mean, rank_correlation
 from nclib.records import Records, as_table
 from nclib.scales import SCALES, settings
@@ -23,6 +23,8 @@ TOLERANCE = {
     "accuracy_5": 0.1,
     "accuracy_20": 0.1,
     "vci": 0.1,
+    "train_accuracy": 0.1,
+    "nc1_test": 2.0,
     "test_accuracy": 0.1,
     "nc1": 2.0,
     "nc1_ratio": 1.5,
@@ -111,9 +113,7 @@ def _final_disagreement(table: pd.DataFrame) -> Estimate:
 
 
 _papyan = partial(Claim, paper="papyan2020", study="collapse_in_training", side="below")
-_li = partial(Claim, paper="li2022", side="below", threshold=0.0)
 _li_2023 = partial(Claim, paper="li2022", study="source_collapse", side="above", threshold=0.0)
-_DOWNSTREAM = "rank correlation of downstream NC1 and {} accuracy over {}, mean over tasks"
 _OVER = "rank correlation of source NC1 and downstream accuracy over {}"
 
 CLAIMS = (
@@ -179,27 +179,8 @@ CLAIMS = (
         threshold=0.0,
         estimate=_correlation_over("epochs"),
     ),
-    _li(
-        key="A2-models",
-        sentence="Pre-trained models that collapse more on the downstream training data transfer better.",
-        study="downstream_collapse",
-        statistic=_DOWNSTREAM.format("probe", "models"),
-        estimate=downstream.over_models,
-    ),
-    _li(
-        key="A2-shots",
-        sentence="Collapse on the downstream training data goes with few-shot accuracy, too. (Our extension.)",
-        study="downstream_collapse",
-        statistic=_DOWNSTREAM.format("1-, 5- and 20-shot", "models"),
-        estimate=partial(downstream.over_models, accuracies=("accuracy_1", "accuracy_5", "accuracy_20")),
-    ),
-    _li(
-        key="A2-layers",
-        sentence="Layers that collapse more on the downstream training data transfer better. (Our extension.)",
-        study="collapse_by_layer",
-        statistic=_DOWNSTREAM.format("probe", "layers"),
-        estimate=downstream.over_layers,
-    ),
+    *downstream.CLAIMS,
+    *fine_tuned.CLAIMS,
 )
 
 

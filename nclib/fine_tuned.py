@@ -1,9 +1,11 @@
-"""Statistics of fine-tuning: one method held against another, and collapse against accuracy over methods."""
+"""Statistics and claims of fine-tuning: one method held against another, and collapse against accuracy over methods."""
+
+from functools import partial
 
 import pandas as pd
 
 from nclib import downstream
-from nclib.claims import Estimate, mean
+from nclib.claims import Claim, Estimate, mean
 
 # What two methods are compared on: the same network, task and images.
 _PLACE = ["model", "seed", "task", "train_per_class", "draw"]
@@ -51,3 +53,63 @@ def growth(table: pd.DataFrame, method: str, other: str) -> Estimate:
     ahead = [paired(rows, "accuracy") for rows in (fewest(table), most(table))]
     few, all_ = ((rows[method] - rows[other]).droplevel("train_per_class") for rows in ahead)
     return mean((few - all_).to_numpy())
+
+
+_scl = partial(Claim, paper="li2024", study="fine_tuning")
+_scarce = partial(Claim, paper="li2024", study="data_scarcity", threshold=0.0)
+
+CLAIMS = (
+    _scl(
+        key="A2-methods",
+        side="below",
+        threshold=0.0,
+        sentence="Ways of fine-tuning that collapse more on the downstream training data transfer better.",
+        statistic="rank correlation of downstream NC1 and test accuracy over six ways of fine-tuning, mean over tasks",
+        estimate=over_methods,
+    ),
+    _scl(
+        key="A4-collapse",
+        sentence="Fine-tuning with a skip connection induces collapse on the downstream data.",
+        statistic="NC1 on the training images with it, less that of the frozen features (linear probe)",
+        side="below",
+        threshold=0.0,
+        estimate=partial(difference, metric="nc1", method="skip", other="linear"),
+    ),
+    _scl(
+        key="A4-accuracy",
+        sentence="It performs about as well as full fine-tuning, or better. (Our reading: at most two points worse.)",
+        statistic="its test accuracy less that of full fine-tuning",
+        side="above",
+        threshold=-0.02,
+        estimate=partial(difference, metric="accuracy", method="skip", other="full"),
+    ),
+    _scl(
+        key="A4-parameters",
+        sentence="It tunes at least 90% fewer parameters.",
+        statistic="share of the parameters that it trains",
+        side="below",
+        threshold=0.1,
+        estimate=lambda table: mean(paired(table, "share")["skip"].to_numpy()),
+    ),
+    _scarce(
+        key="A5-gap",
+        sentence="It mitigates overfitting.",
+        statistic="training less test accuracy with it, less that of full fine-tuning, with the fewest images",
+        side="below",
+        estimate=lambda table: difference(gap(fewest(table)), "gap", "skip", "full"),
+    ),
+    _scarce(
+        key="A5-scarce",
+        sentence="It does better than full fine-tuning where data is scarce.",
+        statistic="its test accuracy less that of full fine-tuning, with the fewest images",
+        side="above",
+        estimate=lambda table: difference(fewest(table), "accuracy", "skip", "full"),
+    ),
+    _scarce(
+        key="A5-most",
+        sentence="It helps most when data is scarce.",
+        statistic="by how much more it is ahead of full fine-tuning with the fewest images than with all",
+        side="above",
+        estimate=partial(growth, method="skip", other="full"),
+    ),
+)

@@ -37,8 +37,8 @@ class FineTuning:
     models: tuple[str, ...] = ()
     draws: int = 5
     layers: tuple[int, ...] = (-5, -4)
-    all_layers: tuple[int, ...] = (-7, -5, -4, -3, -2, -1)
-    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    all_layers: tuple[int, ...] = (-7, -5, -4, -2)
+    rates: tuple[float, ...] = (2e-3, 1e-2)
     augmentation: float = 0.0
 
 
@@ -74,9 +74,9 @@ SCALES = {
         model_tasks=tuple(Task(name, name, 40, 40) for name in _GLYPHS),
         fine_tuning=FineTuning(
             recipe=Recipe(source="glyphs/latin", per_class=60, width=16, blocks=2, epochs=24, augmentation=1.0),
-            tasks=tuple(Task(name, name, 20, 40) for name in ("glyphs/greek", "glyphs/georgian", "digits")),
+            tasks=tuple(Task(name, name, 20, 40) for name in ("glyphs/georgian", "glyphs/greek", "digits")),
             scarce=(2, 5, 20),
-            epochs=12,
+            epochs=10,
         ),
     ),
     "lab": Scale(

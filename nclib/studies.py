@@ -143,13 +143,13 @@ def fine_tuning(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
 
 
 def data_scarcity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """Some methods on one task, with few and all of its images."""
-    given = scale.fine_tuning
+    """Some methods on one task, with few and all of its images; a draw of them goes with the next of the seeds."""
+    given, seeds = scale.fine_tuning, list(seeds)
     return [
         model | _of_task(given.tasks[0], number) | _of_method(method, given.layers) | {"draw": draw}
-        for model in _tuned(scale, list(seeds)[:1])
         for number in given.scarce
         for draw in range(given.draws)
+        for model in _tuned(scale, [seeds[draw % len(seeds)]])
         for method in ("linear", "layer", "skip", "full")
     ]
 
@@ -157,8 +157,9 @@ def data_scarcity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
 def tuned_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """One layer after another, with a skip connection of either kind and without, on one task."""
     given = scale.fine_tuning
+    task = given.tasks[0]
     return [
-        model | _of_task(given.tasks[0], given.tasks[0].train_per_class) | _of_method(method, [layer])
+        model | _of_task(task, task.train_per_class) | _of_method(method, [layer])
         for model in _tuned(scale, seeds)
         for layer in given.all_layers
         for method in ("layer", "skip", "skip project")

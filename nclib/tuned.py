@@ -89,6 +89,11 @@ class Tuned(nn.Module):
         """What the skip connection takes of the tuned layer's output, pooled as `extract_layers` does."""
         return pooled(output, self.body, self.spec["layer"])
 
+    @property
+    def backbone(self) -> Backbone:
+        """For `extract` and what builds on it; ``last`` is what the head sees."""
+        return Backbone(f"tuned {self.spec['method']}", self, self.transform, self.features, self.head)
+
     def train(self, mode: bool = True) -> "Tuned":
         """Put what is trained into train mode, and all else into eval mode."""
         super().train(False)
