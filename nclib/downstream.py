@@ -23,7 +23,7 @@ def _by_model(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _models(table: pd.DataFrame) -> np.ndarray:
-    return _by_model(table, "nc1").index.get_level_values("model").to_numpy()
+    return _by_model(table, "accuracy").index.get_level_values("model").to_numpy()
 
 
 def over_models(table: pd.DataFrame, metric: str = "nc1", accuracies: str | Sequence[str] = ("accuracy",)) -> Estimate:

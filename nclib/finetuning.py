@@ -1,8 +1,9 @@
 """The training of tuned models: one loop for all methods. What is frozen before the tuned layer is computed once."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,16 +29,16 @@ _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
 class Tuning:
     """How a model is fine-tuned, the same for every method: by AdamW, on the cross-entropy.
 
-    `learning_rate` is the peak of the `schedule`; the last batch of an epoch may be smaller than `batch_size`, but
-    is left out if it is one image. `augmentation` is the strength of random distortion, 0 is none. With
-    `probe_first` the head begins as a linear probe of inverse strength `C` of the features as they are at first, so
-    that no method has to learn the head from nothing {kumar2022}.
+    `learning_rate` is the peak of the `schedule`. An epoch is cut into batches of one size, as near as it goes, and at
+    most `batch_size`, for batch norm learns nothing good of a small remainder. `augmentation` is the strength of
+    random distortion, 0 is none. With `probe_first` the head begins as a linear probe of inverse strength `C` of the
+    features as they are at first, so that no method has to learn the head from nothing (Kumar et al. 2022).
     """
 
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     epochs: int = 10
-    batch_size: int = 64
+    batch_size: int = 32
     schedule: str = "one-cycle"
     augmentation: float = 0.0
     probe_first: bool = True
@@ -72,6 +73,7 @@ def finetune(
     *,
     validation: Labelled | None = None,
     patience: int | None = None,
+    stop: int | None = None,
     checkpoint: str | Path | None = None,
     memory: float = 2e9,
     progress: bool = False,
@@ -90,6 +92,8 @@ def finetune(
         `validation` the weights of its best epoch are kept, the first being that before training.
     patience
         Epochs without a better one on `validation`, after which training stops; None goes on to the end.
+    stop
+        After how many epochs to stop, the schedule being that of all of them.
     checkpoint
         A file for the state of an unfinished training, saved every half minute, read if it is there, and removed in
         the end. ValueError if it is of other settings or another model.
@@ -119,7 +123,12 @@ def finetune(
     if held and not done:
         training.score(held)
     saved = time.monotonic()
-    for epoch in tqdm(range(done, settings.epochs), f"tune {tuned.spec['method']}", disable=not progress, leave=False):
+    for epoch in tqdm(
+        range(done, settings.epochs if stop is None else stop),
+        f"tune {tuned.spec['method']}",
+        disable=not progress,
+        leave=False,
+    ):
         if patience is not None and epoch - training.scores.best > patience:
             break
         with torch.random.fork_rng([data.device] if data.device.type == "cuda" else []):
@@ -156,7 +165,7 @@ class _Training:
         """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
         generator = seeded("tune", self.settings.seed, epoch)
         order = torch.randperm(len(data.labels), generator=generator).to(data.device)
-        rows = [batch for batch in order.split(self.settings.batch_size) if len(batch) > 1]
+        rows = order.chunk(max(1, math.ceil(len(order) / self.settings.batch_size)))
         self.part.train()
         for step, (inputs, labels) in enumerate(data.batches(rows)):
             progress = (epoch + (step + 0.5) / len(rows)) / self.settings.epochs
@@ -247,5 +256,5 @@ def finetune_best(
     chosen = max(range(len(candidates)), key=merit)
     make, settings = candidates[chosen]
     tuned, epochs = make(), scores[chosen].best
-    finetune(tuned, train, replace(settings, epochs=epochs), **options)
+    finetune(tuned, train, settings, stop=epochs, **options)
     return Choice(tuned, chosen, epochs)

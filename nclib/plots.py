@@ -64,6 +64,13 @@ def trajectories(
     axis.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
 
 
+def estimates(axis: Any, x: ArrayLike, values: Sequence[Estimate], **style: Any) -> None:
+    """Estimates with their intervals along x, joined by a line."""
+    heights = np.array([value.value for value in values])
+    ends = np.array([[value.value - value.low, value.high - value.value] for value in values]).T
+    axis.errorbar(x, heights, yerr=np.nan_to_num(ends), linewidth=1, capsize=2, **style)
+
+
 def log_ticks(axis: Any) -> None:
     """Plain numbers on a logarithmic axis, close enough together that there are always a few."""
     from matplotlib.ticker import LogLocator, NullFormatter

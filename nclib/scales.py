@@ -76,7 +76,7 @@ SCALES = {
             recipe=Recipe(source="glyphs/latin", per_class=60, width=16, blocks=2, epochs=24, augmentation=1.0),
             tasks=tuple(Task(name, name, 20, 40) for name in ("glyphs/georgian", "glyphs/greek", "digits")),
             scarce=(2, 5, 20),
-            epochs=10,
+            epochs=8,
         ),
     ),
     "lab": Scale(

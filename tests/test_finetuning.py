@@ -172,7 +172,7 @@ def test_the_best_candidate_is_chosen_on_held_out_images_and_trained_on_all(back
     scores = [nclib.finetune(make(), rest, settings, validation=held) for make, settings in candidates]
     assert max(scores[choice.candidate].accuracies) == max(max(score.accuracies) for score in scores)
     again = peft.full_tuning(backbone, 10)
-    nclib.finetune(again, train, replace(candidates[choice.candidate][1], epochs=choice.epochs))
+    nclib.finetune(again, train, candidates[choice.candidate][1], stop=choice.epochs)
     assert same(again, choice.tuned)
 
 
