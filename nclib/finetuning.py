@@ -38,7 +38,7 @@ class Tuning:
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     epochs: int = 10
-    batch_size: int = 32
+    batch_size: int = 64
     schedule: str = "one-cycle"
     augmentation: float = 0.0
     probe_first: bool = True

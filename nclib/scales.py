@@ -37,7 +37,7 @@ class FineTuning:
     models: tuple[str, ...] = ()
     draws: int = 5
     layers: tuple[int, ...] = (-5, -4)
-    all_layers: tuple[int, ...] = (-7, -5, -4, -2)
+    all_layers: tuple[int, ...] = (-7, -4, -2)
     rates: tuple[float, ...] = (2e-3, 1e-2)
     augmentation: float = 0.0
 
