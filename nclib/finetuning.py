@@ -100,7 +100,7 @@ def finetune(
 
     Returns
     -------
-    What was measured on `validation`: empty without.
+    `Validation`, empty without images to validate on.
 
     Examples
     --------

@@ -353,8 +353,8 @@ pd.Series(skip, name="estimate").to_frame()
 
 # %% [markdown]
 # **What we see** ({numref}`fig-tuned-layer`). The block in the third quarter of the network, with less than a tenth
-# of the parameters, does best; one near the end, with a third of them, does worse, on the mean of three networks. Is it the skip connection that
-# does it? Over all blocks and networks it is ahead of tuning the same block without it by
+# of the parameters, does best; one near the end, with a third of them, does worse, on the mean of three networks. Is
+# it the skip connection that does it? Over all blocks and networks it is ahead of tuning the same block without it by
 # {glue:text}`demo skip connection less none accuracy value:.3f`
 # [{glue:text}`demo skip connection less none accuracy low:.3f`,
 # {glue:text}`demo skip connection less none accuracy high:.3f`] of accuracy, which is next to nothing. Matching
