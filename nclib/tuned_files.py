@@ -35,7 +35,7 @@ def load_tuned(path: str | Path, model: nn.Module | Backbone) -> Tuned:
     ...     save_tuned(f"{folder}/tuned.safetensors", tuned)
     ...     again = load_tuned(f"{folder}/tuned.safetensors", resnet)
     >>> again.spec
-    {'layer': 'layer3.1', 'match': 'pad', 'method': 'skip', 'num_classes': 10}
+    {'method': 'skip', 'layer': 'layer3.1', 'match': 'pad', 'num_classes': 10}
     """
     tensors, metadata = load_tensors(Path(path))
     if not {"spec", "base"} <= metadata.keys():
