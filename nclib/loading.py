@@ -50,4 +50,5 @@ def batches(
     on_gpu = device.type == "cuda"
     workers = (min(8, os.cpu_count() or 1) if on_gpu else 0) if workers is None else workers
     prepared = Prepared(images, transform, name)
-    return iter(DataLoader(prepared, batch_sampler=rows, num_workers=workers, pin_memory=on_gpu))  # type: ignore[arg-type]
+    sampler: Any = rows  # torch's annotation knows samplers only
+    return iter(DataLoader(prepared, batch_sampler=sampler, num_workers=workers, pin_memory=on_gpu))

@@ -14,7 +14,7 @@ from nclib import KNN, Estimate, LinearProbe, NearestClassMean, RidgeProbe, few_
 class Witness(ClassifierMixin, BaseEstimator):
     """Writes down what every episode fits to and is scored on. All clones share the list."""
 
-    seen: list = []  # noqa: RUF012
+    seen: list = []  # noqa: RUF012  # all clones are to share it
 
     def fit(self, features, labels):
         self.seen.append([(features, labels)])
