@@ -20,7 +20,8 @@ from nclib.storage import replacing
 
 _FIELDS = {"study", "scale", "config", "seed", "metrics", "provenance"}
 
-Measure = Callable[[dict[str, Any]], dict[str, Any]]
+Cell = dict[str, Any]
+Measure = Callable[[Cell], dict[str, Any]]
 
 
 class Records:
@@ -59,12 +60,12 @@ class Records:
         """The latest record of every cell, by a text that stands for its config and seed."""
         return {_key(record["config"], record["seed"]): record for record in self.read(study, scale)}
 
-    def select(self, study: str, scale: str, cells: Iterable[dict[str, Any]]) -> list[dict]:
+    def select(self, study: str, scale: str, cells: Iterable[Cell]) -> list[dict]:
         """The latest record of each of the cells, in their order; cells without a record are left out."""
         latest = self.by_cell(study, scale)
         return [latest[key] for key in map(_cell_key, cells) if key in latest]
 
-    def describe(self, study: str, scale: str, cells: Iterable[dict[str, Any]]) -> str:
+    def describe(self, study: str, scale: str, cells: Iterable[Cell]) -> str:
         """Two lines on where the records of a study's cells come from, with a digest of every digit of them."""
         if not (records := self.select(study, scale, cells)):
             return f"{study} at {scale} scale: not run yet"
@@ -87,26 +88,43 @@ def as_table(records: Iterable[dict]) -> pd.DataFrame:
 
 
 def fill(
-    records: Records, study: str, scale: str, cells: Iterable[dict[str, Any]], measure: Measure, *, device: str = "cpu"
+    records: Records,
+    study: str,
+    scale: str,
+    cells: Iterable[Cell],
+    measure: Measure,
+    *,
+    device: str = "cpu",
+    workers: int = 1,
 ) -> pd.DataFrame:
     """The table of a study's cells: what is recorded is read, what is missing is measured and recorded.
 
-    A cell is a dict of JSON values with a ``seed``; `measure(cell)` returns its metrics. Rows are in the
-    order of the cells.
+    A cell is a dict of JSON values with a ``seed``; `measure(cell)` returns its metrics. Several `workers` are
+    processes that measure a cell each, with as many threads as cores are left to each. Rows are in the order of the
+    cells.
     """
+    from joblib import Parallel, delayed
     from tqdm import tqdm
 
     cells = [dict(cell) for cell in cells]
     known = records.by_cell(study, scale)
     missing = [cell for cell in cells if _cell_key(cell) not in known]
-    for cell in tqdm(missing, f"{study} ({scale})", disable=not missing):
-        record = measured(study, scale, cell, measure, device=device)
+    workers = max(1, min(workers, len(missing)))
+    todo = (delayed(measured)(study, scale, cell, measure, device=device) for cell in _apart(missing, workers))
+    results = Parallel(workers, return_as="generator_unordered")(todo)
+    for record in tqdm(results, f"{study} ({scale})", total=len(missing), disable=not missing):
         records.append(record)
-        known[_cell_key(cell)] = record
+        known[_key(record["config"], record["seed"])] = record
     return as_table(known[_cell_key(cell)] for cell in cells)
 
 
-def measured(study: str, scale: str, cell: dict[str, Any], measure: Measure, *, device: str = "cpu") -> dict:
+def _apart(cells: list[Cell], workers: int) -> list[Cell]:
+    """The cells in an order that keeps workers apart: neighbours often share a network, which one of them trains."""
+    stride = math.ceil(len(cells) / workers)
+    return [cell for start in range(stride) for cell in cells[start::stride]]
+
+
+def measured(study: str, scale: str, cell: Cell, measure: Measure, *, device: str = "cpu") -> dict:
     """Measure a cell and make the record of it; metrics are kept to 6 significant digits."""
     start = time.perf_counter()
     metrics = {name: _rounded(value, name) for name, value in measure(cell).items()}
@@ -188,8 +206,8 @@ def _provenance() -> dict[str, Any]:
     from nclib import __version__
 
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    torch_version = torch.__version__.split("+")[0]
-    return {"nclib": __version__, "commit": _commit(), "torch": torch_version, "machine": machine}
+    versions = {"nclib": __version__, "commit": _commit(), "torch": torch.__version__.split("+")[0]}
+    return versions | {"machine": machine, "threads": torch.get_num_threads()}
 
 
 def _commit() -> str | None:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pandas as pd
 import torch
 
@@ -70,10 +71,13 @@ class Run:
     def study(self, name: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
         """The table of a study: recorded cells are read, missing ones measured and recorded.
 
-        `measure(cell, cache)` returns the metrics of a cell.
+        `measure(cell, cache)` returns the metrics of a cell. Without a GPU every core measures a cell of its own,
+        which networks as small as these make better use of than of threads; LOKY_MAX_CPU_COUNT limits how many.
         """
+        workers = joblib.cpu_count() if self.device.type == "cpu" else 1
         measure = partial(measure, cache=self.cache)
-        return fill(self.records, name, self.scale, self.cells(name), measure, device=self.device_name)
+        cells = self.cells(name)
+        return fill(self.records, name, self.scale, cells, measure, device=self.device_name, workers=workers)
 
     def live(self, name: str, cell: Cell, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
         """Measure one cell from nothing, no cache read, and hold it against its record.

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields, replace
-from typing import Any
 
+from nclib.records import Cell
 from nclib.scales import Scale, Task
 from nclib.training import Recipe
-
-Cell = dict[str, Any]
 
 METHODS = ("linear", "bias", "layer", "skip", "lora", "full")  # of fine-tuning
 
@@ -116,6 +114,10 @@ def _tuned(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     return [{"model": "base"} | asdict(replace(given.recipe, seed=seed)) | common for seed in seeds]
 
 
+def _repeats(scale: Scale, seeds: Iterable[int]) -> list[int]:
+    return list(seeds)[: scale.fine_tuning.repeats]
+
+
 def _of_task(task: Task, per_class: int | None) -> Cell:
     return {
         "task": task.title,
@@ -136,7 +138,7 @@ def fine_tuning(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """Every method on every task, with all its images."""
     return [
         model | _of_task(task, task.train_per_class) | _of_method(method, scale.fine_tuning.layers)
-        for model in _tuned(scale, seeds)
+        for model in _tuned(scale, _repeats(scale, seeds))
         for task in scale.fine_tuning.tasks
         for method in METHODS
     ]
@@ -160,7 +162,7 @@ def tuned_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     task = given.tasks[0]
     return [
         model | _of_task(task, task.train_per_class) | _of_method(method, [layer])
-        for model in _tuned(scale, seeds)
+        for model in _tuned(scale, _repeats(scale, seeds))
         for layer in given.all_layers
         for method in ("layer", "skip", "skip project")
     ]

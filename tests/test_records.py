@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import re
 
 import pytest
@@ -45,11 +46,36 @@ def test_a_stopped_study_loses_only_the_cell_it_was_at(tmp_path):
     assert len(fill(records, "toy", "demo", CELLS, double)) == 4
 
 
+def test_workers_measure_the_same_table_and_keep_what_was_done_before_an_error(tmp_path):
+    def fail_at_three(cell):
+        if cell["seed"] == 3:
+            raise ValueError("no three")
+        return double(cell) | {"process": os.getpid()}
+
+    with pytest.raises(ValueError, match="no three"):
+        fill(Records(tmp_path), "toy", "demo", CELLS, fail_at_three, workers=2)
+    kept = Records(tmp_path).read("toy", "demo")
+    assert kept
+    assert all(record["metrics"]["process"] != os.getpid() for record in kept)
+    table = fill(Records(tmp_path), "toy", "demo", CELLS, double, workers=2)
+    assert table["seed"].tolist() == [0, 1, 2, 3]
+    assert table["value"].tolist() == [0, 2, 4, 6]
+
+
 def test_a_record_says_where_it_comes_from(tmp_path):
     record = measured("toy", "demo", CELLS[1], double)
     assert record["config"] == {"width": 2}
     assert record["metrics"] == {"value": 2.0, "trace": [0, 0.333333]}
-    assert record["provenance"].keys() == {"nclib", "commit", "torch", "machine", "device", "date", "seconds"}
+    assert record["provenance"].keys() == {
+        "nclib",
+        "commit",
+        "torch",
+        "machine",
+        "threads",
+        "device",
+        "date",
+        "seconds",
+    }
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["provenance"]["date"])
 
 
