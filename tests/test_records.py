@@ -5,8 +5,10 @@ import multiprocessing
 import os
 import re
 
+import cloudpickle
 import pytest
 
+import nclib
 from nclib.records import Records, as_table, differences, fill, measured
 
 CELLS = [{"width": 2, "seed": seed} for seed in range(4)]
@@ -60,6 +62,10 @@ def test_workers_measure_the_same_table_and_keep_what_was_done_before_an_error(t
     table = fill(Records(tmp_path), "toy", "demo", CELLS, double, workers=2)
     assert table["seed"].tolist() == [0, 1, 2, 3]
     assert table["value"].tolist() == [0, 2, 4, 6]
+
+
+def test_the_package_travels_to_a_worker_by_its_name():
+    assert cloudpickle.loads(cloudpickle.dumps(nclib)) is nclib
 
 
 def test_a_record_says_where_it_comes_from(tmp_path):
