@@ -88,17 +88,17 @@ SCALES = {
         test_per_class=80,
         seeds=(0, 1, 2),
         fine_tuning=FineTuning(
-            models=("bank_mobilenet_v1_025_128", "bank_mbv2_w035", "bank_mcunet_5fps"),  # those that take 128 px
+            models=("bank_mbv2_w035", "bank_mcunet_5fps", "bank_proxyless_w030"),  # no batch norm without statistics
             tasks=(
                 Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
-                Task("cifar10 (JPEG copy)", "folder:cifar10", 50, 50),
-                Task("fashion-mnist", "fashion-mnist", 50, 50),
-                Task("flowers102 (10 + 8, 160 px)", "folder:flowers102", 10, 8),
+                Task("cifar10 (JPEG copy)", "folder:cifar10", 40, 50),
+                Task("fashion-mnist", "fashion-mnist", 40, 50),
+                Task("flowers102 (5 + 8, 160 px)", "folder:flowers102", 5, 8),
             ),
             scarce=(2, 10, 40),
             repeats=1,
             layers=(-6, -5),  # a tenth of the parameters at most, the head of ten classes included
-            rates=(3e-4, 3e-3),
+            rates=(1e-4, 1e-3),
             epochs=8,
         ),
         models=(  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
