@@ -10,6 +10,7 @@ They differ in what is trained beside a new linear classifier, the head:
 - `full_tuning`: everything.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -133,9 +134,26 @@ def trainable_share(model: nn.Module) -> float:
 def _train(tuned: Tuned, *modules: str) -> Tuned:
     """Train all of the modules, beside the head."""
     for name in modules:
-        tuned.get_submodule(name).requires_grad_(True)
+        _check_batch_norm(tuned.get_submodule(name).requires_grad_(True))
     tuned.trained += modules
     return tuned
+
+
+def _check_batch_norm(module: nn.Module) -> None:
+    """Warn of batch norm that was folded into the weights: in train mode it would compute something else."""
+    norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+    folded = [
+        norm
+        for norm in norms
+        if norm.bias is not None and norm.bias.any() and norm.running_mean is not None and not norm.running_mean.any()
+    ]
+    if folded:
+        warnings.warn(
+            f"{len(folded)} of {len(norms)} batch norms have biases but running means of 0, as where they were folded "
+            "into the weights: training would change what they compute; timm.layers.freeze_batch_norm_2d(model) keeps "
+            "them as they are",
+            stacklevel=4,
+        )
 
 
 def _takes_lora(module: nn.Module) -> bool:

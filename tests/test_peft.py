@@ -136,6 +136,16 @@ def test_frozen_parts_stay_in_eval_mode():
     assert not any(module.training for module in tuned.eval().modules())
 
 
+def test_batch_norm_that_was_folded_into_the_weights_is_told():
+    model = timm_model(RESNET)
+    peft.full_tuning(model)  # untrained: no bias either
+    nn.init.normal_(model.bn1.bias)
+    with pytest.warns(UserWarning, match="1 of .* batch norms have biases but running means of 0"):
+        peft.full_tuning(model)
+    peft.skip_tuning(model, -2)  # its batch norm is not trained
+    peft.full_tuning(timm.layers.freeze_batch_norm_2d(model))
+
+
 def test_a_model_may_be_a_backbone_of_any_kind(tmp_path):
     torchvisions = nclib.backbone("torchvision:resnet18", weights="random", device="cpu")
     plain = models.resnet18()
