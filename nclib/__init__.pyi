@@ -32,6 +32,7 @@ from .nearest import KNN as KNN
 from .nearest import NearestClassMean as NearestClassMean
 from .networks import Network as Network
 from .networks import small_resnet as small_resnet
+from .networks import small_vgg as small_vgg
 from .pairs import cdnv as cdnv
 from .pairs import cdnv_pairs as cdnv_pairs
 from .pairs import directional_cdnv as directional_cdnv

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from nclib import downstream, fine_tuned
+from nclib import downstream, fine_tuned, geometric
 from nclib.claims import Claim, Estimate, Verdict, bootstrap, judge, mean, rank_correlation
 from nclib.records import Records, as_table
 from nclib.scales import SCALES, settings
@@ -32,6 +32,9 @@ TOLERANCE = {
     "nc2": 1.1,
     "nc3": 1.1,
     "nc4": 0.02,
+    "complexity": 2.0,
+    "geometric_collapse": 2.0,
+    "target_cdnv": 1.5,
 }
 
 
@@ -181,6 +184,7 @@ CLAIMS = (
     ),
     *downstream.CLAIMS,
     *fine_tuned.CLAIMS,
+    *geometric.CLAIMS,
 )
 
 

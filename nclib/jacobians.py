@@ -44,14 +44,16 @@ class Jacobians:
             self._check_constant()
         for piece in cotangents.split(copies):
             vectors = piece.flatten(0, 1).to(features)
-            yield self._pulled(features[: len(vectors)], inputs, vectors).unflatten(0, piece.shape[:2]).flatten(2)
+            yield self._pulled(features, inputs, vectors).unflatten(0, piece.shape[:2]).flatten(2)
 
     def _pulled(self, features: Tensor, inputs: Tensor, vectors: Tensor) -> Tensor:
+        number = len(vectors)
         if not features.requires_grad:
-            return torch.zeros_like(inputs[: len(vectors)])
+            return torch.zeros_like(inputs[:number])
         options = {"retain_graph": True, "create_graph": self.graph, "allow_unused": True, "materialize_grads": True}
-        (gradient,) = torch.autograd.grad(features, inputs, vectors, **options)
-        return gradient[: len(vectors)]
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(features[:number], inputs, vectors, **options)
+        return gradient[:number]
 
     def columns(self) -> Iterator[Tensor]:
         """The columns (c, B, d) of the Jacobians, until all D are given: by forward mode."""

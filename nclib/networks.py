@@ -1,4 +1,6 @@
-"""The networks that are trained here: timm's ResNet made small, with a projection head that transfer drops."""
+"""The networks that are trained here: small ResNets and VGGs, with a projection head that transfer drops."""
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -57,3 +59,27 @@ def small_resnet(width: int = 16, *, in_channels: int = 1, blocks: int = 1) -> n
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     network.add_module("conv1", stem)
     return network
+
+
+def small_vgg(width: int = 16, *, in_channels: int = 1, blocks: int = 1) -> nn.Module:
+    """Convolutions as VGG's: stages of `width` x 1, 2, 4, 8, 8 channels, `blocks` layers each, no normalisation.
+
+    Its features are (N, 8 * width), the last map averaged over its positions; of width 64 with two blocks it is VGG-13
+    without the fully connected layers. Poolings round up, for images of any size.
+    """
+    if width < 1 or blocks < 1:
+        raise ValueError(f"width is {width} and blocks {blocks}; both must be at least 1")
+    layers: list[nn.Module] = []
+    for channels in (width, 2 * width, 4 * width, 8 * width, 8 * width):
+        for _ in range(blocks):
+            layers += [nn.Conv2d(in_channels, channels, 3, padding=1), nn.ReLU(inplace=True)]
+            nn.init.kaiming_normal_(layers[-2].weight)  # type: ignore[arg-type]  # of a convolution
+            nn.init.zeros_(layers[-2].bias)  # type: ignore[arg-type]
+            in_channels = channels
+        layers.append(nn.MaxPool2d(2, ceil_mode=True))
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network.num_features = in_channels  # type: ignore[assignment]  # as timm's models say it
+    return network
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"resnet": small_resnet, "vgg": small_vgg}

@@ -1,6 +1,6 @@
 """Scales: one table of settings each, so that no notebook branches on how large it runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nclib.training import Recipe
 
@@ -45,6 +45,34 @@ class FineTuning:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """A network, and the values that each of three settings of its recipe takes while the others stay."""
+
+    recipe: Recipe
+    learning_rate: tuple[float, ...]
+    batch_size: tuple[int, ...]
+    weight_decay: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a scale fixes for the studies of geometric complexity.
+
+    The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in few-shot
+    `episodes` on the classes of the `new` data sets, of which `new_per_class` images are used. Complexity is that of
+    `per_class` training images. The network of the last sweep is trained with `penalties` on it, too.
+    """
+
+    sweeps: tuple[Sweep, ...]
+    new: tuple[str, ...]
+    penalties: tuple[float, ...]
+    loss: float = 0.1
+    per_class: int = 4
+    new_per_class: int = 20
+    episodes: int = 60
+
+
+@dataclass(frozen=True)
 class Scale:
     """What a scale fixes for every chapter.
 
@@ -60,11 +88,34 @@ class Scale:
     test_per_class: int
     seeds: tuple[int, ...]
     fine_tuning: FineTuning
+    geometry: Geometry
     models: tuple[str, ...] = ()
     model_tasks: tuple[Task, ...] = ()
 
 
 _GLYPHS = ("glyphs/greek", "glyphs/cyrillic", "glyphs/armenian", "glyphs/georgian", "digits")
+
+# Networks whose geometric complexity is looked at are trained without augmentation, to a training loss of nothing.
+_GREEK = Recipe(source="glyphs/greek", per_class=40, width=8, epochs=48, batch_size=64)
+
+
+def _sweeps(base: Recipe) -> tuple[Sweep, ...]:
+    """A ResNet and a VGG; without normalisation this trains in a narrower range of rates and batches."""
+    return (
+        Sweep(
+            replace(base, learning_rate=0.05),
+            learning_rate=(0.0125, 0.025, 0.05, 0.1, 0.2),
+            batch_size=(24, 40, 64, 104, 168),
+            weight_decay=(0.0, 5e-4, 1e-3, 2e-3, 4e-3),
+        ),
+        Sweep(
+            replace(base, network="vgg", learning_rate=0.015),
+            learning_rate=(0.0075, 0.0106, 0.015, 0.0212, 0.03),
+            batch_size=(40, 50, 64, 82, 104),
+            weight_decay=(0.0, 2e-4, 5e-4, 1e-3, 2e-3),
+        ),
+    )
+
 
 SCALES = {
     "demo": Scale(
@@ -79,6 +130,11 @@ SCALES = {
             tasks=tuple(Task(name, name, 20, 40) for name in ("glyphs/georgian", "glyphs/greek", "digits")),
             scarce=(2, 5, 20),
             epochs=8,
+        ),
+        geometry=Geometry(
+            sweeps=_sweeps(_GREEK),
+            new=("glyphs/armenian", "glyphs/cyrillic", "glyphs/georgian"),
+            penalties=(0.0, 1e-6, 1e-5, 1e-4, 1e-3),
         ),
     ),
     "lab": Scale(
@@ -100,6 +156,12 @@ SCALES = {
             layers=(-6, -5),  # a tenth of the parameters at most, the head of ten classes included
             rates=(1e-4, 1e-3),
             epochs=8,
+        ),
+        geometry=Geometry(
+            sweeps=_sweeps(replace(_GREEK, source="fashion-mnist", per_class=100)),
+            new=("mnist", "folder:omniglot/Balinese", "folder:omniglot/Korean", "folder:omniglot/Sanskrit"),
+            penalties=(0.0, 1e-6, 1e-5, 1e-4, 1e-3),
+            per_class=10,
         ),
         models=(  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
             "bank_mobilenet_v1_025_128",
@@ -140,6 +202,14 @@ SCALES = {
             scarce=(2, 10, None),
             epochs=30,
             rates=(1e-4, 3e-4, 1e-3),
+        ),
+        geometry=Geometry(  # a VGG-13 and a ResNet-18
+            sweeps=_sweeps(replace(_GREEK, source="cifar10", per_class=None, width=64, blocks=2, epochs=120)),
+            new=("cifar100", "svhn"),
+            penalties=(0.0, 1e-7, 1e-6, 1e-5, 1e-4),
+            per_class=50,
+            new_per_class=50,
+            episodes=600,
         ),
         models=(
             *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),

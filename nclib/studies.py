@@ -1,21 +1,21 @@
 """Studies: which cells each is made of, at a scale. A cell says all that its metrics depend on."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 
 from nclib.records import Cell
 from nclib.scales import Scale, Task
-from nclib.training import Recipe
+from nclib.training import LATER, Recipe
 
 METHODS = ("linear", "bias", "layer", "skip", "lora", "full")  # of fine-tuning
 
-# What tells one network from another.
-RECIPE_FIELDS = tuple(field.name for field in fields(Recipe))
+# What tells one network from another, of those that no later setting concerns.
+RECIPE_FIELDS = tuple(field.name for field in fields(Recipe) if field.name not in LATER)
 
 
 def recipe_of(cell: Cell) -> Recipe:
     """The recipe of the network that a cell is about."""
-    return Recipe(**{name: cell[name] for name in RECIPE_FIELDS})
+    return Recipe(**{field.name: cell[field.name] for field in fields(Recipe) if field.name in cell})
 
 
 def varied(base: Recipe) -> dict[str, list]:
@@ -38,7 +38,7 @@ def source_collapse(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """One network on one task a cell: every varied recipe and seed, on the source and the downstream tasks."""
     counts = {"train_per_class": scale.train_per_class, "test_per_class": scale.test_per_class}
     return [
-        asdict(replace(recipe, seed=seed)) | {"task": task} | counts
+        replace(recipe, seed=seed).config | {"task": task} | counts
         for recipe in recipes(scale.recipe)
         for seed in seeds
         for task in (scale.recipe.source, *scale.tasks)
@@ -54,7 +54,7 @@ def collapse_in_training(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
         "pictured_epochs": [0, 4, epochs // 2, epochs],
         "pictured_classes": [0, 1, 2],
     }
-    return [asdict(replace(recipe, seed=seed)) | more for seed in seeds]
+    return [replace(recipe, seed=seed).config | more for seed in seeds]
 
 
 def zoo(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
@@ -68,14 +68,14 @@ def zoo(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     base = scale.recipe
     others = [replace(base, width=base.width // 2), replace(base, width=3 * base.width // 2), replace(base, blocks=3)]
     return [
-        {"model": _title(recipe, base)} | asdict(replace(recipe, seed=seed))
+        {"model": _title(recipe, base)} | replace(recipe, seed=seed).config
         for recipe in (*recipes(base), *others)
         for seed in seeds
     ]
 
 
 def _title(recipe: Recipe, base: Recipe) -> str:
-    differences = [f"{name} {value}" for name, value in asdict(recipe).items() if value != getattr(base, name)]
+    differences = [f"{name} {value}" for name, value in recipe.config.items() if value != getattr(base, name)]
     return ", ".join(differences) or "base"
 
 
@@ -111,7 +111,7 @@ def _tuned(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
         return [
             {"model": name, "weights": "pretrained", "seed": seed} | common for name in given.models for seed in seeds
         ]
-    return [{"model": "base"} | asdict(replace(given.recipe, seed=seed)) | common for seed in seeds]
+    return [{"model": "base"} | replace(given.recipe, seed=seed).config | common for seed in seeds]
 
 
 def _repeats(scale: Scale, seeds: Iterable[int]) -> list[int]:
@@ -168,6 +168,66 @@ def tuned_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     ]
 
 
+SWEPT = ("learning_rate", "batch_size", "weight_decay")
+
+
+def _measured_epochs(recipe: Recipe) -> list[int]:
+    """Often in the first two thirds, while the loss falls, and a few times after."""
+    step = max(1, recipe.epochs // 24)
+    falling = 16 * step
+    return [*range(0, falling, step), *range(falling, recipe.epochs, 4 * step), recipe.epochs]
+
+
+def _geometric(scale: Scale, recipes: Iterable[Recipe], seeds: Iterable[int]) -> list[Cell]:
+    given, seeds = scale.geometry, list(seeds)
+    more = {"matched_loss": given.loss, "of_class": given.per_class, "new": list(given.new)}
+    return [
+        replace(recipe, seed=seed).config
+        | {"network": recipe.network, "penalty": recipe.penalty}
+        | {
+            "measured_epochs": _measured_epochs(recipe),
+            "new_per_class": given.new_per_class,
+            "episodes": given.episodes,
+        }
+        | more
+        for recipe in recipes
+        for seed in seeds
+    ]
+
+
+def geometric_complexity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One network a cell: the base of each sweep, and what differs from it in one setting."""
+    recipes = [
+        replace(sweep.recipe, **{name: value})
+        for sweep in scale.geometry.sweeps
+        for name in SWEPT
+        for value in getattr(sweep, name)
+    ]
+    return _geometric(scale, dict.fromkeys(recipes), seeds)
+
+
+def complexity_penalty(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One network a cell: that of the last sweep, with penalties on its complexity."""
+    base = scale.geometry.sweeps[-1].recipe
+    return _geometric(scale, [replace(base, penalty=penalty) for penalty in scale.geometry.penalties], seeds)
+
+
+def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One network a cell, the base of a sweep, whose complexity is estimated over and over."""
+    amounts = {
+        "samples": [8, 16, 32, 64],
+        "entries": [0.001, 0.01, 0.1],
+        "outputs": [2, 4, 16],
+        "rademacher": [2, 4, 16],
+    }
+    more = {"repeats": 4, "of_class": scale.geometry.per_class} | amounts
+    return [
+        replace(sweep.recipe, seed=seed).config | {"network": sweep.recipe.network} | more
+        for sweep in scale.geometry.sweeps
+        for seed in seeds
+    ]
+
+
 STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
     "collapse_in_training": collapse_in_training,
     "source_collapse": source_collapse,
@@ -176,4 +236,7 @@ STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
     "fine_tuning": fine_tuning,
     "data_scarcity": data_scarcity,
     "tuned_layer": tuned_layer,
+    "geometric_complexity": geometric_complexity,
+    "complexity_penalty": complexity_penalty,
+    "complexity_estimates": complexity_estimates,
 }

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,14 +16,16 @@ from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
 from nclib.augmentation import distort, seeded
+from nclib.complexity import geometric_complexity
 from nclib.data import ImageSet, load
 from nclib.losses import LOSSES
-from nclib.networks import Network, small_resnet
+from nclib.networks import NETWORKS, Network
 from nclib.storage import load_tensors, save_tensors
 
 _VERSION = 2  # raise it when training changes, so that no older checkpoint is taken for a new one
 _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
 _MOMENTUM = 0.9
+_PENALISED = 16  # images of a batch: the whole batch would take three times as long as training without penalty
 
 
 def _one_cycle(progress: float) -> float:
@@ -37,7 +40,11 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "one-cycle": _one_cycle,
     "cosine": lambda progress: 0.5 + 0.5 * math.cos(math.pi * progress),
     "constant": lambda progress: 1.0,
+    "warm-up": lambda progress: min(1.0, progress / 0.05),
 }
+
+# Settings that records and checkpoints older than they do not name, with what these were made with.
+LATER = {"network": "resnet", "penalty": 0.0}
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,8 @@ class Recipe:
 
     `source` and `per_class` name the data, `width` and `blocks` (a stage) the network, `projection` the
     layers of the head that transfer drops, `augmentation` the strength of random distortion (0 is none).
-    The optimiser is SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`.
+    The optimiser is SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`. `penalty`
+    times the geometric complexity of each batch is added to the loss.
     """
 
     source: str = "glyphs/latin"
@@ -62,9 +70,11 @@ class Recipe:
     schedule: str = "one-cycle"
     augmentation: float = 0.0
     seed: int = 0
+    network: str = "resnet"
+    penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, known in (("loss", LOSSES), ("schedule", SCHEDULES)):
+        for name, known in (("loss", LOSSES), ("schedule", SCHEDULES), ("network", NETWORKS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; there are {', '.join(known)}")
         smallest = {
@@ -74,8 +84,9 @@ class Recipe:
             "learning_rate": 0,
             "weight_decay": 0,
             "augmentation": 0,
+            "penalty": 0,
         }
-        for name in ("learning_rate", "weight_decay", "augmentation"):
+        for name in ("learning_rate", "weight_decay", "augmentation", "penalty"):
             object.__setattr__(self, name, float(getattr(self, name)))  # 0 and 0.0 are one recipe
         for name, least in smallest.items():
             if not getattr(self, name) >= least:
@@ -90,9 +101,14 @@ class Recipe:
         return cls(**settings)  # type: ignore[arg-type]  # the values are checked in __post_init__
 
     @property
+    def config(self) -> dict[str, Any]:
+        """All settings by name, but those of `LATER` only where they are not what older recipes were."""
+        return {name: value for name, value in asdict(self).items() if name not in LATER or value != LATER[name]}
+
+    @property
     def key(self) -> str:
         """A digest of the recipe, which names its checkpoint."""
-        text = json.dumps([_VERSION, asdict(self)], sort_keys=True)
+        text = json.dumps([_VERSION, self.config], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 
@@ -134,7 +150,7 @@ def train(
         return network.eval()
     _run_epochs(recipe, network, source, done and done.with_suffix(".partial"), on_epoch, progress)
     if done:
-        save_tensors(done, network.state_dict(), {"recipe": asdict(recipe), "image": list(source.images.shape[1:])})
+        save_tensors(done, network.state_dict(), {"recipe": recipe.config, "image": list(source.images.shape[1:])})
         done.with_suffix(".partial").unlink(missing_ok=True)
     return network.eval()
 
@@ -148,7 +164,7 @@ def network_of(recipe: Recipe, in_channels: int, num_classes: int) -> Network:
     """The untrained network of a recipe; the same for every recipe of one seed and shape."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        backbone = small_resnet(recipe.width, in_channels=in_channels, blocks=recipe.blocks)
+        backbone = NETWORKS[recipe.network](recipe.width, in_channels=in_channels, blocks=recipe.blocks)
         width: int = backbone.num_features  # type: ignore[assignment]  # timm sets an int on a Module
         return Network(backbone, width, num_classes, projection=recipe.projection)
 
@@ -184,7 +200,7 @@ def _run_epochs(
     for epoch in epochs:
         _run_epoch(recipe, network.train(), optimizer, images, labels, epoch)
         if partial and time.monotonic() - saved > _SAVE_EVERY:
-            save_tensors(partial, state, {"recipe": asdict(recipe), "epoch": epoch + 1})
+            save_tensors(partial, state, {"recipe": recipe.config, "epoch": epoch + 1})
             saved = time.monotonic()
         if on_epoch:
             on_epoch(epoch + 1, network.eval())
@@ -199,9 +215,19 @@ def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labe
         optimizer.param_groups[0]["lr"] = recipe.learning_rate * SCHEDULES[recipe.schedule](progress)
         inputs = distort(images[batch], recipe.augmentation, generator)
         embedding = network.embed(inputs.contiguous(memory_format=torch.channels_last))
+        loss = LOSSES[recipe.loss](network, embedding, labels[batch])
+        if recipe.penalty:
+            loss = loss + recipe.penalty * _complexity(network, inputs, epoch * len(batches) + step)
         optimizer.zero_grad()
-        LOSSES[recipe.loss](network, embedding, labels[batch]).backward()
+        loss.backward()
         optimizer.step()
+
+
+def _complexity(network: Network, inputs: Tensor, seed: int) -> Tensor:
+    """Geometric complexity of a batch, estimated without bias by a projection of a few images, to be differentiated."""
+    few = inputs[:_PENALISED]  # their order is random already
+    found = geometric_complexity(network.backbone, few, method="rademacher", number=1, differentiable=True, seed=seed)
+    return found.per_sample.mean()
 
 
 def _batches(order: Tensor, recipe: Recipe) -> list[Tensor]:
@@ -227,7 +253,7 @@ def _read(path: Path, recipe: Recipe, into: dict[str, Tensor]) -> dict | None:
         warnings.warn(f"{error}; training again", stacklevel=3)
         return None
     shapes = {name: tensor.shape for name, tensor in into.items()}
-    if metadata.get("recipe") != asdict(recipe) or shapes != {name: t.shape for name, t in tensors.items()}:
+    if metadata.get("recipe") != recipe.config or shapes != {name: t.shape for name, t in tensors.items()}:
         raise ValueError(f"{path} holds the weights of another network than its recipe's; delete it to train anew")
     for name, tensor in into.items():
         tensor.copy_(tensors[name])

@@ -38,7 +38,7 @@ recompute: bool = False  # measure every cell again, beside the records
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -63,7 +63,7 @@ base = run.settings.recipe
 cells = run.cells("source_collapse")
 VARIED = varied(base)
 print(f"{len(cells)} cells: a recipe, a seed and a task each")
-pd.DataFrame({"base": asdict(base), "varied to": VARIED}).fillna("")
+pd.DataFrame({"base": base.config, "varied to": VARIED}).fillna("")
 
 # %% [markdown]
 # ## Measure

@@ -28,7 +28,8 @@ def plain(function, inputs):
     def one(x):
         return function(x.unsqueeze(0))[0]
 
-    return torch.stack([torch.autograd.functional.jacobian(one, x).double().square().sum() for x in inputs])
+    with torch.enable_grad():
+        return torch.stack([torch.autograd.functional.jacobian(one, x).double().square().sum() for x in inputs])
 
 
 def cnn():
@@ -165,6 +166,12 @@ def test_a_projected_penalty_reaches_batch_norm_networks_too():
     found = geometric_complexity(network, inputs, method="rademacher", number=1, differentiable=True)
     found.per_sample.mean().backward()
     assert network.conv1.weight.grad.abs().sum() > 0
+
+
+def test_gradients_may_be_switched_off_around_it():
+    network, inputs = mlp()
+    with torch.no_grad():
+        assert geometric_complexity(network, inputs).value == pytest.approx(float(plain(network, inputs).mean()))
 
 
 def test_the_model_is_left_as_it_was():

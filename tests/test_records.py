@@ -5,8 +5,8 @@ import multiprocessing
 import os
 import re
 
-import cloudpickle
 import pytest
+from joblib.externals import cloudpickle
 
 import nclib
 from nclib.records import Records, as_table, differences, fill, measured

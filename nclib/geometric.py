@@ -1,0 +1,155 @@
+"""Statistics and claims of geometric complexity: over settings of the training, where the training loss is the same."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from nclib.claims import Claim, Estimate, bootstrap, mean, mean_spearman
+from nclib.studies import SWEPT
+
+CURVES = ("loss", "complexity", "cdnv", "nc1", "geometric_collapse")  # one value a measured epoch
+TRANSFER = ("target_complexity", "target_cdnv", "accuracy_5")  # at matched loss, if it was reached, and at the end
+
+
+def at_matched_loss(table: pd.DataFrame) -> pd.DataFrame:
+    """The networks whose training loss fell to the matched one, with what was measured there in place of curves."""
+    reached = table[table["matched"] >= 0]
+    curves = {name: [row[name][row["matched"]] for _, row in reached.iterrows()] for name in CURVES}
+    return reached.assign(**curves, **{name: reached[name].str[0] for name in TRANSFER})
+
+
+def at_the_end(table: pd.DataFrame) -> pd.DataFrame:
+    """All networks, with what was measured last in place of curves."""
+    return table.assign(**{name: table[name].str[-1] for name in (*CURVES, *TRANSFER)})
+
+
+def sweep(table: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """The networks that differ from the base of their kind in no setting but this one, sorted by it."""
+    others = [name for name in SWEPT if name != setting]
+    bases = table.groupby("network")[others].transform(lambda column: column.mode()[0])
+    return table[(table[others] == bases).all(axis=1)].sort_values(["network", setting, "seed"])
+
+
+def over_networks(table: pd.DataFrame, x: str, y: str) -> Estimate:
+    """Rank correlation of two columns over the trainings of one kind of network, the mean over kinds.
+
+    Recipes are resampled with all their seeds.
+    """
+    kinds, codes = np.unique(table["network"], return_inverse=True)
+
+    def statistic(codes: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+        return float(np.mean([mean_spearman(x[codes == kind], y[codes == kind]) for kind in range(len(kinds))]))
+
+    recipes = table[["network", *SWEPT, "penalty"]].astype(str).agg("|".join, axis=1).to_numpy()
+    return bootstrap(statistic, codes, table[x].to_numpy(), table[y].to_numpy(), groups=recipes)
+
+
+def _matched(x: str, y: str) -> Callable[[pd.DataFrame], Estimate]:
+    """Over all settings, or if x is a setting over its sweep."""
+    chosen: Callable[[pd.DataFrame], pd.DataFrame] = partial(sweep, setting=x) if x in SWEPT else lambda table: table
+    return lambda table: over_networks(chosen(at_matched_loss(table)), x, y)
+
+
+def bound_ratio(table: pd.DataFrame) -> np.ndarray:
+    """CDNV over its bound, the constant times the geometric collapse, of every measured epoch of every network."""
+    ratios = [
+        np.array(row["cdnv"]) / (row["poincare"] * np.array(row["geometric_collapse"])) for _, row in table.iterrows()
+    ]
+    return np.concatenate(ratios)
+
+
+def relative_errors(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """One row an amount: root mean square relative error of an estimate, over networks, and the interval."""
+    amounts = table[method].iloc[0]
+    errors = np.array(table[f"{method}_error"].tolist())
+    return pd.DataFrame({"amount": amounts, "error": [mean(column) for column in errors.T]})
+
+
+def _error_with(method: str, amount: float) -> Callable[[pd.DataFrame], Estimate]:
+    return lambda table: relative_errors(table, method).set_index("amount").loc[amount, "error"]
+
+
+_munn = partial(Claim, paper="munn2024", study="geometric_complexity", threshold=0.0)
+_AT = ", at matched training loss, mean over a ResNet and a VGG"
+_WORDS = {"complexity": "complexity", "cdnv": "CDNV"}
+_SAME = {"complexity": ("complexity", "lowers complexity"), "collapse": ("cdnv", "makes the source collapse more")}
+
+
+def _dial(key: str, more: str, setting: str, side: Literal["above", "below"]) -> list[Claim]:
+    """What one setting is said to do, to complexity and to collapse."""
+    return [
+        _munn(
+            key=f"B1-{key}-{what}",
+            sentence=f"{more} {does}.",
+            statistic=f"rank correlation of {setting.replace('_', ' ')} and source {_WORDS[metric]}{_AT}",
+            side=side,
+            estimate=_matched(setting, metric),
+        )
+        for what, (metric, does) in _SAME.items()
+    ]
+
+
+def _penalty(what: str) -> Claim:
+    metric, does = _SAME[what]
+    return Claim(
+        key=f"B5-{what}",
+        paper="munn2024",
+        study="complexity_penalty",
+        sentence=f"A penalty on complexity {does}.",
+        statistic=f"rank correlation of its strength and source {_WORDS[metric]}, at the end of training",
+        side="below",
+        threshold=0.0,
+        estimate=lambda table: over_networks(at_the_end(table), "penalty", metric),
+    )
+
+
+_QUICKLY = partial(Claim, paper="munn2024", study="complexity_estimates", side="below", threshold=0.1)
+_ERROR = "root mean square relative error of an estimate {}, mean over networks"
+
+CLAIMS = (
+    _munn(
+        key="B1-link",
+        sentence="What changes the geometric complexity of the embedding changes its collapse the same way.",
+        statistic="rank correlation of source complexity and source CDNV over all settings" + _AT,
+        side="above",
+        estimate=_matched("complexity", "cdnv"),
+    ),
+    *_dial("rate", "A higher learning rate", "learning_rate", "below"),
+    *_dial("batch", "A smaller batch", "batch_size", "above"),
+    *_dial("l2", "More L2 regularisation", "weight_decay", "below"),
+    _munn(
+        key="B2-collapse",
+        sentence="The effect carries over: lower source complexity, more collapse on new classes.",
+        statistic="rank correlation of source complexity and CDNV on new classes over all settings" + _AT,
+        side="above",
+        estimate=_matched("complexity", "target_cdnv"),
+    ),
+    _munn(
+        key="B2-accuracy",
+        sentence="Lower source complexity goes with higher few-shot accuracy on new classes.",
+        statistic="rank correlation of source complexity and 5-way 5-shot accuracy over all settings" + _AT,
+        side="below",
+        estimate=_matched("complexity", "accuracy_5"),
+    ),
+    _munn(
+        key="B3",
+        sentence="Collapse is bounded by complexity, through a Poincare inequality.",
+        statistic="the largest CDNV over its bound, with the constant of a Gaussian, of all networks and epochs",
+        side="below",
+        threshold=1.0,
+        estimate=lambda table: Estimate(float(bound_ratio(table).max())),
+    ),
+    *(
+        _QUICKLY(key=f"B4-{method}", sentence=sentence, statistic=_ERROR.format(words), estimate=_error_with(method, n))
+        for method, n, sentence, words in (
+            ("samples", 64, "Complexity can be estimated from few samples.", "from 64 samples"),
+            ("entries", 0.01, "It survives an extreme masking of the Jacobian.", "from a hundredth of the entries"),
+            ("outputs", 16, "It can be estimated from a few of the outputs.", "from 16 of 64 outputs of each sample"),
+        )
+    ),
+    _penalty("complexity"),
+    _penalty("collapse"),
+)

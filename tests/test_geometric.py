@@ -1,0 +1,168 @@
+"""Statistics of geometric complexity, on tables whose answer is known; the studies' cells; penalised training."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import nclib
+from nclib import geometric
+from nclib.claims import judge
+from nclib.scales import SCALES, settings
+from nclib.studies import STUDIES, SWEPT, recipe_of
+from nclib.training import Recipe, train
+
+TINY = Recipe(source="digits", per_class=8, width=4, epochs=3, batch_size=20, learning_rate=0.02, network="vgg")
+
+
+def rows(complexity, cdnv, accuracy=lambda cell: 0.5):
+    """The cells of the demo's study, with curves of two epochs: at matched loss, and at the end twice as large."""
+    cells = STUDIES["geometric_complexity"](settings("demo"), [0, 1])
+    return pd.DataFrame(
+        cell
+        | {"matched": 0, "poincare": 2.0, "loss": [0.1, 0.0], "nc1": [1.0, 1.0], "geometric_collapse": [1.0, 2.0]}
+        | {name: [value(cell), 2 * value(cell)] for name, value in (("complexity", complexity), ("cdnv", cdnv))}
+        | {"target_complexity": [1.0, 1.0], "target_cdnv": [cdnv(cell), 9.0], "accuracy_5": [accuracy(cell), 0.9]}
+        for cell in cells
+    )
+
+
+def falling(cell):
+    """Lower with the rate and L2, higher with the batch, not the same for two kinds of network."""
+    scale = 1e-3 if cell["network"] == "resnet" else 1e-2
+    return scale * cell["batch_size"] ** 0.3 / cell["learning_rate"] ** 0.4 / (1 + 100 * cell["weight_decay"])
+
+
+def claim(key):
+    return next(claim for claim in geometric.CLAIMS if claim.key == key)
+
+
+def words(table):
+    return {claim.key: judge(claim, table).word for claim in geometric.CLAIMS if claim.study == "geometric_complexity"}
+
+
+def test_claims_hold_where_everything_follows_the_complexity():
+    table = rows(falling, falling, lambda cell: 1 / (1 + falling(cell)))
+    assert list(words(table).values()) == ["holds"] * 10
+
+
+def test_claims_fail_where_collapse_and_complexity_go_apart():
+    verdicts = words(rows(falling, lambda cell: 1 / falling(cell), falling))
+    assert {key for key, word in verdicts.items() if word == "holds"} == {
+        "B1-rate-complexity",
+        "B1-batch-complexity",
+        "B1-l2-complexity",
+    }
+    assert set(verdicts.values()) == {"holds", "fails"}
+
+
+def test_networks_are_compared_at_matched_loss_and_those_that_never_got_there_left_out():
+    table = rows(falling, falling)
+    table.loc[3, "matched"] = -1
+    table.at[5, "matched"] = 1
+    matched, end = geometric.at_matched_loss(table), geometric.at_the_end(table)
+    assert len(matched) == len(table) - 1
+    assert matched.loc[0, "complexity"] == table.loc[0, "complexity"][0]
+    assert matched.loc[5, "complexity"] == end.loc[5, "complexity"] == table.loc[5, "complexity"][1]
+    assert end.loc[3, "target_cdnv"] == 9.0
+
+
+def test_a_sweep_varies_one_setting_of_each_kind_of_network():
+    table = rows(falling, falling)
+    for setting in SWEPT:
+        part = geometric.sweep(table, setting)
+        assert part.groupby("network")[setting].nunique().tolist() == [5, 5]
+        for other in set(SWEPT) - {setting}:
+            assert part.groupby("network")[other].nunique().tolist() == [1, 1]
+
+
+def test_kinds_of_network_are_not_mixed():
+    """Within each kind CDNV falls with complexity; over both together it rises."""
+    offset = {"resnet": 0.0, "vgg": 1e6}
+    table = rows(falling, lambda cell: offset[cell["network"]] - falling(cell) + 1e3)
+    assert judge(claim("B1-link"), table).estimate.value == pytest.approx(-1)
+
+
+def test_the_bound_is_held_against_the_worst_network_and_epoch():
+    table = rows(lambda cell: 1.0, lambda cell: 1.0)
+    assert geometric.bound_ratio(table).max() == pytest.approx(0.5)
+    table.at[7, "cdnv"] = [1.0, 4.5]
+    assert judge(claim("B3"), table).word == "fails"
+
+
+def test_estimates_are_judged_by_their_error_at_one_amount():
+    ways = {"samples": [8, 64], "entries": [0.01, 0.1], "outputs": [4, 16]}
+    errors = dict(zip(ways, (0.3, 0.05, 0.1), strict=True))
+    table = pd.DataFrame(
+        ways | {f"{way}_error": [error + jitter, error + jitter] for way, error in errors.items()}
+        for jitter in (-0.01, 0.0, 0.01)
+    )
+    verdicts = {key: judge(claim(f"B4-{key}"), table) for key in ways}
+    assert {key: verdict.word for key, verdict in verdicts.items()} == {
+        "samples": "fails",
+        "entries": "holds",
+        "outputs": "undecided",
+    }
+
+
+def test_a_penalty_is_judged_at_the_end():
+    cells = STUDIES["complexity_penalty"](settings("demo"), [0, 1, 2])
+    curves = {name: [1.0] for name in (*geometric.CURVES, *geometric.TRANSFER)}
+    table = pd.DataFrame(
+        cell | curves | {"matched": -1, "complexity": [9.0, -cell["penalty"]], "cdnv": [1.0, cell["penalty"]]}
+        for cell in cells
+    )
+    assert judge(claim("B5-complexity"), table).word == "holds"
+    assert judge(claim("B5-collapse"), table).word == "fails"
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_sweep_has_its_base_five_values_and_measured_epochs(scale):
+    for sweep in settings(scale).geometry.sweeps:
+        for name in SWEPT:
+            assert len(set(getattr(sweep, name))) >= 5
+            assert getattr(sweep.recipe, name) in getattr(sweep, name)
+    for cell in STUDIES["geometric_complexity"](settings(scale), [0]):
+        assert cell["measured_epochs"][0] == 0
+        assert cell["measured_epochs"][-1] == recipe_of(cell).epochs
+        assert sorted(set(cell["measured_epochs"])) == cell["measured_epochs"]
+
+
+def test_later_settings_leave_older_recipes_as_they_were():
+    assert "network" not in Recipe().config
+    assert Recipe().key == "e38ad237c18bdefc59b5"  # of checkpoints made before there were VGGs and penalties
+    assert {"network", "penalty"} <= replace(TINY, penalty=1.0).config.keys()
+    assert recipe_of(TINY.config) == TINY
+    with pytest.raises(ValueError, match="unknown network 'mlp'; there are resnet, vgg"):
+        Recipe(network="mlp")
+    with pytest.raises(ValueError, match=r"penalty is -1\.0"):
+        Recipe(penalty=-1)
+
+
+def test_a_penalty_lowers_the_complexity_of_what_is_trained():
+    images = nclib.load("digits", "train", per_class=8).inputs()
+    free, penalised = (
+        nclib.geometric_complexity(
+            train(replace(TINY, penalty=penalty), device="cpu", progress=False).backbone, images
+        ).value
+        for penalty in (0.0, 0.1)
+    )
+    assert penalised < 0.5 * free
+
+
+@pytest.mark.parametrize("size", [28, 32, 33])
+def test_a_vgg_takes_images_of_any_size(size):
+    network = nclib.small_vgg(4, in_channels=3, blocks=2)
+    assert network(torch.rand(2, 3, size, size)).shape == (2, 32) == (2, network.num_features)
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network) == 10
+    with pytest.raises(ValueError, match="width is 0"):
+        nclib.small_vgg(0)
+
+
+def test_relative_errors_are_those_of_each_amount():
+    table = pd.DataFrame({"samples": [[8, 64]] * 2, "samples_error": [[0.4, 0.1], [0.2, 0.1]]})
+    found = geometric.relative_errors(table, "samples")
+    assert found["amount"].tolist() == [8, 64]
+    assert np.array([error.value for error in found["error"]]) == pytest.approx([0.3, 0.1])
