@@ -3,10 +3,10 @@
 import json
 import multiprocessing
 import os
+import pickle
 import re
 
 import pytest
-from joblib.externals import cloudpickle
 
 import nclib
 from nclib.records import Records, as_table, differences, fill, measured
@@ -65,7 +65,7 @@ def test_workers_measure_the_same_table_and_keep_what_was_done_before_an_error(t
 
 
 def test_the_package_travels_to_a_worker_by_its_name():
-    assert cloudpickle.loads(cloudpickle.dumps(nclib)) is nclib
+    assert pickle.loads(pickle.dumps(nclib)) is nclib
 
 
 def test_a_record_says_where_it_comes_from(tmp_path):
