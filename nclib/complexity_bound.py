@@ -47,7 +47,7 @@ def poincare_constant(inputs: Any, labels: Any) -> float:
 
     Examples
     --------
-    >>> poincare_constant(torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0]]), [0, 0, 1])
+    >>> round(poincare_constant(torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0]]), [0, 0, 1]), 6)
     1.0
     """
     rows, labels = check_features(as_tensor(inputs).flatten(1), labels)
