@@ -5,9 +5,9 @@ import torch
 from torchvision.models import resnet18
 
 from nclib import Tuning, full_tuning, skip_tuning
-from nclib.finetuning import _Training
 from nclib.inputs import Inputs
 from nclib.prefix import split
+from nclib.tuning import TuningState
 
 GROUP = "128 images of 128 px, ResNet-18"
 LAYER = "layer3.1"  # a tenth of the parameters
@@ -22,7 +22,7 @@ def images():
 def epochs(benchmark, tuned, images, *, cut):
     prefix, part = split(tuned) if cut else (None, tuned)
     data = Inputs(images, tuned, prefix, memory=1e10)
-    training = _Training(tuned, part, Tuning(batch_size=32))
+    training = TuningState(tuned, part, Tuning(batch_size=32))
     benchmark.group = GROUP
     benchmark.pedantic(training.run_epoch, (data, 0), rounds=5, warmup_rounds=1)
 

@@ -18,7 +18,6 @@ from .features import extract as extract
 from .features import extract_layers as extract_layers
 from .few_shot import few_shot as few_shot
 from .finetuning import Choice as Choice
-from .finetuning import Tuning as Tuning
 from .finetuning import finetune as finetune
 from .finetuning import finetune_best as finetune_best
 from .image_sets import ImageFiles as ImageFiles
@@ -71,5 +70,6 @@ from .training import train as train
 from .tuned import Tuned as Tuned
 from .tuned_files import load_tuned as load_tuned
 from .tuned_files import save_tuned as save_tuned
+from .tuning import Tuning as Tuning
 
 __version__: str

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nclib.checks import check_labels
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.loading import Images, batches
+from nclib.storage import digest_of
 from nclib.tuned import Tuned
 
 Labelled = ImageSet | ImageFiles | tuple[Tensor, Tensor]  # the last: inputs (N, C, H, W), labels (N,)
@@ -25,6 +26,7 @@ class Inputs:
     def __init__(self, given: Labelled, tuned: Tuned, prefix: nn.Module | None, memory: float):
         self.images: Images
         self.images, labels = given if isinstance(given, tuple) else (given, given.labels)
+        _check_given(given, len(self.images), tuned.head.out_features)
         self.device = tuned.head.weight.device
         if len(self.images) != len(labels):
             raise ValueError(f"there are {len(self.images)} images and {len(labels)} labels; there must be as many")
@@ -34,6 +36,13 @@ class Inputs:
         self.kept = None
         if first.numel() * first.element_size() * len(labels) <= memory:
             self.kept = torch.cat(list(self._made(self._all())))
+
+    @property
+    def digest(self) -> str:
+        """Of the images and labels, hexadecimal."""
+        if isinstance(self.images, Tensor):
+            return digest_of({"inputs": self.images, "labels": self.labels})
+        return self.images.digest
 
     def batches(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and labels for each of the rows of indices, on the model's device."""
@@ -57,3 +66,11 @@ class Inputs:
                 with torch.no_grad():  # not around the yield: it would hold for who takes the batch
                     batch = self._prefix(batch)
             yield batch
+
+
+def _check_given(given: Labelled, number: int, num_classes: int) -> None:
+    """Refuse no images, and images of more or fewer classes than the head has."""
+    if number == 0:
+        raise ValueError("there are no images; at least one is needed")
+    if not isinstance(given, tuple) and len(given.classes) != num_classes:
+        raise ValueError(f"the images are of {len(given.classes)} classes, the head of {num_classes}; they must agree")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from nclib.models import Backbone
 from nclib.tuned import Base, Match, Skip, Tuned
@@ -102,9 +103,9 @@ def lora_tuning(
 ) -> Tuned:
     """Train the head and, beside the weights of the target modules, products of two matrices of a low rank.
 
-    `targets` are names of modules; None is every linear layer and every convolution without groups. `seed` is that
-    of the one matrix; the other begins at 0, so that the model begins as it was. Parameters else as of
-    `linear_probe`. Needs Hugging Face's peft: ``pip install 'nclib[peft]'``.
+    `targets` are names of modules; None is every linear layer, torch's attention, and every convolution without
+    groups. `seed` is that of the one matrix; the other begins at 0, so that the model begins as it was. Parameters
+    else as of `linear_probe`. Needs Hugging Face's peft: ``pip install 'nclib[peft]'``.
     """
     from peft import LoraConfig
 
@@ -157,7 +158,12 @@ def _check_batch_norm(module: nn.Module) -> None:
 
 
 def _takes_lora(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+    """Torch's attention as a whole, for it reads the weight of its last layer without calling it."""
+    if isinstance(module, NonDynamicallyQuantizableLinear):
+        return False
+    return isinstance(module, nn.Linear | nn.MultiheadAttention) or (
+        isinstance(module, nn.Conv2d) and module.groups == 1
+    )
 
 
 def _adapted(base: Base, config: "PeftConfig", num_classes: int | None, seed: int) -> Tuned:

@@ -19,8 +19,10 @@ class Suffix(nn.Module):
         """As `Tuned.features`."""
         if self.rest is None:
             return inputs
-        output, features = self.rest(inputs)
-        return features if self.tuned.skip is None else self.tuned.skip(features, self.tuned.pooled(output))
+        if self.tuned.skip is None:
+            return self.rest(inputs)
+        skipped, features = self.rest(inputs)
+        return self.tuned.skip(features, skipped)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.tuned.head(self.features(inputs))
@@ -45,7 +47,7 @@ def split(tuned: Tuned) -> tuple[nn.Module, Suffix] | None:
         return None
     try:
         tracer = _Tracer(tuned.body.get_submodule(tuned.spec["layer"]))
-        before, after = _cut(tracer.trace(tuned.body, _defaults(tuned.body)), tuned.spec["layer"])
+        before, after = _cut(tracer.trace(tuned.body, _defaults(tuned.body)), tuned)
     except (_NoCutError, fx.proxy.TraceError, TypeError, ValueError, RuntimeError):
         return None
     return fx.GraphModule(tuned.body, before), Suffix(tuned, fx.GraphModule(tuned.body, after))
@@ -74,13 +76,17 @@ def _defaults(body: nn.Module) -> dict[str, Any]:
     return {parameter.name: parameter.default for parameter in others if parameter.default is not parameter.empty}
 
 
-def _cut(graph: fx.Graph, layer: str) -> tuple[fx.Graph, fx.Graph]:
-    """From the images to the input of the layer, and from there to its output and the features."""
+def _cut(graph: fx.Graph, tuned: Tuned) -> tuple[fx.Graph, fx.Graph]:
+    """From the images to the input of the layer, and from there to the features and what the skip connection takes."""
     images = next(node for node in graph.nodes if node.op == "placeholder")
-    (block,) = [node for node in graph.nodes if node.op == "call_module" and node.target == layer]
+    (block,) = [node for node in graph.nodes if node.op == "call_module" and node.target == tuned.spec["layer"]]
     (end,) = [node for node in graph.nodes if node.op == "output"]
-    entry = block.args[0]
-    return _between(graph, images, entry), _between(graph, entry, (block, end.args[0]))
+    (entry, *_), features = block.args, end.args[0]
+    if tuned.skip is None:
+        return _between(graph, images, entry), _between(graph, entry, features)
+    with graph.inserting_after(block):  # at once, for what follows may overwrite the output
+        skipped = graph.call_function(tuned.pooled, (block,))
+    return _between(graph, images, entry), _between(graph, entry, (skipped, features))
 
 
 def _between(graph: fx.Graph, start: fx.Node, ends: Any) -> fx.Graph:

@@ -32,7 +32,7 @@ class FineTuning:
     """
 
     tasks: tuple[Task, ...]
-    scarce: tuple[int | None, ...]
+    scarce: tuple[int, ...]
     epochs: int
     recipe: Recipe | None = None
     models: tuple[str, ...] = ()
@@ -199,7 +199,7 @@ SCALES = {
                 Task(name, name, None, None)
                 for name in ("dtd", "cifar10", "cifar100", "fgvc-aircraft", "oxford-iiit-pet")
             ),
-            scarce=(2, 10, None),
+            scarce=(2, 10, 40),
             epochs=30,
             rates=(1e-4, 3e-4, 1e-3),
         ),

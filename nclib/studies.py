@@ -145,13 +145,16 @@ def fine_tuning(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
 
 
 def data_scarcity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """Some methods on one task, with few and all of its images; a draw of them goes with the next of the seeds."""
-    given, seeds = scale.fine_tuning, list(seeds)
+    """Some methods on one task, with few and all of its images, each draw of them with a network of its own.
+
+    The draws take the place of the seeds.
+    """
+    given = scale.fine_tuning
     return [
         model | _of_task(given.tasks[0], number) | _of_method(method, given.layers) | {"draw": draw}
         for number in given.scarce
         for draw in range(given.draws)
-        for model in _tuned(scale, [seeds[draw % len(seeds)]])
+        for model in _tuned(scale, [draw])
         for method in ("linear", "layer", "skip", "full")
     ]
 

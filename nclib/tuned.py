@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from nclib.augmentation import seeded
 from nclib.forward import evaluating, pooled
 from nclib.models import LAST, Backbone
+from nclib.storage import digest_of
 
 Match = Literal["pad", "project"]
 
@@ -75,7 +76,12 @@ class Tuned(nn.Module):
     def features(self, inputs: Tensor) -> Tensor:
         """What the head sees, (N, d): last-layer features, with what the skip connection adds."""
         if self.skip is None:
-            return self.body(inputs)
+            features = self.body(inputs)
+            if not isinstance(features, Tensor):
+                raise TypeError(
+                    f"the model gives {type(features).__name__} in training; build it without auxiliary heads"
+                )
+            return features
         outputs: list[Tensor] = []
         layer = self.body.get_submodule(self.spec["layer"])
         with layer.register_forward_hook(lambda module, given, output: outputs.append(self.pooled(output))):
@@ -111,14 +117,35 @@ class Base:
 
     def __init__(self, model: nn.Module | Backbone):
         backbone = model if isinstance(model, Backbone) else Backbone(type(model).__name__, model)
-        self.digest, self.transform = backbone.digest, backbone.transform
+        self.transform = backbone.transform
         self.body, self.classifier = copy.deepcopy((backbone.model, backbone.classifier))
         if not isinstance(model, Backbone) or backbone.last is not None:
             self.classifier = _take_classifier(self.body, backbone.name)
         self.named = Backbone(backbone.name, self.body)
+        self._digest = digest_of(self.body.state_dict())
         self._blank = _blank(backbone)
         (self.width,) = self.widths()
+        self._check_features(backbone)
         self.body.requires_grad_(False)
+
+    def digest(self, num_classes: int | None) -> str:
+        """Of the weights that a tuned model begins with: those of the body, and the classifier's if it is kept."""
+        if num_classes is not None or self.classifier is None:
+            return self._digest
+        return f"{self._digest}-{digest_of(self.classifier.state_dict())}"
+
+    def _check_features(self, backbone: Backbone) -> None:
+        """Refuse a backbone whose features are not what its model gives without the classifier."""
+        if backbone.last is None:
+            return
+        noise = torch.rand(self._blank.shape, generator=seeded("features")).to(self._blank)
+        with evaluating(self.body), evaluating(backbone.model), torch.no_grad():
+            ours, theirs = self.body(noise), backbone.last(noise)
+        if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5):
+            raise ValueError(
+                f"the features that {backbone.name} names are not those its model gives without its classifier; give a "
+                "Backbone without `last` whose model returns the features"
+            )
 
     def widths(self, *layers: str) -> list[int]:
         """The widths of the outputs of layers, pooled, and of the last-layer features."""
@@ -149,13 +176,15 @@ class Base:
         name = self.named.layer(layer)
         if name == LAST:
             raise ValueError(f"the last layer is what the head sees; tune one of {', '.join(self.named.layers)}")
+        if not any(True for _ in self.body.get_submodule(name).parameters()):
+            raise ValueError(f"layer {name} has no parameters to tune; use {', '.join(self.named.layers)}")
         return name
 
     def tuned(self, num_classes: int | None, spec: dict[str, Any], skip: Skip | None = None) -> Tuned:
         """The module, of which only the head is trained so far."""
         width = skip.width if skip else self.width
         head = self._head(width, num_classes).to(next(self.body.parameters(), torch.empty(0)).device)
-        tuned = Tuned(self.body, head, skip, spec | {"num_classes": num_classes}, self.digest)
+        tuned = Tuned(self.body, head, skip, spec | {"num_classes": num_classes}, self.digest(num_classes))
         tuned.transform = self.transform
         return tuned.to(head.weight.device).eval()
 
@@ -185,18 +214,18 @@ def _take_classifier(body: nn.Module, name: str) -> nn.Linear | None:
         return None  # a timm model without classes gives features already
     if not isinstance(own, nn.Linear):
         raise ValueError(
-            f"{name} has no linear classifier: it ends in {type(own).__name__}; give a Backbone that says what its "
-            "features are"
+            f"{name} has no linear classifier: it ends in {type(own).__name__}; give a Backbone without `last` whose "
+            "model returns the features"
         )
     body.set_submodule(next(path for path, module in body.named_modules() if module is own), nn.Identity())
     return own
 
 
 def _blank(backbone: Backbone) -> Tensor:
-    """A batch of one black image, as the model takes it."""
+    """A batch of one black image, as the model takes it; without a transform or a config it is of 224 px."""
     if backbone.transform is not None:
         return backbone.transform(Image.new("RGB", (256, 256)))[None].to(backbone.device)
     side = getattr(backbone.model, "image_size", 224)  # of torchvision's transformers
     size = (getattr(backbone.model, "pretrained_cfg", None) or {}).get("input_size", (3, side, side))
     kernel = next((p for p in backbone.model.parameters() if p.ndim == 4), torch.empty(0, size[0], 0, 0))
-    return torch.zeros(1, kernel.shape[1], *size[1:], device=backbone.device)
+    return torch.zeros(1, kernel.shape[1], *size[1:], device=backbone.device, dtype=kernel.dtype)

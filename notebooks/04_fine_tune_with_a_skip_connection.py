@@ -75,11 +75,9 @@ run = nclib.start(
 def candidates(cell, model, num_classes):
     """What validation chooses of: learning rates, and layers where one is tuned."""
     make = peft.METHODS[cell["method"].split()[0]]
-    options = [{"layer": layer} for layer in cell.get("layers", [])] or [{}]
-    options = [
-        option | ({"match": cell["match"]} if "match" in cell else {})
-        for option in options
-    ]
+    same = {"match": cell["match"]} if "match" in cell else {}
+    same |= {"seed": cell["seed"]} if cell["method"] == "lora" else {}
+    options = [same | {"layer": layer} for layer in cell.get("layers", [])] or [same]
     settings = [
         nclib.Tuning(
             learning_rate=rate,
@@ -107,7 +105,7 @@ def measure(cell, cache):
     metrics = {}
     for suffix, images in (("", test), ("train_", train)):
         features = nclib.extract(tuned.backbone, images)
-        right = tuned.head(features).argmax(1) == images.labels
+        right = tuned.head(features).argmax(1).cpu() == images.labels
         metrics[f"{suffix}accuracy"] = float(right.double().mean())
         metrics[f"{suffix}nc1"] = nclib.measure(
             features, images.labels, metrics=["nc1"]
@@ -214,6 +212,9 @@ for name, rows in studies["fine_tuning"].items():
         collapse[name, label] = str(estimate)
         glue(f"methods {name} {metric}", estimate.value, display=False)
     for task, part in rows.groupby("task"):
+        of_task = fine_tuned.over_methods(part)
+        collapse[name, f"NC1 on training images, {task}"] = str(of_task)
+        glue(f"methods {name} {task}", of_task.value, display=False)
         for other in ("full", "layer", "linear"):
             estimate = fine_tuned.difference(part, "accuracy", "skip", other)
             collapse[name, f"skip less {other}, {task}"] = str(estimate)
@@ -224,11 +225,11 @@ pd.Series(collapse, name="estimate").to_frame()
 # %% [markdown]
 # **What we see** ({numref}`fig-methods`).
 #
-# - *Collapse and accuracy* go together over the six methods, on the mean over tasks (rank correlation
-#   {glue:text}`methods demo nc1:.2f` with NC1 on the training images, {glue:text}`methods demo nc1_test:.2f` on the
-#   test images). It is Georgian that shows it, where there is most to learn; on Greek and the digits the methods
-#   differ by little more than their networks do. Here, with all images, it does not matter on which images NC1 is
-#   measured: both order the methods alike.
+# - *Collapse and accuracy* go together where methods differ: the rank correlation of NC1 on the training images and
+#   accuracy is {glue:text}`methods demo glyphs/georgian:.2f` on Georgian and {glue:text}`methods demo digits:.2f` on
+#   the digits, but {glue:text}`methods demo glyphs/greek:.2f` on Greek, where all six are within a point of each
+#   other. Over the three tasks it is {glue:text}`methods demo nc1:.2f`, undecided with six methods. With all images it
+#   does not matter on which images NC1 is measured ({glue:text}`methods demo nc1_test:.2f` with the test images).
 #
 # - *The skip connection against full fine-tuning*: no difference that three networks could show, on any task
 #   (Georgian {glue:text}`demo glyphs/georgian full value:.3f` [{glue:text}`demo glyphs/georgian full low:.3f`,
@@ -239,7 +240,7 @@ pd.Series(collapse, name="estimate").to_frame()
 #   most two points worse, and the interval over all networks and tasks just reaches beyond: undecided.
 #
 # - *Collapse*: it induces collapse of the training images, as claimed, against the frozen features; full fine-tuning
-#   induces more on two tasks of three.
+#   induces more on every task.
 #
 # - *Against tuning the same blocks without the skip connection* there is no difference to be seen, either (Georgian
 #   {glue:text}`demo glyphs/georgian layer value:.3f` [{glue:text}`demo glyphs/georgian layer low:.3f`,
@@ -292,13 +293,14 @@ for name, rows in studies["data_scarcity"].items():
 # {glue:text}`demo 5 full accuracy:.3f`; with twenty, {glue:text}`demo 20 linear accuracy:.3f`,
 # {glue:text}`demo 20 skip accuracy:.3f` and {glue:text}`demo 20 full accuracy:.3f`. So full fine-tuning is behind
 # where data is scarce and not where it is not, which is what A5 says; but five draws of the images differ by more
-# than that, and all three readings of it stay undecided. What keeps full fine-tuning from harm is validation: with
-# one image a class held out it stops after an epoch or two.
+# than that, and all three readings of it stay undecided. The gap of training and test accuracy, which A5 is about,
+# is the same for all that is tuned. What keeps full fine-tuning from harm is validation: with one image a class held
+# out it stops after a few epochs.
 #
-# *On which images does collapse go with accuracy?* With twenty images a class on either. With two, on neither: NC1 on
-# the training images is lowest with the skip connection ({glue:text}`demo 2 skip nc1:.3f`;
-# {glue:text}`demo 2 linear nc1:.3f` for the linear probe), and so it is on the test images
-# ({glue:text}`demo 2 skip nc1_test:.3f`; {glue:text}`demo 2 linear nc1_test:.3f`), while the linear probe is the most
+# *On which images does collapse go with accuracy?* With twenty images a class on either. With two, on neither: every
+# tuned method has a lower NC1 than the linear probe on the training images (skip connection
+# {glue:text}`demo 2 skip nc1:.3f`, linear probe {glue:text}`demo 2 linear nc1:.3f`) and on the test images
+# ({glue:text}`demo 2 skip nc1_test:.3f`, {glue:text}`demo 2 linear nc1_test:.3f`), and the linear probe is the most
 # accurate. A handful of images collapses wherever a network is free to learn them by heart.
 #
 # ## Which layer, and is it the skip connection?
@@ -352,15 +354,16 @@ for name, rows in studies["tuned_layer"].items():
 pd.Series(skip, name="estimate").to_frame()
 
 # %% [markdown]
-# **What we see** ({numref}`fig-tuned-layer`). The block in the third quarter of the network, with less than a tenth
-# of the parameters, does best; one near the end, with a third of them, does worse, on the mean of three networks. Is
-# it the skip connection that does it? Over all blocks and networks it is ahead of tuning the same block without it by
+# **What we see** ({numref}`fig-tuned-layer`). No block stands out: the best, in the third quarter of the network and
+# with less than a tenth of the parameters, is ahead of the others by less than its three networks differ; one near the
+# end is no better for training a third of them. Is it the skip connection that does it? Over all blocks and networks
+# it is ahead of tuning the same block without it by
 # {glue:text}`demo skip connection less none accuracy value:.3f`
 # [{glue:text}`demo skip connection less none accuracy low:.3f`,
-# {glue:text}`demo skip connection less none accuracy high:.3f`] of accuracy, which is next to nothing. Matching
-# widths by zeros or by a fixed map makes no difference either ({glue:text}`demo zeros less map accuracy value:.3f`
-# [{glue:text}`demo zeros less map accuracy low:.3f`, {glue:text}`demo zeros less map accuracy high:.3f`]). At this
-# size it is *which block* is tuned that counts.
+# {glue:text}`demo skip connection less none accuracy high:.3f`] of accuracy: nothing that can be told from none.
+# Matching widths by zeros or by a fixed map makes no difference either
+# ({glue:text}`demo zeros less map accuracy value:.3f`
+# [{glue:text}`demo zeros less map accuracy low:.3f`, {glue:text}`demo zeros less map accuracy high:.3f`]).
 #
 # ## Verdict
 
@@ -396,10 +399,11 @@ print("the live cell agrees with its record:", bool(live["agrees"].all()))
 # networks and five draws are few: where the verdict is undecided, more of them would decide. The feature map of the
 # block is averaged over its positions before it is added.
 #
-# The protocol was not settled blindly: these are the records of the third run. In the first, the last training ran its
-# whole schedule in the few epochs chosen, which destroyed networks tuned on few images; batches and numbers of epochs
-# were changed after it, for that and for time. In both earlier runs "about as well as full fine-tuning" held, narrowly;
-# A5 was undecided in all three. No threshold was moved.
+# The protocol was not settled blindly: the demo's records are those of the fourth run. In the first, the last training
+# ran its whole schedule in the few epochs chosen, which destroyed networks tuned on few images; batches and numbers of
+# epochs were changed after it, for that and for time. The fourth differs from the third only in measuring two cells at
+# once with one thread each, and still a verdict moved: A2 over methods held before and is undecided now. "About as
+# well as full fine-tuning" held in the first two, narrowly; A5 was undecided in all four. No threshold was moved.
 #
 # ## Rerun it at scale
 #

@@ -1,5 +1,7 @@
 """Statistics of fine-tuning, on tables whose answer is known."""
 
+import math
+
 import pandas as pd
 import pytest
 
@@ -40,15 +42,23 @@ def test_over_methods_is_a_rank_correlation():
 
 def test_scarcity_compares_the_fewest_images_with_all():
     def accuracy(method, number, draw):
-        return 0.5 + (0.2 if method == "skip" and number == 2 else 0.0) + (0.1 if number is None else 0.0)
+        return 0.5 + (0.2 if method == "skip" and number == 2 else 0.0) + (0.1 if number == 40 else 0.0)
 
-    rows = table(accuracy, numbers=(2, 10, None))
+    rows = table(accuracy, numbers=(2, 10, 40))
     assert set(fine_tuned.fewest(rows)["train_per_class"]) == {2}
-    assert fine_tuned.most(rows)["train_per_class"].isna().all()
+    assert set(fine_tuned.most(rows)["train_per_class"]) == {40}
     assert fine_tuned.growth(rows, "skip", "full").value == pytest.approx(0.2)
     assert judge(claim("A5-most"), rows).word == "holds"
     assert judge(claim("A5-scarce"), rows).word == "holds"
     assert judge(claim("A5-gap"), rows).estimate.value == pytest.approx(-0.2)
+
+
+def test_collapse_is_compared_as_a_ratio_and_methods_within_a_model():
+    nc1 = {"linear": 4.0, "skip": 2.0, "full": 1.0}
+    rows = table(lambda method, number, draw: 1 / nc1[method], nc1=nc1)
+    assert fine_tuned.log_ratio(rows, "nc1", "skip", "linear").value == pytest.approx(-math.log(2))
+    other = rows.assign(model="other", nc1=1e3 / rows["nc1"])  # the reverse, and larger
+    assert fine_tuned.over_methods(pd.concat([rows, other])).value == pytest.approx(0)
 
 
 def test_what_is_no_better_fails():
