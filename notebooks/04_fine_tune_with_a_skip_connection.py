@@ -24,10 +24,10 @@
 #
 # **How we test it.** Six ways of fine-tuning start from the same network and are told apart by what they train beside
 # the classifier: nothing (*linear probe*), all biases {cite}`benzaken2022`, one block (*layer*), one block with the
-# skip connection (*skip*), small matrices beside all weights (LoRA {cite}`hu2022`), or everything (*full*). Every one
-# gets the same chance: its classifier begins as a linear probe of the features as they are at first
-# {cite}`kumar2022`, and a fifth of the training images, or one a class, chooses learning rate and number of epochs
-# (and, for layer and skip, one of two blocks); then it is trained anew on all of them. Here we
+# skip connection (*skip*), small matrices beside all weights (LoRA {cite}`hu2022`), or everything (*full*). Every
+# classifier begins as a linear probe of the features as they are at first {cite}`kumar2022`, and a fifth of the
+# training images, or one a class, chooses learning rate and number of epochs; for layer and skip also one of two
+# blocks, which gives these two twice as many tries. Then the model is trained anew on all images. Here we
 #
 # 1. compare the six on accuracy, on collapse, on what they train and how long it takes,
 #
@@ -156,7 +156,7 @@ def summary(rows):
             "NC1, training images": f"{numbers['nc1']:.2f}",
             "NC1, test images": f"{numbers['nc1_test']:.2f}",
             "trained": f"{numbers['share']:.1%}",
-            "seconds": f"{numbers['seconds']:.1f}",
+            "seconds, all tries": f"{numbers['seconds']:.1f}",
         }
     )
 
@@ -211,15 +211,18 @@ for name, rows in studies["fine_tuning"].items():
         estimate = fine_tuned.over_methods(rows, metric)
         collapse[name, label] = str(estimate)
         glue(f"methods {name} {metric}", estimate.value, display=False)
-    for task, part in rows.groupby("task"):
+    for task, part in [("all tasks", rows), *rows.groupby("task")]:
         of_task = fine_tuned.over_methods(part)
         collapse[name, f"NC1 on training images, {task}"] = str(of_task)
+        task = task.split(" (")[0]
         glue(f"methods {name} {task}", of_task.value, display=False)
         for other in ("full", "layer", "linear"):
             estimate = fine_tuned.difference(part, "accuracy", "skip", other)
             collapse[name, f"skip less {other}, {task}"] = str(estimate)
             for end, value in vars(estimate).items():
                 glue(f"{name} {task} {other} {end}", value, display=False)
+    largest = float(rows.loc[rows["method"] == "skip", "share"].max())
+    glue(f"share {name}", largest, display=False)
 pd.Series(collapse, name="estimate").to_frame()
 
 # %% [markdown]
@@ -242,9 +245,19 @@ pd.Series(collapse, name="estimate").to_frame()
 # - *Collapse*: it induces collapse of the training images, as claimed, against the frozen features; full fine-tuning
 #   induces more on every task.
 #
-# - *Against tuning the same blocks without the skip connection* there is no difference to be seen, either (Georgian
+# - *Against tuning a block without the skip connection* there is no difference to be seen, either (Georgian
 #   {glue:text}`demo glyphs/georgian layer value:.3f` [{glue:text}`demo glyphs/georgian layer low:.3f`,
-#   {glue:text}`demo glyphs/georgian layer high:.3f`]).
+#   {glue:text}`demo glyphs/georgian layer high:.3f`]); each chose its block of two by itself.
+#
+# At *lab* scale, three ImageNet models on real images, all ways of fine-tuning are within three points of the linear
+# probe on every task. Over the twelve pairs of model and task the skip connection is
+# {glue:text}`lab all tasks full value:.3f` [{glue:text}`lab all tasks full low:.3f`,
+# {glue:text}`lab all tasks full high:.3f`] ahead of full fine-tuning: about as well, as claimed. Its largest share of
+# trained parameters is {glue:text}`share lab:.1%`, over a tenth, on the flowers: with their 102 classes the classifier
+# alone is a large part of models as small as these. Collapse and accuracy over methods go together on CIFAR-10
+# ({glue:text}`methods lab cifar10:.2f`), not on textures ({glue:text}`methods lab dtd:.2f`), where the linear probe is
+# not beaten and those that collapse the training images further only overfit; over all
+# {glue:text}`methods lab all tasks:.2f`.
 #
 # ## Scarce data
 
@@ -294,14 +307,13 @@ for name, rows in studies["data_scarcity"].items():
 # {glue:text}`demo 20 skip accuracy:.3f` and {glue:text}`demo 20 full accuracy:.3f`. So full fine-tuning is behind
 # where data is scarce and not where it is not, which is what A5 says; but five draws of the images differ by more
 # than that, and all three readings of it stay undecided. The gap of training and test accuracy, which A5 is about,
-# is the same for all that is tuned. What keeps full fine-tuning from harm is validation: with one image a class held
-# out it stops after a few epochs.
+# is the same for all that is tuned, for all learn their few images by heart.
 #
 # *On which images does collapse go with accuracy?* With twenty images a class on either. With two, on neither: every
 # tuned method has a lower NC1 than the linear probe on the training images (skip connection
 # {glue:text}`demo 2 skip nc1:.3f`, linear probe {glue:text}`demo 2 linear nc1:.3f`) and on the test images
 # ({glue:text}`demo 2 skip nc1_test:.3f`, {glue:text}`demo 2 linear nc1_test:.3f`), and the linear probe is the most
-# accurate. A handful of images collapses wherever a network is free to learn them by heart.
+# accurate: with few images, collapse says nothing of how well they were learned.
 #
 # ## Which layer, and is it the skip connection?
 
