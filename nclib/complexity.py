@@ -111,7 +111,7 @@ def geometric_complexity(
         Of projections or outputs a sample; by default 8. One gives no standard error.
     relative_error
         Take more projections, twice as many each time, until the standard error is at most this part of the value.
-        What d projections do not reach is computed exactly.
+        What d projections do not reach is computed exactly; what `samples` are short of stays.
     samples
         How many of the samples to measure, at random without replacement; None is all.
     differentiable

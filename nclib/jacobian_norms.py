@@ -57,8 +57,9 @@ def _projections(law: str, number: int, jacobians: Jacobians, generator: torch.G
 
 
 def _outputs(number: int, jacobians: Jacobians, generator: torch.Generator) -> Estimates:
-    """The squares of some rows, other ones for each sample, times d / number."""
+    """The squares of some rows, other ones for each sample, times d / number; there are d at most."""
     width = jacobians.width
+    number = min(number, width)
     chosen = torch.rand(len(jacobians.inputs), width, generator=generator).argsort(1)[:, :number]
     vectors = torch.nn.functional.one_hot(chosen.T, width).float()
     mean, variance = _mean(width * _squares(jacobians, vectors))

@@ -162,6 +162,7 @@ SCALES = {
             new=("mnist", "folder:omniglot/Balinese", "folder:omniglot/Korean", "folder:omniglot/Sanskrit"),
             penalties=(0.0, 1e-6, 1e-5, 1e-4, 1e-3),
             per_class=10,
+            new_per_class=16,
         ),
         models=(  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
             "bank_mobilenet_v1_025_128",

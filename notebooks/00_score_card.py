@@ -18,8 +18,7 @@
 # Late in training something simple happens to a classifier: the features of a class shrink to their mean, and the
 # means spread out evenly. This is *neural collapse* {cite}`papyan2020`. Four papers tie it to transfer learning,
 # the reuse of a trained network for another task {cite}`li2022,li2024,munn2024,ding2023`. This book tests what they
-# claim, sentence by sentence, and `nclib` is the small library it is written with. So far it has reached collapse
-# itself and collapse on the source data.
+# claim, sentence by sentence, and `nclib` is the small library it is written with.
 #
 # ## What was claimed, and what we find
 #
@@ -40,8 +39,9 @@ records = Records(book_root() / "book" / "records")
 score_card(records).drop(columns="statistic")
 
 # %% [markdown]
-# {ref}`watch` has the claims P1 to P4, {ref}`source` has A1 and A3. More claims of the same papers are on their way:
-# collapse on the downstream data, skip-connection fine-tuning, geometric complexity, and the ranking of models.
+# {ref}`watch` has the claims P1 to P4, {ref}`source` has A1 and A3, {ref}`downstream` and {ref}`finetuning` have A2,
+# the latter A4 and A5 too, and {ref}`geometric-complexity` has B1 to B5. Claims on the ranking of models are on their
+# way.
 #
 # ## How the evidence is made
 #

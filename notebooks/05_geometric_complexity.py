@@ -93,7 +93,9 @@ def transfer(network, new, episodes):
             network.backbone, inputs, method="rademacher", number=2, samples=100
         )
         stats = nclib.class_statistics(features, images.labels)
-        accuracy = nclib.few_shot(features, images.labels, episodes=episodes)
+        accuracy = nclib.few_shot(
+            features, images.labels, shots=5, queries=None, episodes=episodes
+        )
         values.append([complexity.value, nclib.cdnv(stats), accuracy.value])
     return dict(zip(geometric.TRANSFER, np.mean(values, axis=0), strict=True))
 
@@ -128,7 +130,7 @@ def measure(cell, cache):
 
 def new_classes(name, like, per_class):
     """Images of classes that a network has not seen, in the form of those it has."""
-    images = run.load(name, "test", per_class=per_class)
+    images = run.load(name, "train", per_class=per_class)
     return images.in_memory(like.images.shape[-1])
 
 

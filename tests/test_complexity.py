@@ -113,6 +113,13 @@ def test_estimates_are_unbiased_and_their_standard_errors_right(method, samples)
     assert 0.85 < errors.square().mean().sqrt() / values.std() < 1.15  # 300 seeds know the spread to 4%
 
 
+def test_all_outputs_are_exact():
+    network, inputs = _deterministic_population()
+    found = geometric_complexity(network, inputs, method="outputs", number=99)
+    torch.testing.assert_close(found.per_sample, plain(network, inputs))
+    assert found.standard_error == pytest.approx(0, abs=1e-12)
+
+
 def test_samples_without_projections_have_an_error_too():
     network, inputs = _deterministic_population()
     exact, found = (geometric_complexity(network, inputs, samples=samples) for samples in (None, 30))
