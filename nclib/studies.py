@@ -177,8 +177,7 @@ SWEPT = ("learning_rate", "batch_size", "weight_decay")
 def _measured_epochs(recipe: Recipe) -> list[int]:
     """Often in the first two thirds, while the loss falls, and a few times after."""
     step = max(1, recipe.epochs // 24)
-    falling = 16 * step
-    return [*range(0, falling, step), *range(falling, recipe.epochs, 4 * step), recipe.epochs]
+    return [*range(0, 4 * step, 2 * step), *range(4 * step, 16 * step, step), 20 * step, recipe.epochs]
 
 
 def _geometric(scale: Scale, recipes: Iterable[Recipe], seeds: Iterable[int]) -> list[Cell]:
