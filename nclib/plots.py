@@ -73,11 +73,12 @@ def estimates(axis: Any, x: ArrayLike, values: Sequence[Estimate], **style: Any)
 
 def log_ticks(axis: Any) -> None:
     """Plain numbers on a logarithmic axis, close enough together that there are always a few."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     low, high = axis.get_view_interval()
     steps = (1.0, 2.0, 5.0) if high > 6 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-    axis.set_major_locator(LogLocator(subs=steps, numticks=6))
+    narrow = high < 2 * low  # where a logarithm is all but straight
+    axis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=steps, numticks=6))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 

@@ -176,8 +176,7 @@ SWEPT = ("learning_rate", "batch_size", "weight_decay")
 
 def _measured_epochs(recipe: Recipe) -> list[int]:
     """Often in the first two thirds, while the loss falls, and a few times after."""
-    step = max(1, recipe.epochs // 24)
-    return [*range(0, 4 * step, 2 * step), *range(4 * step, 16 * step, step), 20 * step, recipe.epochs]
+    return sorted({round(recipe.epochs * part / 24) for part in (0, 2, *range(4, 17), 20, 24)})
 
 
 def _geometric(scale: Scale, recipes: Iterable[Recipe], seeds: Iterable[int]) -> list[Cell]:
@@ -218,11 +217,11 @@ def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """One network a cell, the base of a sweep, whose complexity is estimated over and over."""
     amounts = {
         "samples": [8, 16, 32, 64],
-        "entries": [0.001, 0.01, 0.1],
+        "entries": [0.001, 0.01],
         "outputs": [2, 4, 16],
         "rademacher": [2, 4, 16],
     }
-    more = {"repeats": 4, "of_class": scale.geometry.per_class} | amounts
+    more = {"repeats": 3, "of_class": scale.geometry.per_class} | amounts
     return [
         replace(sweep.recipe, seed=seed).config | {"network": sweep.recipe.network} | more
         for sweep in scale.geometry.sweeps

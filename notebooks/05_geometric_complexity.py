@@ -298,9 +298,9 @@ for i, (kind, rows) in enumerate(base.items()):
         s=3,
         alpha=0.4,
     )
-ends = np.array(axes[2].get_xlim())
+ends = axes[2].get_xlim()
+axes[2].plot(ends, ends, color="0.4", linewidth=0.8)
 axes[2].set(xscale="log", yscale="log", xlabel="bound", ylabel="CDNV")
-axes[2].axline((1, 1), slope=1, color="0.4", linewidth=0.8)
 axes[0].legend()
 plt.show()
 
