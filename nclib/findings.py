@@ -195,10 +195,11 @@ def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
     return as_table(found) if len(found) == len(cells) else None
 
 
-def verdicts(records: Records, scale: str) -> list[Verdict]:
-    """Every claim held against the records of a scale."""
-    tables = {study: declared(records, study, scale) for study in STUDIES}
-    return [judge(claim, tables[claim.study]) for claim in CLAIMS]
+def verdicts(records: Records, scale: str, study: str | None = None) -> list[Verdict]:
+    """Every claim, or those of one study, held against the records of a scale."""
+    claims = [claim for claim in CLAIMS if study in (None, claim.study)]
+    tables = {name: declared(records, name, scale) for name in {claim.study for claim in claims}}
+    return [judge(claim, tables[claim.study]) for claim in claims]
 
 
 def score_card(records: Records, *, study: str | None = None) -> pd.DataFrame:
@@ -206,12 +207,11 @@ def score_card(records: Records, *, study: str | None = None) -> pd.DataFrame:
 
     Indexed by the keys of the claims.
     """
-    by_scale = {scale: verdicts(records, scale) for scale in SCALES}
+    by_scale = {scale: verdicts(records, scale, study) for scale in SCALES}
     by_scale = {scale: judged for scale, judged in by_scale.items() if any(verdict.estimate for verdict in judged)}
     rows = []
-    for claim, *judged in zip(CLAIMS, *by_scale.values(), strict=True):
-        if study in (None, claim.study):
-            needed = f"{'>' if claim.side == 'above' else '<'} {claim.threshold:g}"
-            row = {"claim": claim.key, "sentence": claim.sentence, "statistic": claim.statistic, "needed": needed}
-            rows.append(row | dict(zip(by_scale, map(str, judged), strict=True)))
+    for claim, *judged in zip((c for c in CLAIMS if study in (None, c.study)), *by_scale.values(), strict=True):
+        needed = f"{'>' if claim.side == 'above' else '<'} {claim.threshold:g}"
+        row = {"claim": claim.key, "sentence": claim.sentence, "statistic": claim.statistic, "needed": needed}
+        rows.append(row | dict(zip(by_scale, map(str, judged), strict=True)))
     return pd.DataFrame(rows).set_index("claim").rename_axis(None)

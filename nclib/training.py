@@ -25,7 +25,7 @@ from nclib.storage import load_tensors, save_tensors
 _VERSION = 2  # raise it when training changes, so that no older checkpoint is taken for a new one
 _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
 _MOMENTUM = 0.9
-_PENALISED = 16  # images of a batch: the whole batch would take three times as long as training without penalty
+_PENALISED = 8  # images of a batch: all of them would take four times as long as training without penalty
 
 
 def _one_cycle(progress: float) -> float:
