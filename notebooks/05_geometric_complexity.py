@@ -68,7 +68,7 @@ def look_at(network, images, few):
     """Loss, complexity and collapse on the source."""
     inputs = images.inputs(run.device)
     features = nclib.extract(network.backbone, inputs)
-    logits = network.classifier(features)
+    logits = network.classifier(features).detach()
     stats = nclib.class_statistics(features, images.labels)
     complexity = nclib.geometric_complexity(
         network.backbone, few.inputs(run.device), method="rademacher", number=2
