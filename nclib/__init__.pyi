@@ -9,10 +9,10 @@ from .collapse import nc1 as nc1
 from .collapse import nc1_ratio as nc1_ratio
 from .collapse import total_scatter as total_scatter
 from .collapse import vci as vci
-from .complexity import Complexity as Complexity
 from .complexity import geometric_complexity as geometric_complexity
 from .complexity_bound import geometric_collapse as geometric_collapse
 from .complexity_bound import poincare_constant as poincare_constant
+from .complexity_passes import Complexity as Complexity
 from .data import load as load
 from .features import extract as extract
 from .features import extract_layers as extract_layers

@@ -63,7 +63,7 @@ def _outputs(number: int, jacobians: Jacobians, generator: torch.Generator) -> E
     chosen = torch.rand(len(jacobians.inputs), width, generator=generator).argsort(1)[:, :number]
     vectors = torch.nn.functional.one_hot(chosen.T, width).float()
     mean, variance = _mean(width * _squares(jacobians, vectors))
-    return mean, variance * (1 - number / width)
+    return mean, torch.zeros_like(mean) if number == width else variance * (1 - number / width)
 
 
 def _entries(share: float, jacobians: Jacobians, generator: torch.Generator) -> Estimates:

@@ -10,20 +10,21 @@ from torch.autograd import forward_ad
 
 Embedding = Callable[[Tensor], Tensor]  # from inputs (B, ...) to features (B, d), each of its own input alone
 
-_TOGETHER = 64  # samples in a pass, copies of them counted in: with fewer a processor has too little to do
+TOGETHER = 64  # samples in a pass, copies of them counted in: with fewer a processor has too little to do
 
 
 @dataclass(frozen=True)
 class Jacobians:
     """The Jacobians (d, D) of an embedding at inputs (B, ...), D being the size of one input.
 
-    A pass gives one row or column for each sample in it, so few samples are put in as several copies. With `graph`
-    what is given can be differentiated.
+    A pass gives one row or column for each sample in it, so few samples are put in as several copies, up to `together`
+    samples in all. With `graph` what is given can be differentiated.
     """
 
     embedding: Embedding
     inputs: Tensor
     graph: bool = False
+    together: int = TOGETHER
 
     @property
     def input_size(self) -> int:
@@ -32,14 +33,14 @@ class Jacobians:
     @cached_property
     def width(self) -> int:
         with torch.no_grad():
-            return embedded(self.embedding, self.inputs[:1]).shape[1]
+            return embedded(self.embedding, self.inputs[:1].clone()).shape[1]
 
     def rows(self, cotangents: Tensor) -> Iterator[Tensor]:
         """Products (c, B, D) of cotangents (m, B, d) and the Jacobians, until all m are given: by reverse mode."""
         copies = self._copies(len(cotangents))
         inputs = self._repeated(copies)
         with torch.enable_grad():
-            features = embedded(self.embedding, inputs.requires_grad_())
+            features = embedded(self.embedding, inputs.requires_grad_().clone())  # which may be changed in place
         if not features.requires_grad:
             self._check_constant()
         for piece in cotangents.split(copies):
@@ -63,12 +64,14 @@ class Jacobians:
             moving = tangents.repeat_interleave(len(self.inputs), 0).view_as(inputs)
             with forward_ad.dual_level():
                 features = embedded(self.embedding, forward_ad.make_dual(inputs, moving))
-                moved = forward_ad.unpack_dual(features).tangent
-                still = torch.zeros_like(forward_ad.unpack_dual(features).primal)
-            yield (still if moved is None else moved).unflatten(0, (len(tangents), -1))
+                still, moved = forward_ad.unpack_dual(features)
+            if moved is None:
+                self._check_constant()
+            moved = torch.zeros_like(still) if moved is None else moved
+            yield moved.unflatten(0, (len(tangents), -1))
 
     def _copies(self, most: int) -> int:
-        return max(1, min(most, _TOGETHER // len(self.inputs)))
+        return max(1, min(most, self.together // len(self.inputs)))
 
     def _repeated(self, copies: int) -> Tensor:
         return self.inputs.detach().repeat(copies, *[1] * (self.inputs.ndim - 1))
@@ -76,7 +79,7 @@ class Jacobians:
     def _check_constant(self) -> None:
         """Refuse features without a gradient, unless they are the same for other inputs."""
         with torch.no_grad():
-            here, there = (embedded(self.embedding, inputs) for inputs in (self.inputs, self.inputs + 1))
+            here, there = (embedded(self.embedding, inputs) for inputs in (self.inputs.clone(), self.inputs + 1))
         if not torch.equal(here, there):
             raise ValueError(
                 "the features change with the inputs but have no gradient: the function cuts it off, as .detach(), "
@@ -101,7 +104,7 @@ def batch_size(embedding: Embedding, one: Tensor, memory: float) -> int:
     `one` is the input of one sample, (1, ...); `memory` is in bytes.
     """
     single, double = (_kept_bytes(embedding, torch.cat([one] * number)) for number in (1, 2))
-    return int(max(1, min(_TOGETHER, memory // max(1, 2 * (double - single)))))
+    return int(max(1, min(TOGETHER, memory // max(1, 2 * (double - single)))))
 
 
 def _kept_bytes(embedding: Embedding, inputs: Tensor) -> int:
@@ -112,5 +115,5 @@ def _kept_bytes(embedding: Embedding, inputs: Tensor) -> int:
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
-        embedded(embedding, inputs.detach().clone().requires_grad_())
+        embedded(embedding, inputs.detach().requires_grad_().clone())
     return sum(sizes)

@@ -154,14 +154,19 @@ def _along_depth(axis: Any, curves: Sequence[Sequence[float]], colour: str, labe
     trajectories(axis, depth, resampled, colour=colour, label=label, average=np.median)
 
 
-def _parts_of_panels(tables: Mapping[str, pd.DataFrame], *, height: float, rows: int) -> tuple[Any, list[Any]]:
-    """A figure with a part for each table and, in each, rows of axes with a column for each task."""
+def parts(number: int, height: float) -> tuple[Any, Any]:
+    """A figure of so many parts, one below the other and each of a height in inches: the figure, and the parts."""
     import matplotlib.pyplot as plt
 
-    figure = plt.figure(figsize=(9, height * len(tables)))
-    parts = figure.subfigures(len(tables), 1, squeeze=False)[:, 0]
+    figure = plt.figure(figsize=(9, height * number))
+    return figure, figure.subfigures(number, 1, squeeze=False)[:, 0]
+
+
+def _parts_of_panels(tables: Mapping[str, pd.DataFrame], *, height: float, rows: int) -> tuple[Any, list[Any]]:
+    """A figure with a part for each table and, in each, rows of axes with a column for each task."""
+    figure, below = parts(len(tables), height)
     axes = [
         part.subplots(rows, table["task"].nunique(), sharex="col", sharey="row", squeeze=False)
-        for part, table in zip(parts, tables.values(), strict=True)
+        for part, table in zip(below, tables.values(), strict=True)
     ]
     return figure, axes

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from nclib.augmentation import distort, seeded
 from nclib.inputs import Inputs
 from nclib.prefix import Suffix
+from nclib.schedules import SCHEDULES
 from nclib.storage import load_tensors, save_tensors
-from nclib.training import SCHEDULES
 from nclib.tuned import Tuned
 from nclib.tuned_files import changed
 

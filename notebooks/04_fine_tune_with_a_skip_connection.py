@@ -172,14 +172,13 @@ pd.concat(
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 after fine-tuning (log scale; left is more collapsed) against test accuracy, means over the networks. Upper row: NC1 on the training images; lower row: on the test images. One panel a task.", "name": "fig-methods"}, "image": {"alt": "Two rows of scatter plots, one point a method."}}
-for name, rows in studies["fine_tuning"].items():
+_, parts = plots.parts(len(studies["fine_tuning"]), 4.8)
+for part, (name, rows) in zip(parts, studies["fine_tuning"].items(), strict=True):
     means = rows.groupby(["task", "method"], sort=False)[
         ["nc1", "nc1_test", "accuracy"]
     ].mean()
     tasks = rows["task"].unique()
-    fig, axes = plt.subplots(
-        2, len(tasks), figsize=(9, 4.8), sharey="col", squeeze=False
-    )
+    axes = part.subplots(2, len(tasks), sharey="col", squeeze=False)
     for column, task in zip(axes.T, tasks, strict=True):
         for ax, metric in zip(column, ("nc1", "nc1_test"), strict=True):
             for method, title in METHODS.items():
@@ -193,13 +192,13 @@ for name, rows in studies["fine_tuning"].items():
     for row, where in zip(axes, ("training", "test"), strict=True):
         row[0].set_ylabel(f"{name}: accuracy")
         row[len(tasks) // 2].set_xlabel(f"NC1 on the {where} images")
-    fig.legend(
+    part.legend(
         *axes[0, 0].get_legend_handles_labels(),
         loc="outside lower center",
         ncols=3,
         fontsize="small",
     )
-    plt.show()
+plt.show()
 
 # %% tags=["hide-input"]
 collapse = {}
@@ -263,17 +262,18 @@ pd.Series(collapse, name="estimate").to_frame()
 # ## Scarce data
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Against the number of training images a class (log scale): test accuracy, by how much accuracy on the training images is above it, and NC1 on the test images (log scale). Means over draws of the images, with 95% t intervals.", "name": "fig-scarce"}, "image": {"alt": "Three line plots with error bars, one line a method."}}
-for name, rows in studies["data_scarcity"].items():
+_, parts = plots.parts(len(studies["data_scarcity"]), 3.4)
+for part, (name, rows) in zip(parts, studies["data_scarcity"].items(), strict=True):
     rows = fine_tuned.gap(rows)
-    fig, axes = plt.subplots(1, 3, figsize=(9, 3.4))
+    axes = part.subplots(1, 3)
     titles = {
         "accuracy": f"{name}: accuracy",
         "gap": "training less test accuracy",
         "nc1_test": "NC1 on the test images",
     }
     for ax, (metric, title) in zip(axes, titles.items(), strict=True):
-        for i, (method, part) in enumerate(rows.groupby("method", sort=False)):
-            numbers = part.groupby("train_per_class")[metric]
+        for i, (method, values) in enumerate(rows.groupby("method", sort=False)):
+            numbers = values.groupby("train_per_class")[metric]
             estimates = numbers.apply(lambda v: nclib.claims.mean(v.to_numpy()))
             plots.estimates(
                 ax,
@@ -286,10 +286,10 @@ for name, rows in studies["data_scarcity"].items():
         plots.log_ticks(ax.xaxis)
     axes[2].set_yscale("log")
     plots.log_ticks(axes[2].yaxis)
-    fig.legend(
+    part.legend(
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4
     )
-    plt.show()
+plt.show()
 
 # %% tags=["remove-cell"]
 for name, rows in studies["data_scarcity"].items():
@@ -332,9 +332,10 @@ for name, rows in studies["data_scarcity"].items():
 # ## Which layer, and is it the skip connection?
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "By the layer that is tuned: test accuracy, NC1 on the test images, and share of the parameters that is trained; without a skip connection, and with one whose widths are matched by zeros or by a fixed map. Means over networks, with 95% t intervals.", "name": "fig-tuned-layer"}, "image": {"alt": "Three plots with error bars, three lines each."}}
-for name, rows in studies["tuned_layer"].items():
+_, parts = plots.parts(len(studies["tuned_layer"]), 3.4)
+for part, (name, rows) in zip(parts, studies["tuned_layer"].items(), strict=True):
     rows = rows.assign(place=rows["layers"].str[0])
-    fig, axes = plt.subplots(1, 3, figsize=(9, 3.4))
+    axes = part.subplots(1, 3)
     titles = {
         "accuracy": f"{name}: accuracy",
         "nc1_test": "NC1 on the test images",
@@ -347,8 +348,8 @@ for name, rows in studies["tuned_layer"].items():
     }
     for ax, (metric, title) in zip(axes, titles.items(), strict=True):
         for i, (method, label) in enumerate(ways.items()):
-            part = rows[rows["method"] == method].groupby("place")[metric]
-            estimates = part.apply(lambda v: nclib.claims.mean(v.to_numpy()))
+            values = rows[rows["method"] == method].groupby("place")[metric]
+            estimates = values.apply(lambda v: nclib.claims.mean(v.to_numpy()))
             plots.estimates(
                 ax,
                 estimates.index.to_numpy() + 0.1 * (i - 1),
@@ -359,10 +360,10 @@ for name, rows in studies["tuned_layer"].items():
             )
         ax.set(xlabel="tuned layer, from the end", ylabel=title)
     axes[2].set_yscale("log")
-    fig.legend(
+    part.legend(
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
     )
-    plt.show()
+plt.show()
 
 # %% tags=["hide-input"]
 skip = {}

@@ -227,7 +227,7 @@ for ax, setting in zip(axes[-1], SWEPT, strict=True):
 fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Geometric complexity of the training images against CDNV on them, CDNV on new classes and 5-way 5-shot accuracy there, one point a network, at matched training loss. A figure a scale; upper row: ResNets; lower row: VGGs.", "name": "fig-link"}, "image": {"alt": "Two rows of three scatter plots, in three colours."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Geometric complexity of the training images against CDNV on them, CDNV on new classes and 5-way 5-shot accuracy there, one point a network, at matched training loss. One part a scale; upper row: ResNets; lower row: VGGs.", "name": "fig-link"}, "image": {"alt": "Two rows of three scatter plots, in three colours."}}
 COLUMNS = {
     "cdnv": "CDNV, source",
     "target_cdnv": "CDNV, new classes",
@@ -237,8 +237,9 @@ scales = {
     name: geometric.at_matched_loss(rows)
     for name, rows in run.beside("geometric_complexity", table).items()
 }
-for scale_name, rows in scales.items():
-    fig, axes = plt.subplots(2, 3, figsize=(9, 5), squeeze=False)
+_, parts = plots.parts(len(scales), 5)
+for part, (scale_name, rows) in zip(parts, scales.items(), strict=True):
+    axes = part.subplots(2, 3)
     for row, (kind, name) in zip(axes, KINDS.items(), strict=True):
         for ax, (metric, title) in zip(row, COLUMNS.items(), strict=True):
             for i, setting in enumerate(SWEPT):
@@ -255,10 +256,10 @@ for scale_name, rows in scales.items():
             plots.log_ticks(ax.xaxis)
         row[0].set_ylabel(f"{scale_name}: {name}")
         row[1].set_xlabel("geometric complexity, source")
-    fig.legend(
+    part.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3
     )
-    plt.show()
+plt.show()
 
 
 # %% tags=["hide-input"]

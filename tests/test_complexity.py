@@ -69,6 +69,17 @@ def test_the_value_depends_on_the_batches_by_rounding_only(method, memory):
         torch.testing.assert_close(found.per_sample, plain(network, inputs), rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize(("memory", "most"), [(1, 1), (1e9, 64)])
+@pytest.mark.parametrize("method", ["exact", "rademacher"])
+def test_a_pass_is_as_large_as_memory_allows(method, memory, most):
+    network, inputs = mlp()
+    sizes = []
+    network[0].register_forward_hook(lambda module, given, output: sizes.append(len(output)))
+    geometric_complexity(network, inputs[:4], method=method, number=64, memory=memory)
+    assert max(sizes[5:]) <= most  # after the passes that look at one sample and two
+    assert max(sizes[5:]) > most // 2
+
+
 def test_forward_mode_where_inputs_are_fewer_than_features():
     torch.manual_seed(0)
     network, inputs = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 40)), torch.rand(9, 3)
@@ -135,6 +146,52 @@ def test_as_many_projections_as_a_relative_error_needs():
     assert rough.standard_error > 0.05 * rough.value
     assert 0 < fine.standard_error <= 0.05 * fine.value
     assert geometric_complexity(network, inputs, method="gaussian", relative_error=1e-4).standard_error == 0
+
+
+def test_what_stops_at_an_error_still_states_it():
+    network, inputs = _deterministic_population()
+    exact = geometric_complexity(network, inputs[:20]).value
+    options = {"method": "rademacher", "number": 2, "relative_error": 0.1}
+    found = [geometric_complexity(network, inputs[:20], seed=seed, **options) for seed in range(200)]
+    covered = [abs(f.value - exact) <= 1.96 * f.standard_error for f in found if f.standard_error]
+    assert len(covered) > 50
+    assert sum(covered) / len(covered) > 0.85  # stopping early makes it a little too small
+    assert all(f.value == pytest.approx(exact) for f in found if not f.standard_error)
+
+
+def test_seeds_of_further_projections_are_not_other_seeds():
+    network, inputs = _deterministic_population()
+    rough = [geometric_complexity(network, inputs, method="gaussian", number=2, seed=seed) for seed in (0, 2)]
+    fine = geometric_complexity(network, inputs, method="gaussian", number=2, relative_error=0.09)
+    assert fine.value != pytest.approx(sum(f.value for f in rough) / 2, rel=1e-6)
+
+
+def test_too_few_samples_for_an_error_are_told():
+    network, inputs = _deterministic_population()
+    with pytest.warns(UserWarning, match="that of the samples, not 0.001"):
+        geometric_complexity(network, inputs, method="gaussian", relative_error=0.001, samples=4)
+
+
+def test_functions_that_mix_their_inputs_are_refused():
+    with pytest.raises(ValueError, match="depend on the others in its batch"):
+        geometric_complexity(lambda x: x - x.mean(0), torch.rand(4, 3))
+    norm = nn.BatchNorm1d(3).train()
+    assert geometric_complexity(norm.forward, torch.rand(4, 3)).value == pytest.approx(3, rel=1e-4)  # of its module
+    assert norm.num_batches_tracked == 0
+
+
+def test_inputs_may_be_changed_in_place():
+    network = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 3))
+    inputs = torch.rand(4, 5)
+    assert geometric_complexity(network, inputs).value == pytest.approx(float(network[1].weight.square().sum()))
+
+
+@pytest.mark.parametrize("width", [2, 8])
+def test_under_inference_mode(width):
+    weight = torch.rand(3, width)
+    with torch.inference_mode():
+        found = geometric_complexity(lambda x: x @ weight, torch.rand(4, 3))
+    assert found.value == pytest.approx(float(weight.square().sum()))
 
 
 def test_a_linear_map_has_the_squared_norm_of_its_weight():
@@ -218,6 +275,8 @@ def test_a_class_that_was_not_measured_is_named():
     [
         ({"method": "finite"}, "it must be one of exact, rademacher"),
         ({"number": 0}, "number is 0"),
+        ({"number": 2.5}, "number is 2.5"),
+        ({"samples": 2.5}, "samples is 2.5"),
         ({"share": 0.0}, "share is 0.0"),
         ({"relative_error": 0.1}, "it takes 'rademacher' or 'gaussian'"),
         ({"relative_error": 0.0, "method": "gaussian"}, "must be above 0"),
@@ -236,6 +295,8 @@ def test_options_that_cannot_be(options, message):
     [
         (lambda x: x.argmax(1, keepdim=True), torch.rand(4, 3), TypeError, "features are torch.int64"),
         (lambda x: x.detach(), torch.rand(4, 3), ValueError, "cuts it off"),
+        (lambda x: x.detach().repeat(1, 2), torch.rand(4, 3), ValueError, "cuts it off"),
+        (lambda x: x, torch.rand(4), ValueError, r"no inputs in \(4,\)"),
         (lambda x: x.sum(1), torch.rand(4, 3), ValueError, r"gives \(1,\) for 1 inputs"),
         (lambda x: x, torch.zeros(4, 3, dtype=torch.uint8), TypeError, "inputs are torch.uint8"),
         (lambda x: x, torch.rand(0, 3), ValueError, "there are no inputs"),
