@@ -145,7 +145,7 @@ CLAIMS = (
     *(
         _QUICKLY(key=f"B4-{method}", sentence=sentence, statistic=_ERROR.format(words), estimate=_error_with(method, n))
         for method, n, sentence, words in (
-            ("samples", 64, "Complexity can be estimated from few samples.", "from 64 samples"),
+            ("samples", 64, "Complexity can be estimated from few samples.", "from 64 of 360 images or more"),
             ("entries", 0.01, "It survives an extreme masking of the Jacobian.", "from a hundredth of the entries"),
             ("outputs", 16, "It can be estimated from a few of the outputs.", "from 16 of 64 outputs of each sample"),
         )

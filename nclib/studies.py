@@ -221,7 +221,7 @@ def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
         "outputs": [2, 4, 16],
         "rademacher": [2, 4, 16],
     }
-    more = {"repeats": 3, "of_class": scale.geometry.per_class} | amounts
+    more = {"repeats": 4, "of_class": scale.geometry.per_class, "population_of_class": 15} | amounts
     return [
         replace(sweep.recipe, seed=seed).config | {"network": sweep.recipe.network} | more
         for sweep in scale.geometry.sweeps
