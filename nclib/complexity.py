@@ -122,6 +122,8 @@ def _chosen(images: Images, samples: int | None, seed: int) -> Tensor:
         raise TypeError(f"images are {type(images).__name__}; they must be an ImageSet, ImageFiles or a tensor")
     if isinstance(images, Tensor) and not images.is_floating_point():
         raise TypeError(f"inputs are {images.dtype}; they must be floating-point, as the model takes them")
+    if isinstance(images, Tensor) and not images.isfinite().all():
+        raise ValueError("inputs hold NaN or infinity")
     if not len(images) or (isinstance(images, Tensor) and (images.ndim < 2 or not images[0].numel())):
         given = f" in {tuple(images.shape)}" if isinstance(images, Tensor) else ""
         raise ValueError(f"there are no inputs{given}; give (N, ...) with at least one number each")

@@ -41,6 +41,9 @@ class Complexity:
     indices: Tensor
     population: int
 
+    def __str__(self) -> str:
+        return f"geometric complexity {self.value:.4g}, standard error {self.standard_error:.2g}"
+
     @property
     def value(self) -> float:
         """The geometric complexity, the mean over samples; [0, inf), in squared units of feature over input."""

@@ -66,6 +66,11 @@ def finetune(
     3
     """
     settings = settings or Tuning()
+    if not isinstance(tuned, Tuned) or not isinstance(settings, Tuning):
+        raise TypeError(
+            f"tuned and settings are {type(tuned).__name__} and {type(settings).__name__}; give what skip_tuning and "
+            "the others make, and a Tuning"
+        )
     epochs = _checked_epochs(settings, stop, patience, validation)
     prefix, part = (None if settings.augmentation else split(tuned)) or (None, tuned)
     tuned.eval()
@@ -136,8 +141,14 @@ def finetune_best(
     trials. `checkpoint` is a file for the training that is under way; finished trials are run again after a kill.
     Further `options` are those of `finetune`.
     """
-    if not candidates or train.labels.bincount().min() < 2:
-        raise ValueError(f"there are {len(candidates)} candidates; give at least one, and two images of every class")
+    if not candidates:
+        raise ValueError("there are no candidates; give at least one")
+    if not isinstance(train, ImageSet | ImageFiles):
+        raise TypeError(f"train is {type(train).__name__}; it must be an ImageSet or ImageFiles, to hold images out of")
+    counts = train.labels.bincount(minlength=len(train.classes))
+    if counts.min() < 2:
+        few = train.classes[int(counts.argmin())]
+        raise ValueError(f"there are {int(counts.min())} images of class {few}; two images of every class are needed")
     rest, held = train.split_off(share)
 
     def tried(number: int, images: Any, **more: Any) -> tuple[Tuned, Validation]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from nclib.checks import check_labels
+from nclib.checks import as_tensor, check_labels
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.loading import Images, batches
 from nclib.storage import digest_of
@@ -25,7 +25,12 @@ class Inputs:
 
     def __init__(self, given: Labelled, tuned: Tuned, prefix: nn.Module | None, memory: float):
         self.images: Images
+        if not isinstance(given, ImageSet | ImageFiles | tuple):
+            raise TypeError(
+                f"images are {type(given).__name__}; they must be an ImageSet, ImageFiles, or inputs and labels"
+            )
         self.images, labels = given if isinstance(given, tuple) else (given, given.labels)
+        labels = as_tensor(labels)
         _check_given(given, len(self.images), tuned.head.out_features)
         self.device = tuned.head.weight.device
         if len(self.images) != len(labels):

@@ -27,7 +27,10 @@ class Prepared(Dataset):
 
     def __getitem__(self, i: int) -> Tensor:
         if self.transform is None:
-            raise ValueError(f"{self.name} has no transform to prepare images with; give it inputs (N, C, H, W)")
+            raise ValueError(
+                f"{self.name} has no transform to prepare images with; give it inputs (N, C, H, W), or the transform: "
+                "nclib.Backbone(name, model, transform)"
+            )
         return self.transform(self.images.image(i).convert("RGB"))
 
 

@@ -124,6 +124,10 @@ def backbone(
 
     for module in [imports] if isinstance(imports, str) else imports:
         import_module(module)
+    if not isinstance(name, str):
+        raise TypeError(
+            f"name is a {type(name).__name__}; for a model of your own it is Backbone(name, model, transform)"
+        )
     library, colon, rest = name.partition(":")
     makers = {"timm": _timm, "torchvision": _torchvision, "recipe": _recipe}
     make, rest = (makers[library], rest) if colon and library in makers else (_timm, name)

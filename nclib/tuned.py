@@ -116,6 +116,8 @@ class Base:
     """
 
     def __init__(self, model: nn.Module | Backbone):
+        if not isinstance(model, nn.Module | Backbone):
+            raise TypeError(f"model is {model!r}; it must be a module or a Backbone, as nclib.backbone gives by a name")
         backbone = model if isinstance(model, Backbone) else Backbone(type(model).__name__, model)
         self.transform = backbone.transform
         self.body, self.classifier = copy.deepcopy((backbone.model, backbone.classifier))
@@ -191,8 +193,8 @@ class Base:
     def _head(self, width: int, num_classes: int | None) -> nn.Linear:
         """A classifier of zeros, or the model's own, with zeros for the width that the skip connection adds."""
         old = self.classifier
-        if num_classes is not None and num_classes < 2:
-            raise ValueError(f"num_classes is {num_classes}; it must be at least 2")
+        if num_classes is not None and (type(num_classes) is not int or num_classes < 2):
+            raise ValueError(f"num_classes is {num_classes!r}; it must be at least 2, and a whole number")
         if num_classes is None and old is None:
             raise ValueError(f"{self.named.name} has no classifier; say num_classes")
         head = nn.Linear(width, old.out_features if num_classes is None and old else int(num_classes or 0))

@@ -44,10 +44,10 @@ def load_tuned(path: str | Path, model: nn.Module | Backbone) -> Tuned:
     tuned = METHODS[spec.pop("method")](model, **spec)
     if tuned.base != metadata["base"]:
         raise ValueError(f"{path} was tuned from other weights than those of this {type(model).__name__}")
-    return _loaded(tuned, tensors)
-
-
-def _loaded(tuned: Tuned, tensors: dict[str, Tensor]) -> Tuned:
+    if tensors.keys() != changed(tuned).keys():
+        raise ValueError(
+            f"{path} holds no tuned model but the checkpoint of a training, perhaps; save_tuned writes one"
+        )
     with torch.no_grad():
         for name, tensor in changed(tuned).items():
             tensor.copy_(tensors[name])

@@ -22,10 +22,12 @@ from nclib.tuned_files import changed
 class Tuning:
     """How a model is fine-tuned, the same for every method: by AdamW, on the cross-entropy.
 
-    `learning_rate` is the peak of the `schedule`. An epoch is cut into batches of one size, as near as it goes, and at
-    most `batch_size`, for batch norm learns nothing good of a small remainder. `augmentation` is the strength of
-    random distortion, 0 is none. With `probe_first` the head begins as a linear probe of inverse strength `C` of the
-    features as they are at first, so that no method has to learn the head from nothing (Kumar et al. 2022).
+    `learning_rate` is the peak of the `schedule`, of `nclib.schedules.SCHEDULES`; too high a rate ruins a model that has
+    little data, so give `finetune` images to validate on, or let `finetune_best` choose. An epoch is cut into
+    batches of one size, as near as it goes, and at most `batch_size` (or 3), for batch norm learns nothing good of a
+    small remainder. `augmentation` is the strength of random distortion, 0 is none. With `probe_first` the head begins
+    as a linear probe of inverse strength `C` of the features as they are at first, so that no method has to learn the
+    head from nothing (Kumar et al. 2022).
     """
 
     learning_rate: float = 3e-3
@@ -41,6 +43,9 @@ class Tuning:
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {self.schedule!r}; there are {', '.join(SCHEDULES)}")
+        for name in ("epochs", "batch_size", "seed"):
+            if type(getattr(self, name)) is not int:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
         least = {"learning_rate": 0, "weight_decay": 0, "epochs": 0, "batch_size": 2, "augmentation": 0}
         for name, least_value in least.items():
             if not getattr(self, name) >= least_value:

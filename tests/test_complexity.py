@@ -265,6 +265,7 @@ def test_a_backbone_prepares_its_images():
 
 def test_a_class_that_was_not_measured_is_named():
     found = geometric_complexity(lambda x: x, torch.rand(4, 3), samples=2)
+    assert str(found) == "geometric complexity 3, standard error 0"
     labels = torch.full((4,), 1)
     with pytest.raises(ValueError, match="no sample of class 0"):
         found.by_class(labels)
@@ -300,6 +301,7 @@ def test_options_that_cannot_be(options, message):
         (lambda x: x.sum(1), torch.rand(4, 3), ValueError, r"gives \(1,\) for 1 inputs"),
         (lambda x: x, torch.zeros(4, 3, dtype=torch.uint8), TypeError, "inputs are torch.uint8"),
         (lambda x: x, torch.rand(0, 3), ValueError, "there are no inputs"),
+        (lambda x: x, torch.full((4, 3), float("nan")), ValueError, "inputs hold NaN"),
         ("resnet18", torch.rand(4, 3), TypeError, "model is 'resnet18'"),
         (nn.Identity(), [[1.0, 2.0]], TypeError, "images are list"),
     ],

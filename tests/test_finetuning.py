@@ -252,6 +252,7 @@ def test_epochs_that_cannot_be(options, message, backbone, digits):
     ("settings", "message"),
     [
         ({"learning_rate": -1}, "learning_rate is -1; it must be at least 0"),
+        ({"epochs": 1.5}, "epochs is 1.5; it must be a whole number"),
         ({"batch_size": 1}, "batch_size is 1; it must be at least 2"),
         ({"schedule": "none"}, "unknown schedule 'none'; there are one-cycle, cosine, constant"),
     ],
@@ -259,6 +260,21 @@ def test_epochs_that_cannot_be(options, message, backbone, digits):
 def test_settings_that_cannot_be(settings, message):
     with pytest.raises(ValueError, match=message):
         nclib.Tuning(**settings)
+
+
+def test_wrong_types_are_named(backbone, digits):
+    tuned = peft.linear_probe(backbone, 10)
+    for arguments, message in (
+        ((backbone, digits[0]), "tuned and settings are Backbone and Tuning"),
+        ((tuned, digits[0], {"epochs": 1}), "tuned and settings are Tuned and dict"),
+        ((tuned, "photos"), "images are str; they must be an ImageSet"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            nclib.finetune(*arguments)
+    with pytest.raises(TypeError, match="train is tuple"):
+        nclib.finetune_best([(lambda: tuned, SHORT)], (digits[0].inputs(), digits[0].labels))
+    with pytest.raises(ValueError, match="there are no candidates"):
+        nclib.finetune_best([], digits[0])
 
 
 def test_images_that_do_not_fit_the_head_are_refused(backbone, digits):

@@ -147,6 +147,13 @@ def test_a_backbone_with_features_of_its_own_is_refused():
         peft.full_tuning(models.googlenet(init_weights=False), 3).train()(torch.rand(2, 3, 64, 64))
 
 
+def test_a_name_is_not_a_model():
+    with pytest.raises(TypeError, match="model is 'resnet18'; it must be a module or a Backbone"):
+        peft.linear_probe("resnet18", 3)
+    with pytest.raises(TypeError, match="name is a ResNet; for a model of your own"):
+        nclib.backbone(timm_model(RESNET))
+
+
 def test_frozen_parts_stay_in_eval_mode():
     tuned = peft.layer_tuning(timm_model(RESNET), "layer3.0", 3).train()
     assert tuned.training
@@ -229,6 +236,7 @@ REFUSED = {
         "no classifier; say num_classes",
     ),
     "too few classes": (lambda: peft.linear_probe(timm_model(RESNET), 0), "num_classes is 0; it must be at least 2"),
+    "half a class": (lambda: peft.linear_probe(timm_model(RESNET), 2.5), "num_classes is 2.5; it must be at least 2"),
     "match": (
         lambda: peft.skip_tuning(timm_model(RESNET), 0, 3, match="crop"),
         "match is 'crop'; .* 'pad' or 'project'",
