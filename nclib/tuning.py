@@ -22,7 +22,7 @@ from nclib.tuned_files import changed
 class Tuning:
     """How a model is fine-tuned, the same for every method: by AdamW, on the cross-entropy.
 
-    `learning_rate` is the peak of the `schedule`, of `nclib.schedules.SCHEDULES`; too high a rate ruins a model that has
+    `learning_rate` is the peak of the `schedule`, of `nclib.schedules.SCHEDULES`; too high a rate ruins a model with
     little data, so give `finetune` images to validate on, or let `finetune_best` choose. An epoch is cut into
     batches of one size, as near as it goes, and at most `batch_size` (or 3), for batch norm learns nothing good of a
     small remainder. `augmentation` is the strength of random distortion, 0 is none. With `probe_first` the head begins
