@@ -428,7 +428,7 @@ axes[0].set_ylabel("relative error")
 axes[0].legend()
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Complexity, CDNV on the source and 5-way 5-shot accuracy on new classes of VGGs trained with a penalty on their complexity, at the end of training, against the strength of the penalty. Means over seeds, with 95% t intervals; the point at the left is no penalty.", "name": "fig-penalty"}, "image": {"alt": "Three line plots."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Complexity, CDNV on the source and 5-way 5-shot accuracy on new classes of VGGs trained with a penalty on their complexity, at the end of training, against the strength of the penalty. Means over seeds, with 95% t intervals; the point at the left is no penalty.", "name": "fig-penalty"}, "image": {"alt": "Three line plots against the strength of the penalty."}}
 final = geometric.at_the_end(penalties)
 strengths = sorted(final["penalty"].unique())
 fig, axes = plt.subplots(1, 3, figsize=(9, 2.8))
