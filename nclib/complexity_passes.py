@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from nclib.augmentation import seeded
 from nclib.checks import as_tensor, check_labels
