@@ -13,4 +13,7 @@ __version__ = _version("nclib")
 __getattr__, __dir__, __all__ = _lazy_loader.attach_stub(__name__, __file__)
 
 # lazy_loader makes the module one of a type of its own, which cloudpickle, and so joblib, would not take by its name.
-_copyreg.pickle(type(_sys.modules[__name__]), lambda module: (_import_module, (module.__name__,)))  # type: ignore[arg-type, return-value]
+_copyreg.pickle(
+    type(_sys.modules[__name__]),
+    lambda module: (_import_module, (module.__name__,)),  # type: ignore[arg-type, return-value]  # stubs know str only
+)

@@ -72,9 +72,10 @@ def small_vgg(width: int = 16, *, in_channels: int = 1, blocks: int = 1) -> nn.M
     layers: list[nn.Module] = []
     for channels in (width, 2 * width, 4 * width, 8 * width, 8 * width):
         for _ in range(blocks):
-            layers += [nn.Conv2d(in_channels, channels, 3, padding=1), nn.ReLU(inplace=True)]
-            nn.init.kaiming_normal_(layers[-2].weight)  # type: ignore[arg-type]  # of a convolution
-            nn.init.zeros_(layers[-2].bias)  # type: ignore[arg-type]
+            convolution = nn.Conv2d(in_channels, channels, 3, padding=1)
+            nn.init.kaiming_normal_(convolution.weight)
+            nn.init.constant_(convolution.get_parameter("bias"), 0.0)
+            layers += [convolution, nn.ReLU(inplace=True)]
             in_channels = channels
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
