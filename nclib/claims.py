@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+_RESAMPLES = 2000  # of the bootstrap
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -85,9 +87,36 @@ def mean(x: np.ndarray) -> Estimate:
     return Estimate(float(np.mean(x)), float(np.mean(x) - half), float(np.mean(x) + half))
 
 
-def rank_correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> Estimate:
-    """Spearman's rank correlation of x (n,) and y (n,), with a `bootstrap` interval over the groups (n,)."""
-    return bootstrap(mean_spearman, x, y, groups=groups)
+def rank_correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray, strata: np.ndarray | None = None) -> Estimate:
+    """Spearman's rank correlation of x (n,) and y (n,) with its interval by the bootstrap over the groups (n,).
+
+    With strata (n,) it is the mean of the correlations within each, whose groups are resampled apart. As by
+    `bootstrap` with `mean_spearman`, but all resamples at once: a group drawn twice has a weight of two.
+    """
+    x, y, groups = (np.asarray(side) for side in (x, y, groups))
+    strata = np.zeros(len(x)) if strata is None else np.asarray(strata)
+    rng, parts = np.random.default_rng(0), [np.flatnonzero(strata == stratum) for stratum in pd.unique(strata)]
+    value = float(np.mean([mean_spearman(x[rows], y[rows]) for rows in parts])) if parts else math.nan
+    if math.isnan(value) or any(len(pd.unique(groups[rows])) < 2 for rows in parts):
+        return Estimate(value)
+    draws = [_weighted_spearman(x[rows], y[rows], _times_drawn(groups[rows], rng)) for rows in parts]
+    low, high = np.nanpercentile(np.mean(draws, axis=0), [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
+
+
+def _times_drawn(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """How often each of the groups (n,) is in each of the resamples, (resamples, n)."""
+    codes, names = pd.factorize(groups)
+    drawn = rng.integers(len(names), size=(_RESAMPLES, len(names)))
+    return np.stack([np.bincount(draw, minlength=len(names)) for draw in drawn])[:, codes]
+
+
+def _weighted_spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Spearman's correlation for each row of weights (r, n), which count repetitions; NaN where a side is constant."""
+    total = weights.sum(1, keepdims=True)
+    x, y = (weights @ ((side < side[:, None]) + (side == side[:, None]) / 2).T - total / 2 for side in (x, y))
+    scale = np.sqrt((weights * x * x).sum(1) * (weights * y * y).sum(1))
+    return np.divide((weights * x * y).sum(1), scale, out=np.full(len(scale), math.nan), where=scale > 0)
 
 
 def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, groups: np.ndarray) -> Estimate:
@@ -102,7 +131,9 @@ def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, groups: np.
     if len(members) < 2 or math.isnan(value):
         return Estimate(value)
     rng = np.random.default_rng(0)
-    draws = [np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]) for _ in range(2000)]
+    draws = [
+        np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]) for _ in range(_RESAMPLES)
+    ]
     low, high = np.nanpercentile([statistic(*(sample[draw] for sample in samples)) for draw in draws], [2.5, 97.5])
     return Estimate(value, float(low), float(high))
 

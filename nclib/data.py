@@ -1,6 +1,7 @@
 """Data sets by name: embedded ones (drawn, or from scikit-learn), those of torchvision, and folders of images."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
 SPLITS = {"train": 120, "test": 40}  # images of a class where the set is drawn on the fly
 _OWN_SPLITS = ("train", "test", "all")  # of a set without splits, which we make
 _TEST_SHARE = 0.2
+_SOME_CLASSES = re.compile(r"(.+)\[(\d+):(\d+)\]")  # of a name: the rest, first and end
 
 
 def load(
@@ -46,7 +48,8 @@ def load(
           ``imagenette``, ``imagenet`` (in ``imagenet/``);
         - ``folder:PATH``, the path below the data root, from ``/`` or from ``~``, of images
           ``PATH/train/CLASS/*.jpg`` and ``PATH/test/CLASS/*.jpg``, or of ``PATH/CLASS/*.jpg``; see
-          `nclib.folders`.
+          `nclib.folders`;
+        - any of these with ``[first:end]`` behind it, such as ``cifar100[0:64]``: these classes only, by their number.
     split
         ``train`` or ``test``; in a few sets also ``val``, which ``train`` then leaves out (``dtd``,
         ``flowers102``, ``fgvc-aircraft``, ``country211``, and folders with all three). The ``train`` of
@@ -82,11 +85,14 @@ def load(
     """
     if per_class is not None and per_class < 1:
         raise ValueError(f"per_class is {per_class}; it must be at least 1")
+    if some := _SOME_CLASSES.fullmatch(name):
+        whole = load(some[1], split, per_class=per_class, seed=seed, data_root=data_root, download=download)
+        return whole.of_classes(int(some[2]), int(some[3]))
     if name.startswith("glyphs/") and name in EMBEDDED:
         return _glyphs(name, split, per_class, seed)
     if name == "digits":
         _check_split(name, split, SPLITS)
-        whole: ImageSet | ImageFiles = _digits(split)
+        whole = _digits(split)
     elif name in TORCHVISION:
         whole = _torchvision(name, split, data_root, download)
     elif name.startswith("folder:"):

@@ -7,18 +7,29 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from nclib.claims import Claim, Estimate, bootstrap, mean, mean_spearman
+from nclib.claims import Claim, Estimate, mean, mean_spearman, rank_correlation
 from nclib.studies import SWEPT
 
 CURVES = ("loss", "complexity", "cdnv", "nc1", "geometric_collapse")  # one value a measured epoch
-TRANSFER = ("target_complexity", "target_cdnv", "accuracy_5")  # at matched loss, if it was reached, and at the end
+# Where the matched loss was reached: before that, at the epoch where it was, and at the end; else at the end only.
+TRANSFER = ("target_complexity", "target_cdnv", "accuracy_5", "accuracy_5_half")
 
 
 def at_matched_loss(table: pd.DataFrame) -> pd.DataFrame:
-    """The networks whose training loss fell to the matched one, with what was measured there in place of curves."""
-    reached = table[table["matched"] >= 0]
-    curves = {name: [row[name][row["matched"]] for _, row in reached.iterrows()] for name in CURVES}
-    return reached.assign(**curves, **{name: reached[name].str[0] for name in TRANSFER})
+    """The networks whose training loss fell to the matched one, with what they were there in place of curves.
+
+    That is between two measured epochs, so we interpolate on the logarithm of the loss.
+    """
+    reached = table[table["matched"] > 0]
+    at = {name: [_at_loss(row, row[name], row["matched"]) for _, row in reached.iterrows()] for name in CURVES}
+    after = {name: [_at_loss(row, row[name], 1) for _, row in reached.iterrows()] for name in TRANSFER}
+    return reached.assign(**at | after | {"loss": reached["matched_loss"]})
+
+
+def _at_loss(row: pd.Series, values: list[float], place: int) -> float:
+    """The value at the matched loss of a network, from those at a place and at the one before it."""
+    above, below = np.log(row["loss"][row["matched"] - 1 : row["matched"] + 1])
+    return float(np.interp(np.log(row["matched_loss"]), [below, above], [values[place], values[place - 1]]))
 
 
 def at_the_end(table: pd.DataFrame) -> pd.DataFrame:
@@ -27,30 +38,30 @@ def at_the_end(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sweep(table: pd.DataFrame, setting: str) -> pd.DataFrame:
-    """The networks that differ from the base of their kind in no setting but this one, sorted by it."""
+    """The networks that differ from the base of their panel in no setting but this one, sorted by it."""
     others = [name for name in SWEPT if name != setting]
-    bases = table.groupby("network")[others].transform(lambda column: column.mode()[0])
-    return table[(table[others] == bases).all(axis=1)].sort_values(["network", setting, "seed"])
+    bases = table.groupby("panel")[others].transform(lambda column: column.mode()[0])
+    return table[(table[others] == bases).all(axis=1)].sort_values(["panel", setting, "seed"])
+
+
+def along(table: pd.DataFrame, setting: str, metric: str) -> Estimate:
+    """Rank correlation of a setting and a metric along its sweep, the mean over panels and seeds.
+
+    The interval is Student's, over panels and seeds. A sweep of less than three values is left out.
+    """
+    sweeps = [rows for _, rows in sweep(table, setting).groupby(["panel", "seed"]) if len(rows) > 2]
+    if not sweeps:
+        return Estimate(float("nan"))
+    return mean(np.array([mean_spearman(rows[setting].to_numpy(), rows[metric].to_numpy()) for rows in sweeps]))
 
 
 def over_networks(table: pd.DataFrame, x: str, y: str) -> Estimate:
-    """Rank correlation of two columns over the trainings of one kind of network, the mean over kinds.
+    """Rank correlation of two columns over the networks of a panel, the mean over panels.
 
-    Recipes are resampled with all their seeds.
+    Within each, recipes are resampled with all their seeds.
     """
-    kinds, codes = np.unique(table["network"], return_inverse=True)
-
-    def statistic(codes: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
-        return float(np.mean([mean_spearman(x[codes == kind], y[codes == kind]) for kind in range(len(kinds))]))
-
-    recipes = table[["network", *SWEPT, "penalty"]].astype(str).agg("|".join, axis=1).to_numpy()
-    return bootstrap(statistic, codes, table[x].to_numpy(), table[y].to_numpy(), groups=recipes)
-
-
-def _matched(x: str, y: str) -> Callable[[pd.DataFrame], Estimate]:
-    """Over all settings, or if x is a setting over its sweep."""
-    chosen: Callable[[pd.DataFrame], pd.DataFrame] = partial(sweep, setting=x) if x in SWEPT else lambda table: table
-    return lambda table: over_networks(chosen(at_matched_loss(table)), x, y)
+    recipes = table[[*SWEPT, "penalty"]].astype(str).agg("|".join, axis=1)
+    return rank_correlation(table[x].to_numpy(), table[y].to_numpy(), recipes.to_numpy(), table["panel"].to_numpy())
 
 
 def bound_ratio(table: pd.DataFrame) -> np.ndarray:
@@ -72,8 +83,16 @@ def _error_with(method: str, amount: float) -> Callable[[pd.DataFrame], Estimate
     return lambda table: relative_errors(table, method).set_index("amount").loc[amount, "error"]
 
 
+def _link(x: str, y: str) -> Callable[[pd.DataFrame], Estimate]:
+    return lambda table: over_networks(at_matched_loss(table), x, y)
+
+
+def _turned(setting: str, metric: str) -> Callable[[pd.DataFrame], Estimate]:
+    return lambda table: along(at_matched_loss(table), setting, metric)
+
+
 _munn = partial(Claim, paper="munn2024", study="geometric_complexity", threshold=0.0)
-_AT = ", at matched training loss, mean over a ResNet and a VGG"
+_AT = ", at matched training loss, mean over panels"
 _WORDS = {"complexity": "complexity", "cdnv": "CDNV"}
 _SAME = {"complexity": ("complexity", "lowers complexity"), "collapse": ("cdnv", "makes the source collapse more")}
 
@@ -84,9 +103,9 @@ def _dial(key: str, more: str, setting: str, side: Literal["above", "below"]) ->
         _munn(
             key=f"B1-{key}-{what}",
             sentence=f"{more} {does}.",
-            statistic=f"rank correlation of {setting.replace('_', ' ')} and source {_WORDS[metric]}{_AT}",
+            statistic=f"rank correlation of {setting.replace('_', ' ')} and source {_WORDS[metric]}{_AT} and seeds",
             side=side,
-            estimate=_matched(setting, metric),
+            estimate=_turned(setting, metric),
         )
         for what, (metric, does) in _SAME.items()
     ]
@@ -99,10 +118,10 @@ def _penalty(what: str) -> Claim:
         paper="munn2024",
         study="complexity_penalty",
         sentence=f"A penalty on complexity {does}.",
-        statistic=f"rank correlation of its strength and source {_WORDS[metric]}, at the end of training",
+        statistic=f"rank correlation of its strength and source {_WORDS[metric]}, at the end, mean over panels, seeds",
         side="below",
         threshold=0.0,
-        estimate=lambda table: over_networks(at_the_end(table), "penalty", metric),
+        estimate=lambda table: along(at_the_end(table), "penalty", metric),
     )
 
 
@@ -115,7 +134,7 @@ CLAIMS = (
         sentence="What changes the geometric complexity of the embedding changes its collapse the same way.",
         statistic="rank correlation of source complexity and source CDNV over all settings" + _AT,
         side="above",
-        estimate=_matched("complexity", "cdnv"),
+        estimate=_link("complexity", "cdnv"),
     ),
     *_dial("rate", "A higher learning rate", "learning_rate", "below"),
     *_dial("batch", "A smaller batch", "batch_size", "above"),
@@ -125,14 +144,14 @@ CLAIMS = (
         sentence="The effect carries over: lower source complexity, more collapse on new classes.",
         statistic="rank correlation of source complexity and CDNV on new classes over all settings" + _AT,
         side="above",
-        estimate=_matched("complexity", "target_cdnv"),
+        estimate=_link("complexity", "target_cdnv"),
     ),
     _munn(
         key="B2-accuracy",
         sentence="Lower source complexity goes with higher few-shot accuracy on new classes.",
         statistic="rank correlation of source complexity and 5-way 5-shot accuracy over all settings" + _AT,
         side="below",
-        estimate=_matched("complexity", "accuracy_5"),
+        estimate=_link("complexity", "accuracy_5"),
     ),
     _munn(
         key="B3",

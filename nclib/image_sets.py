@@ -60,6 +60,14 @@ class _Labelled(ABC):
         drawn = self._drawn(None, share, seed)
         return self.at((~drawn).nonzero().flatten()), self.at(drawn.nonzero().flatten())
 
+    def of_classes(self, first: int, end: int) -> Self:
+        """The images of the classes first, ..., end - 1, which are numbered from 0 then."""
+        if not 0 <= first < end <= len(self.classes):
+            raise ValueError(f"classes {first} to {end - 1} were asked for; there are 0 to {len(self.classes) - 1}")
+        chosen = self.at(((self.labels >= first) & (self.labels < end)).nonzero().flatten())
+        labels, classes = chosen.labels - first, self.classes[first:end]
+        return replace(chosen, labels=labels, classes=classes)  # type: ignore[type-var]  # both kinds are dataclasses
+
     def _drawn(self, per_class: int | None, share: float | None, seed: int) -> Tensor:
         """Which images (N,), as booleans, the seed draws."""
         counts = self._counts(per_class, share)

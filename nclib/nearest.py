@@ -8,7 +8,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from nclib.probe import Probe, to_numpy
-from nclib.statistics import ClassStatistics
 
 
 class NearestClassMean(Probe):
@@ -24,8 +23,9 @@ class NearestClassMean(Probe):
     def fit(self, features: Any, labels: Any) -> "NearestClassMean":
         """Fit to features float (N, d) and labels (N,)."""
         features, labels = self._encode(features, labels)
-        stats = ClassStatistics(features.shape[1], len(self.classes_), covariance="diagonal", device=features.device)
-        self.means_ = stats.update(features, labels).means
+        labels, features = labels.to(features.device), features.double()
+        sums = features.new_zeros(len(self.classes_), features.shape[1]).index_add_(0, labels, features)
+        self.means_ = sums / labels.bincount().unsqueeze(1)
         return self
 
     def decision_function(self, features: Any) -> Tensor:

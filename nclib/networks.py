@@ -1,6 +1,7 @@
 """The networks that are trained here: small ResNets and VGGs, with a projection head that transfer drops."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -34,19 +35,27 @@ def _projection_layer(width: int) -> list[nn.Module]:
     return [nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
 
 
-def small_resnet(width: int = 16, *, in_channels: int = 1, blocks: int = 1) -> nn.Module:
-    """timm's ResNet for small images: stages of `width` x 1, 2, 4, 8 channels, `blocks` basic blocks each.
+def small_resnet(
+    width: int = 16,
+    *,
+    in_channels: int = 1,
+    blocks: int = 1,
+    stages: tuple[int, ...] = (1, 1, 1, 1),
+    bottleneck: bool = False,
+) -> nn.Module:
+    """timm's ResNet for small images: stages of `width` x 1, 2, 4, 8 channels and `blocks` x `stages` basic blocks.
 
-    Its features are (N, 8 * width). The stem is as wide as the first stage (timm's is 64 wide).
+    Its features are (N, 8 * width), or with bottleneck blocks (N, 32 * width). The stem is as wide as the first stage
+    (timm's is 64 wide).
     """
-    from timm.models.resnet import BasicBlock, ResNet
+    from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 
     if width < 2 or width % 2 or blocks < 1:
         raise ValueError(f"width is {width} and blocks {blocks}; width must be even and positive, blocks at least 1")
     channels = (width, 2 * width, 4 * width, 8 * width)
     network = ResNet(
-        BasicBlock,  # type: ignore[arg-type]  # timm means the class, its annotation an instance
-        (blocks,) * 4,
+        Bottleneck if bottleneck else BasicBlock,  # type: ignore[arg-type]  # timm means the class, not an instance
+        tuple(blocks * number for number in stages),
         num_classes=0,
         in_chans=in_channels,
         channels=channels,
@@ -61,8 +70,10 @@ def small_resnet(width: int = 16, *, in_channels: int = 1, blocks: int = 1) -> n
     return network
 
 
-def small_vgg(width: int = 16, *, in_channels: int = 1, blocks: int = 1) -> nn.Module:
-    """Convolutions as VGG's: stages of `width` x 1, 2, 4, 8, 8 channels, `blocks` layers each, no normalisation.
+def small_vgg(
+    width: int = 16, *, in_channels: int = 1, blocks: int = 1, stages: tuple[int, ...] = (1, 1, 1, 1, 1)
+) -> nn.Module:
+    """Convolutions as VGG's: stages of `width` x 1, 2, 4, 8, 8 channels, `blocks` x `stages` layers, no normalisation.
 
     Its features are (N, 8 * width), the last map averaged over its positions; of width 64 with two blocks it is VGG-13
     without the fully connected layers. Poolings round up, for images of any size.
@@ -70,8 +81,8 @@ def small_vgg(width: int = 16, *, in_channels: int = 1, blocks: int = 1) -> nn.M
     if width < 1 or blocks < 1:
         raise ValueError(f"width is {width} and blocks {blocks}; both must be at least 1")
     layers: list[nn.Module] = []
-    for channels in (width, 2 * width, 4 * width, 8 * width, 8 * width):
-        for _ in range(blocks):
+    for channels, number in zip((width, 2 * width, 4 * width, 8 * width, 8 * width), stages, strict=True):
+        for _ in range(blocks * number):
             convolution = nn.Conv2d(in_channels, channels, 3, padding=1)
             nn.init.kaiming_normal_(convolution.weight)
             nn.init.constant_(convolution.get_parameter("bias"), 0.0)
@@ -83,4 +94,9 @@ def small_vgg(width: int = 16, *, in_channels: int = 1, blocks: int = 1) -> nn.M
     return network
 
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"resnet": small_resnet, "vgg": small_vgg}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "resnet": small_resnet,
+    "vgg": small_vgg,
+    "vgg11": partial(small_vgg, stages=(1, 1, 2, 2, 2)),
+    "resnet50": partial(small_resnet, stages=(3, 4, 6, 3), bottleneck=True),
+}

@@ -33,7 +33,8 @@ def use_style() -> None:
     import matplotlib.pyplot as plt
 
     plt.style.use(STYLE)
-    pd.set_option("display.max_colwidth", None, "display.precision", 4)  # tables of claims hold sentences
+    # Tables are shown whole, and those of claims hold sentences.
+    pd.set_option("display.max_colwidth", None, "display.max_rows", None, "display.precision", 4)
 
 
 def contact_sheet(images: Any, titles: Sequence[str], *, columns: int = 16) -> Any:
@@ -154,17 +155,17 @@ def _along_depth(axis: Any, curves: Sequence[Sequence[float]], colour: str, labe
     trajectories(axis, depth, resampled, colour=colour, label=label, average=np.median)
 
 
-def parts(number: int, height: float) -> tuple[Any, Any]:
-    """A figure of so many parts, one below the other and each of a height in inches: the figure, and the parts."""
+def parts(*heights: float) -> tuple[Any, Any]:
+    """A figure of parts, one below the other, each of a height in inches: the figure, and the parts."""
     import matplotlib.pyplot as plt
 
-    figure = plt.figure(figsize=(9, height * number))
-    return figure, figure.subfigures(number, 1, squeeze=False)[:, 0]
+    figure = plt.figure(figsize=(9, sum(heights)))
+    return figure, figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
 
 
 def _parts_of_panels(tables: Mapping[str, pd.DataFrame], *, height: float, rows: int) -> tuple[Any, list[Any]]:
     """A figure with a part for each table and, in each, rows of axes with a column for each task."""
-    figure, below = parts(len(tables), height)
+    figure, below = parts(*[height] * len(tables))
     axes = [
         part.subplots(rows, table["task"].nunique(), sharex="col", sharey="row", squeeze=False)
         for part, table in zip(below, tables.values(), strict=True)

@@ -1,7 +1,9 @@
 """Scales: one table of settings each, so that no notebook branches on how large it runs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from nclib import sweeps
+from nclib.sweeps import Sweep
 from nclib.training import Recipe
 
 
@@ -45,31 +47,19 @@ class FineTuning:
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """A network, and the values that each of three settings of its recipe takes while the others stay."""
-
-    recipe: Recipe
-    learning_rate: tuple[float, ...]
-    batch_size: tuple[int, ...]
-    weight_decay: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class Geometry:
     """What a scale fixes for the studies of geometric complexity.
 
     The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in few-shot
-    `episodes` on the classes of the `new` data sets, of which `new_per_class` images are used. Complexity is that of
-    `per_class` training images. The network of the last sweep is trained with `penalties` on it, too.
+    `episodes` on new classes, of which `new_per_class` images are used. Complexity is that of `per_class` training
+    images.
     """
 
     sweeps: tuple[Sweep, ...]
-    new: tuple[str, ...]
-    penalties: tuple[float, ...]
     loss: float = 0.1
     per_class: int = 4
     new_per_class: int = 20
-    episodes: int = 60
+    episodes: int = 600
 
 
 @dataclass(frozen=True)
@@ -95,31 +85,6 @@ class Scale:
 
 _GLYPHS = ("glyphs/greek", "glyphs/cyrillic", "glyphs/armenian", "glyphs/georgian", "digits")
 
-# Networks whose geometric complexity is looked at are trained without augmentation, to a training loss of nothing.
-_GREEK = Recipe(source="glyphs/greek", per_class=30, width=8, epochs=48, batch_size=60)
-
-
-def _sweeps(base: Recipe) -> tuple[Sweep, ...]:
-    """A ResNet and a VGG; without normalisation this trains in a narrower range of rates and batches, and slower.
-
-    Batches divide the 720 images of demo and lab: a small remainder would be one small batch in every epoch.
-    """
-    return (
-        Sweep(
-            replace(base, learning_rate=0.05, epochs=3 * base.epochs // 4),
-            learning_rate=(0.0125, 0.025, 0.05, 0.1, 0.2),
-            batch_size=(24, 40, 60, 90, 144),
-            weight_decay=(0.0, 5e-4, 1e-3, 2e-3, 4e-3),
-        ),
-        Sweep(
-            replace(base, network="vgg", learning_rate=0.015),
-            learning_rate=(0.0075, 0.0106, 0.015, 0.0212, 0.03),
-            batch_size=(40, 48, 60, 72, 90),
-            weight_decay=(0.0, 2e-4, 5e-4, 1e-3, 2e-3),
-        ),
-    )
-
-
 SCALES = {
     "demo": Scale(
         recipe=Recipe(source="glyphs/latin", per_class=60, width=16, epochs=16),
@@ -134,11 +99,7 @@ SCALES = {
             scarce=(2, 5, 20),
             epochs=8,
         ),
-        geometry=Geometry(
-            sweeps=_sweeps(_GREEK),
-            new=("glyphs/armenian", "glyphs/georgian"),
-            penalties=(0.0, 1e-5, 1e-4, 1e-3),
-        ),
+        geometry=Geometry(sweeps.DEMO),
     ),
     "lab": Scale(
         recipe=Recipe(source="fashion-mnist", per_class=600, width=16, epochs=16),
@@ -160,13 +121,7 @@ SCALES = {
             rates=(1e-4, 1e-3),
             epochs=8,
         ),
-        geometry=Geometry(
-            sweeps=_sweeps(replace(_GREEK, source="fashion-mnist", per_class=72)),
-            new=("mnist", "folder:omniglot/Balinese", "folder:omniglot/Korean", "folder:omniglot/Sanskrit"),
-            penalties=(0.0, 1e-5, 1e-4, 1e-3),
-            per_class=10,
-            new_per_class=16,
-        ),
+        geometry=Geometry(sweeps.LAB, per_class=10, new_per_class=16),
         models=(  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
             "bank_mobilenet_v1_025_128",
             "bank_mobilenet_v1_050_160",
@@ -207,14 +162,7 @@ SCALES = {
             epochs=30,
             rates=(1e-4, 3e-4, 1e-3),
         ),
-        geometry=Geometry(  # a VGG-13 and a ResNet-18
-            sweeps=_sweeps(replace(_GREEK, source="cifar10", per_class=None, width=64, blocks=2, epochs=120)),
-            new=("cifar100", "svhn"),
-            penalties=(0.0, 1e-7, 1e-6, 1e-5, 1e-4),
-            per_class=50,
-            new_per_class=50,
-            episodes=600,
-        ),
+        geometry=Geometry(sweeps.PAPER, per_class=20, new_per_class=50),
         models=(
             *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
             *("torchvision:" + name for name in ("densenet121", "densenet169", "densenet201")),

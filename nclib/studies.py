@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 
 from nclib.records import Cell
 from nclib.scales import Scale, Task
+from nclib.sweeps import Sweep
 from nclib.training import LATER, Recipe
 
 METHODS = ("linear", "bias", "layer", "skip", "lora", "full")  # of fine-tuning
@@ -179,38 +180,44 @@ def _measured_epochs(recipe: Recipe) -> list[int]:
     return sorted({round(recipe.epochs * part / 24) for part in (0, 2, *range(4, 17), 20, 24)})
 
 
-def _geometric(scale: Scale, recipes: Iterable[Recipe], seeds: Iterable[int]) -> list[Cell]:
+def _geometric(scale: Scale, sweep: Sweep, recipes: Iterable[Recipe], seeds: Iterable[int]) -> list[Cell]:
     given, seeds = scale.geometry, list(seeds)
-    more = {"matched_loss": given.loss, "of_class": given.per_class, "new": list(given.new)}
+    more = {
+        "panel": sweep.panel,
+        "new": list(sweep.new),
+        "new_per_class": given.new_per_class,
+        "of_class": given.per_class,
+        "matched_loss": given.loss,
+        "episodes": given.episodes,
+    }
     return [
-        replace(recipe, seed=seed).config
-        | {"network": recipe.network, "penalty": recipe.penalty}
-        | {
-            "measured_epochs": _measured_epochs(recipe),
-            "new_per_class": given.new_per_class,
-            "episodes": given.episodes,
-        }
-        | more
+        _described(replace(recipe, seed=seed)) | {"measured_epochs": _measured_epochs(recipe)} | more
         for recipe in recipes
         for seed in seeds
     ]
 
 
+def _described(recipe: Recipe) -> Cell:
+    """All settings of a recipe, the later ones too."""
+    return recipe.config | {name: getattr(recipe, name) for name in LATER}
+
+
 def geometric_complexity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """One network a cell: the base of each sweep, and what differs from it in one setting."""
-    recipes = [
-        replace(sweep.recipe, **{name: value})
-        for sweep in scale.geometry.sweeps
-        for name in SWEPT
-        for value in getattr(sweep, name)
-    ]
-    return _geometric(scale, dict.fromkeys(recipes), seeds)
+    return [cell for sweep in scale.geometry.sweeps for cell in _geometric(scale, sweep, _swept(sweep), seeds)]
+
+
+def _swept(sweep: Sweep) -> Iterable[Recipe]:
+    return dict.fromkeys(replace(sweep.recipe, **{name: value}) for name in SWEPT for value in getattr(sweep, name))
 
 
 def complexity_penalty(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """One network a cell: that of the last sweep, with penalties on its complexity."""
-    base = scale.geometry.sweeps[-1].recipe
-    return _geometric(scale, [replace(base, penalty=penalty) for penalty in scale.geometry.penalties], seeds)
+    """One network a cell: the base of a sweep, with penalties on its complexity."""
+    return [
+        cell
+        for sweep in scale.geometry.sweeps
+        for cell in _geometric(scale, sweep, [replace(sweep.recipe, penalty=p) for p in sweep.penalties], seeds)
+    ]
 
 
 def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
@@ -223,7 +230,7 @@ def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     }
     more = {"repeats": 4, "of_class": scale.geometry.per_class, "population_of_class": 15} | amounts
     return [
-        replace(sweep.recipe, seed=seed).config | {"network": sweep.recipe.network} | more
+        _described(replace(sweep.recipe, seed=seed)) | {"panel": sweep.panel} | more
         for sweep in scale.geometry.sweeps
         for seed in seeds
     ]

@@ -173,7 +173,7 @@ pd.concat(
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 after fine-tuning (log scale; left is more collapsed) against test accuracy, means over the networks. Upper row: NC1 on the training images; lower row: on the test images. One panel a task.", "name": "fig-methods"}, "image": {"alt": "Two rows of scatter plots, one point a method."}}
-_, parts = plots.parts(len(studies["fine_tuning"]), 4.8)
+_, parts = plots.parts(*[4.8] * len(studies["fine_tuning"]))
 for part, (name, rows) in zip(parts, studies["fine_tuning"].items(), strict=True):
     means = rows.groupby(["task", "method"], sort=False)[
         ["nc1", "nc1_test", "accuracy"]
@@ -263,7 +263,7 @@ pd.Series(collapse, name="estimate").to_frame()
 # ## Scarce data
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Against the number of training images a class (log scale): test accuracy, by how much accuracy on the training images is above it, and NC1 on the test images (log scale). Means over draws of the images, with 95% t intervals.", "name": "fig-scarce"}, "image": {"alt": "Three line plots with error bars, one line a method."}}
-_, parts = plots.parts(len(studies["data_scarcity"]), 3.4)
+_, parts = plots.parts(*[3.4] * len(studies["data_scarcity"]))
 for part, (name, rows) in zip(parts, studies["data_scarcity"].items(), strict=True):
     rows = fine_tuned.gap(rows)
     axes = part.subplots(1, 3)
@@ -333,7 +333,7 @@ for name, rows in studies["data_scarcity"].items():
 # ## Which layer, and is it the skip connection?
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "By the layer that is tuned: test accuracy, NC1 on the test images, and share of the parameters that is trained; without a skip connection, and with one whose widths are matched by zeros or by a fixed map. Means over networks, with 95% t intervals.", "name": "fig-tuned-layer"}, "image": {"alt": "Three plots with error bars, three lines each."}}
-_, parts = plots.parts(len(studies["tuned_layer"]), 3.4)
+_, parts = plots.parts(*[3.4] * len(studies["tuned_layer"]))
 for part, (name, rows) in zip(parts, studies["tuned_layer"].items(), strict=True):
     rows = rows.assign(place=rows["layers"].str[0])
     axes = part.subplots(1, 3)

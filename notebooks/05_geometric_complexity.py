@@ -41,6 +41,9 @@ recompute: bool = False  # measure every cell again, beside the records
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
+from copy import deepcopy
+from itertools import product
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -59,15 +62,14 @@ run = nclib.start(
 # ## Measure
 #
 # A cell of the study is one network, trained from nothing. At several epochs we measure its training loss, the
-# collapse of its features on the training images, their complexity on a few of these a class, and, where the loss has
-# fallen to the value of comparison and at the end, what they do on new classes.
+# collapse of its features on the training images, and their complexity on a few of these a class. Before and after the
+# loss falls to the value of comparison, and at the end, we try it on new classes.
 
 
 # %%
 def look_at(network, images, few):
     """Loss, complexity and collapse on the source."""
-    inputs = images.inputs(run.device)
-    features = nclib.extract(network.backbone, inputs)
+    features = nclib.extract(network.backbone, images.inputs(run.device))
     logits = network.classifier(features).detach()
     stats = nclib.class_statistics(features, images.labels)
     complexity = nclib.geometric_complexity(
@@ -83,21 +85,22 @@ def look_at(network, images, few):
     }
 
 
-def transfer(network, new, episodes):
-    """Complexity, collapse and few-shot accuracy on new classes, the mean over data sets."""
-    values = []
-    for images in new:
-        inputs = images.inputs(run.device)
-        features = nclib.extract(network.backbone, inputs)
-        complexity = nclib.geometric_complexity(
-            network.backbone, inputs, method="rademacher", number=2, samples=100
-        )
-        stats = nclib.class_statistics(features, images.labels)
-        accuracy = nclib.few_shot(
-            features, images.labels, shots=5, queries=None, episodes=episodes
-        )
-        values.append([complexity.value, nclib.cdnv(stats), accuracy.value])
-    return dict(zip(geometric.TRANSFER, np.mean(values, axis=0), strict=True))
+def transfer(network, images, episodes):
+    """Complexity, collapse and few-shot accuracy on new classes."""
+    inputs = images.inputs(run.device)
+    features = nclib.extract(network.backbone, inputs)
+    complexity = nclib.geometric_complexity(
+        network.backbone, inputs, method="rademacher", number=2, samples=100
+    )
+    accuracy = nclib.few_shot(
+        features, images.labels, shots=5, queries=None, episodes=episodes
+    )
+    return {
+        "target_complexity": complexity.value,
+        "target_cdnv": nclib.cdnv(nclib.class_statistics(features, images.labels)),
+        "accuracy_5": accuracy.value,
+        "accuracy_5_half": accuracy.high - accuracy.value,  # of its interval
+    }
 
 
 def measure(cell, cache):
@@ -105,33 +108,43 @@ def measure(cell, cache):
     recipe = recipe_of(cell)
     images = run.load(recipe.source, "train", per_class=recipe.per_class).in_memory()
     few = images.take(cell["of_class"])
+    snapshots = []
+
+    def keep(epoch, network):
+        if epoch in cell["measured_epochs"]:
+            snapshots.append(deepcopy(network))
+
+    run.train(recipe, on_epoch=keep, progress=False)
+    curves = pd.DataFrame([look_at(network, images, few) for network in snapshots])
+    reached = np.flatnonzero(curves["loss"] <= cell["matched_loss"])
+    matched = int(reached[0]) if len(reached) else -1
+    tried = [*snapshots[max(matched - 1, 0) : matched + 1], snapshots[-1]]
     new = [new_classes(name, images, cell["new_per_class"]) for name in cell["new"]]
-    curves = {name: [] for name in geometric.CURVES}
-    after, matched = {name: [] for name in geometric.TRANSFER}, -1
-
-    def on_epoch(epoch, network):
-        nonlocal matched
-        if epoch not in cell["measured_epochs"]:
-            return
-        for name, value in look_at(network, images, few).items():
-            curves[name].append(value)
-        first = matched < 0 and curves["loss"][-1] <= cell["matched_loss"]
-        if first:
-            matched = len(curves["loss"]) - 1
-        if first or epoch == recipe.epochs:
-            for name, value in transfer(network, new, cell["episodes"]).items():
-                after[name].append(value)
-
-    run.train(recipe, on_epoch=on_epoch, progress=False)
-    inputs = images.inputs(run.device)
-    constant = nclib.poincare_constant(inputs, images.labels)
-    return curves | after | {"matched": matched, "poincare": constant}
+    after = [
+        pd.DataFrame([transfer(network, each, cell["episodes"]) for each in new]).mean()
+        for network in tried
+    ]
+    return {
+        **curves.to_dict("list"),
+        **pd.DataFrame(after).to_dict("list"),
+        "matched": matched,
+        "poincare": nclib.poincare_constant(images.inputs(run.device), images.labels),
+    }
 
 
 def new_classes(name, like, per_class):
     """Images of classes that a network has not seen, in the form of those it has."""
     images = run.load(name, "train", per_class=per_class)
     return images.in_memory(like.images.shape[-1])
+
+
+# %% tags=["hide-input"]
+WAYS = {
+    "samples": lambda n: {"samples": n},
+    "entries": lambda share: {"method": "entries", "share": share},
+    "outputs": lambda n: {"method": "outputs", "number": n},
+    "rademacher": lambda n: {"method": "rademacher", "number": n},
+}
 
 
 def estimate(cell, cache):
@@ -141,7 +154,7 @@ def estimate(cell, cache):
     images = run.load(recipe.source, "train", per_class=recipe.per_class).in_memory()
     few = images.take(cell["of_class"]).inputs(run.device)
     many = images.take(cell["population_of_class"]).inputs(run.device)
-    first = 100 * cell["seed"] + 50 * (cell["network"] == "vgg")  # draws of its own
+    first = int(recipe.key[:7], 16)  # every network has draws of its own
     metrics = {}
     for way, option in WAYS.items():
         inputs = many if way == "samples" else few
@@ -166,12 +179,6 @@ def rms(values):
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-WAYS = {
-    "samples": lambda n: {"samples": n},
-    "entries": lambda share: {"method": "entries", "share": share},
-    "outputs": lambda n: {"method": "outputs", "number": n},
-    "rademacher": lambda n: {"method": "rademacher", "number": n},
-}
 table = run.study("geometric_complexity", measure)
 penalties = run.study("complexity_penalty", measure)
 estimates = run.study("complexity_estimates", estimate)
@@ -182,13 +189,10 @@ for study in ("geometric_complexity", "complexity_penalty", "complexity_estimate
 # ## Three dials
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Against learning rate, batch size and L2 strength (log scales, but for L2): complexity and CDNV of the features of the training images, and the training loss at the end. Full lines: where the training loss has fallen to the value of comparison; dashed: after the same number of epochs. Means over seeds, with 95% t intervals.", "name": "fig-dials"}, "image": {"alt": "Three rows of three line plots, two full and two dashed lines in each."}}
-LABELS = {
+NAMES = {
     "learning_rate": "learning rate",
     "batch_size": "batch size",
     "weight_decay": "L2 strength",
-}
-KINDS = {"resnet": "ResNet", "vgg": "VGG"}
-ROWS = {
     "complexity": "geometric complexity",
     "cdnv": "CDNV",
     "loss": "training loss, end",
@@ -206,60 +210,75 @@ def line(ax, rows, x, y, **style):
     plots.estimates(ax, means.index, list(means), **style)
 
 
+def staged_lines(ax, stages, x, y):
+    """A line for every panel, full at matched loss and dashed at the end; of the loss only that."""
+    for stage, (rows, dash) in stages.items():
+        if (y, stage) == ("loss", "matched"):
+            continue
+        for i, (panel, of_panel) in enumerate(rows.groupby("panel", sort=False)):
+            style = {"color": plots.COLOURS[i], "marker": plots.MARKERS[i]}
+            when = "matched loss" if stage == "matched" else "the end"
+            line(ax, of_panel, x, y, linestyle=dash, label=f"{panel}, {when}", **style)
+
+
 fig, axes = plt.subplots(3, 3, figsize=(9, 7), sharex="col")
-for row, (metric, title) in zip(axes, ROWS.items(), strict=True):
-    for ax, setting in zip(row, SWEPT, strict=True):
-        for i, (kind, name) in enumerate(KINDS.items()):
-            for stage, (rows, dash) in STAGES.items():
-                if (metric, stage) == ("loss", "matched"):
-                    continue
-                of_kind = geometric.sweep(rows, setting)
-                of_kind = of_kind[of_kind["network"] == kind]
-                style = {"color": plots.COLOURS[i], "marker": plots.MARKERS[i]}
-                label = f"{name}, {'matched loss' if stage == 'matched' else 'the end'}"
-                line(ax, of_kind, setting, metric, linestyle=dash, label=label, **style)
-        ax.set_yscale("log")
+for ax, setting in zip(axes.T, SWEPT, strict=True):
+    swept = {
+        stage: (geometric.sweep(rows, setting), dash)
+        for stage, (rows, dash) in STAGES.items()
+    }
+    for below, metric in zip(ax, ("complexity", "cdnv", "loss"), strict=True):
+        staged_lines(below, swept, setting, metric)
+        below.set_yscale("log")
         if metric != "loss":
-            plots.log_ticks(ax.yaxis)
+            plots.log_ticks(below.yaxis)
         if setting != "weight_decay":
-            ax.set_xscale("log")
-            plots.log_ticks(ax.xaxis)
-    row[0].set_ylabel(title)
-for ax, setting in zip(axes[-1], SWEPT, strict=True):
-    ax.set_xlabel(LABELS[setting])
-fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+            below.set_xscale("log")
+            plots.log_ticks(below.xaxis)
+    ax[-1].set_xlabel(NAMES[setting])
+for ax, metric in zip(axes[:, 0], ("complexity", "cdnv", "loss"), strict=True):
+    ax.set_ylabel(NAMES[metric])
+fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Geometric complexity of the training images against CDNV and NC1 on them, CDNV on new classes and 5-way 5-shot accuracy there, one point a network, at matched training loss. One part a scale; upper row: ResNets; lower row: VGGs.", "name": "fig-link"}, "image": {"alt": "Two rows of four scatter plots, in three colours."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Geometric complexity of the training images against CDNV and NC1 on them, CDNV on new classes and 5-way 5-shot accuracy there (with the 95% interval over episodes), one point a network, at matched training loss. One part a scale, one row a source and network.", "name": "fig-link"}, "image": {"alt": "Rows of four scatter plots, in three colours."}}
 COLUMNS = {
     "cdnv": "CDNV, source",
     "nc1": "NC1, source",
     "target_cdnv": "CDNV, new classes",
-    "accuracy_5": "5-shot accuracy, new classes",
+    "accuracy_5": "5-shot accuracy, new",
 }
 scales = {
     name: geometric.at_matched_loss(rows)
     for name, rows in run.beside("geometric_complexity", table).items()
 }
-_, parts = plots.parts(len(scales), 5)
+heights = [1 + 1.6 * rows["panel"].nunique() for rows in scales.values()]
+_, parts = plots.parts(*heights)
 for part, (scale_name, rows) in zip(parts, scales.items(), strict=True):
-    axes = part.subplots(2, 4)
-    for row, (kind, name) in zip(axes, KINDS.items(), strict=True):
-        for ax, (metric, title) in zip(row, COLUMNS.items(), strict=True):
+    panels = dict(list(rows.groupby("panel", sort=False)))
+    axes = part.subplots(len(panels), 4, squeeze=False)
+    for row, (panel, of_panel) in zip(axes, panels.items(), strict=True):
+        for ax, metric in zip(row, COLUMNS, strict=True):
             for i, setting in enumerate(SWEPT):
-                points = geometric.sweep(rows, setting)
-                points = points[points["network"] == kind]
-                style = {"color": plots.COLOURS[i], "marker": plots.MARKERS[i], "s": 16}
-                ax.scatter(
+                points = geometric.sweep(of_panel, setting)
+                ax.errorbar(
                     points["complexity"],
                     points[metric],
-                    label=LABELS[setting],
-                    **style,
+                    points["accuracy_5_half"] if metric == "accuracy_5" else None,
+                    linestyle="",
+                    elinewidth=0.8,
+                    color=plots.COLOURS[i],
+                    marker=plots.MARKERS[i],
+                    markersize=3.5,
+                    label=NAMES[setting],
                 )
-            ax.set(xscale="log", title=title)
+            ax.set_xscale("log")
             plots.log_ticks(ax.xaxis)
-        row[0].set_ylabel(f"{scale_name}: {name}")
-        row[1].set_xlabel("geometric complexity, source")
+        row[0].set_ylabel(panel.replace(", ", "\n").replace(" (", "\n("))
+    for ax, title in zip(axes[0], COLUMNS.values(), strict=True):
+        ax.set_title(title)
+    part.suptitle(scale_name, fontweight="bold")
+    part.supxlabel("geometric complexity, source", fontsize="medium")
     part.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3
     )
@@ -267,77 +286,71 @@ plt.show()
 
 
 # %% tags=["hide-input"]
-def linked(label, rows):
-    """Rank correlations of source complexity with all else, of both networks and of each."""
-    for metric, title in COLUMNS.items():
-        for kind, name in {"": "both", **KINDS}.items():
-            part = rows[rows["network"] == kind] if kind else rows
-            found = geometric.over_networks(part, "complexity", metric)
-            links[label, "complexity", f"{title}, {name}"] = str(found)
-            glue(f"link {label} {metric} {kind}".strip(), found.value, display=False)
+def correlations(label, rows):
+    """Rank correlations of source complexity and of the settings: the mean over panels, and each."""
+    parts = {"mean": rows} | dict(list(rows.groupby("panel", sort=False)))
+    found = {}
+    for panel, part in parts.items():
+        for metric, title in COLUMNS.items():
+            value = geometric.over_networks(part, "complexity", metric)
+            found.setdefault((label, "geometric complexity", title), []).append(value)
+            glue(f"{label} {metric} {panel}", value.value, display=False)
+        for setting, metric in product(SWEPT, ("complexity", "cdnv")):
+            value = geometric.along(part, setting, metric)
+            row = (label, NAMES[setting], f"{NAMES[metric]}, source")
+            found.setdefault(row, []).append(value)
+            glue(f"{label} {setting} {metric} {panel}", value.value, display=False)
+    return pd.DataFrame(found, index=[*parts]).T.map(str)
 
 
-links = {}
-for scale_name, rows in scales.items():
-    if scale_name != run.scale:
-        linked(scale_name, rows)
-for stage, (rows, _) in STAGES.items():
-    linked(stage, rows)
-    for setting in SWEPT:
-        for metric in ("complexity", "cdnv"):
-            for kind, name in {"": "both", **KINDS}.items():
-                part = geometric.sweep(rows, setting)
-                part = part[part["network"] == kind] if kind else part
-                found = geometric.over_networks(part, setting, metric)
-                links[stage, LABELS[setting], f"{ROWS[metric]}, {name}"] = str(found)
-                label = f"dial {stage} {setting} {metric} {kind}".strip()
-                glue(label, found.value, display=False)
 glue("networks", float(len(table)), display=False)
 glue("networks matched", float(len(STAGES["matched"][0])), display=False)
-for end, value in zip(
-    ("least", "most"), STAGES["matched"][0]["loss"].agg(["min", "max"]), strict=True
-):
-    glue(f"matched loss {end}", float(value), display=False)
-pd.Series(links, name="rank correlation").to_frame()
+pd.concat(correlations(stage, rows) for stage, (rows, _) in STAGES.items())
+
+# %% tags=["hide-input"]
+others = [
+    correlations(name, rows) for name, rows in scales.items() if name != run.scale
+]
+pd.concat(others) if others else "no other scale was run"
 
 # %% [markdown]
 # **What we see** ({numref}`fig-dials`, {numref}`fig-link`).
 #
 # - *At matched loss* complexity and collapse of the source move together, over all settings and for both networks: the
-#   rank correlation of complexity and CDNV is {glue:text}`link matched cdnv:.2f` (ResNets
-#   {glue:text}`link matched cdnv resnet:.2f`, VGGs {glue:text}`link matched cdnv vgg:.2f`).
+#   rank correlation of complexity and CDNV is {glue:text}`matched cdnv mean:.2f` (ResNets
+#   {glue:text}`matched cdnv Greek, ResNet:.2f`, VGGs {glue:text}`matched cdnv Greek, VGG:.2f`).
 #
 # - *The dials* of the ResNet turn as the paper says: complexity falls with the rate
-#   ({glue:text}`dial matched learning_rate complexity resnet:.2f`) and with L2
-#   ({glue:text}`dial matched weight_decay complexity resnet:.2f`) and rises with the batch
-#   ({glue:text}`dial matched batch_size complexity resnet:.2f`), and CDNV with it
-#   ({glue:text}`dial matched learning_rate cdnv resnet:.2f`, {glue:text}`dial matched weight_decay cdnv resnet:.2f`,
-#   {glue:text}`dial matched batch_size cdnv resnet:.2f`). Of the VGG's the rate turns both
-#   ({glue:text}`dial matched learning_rate complexity vgg:.2f`, {glue:text}`dial matched learning_rate cdnv vgg:.2f`),
-#   the batch CDNV alone ({glue:text}`dial matched batch_size complexity vgg:.2f`,
-#   {glue:text}`dial matched batch_size cdnv vgg:.2f`), and L2 complexity rather than CDNV
-#   ({glue:text}`dial matched weight_decay complexity vgg:.2f`, {glue:text}`dial matched weight_decay cdnv vgg:.2f`).
+#   ({glue:text}`matched learning_rate complexity Greek, ResNet:.2f`) and with L2
+#   ({glue:text}`matched weight_decay complexity Greek, ResNet:.2f`) and rises with the batch
+#   ({glue:text}`matched batch_size complexity Greek, ResNet:.2f`), and CDNV with it
+#   ({glue:text}`matched learning_rate cdnv Greek, ResNet:.2f`, {glue:text}`matched weight_decay cdnv Greek, ResNet:.2f`,
+#   {glue:text}`matched batch_size cdnv Greek, ResNet:.2f`). Of the VGG's the rate turns both
+#   ({glue:text}`matched learning_rate complexity Greek, VGG:.2f`, {glue:text}`matched learning_rate cdnv Greek, VGG:.2f`),
+#   the batch CDNV alone ({glue:text}`matched batch_size complexity Greek, VGG:.2f`,
+#   {glue:text}`matched batch_size cdnv Greek, VGG:.2f`), and L2 complexity rather than CDNV
+#   ({glue:text}`matched weight_decay complexity Greek, VGG:.2f`, {glue:text}`matched weight_decay cdnv Greek, VGG:.2f`).
 #
 # - *NC1*, which looks at the span of the class means only, follows complexity less
-#   ({glue:text}`link matched nc1:.2f`; ResNets {glue:text}`link matched nc1 resnet:.2f`, VGGs
-#   {glue:text}`link matched nc1 vgg:.2f`).
+#   ({glue:text}`matched nc1 mean:.2f`; ResNets {glue:text}`matched nc1 Greek, ResNet:.2f`, VGGs
+#   {glue:text}`matched nc1 Greek, VGG:.2f`).
 #
-# - *On new classes* lower complexity on the source goes with more collapse ({glue:text}`link matched target_cdnv:.2f`)
-#   and higher few-shot accuracy ({glue:text}`link matched accuracy_5:.2f`). That is the ResNets' doing
-#   ({glue:text}`link matched target_cdnv resnet:.2f` and {glue:text}`link matched accuracy_5 resnet:.2f`), whose
+# - *On new classes* lower complexity on the source goes with more collapse ({glue:text}`matched target_cdnv mean:.2f`)
+#   and higher few-shot accuracy ({glue:text}`matched accuracy_5 mean:.2f`). That is the ResNets' doing
+#   ({glue:text}`matched target_cdnv Greek, ResNet:.2f` and {glue:text}`matched accuracy_5 Greek, ResNet:.2f`), whose
 #   complexity goes through a decade. The VGGs, whose complexity hardly moves, say little of collapse
-#   ({glue:text}`link matched target_cdnv vgg:.2f`) and the opposite of accuracy
-#   ({glue:text}`link matched accuracy_5 vgg:.2f`).
+#   ({glue:text}`matched target_cdnv Greek, VGG:.2f`) and the opposite of accuracy
+#   ({glue:text}`matched accuracy_5 Greek, VGG:.2f`).
 #
-# - *After a fixed time* the ResNets' link stays ({glue:text}`link end cdnv resnet:.2f`) and the VGGs' is gone
-#   ({glue:text}`link end cdnv vgg:.2f`), and that with accuracy reversed ({glue:text}`link end accuracy_5 vgg:.2f`). The
+# - *After a fixed time* the ResNets' link stays ({glue:text}`end cdnv Greek, ResNet:.2f`) and the VGGs' is gone
+#   ({glue:text}`end cdnv Greek, VGG:.2f`), and that with accuracy reversed ({glue:text}`end accuracy_5 Greek, VGG:.2f`). The
 #   lowest row of {numref}`fig-dials` says why: the networks then differ in how far they are trained. A VGG's features
 #   grow while its loss goes to nothing, and complexity with them, for it is not unchanged by their scale; CDNV is.
 #
 # *Lab* scale, networks that learn Fashion-MNIST, says the same of the source
-# ({glue:text}`link lab cdnv:.2f`; ResNets {glue:text}`link lab cdnv resnet:.2f`, VGGs
-# {glue:text}`link lab cdnv vgg:.2f`). It says nothing of new classes
-# ({glue:text}`link lab target_cdnv:.2f` and {glue:text}`link lab accuracy_5:.2f`, undecided): digits and characters are
+# ({glue:text}`lab cdnv mean:.2f`; ResNets {glue:text}`lab cdnv Greek, ResNet:.2f`, VGGs
+# {glue:text}`lab cdnv Greek, VGG:.2f`). It says nothing of new classes
+# ({glue:text}`lab target_cdnv mean:.2f` and {glue:text}`lab accuracy_5 mean:.2f`, undecided): digits and characters are
 # further from clothes than one script is from another.
 #
 # Of the demo's {glue:text}`networks:.0f` networks {glue:text}`networks matched:.0f` came to the loss of
@@ -347,18 +360,18 @@ pd.Series(links, name="rank correlation").to_frame()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Left and middle: complexity and CDNV of the source along the training of the base networks, means and range over seeds. Right: CDNV against its bound, the largest variance of a class of images along a direction times the geometric collapse, for all networks and epochs; the line is where they are equal.", "name": "fig-along"}, "image": {"alt": "Two line plots over epochs, and a cloud of points far below a diagonal."}}
 base = {
-    kind: rows[(rows[[*SWEPT]] == rows[[*SWEPT]].mode().iloc[0]).all(axis=1)]
-    for kind, rows in table.groupby("network")
+    panel: rows[(rows[[*SWEPT]] == rows[[*SWEPT]].mode().iloc[0]).all(axis=1)]
+    for panel, rows in table.groupby("panel", sort=False)
 }
 fig, axes = plt.subplots(1, 3, figsize=(9, 3))
-for i, (kind, rows) in enumerate(base.items()):
+for i, (panel, rows) in enumerate(base.items()):
     epochs = rows["measured_epochs"].iloc[0]
     for ax, metric in zip(axes, ("complexity", "cdnv"), strict=False):
         plots.trajectories(
-            ax, epochs, rows[metric], colour=plots.COLOURS[i], label=KINDS[kind]
+            ax, epochs, rows[metric], colour=plots.COLOURS[i], label=panel
         )
-        ax.set(yscale="log", xlabel="epoch", ylabel=ROWS[metric])
-    every = table[table["network"] == kind]
+        ax.set(yscale="log", xlabel="epoch", ylabel=NAMES[metric])
+    every = table[table["panel"] == panel]
     bounds = [
         constant * np.array(values)
         for constant, values in zip(
@@ -428,26 +441,33 @@ axes[0].set_ylabel("relative error")
 axes[0].legend()
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Complexity, CDNV on the source and 5-way 5-shot accuracy on new classes of VGGs trained with a penalty on their complexity, at the end of training, against the strength of the penalty. Means over seeds, with 95% t intervals; the point at the left is no penalty.", "name": "fig-penalty"}, "image": {"alt": "Three line plots against the strength of the penalty."}}
-final = geometric.at_the_end(penalties)
-strengths = sorted(final["penalty"].unique())
-fig, axes = plt.subplots(1, 3, figsize=(9, 2.8))
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Complexity, CDNV on the source and 5-way 5-shot accuracy on new classes of networks trained with a penalty on their complexity, against the strength of the penalty. Full line: where the training loss has fallen to the value of comparison; dashed: at the end. Means over seeds, with 95% t intervals; the point at the left is no penalty.", "name": "fig-penalty"}, "image": {"alt": "Three line plots against the strength of the penalty."}}
+stages = {
+    "matched": (geometric.at_matched_loss(penalties), "-"),
+    "end": (geometric.at_the_end(penalties), "--"),
+}
 titles = {
     "complexity": "geometric complexity",
     "cdnv": "CDNV, source",
-    "accuracy_5": "5-shot accuracy",
+    "accuracy_5": "5-shot accuracy, new classes",
 }
+fig, axes = plt.subplots(1, 3, figsize=(9, 3.2))
 for ax, (metric, title) in zip(axes, titles.items(), strict=True):
-    line(ax, final, "penalty", metric, color=plots.COLOURS[1], marker=plots.MARKERS[1])
-    ax.set_xscale("symlog", linthresh=strengths[1])
+    staged_lines(ax, stages, "penalty", metric)
+    ax.set_xscale("symlog", linthresh=sorted(penalties["penalty"].unique())[1])
     ax.set(xlabel="strength of the penalty", title=title)
 axes[0].set_yscale("log")
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 plt.show()
 
 # %% tags=["remove-cell"]
-for metric in ("complexity", "cdnv", "nc1", "accuracy_5", "geometric_collapse", "loss"):
-    for strength, values in final.groupby("penalty")[metric]:
-        glue(f"penalty {strength:g} {metric}", float(values.mean()), display=False)
+for stage, (rows, _) in stages.items():
+    for metric in (*geometric.CURVES, "accuracy_5"):
+        for strength, values in rows.groupby("penalty")[metric]:
+            label = f"{stage} penalty {strength:g} {metric}"
+            glue(label, float(values.mean()), display=False)
+        found = geometric.along(rows, "penalty", metric)
+        glue(f"{stage} penalty {metric}", found.value, display=False)
 
 # %% [markdown]
 # **What we see** ({numref}`fig-estimates`, {numref}`fig-penalty`). Complexity takes little to be known: a hundredth of
@@ -457,14 +477,14 @@ for metric in ("complexity", "cdnv", "nc1", "accuracy_5", "geometric_collapse", 
 # {glue:text}`error samples 64:.3f` with 64). The stated standard errors are about what the errors are. All
 # figures above use two projections of a few images a class.
 #
-# A penalty turns complexity down, from {glue:text}`penalty 0 complexity:.0f` without to
-# {glue:text}`penalty 0.001 complexity:.0f` with the strongest. CDNV follows by far less, from
-# {glue:text}`penalty 0 cdnv:.3f` to {glue:text}`penalty 0.001 cdnv:.3f` (NC1 does not follow, from
-# {glue:text}`penalty 0 nc1:.2f` to {glue:text}`penalty 0.001 nc1:.2f`), and few-shot accuracy goes from
-# {glue:text}`penalty 0 accuracy_5:.3f` to {glue:text}`penalty 0.001 accuracy_5:.3f`. Much of what a penalty does is to
+# A penalty turns complexity down, from {glue:text}`end penalty 0 complexity:.0f` without to
+# {glue:text}`end penalty 0.001 complexity:.0f` with the strongest. CDNV follows by far less, from
+# {glue:text}`end penalty 0 cdnv:.3f` to {glue:text}`end penalty 0.001 cdnv:.3f` (NC1 does not follow, from
+# {glue:text}`end penalty 0 nc1:.2f` to {glue:text}`end penalty 0.001 nc1:.2f`), and few-shot accuracy goes from
+# {glue:text}`end penalty 0 accuracy_5:.3f` to {glue:text}`end penalty 0.001 accuracy_5:.3f`. Much of what a penalty does is to
 # make the features smaller: measured by the distances of the class means, as geometric collapse does, it goes from
-# {glue:text}`penalty 0 geometric_collapse:.2f` to {glue:text}`penalty 0.001 geometric_collapse:.2f` only. And it keeps
-# the training loss up, at {glue:text}`penalty 0.001 loss:.3f` in the end against {glue:text}`penalty 0 loss:.3f`: a
+# {glue:text}`end penalty 0 geometric_collapse:.2f` to {glue:text}`end penalty 0.001 geometric_collapse:.2f` only. And it keeps
+# the training loss up, at {glue:text}`end penalty 0.001 loss:.3f` in the end against {glue:text}`end penalty 0 loss:.3f`: a
 # network that is penalised is one that is trained less far, too.
 #
 # ## Verdict

@@ -210,3 +210,14 @@ def test_bad_arguments_say_what_is_allowed(arguments, error, message, monkeypatc
     monkeypatch.delenv("NCLIB_DATA", raising=False)
     with pytest.raises(error, match=message):
         nclib.load(**arguments)
+
+
+def test_some_classes_of_a_set_are_a_set(root):
+    whole, some = (nclib.load(name, "train", per_class=2) for name in ("glyphs/latin", "glyphs/latin[3:5]"))
+    assert some.classes == whole.classes[3:5]
+    assert some.labels.tolist() == [0, 0, 1, 1]
+    assert torch.equal(some.images, whole.images[6:10])
+    files = nclib.load("eurosat[1:3]", "all", data_root=root)
+    assert files.labels.unique().tolist() == [0, 1]
+    with pytest.raises(ValueError, match="classes 50 to 59 were asked for; there are 0 to 51"):
+        nclib.load("glyphs/latin[50:60]")

@@ -1,5 +1,6 @@
 """Statistics of geometric complexity, on tables whose answer is known; the studies' cells; penalised training."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 
 import nclib
 from nclib import geometric
-from nclib.claims import judge
+from nclib.claims import Estimate, judge
+from nclib.networks import NETWORKS
 from nclib.scales import SCALES, settings
 from nclib.studies import STUDIES, SWEPT, recipe_of
 from nclib.training import Recipe, train
@@ -18,13 +20,18 @@ TINY = Recipe(source="digits", per_class=8, width=4, epochs=3, batch_size=20, le
 
 
 def rows(complexity, cdnv, accuracy=lambda cell: 0.5):
-    """The cells of the demo's study, with curves of two epochs: at matched loss, and at the end twice as large."""
+    """The cells of the demo's study, with curves of three epochs: before, at matched loss, and twice it at the end."""
     cells = STUDIES["geometric_complexity"](settings("demo"), [0, 1])
     return pd.DataFrame(
         cell
-        | {"matched": 0, "poincare": 2.0, "loss": [0.1, 0.0], "nc1": [1.0, 1.0], "geometric_collapse": [1.0, 2.0]}
-        | {name: [value(cell), 2 * value(cell)] for name, value in (("complexity", complexity), ("cdnv", cdnv))}
-        | {"target_complexity": [1.0, 1.0], "target_cdnv": [cdnv(cell), 9.0], "accuracy_5": [accuracy(cell), 0.9]}
+        | {"matched": 1, "poincare": 2.0, "loss": [1.0, 0.1, 0.01], "nc1": [9.0, 1.0, 1.0]}
+        | {name: [9.0, value(cell), 2 * value(cell)] for name, value in (("complexity", complexity), ("cdnv", cdnv))}
+        | {"geometric_collapse": [9.0, 1.0, 2.0], "target_complexity": [9.0, 1.0, 1.0]}
+        | {
+            "target_cdnv": [9.0, cdnv(cell), 9.0],
+            "accuracy_5": [0.0, accuracy(cell), 0.9],
+            "accuracy_5_half": [0.1] * 3,
+        }
         for cell in cells
     )
 
@@ -61,25 +68,47 @@ def test_claims_fail_where_collapse_and_complexity_go_apart():
 def test_networks_are_compared_at_matched_loss_and_those_that_never_got_there_left_out():
     table = rows(falling, falling)
     table.loc[3, "matched"] = -1
-    table.at[5, "matched"] = 1
     matched, end = geometric.at_matched_loss(table), geometric.at_the_end(table)
     assert len(matched) == len(table) - 1
-    assert matched.loc[0, "complexity"] == table.loc[0, "complexity"][0]
-    assert matched.loc[5, "complexity"] == end.loc[5, "complexity"] == table.loc[5, "complexity"][1]
+    assert matched.loc[0, "complexity"] == table.loc[0, "complexity"][1]
+    assert end.loc[0, "complexity"] == table.loc[0, "complexity"][2]
     assert end.loc[3, "target_cdnv"] == 9.0
 
 
-def test_a_sweep_varies_one_setting_of_each_kind_of_network():
+def test_between_two_epochs_all_is_interpolated_on_the_logarithm_of_the_loss():
+    table = rows(falling, falling)
+    table.at[0, "loss"] = [9.0, 1.0, 0.001]
+    table.at[0, "matched"] = 2
+    table.at[0, "complexity"] = [0.0, 3.0, 6.0]
+    table.at[0, "accuracy_5"] = [0.3, 0.6, 0.9]
+    matched = geometric.at_matched_loss(table).loc[0]
+    assert matched["loss"] == 0.1
+    assert matched["complexity"] == pytest.approx(4.0)  # a third of three decades
+    assert matched["accuracy_5"] == pytest.approx(0.4)
+
+
+def test_a_sweep_varies_one_setting_of_each_panel():
     table = rows(falling, falling)
     for setting in SWEPT:
         part = geometric.sweep(table, setting)
-        assert part.groupby("network")[setting].nunique().tolist() == [5, 5]
+        assert part.groupby("panel")[setting].nunique().tolist() == [5, 5]
         for other in set(SWEPT) - {setting}:
-            assert part.groupby("network")[other].nunique().tolist() == [1, 1]
+            assert part.groupby("panel")[other].nunique().tolist() == [1, 1]
 
 
-def test_kinds_of_network_are_not_mixed():
-    """Within each kind CDNV falls with complexity; over both together it rises."""
+def test_along_a_sweep_the_interval_is_over_panels_and_seeds():
+    table = geometric.at_matched_loss(rows(falling, falling))
+    assert geometric.along(table, "batch_size", "cdnv") == Estimate(1.0, 1.0, 1.0)
+    one = table["seed"].eq(0) & table["panel"].eq("Greek, VGG")
+    table.loc[one, "cdnv"] *= -1
+    assert geometric.along(table, "batch_size", "cdnv").value == pytest.approx(0.5)
+    assert geometric.along(table, "batch_size", "cdnv").low < 0
+    few = table[table["batch_size"].isin([60, 72])]
+    assert math.isnan(geometric.along(few, "batch_size", "cdnv").value)
+
+
+def test_panels_are_not_mixed():
+    """Within each panel CDNV falls with complexity; over both together it rises."""
     offset = {"resnet": 0.0, "vgg": 1e6}
     table = rows(falling, lambda cell: offset[cell["network"]] - falling(cell) + 1e3)
     assert judge(claim("B1-link"), table).estimate.value == pytest.approx(-1)
@@ -88,7 +117,7 @@ def test_kinds_of_network_are_not_mixed():
 def test_the_bound_is_held_against_the_worst_network_and_epoch():
     table = rows(lambda cell: 1.0, lambda cell: 1.0)
     assert geometric.bound_ratio(table).max() == pytest.approx(0.5)
-    table.at[7, "cdnv"] = [1.0, 4.5]
+    table.at[7, "cdnv"] = [1.0, 1.0, 4.5]
     assert judge(claim("B3"), table).word == "fails"
 
 
@@ -124,6 +153,8 @@ def test_every_sweep_has_its_base_five_values_and_measured_epochs(scale):
         for name in SWEPT:
             assert len(set(getattr(sweep, name))) >= 5
             assert getattr(sweep.recipe, name) in getattr(sweep, name)
+    panels = [sweep.panel for sweep in settings(scale).geometry.sweeps]
+    assert len(set(panels)) == len(panels)
     for cell in STUDIES["geometric_complexity"](settings(scale), [0]):
         assert cell["measured_epochs"][0] == 0
         assert cell["measured_epochs"][-1] == recipe_of(cell).epochs
@@ -135,7 +166,7 @@ def test_later_settings_leave_older_recipes_as_they_were():
     assert Recipe().key == "e38ad237c18bdefc59b5"  # of checkpoints made before there were VGGs and penalties
     assert {"network", "penalty"} <= replace(TINY, penalty=1.0).config.keys()
     assert recipe_of(TINY.config) == TINY
-    with pytest.raises(ValueError, match="unknown network 'mlp'; there are resnet, vgg"):
+    with pytest.raises(ValueError, match="unknown network 'mlp'; there are resnet, vgg, vgg11, resnet50"):
         Recipe(network="mlp")
     with pytest.raises(ValueError, match=r"penalty is -1\.0"):
         Recipe(penalty=-1)
@@ -150,6 +181,25 @@ def test_a_penalty_lowers_the_complexity_of_what_is_trained():
         for penalty in (0.0, 0.1)
     )
     assert penalised < 0.5 * free
+
+
+CLASSES = {"glyphs/greek": 24, "cifar100": 100, "cifar100[0:64]": 64, "folder:mini_imagenet[0:64]": 64}  # else 10
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_batches_divide_the_images(scale):
+    for cell in STUDIES["geometric_complexity"](settings(scale), [0]):
+        assert cell["per_class"] * CLASSES.get(cell["source"], 10) % cell["batch_size"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "convolutions", "features"),
+    [("vgg", 2, 10, 32), ("vgg11", 1, 8, 32), ("resnet", 2, 20, 32), ("resnet50", 1, 53, 128)],
+)
+def test_networks_are_as_deep_as_their_names_say(name, blocks, convolutions, features):
+    network = NETWORKS[name](4, in_channels=3, blocks=blocks)
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.modules()) == convolutions
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, features) == (2, network.num_features)
 
 
 @pytest.mark.parametrize("size", [28, 32, 33])
