@@ -1,5 +1,6 @@
 """Few-shot accuracy of features: a probe fitted to a few samples of a few classes, over and over."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from nclib.claims import Estimate, mean
 from nclib.nearest import NearestClassMean
 from nclib.probe import given_to, to_numpy
 from nclib.statistics import check_features
+
+_AT_ONCE = 50  # episodes of the nearest class mean: 100 MB of five classes, 20 samples and 2,048 features
 
 
 class _Samples(NamedTuple):
@@ -91,8 +94,12 @@ def few_shot(
     others = None if test is None else _Samples.of(*test, classes)
     _check_enough(classes, train, others, shots, queries)
     probe, rng = NearestClassMean() if probe is None else probe, np.random.default_rng(seed)
-    drawn = (_draw(rng, train.rows, others and others.rows, shots, ways, queries) for _ in range(episodes))
-    return mean(np.array([_score(clone(probe), train, others or train, *rows) for rows in drawn]))
+    drawn = [_draw(rng, train.rows, others and others.rows, shots, ways, queries) for _ in range(episodes)]
+    scored = others or train
+    if type(probe) is NearestClassMean and (queries or len({*map(len, scored.rows)}) == 1):
+        parts = (drawn[i : i + _AT_ONCE] for i in range(0, episodes, _AT_ONCE))
+        return mean(np.concatenate([_nearest(train, scored, part) for part in parts]))
+    return mean(np.array([_score(clone(probe), train, scored, *rows) for rows in drawn]))
 
 
 def _check_enough(
@@ -133,6 +140,18 @@ def _draw(
 def _choose(rng: np.random.Generator, rows: np.ndarray, number: int | None) -> np.ndarray:
     """Some of the rows, or all, in random order."""
     return rng.choice(rows, len(rows) if number is None else number, replace=False)
+
+
+def _nearest(
+    train: _Samples, others: _Samples, drawn: Sequence[tuple[list[np.ndarray], list[np.ndarray]]]
+) -> np.ndarray:
+    """What `_score` of a nearest class mean gives for each of some episodes, where all classes have as many queries."""
+    device = train.features.device
+    fitted, scored = (torch.from_numpy(np.array(side)).to(device) for side in zip(*drawn, strict=True))
+    means = train.features[fitted].double().mean(2)  # (episodes, ways, d)
+    distances = torch.cdist(others.features[scored].double().flatten(1, 2), means)
+    codes = torch.arange(means.shape[1], device=device).repeat_interleave(scored.shape[2])
+    return to_numpy((distances.argmin(2) == codes).double().mean(1))
 
 
 def _score(probe: Any, train: _Samples, others: _Samples, fitted: list[np.ndarray], scored: list[np.ndarray]) -> float:

@@ -47,12 +47,13 @@ def sweep(table: pd.DataFrame, setting: str) -> pd.DataFrame:
 def along(table: pd.DataFrame, setting: str, metric: str) -> Estimate:
     """Rank correlation of a setting and a metric along its sweep, the mean over panels and seeds.
 
-    The interval is Student's, over panels and seeds. A sweep of less than three values is left out.
+    The interval is Student's, over panels and seeds, within -1 and 1. A sweep of less than three values is left out.
     """
     sweeps = [rows for _, rows in sweep(table, setting).groupby(["panel", "seed"]) if len(rows) > 2]
     if not sweeps:
         return Estimate(float("nan"))
-    return mean(np.array([mean_spearman(rows[setting].to_numpy(), rows[metric].to_numpy()) for rows in sweeps]))
+    found = mean(np.array([mean_spearman(rows[setting].to_numpy(), rows[metric].to_numpy()) for rows in sweeps]))
+    return Estimate(found.value, max(found.low, -1.0), min(found.high, 1.0))
 
 
 def over_networks(table: pd.DataFrame, x: str, y: str) -> Estimate:

@@ -25,7 +25,7 @@ class Sweep:
 def _resnet(panel: str, recipe: Recipe, new: tuple[str, ...], batches: tuple[int, ...]) -> Sweep:
     return Sweep(
         panel,
-        replace(recipe, epochs=3 * recipe.epochs // 4, learning_rate=0.05),
+        replace(recipe, epochs=2 * recipe.epochs // 3, learning_rate=0.05),
         learning_rate=(0.0125, 0.025, 0.05, 0.1, 0.2),
         batch_size=batches,
         weight_decay=(0.0, 5e-4, 1e-3, 2e-3, 4e-3),
@@ -39,8 +39,8 @@ def _vgg(
     """Without normalisation a narrower range of rates trains, and slower."""
     return Sweep(
         panel,
-        replace(recipe, learning_rate=0.015),
-        learning_rate=(0.0075, 0.0106, 0.015, 0.0212, 0.03),
+        replace(recipe, learning_rate=0.028),
+        learning_rate=(0.014, 0.02, 0.028, 0.04, 0.05),
         batch_size=batches,
         weight_decay=(0.0, 2e-4, 5e-4, 1e-3, 2e-3),
         new=new,
@@ -50,7 +50,7 @@ def _vgg(
 
 # Networks whose geometric complexity is looked at are trained without augmentation, to a training loss of nothing.
 # Batches divide the images (720 here): a small remainder would be one small batch in every epoch.
-_GREEK = Recipe(source="glyphs/greek", per_class=30, width=8, epochs=48, batch_size=60)
+_GREEK = Recipe(source="glyphs/greek", per_class=30, width=8, epochs=36, batch_size=60)
 _CLOTHES, _DIGITS, _OBJECTS = (
     replace(_GREEK, source=source, per_class=72) for source in ("fashion-mnist", "mnist", "folder:cifar10")
 )
@@ -77,7 +77,11 @@ LAB = (
     _vgg("MNIST, VGG-11", replace(_DIGITS, network="vgg11"), ("fashion-mnist", *_CHARACTERS), _NARROW),
     _resnet("CIFAR-10 (JPEG copy), ResNet", _OBJECTS, _OTHER_OBJECTS, _WIDE),
     _vgg(
-        "CIFAR-10 (JPEG copy), VGG-13", replace(_OBJECTS, network="vgg", blocks=2), _OTHER_OBJECTS, _NARROW, _PENALTIES
+        "CIFAR-10 (JPEG copy), VGG-13",
+        replace(_OBJECTS, network="vgg", blocks=2, epochs=60),
+        _OTHER_OBJECTS,
+        _NARROW,
+        _PENALTIES,
     ),
 )
 

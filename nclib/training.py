@@ -25,7 +25,7 @@ from nclib.storage import load_tensors, save_tensors
 _VERSION = 2  # raise it when training changes, so that no older checkpoint is taken for a new one
 _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
 _MOMENTUM = 0.9
-_PENALISED = 8  # images of a batch: all of them would take four times as long as training without penalty
+_PENALISED = 4  # images of a batch: all of them would take four times as long as training without penalty
 
 
 # Settings that records and checkpoints older than they do not name, with what these were made with.
@@ -39,7 +39,7 @@ class Recipe:
     `source` and `per_class` name the data, `width` and `blocks` (a stage) the network, `projection` the
     layers of the head that transfer drops, `augmentation` the strength of random distortion (0 is none).
     The optimiser is SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`. `penalty`
-    times the geometric complexity of each batch, in eval mode, estimated by one projection of 8 of its images, is added
+    times the geometric complexity of each batch, in eval mode, estimated by one projection of 4 of its images, is added
     to the loss; with batch norm it can be lowered by the scale of weights that makes no difference in training.
     """
 

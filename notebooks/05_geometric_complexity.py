@@ -155,10 +155,12 @@ def estimate(cell, cache):
     few = images.take(cell["of_class"]).inputs(run.device)
     many = images.take(cell["population_of_class"]).inputs(run.device)
     first = int(recipe.key[:7], 16)  # every network has draws of its own
+    truth = [
+        nclib.geometric_complexity(network, inputs).value for inputs in (few, many)
+    ]
     metrics = {}
     for way, option in WAYS.items():
-        inputs = many if way == "samples" else few
-        exact = nclib.geometric_complexity(network, inputs).value
+        inputs, exact = (many, truth[1]) if way == "samples" else (few, truth[0])
         found = [
             [
                 nclib.geometric_complexity(network, inputs, seed=seed, **option(amount))

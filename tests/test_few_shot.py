@@ -111,6 +111,26 @@ def test_any_classifier_is_a_probe(probe):
     assert result == few_shot(features.numpy(), labels, shots=2, ways=3, queries=5, episodes=10, probe=probe)
 
 
+class Slow(NearestClassMean):
+    """The same, but fitted and scored one episode after another, as any classifier is."""
+
+
+@pytest.mark.parametrize("options", [{"queries": 3}, {"queries": None}, {"queries": 2, "shots": 1, "ways": None}])
+@pytest.mark.parametrize("apart", [False, True])
+def test_many_episodes_at_once_are_as_one_after_another(options, apart):
+    labels = np.random.default_rng(0).permutation(np.repeat(list("abcdef"), 9))
+    features = torch.randn(54, 3, generator=torch.Generator().manual_seed(0))
+    options = options | {"episodes": 130} | ({"test": (features + 0.1, labels)} if apart else {})
+    assert few_shot(features, labels, **options) == few_shot(features, labels, probe=Slow(), **options)
+
+
+def test_classes_of_different_sizes_are_all_queried():
+    labels = np.repeat([0, 1, 2], [6, 7, 9])
+    features = torch.randn(22, 3, generator=torch.Generator().manual_seed(0))
+    options = {"shots": 2, "ways": 2, "queries": None, "episodes": 20}
+    assert few_shot(features, labels, **options) == few_shot(features, labels, probe=Slow(), **options)
+
+
 def test_one_episode_has_no_interval():
     assert math.isnan(few_shot(*numbered(), episodes=1).low)
 
