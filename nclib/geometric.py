@@ -12,7 +12,7 @@ from nclib.studies import SWEPT
 
 CURVES = ("loss", "complexity", "cdnv", "nc1", "geometric_collapse")  # one value a measured epoch
 # Where the matched loss was reached: before that, at the epoch where it was, and at the end; else at the end only.
-TRANSFER = ("target_complexity", "target_cdnv", "accuracy_5", "accuracy_5_half")
+TRANSFER = ("target_cdnv", "accuracy_5", "accuracy_5_half")
 
 
 def at_matched_loss(table: pd.DataFrame) -> pd.DataFrame:
@@ -165,7 +165,7 @@ CLAIMS = (
     *(
         _QUICKLY(key=f"B4-{method}", sentence=sentence, statistic=_ERROR.format(words), estimate=_error_with(method, n))
         for method, n, sentence, words in (
-            ("samples", 64, "Complexity can be estimated from few samples.", "from 64 of 360 images or more"),
+            ("samples", 64, "Complexity can be estimated from few samples.", "from 64 of 240 images or more"),
             ("entries", 0.01, "It survives an extreme masking of the Jacobian.", "from a hundredth of the entries"),
             ("outputs", 16, "It can be estimated from a few of the outputs.", "from 16 of 64 outputs of each sample"),
         )

@@ -52,12 +52,13 @@ class Geometry:
 
     The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in few-shot
     `episodes` on new classes, of which `new_per_class` images are used. Complexity is that of `per_class` training
-    images.
+    images; how few of them do is seen on `population_per_class`.
     """
 
     sweeps: tuple[Sweep, ...]
     loss: float = 0.1
     per_class: int = 4
+    population_per_class: int = 10
     new_per_class: int = 20
     episodes: int = 600
 
@@ -121,7 +122,7 @@ SCALES = {
             rates=(1e-4, 1e-3),
             epochs=8,
         ),
-        geometry=Geometry(sweeps.LAB, per_class=10, new_per_class=16),
+        geometry=Geometry(sweeps.LAB, per_class=10, population_per_class=24, new_per_class=16),
         models=(  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
             "bank_mobilenet_v1_025_128",
             "bank_mobilenet_v1_050_160",
@@ -162,7 +163,7 @@ SCALES = {
             epochs=30,
             rates=(1e-4, 3e-4, 1e-3),
         ),
-        geometry=Geometry(sweeps.PAPER, per_class=20, new_per_class=50),
+        geometry=Geometry(sweeps.PAPER, per_class=20, population_per_class=24, new_per_class=50),
         models=(
             *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
             *("torchvision:" + name for name in ("densenet121", "densenet169", "densenet201")),

@@ -228,10 +228,11 @@ def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
         "outputs": [2, 4, 16],
         "rademacher": [2, 4, 16],
     }
-    more = {"repeats": 4, "of_class": scale.geometry.per_class, "population_of_class": 15} | amounts
+    given = scale.geometry
+    more = {"repeats": 3, "of_class": given.per_class, "population_of_class": given.population_per_class} | amounts
     return [
         _described(replace(sweep.recipe, seed=seed)) | {"panel": sweep.panel} | more
-        for sweep in scale.geometry.sweeps
+        for sweep in given.sweeps
         for seed in seeds
     ]
 

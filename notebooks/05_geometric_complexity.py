@@ -86,17 +86,12 @@ def look_at(network, images, few):
 
 
 def transfer(network, images, episodes):
-    """Complexity, collapse and few-shot accuracy on new classes."""
-    inputs = images.inputs(run.device)
-    features = nclib.extract(network.backbone, inputs)
-    complexity = nclib.geometric_complexity(
-        network.backbone, inputs, method="rademacher", number=2, samples=100
-    )
+    """Collapse and few-shot accuracy on new classes."""
+    features = nclib.extract(network.backbone, images.inputs(run.device))
     accuracy = nclib.few_shot(
         features, images.labels, shots=5, queries=None, episodes=episodes
     )
     return {
-        "target_complexity": complexity.value,
         "target_cdnv": nclib.cdnv(nclib.class_statistics(features, images.labels)),
         "accuracy_5": accuracy.value,
         "accuracy_5_half": accuracy.high - accuracy.value,  # of its interval

@@ -26,7 +26,7 @@ def rows(complexity, cdnv, accuracy=lambda cell: 0.5):
         cell
         | {"matched": 1, "poincare": 2.0, "loss": [1.0, 0.1, 0.01], "nc1": [9.0, 1.0, 1.0]}
         | {name: [9.0, value(cell), 2 * value(cell)] for name, value in (("complexity", complexity), ("cdnv", cdnv))}
-        | {"geometric_collapse": [9.0, 1.0, 2.0], "target_complexity": [9.0, 1.0, 1.0]}
+        | {"geometric_collapse": [9.0, 1.0, 2.0]}
         | {
             "target_cdnv": [9.0, cdnv(cell), 9.0],
             "accuracy_5": [0.0, accuracy(cell), 0.9],
