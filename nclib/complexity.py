@@ -65,7 +65,8 @@ def geometric_complexity(
     differentiable
         Whether ``per_sample`` can be differentiated with respect to the model's parameters, as a penalty is.
     memory
-        Bytes, about, that a pass may take; at most 64 samples are in one.
+        Bytes, about, that a pass may take, which is found out first (infinity: it is not); at most 64 samples are in
+        one.
 
     Returns
     -------

@@ -79,11 +79,10 @@ class Passes:
     def __init__(self, model: Backbone, images: Images, indices: Tensor, graph: bool, memory: float, progress: bool):
         self.model, self.images, self.indices, self.graph, self.progress = model, images, indices, graph, progress
         self.embedding: Embedding = model.last or model.model
-        (first,) = self._inputs([indices[:1]])
-        self.least = min(Jacobians(self.embedding, first).width, first.numel())  # passes of what is exact
-        self.together = batch_size(self.embedding, first, memory)
+        (self.first,) = self._inputs([indices[:1]])
+        self.together = batch_size(self.embedding, self.first, memory)
         if not graph and len(indices) > 1:
-            self._check_apart(first)
+            self._check_apart()
 
     def measure(self, way: Way, seed: int, number: int) -> Complexity:
         """What a way gives for every sample; other seeds and numbers draw other vectors."""
@@ -96,8 +95,9 @@ class Passes:
     def refine(self, method: str, number: int, relative_error: float, seed: int) -> Complexity:
         """Take more projections until their stated error is small, and known from enough of them to be believed."""
         found = self.measure(way(method, number, 1.0), seed, number)
+        exactly = min(Jacobians(self.embedding, self.first).width, self.first.numel())  # so many passes
         while not self._settled(found, number, relative_error):
-            if number >= self.least:
+            if number >= exactly:
                 found = self.measure(exact, seed, number)
                 break
             found = _averaged(found, self.measure(way(method, number, 1.0), seed, -number))
@@ -116,11 +116,11 @@ class Passes:
         known = len(self.indices) * (number - 1) >= _DEGREES
         return known and 0 < found.standard_error <= relative_error * found.value
 
-    def _check_apart(self, first: Tensor) -> None:
+    def _check_apart(self) -> None:
         """Refuse a function that mixes its inputs: each sample's Jacobian would be that of all."""
         (pair,) = self._inputs([self.indices[:2]])
         with torch.no_grad():
-            alone, together = (embedded(self.embedding, inputs.clone())[0] for inputs in (first, pair))
+            alone, together = (embedded(self.embedding, inputs.clone())[0] for inputs in (self.first, pair))
         if not torch.allclose(alone, together, rtol=1e-2, atol=1e-3 * float(alone.abs().max())):
             raise ValueError(
                 "the features of an input depend on the others in its batch, as where batch norm is in train mode; "

@@ -1,5 +1,6 @@
 """Jacobians of features with respect to inputs, a few rows or columns of many samples at a time."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,8 +102,10 @@ def embedded(embedding: Embedding, inputs: Tensor) -> Tensor:
 def batch_size(embedding: Embedding, one: Tensor, memory: float) -> int:
     """How many samples fit into a pass: what autograd keeps, and as much again for what passes through.
 
-    `one` is the input of one sample, (1, ...); `memory` is in bytes.
+    `one` is the input of one sample, (1, ...); `memory` is in bytes, and if infinite not looked at.
     """
+    if memory == math.inf:
+        return TOGETHER
     single, double = (_kept_bytes(embedding, torch.cat([one] * number)) for number in (1, 2))
     return int(max(1, min(TOGETHER, memory // max(1, 2 * (double - single)))))
 

@@ -50,9 +50,9 @@ class FineTuning:
 class Geometry:
     """What a scale fixes for the studies of geometric complexity.
 
-    The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in few-shot
-    `episodes` on new classes, of which `new_per_class` images are used. Complexity is that of `per_class` training
-    images; how few of them do is seen on `population_per_class`.
+    The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in so many
+    few-shot `episodes` on each of the new data sets, of which `new_per_class` images are used. Complexity is that of
+    `per_class` training images; how few of them do is seen on `population_per_class`.
     """
 
     sweeps: tuple[Sweep, ...]
@@ -100,7 +100,7 @@ SCALES = {
             scarce=(2, 5, 20),
             epochs=8,
         ),
-        geometry=Geometry(sweeps.DEMO),
+        geometry=Geometry(sweeps.DEMO, episodes=300),
     ),
     "lab": Scale(
         recipe=Recipe(source="fashion-mnist", per_class=600, width=16, epochs=16),

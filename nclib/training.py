@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -212,7 +213,9 @@ def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labe
 def _complexity(network: Network, inputs: Tensor, seed: int) -> Tensor:
     """Geometric complexity of a batch, estimated without bias by a projection of a few images, to be differentiated."""
     few = inputs[:_PENALISED]  # their order is random already
-    found = geometric_complexity(network.backbone, few, method="rademacher", number=1, differentiable=True, seed=seed)
+    found = geometric_complexity(
+        network.backbone, few, method="rademacher", number=1, differentiable=True, seed=seed, memory=math.inf
+    )
     return found.per_sample.mean()
 
 
