@@ -77,38 +77,62 @@ def judge(claim: Claim, table: pd.DataFrame | None) -> Verdict:
     return Verdict(claim, None if table is None else claim.estimate(table))
 
 
-def mean(x: np.ndarray) -> Estimate:
-    """The mean of x (n,) with Student's t interval; a single value has none."""
+def mean(x: np.ndarray, strata: np.ndarray | None = None) -> Estimate:
+    """The mean of x (n,) with Student's t interval; a single value has none.
+
+    With strata (n,) it is the mean of their means, and its error comes from within them (Welch and Satterthwaite's
+    degrees of freedom): the strata are taken as they are.
+    """
     from scipy.stats import t
 
-    if len(x) < 2:
-        return Estimate(float(np.mean(x)))
-    half = t.ppf(0.975, len(x) - 1) * np.std(x, ddof=1) / np.sqrt(len(x))
-    return Estimate(float(np.mean(x)), float(np.mean(x) - half), float(np.mean(x) + half))
+    strata = np.zeros(len(x)) if strata is None else np.asarray(strata)
+    parts = [np.asarray(x, dtype=float)[strata == stratum] for stratum in pd.unique(strata)]
+    value, sizes = float(np.mean([part.mean() for part in parts])), np.array([len(part) for part in parts])
+    if (sizes < 2).any():
+        return Estimate(value)
+    errors = np.array([part.var(ddof=1) for part in parts]) / sizes
+    freedom = errors.sum() ** 2 / (errors**2 / (sizes - 1)).sum() if errors.any() else 1.0
+    half = float(t.ppf(0.975, freedom) * np.sqrt(errors.sum()) / len(parts))
+    return Estimate(value, value - half, value + half)
 
 
-def rank_correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray, strata: np.ndarray | None = None) -> Estimate:
+def rank_correlation(
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    *,
+    strata: np.ndarray | None = None,
+    blocks: np.ndarray | None = None,
+) -> Estimate:
     """Spearman's rank correlation of x (n,) and y (n,) with its interval by the bootstrap over the groups (n,).
 
-    With strata (n,) it is the mean of the correlations within each, whose groups are resampled apart. As by
-    `bootstrap` with `mean_spearman`, but all resamples at once: a group drawn twice has a weight of two.
+    With `strata` and `blocks` (n,) it is that within each block of each stratum, averaged over the blocks and then the
+    strata. Groups are resampled within a stratum, in all its blocks alike: so blocks may be the seeds that every recipe
+    was tried with, and what they shift is no evidence. As `bootstrap` of `mean_spearman`, but all resamples at once: a
+    group drawn twice has a weight of two.
     """
     x, y, groups = (np.asarray(side) for side in (x, y, groups))
-    strata = np.zeros(len(x)) if strata is None else np.asarray(strata)
-    rng, parts = np.random.default_rng(0), [np.flatnonzero(strata == stratum) for stratum in pd.unique(strata)]
-    value = float(np.mean([mean_spearman(x[rows], y[rows]) for rows in parts])) if parts else math.nan
-    if math.isnan(value) or any(len(pd.unique(groups[rows])) < 2 for rows in parts):
+    strata, blocks = (np.zeros(len(x)) if names is None else np.asarray(names) for names in (strata, blocks))
+    rng, values, draws = np.random.default_rng(0), [], []
+    for stratum in pd.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        codes, names = pd.factorize(groups[rows])
+        times = _times_drawn(len(names), rng)[:, codes]
+        parts = [blocks[rows] == block for block in pd.unique(blocks[rows])]
+        each = [_weighted_spearman(x[rows[part]], y[rows[part]], times[:, part]) for part in parts]
+        values.append(np.mean([mean_spearman(x[rows[part]], y[rows[part]]) for part in parts]))
+        draws.append(np.mean(each, axis=0) if len(names) > 1 else np.full(_RESAMPLES, math.nan))
+    value, draws = float(np.mean(values)) if values else math.nan, np.mean(draws, axis=0)
+    if math.isnan(value) or np.isnan(draws).all():
         return Estimate(value)
-    draws = [_weighted_spearman(x[rows], y[rows], _times_drawn(groups[rows], rng)) for rows in parts]
-    low, high = np.nanpercentile(np.mean(draws, axis=0), [2.5, 97.5])
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
     return Estimate(value, float(low), float(high))
 
 
-def _times_drawn(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """How often each of the groups (n,) is in each of the resamples, (resamples, n)."""
-    codes, names = pd.factorize(groups)
-    drawn = rng.integers(len(names), size=(_RESAMPLES, len(names)))
-    return np.stack([np.bincount(draw, minlength=len(names)) for draw in drawn])[:, codes]
+def _times_drawn(number: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each of so many groups is in each of the resamples, (resamples, number)."""
+    drawn = rng.integers(number, size=(_RESAMPLES, number))
+    return np.stack([np.bincount(draw, minlength=number) for draw in drawn])
 
 
 def _weighted_spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:

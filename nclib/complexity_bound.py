@@ -43,7 +43,7 @@ def poincare_constant(inputs: Any, labels: Any) -> float:
 
     `inputs` are (N, ...), labels (N,). No smaller c does for all linear functions, and none larger is needed for any
     function if the inputs of a class are Gaussian; of other laws the constant can be larger. In squared units of the
-    input. Ours.
+    input; 0 if every class has one input, or the same ones. Ours.
 
     Examples
     --------
@@ -51,6 +51,8 @@ def poincare_constant(inputs: Any, labels: Any) -> float:
     1.0
     """
     rows, labels = check_features(as_tensor(inputs).flatten(1), labels)
+    if not len(rows):
+        raise ValueError("there are no inputs; a constant needs some")
     return max(_largest_variance(rows[labels == label].double()) for label in labels.unique())
 
 

@@ -18,7 +18,7 @@ EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
 SPLITS = {"train": 120, "test": 40}  # images of a class where the set is drawn on the fly
 _OWN_SPLITS = ("train", "test", "all")  # of a set without splits, which we make
 _TEST_SHARE = 0.2
-_SOME_CLASSES = re.compile(r"(.+)\[(\d+):(\d+)\]")  # of a name: the rest, first and end
+_SOME_CLASSES = re.compile(r"(.+)\[(\d*):(\d*)\]")  # of a name: the rest, first and end
 
 
 def load(
@@ -85,22 +85,28 @@ def load(
     """
     if per_class is not None and per_class < 1:
         raise ValueError(f"per_class is {per_class}; it must be at least 1")
-    if some := _SOME_CLASSES.fullmatch(name):
-        whole = load(some[1], split, per_class=per_class, seed=seed, data_root=data_root, download=download)
-        return whole.of_classes(int(some[2]), int(some[3]))
+    some = _SOME_CLASSES.fullmatch(name)
+    whole = _whole(some[1] if some else name, split, per_class, seed, data_root, download)
+    if some:
+        whole = whole.of_classes(int(some[2] or 0), int(some[3] or len(whole.classes)))
+    return whole if per_class is None else whole.take(per_class, seed=seed)
+
+
+def _whole(
+    name: str, split: str, per_class: int | None, seed: int, data_root: str | Path | None, download: bool
+) -> ImageSet | ImageFiles:
+    """All there is of a set; of one that is drawn, as many of each class as are asked for."""
     if name.startswith("glyphs/") and name in EMBEDDED:
         return _glyphs(name, split, per_class, seed)
     if name == "digits":
         _check_split(name, split, SPLITS)
-        whole = _digits(split)
-    elif name in TORCHVISION:
-        whole = _torchvision(name, split, data_root, download)
-    elif name.startswith("folder:"):
-        whole = _folder(name, split, data_root)
-    else:
-        known = ", ".join((*EMBEDDED, *TORCHVISION))
-        raise ValueError(f"unknown data set {name!r}; there are {known}, and folder:PATH")
-    return whole if per_class is None else whole.take(per_class, seed=seed)
+        return _digits(split)
+    if name in TORCHVISION:
+        return _torchvision(name, split, data_root, download)
+    if name.startswith("folder:"):
+        return _folder(name, split, data_root)
+    known = ", ".join((*EMBEDDED, *TORCHVISION))
+    raise ValueError(f"unknown data set {name!r}; there are {known}, and folder:PATH, each with [first:end] or without")
 
 
 def _check_split(name: str, split: str, allowed: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from nclib.nearest import NearestClassMean
 from nclib.probe import given_to, to_numpy
 from nclib.statistics import check_features
 
-_AT_ONCE = 50  # episodes of the nearest class mean: 100 MB of five classes, 20 samples and 2,048 features
+_AT_ONCE = 2**23  # numbers of queries of the nearest class mean: 100 MB in all
 
 
 class _Samples(NamedTuple):
@@ -92,12 +92,18 @@ def few_shot(
         raise ValueError(f"ways is {ways}; it must be 2 to the number of classes, which is {len(classes)}")
     train = _Samples.of(features, labels, classes)
     others = None if test is None else _Samples.of(*test, classes)
+    if others is not None and others.features.shape[1] != train.features.shape[1]:
+        raise ValueError(
+            f"the test features have {others.features.shape[1]} columns; the others have {train.features.shape[1]}"
+        )
     _check_enough(classes, train, others, shots, queries)
     probe, rng = NearestClassMean() if probe is None else probe, np.random.default_rng(seed)
     drawn = [_draw(rng, train.rows, others and others.rows, shots, ways, queries) for _ in range(episodes)]
     scored = others or train
     if type(probe) is NearestClassMean and (queries or len({*map(len, scored.rows)}) == 1):
-        parts = (drawn[i : i + _AT_ONCE] for i in range(0, episodes, _AT_ONCE))
+        numbers = sum(map(len, drawn[0][1])) * scored.features.shape[1]
+        together = max(1, _AT_ONCE // numbers)
+        parts = (drawn[i : i + together] for i in range(0, episodes, together))
         return mean(np.concatenate([_nearest(train, scored, part) for part in parts]))
     return mean(np.array([_score(clone(probe), train, scored, *rows) for rows in drawn]))
 

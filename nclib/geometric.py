@@ -1,5 +1,6 @@
 """Statistics and claims of geometric complexity: over settings of the training, where the training loss is the same."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -7,34 +8,39 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from nclib.claims import Claim, Estimate, mean, mean_spearman, rank_correlation
+from nclib.claims import Claim, Estimate, bootstrap, mean, mean_spearman, rank_correlation
 from nclib.studies import SWEPT
 
 CURVES = ("loss", "complexity", "cdnv", "nc1", "geometric_collapse")  # one value a measured epoch
-# Where the matched loss was reached: before that, at the epoch where it was, and at the end; else at the end only.
-TRANSFER = ("target_cdnv", "accuracy_5", "accuracy_5_half")
+TRANSFER = ("target_cdnv", "accuracy_5", "accuracy_5_half")  # one value, at the end
 
 
 def at_matched_loss(table: pd.DataFrame) -> pd.DataFrame:
     """The networks whose training loss fell to the matched one, with what they were there in place of curves.
 
-    That is between two measured epochs, so we interpolate on the logarithm of the loss.
+    That is between two epochs, where `matched_` columns were measured; we interpolate on the logarithm of the loss.
     """
-    reached = table[table["matched"] > 0]
-    at = {name: [_at_loss(row, row[name], row["matched"]) for _, row in reached.iterrows()] for name in CURVES}
-    after = {name: [_at_loss(row, row[name], 1) for _, row in reached.iterrows()] for name in TRANSFER}
-    return reached.assign(**at | after | {"loss": reached["matched_loss"]})
+    reached = table[table["matched_loss"].str.len() > 0]
+    names = [*CURVES, *TRANSFER]
+    at = [{name: _at(row["loss_of_comparison"], row, name) for name in names} for _, row in reached.iterrows()]
+    return reached.assign(**pd.DataFrame(at, index=reached.index, columns=names))
 
 
-def _at_loss(row: pd.Series, values: list[float], place: int) -> float:
-    """The value at the matched loss of a network, from those at a place and at the one before it."""
-    above, below = np.log(row["loss"][row["matched"] - 1 : row["matched"] + 1])
-    return float(np.interp(np.log(row["matched_loss"]), [below, above], [values[place], values[place - 1]]))
+def _at(loss: float, row: pd.Series, name: str) -> float:
+    if name == "loss":
+        return loss
+    return float(np.interp(np.log(loss), np.log(row["matched_loss"])[::-1], row[f"matched_{name}"][::-1]))
 
 
 def at_the_end(table: pd.DataFrame) -> pd.DataFrame:
     """All networks, with what was measured last in place of curves."""
-    return table.assign(**{name: table[name].str[-1] for name in (*CURVES, *TRANSFER)})
+    return table.assign(**{name: table[name].str[-1] for name in CURVES})
+
+
+def base(table: pd.DataFrame) -> pd.DataFrame:
+    """The networks that all settings of a panel start from."""
+    usual = table.groupby("panel")[[*SWEPT]].transform(lambda column: column.mode()[0])
+    return table[(table[[*SWEPT]] == usual).all(axis=1)]
 
 
 def sweep(table: pd.DataFrame, setting: str) -> pd.DataFrame:
@@ -45,39 +51,48 @@ def sweep(table: pd.DataFrame, setting: str) -> pd.DataFrame:
 
 
 def along(table: pd.DataFrame, setting: str, metric: str) -> Estimate:
-    """Rank correlation of a setting and a metric along its sweep, the mean over panels and seeds.
+    """Rank correlation of a setting and a metric along its sweep, the mean over seeds and then panels.
 
-    The interval is Student's, over panels and seeds, within -1 and 1. A sweep of less than three values is left out.
+    The interval is Student's, over the seeds of each panel, within -1 and 1. A sweep of less than three values is left
+    out.
     """
-    sweeps = [rows for _, rows in sweep(table, setting).groupby(["panel", "seed"]) if len(rows) > 2]
+    sweeps = {key: rows for key, rows in sweep(table, setting).groupby(["panel", "seed"]) if len(rows) > 2}
     if not sweeps:
-        return Estimate(float("nan"))
-    found = mean(np.array([mean_spearman(rows[setting].to_numpy(), rows[metric].to_numpy()) for rows in sweeps]))
-    return Estimate(found.value, max(found.low, -1.0), min(found.high, 1.0))
+        return Estimate(math.nan)
+    found = [mean_spearman(rows[setting].to_numpy(), rows[metric].to_numpy()) for rows in sweeps.values()]
+    estimate = mean(np.array(found), np.array([panel for panel, _ in sweeps]))
+    return Estimate(estimate.value, max(estimate.low, -1.0), min(estimate.high, 1.0))
 
 
 def over_networks(table: pd.DataFrame, x: str, y: str) -> Estimate:
-    """Rank correlation of two columns over the networks of a panel, the mean over panels.
+    """Rank correlation of two columns over the recipes of a panel, the mean over seeds and then panels.
 
-    Within each, recipes are resampled with all their seeds.
+    Recipes are resampled within each panel, for all its seeds alike: what a seed shifts, it shifts in every recipe.
     """
-    recipes = table[[*SWEPT, "penalty"]].astype(str).agg("|".join, axis=1)
-    return rank_correlation(table[x].to_numpy(), table[y].to_numpy(), recipes.to_numpy(), table["panel"].to_numpy())
+    recipes = table[[*SWEPT, "penalty"]].astype(str).agg("|".join, axis=1).to_numpy()
+    panels, seeds = table["panel"].to_numpy(), table["seed"].to_numpy()
+    return rank_correlation(table[x].to_numpy(), table[y].to_numpy(), recipes, strata=panels, blocks=seeds)
+
+
+def bounds(table: pd.DataFrame) -> np.ndarray:
+    """The bound on CDNV, the constant times the geometric collapse, of every measured epoch of every network."""
+    return np.concatenate([row["poincare"] * np.array(row["geometric_collapse"]) for _, row in table.iterrows()])
 
 
 def bound_ratio(table: pd.DataFrame) -> np.ndarray:
-    """CDNV over its bound, the constant times the geometric collapse, of every measured epoch of every network."""
-    ratios = [
-        np.array(row["cdnv"]) / (row["poincare"] * np.array(row["geometric_collapse"])) for _, row in table.iterrows()
-    ]
-    return np.concatenate(ratios)
+    """CDNV over its bound, of every measured epoch of every network."""
+    return np.concatenate(table["cdnv"].tolist()) / bounds(table)
 
 
 def relative_errors(table: pd.DataFrame, method: str) -> pd.DataFrame:
-    """One row an amount: root mean square relative error of an estimate, over networks, and the interval."""
-    amounts = table[method].iloc[0]
+    """One row an amount: root mean square relative error of an estimate over networks, resampled for the interval."""
+    amounts, networks = table[method].iloc[0], np.arange(len(table))
     errors = np.array(table[f"{method}_error"].tolist())
-    return pd.DataFrame({"amount": amounts, "error": [mean(column) for column in errors.T]})
+    return pd.DataFrame({"amount": amounts, "error": [bootstrap(_rms, column, groups=networks) for column in errors.T]})
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def _error_with(method: str, amount: float) -> Callable[[pd.DataFrame], Estimate]:
@@ -93,7 +108,7 @@ def _turned(setting: str, metric: str) -> Callable[[pd.DataFrame], Estimate]:
 
 
 _munn = partial(Claim, paper="munn2024", study="geometric_complexity", threshold=0.0)
-_AT = ", at matched training loss, mean over panels"
+_AT = ", at matched training loss, mean over seeds and panels"
 _WORDS = {"complexity": "complexity", "cdnv": "CDNV"}
 _SAME = {"complexity": ("complexity", "lowers complexity"), "collapse": ("cdnv", "makes the source collapse more")}
 
@@ -104,7 +119,7 @@ def _dial(key: str, more: str, setting: str, side: Literal["above", "below"]) ->
         _munn(
             key=f"B1-{key}-{what}",
             sentence=f"{more} {does}.",
-            statistic=f"rank correlation of {setting.replace('_', ' ')} and source {_WORDS[metric]}{_AT} and seeds",
+            statistic=f"rank correlation of {setting.replace('_', ' ')} and source {_WORDS[metric]}{_AT}",
             side=side,
             estimate=_turned(setting, metric),
         )
@@ -119,7 +134,7 @@ def _penalty(what: str) -> Claim:
         paper="munn2024",
         study="complexity_penalty",
         sentence=f"A penalty on complexity {does}.",
-        statistic=f"rank correlation of its strength and source {_WORDS[metric]}, at the end, mean over panels, seeds",
+        statistic=f"rank correlation of its strength and source {_WORDS[metric]}, at the end, mean over seeds, panels",
         side="below",
         threshold=0.0,
         estimate=lambda table: along(at_the_end(table), "penalty", metric),
@@ -127,7 +142,7 @@ def _penalty(what: str) -> Claim:
 
 
 _QUICKLY = partial(Claim, paper="munn2024", study="complexity_estimates", side="below", threshold=0.1)
-_ERROR = "root mean square relative error of an estimate {}, mean over networks"
+_ERROR = "root mean square relative error of an estimate {}, over networks"
 
 CLAIMS = (
     _munn(
@@ -165,9 +180,9 @@ CLAIMS = (
     *(
         _QUICKLY(key=f"B4-{method}", sentence=sentence, statistic=_ERROR.format(words), estimate=_error_with(method, n))
         for method, n, sentence, words in (
-            ("samples", 64, "Complexity can be estimated from few samples.", "from 64 of 240 images or more"),
+            ("samples", 64, "Complexity can be estimated from few samples.", "from 64 images"),
             ("entries", 0.01, "It survives an extreme masking of the Jacobian.", "from a hundredth of the entries"),
-            ("outputs", 16, "It can be estimated from a few of the outputs.", "from 16 of 64 outputs of each sample"),
+            ("outputs", 16, "It can be estimated from a few of the outputs.", "from 16 outputs of each sample"),
         )
     ),
     _penalty("complexity"),

@@ -63,7 +63,9 @@ class _Labelled(ABC):
     def of_classes(self, first: int, end: int) -> Self:
         """The images of the classes first, ..., end - 1, which are numbered from 0 then."""
         if not 0 <= first < end <= len(self.classes):
-            raise ValueError(f"classes {first} to {end - 1} were asked for; there are 0 to {len(self.classes) - 1}")
+            raise ValueError(
+                f"classes [{first}:{end}] of {len(self.classes)} were asked for; there must be one at least"
+            )
         chosen = self.at(((self.labels >= first) & (self.labels < end)).nonzero().flatten())
         labels, classes = chosen.labels - first, self.classes[first:end]
         return replace(chosen, labels=labels, classes=classes)  # type: ignore[type-var]  # both kinds are dataclasses

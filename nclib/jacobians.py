@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from nclib.augmentation import seeded
+
 Embedding = Callable[[Tensor], Tensor]  # from inputs (B, ...) to features (B, d), each of its own input alone
 
 TOGETHER = 64  # samples in a pass, copies of them counted in: with fewer a processor has too little to do
@@ -52,9 +54,12 @@ class Jacobians:
         number = len(vectors)
         if not features.requires_grad:
             return torch.zeros_like(inputs[:number])
-        options = {"retain_graph": True, "create_graph": self.graph, "allow_unused": True, "materialize_grads": True}
+        options = {"retain_graph": True, "create_graph": self.graph, "allow_unused": True}
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(features[:number], inputs, vectors, **options)
+        if gradient is None:  # it is parameters that the features' graph leads to
+            self._check_constant()
+            return torch.zeros_like(inputs[:number])
         return gradient[:number]
 
     def columns(self) -> Iterator[Tensor]:
@@ -63,7 +68,7 @@ class Jacobians:
         for tangents in torch.eye(self.input_size, device=self.inputs.device).to(self.inputs).split(copies):
             inputs = self._repeated(len(tangents))
             moving = tangents.repeat_interleave(len(self.inputs), 0).view_as(inputs)
-            with forward_ad.dual_level():
+            with torch.set_grad_enabled(self.graph), forward_ad.dual_level():
                 features = embedded(self.embedding, forward_ad.make_dual(inputs, moving))
                 still, moved = forward_ad.unpack_dual(features)
             if moved is None:
@@ -79,12 +84,13 @@ class Jacobians:
 
     def _check_constant(self) -> None:
         """Refuse features without a gradient, unless they are the same for other inputs."""
+        noise = torch.randn(self.inputs.shape, generator=seeded("elsewhere")).to(self.inputs)
         with torch.no_grad():
-            here, there = (embedded(self.embedding, inputs) for inputs in (self.inputs.clone(), self.inputs + 1))
+            here, there = (embedded(self.embedding, inputs) for inputs in (self.inputs.clone(), self.inputs + noise))
         if not torch.equal(here, there):
             raise ValueError(
                 "the features change with the inputs but have no gradient: the function cuts it off, as .detach(), "
-                "no_grad() and .numpy() do"
+                "no_grad(), argmax and .numpy() do"
             )
 
 
@@ -96,6 +102,9 @@ def embedded(embedding: Embedding, inputs: Tensor) -> Tensor:
         raise ValueError(f"the model gives {what} for {len(inputs)} inputs; it must give features (N, d)")
     if not features.is_floating_point():
         raise TypeError(f"the features are {features.dtype}; only floating-point ones have a Jacobian")
+    if not features.shape[1] or not features.detach().isfinite().all():
+        holding = f"are {tuple(features.shape)}" if not features.shape[1] else "hold NaN or infinity"
+        raise ValueError(f"the features {holding}; they must be finite (N, d), d at least 1")
     return features
 
 

@@ -163,7 +163,7 @@ SCALES = {
             epochs=30,
             rates=(1e-4, 3e-4, 1e-3),
         ),
-        geometry=Geometry(sweeps.PAPER, per_class=20, population_per_class=24, new_per_class=50),
+        geometry=Geometry(sweeps.PAPER, per_class=20, population_per_class=24),
         models=(
             *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
             *("torchvision:" + name for name in ("densenet121", "densenet169", "densenet201")),

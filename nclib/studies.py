@@ -176,8 +176,7 @@ SWEPT = ("learning_rate", "batch_size", "weight_decay")
 
 
 def _measured_epochs(recipe: Recipe) -> list[int]:
-    """Twelve times, more often while the loss falls."""
-    return sorted({round(recipe.epochs * part / 24) for part in (0, 3, *range(6, 19, 2), 20, 22, 24)})
+    return sorted({round(recipe.epochs * part / 8) for part in range(9)})
 
 
 def _geometric(scale: Scale, sweep: Sweep, recipes: Iterable[Recipe], seeds: Iterable[int]) -> list[Cell]:
@@ -187,7 +186,7 @@ def _geometric(scale: Scale, sweep: Sweep, recipes: Iterable[Recipe], seeds: Ite
         "new": list(sweep.new),
         "new_per_class": given.new_per_class,
         "of_class": given.per_class,
-        "matched_loss": given.loss,
+        "loss_of_comparison": given.loss,
         "episodes": given.episodes,
     }
     return [

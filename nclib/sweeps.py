@@ -76,13 +76,7 @@ LAB = (
     ),
     _vgg("MNIST, VGG-11", replace(_DIGITS, network="vgg11"), ("fashion-mnist", *_CHARACTERS), _NARROW),
     _resnet("CIFAR-10 (JPEG copy), ResNet", _OBJECTS, _OTHER_OBJECTS, _WIDE),
-    _vgg(
-        "CIFAR-10 (JPEG copy), VGG-13",
-        replace(_OBJECTS, network="vgg", blocks=2, epochs=60),
-        _OTHER_OBJECTS,
-        _NARROW,
-        _PENALTIES,
-    ),
+    _vgg("CIFAR-10 (JPEG copy), VGG-11", replace(_OBJECTS, network="vgg11"), _OTHER_OBJECTS, _NARROW, _PENALTIES),
 )
 
 # Full-sized networks; of every class so many images that the batches divide them.

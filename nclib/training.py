@@ -95,7 +95,7 @@ class Recipe:
     @property
     def key(self) -> str:
         """A digest of the recipe, which names its checkpoint."""
-        text = json.dumps([_VERSION, self.config], sort_keys=True)
+        text = json.dumps([_VERSION, self.config, *([_PENALISED] if self.penalty else [])], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 
@@ -204,15 +204,16 @@ def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labe
         embedding = network.embed(inputs.contiguous(memory_format=torch.channels_last))
         loss = LOSSES[recipe.loss](network, embedding, labels[batch])
         if recipe.penalty:
-            loss = loss + recipe.penalty * _complexity(network, inputs, epoch * len(batches) + step)
+            loss = loss + recipe.penalty * _complexity(network, inputs, seeded("penalty", recipe.seed, epoch, step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
 
-def _complexity(network: Network, inputs: Tensor, seed: int) -> Tensor:
+def _complexity(network: Network, inputs: Tensor, generator: torch.Generator) -> Tensor:
     """Geometric complexity of a batch, estimated without bias by a projection of a few images, to be differentiated."""
     few = inputs[:_PENALISED]  # their order is random already
+    seed = int(torch.randint(2**31, (), generator=generator))
     found = geometric_complexity(
         network.backbone, few, method="rademacher", number=1, differentiable=True, seed=seed, memory=math.inf
     )
