@@ -88,9 +88,9 @@ class Passes:
         self.model, self.images, self.indices, self.graph, self.progress = model, images, indices, graph, progress
         self.embedding: Embedding = model.last or model.model
         (self.first,) = self._inputs([indices[:1]])
-        self.together = batch_size(self.embedding, self.first, memory)
         if not graph and len(indices) > 1:
             self._check_apart()
+        self.together = batch_size(self.embedding, self.first, memory)
 
     def measure(self, way: Way, seed: int, number: int) -> Complexity:
         """What a way gives for every sample; other seeds and numbers draw other vectors."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, t
 
 from nclib import claims, findings
 from nclib.claims import Claim, Estimate, judge
@@ -56,6 +56,43 @@ def test_rank_correlation_is_scipys_and_its_interval_holds_it():
     assert -1 <= estimate.low < estimate.value < estimate.high <= 1
     assert claims.rank_correlation(x, np.exp(x), groups).value == pytest.approx(1)
     assert estimate == claims.rank_correlation(x, y, groups)
+
+
+def test_the_rank_correlation_is_bootstrapped_as_any_statistic_is():
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 9, size=(2, 30)).astype(float)  # with ties
+    for groups in (np.arange(30), np.repeat(np.arange(10), 3), rng.integers(0, 12, size=30)):
+        assert claims.rank_correlation(x, y, groups) == claims.bootstrap(claims.mean_spearman, x, y, groups=groups)
+
+
+def test_what_a_block_shifts_is_no_link():
+    """Three seeds that shift both sides of every recipe alike, and a recipe that does nothing to either."""
+    rng = np.random.default_rng(0)
+    recipes, seeds = np.tile(np.arange(13), 3), np.repeat(np.arange(3), 13)
+    x, y = 5.0 * seeds + rng.normal(size=(2, 39))
+    pooled = claims.rank_correlation(x, y, recipes)
+    within = claims.rank_correlation(x, y, recipes, blocks=seeds)
+    assert pooled.low > 0.5
+    assert within.low < 0 < within.high
+    assert within.value == pytest.approx(np.mean([spearmanr(x[seeds == k], y[seeds == k]).statistic for k in range(3)]))
+
+
+def test_strata_are_not_mixed_and_each_counts_the_same():
+    x = np.concatenate([np.arange(8.0), 100 + np.arange(20.0)])
+    y = np.concatenate([-np.arange(8.0), 100 + np.arange(20.0)])
+    strata = np.repeat(["a", "b"], [8, 20])
+    assert claims.rank_correlation(x, y, np.arange(28), strata=strata) == Estimate(0.0, 0.0, 0.0)
+    assert claims.rank_correlation(x, y, strata, strata=strata) == Estimate(0.0)  # one group in each: no interval
+
+
+def test_a_mean_over_strata_has_the_error_within_them():
+    x, strata = np.array([1.0, 3.0, 11.0, 13.0, 15.0]), np.array([0, 0, 1, 1, 1])
+    estimate = claims.mean(x, strata)
+    assert estimate.value == 7.5
+    error = np.sqrt(2 / 2 + 4 / 3) / 2
+    freedom = (2 / 2 + 4 / 3) ** 2 / (1 + (4 / 3) ** 2 / 2)
+    assert estimate.high - 7.5 == pytest.approx(t.ppf(0.975, freedom) * error)
+    assert math.isnan(claims.mean(x, np.array([0, 0, 1, 1, 2])).low)
 
 
 def test_the_rank_correlation_with_a_constant_is_undefined():

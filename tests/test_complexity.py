@@ -18,6 +18,7 @@ from nclib import (
     poincare_constant,
     small_resnet,
 )
+from nclib.jacobians import Jacobians
 
 ESTIMATES = ("rademacher", "gaussian", "outputs", "entries")
 
@@ -291,14 +292,22 @@ def test_options_that_cannot_be(options, message):
         geometric_complexity(lambda x: x, torch.rand(4, 3), **options)
 
 
+WEIGHTED, NORM = nn.Linear(3, 2), nn.BatchNorm1d(3).train()  # whose parameters have gradients
+
+
 @pytest.mark.parametrize(
     ("function", "inputs", "error", "message"),
     [
         (lambda x: x.argmax(1, keepdim=True), torch.rand(4, 3), TypeError, "features are torch.int64"),
         (lambda x: x.detach(), torch.rand(4, 3), ValueError, "cuts it off"),
         (lambda x: x.detach().repeat(1, 2), torch.rand(4, 3), ValueError, "cuts it off"),
+        (lambda x: WEIGHTED(x.detach()), torch.rand(4, 3), ValueError, "cuts it off"),
+        (lambda x: nn.functional.one_hot(x.argmax(1), 3).float(), torch.rand(4, 3), ValueError, "cuts it off"),
+        (lambda x: x / 0, torch.rand(4, 3), ValueError, "features hold NaN or infinity"),
+        (lambda x: x[:, :0], torch.rand(4, 3), ValueError, r"features are \(2, 0\)"),
+        (lambda x: NORM(x), torch.rand(4, 3), ValueError, "depend on the others in its batch"),
         (lambda x: x, torch.rand(4), ValueError, r"no inputs in \(4,\)"),
-        (lambda x: x.sum(1), torch.rand(4, 3), ValueError, r"gives \(1,\) for 1 inputs"),
+        (lambda x: x.sum(1), torch.rand(4, 3), ValueError, r"gives \(2,\) for 2 inputs"),
         (lambda x: x, torch.zeros(4, 3, dtype=torch.uint8), TypeError, "inputs are torch.uint8"),
         (lambda x: x, torch.rand(0, 3), ValueError, "there are no inputs"),
         (lambda x: x, torch.full((4, 3), float("nan")), ValueError, "inputs hold NaN"),
@@ -309,6 +318,31 @@ def test_options_that_cannot_be(options, message):
 def test_what_has_no_complexity_is_refused(function, inputs, error, message):
     with pytest.raises(error, match=message):
         geometric_complexity(function, inputs)
+
+
+def test_a_penalty_on_what_cuts_the_gradient_off_is_refused():
+    class Cut(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.detach())
+
+    with pytest.raises(ValueError, match="cuts it off"):
+        geometric_complexity(Cut(3, 2), torch.rand(4, 3), method="rademacher", differentiable=True)
+
+
+def test_a_graph_is_kept_only_where_it_is_asked_for():
+    narrow = nn.Linear(2, 5)  # fewer inputs than features: by columns
+    for function in (narrow, narrow.forward, lambda x: narrow(x)):
+        assert not geometric_complexity(function, torch.rand(4, 2)).per_sample.requires_grad
+    with torch.no_grad():
+        assert geometric_complexity(narrow, torch.rand(4, 2), differentiable=True).per_sample.requires_grad
+
+
+def test_more_projections_are_not_taken_where_it_is_samples_that_lack(monkeypatch):
+    passes = []
+    monkeypatch.setattr(Jacobians, "rows", lambda self, v, rows=Jacobians.rows: passes.append(len(v)) or rows(self, v))
+    with pytest.warns(UserWarning, match="that of the samples"):
+        geometric_complexity(torch.sin, 9 * torch.rand(40, 512), method="gaussian", relative_error=1e-3, samples=5)
+    assert sum(passes) < 100  # of 512 rows
 
 
 @given(st.integers(0, 2**32), st.integers(2, 4), st.floats(0.1, 10))

@@ -1,6 +1,7 @@
 """Few-shot accuracy: episodes drawn without overlap, known values, errors."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -117,7 +118,8 @@ class Slow(NearestClassMean):
 
 @pytest.mark.parametrize("options", [{"queries": 3}, {"queries": None}, {"queries": 2, "shots": 1, "ways": None}])
 @pytest.mark.parametrize("apart", [False, True])
-def test_many_episodes_at_once_are_as_one_after_another(options, apart):
+def test_many_episodes_at_once_are_as_one_after_another(options, apart, monkeypatch):
+    monkeypatch.setattr(sys.modules["nclib.few_shot"], "_AT_ONCE", 1000)  # several parts
     labels = np.random.default_rng(0).permutation(np.repeat(list("abcdef"), 9))
     features = torch.randn(54, 3, generator=torch.Generator().manual_seed(0))
     options = options | {"episodes": 130} | ({"test": (features + 0.1, labels)} if apart else {})
@@ -153,6 +155,7 @@ def test_what_is_given_is_left_alone():
         ({"shots": 30, "queries": None}, "class 0 has 30 samples; shots=30 and queries=None need 31"),
         ({"test": (np.zeros((8, 1)), np.arange(8))}, "class 0 has 1 test samples; .* need 15"),
         ({"test": (np.zeros((9, 1)), np.arange(9))}, "the test labels hold 8, which is not among the 8 classes"),
+        ({"test": (np.zeros((8, 2)), np.arange(8))}, "the test features have 2 columns; the others have 1"),
         ({"test": (np.zeros((9, 2)), np.arange(8))}, r"features \(9, 2\) and labels \(8,\)"),
     ],
     ids=str,

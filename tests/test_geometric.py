@@ -20,18 +20,17 @@ TINY = Recipe(source="digits", per_class=8, width=4, epochs=3, batch_size=20, le
 
 
 def rows(complexity, cdnv, accuracy=lambda cell: 0.5):
-    """The cells of the demo's study, with curves of three epochs: before, at matched loss, and twice it at the end."""
+    """The cells of the demo's study; at the end complexity and CDNV are twice what they are at matched loss."""
     cells = STUDIES["geometric_complexity"](settings("demo"), [0, 1])
+    values = (("complexity", complexity), ("cdnv", cdnv), ("target_cdnv", cdnv), ("accuracy_5", accuracy))
     return pd.DataFrame(
         cell
-        | {"matched": 1, "poincare": 2.0, "loss": [1.0, 0.1, 0.01], "nc1": [9.0, 1.0, 1.0]}
-        | {name: [9.0, value(cell), 2 * value(cell)] for name, value in (("complexity", complexity), ("cdnv", cdnv))}
-        | {"geometric_collapse": [9.0, 1.0, 2.0]}
-        | {
-            "target_cdnv": [9.0, cdnv(cell), 9.0],
-            "accuracy_5": [0.0, accuracy(cell), 0.9],
-            "accuracy_5_half": [0.1] * 3,
-        }
+        | {"poincare": 2.0, "loss": [1.0, 0.01], "nc1": [9.0, 1.0], "geometric_collapse": [9.0, 2.0]}
+        | {name: [9.0, 2 * value(cell)] for name, value in values[:2]}
+        | {"target_cdnv": 9.0, "accuracy_5": 0.9, "accuracy_5_half": 0.1}
+        | {"matched_loss": [1.0, 0.1], "matched_nc1": [9.0, 1.0], "matched_geometric_collapse": [9.0, 1.0]}
+        | {f"matched_{name}": [9.0, value(cell)] for name, value in values}
+        | {"matched_accuracy_5_half": [0.1, 0.1]}
         for cell in cells
     )
 
@@ -67,24 +66,39 @@ def test_claims_fail_where_collapse_and_complexity_go_apart():
 
 def test_networks_are_compared_at_matched_loss_and_those_that_never_got_there_left_out():
     table = rows(falling, falling)
-    table.loc[3, "matched"] = -1
+    for name in [column for column in table if column.startswith("matched_")]:
+        table.at[3, name] = []
     matched, end = geometric.at_matched_loss(table), geometric.at_the_end(table)
     assert len(matched) == len(table) - 1
-    assert matched.loc[0, "complexity"] == table.loc[0, "complexity"][1]
-    assert end.loc[0, "complexity"] == table.loc[0, "complexity"][2]
+    assert matched.loc[0, "complexity"] == table.loc[0, "matched_complexity"][1]
+    assert matched.loc[0, "loss"] == 0.1
+    assert end.loc[0, "complexity"] == table.loc[0, "complexity"][1]
     assert end.loc[3, "target_cdnv"] == 9.0
 
 
 def test_between_two_epochs_all_is_interpolated_on_the_logarithm_of_the_loss():
     table = rows(falling, falling)
-    table.at[0, "loss"] = [9.0, 1.0, 0.001]
-    table.at[0, "matched"] = 2
-    table.at[0, "complexity"] = [0.0, 3.0, 6.0]
-    table.at[0, "accuracy_5"] = [0.3, 0.6, 0.9]
+    table.at[0, "matched_loss"] = [1.0, 0.001]
+    table.at[0, "matched_complexity"] = [3.0, 6.0]
+    table.at[0, "matched_accuracy_5"] = [0.6, 0.9]
     matched = geometric.at_matched_loss(table).loc[0]
-    assert matched["loss"] == 0.1
     assert matched["complexity"] == pytest.approx(4.0)  # a third of three decades
-    assert matched["accuracy_5"] == pytest.approx(0.4)
+    assert matched["accuracy_5"] == pytest.approx(0.7)
+
+
+def test_what_a_seed_shifts_is_no_link():
+    table = geometric.at_matched_loss(rows(falling, falling))
+    noise = np.random.default_rng(0).normal(size=(2, len(table)))
+    table["complexity"], table["cdnv"] = 9 * table["seed"].to_numpy() + noise
+    estimate = geometric.over_networks(table, "complexity", "cdnv")
+    assert estimate.low < 0 < estimate.high
+
+
+def test_the_base_of_a_panel_is_what_its_sweeps_share():
+    base = geometric.base(rows(falling, falling))
+    assert base.groupby("panel").size().tolist() == [2, 2]  # seeds
+    for setting in SWEPT:
+        assert set(base.index) <= set(geometric.sweep(rows(falling, falling), setting).index)
 
 
 def test_a_sweep_varies_one_setting_of_each_panel():
@@ -101,8 +115,9 @@ def test_along_a_sweep_the_interval_is_over_panels_and_seeds():
     assert geometric.along(table, "batch_size", "cdnv") == Estimate(1.0, 1.0, 1.0)
     one = table["seed"].eq(0) & table["panel"].eq("Greek, VGG")
     table.loc[one, "cdnv"] *= -1
-    assert geometric.along(table, "batch_size", "cdnv").value == pytest.approx(0.5)
-    assert geometric.along(table, "batch_size", "cdnv").low < 0
+    mixed = geometric.along(table, "batch_size", "cdnv")
+    assert mixed.value == pytest.approx(0.5)
+    assert mixed.low == -1  # of two seeds in the panel
     few = table[table["batch_size"].isin([60, 72])]
     assert math.isnan(geometric.along(few, "batch_size", "cdnv").value)
 
@@ -117,7 +132,7 @@ def test_panels_are_not_mixed():
 def test_the_bound_is_held_against_the_worst_network_and_epoch():
     table = rows(lambda cell: 1.0, lambda cell: 1.0)
     assert geometric.bound_ratio(table).max() == pytest.approx(0.5)
-    table.at[7, "cdnv"] = [1.0, 1.0, 4.5]
+    table.at[7, "cdnv"] = [1.0, 4.5]
     assert judge(claim("B3"), table).word == "fails"
 
 
@@ -138,10 +153,9 @@ def test_estimates_are_judged_by_their_error_at_one_amount():
 
 def test_a_penalty_is_judged_at_the_end():
     cells = STUDIES["complexity_penalty"](settings("demo"), [0, 1, 2])
-    curves = {name: [1.0] for name in (*geometric.CURVES, *geometric.TRANSFER)}
+    curves = {name: [1.0] for name in geometric.CURVES}
     table = pd.DataFrame(
-        cell | curves | {"matched": -1, "complexity": [9.0, -cell["penalty"]], "cdnv": [1.0, cell["penalty"]]}
-        for cell in cells
+        cell | curves | {"complexity": [9.0, -cell["penalty"]], "cdnv": [1.0, cell["penalty"]]} for cell in cells
     )
     assert judge(claim("B5-complexity"), table).word == "holds"
     assert judge(claim("B5-collapse"), table).word == "fails"
@@ -215,4 +229,17 @@ def test_relative_errors_are_those_of_each_amount():
     table = pd.DataFrame({"samples": [[8, 64]] * 2, "samples_error": [[0.4, 0.1], [0.2, 0.1]]})
     found = geometric.relative_errors(table, "samples")
     assert found["amount"].tolist() == [8, 64]
-    assert np.array([error.value for error in found["error"]]) == pytest.approx([0.3, 0.1])
+    assert np.array([error.value for error in found["error"]]) == pytest.approx([np.sqrt(0.1), 0.1])
+    assert (found["error"][0].low, found["error"][0].high) == pytest.approx((0.2, 0.4))
+
+
+def test_penalised_images_name_a_network_and_its_seed_draws_the_projections(monkeypatch):
+    free, penalised = TINY.key, replace(TINY, penalty=1.0).key
+    monkeypatch.setattr("nclib.training._PENALISED", 3)
+    assert TINY.key == free
+    assert replace(TINY, penalty=1.0).key != penalised
+    seeds = []
+    monkeypatch.setattr("nclib.training._complexity", lambda net, x, gen: seeds.append(gen.initial_seed()) or 0.0)
+    for seed in (0, 1):
+        train(replace(TINY, penalty=1.0, epochs=1, seed=seed), device="cpu", progress=False)
+    assert len(set(seeds)) == len(seeds)
