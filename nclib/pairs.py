@@ -86,21 +86,23 @@ def overlap(stats: ClassStatistics, *, covariance: Literal["spherical", "diagona
     return mean_of_pairs(overlap_pairs(stats, covariance=covariance))
 
 
-def overlap_pairs(stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical") -> Tensor:
+def overlap_pairs(
+    stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical", floor: float = 0.0
+) -> Tensor:
     """exp(-D_B) for every pair, float64 (K, K), symmetric, 1 on the diagonal.
 
     D_B = (1/8) sum_j delta_j^2 / v_j + (1/2) sum_j ln(v_j / sqrt(a_j b_j)), with delta the difference of the
-    two means, a and b the variances of the two classes in each direction j and v = (a + b) / 2.
+    two means, a and b the variances of the two classes in each direction j, at least `floor`, and v = (a + b) / 2.
     """
     if covariance not in ("spherical", "diagonal"):
         raise ValueError(f"covariance is {covariance!r}; it must be 'spherical' or 'diagonal'")
     means = checked_means(stats)
     if covariance == "spherical":
-        spread = stats.class_variances / stats.num_features
+        spread = (stats.class_variances / stats.num_features).clamp(min=floor)
         squared = stats.squared_distances / stats.num_features  # in each direction, on average
         exponent = stats.num_features * _exponent(squared, spread.unsqueeze(1), spread)
     else:
-        spread = stats.squares / stats.counts.unsqueeze(1)
+        spread = (stats.squares / stats.counts.unsqueeze(1)).clamp(min=floor)
         pairs = zip(means, spread, strict=True)
         exponent = torch.stack([_exponent((means - mean).square(), spread, own).sum(1) for mean, own in pairs])
     return (-exponent).exp().fill_diagonal_(1.0)
