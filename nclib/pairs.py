@@ -96,6 +96,8 @@ def overlap_pairs(
     """
     if covariance not in ("spherical", "diagonal"):
         raise ValueError(f"covariance is {covariance!r}; it must be 'spherical' or 'diagonal'")
+    if not floor >= 0:
+        raise ValueError(f"floor is {floor}; it must be at least 0")
     means = checked_means(stats)
     if covariance == "spherical":
         spread = (stats.class_variances / stats.num_features).clamp(min=floor)
