@@ -23,8 +23,8 @@ from .finetuning import finetune_best as finetune_best
 from .image_sets import ImageFiles as ImageFiles
 from .image_sets import ImageSet as ImageSet
 from .layerwise import layerwise as layerwise
-from .measure import Measurement as Measurement
 from .measure import measure as measure
+from .measurement import Measurement as Measurement
 from .models import Backbone as Backbone
 from .models import backbone as backbone
 from .nearest import KNN as KNN

@@ -15,7 +15,7 @@ Better = Literal["lower", "higher", "neither"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One collapse metric: how it is computed, what it means, where it is from.
+    """One collapse metric, or score of transferability: how it is computed, what it means, where it is from.
 
     Parameters
     ----------
@@ -23,10 +23,10 @@ class Metric:
         Its name in every table, and the function that gives it.
     formula, range, source
         In words for a reader; the notation is that of the docstring of `compute`.
-    better
-        Which values say "more collapsed".
+    better, meaning
+        Which values say what it is about: "more collapsed".
     inputs, optional
-        The arguments of `compute`, in order, among stats, features, labels, weight, bias and what
+        The arguments of `compute`, in order, among stats, features, labels, weight, bias, probabilities and what
         `class_ranks` gives; the optional ones may be None.
     covariance
         How much of the pooled covariance it takes, in the words of `ClassStatistics`.
@@ -45,11 +45,12 @@ class Metric:
     optional: tuple[str, ...] = ()
     covariance: Covariance = "diagonal"
     on_request: bool = False
+    meaning: str = "more collapsed"
 
     @property
     def reading(self) -> str:
         """Range and direction, in words."""
-        return f"{self.range}" + ("" if self.better == "neither" else f", {self.better} is more collapsed")
+        return f"{self.range}" + ("" if self.better == "neither" else f", {self.better} is {self.meaning}")
 
 
 def _class_rank(kind: str, class_ranks: Mapping[str, Tensor]) -> float:

@@ -9,7 +9,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from nclib.accumulators import Covariance
-from nclib.measure import chosen, measure
+from nclib.measure import measure
+from nclib.measurement import chosen
 from nclib.registry import METRICS
 from nclib.statistics import ClassStatistics
 
