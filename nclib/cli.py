@@ -88,8 +88,81 @@ def extract(
     typer.echo(f"{output}: {len(features):,} images, {len(images.classes)} classes, {features.shape[1]:,} features")
 
 
+@app.command()
+def rank(
+    data: Annotated[str, typer.Option(help="A folder with a folder of images for each class, or a data set by name.")],
+    models: Annotated[
+        str | None, typer.Option(help="Names as `nclib extract` takes them, with commas between.")
+    ] = None,
+    models_from: Annotated[Path | None, typer.Option(help="A file with one name a line; # begins a comment.")] = None,
+    scores: Annotated[
+        str | None, typer.Option(help="Names with commas between; without it all but the slow ones.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="The score to sort by; else face, or logme where there is none.")
+    ] = None,
+    verify: Annotated[int, typer.Option(help="Fit a linear probe to the features of so many of the best.")] = 0,
+    split: Annotated[str | None, typer.Option(help="train, test, ...; else all, or train of data with splits.")] = None,
+    per_class: Annotated[int | None, typer.Option(help="So many images of each class.")] = None,
+    weights: Annotated[str, typer.Option(help="pretrained or random.")] = "pretrained",
+    imports: Annotated[
+        list[str] | None, typer.Option("--import", help="A module, or .py file, that registers models with timm.")
+    ] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where data sets are; else NCLIB_DATA.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    cache: Annotated[Path | None, typer.Option(help="A folder that keeps features, for another run.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the scores to this .png, .pdf or .svg file.")] = None,
+) -> None:
+    """Rank pre-trained models by how well they may transfer to your images, without fine-tuning any."""
+    import nclib
+    from nclib.ranking import training_images
+
+    try:
+        names = _listed(models, models_from)
+        images, broken = training_images(data, split, per_class=per_class, data_root=data_root)
+        ranking = nclib.rank_models(
+            names,
+            images,
+            scores=[name.strip() for name in scores.split(",") if name.strip()] if scores else None,
+            by=by,
+            verify=verify,
+            weights=weights,
+            imports=imports or [],
+            device=device,
+            cache=cache,
+            progress=True,
+        )
+        if csv:
+            ranking.table.to_csv(csv, index_label="model")
+        if figure:
+            ranking.draw(figure)
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        typer.echo(f"nclib: {error}", err=True)
+        raise typer.Exit(1) from None
+    if broken:
+        some = ", ".join(map(str, broken[:5])) + (", ..." if len(broken) > 5 else "")
+        typer.echo(f"nclib: {len(broken)} images could not be read and were left out: {some}", err=True)
+    typer.echo(json.dumps(_plain(ranking.to_dict()), indent=2) if as_json else str(ranking))
+
+
+def _listed(models: str | None, path: Path | None) -> list[str]:
+    """The names of models from an option, or the lines of a file."""
+    if (models is None) == (path is None):
+        raise ValueError("give either --models a,b,c or --models-from FILE")
+    lines = (models or "").split(",")
+    if path is not None:
+        lines = [line.split("#")[0] for line in path.read_text().splitlines()]
+    if not (names := [line.strip() for line in lines if line.strip()]):
+        raise ValueError(f"there is no name of a model in {path or repr(models)}")
+    return names
+
+
 def _plain(values: Any) -> Any:
     """The same with the numbers that JSON lacks as text."""
     if isinstance(values, dict):
         return {name: _plain(value) for name, value in values.items()}
+    if isinstance(values, list):
+        return [_plain(value) for value in values]
     return str(values) if isinstance(values, float) and not math.isfinite(values) else values

@@ -188,6 +188,20 @@ class ImageFiles(_Labelled):
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises them all
             raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
+    def readable(self) -> tuple["ImageFiles", list[Path]]:
+        """The images that can be read, and the paths of the others; every file is opened."""
+        from tqdm.auto import tqdm
+
+        broken = []
+        for index in tqdm(range(len(self)), "check images", delay=1, leave=False):
+            try:
+                self.image(index)
+            except ValueError:
+                broken.append(index)
+        kept = torch.ones(len(self), dtype=torch.bool)
+        kept[broken] = False
+        return (self.at(kept.nonzero().flatten()) if broken else self), [self.paths[index] for index in broken]
+
     def at(self, indices: Tensor) -> Self:
         """The paths and labels at the indices (n,), with the same classes."""
         return replace(self, paths=tuple(self.paths[i] for i in indices.tolist()), labels=self.labels[indices])

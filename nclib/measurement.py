@@ -78,9 +78,13 @@ def measured(
     more: Mapping[str, Any],
     *,
     num_classes: int | None = None,
+    strict: bool | None = None,
     progress: bool = False,
 ) -> Measurement:
-    """The metrics of a registry by their names, as `measure` describes; `more` are inputs by name, or None."""
+    """The metrics of a registry by their names, as `measure` describes; `more` are inputs by name, or None.
+
+    If strict, what is not defined is an error, else a note; None is strict about names that were given.
+    """
     given: dict[str, Any]
     if isinstance(features, ClassStatistics):
         if labels is not None or num_classes is not None:
@@ -103,7 +107,8 @@ def measured(
     given = _of_seen_classes(given, counts > 0)
     if "stats" not in given:
         given["stats"] = _statistics(features, given["labels"], [registry[name] for name in chosen_names], progress)
-    values, notes = _computed(chosen_names, given, registry, strict=names not in (None, "all"))
+    strict = names not in (None, "all") if strict is None else strict
+    values, notes = _computed(chosen_names, given, registry, strict=strict)
     stats = given["stats"]
     sizes = (stats.num_samples, stats.num_classes, stats.num_features)
     return Measurement(values, *sizes, (*_about_counts(counts.tolist()), *notes), registry)

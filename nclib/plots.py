@@ -155,6 +155,20 @@ def _along_depth(axis: Any, curves: Sequence[Sequence[float]], colour: str, labe
     trajectories(axis, depth, resampled, colour=colour, label=label, average=np.median)
 
 
+def ranking(found: Any) -> Any:
+    """A table of models and scores in shades, each score from the worst (0) to the best (1) of the models."""
+    import matplotlib.pyplot as plt
+
+    values = found.relative
+    figure, axis = plt.subplots(figsize=(1 + 0.5 * values.shape[1] + 2, 1.2 + 0.32 * len(values)))
+    shades = axis.imshow(values.to_numpy(dtype=float), cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    axis.set_xticks(range(values.shape[1]), values.columns, rotation=60, ha="right")
+    axis.set_yticks(range(len(values)), values.index)
+    axis.grid(False)
+    figure.colorbar(shades, label=f"worst (0) to best (1); sorted by {found.by}")
+    return figure
+
+
 def parts(*heights: float) -> tuple[Any, Any]:
     """A figure of parts, one below the other, each of a height in inches: the figure, and the parts."""
     import matplotlib.pyplot as plt

@@ -1,0 +1,238 @@
+"""Ranking of pre-trained models for a task: the features of each, every score, and a table sorted by one of them."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from nclib.data import load
+from nclib.features import extract
+from nclib.image_sets import ImageFiles, ImageSet
+from nclib.measurement import Measurement, measured
+from nclib.models import Backbone, backbone
+from nclib.scores import OVER_MODELS, SCORES
+from nclib.storage import replacing
+from nclib.transferability import over_models
+
+_OF_A_MODEL = (ValueError, TypeError, OSError, ImportError, RuntimeError)  # what a model may fail with
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What `rank_models` found.
+
+    Attributes
+    ----------
+    table
+        One row a model, the best first; one column a score, and ``seconds``, what its features and scores took.
+    by
+        The score it is sorted by.
+    failures
+        Why a model is not in it, by the model's name.
+    notes
+        What a reader should know of the scores, by the model's name.
+    """
+
+    table: pd.DataFrame
+    by: str
+    failures: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def best(self) -> str:
+        """The name of the first model."""
+        return str(self.table.index[0])
+
+    def agreement(self) -> pd.DataFrame:
+        """Kendall's rank correlation of every two scores over the models, each turned so that higher is better."""
+        turned = {name: column if higher_is_better(name) else -column for name, column in self._scores.items()}
+        return pd.DataFrame(turned).corr("kendall")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Models with their scores, best first, of plain Python types."""
+        models = [{"model": name} | row.dropna().to_dict() for name, row in self.table.iterrows()]
+        notes = {name: list(lines) for name, lines in self.notes.items()}
+        return {"by": self.by, "models": models, "failures": dict(self.failures), "notes": notes}
+
+    def __str__(self) -> str:
+        first = [self.by, *(name for name in self.table if name != self.by)]
+        shown = self.table[first].to_string(float_format=lambda value: f"{value:.4g}", na_rep="")
+        notes = dict.fromkeys(note for lines in self.notes.values() for note in lines)
+        direction = "higher" if higher_is_better(self.by) else "lower"
+        return "\n".join(
+            [
+                shown,
+                f"sorted by {self.by}, {direction} is better; on how the scores agree see Ranking.agreement()",
+                *(f"note: {note}" for note in notes),
+                *(f"{name} failed: {why}" for name, why in self.failures.items()),
+            ]
+        )
+
+    def draw(self, path: Path | str) -> None:
+        """Draw all scores, each from its worst (0) to its best (1) value over the models, to an image file."""
+        from nclib.plots import ranking
+
+        with replacing(Path(path)) as temporary:
+            ranking(self).savefig(temporary, format=Path(path).suffix.lstrip("."))
+
+    @property
+    def relative(self) -> pd.DataFrame:
+        """Every score from 0, the worst of the models, to 1, the best; NaN where all are equal."""
+        turned = {name: column if higher_is_better(name) else -column for name, column in self._scores.items()}
+        values = pd.DataFrame(turned)
+        return (values - values.min()) / (values.max() - values.min())
+
+    @property
+    def _scores(self) -> pd.DataFrame:
+        return self.table.drop(columns="seconds")
+
+
+def training_images(
+    data: str, split: str | None, *, per_class: int | None = None, data_root: Path | str | None = None
+) -> tuple[ImageSet | ImageFiles, list[Path]]:
+    """The images of a data set or plain folder that can be read, and the paths of those that cannot.
+
+    Without a split they are all images or, of data that comes in splits, the training images.
+    """
+    name = f"folder:{Path(data).absolute()}" if Path(data).is_dir() else data
+    try:
+        images = load(name, split or "all", data_root=data_root)
+    except ValueError:
+        if split is not None:
+            raise
+        images = load(name, "train", data_root=data_root)
+    images, broken = images.readable() if isinstance(images, ImageFiles) else (images, [])
+    return (images if per_class is None else images.take(per_class)), broken
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether the better model has the higher value of a score."""
+    return name in OVER_MODELS or SCORES[name].better == "higher"
+
+
+def rank_models(
+    models: Iterable[str | Backbone],
+    images: ImageSet | ImageFiles,
+    *,
+    scores: Iterable[str] | None = None,
+    by: str | None = None,
+    verify: int = 0,
+    weights: str | Path = "pretrained",
+    imports: Sequence[str] = (),
+    device: str | torch.device = "auto",
+    cache: Path | str | None = None,
+    progress: bool = False,
+) -> Ranking:
+    """Rank pre-trained models by how well they may transfer to labelled images, without fine-tuning any.
+
+    Parameters
+    ----------
+    models
+        Names as `nclib.backbone` takes them, or `Backbone`. One that fails is reported, and the others go on.
+    images
+        The task's training images; a few dozen of a class do.
+    scores
+        Of `nclib.SCORES` and `nclib.OVER_MODELS`; None is all but the slow ones.
+    by
+        The score to sort by; None is FaCe, or LogME where there are too few classes or models for it.
+    verify
+        Of so many of the best a linear probe is fitted to the features, too: its held-out accuracy.
+    weights, imports, device
+        As of `nclib.backbone`, for all models that are named.
+    cache
+        A folder that keeps features, as of `nclib.extract`.
+    progress
+        Show progress bars.
+
+    Raises
+    ------
+    ValueError
+        If the images are of one class, a score or `by` is unknown, or every model failed.
+
+    Examples
+    --------
+    >>> from nclib import load
+    >>> from nclib.models import AsTrained
+    >>> pixels = Backbone("pixels", torch.nn.Flatten(), AsTrained(1, 28))
+    >>> blurred = torch.nn.Sequential(torch.nn.AvgPool2d(14), torch.nn.Flatten())
+    >>> rank_models([Backbone("blurred", blurred, AsTrained(1, 28)), pixels], load("digits", per_class=20)).best
+    'pixels'
+    """
+    names = _names_of(scores, by)
+    if len(images.labels.unique()) < 2:
+        raise ValueError(f"the images are of one class, {', '.join(images.classes)}; a ranking needs at least 2")
+    given = {each.name if isinstance(each, Backbone) else each: each for each in models}
+    how = {"weights": weights, "imports": imports, "device": device}
+    scored = partial(_scored, images=images, how=how, cache=cache, progress=progress)
+    found, failures = _all_scored(given, partial(scored, names=names), progress)
+    table = _with_sums(pd.DataFrame({name: dict(values) for name, (values, _) in found.items()}).T)
+    table["seconds"] = [seconds for _, seconds in found.values()]
+    by = by or next((name for name in ("face", "logme") if name in table), table.columns[0])
+    if by not in table:
+        raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}")
+    table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
+    for name in table.index[:verify]:
+        table.loc[name, "probe_accuracy"] = scored(given[name], names=["probe_accuracy"])["probe_accuracy"]
+    notes = {name: values.notes for name, (values, _) in found.items() if values.notes}
+    return Ranking(table, by, failures, notes)
+
+
+def _all_scored(
+    models: Mapping[str, str | Backbone], scored: Callable[[str | Backbone], Measurement], progress: bool
+) -> tuple[dict[str, tuple[Measurement, float]], dict[str, str]]:
+    """What is found of every model, with the seconds that it took, and why others failed."""
+    found, failures = {}, {}
+    for name, model in tqdm(models.items(), "rank models", disable=not progress, leave=False):
+        start = time.perf_counter()
+        try:
+            found[name] = scored(model), time.perf_counter() - start
+        except _OF_A_MODEL as error:
+            failures[name] = str(error)
+    if not found:
+        raise ValueError("no model could be scored: " + "; ".join(f"{name}: {why}" for name, why in failures.items()))
+    return found, failures
+
+
+def _names_of(scores: Iterable[str] | None, by: str | None) -> list[str] | None:
+    """The scores to compute for each model: those asked for, and the parts of sums over models; None is the usual."""
+    known = (*SCORES, *OVER_MODELS)
+    asked = [*([scores] if isinstance(scores, str) else scores or ()), *([by] if by else [])]
+    if unknown := [name for name in asked if name not in known]:
+        raise ValueError(f"{unknown[0]!r} is no score; there are {', '.join(known)}")
+    usual = [] if scores is not None else [name for name, entry in SCORES.items() if not entry.on_request]
+    return list(dict.fromkeys([*usual, *(part for name in asked for part in OVER_MODELS.get(name, (name,)))]))
+
+
+def _scored(
+    model: str | Backbone, *, names: list[str], images: Any, how: dict[str, Any], cache: Any, progress: bool
+) -> Measurement:
+    made = model if isinstance(model, Backbone) else backbone(model, **how)
+    features = extract(made, images, cache=cache, progress=progress)
+    probabilities = _source_probabilities(made, features)
+    if probabilities is None:
+        names = [name for name in names if "probabilities" not in SCORES[name].inputs]
+    return measured(SCORES, names, features, images.labels, {"probabilities": probabilities}, strict=False)
+
+
+def _source_probabilities(model: Backbone, features: Tensor) -> Tensor | None:
+    """What the model's own classifier says of the images, (N, Z); None without one."""
+    if model.classifier is None:
+        return None
+    with torch.no_grad():
+        return model.classifier(features.to(model.classifier.weight)).softmax(1)
+
+
+def _with_sums(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the scores that are sums over its models, where all of their parts are in it."""
+    sums = {}
+    for name, parts in OVER_MODELS.items():
+        if len(table) > 1 and set(parts) <= set(table) and not table[[*parts]].isna().any(axis=None):
+            sums[name] = over_models(torch.tensor(table[[*parts]].to_numpy(dtype=float))).sum(1).numpy()
+    return table.assign(**sums)
