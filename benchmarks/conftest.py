@@ -21,6 +21,8 @@ TARGETS = [  # size, what, against what, the ratio of medians wanted
     ("128 images of 128 px, ResNet-18", "prefix", "full_epoch", "no target", float("inf")),
     ("8 images of 32 px, ResNet-18 of 512 features", "exact_few", "plain_loop", "at most 1/5", 1 / 5),
     ("64 images of 32 px, ResNet-18 of 512 features", "estimate_to_a_twentieth", "exact_many", "at most 1/20", 1 / 20),
+    ("N=50,000 d=2,048 K=100, scores", "all_from_statistics", "public_logme", "at most 1/10", 1 / 10),
+    ("N=50,000 d=2,048 K=100, scores", "all_from_features", "public_logme", "no target", float("inf")),
     ("512 images of 96 px, MobileNetV2", "extract", "bare", "at most 1.1", 1.1),
     ("512 images of 96 px, MobileNetV2", "all_layers", "bare", "at most 1.1", 1.1),
     ("512 images of 96 px, MobileNetV2", "into_cache", "bare", "at most 1.1", 1.1),

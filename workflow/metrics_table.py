@@ -1,25 +1,31 @@
-"""Write the table of all metrics for the book, from the registry."""
+"""Write the tables of all metrics and of all scores for the book, from the registries."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from nclib import METRICS
+from nclib import METRICS, SCORES, Metric
 from nclib.storage import replacing
 
-PAGE = Path(__file__).parents[1] / "book" / "metrics_table.md"
+BOOK = Path(__file__).parents[1] / "book"
 
 
-def table() -> str:
-    """The registry as a Markdown table."""
+def table(registry: Mapping[str, Metric], what: str) -> str:
+    """A registry as a Markdown table; `what` is said of the better values."""
     rows = [
         f"| `{name}`{' *on request*' if metric.on_request else ''} | {metric.formula.replace('|', chr(92) + '|')} "
         f"| {metric.range} | {metric.better} | {metric.source} |"
-        for name, metric in METRICS.items()
+        for name, metric in registry.items()
     ]
-    return "\n".join(
-        ["| name | formula | range | more collapsed | source |", "| --- | --- | --- | --- | --- |", *rows, ""]
-    )
+    head = [f"| name | formula | range | {what} | source |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows, ""])
 
+
+TABLES = {
+    BOOK / "metrics_table.md": table(METRICS, "more collapsed"),
+    BOOK / "scores_table.md": table(SCORES, "likelier to transfer"),
+}
 
 if __name__ == "__main__":
-    with replacing(PAGE) as path:
-        path.write_text(table())
+    for page, text in TABLES.items():
+        with replacing(page) as path:
+            path.write_text(text)
