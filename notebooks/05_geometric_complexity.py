@@ -494,7 +494,7 @@ plt.show()
 # %% tags=["hide-input"]
 turned = {}
 for stage, (rows, _) in stages.items():
-    for metric, title in {**NAMES, **COLUMNS, "nc1": "NC1, source"}.items():
+    for metric, title in {**NAMES, **COLUMNS, "geometric_collapse": "geometric collapse"}.items():
         if metric in SWEPT:
             continue
         for strength, values in rows.groupby("penalty")[metric]:
