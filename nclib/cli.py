@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,7 +97,7 @@ def rank(
     ] = None,
     models_from: Annotated[Path | None, typer.Option(help="A file with one name a line; # begins a comment.")] = None,
     scores: Annotated[
-        str | None, typer.Option(help="Names with commas between; without it all but the slow ones.")
+        str | None, typer.Option(help="Names with commas between, or all; without it all but the slow ones.")
     ] = None,
     by: Annotated[
         str | None, typer.Option(help="The score to sort by; else face, or logme where there is none.")
@@ -117,15 +118,20 @@ def rank(
 ) -> None:
     """Rank pre-trained models by how well they may transfer to your images, without fine-tuning any."""
     import nclib
-    from nclib.ranking import training_images
+    from nclib.data import training_images
+    from nclib.storage import replacing
 
     try:
         names = _listed(models, models_from)
+        _check_written(csv, (".csv",))
+        _check_written(figure, (".png", ".pdf", ".svg"))
         images, broken = training_images(data, split, per_class=per_class, data_root=data_root)
         ranking = nclib.rank_models(
             names,
             images,
-            scores=[name.strip() for name in scores.split(",") if name.strip()] if scores else None,
+            scores=[name.strip() for name in scores.split(",") if name.strip()]
+            if scores not in (None, "all")
+            else scores,
             by=by,
             verify=verify,
             weights=weights,
@@ -134,10 +140,6 @@ def rank(
             cache=cache,
             progress=True,
         )
-        if csv:
-            ranking.table.to_csv(csv, index_label="model")
-        if figure:
-            ranking.draw(figure)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         typer.echo(f"nclib: {error}", err=True)
         raise typer.Exit(1) from None
@@ -145,6 +147,21 @@ def rank(
         some = ", ".join(map(str, broken[:5])) + (", ..." if len(broken) > 5 else "")
         typer.echo(f"nclib: {len(broken)} images could not be read and were left out: {some}", err=True)
     typer.echo(json.dumps(_plain(ranking.to_dict()), indent=2) if as_json else str(ranking))
+    if csv:
+        with replacing(csv) as temporary:
+            ranking.table.to_csv(temporary, index_label="model")
+    if figure:
+        ranking.draw(figure)
+
+
+def _check_written(path: Path | None, suffixes: tuple[str, ...]) -> None:
+    """Refuse a file that cannot be written, before there is anything to write."""
+    if path is None:
+        return
+    if path.suffix not in suffixes:
+        raise ValueError(f"{path} ends in {path.suffix!r}; it must be one of {', '.join(suffixes)}")
+    if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK) or path.is_dir():
+        raise ValueError(f"{path} cannot be written: its folder is missing or may not be written to")
 
 
 def _listed(models: str | None, path: Path | None) -> list[str]:

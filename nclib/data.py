@@ -92,6 +92,24 @@ def load(
     return whole if per_class is None else whole.take(per_class, seed=seed)
 
 
+def training_images(
+    data: str, split: str | None, *, per_class: int | None = None, data_root: Path | str | None = None
+) -> tuple[ImageSet | ImageFiles, list[Path]]:
+    """The images of a data set or plain folder that can be read, and the paths of those that cannot.
+
+    Without a split they are all images or, of data that comes in splits, the training images.
+    """
+    name = f"folder:{Path(data).absolute()}" if Path(data).is_dir() else data
+    try:
+        images = load(name, split or "all", data_root=data_root)
+    except ValueError:
+        if split is not None:
+            raise
+        images = load(name, "train", data_root=data_root)
+    images, broken = images.readable() if isinstance(images, ImageFiles) else (images, [])
+    return (images if per_class is None else images.take(per_class)), broken
+
+
 def _whole(
     name: str, split: str, per_class: int | None, seed: int, data_root: str | Path | None, download: bool
 ) -> ImageSet | ImageFiles:

@@ -63,9 +63,7 @@ class _Labelled(ABC):
     def of_classes(self, first: int, end: int) -> Self:
         """The images of the classes first, ..., end - 1, which are numbered from 0 then."""
         if not 0 <= first < end <= len(self.classes):
-            raise ValueError(
-                f"classes [{first}:{end}] of {len(self.classes)} were asked for; there must be one at least"
-            )
+            raise ValueError(f"classes [{first}:{end}] were asked for; give 0 <= first < end <= {len(self.classes)}")
         chosen = self.at(((self.labels >= first) & (self.labels < end)).nonzero().flatten())
         labels, classes = chosen.labels - first, self.classes[first:end]
         return replace(chosen, labels=labels, classes=classes)  # type: ignore[type-var]  # both kinds are dataclasses

@@ -40,6 +40,7 @@ def measure(
 
     Examples
     --------
+    >>> import torch
     >>> from nclib import measure
     >>> features = torch.tensor([[1.0, 0.5], [1.0, -0.5], [-1.0, 0.5], [-1.0, -0.5]])
     >>> print(measure(features, [0, 0, 1, 1], metrics=["nc1_ratio", "cdnv", "nc2"]))

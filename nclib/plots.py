@@ -160,12 +160,13 @@ def ranking(found: Any) -> Any:
     import matplotlib.pyplot as plt
 
     values = found.relative
-    figure, axis = plt.subplots(figsize=(1 + 0.5 * values.shape[1] + 2, 1.2 + 0.32 * len(values)))
+    figure, axis = plt.subplots(figsize=(3 + 0.5 * values.shape[1], 2.2 + 0.32 * len(values)), layout="constrained")
     shades = axis.imshow(values.to_numpy(dtype=float), cmap="viridis", vmin=0, vmax=1, aspect="auto")
     axis.set_xticks(range(values.shape[1]), values.columns, rotation=60, ha="right")
     axis.set_yticks(range(len(values)), values.index)
     axis.grid(False)
-    figure.colorbar(shades, label=f"worst (0) to best (1); sorted by {found.by}")
+    axis.set_title(f"sorted by {found.by}")
+    figure.colorbar(shades, label="0 worst, 1 best")
     return figure
 
 

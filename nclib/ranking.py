@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nclib.data import load
 from nclib.features import extract
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.measurement import Measurement, measured
@@ -21,6 +20,7 @@ from nclib.scores import OVER_MODELS, SCORES
 from nclib.storage import replacing
 from nclib.transferability import over_models
 
+_ROUNDING = 1e-9  # of a score's values, differences that mean nothing
 _OF_A_MODEL = (ValueError, TypeError, OSError, ImportError, RuntimeError)  # what a model may fail with
 
 
@@ -52,8 +52,7 @@ class Ranking:
 
     def agreement(self) -> pd.DataFrame:
         """Kendall's rank correlation of every two scores over the models, each turned so that higher is better."""
-        turned = {name: column if higher_is_better(name) else -column for name, column in self._scores.items()}
-        return pd.DataFrame(turned).corr("kendall")
+        return self.relative.round(9).corr("kendall")
 
     def to_dict(self) -> dict[str, Any]:
         """Models with their scores, best first, of plain Python types."""
@@ -69,11 +68,16 @@ class Ranking:
         return "\n".join(
             [
                 shown,
-                f"sorted by {self.by}, {direction} is better; on how the scores agree see Ranking.agreement()",
+                f"sorted by {self.by}, {direction} is better" + self._verified,
                 *(f"note: {note}" for note in notes),
                 *(f"{name} failed: {why}" for name, why in self.failures.items()),
             ]
         )
+
+    @property
+    def _verified(self) -> str:
+        number = int(self.table.get("probe_accuracy", pd.Series(dtype=float)).notna().sum())
+        return f"; the first {number} by the accuracy of a linear probe" if 0 < number < len(self.table) else ""
 
     def draw(self, path: Path | str) -> None:
         """Draw all scores, each from its worst (0) to its best (1) value over the models, to an image file."""
@@ -84,32 +88,11 @@ class Ranking:
 
     @property
     def relative(self) -> pd.DataFrame:
-        """Every score from 0, the worst of the models, to 1, the best; NaN where all are equal."""
-        turned = {name: column if higher_is_better(name) else -column for name, column in self._scores.items()}
-        values = pd.DataFrame(turned)
-        return (values - values.min()) / (values.max() - values.min())
-
-    @property
-    def _scores(self) -> pd.DataFrame:
-        return self.table.drop(columns="seconds")
-
-
-def training_images(
-    data: str, split: str | None, *, per_class: int | None = None, data_root: Path | str | None = None
-) -> tuple[ImageSet | ImageFiles, list[Path]]:
-    """The images of a data set or plain folder that can be read, and the paths of those that cannot.
-
-    Without a split they are all images or, of data that comes in splits, the training images.
-    """
-    name = f"folder:{Path(data).absolute()}" if Path(data).is_dir() else data
-    try:
-        images = load(name, split or "all", data_root=data_root)
-    except ValueError:
-        if split is not None:
-            raise
-        images = load(name, "train", data_root=data_root)
-    images, broken = images.readable() if isinstance(images, ImageFiles) else (images, [])
-    return (images if per_class is None else images.take(per_class)), broken
+        """Every score from 0, the worst of the models, to 1, the best; NaN where they differ by rounding only."""
+        scores = self.table.drop(columns="seconds")[[self.by, *self.table.columns.drop(["seconds", self.by])]]
+        values = pd.DataFrame({name: v if higher_is_better(name) else -v for name, v in scores.items()})
+        spread = values.max() - values.min()
+        return (values - values.min()) / spread.where(spread > _ROUNDING * values.abs().max())
 
 
 def higher_is_better(name: str) -> bool:
@@ -139,11 +122,12 @@ def rank_models(
     images
         The task's training images; a few dozen of a class do.
     scores
-        Of `nclib.SCORES` and `nclib.OVER_MODELS`; None is all but the slow ones.
+        Of `nclib.SCORES` and `nclib.OVER_MODELS`; None is all but the slow ones, "all" has those too.
     by
-        The score to sort by; None is FaCe, or LogME where there are too few classes or models for it.
+        The score to sort by; None is FaCe, or LogME where there are fewer than three classes or models.
     verify
-        Of so many of the best a linear probe is fitted to the features, too: its held-out accuracy.
+        To the features of so many of the best a linear probe is fitted, too, and they are sorted by its accuracy on
+        the fifth of the images that is held out.
     weights, imports, device
         As of `nclib.backbone`, for all models that are named.
     cache
@@ -166,20 +150,33 @@ def rank_models(
     'pixels'
     """
     names = _names_of(scores, by)
+    if not isinstance(images, ImageSet | ImageFiles):
+        raise TypeError(f"images are {type(images).__name__}; they must be an ImageSet or ImageFiles, as of nclib.load")
+    if not verify >= 0:
+        raise ValueError(f"verify is {verify}; it must be at least 0")
     if len(images.labels.unique()) < 2:
         raise ValueError(f"the images are of one class, {', '.join(images.classes)}; a ranking needs at least 2")
+    models = [models] if isinstance(models, str | Backbone) else list(models)
+    if not models:
+        raise ValueError("there are no models to rank; give a name at least")
     given = {each.name if isinstance(each, Backbone) else each: each for each in models}
     how = {"weights": weights, "imports": imports, "device": device}
     scored = partial(_scored, images=images, how=how, cache=cache, progress=progress)
     found, failures = _all_scored(given, partial(scored, names=names), progress)
     table = _with_sums(pd.DataFrame({name: dict(values) for name, (values, _) in found.items()}).T)
     table["seconds"] = [seconds for _, seconds in found.values()]
-    by = by or next((name for name in ("face", "logme") if name in table), table.columns[0])
+    usual = ("face", "logme") if len(table) > 2 else ("logme",)  # of two models FaCe knows 0, 1 and 2
+    by = by or next((name for name in usual if name in table), table.columns[0])
     if by not in table:
         raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}")
     table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
-    for name in table.index[:verify]:
-        table.loc[name, "probe_accuracy"] = scored(given[name], names=["probe_accuracy"])["probe_accuracy"]
+    if verify:
+        found_by_probe = [
+            scored(given[name], names=["probe_accuracy"])["probe_accuracy"] for name in table.index[:verify]
+        ]
+        table["probe_accuracy"] = pd.Series(found_by_probe, table.index[:verify])
+        best = table.index[:verify][(-table["probe_accuracy"][:verify]).argsort(kind="stable")]
+        table = table.loc[[*best, *table.index[verify:]]]
     notes = {name: values.notes for name, (values, _) in found.items() if values.notes}
     return Ranking(table, by, failures, notes)
 
@@ -203,6 +200,7 @@ def _all_scored(
 def _names_of(scores: Iterable[str] | None, by: str | None) -> list[str] | None:
     """The scores to compute for each model: those asked for, and the parts of sums over models; None is the usual."""
     known = (*SCORES, *OVER_MODELS)
+    scores = known if scores == "all" else scores
     asked = [*([scores] if isinstance(scores, str) else scores or ()), *([by] if by else [])]
     if unknown := [name for name in asked if name not in known]:
         raise ValueError(f"{unknown[0]!r} is no score; there are {', '.join(known)}")

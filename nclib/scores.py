@@ -120,8 +120,8 @@ def score(
     >>> features = torch.tensor([[1.0, 0.5], [1.0, -0.5], [-1.0, 0.5], [-1.0, -0.5], [0.0, 3.0], [0.0, 2.0]])
     >>> print(score(features, [0, 0, 1, 1, 2, 2], scores=["h_score", "cdnv"]))
     6 samples, 3 classes, 2 features
-    h_score   1.79167  [0, K − 1], higher is likelier to transfer
-    cdnv     0.0498084  [0, ∞], lower is likelier to transfer
+    h_score    1.84746  [0, K − 1], higher is likelier to transfer
+    cdnv     0.0438218  [0, ∞], lower is likelier to transfer
     """
     more = {"probabilities": None if probabilities is None else torch.as_tensor(probabilities)}
     return measured(SCORES, scores, features, labels, more, progress=progress)

@@ -65,7 +65,7 @@ def face(models: Sequence[ClassStatistics], **options) -> Tensor:
     --------
     >>> from nclib import class_statistics
     >>> labels = torch.arange(3).repeat_interleave(2)
-    >>> near, far = (torch.eye(3)[labels] + spread * torch.tensor([[1.0], [-1.0]]).repeat(3, 1) for spread in (0.1, 1))
+    >>> near, far = (torch.eye(3)[labels] * torch.tensor([[1 + s], [1 - s]]).repeat(3, 1) for s in (0.1, 0.9))
     >>> face([class_statistics(near, labels), class_statistics(far, labels)]).argmax().item()
     0
     """
@@ -76,9 +76,10 @@ def face(models: Sequence[ClassStatistics], **options) -> Tensor:
 
 
 def over_models(values: Tensor) -> Tensor:
-    """Each column of values (models, parts) brought to [0, 1]; 0 where all models have the same."""
+    """Each column of values (models, parts) brought to [0, 1]; 0 where all models have the same, but for rounding."""
     low, high = values.aminmax(dim=0)
-    return (values - low) / (high - low).where(high > low, 1.0)
+    differ = high - low > 1e-9 * values.abs().amax(0)
+    return ((values - low) / (high - low)).where(differ, 0.0)
 
 
 def h_score(stats: ClassStatistics) -> float:

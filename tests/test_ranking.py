@@ -72,7 +72,10 @@ def test_it_is_sorted_by_any_score_in_its_direction(digits):
 
 
 def test_the_best_are_verified_by_a_probe(digits):
+    worse = rank_models([pooled(14), pooled(4), pooled(7)], digits, by="class_fairness", verify=3)
+    assert worse.table["probe_accuracy"].is_monotonic_decreasing
     found = rank_models([pooled(14), pooled(4)], digits, by="logme", verify=1)
+    assert "the first 1 by the accuracy of a linear probe" in str(found)
     assert 0.5 < found.table.loc["pool4", "probe_accuracy"] <= 1
     assert np.isnan(found.table.loc["pool14", "probe_accuracy"])
     assert [set(model) >= {"model", "logme"} for model in found.to_dict()["models"]] == [True, True]
@@ -89,7 +92,8 @@ def test_a_classifier_gives_leep_and_nce(digits):
 
 
 def test_of_two_classes_or_one_model_there_is_no_face(digits):
-    assert rank_models([pooled(4)], digits).by == "logme"
+    assert rank_models(pooled(4), digits).by == "logme"
+    assert rank_models([pooled(4), pooled(7)], digits).by == "logme"
     two = digits.of_classes(0, 2)
     assert rank_models([pooled(4), pooled(7)], two).by == "logme"
     with pytest.raises(ValueError, match="face is not among the scores found"):
@@ -102,6 +106,9 @@ def test_of_two_classes_or_one_model_there_is_no_face(digits):
         ({"models": ["nothing"]}, "no model could be scored: nothing: timm has no model"),
         ({"scores": ["logmee"]}, "'logmee' is no score; there are variance_collapse"),
         ({"by": "best"}, "'best' is no score"),
+        ({"models": []}, "there are no models to rank"),
+        ({"models": "nothing"}, "no model could be scored: nothing"),
+        ({"verify": -1}, "verify is -1"),
     ],
 )
 def test_what_cannot_be_ranked_says_why(options, message, digits):
@@ -109,6 +116,21 @@ def test_what_cannot_be_ranked_says_why(options, message, digits):
         rank_models(**({"models": [pooled(4)], "images": digits} | options))
     with pytest.raises(ValueError, match="of one class, 3; a ranking needs at least 2"):
         rank_models([pooled(4)], digits.of_classes(3, 4))
+
+
+def test_differences_by_rounding_are_none():
+    table = pd.DataFrame({"gbc": [-1.0, -1.0 + 1e-13], "cdnv": [1.0, 2.0], "seconds": [1.0, 1.0]}, index=["a", "b"])
+    relative = nclib.Ranking(table, "cdnv").relative
+    assert relative["gbc"].isna().all()
+    assert relative["cdnv"].tolist() == [1, 0]
+    with pytest.raises(TypeError, match="images are str"):
+        rank_models([pooled(4)], "digits")
+
+
+def test_all_scores_are_asked_for_by_one_word(digits):
+    classifier = torch.nn.Linear(16, 5)
+    models = [Backbone(name, pooled(7).model, AS_DIGITS, classifier=classifier) for name in "ab"]
+    assert set(rank_models(models, digits, scores="all").table) == {*SCORES, *OVER_MODELS, "seconds"}
 
 
 def test_all_scores_of_one_model(digits):
@@ -168,6 +190,8 @@ def test_the_command_line_prints_json(folder):
         ([], "give either --models a,b,c or --models-from FILE"),
         (["--models", " , "], "there is no name of a model in ' , '"),
         (["--models", "test_resnet", "--split", "val"], "unknown split 'val'"),
+        (["--models", "test_resnet", "--csv", "no/a.csv"], "no/a.csv cannot be written: its folder is missing"),
+        (["--models", "test_resnet", "--figure", "a.xyz"], "a.xyz ends in '.xyz'; it must be one of .png, .pdf, .svg"),
     ],
 )
 def test_the_command_line_says_what_is_wrong(arguments, message, folder):
