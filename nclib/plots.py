@@ -165,7 +165,7 @@ def ranking(found: Any) -> Any:
     axis.set_xticks(range(values.shape[1]), values.columns, rotation=60, ha="right")
     axis.set_yticks(range(len(values)), values.index)
     axis.grid(False)
-    axis.set_title(f"sorted by {found.by}")
+    axis.set_title(found.order)
     figure.colorbar(shades, label="0 worst, 1 best")
     return figure
 

@@ -32,8 +32,8 @@ class Ranking:
     ----------
     table
         One row a model, the best first; one column a score, and ``seconds``, what its features and scores took.
-    by
-        The score it is sorted by.
+    by, verified
+        The score it is sorted by, and how many of the first are sorted by the accuracy of a linear probe instead.
     failures
         Why a model is not in it, by the model's name.
     notes
@@ -42,6 +42,7 @@ class Ranking:
 
     table: pd.DataFrame
     by: str
+    verified: int = 0
     failures: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -64,20 +65,21 @@ class Ranking:
         first = [self.by, *(name for name in self.table if name != self.by)]
         shown = self.table[first].to_string(float_format=lambda value: f"{value:.4g}", na_rep="")
         notes = dict.fromkeys(note for lines in self.notes.values() for note in lines)
-        direction = "higher" if higher_is_better(self.by) else "lower"
         return "\n".join(
             [
                 shown,
-                f"sorted by {self.by}, {direction} is better" + self._verified,
+                self.order,
                 *(f"note: {note}" for note in notes),
                 *(f"{name} failed: {why}" for name, why in self.failures.items()),
             ]
         )
 
     @property
-    def _verified(self) -> str:
-        number = int(self.table.get("probe_accuracy", pd.Series(dtype=float)).notna().sum())
-        return f"; the first {number} by the accuracy of a linear probe" if 0 < number < len(self.table) else ""
+    def order(self) -> str:
+        """What the models are sorted by, in words."""
+        direction = "higher" if higher_is_better(self.by) else "lower"
+        first = f"; the first {self.verified} by the accuracy of a linear probe" if self.verified else ""
+        return f"sorted by {self.by}, {direction} is better{first}"
 
     def draw(self, path: Path | str) -> None:
         """Draw all scores, each from its worst (0) to its best (1) value over the models, to an image file."""
@@ -178,7 +180,7 @@ def rank_models(
         best = table.index[:verify][(-table["probe_accuracy"][:verify]).argsort(kind="stable")]
         table = table.loc[[*best, *table.index[verify:]]]
     notes = {name: values.notes for name, (values, _) in found.items() if values.notes}
-    return Ranking(table, by, failures, notes)
+    return Ranking(table, by, min(verify, len(table)), failures, notes)
 
 
 def _all_scored(

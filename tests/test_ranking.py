@@ -74,6 +74,7 @@ def test_it_is_sorted_by_any_score_in_its_direction(digits):
 def test_the_best_are_verified_by_a_probe(digits):
     worse = rank_models([pooled(14), pooled(4), pooled(7)], digits, by="class_fairness", verify=3)
     assert worse.table["probe_accuracy"].is_monotonic_decreasing
+    assert "the first 3 by the accuracy of a linear probe" in str(worse)
     found = rank_models([pooled(14), pooled(4)], digits, by="logme", verify=1)
     assert "the first 1 by the accuracy of a linear probe" in str(found)
     assert 0.5 < found.table.loc["pool4", "probe_accuracy"] <= 1
