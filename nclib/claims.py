@@ -117,7 +117,7 @@ def rank_correlation(
     for stratum in pd.unique(strata):
         rows = np.flatnonzero(strata == stratum)
         codes, names = pd.factorize(groups[rows])
-        times = _times_drawn(len(names), rng)[:, codes]
+        times = times_drawn(len(names), rng)[:, codes]
         parts = [blocks[rows] == block for block in pd.unique(blocks[rows])]
         each = [_weighted_spearman(x[rows[part]], y[rows[part]], times[:, part]) for part in parts]
         values.append(np.mean([mean_spearman(x[rows[part]], y[rows[part]]) for part in parts]))
@@ -129,7 +129,7 @@ def rank_correlation(
     return Estimate(value, float(low), float(high))
 
 
-def _times_drawn(number: int, rng: np.random.Generator) -> np.ndarray:
+def times_drawn(number: int, rng: np.random.Generator) -> np.ndarray:
     """How often each of so many groups is in each of the resamples, (resamples, number)."""
     drawn = rng.integers(number, size=(_RESAMPLES, number))
     return np.stack([np.bincount(draw, minlength=number) for draw in drawn])

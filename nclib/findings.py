@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from nclib import downstream, fine_tuned, geometric
+from nclib import downstream, fine_tuned, geometric, selection
 from nclib.claims import Claim, Estimate, Verdict, bootstrap, judge, mean, rank_correlation
 from nclib.records import Records, as_table
 from nclib.scales import SCALES, settings
@@ -35,6 +35,9 @@ TOLERANCE = {
     "complexity": 2.0,
     "geometric_collapse": 2.0,
     "target_cdnv": 1.5,
+    "nc1_tuned": 2.0,
+    "class_fairness": 1.1,
+    "sfda": 0.1,
 }
 
 
@@ -185,6 +188,7 @@ CLAIMS = (
     *downstream.CLAIMS,
     *fine_tuned.CLAIMS,
     *geometric.CLAIMS,
+    *selection.CLAIMS,
 )
 
 

@@ -109,6 +109,7 @@ def rank_models(
     scores: Iterable[str] | None = None,
     by: str | None = None,
     verify: int = 0,
+    source_accuracy: Mapping[str, float] | None = None,
     weights: str | Path = "pretrained",
     imports: Sequence[str] = (),
     device: str | torch.device = "auto",
@@ -130,6 +131,8 @@ def rank_models(
     verify
         To the features of so many of the best a linear probe is fitted, too, and they are sorted by its accuracy on
         the fifth of the images that is held out.
+    source_accuracy
+        Accuracies of models on their source data by name, in [0, 1], where they are known, as a score among others.
     weights, imports, device
         As of `nclib.backbone`, for all models that are named.
     cache
@@ -162,8 +165,11 @@ def rank_models(
     if not models:
         raise ValueError("there are no models to rank; give a name at least")
     given = {each.name if isinstance(each, Backbone) else each: each for each in models}
+    if unknown := (source_accuracy or {}).keys() - given.keys():
+        raise ValueError(f"source_accuracy has {', '.join(sorted(unknown))}, which is not among the models")
     how = {"weights": weights, "imports": imports, "device": device}
-    scored = partial(_scored, images=images, how=how, cache=cache, progress=progress)
+    accuracies = source_accuracy or {}
+    scored = partial(_scored, images=images, how=how, accuracies=accuracies, cache=cache, progress=progress)
     found, failures = _all_scored(given, partial(scored, names=names), progress)
     table = _with_sums(pd.DataFrame({name: dict(values) for name, (values, _) in found.items()}).T)
     table["seconds"] = [seconds for _, seconds in found.values()]
@@ -173,12 +179,10 @@ def rank_models(
         raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}")
     table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
     if verify:
-        found_by_probe = [
-            scored(given[name], names=["probe_accuracy"])["probe_accuracy"] for name in table.index[:verify]
-        ]
-        table["probe_accuracy"] = pd.Series(found_by_probe, table.index[:verify])
-        best = table.index[:verify][(-table["probe_accuracy"][:verify]).argsort(kind="stable")]
-        table = table.loc[[*best, *table.index[verify:]]]
+        first, rest = table.index[:verify], table.index[verify:]
+        probed = [scored(given[name], names=["probe_accuracy"])["probe_accuracy"] for name in first]
+        table["probe_accuracy"] = pd.Series(probed, first)
+        table = table.loc[[*first[(-table["probe_accuracy"][:verify]).argsort(kind="stable")], *rest]]
     notes = {name: values.notes for name, (values, _) in found.items() if values.notes}
     return Ranking(table, by, min(verify, len(table)), failures, notes)
 
@@ -211,17 +215,25 @@ def _names_of(scores: Iterable[str] | None, by: str | None) -> list[str] | None:
 
 
 def _scored(
-    model: str | Backbone, *, names: list[str], images: Any, how: dict[str, Any], cache: Any, progress: bool
+    model: str | Backbone,
+    *,
+    names: list[str],
+    images: Any,
+    how: dict[str, Any],
+    accuracies: Mapping[str, float],
+    cache: Any,
+    progress: bool,
 ) -> Measurement:
     made = model if isinstance(model, Backbone) else backbone(model, **how)
     features = extract(made, images, cache=cache, progress=progress)
-    probabilities = _source_probabilities(made, features)
-    if probabilities is None:
-        names = [name for name in names if "probabilities" not in SCORES[name].inputs]
-    return measured(SCORES, names, features, images.labels, {"probabilities": probabilities}, strict=False)
+    accuracy = accuracies.get(model.name if isinstance(model, Backbone) else model)
+    more = {"probabilities": source_probabilities(made, features), "source_accuracy": accuracy}
+    unknown = {part for part, value in more.items() if value is None}
+    names = [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
+    return measured(SCORES, names, features, images.labels, more, strict=False)
 
 
-def _source_probabilities(model: Backbone, features: Tensor) -> Tensor | None:
+def source_probabilities(model: Backbone, features: Tensor) -> Tensor | None:
     """What the model's own classifier says of the images, (N, Z); None without one."""
     if model.classifier is None:
         return None

@@ -22,8 +22,9 @@ from nclib.models import Backbone, backbone, recipe_backbone
 from nclib.networks import Network
 from nclib.plots import use_style
 from nclib.records import Records, as_table, differences, fill, measured
-from nclib.scales import SCALES, Scale, Task, settings
+from nclib.scales import SCALES, Scale, settings
 from nclib.studies import STUDIES, Cell, recipe_of
+from nclib.tasks import Task
 from nclib.training import Recipe, resolve_device, train
 
 
@@ -50,11 +51,15 @@ class Run:
 
     def backbone(self, cell: Cell, cache: Path | None) -> Backbone:
         """The pre-trained model that a cell of a study of models is about, on the run's device."""
+        return self.pretrained(cell, cache)[0]
+
+    def pretrained(self, cell: Cell, cache: Path | None) -> tuple[Backbone, Network | None]:
+        """The pre-trained model of a cell and, of one that is trained here, the whole network."""
         if "weights" in cell:
-            return backbone(cell["model"], weights=cell["weights"], imports=self.imports, device=self.device)
+            return backbone(cell["model"], weights=cell["weights"], imports=self.imports, device=self.device), None
         network = self.train(recipe_of(cell), cache=cache, progress=False)
         shape = self.load(cell["source"], "test", per_class=1).in_memory().images.shape
-        return recipe_backbone(network.backbone, shape[1], shape[-1], name=recipe_of(cell).key)
+        return recipe_backbone(network.backbone, shape[1], shape[-1], name=recipe_of(cell).key), network
 
     def task(self, cell: Cell) -> tuple[ImageSet | ImageFiles, ImageSet | ImageFiles]:
         """The training and test images of the task of such a cell."""
@@ -139,10 +144,13 @@ def start(
     """
     chosen = settings(scale)
     if models is not None:
-        chosen = replace(chosen, models=tuple(_parse_names(models, "models")))
+        names = tuple(_parse_names(models, "models"))
+        own_zoo = replace(chosen.zoos[0], title="models", models=names, recipes=(), tasks=chosen.model_tasks)
+        chosen = replace(chosen, models=names, zoos=(own_zoo,))
     if tasks is not None:
         own = tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks"))
-        chosen = replace(chosen, model_tasks=own)
+        zoos = tuple(replace(zoo, tasks=own) for zoo in chosen.zoos)
+        chosen = replace(chosen, model_tasks=own, zoos=zoos)
     seeds = chosen.seeds if seeds is None else _parse_seeds(seeds)
     root = book_root() if root is None else Path(root)
     again = root / "_build" / "recomputed"

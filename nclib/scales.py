@@ -2,24 +2,11 @@
 
 from dataclasses import dataclass
 
-from nclib import sweeps
+from nclib import sweeps, zoos
 from nclib.sweeps import Sweep
+from nclib.tasks import Task
 from nclib.training import Recipe
-
-
-@dataclass(frozen=True)
-class Task:
-    """A downstream task of the pre-trained models: a data set, and how many images of each class are used.
-
-    `title` is what figures and records call it, `data` what `nclib.load` does; None is all images. `digest` names
-    the images of a task that no scale declares, which may change under one name.
-    """
-
-    title: str
-    data: str
-    train_per_class: int | None
-    test_per_class: int | None
-    digest: str | None = None
+from nclib.zoos import Zoo
 
 
 @dataclass(frozen=True)
@@ -70,7 +57,7 @@ class Scale:
     `recipe` is the base that the studies of networks trained here vary, `tasks` are their downstream data
     sets, of which `train_per_class` and `test_per_class` images are used, and `seeds` are those of the
     networks. `models` are pre-trained models, for `nclib.backbone`, and `model_tasks` what they are tried
-    on; without models the networks trained here stand in for them.
+    on; without models the networks trained here stand in for them. Of each of the `zoos` the best model is chosen.
     """
 
     recipe: Recipe
@@ -80,6 +67,7 @@ class Scale:
     seeds: tuple[int, ...]
     fine_tuning: FineTuning
     geometry: Geometry
+    zoos: tuple[Zoo, ...]
     models: tuple[str, ...] = ()
     model_tasks: tuple[Task, ...] = ()
 
@@ -101,6 +89,7 @@ SCALES = {
             epochs=8,
         ),
         geometry=Geometry(sweeps.DEMO, episodes=300),
+        zoos=zoos.DEMO,
     ),
     "lab": Scale(
         recipe=Recipe(source="fashion-mnist", per_class=600, width=16, epochs=16),
@@ -123,6 +112,7 @@ SCALES = {
             epochs=8,
         ),
         geometry=Geometry(sweeps.LAB, per_class=10, population_per_class=24, new_per_class=16),
+        zoos=zoos.LAB,
         models=(  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
             "bank_mobilenet_v1_025_128",
             "bank_mobilenet_v1_050_160",
@@ -164,6 +154,7 @@ SCALES = {
             rates=(1e-4, 3e-4, 1e-3),
         ),
         geometry=Geometry(sweeps.PAPER, per_class=20, population_per_class=24),
+        zoos=zoos.PAPER,
         models=(
             *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
             *("torchvision:" + name for name in ("densenet121", "densenet169", "densenet201")),

@@ -82,6 +82,7 @@ SCORES: Mapping[str, Metric] = {
             "Nguyen 2020",
             **_SOURCE,
         ),
+        _score("source_accuracy", float, "accuracy on the source", "[0, 1]", "usual", inputs=("source_accuracy",)),
         _score("nce", partial(_of_source, source_scores.nce), "−H(y | argmax θ)", "[−ln K, 0]", "Tran 2019", **_SOURCE),
     )
 }
@@ -98,6 +99,7 @@ def score(
     labels: Any = None,
     *,
     probabilities: Any = None,
+    source_accuracy: float | None = None,
     scores: Iterable[str] | Literal["all"] | None = None,
     progress: bool = False,
 ) -> Measurement:
@@ -109,6 +111,8 @@ def score(
         Float (N, d) and integer (N,), or `ClassStatistics` alone, for what follows from those.
     probabilities
         Of the source classes, (N, Z), the softmax of the source classifier's logits; LEEP and NCE need them.
+    source_accuracy
+        The model's accuracy on its source data, in [0, 1], where it is known: a score that looks at no features.
     scores
         Names from `nclib.SCORES`, whose range and direction they say; only what they need is computed. None is every
         score that the arguments allow but for the slow ones marked `on_request`, "all" has those too.
@@ -123,5 +127,8 @@ def score(
     h_score    1.84746  [0, K − 1], higher is likelier to transfer
     cdnv     0.0438218  [0, ∞], lower is likelier to transfer
     """
-    more = {"probabilities": None if probabilities is None else torch.as_tensor(probabilities)}
+    if source_accuracy is not None and not 0 <= source_accuracy <= 1:
+        raise ValueError(f"source_accuracy is {source_accuracy}; it must be from 0 to 1")
+    given = None if probabilities is None else torch.as_tensor(probabilities)
+    more = {"probabilities": given, "source_accuracy": source_accuracy}
     return measured(SCORES, scores, features, labels, more, progress=progress)

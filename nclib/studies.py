@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 
 from nclib.records import Cell
-from nclib.scales import Scale, Task
+from nclib.scales import Scale
 from nclib.sweeps import Sweep
 from nclib.training import LATER, Recipe
-
-METHODS = ("linear", "bias", "layer", "skip", "lora", "full")  # of fine-tuning
+from nclib.tuning_studies import data_scarcity, fine_tuning, model_selection, tuned_layer
+from nclib.zoos import title
 
 # What tells one network from another, of those that no later setting concerns.
 RECIPE_FIELDS = tuple(field.name for field in fields(Recipe) if field.name not in LATER)
@@ -69,15 +69,10 @@ def zoo(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     base = scale.recipe
     others = [replace(base, width=base.width // 2), replace(base, width=3 * base.width // 2), replace(base, blocks=3)]
     return [
-        {"model": _title(recipe, base)} | replace(recipe, seed=seed).config
+        {"model": title(recipe, base)} | replace(recipe, seed=seed).config
         for recipe in (*recipes(base), *others)
         for seed in seeds
     ]
-
-
-def _title(recipe: Recipe, base: Recipe) -> str:
-    differences = [f"{name} {value}" for name, value in recipe.config.items() if value != getattr(base, name)]
-    return ", ".join(differences) or "base"
 
 
 def _on_tasks(models: Iterable[Cell], scale: Scale, more: Cell) -> list[Cell]:
@@ -102,74 +97,6 @@ def collapse_by_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     models = zoo(scale, seeds)
     deepest = max(model.get("blocks", 0) for model in models)
     return _on_tasks([model for model in models if model.get("blocks", 0) == deepest], scale, {})
-
-
-def _tuned(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """What says all about each model that is fine-tuned, and how, but for the method."""
-    given = scale.fine_tuning
-    common = {"rates": list(given.rates), "epochs_tuned": given.epochs, "augmentation_tuned": given.augmentation}
-    if given.recipe is None:
-        return [
-            {"model": name, "weights": "pretrained", "seed": seed} | common for name in given.models for seed in seeds
-        ]
-    return [{"model": "base"} | replace(given.recipe, seed=seed).config | common for seed in seeds]
-
-
-def _repeats(scale: Scale, seeds: Iterable[int]) -> list[int]:
-    return list(seeds)[: scale.fine_tuning.repeats]
-
-
-def _of_task(task: Task, per_class: int | None) -> Cell:
-    return {
-        "task": task.title,
-        "data": task.data,
-        "train_per_class": per_class,
-        "test_per_class": task.test_per_class,
-    }
-
-
-def _of_method(method: str, layers: Iterable[int]) -> Cell:
-    """A method, and the layers to choose one of; for `skip project` other widths are matched by a map."""
-    name, _, match = method.partition(" ")
-    options = {"layers": list(layers)} if name in ("layer", "skip") else {}
-    return {"method": method} | options | ({"match": match} if match else {})
-
-
-def fine_tuning(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """Every method on every task, with all its images."""
-    return [
-        model | _of_task(task, task.train_per_class) | _of_method(method, scale.fine_tuning.layers)
-        for model in _tuned(scale, _repeats(scale, seeds))
-        for task in scale.fine_tuning.tasks
-        for method in METHODS
-    ]
-
-
-def data_scarcity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """Some methods on one task, with few and all of its images, each draw of them with a network of its own.
-
-    The draws take the place of the seeds.
-    """
-    given = scale.fine_tuning
-    return [
-        model | _of_task(given.tasks[0], number) | _of_method(method, given.layers) | {"draw": draw}
-        for number in given.scarce
-        for draw in range(given.draws)
-        for model in _tuned(scale, [draw])
-        for method in ("linear", "layer", "skip", "full")
-    ]
-
-
-def tuned_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """One layer after another, with a skip connection of either kind and without, on one task."""
-    given = scale.fine_tuning
-    task = given.tasks[0]
-    return [
-        model | _of_task(task, task.train_per_class) | _of_method(method, [layer])
-        for model in _tuned(scale, _repeats(scale, seeds))
-        for layer in given.all_layers
-        for method in ("layer", "skip", "skip project")
-    ]
 
 
 SWEPT = ("learning_rate", "batch_size", "weight_decay")
@@ -236,6 +163,14 @@ def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     ]
 
 
+def score_cost(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """Features of so many samples, numbers and classes a cell, one of the three varied at a time."""
+    base = {"samples": 2000, "features": 256, "classes": 20}
+    varied = {"samples": (500, 4000), "features": (64, 512), "classes": (5, 40)}
+    cells = [base, *(base | {name: value} for name, values in varied.items() for value in values)]
+    return [cell | {"seed": 0} for cell in cells]
+
+
 STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
     "collapse_in_training": collapse_in_training,
     "source_collapse": source_collapse,
@@ -247,4 +182,6 @@ STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
     "geometric_complexity": geometric_complexity,
     "complexity_penalty": complexity_penalty,
     "complexity_estimates": complexity_estimates,
+    "model_selection": model_selection,
+    "score_cost": score_cost,
 }

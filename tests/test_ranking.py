@@ -37,9 +37,19 @@ def test_the_best_comes_first_and_every_score_has_a_column(ranking):
     assert ranking.by == "face"
     assert ranking.best == "pool4"
     assert ranking.table["face"].is_monotonic_decreasing
-    usual = {name for name, entry in SCORES.items() if not entry.on_request and "probabilities" not in entry.inputs}
+    unknown = {"probabilities", "source_accuracy"}
+    usual = {name for name, entry in SCORES.items() if not entry.on_request and unknown.isdisjoint(entry.inputs)}
     assert set(ranking.table) == usual | {"face", "seconds"}
     assert (ranking.table["seconds"] > 0).all()
+
+
+def test_source_accuracy_is_a_score_where_it_is_known(digits):
+    models, known = [pooled(14), pooled(7), pooled(4)], {"pool14": 0.9, "pool4": 0.7}
+    table = rank_models(models, digits, by="source_accuracy", source_accuracy=known).table
+    assert list(table.index) == ["pool14", "pool4", "pool7"]
+    assert table["source_accuracy"].isna().tolist() == [False, False, True]
+    with pytest.raises(ValueError, match="resnet18, which is not among the models"):
+        rank_models(models, digits, source_accuracy={"resnet18": 0.7})
 
 
 def test_face_is_the_sum_of_its_parts_over_the_models(ranking):

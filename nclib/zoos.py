@@ -1,0 +1,138 @@
+"""Zoos: pre-trained models that differ in one thing, the tasks that one is chosen for, and how they are fine-tuned."""
+
+from dataclasses import dataclass, replace
+
+from nclib.tasks import Task
+from nclib.training import Recipe
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """Models to choose from, named after what they differ in.
+
+    They are `models` by name, or made by `recipes`; those that learned on the images of a task are left out there.
+    `method` is one of `nclib.peft.METHODS`, and validation chooses of the learning `rates` and, where one layer is
+    tuned, of the `layers`; or it is "published", for accuracies that others measured. So many of the seeds, which
+    are those of the networks or, of named models, those of the fine-tuning, are tried: its `repeats`.
+    """
+
+    title: str
+    tasks: tuple[Task, ...]
+    recipes: tuple[Recipe, ...] = ()
+    models: tuple[str, ...] = ()
+    method: str = "full"
+    rates: tuple[float, ...] = (2e-3, 1e-2)
+    layers: tuple[int, ...] = ()
+    epochs: int = 8
+    repeats: int = 2
+
+
+def title(recipe: Recipe, base: Recipe) -> str:
+    """What a recipe is called among those that differ from a base."""
+    differences = [f"{name} {value}" for name, value in recipe.config.items() if value != getattr(base, name)]
+    return ", ".join(differences) or "base"
+
+
+def _architectures(base: Recipe) -> tuple[Recipe, ...]:
+    resnets = [base, *(replace(base, width=width) for width in (base.width // 2, 3 * base.width // 2))]
+    deeper = [replace(base, blocks=2 * base.blocks), replace(base, blocks=3 * base.blocks)]
+    return *resnets, *deeper, replace(base, network="vgg", learning_rate=0.028)  # a VGG's rate, as in `sweeps`
+
+
+def _losses(base: Recipe) -> tuple[Recipe, ...]:
+    """With other losses, and with projection heads, which change what of a loss comes to the features."""
+    losses = ("cross-entropy", "label smoothing", "squared error", "contrastive")
+    return *(replace(base, loss=loss) for loss in losses), *(replace(base, projection=depth) for depth in (1, 2, 3))
+
+
+_LETTERS = Recipe()
+_SCRIPTS = ("latin[0:26]", "latin[26:52]", "greek", "cyrillic", "armenian", "georgian")
+_ON_LETTERS = (
+    Task("glyphs/greek", "glyphs/greek", 20, 40),
+    Task("glyphs/georgian", "glyphs/georgian", 10, 40),
+    Task("digits", "digits", 20, 40),
+)
+DEMO = (
+    Zoo("architectures", _ON_LETTERS, _architectures(_LETTERS)),
+    Zoo(
+        "source data sets",
+        _ON_LETTERS,
+        (_LETTERS, *(replace(_LETTERS, source=name) for name in (*(f"glyphs/{s}" for s in _SCRIPTS), "digits"))),
+    ),
+    Zoo("training losses", _ON_LETTERS, _losses(_LETTERS)),
+)
+
+_CLOTHES = Recipe(source="fashion-mnist", per_class=600)
+_SOURCES = (
+    *(("glyphs/latin", 60), ("mnist", 600), ("folder:cifar10", 600)),
+    *((f"folder:omniglot/{alphabet}", None) for alphabet in ("Balinese", "Sanskrit")),
+    ("folder:tiny_imagenet[0:60]", None),
+)
+_ON_SMALL = (
+    Task("glyphs/greek", "glyphs/greek", 20, 40),
+    Task("digits", "digits", 20, 40),
+    Task("omniglot, Korean", "folder:omniglot/Korean", None, None),
+    Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
+)
+_BANK = tuple(
+    f"bank_{name}"
+    for name in (
+        *("mobilenet_v1_025_128", "mobilenet_v1_050_160", "mobilenet_v1_075_192", "mobilenet_v1_100_224"),
+        *("mobilenet_v2_100_224", "mobilenet_v2_100_224_tf2", "mobilenet_v2_100_224_gluon"),
+        *("mobilenet_v2_100_224_inat_bird", "mobilenet_v2_100_224_inat_insect"),
+        *("mbv2_w035", "mcunet_5fps", "proxyless_w030", "squeezenet1_0_dc", "squeezenet1_1"),
+    )
+)
+LAB = (
+    Zoo(
+        "architectures",
+        (
+            Task("flowers102 (5 + 8, 160 px)", "folder:flowers102", 5, 8),
+            Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
+            Task("cifar10 (JPEG copy)", "folder:cifar10", 40, 50),
+            Task("fashion-mnist", "fashion-mnist", 40, 50),
+        ),
+        models=_BANK,
+        method="skip",  # of one block: full fine-tuning of the bank takes hours
+        rates=(1e-4, 1e-3),
+        layers=(-5,),
+        repeats=1,
+    ),
+    Zoo(
+        "source data sets",
+        _ON_SMALL,
+        (_CLOTHES, *(replace(_CLOTHES, source=name, per_class=number) for name, number in _SOURCES)),
+    ),
+    Zoo("training losses", _ON_SMALL, _losses(_CLOTHES)),
+)
+
+# The 11 supervised networks and the data sets of the published accuracies; and ResNet-50s of other trainings.
+_PUBLISHED = (
+    *("resnet34", "resnet50", "resnet101", "resnet152", "densenet121", "densenet169", "densenet201"),
+    *("mnasnet1_0", "mobilenet_v2", "googlenet", "inception_v3"),
+)
+_DATA_SETS = (
+    *("fgvc-aircraft", "caltech101", "stanford-cars", "cifar10", "cifar100", "dtd", "flowers102", "food101"),
+    *("oxford-iiit-pet", "sun397"),
+)
+_RESNET50S = (
+    *("resnet50.tv_in1k", "resnet50.tv2_in1k", "resnet50.a1_in1k", "resnet50.a3_in1k", "resnet50.gluon_in1k"),
+    *("resnet50.fb_ssl_yfcc100m_ft_in1k", "resnet50.fb_swsl_ig1b_ft_in1k", "resnet50.ram_in1k", "resnet50.am_in1k"),
+)
+PAPER = (
+    Zoo(
+        "architectures",
+        tuple(Task(name, name, None, None) for name in _DATA_SETS),
+        models=tuple(f"torchvision:{name}" for name in _PUBLISHED),
+        method="published",
+        repeats=1,
+    ),
+    Zoo(
+        "source data sets and losses",
+        tuple(Task(name, name, None, None) for name in ("cifar10", "dtd", "oxford-iiit-pet")),
+        models=_RESNET50S,
+        rates=(1e-4, 1e-3),
+        epochs=30,
+        repeats=1,
+    ),
+)
