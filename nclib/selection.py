@@ -159,12 +159,16 @@ CLAIMS = (
     ),
     *(
         _ding(
-            key=f"C2-{zoo.split()[-1]}",
+            key=f"C2-{key}",
             sentence=f"FaCe ranks better than earlier estimators over {zoo}.",
             statistic="weighted Kendall tau of FaCe less that of the best of ten earlier estimators, mean over tasks",
             threshold=0.0,
             estimate=partial(_better, zoo=zoo),
         )
-        for zoo in ("architectures", "source data sets", "losses")
+        for key, zoo in (
+            ("architectures", "architectures"),
+            ("sources", "source data sets"),
+            ("losses", "losses"),
+        )
     ),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 from nclib import peft
 from nclib.models import Backbone
@@ -89,13 +90,13 @@ def model_selection(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     cells: dict[str, Cell] = {}
     zoos: dict[str, list[str]] = {}
     for zoo in scale.zoos:
-        for model in _members(zoo, list(seeds)[: zoo.repeats]):
-            for task in zoo.tasks:
-                if model.get("source", "").partition("[")[0] == task.data:
-                    continue
-                cell = model | _of_task(task, task.train_per_class) | _how(zoo)
-                cells[repr(cell)] = cell
-                zoos.setdefault(repr(cell), []).append(zoo.title)
+        members = _members(zoo, list(seeds)[: zoo.repeats])
+        for task, model in product(zoo.tasks, members):  # neighbours do not share a network to be trained
+            if model.get("source", "").partition("[")[0] == task.data:
+                continue
+            cell = model | _of_task(task, task.train_per_class) | _how(zoo)
+            cells[repr(cell)] = cell
+            zoos.setdefault(repr(cell), []).append(zoo.title)
     return [cell | {"zoos": zoos[key]} for key, cell in cells.items()]
 
 
