@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -156,17 +156,22 @@ def _torchvision(name: str, split: str, data_root: str | Path | None, download: 
     return whole if entry.splits else _own_split(name, whole, split)
 
 
-def _folder(name: str, split: str, data_root: str | Path | None) -> ImageSet | ImageFiles:
-    given = Path(name.removeprefix("folder:")).expanduser()
+def find_path(
+    name: str, data_root: str | Path | None, contents: str, kind: Callable[[Path], bool] = Path.is_dir
+) -> Path:
+    """Where ``folder:path`` or ``file:path`` is, in the data root or as it is; `contents` says what should be there."""
+    given = Path(name.partition(":")[2]).expanduser()
     places = [given.absolute()]
     if not given.is_absolute() and (data_root or os.environ.get("NCLIB_DATA")):
         places.insert(0, _root(name, data_root) / given)
-    folder = next(filter(Path.is_dir, places), None)
-    if folder is None:
-        where = " or ".join(map(str, places))
-        raise FileNotFoundError(
-            f"{name} is not at {where}; put train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, there by hand"
-        )
+    found = next(filter(kind, places), None)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not at {' or '.join(map(str, places))}; put {contents} there by hand")
+    return found
+
+
+def _folder(name: str, split: str, data_root: str | Path | None) -> ImageSet | ImageFiles:
+    folder = find_path(name, data_root, "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg,")
     splits = split_folders(folder)
     _check_split(name, split, splits or _OWN_SPLITS)
     if not splits:

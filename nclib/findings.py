@@ -196,7 +196,7 @@ def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
     """The table of a study's cells at a scale, at the seeds that the scale declares; None if any is missing."""
     cells = STUDIES[study](settings(scale), settings(scale).seeds)
     found = records.select(study, scale, cells)
-    return as_table(found) if len(found) == len(cells) else None
+    return as_table(found) if cells and len(found) == len(cells) else None
 
 
 def verdicts(records: Records, scale: str, study: str | None = None) -> list[Verdict]:

@@ -57,7 +57,8 @@ class Scale:
     `recipe` is the base that the studies of networks trained here vary, `tasks` are their downstream data
     sets, of which `train_per_class` and `test_per_class` images are used, and `seeds` are those of the
     networks. `models` are pre-trained models, for `nclib.backbone`, and `model_tasks` what they are tried
-    on; without models the networks trained here stand in for them. Of each of the `zoos` the best model is chosen.
+    on; without models the networks trained here stand in for them. Of each of the `zoos` the best model is chosen,
+    of `scene_zoos` for tasks of pixels, of `text_zoos` for tasks of words.
     """
 
     recipe: Recipe
@@ -68,6 +69,8 @@ class Scale:
     fine_tuning: FineTuning
     geometry: Geometry
     zoos: tuple[Zoo, ...]
+    scene_zoos: tuple[Zoo, ...]
+    text_zoos: tuple[Zoo, ...] = ()
     models: tuple[str, ...] = ()
     model_tasks: tuple[Task, ...] = ()
 
@@ -90,6 +93,8 @@ SCALES = {
         ),
         geometry=Geometry(sweeps.DEMO, episodes=300),
         zoos=zoos.DEMO,
+        scene_zoos=zoos.DEMO_SCENES,
+        text_zoos=zoos.DEMO_TEXTS,
     ),
     "lab": Scale(
         recipe=Recipe(source="fashion-mnist", per_class=600, width=16, epochs=16),
@@ -113,6 +118,8 @@ SCALES = {
         ),
         geometry=Geometry(sweeps.LAB, per_class=10, population_per_class=24, new_per_class=16),
         zoos=zoos.LAB,
+        scene_zoos=zoos.LAB_SCENES,
+        text_zoos=zoos.LAB_TEXTS,
         models=(  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
             "bank_mobilenet_v1_025_128",
             "bank_mobilenet_v1_050_160",
@@ -155,6 +162,7 @@ SCALES = {
         ),
         geometry=Geometry(sweeps.PAPER, per_class=20, population_per_class=24),
         zoos=zoos.PAPER,
+        scene_zoos=zoos.PAPER_SCENES,
         models=(
             *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
             *("torchvision:" + name for name in ("densenet121", "densenet169", "densenet201")),

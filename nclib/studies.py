@@ -5,9 +5,10 @@ from dataclasses import fields, replace
 
 from nclib.records import Cell
 from nclib.scales import Scale
+from nclib.selection_studies import model_selection, scene_selection, text_selection
 from nclib.sweeps import Sweep
 from nclib.training import LATER, Recipe
-from nclib.tuning_studies import data_scarcity, fine_tuning, model_selection, tuned_layer
+from nclib.tuning_studies import data_scarcity, fine_tuning, tuned_layer
 from nclib.zoos import title
 
 # What tells one network from another, of those that no later setting concerns.
@@ -165,8 +166,8 @@ def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
 
 def score_cost(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """Features of so many samples, numbers and classes a cell, one of the three varied at a time."""
-    base = {"samples": 2000, "features": 256, "classes": 20}
-    varied = {"samples": (500, 4000), "features": (64, 512), "classes": (5, 40)}
+    base = {"samples": 1000, "features": 128, "classes": 10}
+    varied = {"samples": (250, 4000), "features": (32, 512), "classes": (5, 40)}
     cells = [base, *(base | {name: value} for name, values in varied.items() for value in values)]
     return [cell | {"seed": 0} for cell in cells]
 
@@ -184,4 +185,6 @@ STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
     "complexity_estimates": complexity_estimates,
     "model_selection": model_selection,
     "score_cost": score_cost,
+    "scene_selection": scene_selection,
+    "text_selection": text_selection,
 }

@@ -16,3 +16,17 @@ class Task:
     train_per_class: int | None
     test_per_class: int | None
     digest: str | None = None
+
+
+@dataclass(frozen=True)
+class SceneTask:
+    """A task of pixels: what `nclib.scenes` makes or reads, and how many scenes there are to train and test.
+
+    Of each class so many pixels are scored.
+    """
+
+    title: str
+    data: str
+    train: int
+    test: int
+    pixels_per_class: int = 100

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from itertools import product
 
 from nclib import peft
 from nclib.models import Backbone
@@ -12,7 +11,6 @@ from nclib.scales import Scale
 from nclib.tasks import Task
 from nclib.tuned import Tuned
 from nclib.tuning import Tuning
-from nclib.zoos import Zoo, title
 
 METHODS = ("linear", "bias", "layer", "skip", "lora", "full")  # of fine-tuning
 
@@ -32,7 +30,7 @@ def _repeats(scale: Scale, seeds: Iterable[int]) -> list[int]:
     return list(seeds)[: scale.fine_tuning.repeats]
 
 
-def _of_task(task: Task, per_class: int | None) -> Cell:
+def of_task(task: Task, per_class: int | None) -> Cell:
     return {
         "task": task.title,
         "data": task.data,
@@ -41,7 +39,7 @@ def _of_task(task: Task, per_class: int | None) -> Cell:
     }
 
 
-def _of_method(method: str, layers: Iterable[int]) -> Cell:
+def of_method(method: str, layers: Iterable[int]) -> Cell:
     """A method, and the layers to choose one of; for `skip project` other widths are matched by a map."""
     name, _, match = method.partition(" ")
     options = {"layers": list(layers)} if name in ("layer", "skip") else {}
@@ -51,7 +49,7 @@ def _of_method(method: str, layers: Iterable[int]) -> Cell:
 def fine_tuning(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """Every method on every task, with all its images."""
     return [
-        model | _of_task(task, task.train_per_class) | _of_method(method, scale.fine_tuning.layers)
+        model | of_task(task, task.train_per_class) | of_method(method, scale.fine_tuning.layers)
         for model in _tuned(scale, _repeats(scale, seeds))
         for task in scale.fine_tuning.tasks
         for method in METHODS
@@ -65,7 +63,7 @@ def data_scarcity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """
     given = scale.fine_tuning
     return [
-        model | _of_task(given.tasks[0], number) | _of_method(method, given.layers) | {"draw": draw}
+        model | of_task(given.tasks[0], number) | of_method(method, given.layers) | {"draw": draw}
         for number in given.scarce
         for draw in range(given.draws)
         for model in _tuned(scale, [draw])
@@ -78,43 +76,11 @@ def tuned_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     given = scale.fine_tuning
     task = given.tasks[0]
     return [
-        model | _of_task(task, task.train_per_class) | _of_method(method, [layer])
+        model | of_task(task, task.train_per_class) | of_method(method, [layer])
         for model in _tuned(scale, _repeats(scale, seeds))
         for layer in given.all_layers
         for method in ("layer", "skip", "skip project")
     ]
-
-
-def model_selection(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """Every model of every zoo on each of its tasks, fine-tuned; a cell names all the zoos that have it."""
-    cells: dict[str, Cell] = {}
-    zoos: dict[str, list[str]] = {}
-    for zoo in scale.zoos:
-        members = _members(zoo, list(seeds)[: zoo.repeats])
-        for task, model in product(zoo.tasks, members):  # neighbours do not share a network to be trained
-            if model.get("source", "").partition("[")[0] == task.data:
-                continue
-            cell = model | _of_task(task, task.train_per_class) | _how(zoo)
-            cells[repr(cell)] = cell
-            zoos.setdefault(repr(cell), []).append(zoo.title)
-    return [cell | {"zoos": zoos[key]} for key, cell in cells.items()]
-
-
-def _members(zoo: Zoo, seeds: Iterable[int]) -> list[Cell]:
-    named = [{"model": name, "weights": "pretrained", "seed": seed} for name in zoo.models for seed in seeds]
-    made = [
-        {"model": title(recipe, zoo.recipes[0])} | replace(recipe, seed=seed).config
-        for recipe in zoo.recipes
-        for seed in seeds
-    ]
-    return named + made
-
-
-def _how(zoo: Zoo) -> Cell:
-    if zoo.method == "published":
-        return {"method": zoo.method}
-    how = {"rates": list(zoo.rates), "epochs_tuned": zoo.epochs, "augmentation_tuned": 0.0}
-    return _of_method(zoo.method, zoo.layers) | how
 
 
 def candidates(cell: Cell, model: Backbone, num_classes: int) -> list[tuple[Callable[[], Tuned], Tuning]]:

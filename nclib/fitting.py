@@ -1,0 +1,60 @@
+"""Training of any module on tensors in memory: what networks of pixels and of words are trained with."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from nclib.augmentation import seeded
+from nclib.schedules import SCHEDULES
+from nclib.tuning import Tuning
+
+
+def fit(
+    module: nn.Module, inputs: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor], settings: Tuning
+) -> None:
+    """Train a module in place by AdamW on `loss(inputs, targets)` of batches; left in eval mode.
+
+    Of the settings rate, weight decay, epochs, batch size, schedule and seed count; a last batch of one is left out,
+    for batch norm needs two. On one kind of processor equal settings give equal weights.
+    """
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
+    module.train()
+    for epoch in range(settings.epochs):
+        order = torch.randperm(len(inputs), generator=seeded("fit", settings.seed, epoch))
+        batches = [rows for rows in order.split(settings.batch_size) if len(rows) > 1]
+        for step, rows in enumerate(batches):
+            progress = (epoch + (step + 0.5) / len(batches)) / settings.epochs
+            optimizer.param_groups[0]["lr"] = settings.learning_rate * SCHEDULES[settings.schedule](progress)
+            optimizer.zero_grad()
+            loss(inputs[rows], targets[rows]).backward()
+            optimizer.step()
+    module.eval()
+
+
+Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def fit_best(
+    make: Callable[[], nn.Module],
+    inputs: Tensor,
+    targets: Tensor,
+    loss: Loss,
+    candidates: Sequence[Tuning],
+    merit: Callable[[nn.Module, Tensor, Tensor], float],
+) -> nn.Module:
+    """A module made anew and fitted to all inputs with the settings that do best on the fifth that is held out.
+
+    `merit(module, inputs, targets)` is higher for the better; every fifth of the inputs, in their order, is held out.
+    """
+    held = torch.arange(len(inputs)) % 5 == 4
+
+    def fitted(settings: Tuning, rows: Tensor) -> nn.Module:
+        module = make()
+        fit(module, inputs[rows], targets[rows], partial(loss, module), settings)
+        return module
+
+    merits = [merit(fitted(settings, ~held), inputs[held], targets[held]) for settings in candidates]
+    return fitted(candidates[max(range(len(candidates)), key=merits.__getitem__)], torch.ones_like(held))

@@ -1,0 +1,117 @@
+"""Scenes: images in which every pixel has a class. Composed of embedded images, or read from a folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from nclib.augmentation import seeded
+from nclib.data import find_path, load
+from nclib.image_sets import ImageSet
+
+UNLABELLED = -1  # the class of pixels that count nowhere
+_TILE = 28  # pixels a side
+_CELL = 42  # a tile lies anywhere in a cell of this size, of which a scene has 2 x 2
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Images uint8 (N, C, H, W) with the class of every pixel, int64 (N, H, W) or `UNLABELLED`; K class names."""
+
+    images: Tensor
+    masks: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.masks.shape != self.images[:, 0].shape:
+            raise ValueError(
+                f"images are {tuple(self.images.shape)} and masks {tuple(self.masks.shape)}; they must be (N, C, H, W) "
+                "and (N, H, W)"
+            )
+        low, high = self.masks.aminmax()
+        if not UNLABELLED <= low <= high < len(self.classes):
+            raise ValueError(f"masks have classes {low} to {high}; there are 0 to {len(self.classes) - 1}, or -1")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def composed(tiles: ImageSet, number: int, generator: torch.Generator) -> Scenes:
+    """Scenes of four of the images each, in discs on a grainy ground, with exact masks.
+
+    Images are (N, 1, 84, 84); class 0 is the ground, the others are those of the images, in their order.
+
+    Examples
+    --------
+    >>> made = composed(load("digits"), 3, torch.Generator().manual_seed(0))
+    >>> made.images.shape, len(made.classes), bool((made.masks > 0).flatten(1).any(1).all())
+    (torch.Size([3, 1, 84, 84]), 11, True)
+    """
+    size = 2 * _CELL
+    coarse = interpolate(torch.randn(number, 1, size // 6, size // 6, generator=generator), size=size, mode="bilinear")
+    grain = torch.randn(number, 1, size, size, generator=generator)
+    level = 40 + 170 * torch.rand(number, 1, 1, 1, generator=generator)
+    images = (level + 25 * coarse + 8 * grain).clamp(0, 255).to(torch.uint8)
+    masks = torch.zeros(number, size, size, dtype=torch.int64)
+    chosen = torch.randint(len(tiles.labels), (number, 4), generator=generator)
+    offsets = torch.randint(_CELL - _TILE + 1, (number, 4, 2), generator=generator)
+    shown = interpolate(tiles.images[chosen.flatten()].float(), size=(_TILE, _TILE), mode="bilinear").byte()
+    disc = _disc()
+    for place, (scene, cell) in enumerate(np.ndindex(number, 4)):
+        top, left = (offsets[scene, cell] + _CELL * torch.tensor([cell // 2, cell % 2])).tolist()
+        window = (slice(top, top + _TILE), slice(left, left + _TILE))
+        images[scene, 0][window][disc] = shown[place, 0][disc]
+        masks[scene][window][disc] = tiles.labels[chosen[scene, cell]] + 1
+    return Scenes(images, masks, ("ground", *tiles.classes))
+
+
+def _disc() -> Tensor:
+    """Which pixels of a tile are in its disc, bool (28, 28)."""
+    place = torch.arange(_TILE) - (_TILE - 1) / 2
+    return place.square() + place.square().unsqueeze(1) <= (_TILE / 2) ** 2
+
+
+def scenes(
+    name: str, split: str = "train", *, number: int = 100, seed: int = 0, data_root: str | Path | None = None
+) -> Scenes:
+    """Scenes composed of a small data set, or read from ``folder:path``, which may lie in the data root.
+
+    A folder has ``train/images``, ``train/labels``, ``test/images`` and ``test/labels``. Labels are images of the same
+    names whose values are class indices; ``classes.txt`` may hold the names of the classes, one a line, and values
+    beyond them, or of 255, are no class. The `number` scenes are taken evenly over the sorted names; all are of one
+    size.
+    """
+    if number < 1:
+        raise ValueError(f"number is {number}; it must be at least 1")
+    if not name.startswith("folder:"):
+        return composed(load(name, split, data_root=data_root).in_memory(), number, seeded("scenes", name, split, seed))
+    what = f"{split}/images and {split}/labels"
+    return _read(find_path(name, data_root, what), split, number)
+
+
+def _read(folder: Path, split: str, number: int) -> Scenes:
+    from PIL import Image
+
+    if not all((folder / split / part).is_dir() for part in ("images", "labels")):
+        raise FileNotFoundError(f"{folder} has no {split}/images and {split}/labels")
+    files = sorted(file for file in (folder / split / "images").iterdir() if not file.name.startswith("."))
+    labels = {file.stem: file for file in (folder / split / "labels").iterdir()}
+    if missing := [file.name for file in files if file.stem not in labels]:
+        raise ValueError(f"{missing[0]} has no file of labels in {folder / split / 'labels'}")
+    number = min(number, len(files))
+    files = [files[i * len(files) // number] for i in range(number)]
+    images = torch.stack([_pixels(Image.open(file).convert("RGB")).permute(2, 0, 1) for file in files])
+    masks = torch.stack([_pixels(Image.open(labels[file.stem])) for file in files]).long()
+    masks[masks == 255] = UNLABELLED
+    names = folder / "classes.txt"
+    classes = names.read_text().splitlines() if names.exists() else map(str, range(int(masks.max()) + 1))
+    classes = tuple(classes)
+    masks[masks >= len(classes)] = UNLABELLED
+    return Scenes(images, masks, classes)
+
+
+def _pixels(image) -> Tensor:
+    return torch.from_numpy(np.array(image))

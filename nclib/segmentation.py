@@ -1,0 +1,126 @@
+"""Pixels as samples: features of the pixels of scenes, and networks that give every pixel a class."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample, interpolate
+
+from nclib.augmentation import seeded
+from nclib.forward import evaluating
+from nclib.models import AsTrained, Backbone
+from nclib.scene_sets import UNLABELLED, Scenes
+
+_BATCH = 16  # scenes at once
+
+
+def pixel_features(
+    model: Backbone, scenes: Scenes, *, per_class: int = 200, layer: str | int = -1, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Features of pixels drawn at random, so many of each class or all there are: float32 (M, d), and labels (M,).
+
+    A pixel's features are those of the layer's map at its place, between the places of the map interpolated linearly.
+    What the scores and metrics of collapse take for images they take for pixels.
+
+    Examples
+    --------
+    >>> from nclib import backbone, scenes
+    >>> model = backbone("test_resnet", weights="random", device="cpu")
+    >>> features, labels = pixel_features(model, scenes("digits", number=4), per_class=5)
+    >>> features.shape[0] == len(labels), labels.bincount()[0].item()
+    (True, 5)
+    """
+    chosen = _drawn(scenes.masks, per_class, seed)
+    height, width = scenes.masks.shape[1:]
+    inputs, parts = prepared(model, scenes.images), []
+    with evaluating(model.model), torch.no_grad():
+        for start in range(0, len(inputs), _BATCH):
+            rows = chosen[(chosen[:, 0] >= start) & (chosen[:, 0] < start + _BATCH)]
+            maps = feature_maps(model, inputs[start : start + _BATCH].to(model.device), layer)
+            parts.append(_at(maps, rows[:, 0] - start, rows[:, 1:], (height, width)))
+    return torch.cat(parts), scenes.masks[tuple(chosen.T)]
+
+
+def _drawn(masks: Tensor, per_class: int, seed: int) -> Tensor:
+    """Scene, row and column of the pixels that are drawn, int64 (M, 3), in the order of scenes."""
+    if per_class < 1:
+        raise ValueError(f"per_class is {per_class}; it must be at least 1")
+    generator, parts = seeded("pixels", seed), []
+    flat = masks.flatten()
+    for k in flat.unique().tolist():
+        if k != UNLABELLED:
+            of_class = (flat == k).nonzero().squeeze(1)
+            parts.append(of_class[torch.randperm(len(of_class), generator=generator)[:per_class]])
+    return torch.stack(torch.unravel_index(torch.cat(parts).sort().values, masks.shape), 1)
+
+
+def _at(maps: Tensor, scene: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
+    """The maps (N, d, h, w) at places (M, 2), rows and columns of pictures of the size, each of its scene: (M, d)."""
+    centres = (2 * places + 1) / torch.tensor(size) - 1  # of pixels, from -1 to 1
+    found = []
+    for i, each in enumerate(maps):
+        grid = centres[scene == i].flip(1).to(maps).view(1, 1, -1, 2)
+        found.append(grid_sample(each[None], grid, padding_mode="border", align_corners=False)[0, :, 0].T)
+    return torch.cat(found)
+
+
+def feature_maps(model: Backbone, inputs: Tensor, layer: str | int = -1) -> Tensor:
+    """What a layer makes of inputs (N, C, H, W): its maps (N, d, h, w), from one pass that stops nowhere early."""
+    name, kept = model.layer(layer), []
+    with model.model.get_submodule(name).register_forward_hook(lambda module, given, output: kept.append(output)):
+        (model.last or model.model)(inputs)
+    if not kept or not isinstance(kept[-1], Tensor) or kept[-1].ndim != 4:
+        what = tuple(kept[-1].shape) if kept and isinstance(kept[-1], Tensor) else "nothing of the kind"
+        raise ValueError(f"layer {name} of {model.name} gives {what}; pixels need maps (N, d, h, w)")
+    return kept[-1]
+
+
+def prepared(model: Backbone, images: Tensor) -> Tensor:
+    """Images uint8 (N, C, H, W) normalised as the model's transform does, in their own size, with its channels."""
+    transform = model.transform
+    if isinstance(transform, AsTrained):
+        return _channels(images, transform.channels).float().div(127.5).sub(1)
+    steps = [transform, *getattr(transform, "transforms", [])]
+    how = next((step for step in reversed(steps) if hasattr(step, "mean") and hasattr(step, "std")), None)
+    if how is None:
+        raise ValueError(f"the transform of {model.name} does not say mean and std; pixels cannot be prepared")
+    mean, std = (torch.as_tensor(side, dtype=torch.float32).view(-1, 1, 1) for side in (how.mean, how.std))
+    return (_channels(images, len(mean)).float() / 255 - mean) / std
+
+
+def _channels(images: Tensor, number: int) -> Tensor:
+    if images.shape[1] == number:
+        return images
+    return images.expand(-1, number, -1, -1) if images.shape[1] == 1 else images.float().mean(1, keepdim=True)
+
+
+class Segmenter(nn.Module):
+    """A backbone's maps and a linear classifier of their places: inputs (N, C, H, W) to logits (N, K, H, W).
+
+    `weight` (K, d) and `bias` (K,) are those it begins with, such as of a probe of pixels.
+    """
+
+    def __init__(self, model: Backbone, weight: Tensor, bias: Tensor, *, layer: str | int = -1):
+        super().__init__()
+        self.body, self._backbone, self._layer = model.model, model, layer
+        self.head = nn.Conv2d(weight.shape[1], len(weight), 1).to(model.device)
+        with torch.no_grad():
+            self.head.weight.copy_(weight[:, :, None, None])
+            self.head.bias.copy_(bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits = self.head(feature_maps(self._backbone, inputs, self._layer))
+        return interpolate(logits, size=inputs.shape[2:], mode="bilinear", align_corners=False)
+
+
+@torch.no_grad()
+def mean_iou(segmenter: nn.Module, inputs: Tensor, masks: Tensor) -> float:
+    """Intersection over union of predicted and true pixels, the mean over the classes that masks (N, H, W) have.
+
+    Range [0, 1]; higher is better. Unlabelled pixels count nowhere.
+    """
+    from sklearn.metrics import jaccard_score
+
+    device = next(segmenter.parameters()).device
+    found = torch.cat([segmenter(part.to(device)).argmax(1).cpu() for part in inputs.split(_BATCH)])
+    known = masks != UNLABELLED
+    classes = masks[known].unique().tolist()
+    return float(jaccard_score(masks[known], found[known], labels=classes, average="macro", zero_division=0))
