@@ -107,8 +107,8 @@ def _read(folder: Path, split: str, number: int) -> Scenes:
     masks = torch.stack([_pixels(Image.open(labels[file.stem])) for file in files]).long()
     masks[masks == 255] = UNLABELLED
     names = folder / "classes.txt"
-    classes = names.read_text().splitlines() if names.exists() else map(str, range(int(masks.max()) + 1))
-    classes = tuple(classes)
+    numbers = (str(k) for k in range(int(masks.max()) + 1))
+    classes = tuple(names.read_text().splitlines() if names.exists() else numbers)
     masks[masks >= len(classes)] = UNLABELLED
     return Scenes(images, masks, classes)
 

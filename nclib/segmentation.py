@@ -102,9 +102,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.body, self._backbone, self._layer = model.model, model, layer
         self.head = nn.Conv2d(weight.shape[1], len(weight), 1).to(model.device)
-        with torch.no_grad():
-            self.head.weight.copy_(weight[:, :, None, None])
-            self.head.bias.copy_(bias)
+        self.head.load_state_dict({"weight": weight[:, :, None, None], "bias": bias})
 
     def forward(self, inputs: Tensor) -> Tensor:
         logits = self.head(feature_maps(self._backbone, inputs, self._layer))

@@ -149,8 +149,10 @@ LAB_SCENES = (
 LAB_TEXTS = _encoders(
     TextRecipe(source="file:text/clinc150_{split}.csv"),
     tuple(f"file:text/{name}_{{split}}.csv" for name in ("clinc150", "banking77", "ag_news", "sst1")),
-    tuple(Task(name, f"file:text/{name}_{{split}}.csv", 50, 200) for name in ("subj", "mpqa", "mr"))
-    + (Task("trec", "file:text/trec_{split}.csv", 50, 9),),
+    tuple(
+        Task(name, f"file:text/{name}_{{split}}.csv", 50, number)
+        for name, number in (("subj", 200), ("mpqa", 200), ("mr", 200), ("trec", 9))
+    ),
 )
 
 # The 11 supervised networks and the data sets of the published accuracies; and ResNet-50s of other trainings.
