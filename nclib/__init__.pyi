@@ -64,9 +64,13 @@ from .registry import METRICS as METRICS
 from .registry import Metric as Metric
 from .run import Run as Run
 from .run import start as start
+from .scene_sets import Scenes as Scenes
+from .scene_sets import scenes as scenes
 from .scores import OVER_MODELS as OVER_MODELS
 from .scores import SCORES as SCORES
 from .scores import score as score
+from .segmentation import mean_iou as mean_iou
+from .segmentation import pixel_features as pixel_features
 from .simplex import nc2 as nc2
 from .simplex import nc2_equiangularity as nc2_equiangularity
 from .simplex import nc2_equinorm as nc2_equinorm
@@ -77,6 +81,8 @@ from .source_scores import nce as nce
 from .source_scores import nleep as nleep
 from .statistics import ClassStatistics as ClassStatistics
 from .statistics import class_statistics as class_statistics
+from .text_sets import Texts as Texts
+from .text_sets import texts as texts
 from .training import Recipe as Recipe
 from .training import resolve_device as resolve_device
 from .training import train as train

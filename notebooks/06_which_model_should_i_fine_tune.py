@@ -90,7 +90,7 @@ def source_of(cell, cache, images):
         features = nclib.extract(model, images)
         return model, {"probabilities": ranking.source_probabilities(model, features)}
     logits = Backbone("source", network, model.transform)
-    source = run.load(cell["source"], "test", per_class=20)
+    source = run.load(cell["source"], "test")
     right = nclib.extract(logits, source).argmax(1) == source.labels
     return model, {
         "probabilities": nclib.extract(logits, images).softmax(1),
