@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from nclib.augmentation import seeded
+from nclib.fitting import probe_layer
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.inputs import Inputs, Labelled
 from nclib.prefix import split
-from nclib.probing import LinearProbe
 from nclib.tuned import Tuned
 from nclib.tuning import Tuning, TuningState, Validation
 
@@ -77,7 +76,9 @@ def finetune(
     data = Inputs(train, tuned, prefix, memory)
     held = None if validation is None else Inputs(validation, tuned, prefix, memory)
     if settings.probe_first and tuned.spec["num_classes"] is not None:
-        _begin(tuned, data.through(part.features), data.labels, settings.C)
+        features = data.through(part.features)
+        head = probe_layer(features, data.labels, tuned.spec["num_classes"], C=settings.C)
+        tuned.head.load_state_dict(head.state_dict())
     path = None if checkpoint is None else Path(checkpoint)
     state = TuningState(tuned, part, settings, [part.digest for part in (data, held) if part] if path else None)
     done = state.resume(path) if path and path.exists() else 0
@@ -106,15 +107,6 @@ def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, va
     if patience is not None and (patience < 1 or validation is None):
         raise ValueError(f"patience is {patience}; it must be at least 1, and needs images to validate on")
     return settings.epochs if stop is None else stop
-
-
-def _begin(tuned: Tuned, features: Tensor, labels: Tensor, C: float) -> None:
-    """Make the head a linear probe of features (N, d); a class without a sample keeps its row."""
-    probe = LinearProbe(C=C).fit(features, labels)
-    weight = probe.weight_.double() / probe.scale_
-    with torch.no_grad():
-        tuned.head.weight[probe.classes_] = weight.to(tuned.head.weight)
-        tuned.head.bias[probe.classes_] = (probe.bias_ - weight @ probe.mean_).to(tuned.head.bias)
 
 
 class Choice(NamedTuple):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nclib.augmentation import seeded
+from nclib.probing import LinearProbe
 from nclib.schedules import SCHEDULES
 from nclib.tuning import Tuning
 
@@ -34,6 +35,18 @@ def fit(
     module.eval()
 
 
+def probe_layer(features: Tensor, labels: Tensor, num_classes: int, *, C: float = 0.1) -> nn.Linear:
+    """A linear layer that is a `LinearProbe` of features (N, d), float32; a class without a sample has zeros."""
+    probe = LinearProbe(C=C).fit(features, labels)
+    layer = nn.Linear(features.shape[1], num_classes)
+    weight = probe.weight_.double() / probe.scale_
+    with torch.no_grad():
+        for parameter, rows in ((layer.weight, weight), (layer.bias, probe.bias_ - weight @ probe.mean_)):
+            parameter.zero_()
+            parameter[probe.classes_] = rows.to(parameter)
+    return layer
+
+
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -48,6 +61,7 @@ def fit_best(
     """A module made anew and fitted to all inputs with the settings that do best on the fifth that is held out.
 
     `merit(module, inputs, targets)` is higher for the better; every fifth of the inputs, in their order, is held out.
+    There is nothing to choose, and no trial, of a single candidate.
     """
     held = torch.arange(len(inputs)) % 5 == 4
 
@@ -56,5 +70,7 @@ def fit_best(
         fit(module, inputs[rows], targets[rows], partial(loss, module), settings)
         return module
 
-    merits = [merit(fitted(settings, ~held), inputs[held], targets[held]) for settings in candidates]
-    return fitted(candidates[max(range(len(candidates)), key=merits.__getitem__)], torch.ones_like(held))
+    if len(candidates) > 1:
+        merits = [merit(fitted(settings, ~held), inputs[held], targets[held]) for settings in candidates]
+        candidates = [candidates[max(range(len(candidates)), key=merits.__getitem__)]]
+    return fitted(candidates[0], torch.ones_like(held))

@@ -1,5 +1,10 @@
 """Pixels as samples: features of the pixels of scenes, and networks that give every pixel a class."""
 
+from collections.abc import Iterable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
@@ -13,11 +18,12 @@ _BATCH = 16  # scenes at once
 
 
 def pixel_features(
-    model: Backbone, scenes: Scenes, *, per_class: int = 200, layer: str | int = -1, seed: int = 0
+    model: Backbone, scenes: Scenes, *, per_class: int = 200, layer: str | None = None, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Features of pixels drawn at random, so many of each class or all there are: float32 (M, d), and labels (M,).
 
     A pixel's features are those of the layer's map at its place, between the places of the map interpolated linearly.
+    The layer is that of `pixel_layer` unless it is named.
     What the scores and metrics of collapse take for images they take for pixels.
 
     Examples
@@ -31,6 +37,7 @@ def pixel_features(
     chosen = _drawn(scenes.masks, per_class, seed)
     height, width = scenes.masks.shape[1:]
     inputs, parts = prepared(model, scenes.images), []
+    layer = pixel_layer(model, scenes.images) if layer is None else layer
     with evaluating(model.model), torch.no_grad():
         for start in range(0, len(inputs), _BATCH):
             rows = chosen[(chosen[:, 0] >= start) & (chosen[:, 0] < start + _BATCH)]
@@ -62,15 +69,38 @@ def _at(maps: Tensor, scene: Tensor, places: Tensor, size: tuple[int, int]) -> T
     return torch.cat(found)
 
 
-def feature_maps(model: Backbone, inputs: Tensor, layer: str | int = -1) -> Tensor:
-    """What a layer makes of inputs (N, C, H, W): its maps (N, d, h, w), from one pass that stops nowhere early."""
-    name, kept = model.layer(layer), []
-    with model.model.get_submodule(name).register_forward_hook(lambda module, given, output: kept.append(output)):
+def feature_maps(model: Backbone, inputs: Tensor, layer: str) -> Tensor:
+    """What a layer makes of inputs (N, C, H, W): its maps (N, d, h, w)."""
+    return _outputs(model, inputs, [layer])[layer]
+
+
+def _outputs(model: Backbone, inputs: Tensor, layers: Iterable[str]) -> dict[str, Any]:
+    """The last output of each of the layers that the pass reaches."""
+    kept: dict[str, Any] = {}
+    with ExitStack() as hooks:
+        for name in layers:
+            keep = partial(lambda name, module, given, output: kept.__setitem__(name, output), name)
+            hooks.callback(model.model.get_submodule(name).register_forward_hook(keep).remove)
         (model.last or model.model)(inputs)
-    if not kept or not isinstance(kept[-1], Tensor) or kept[-1].ndim != 4:
-        what = tuple(kept[-1].shape) if kept and isinstance(kept[-1], Tensor) else "nothing of the kind"
-        raise ValueError(f"layer {name} of {model.name} gives {what}; pixels need maps (N, d, h, w)")
-    return kept[-1]
+    return kept
+
+
+@torch.no_grad()
+def pixel_layer(model: Backbone, images: Tensor, *, stride: int = 16) -> str:
+    """The deepest of `Backbone.layers` whose map has a place for every so many rows of images (N, C, H, W), or less.
+
+    Later maps of a network for classification are too coarse for pixels. ValueError if there is none.
+    """
+    with evaluating(model.model):
+        found = _outputs(model, prepared(model, images[:1]).to(model.device), model.layers)
+    fine = [
+        name
+        for name, output in found.items()
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * stride >= images.shape[2]
+    ]
+    if not fine:
+        raise ValueError(f"{model.name} has no layer with a map (N, d, h, w) of a place for every {stride} rows")
+    return max(fine, key=model.layers.index)
 
 
 def prepared(model: Backbone, images: Tensor) -> Tensor:
@@ -95,14 +125,14 @@ def _channels(images: Tensor, number: int) -> Tensor:
 class Segmenter(nn.Module):
     """A backbone's maps and a linear classifier of their places: inputs (N, C, H, W) to logits (N, K, H, W).
 
-    `weight` (K, d) and `bias` (K,) are those it begins with, such as of a probe of pixels.
+    `head` is the classifier that it begins with, such as a probe of pixels.
     """
 
-    def __init__(self, model: Backbone, weight: Tensor, bias: Tensor, *, layer: str | int = -1):
+    def __init__(self, model: Backbone, head: nn.Linear, layer: str):
         super().__init__()
         self.body, self._backbone, self._layer = model.model, model, layer
-        self.head = nn.Conv2d(weight.shape[1], len(weight), 1).to(model.device)
-        self.head.load_state_dict({"weight": weight[:, :, None, None], "bias": bias})
+        self.head = nn.Conv2d(head.in_features, head.out_features, 1).to(model.device)
+        self.head.load_state_dict({"weight": head.weight[:, :, None, None], "bias": head.bias})
 
     def forward(self, inputs: Tensor) -> Tensor:
         logits = self.head(feature_maps(self._backbone, inputs, self._layer))

@@ -60,6 +60,7 @@ import nclib
 from nclib import findings, plots, ranking, selection
 from nclib.models import Backbone
 from nclib.tuning_studies import candidates
+from timm.layers import freeze_batch_norm_2d
 
 run = nclib.start(
     scale,
@@ -87,7 +88,9 @@ def source_of(cell, cache, images):
     """The model of a cell, and what its source classifier says: probabilities of images, accuracy on the source."""
     model, network = run.pretrained(cell, cache)
     if network is None:
-        features = nclib.extract(model, images)
+        if cell["method"] == "skip":
+            freeze_batch_norm_2d(model.model)  # folded into the weights of some
+        features = nclib.extract(model, images, cache=cache and cache / "features")
         return model, {"probabilities": ranking.source_probabilities(model, features)}
     logits = Backbone("source", network, model.transform)
     source = run.load(cell["source"], "test")

@@ -45,17 +45,14 @@ import copy
 import time
 
 import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
 import torch
-from myst_nb import glue
 from torch.nn.functional import cross_entropy
 
 import nclib
-from nclib import findings, plots, selection
-from nclib.fitting import fit_best
+from nclib.fitting import fit_best, probe_layer
+from nclib.models import Backbone
 from nclib.scene_sets import UNLABELLED
-from nclib.segmentation import Segmenter, mean_iou, prepared
+from nclib.segmentation import Segmenter, mean_iou, pixel_layer, prepared
 from nclib.text_sets import tokens
 from nclib.words import TextRecipe, train_words
 
@@ -97,18 +94,6 @@ def settings_of(cell, batch_size):
     ]
 
 
-def probe_of(features, labels, classes):
-    """Weight and bias of a linear probe of features, for all of so many classes."""
-    probe = nclib.LinearProbe(C=0.1).fit(features, labels)
-    weight = torch.zeros(classes, features.shape[1])
-    bias = torch.full((classes,), -10.0)
-    weight[probe.classes_] = probe.weight_.cpu() / probe.scale_.cpu()
-    bias[probe.classes_] = (
-        probe.bias_.cpu() - weight[probe.classes_] @ probe.mean_.cpu()
-    )
-    return weight, bias
-
-
 def loss_of_pixels(module, inputs, masks):
     """Cross-entropy of every labelled pixel."""
     return cross_entropy(module(inputs), masks, ignore_index=UNLABELLED)
@@ -121,18 +106,17 @@ def measure_scenes(cell, cache):
         nclib.scenes(cell["data"], split, number=cell[split], data_root=run.data_root)
         for split in ("train", "test")
     )
+    layer = pixel_layer(model, train.images)
     features, labels = nclib.pixel_features(
-        model, train, per_class=cell["pixels_per_class"]
+        model, train, per_class=cell["pixels_per_class"], layer=layer
     )
     scores = nclib.score(features, labels, scores=SCORED)
-    weight, bias = probe_of(features, labels, len(train.classes))
+    head = probe_layer(features, labels, len(train.classes))
 
     def make():
         body = copy.deepcopy(model.model).requires_grad_(cell["method"] == "full")
-        own = nclib.Backbone(
-            model.name, body, model.transform
-        )  # maps need no last layer
-        return Segmenter(own, weight, bias)
+        own = Backbone(model.name, body, model.transform)
+        return Segmenter(own, head, layer)
 
     start = time.perf_counter()
     inputs = prepared(model, train.images)
@@ -159,7 +143,9 @@ SCORED = [
     if name not in ("leep", "nce", "source_accuracy", "nleep")
 ]
 tables = {
-    "pixels": run.beside("scene_selection", run.study("scene_selection", measure_scenes))
+    "pixels": run.beside(
+        "scene_selection", run.study("scene_selection", measure_scenes)
+    )
 }
 for scale_name in tables["pixels"]:
     print(run.describe("scene_selection", scale_name))
@@ -206,12 +192,10 @@ def measure_texts(cell, cache):
     scores = nclib.score(
         features, labels, scores="all", probabilities=said, source_accuracy=right
     )
-    weight, bias = probe_of(features, labels, len(train.classes))
+    head = probe_layer(features, labels, len(train.classes))
 
     def make():
-        head = torch.nn.Linear(weight.shape[1], len(weight))
-        head.load_state_dict({"weight": weight, "bias": bias})
-        return torch.nn.Sequential(copy.deepcopy(network.backbone), head)
+        return torch.nn.Sequential(*copy.deepcopy([network.backbone, head]))
 
     start = time.perf_counter()
     tuned = fit_best(
