@@ -186,3 +186,26 @@ def _parts_of_panels(tables: Mapping[str, pd.DataFrame], *, height: float, rows:
         for part, table in zip(below, tables.values(), strict=True)
     ]
     return figure, axes
+
+
+def score_panels(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], labels: Mapping[str, str]) -> Any:
+    """Estimates with their intervals, one row a label: for each panel by its title, of each scale, by score.
+
+    Returns the figure. Scores that a scale does not have are left out of it.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(panels), figsize=(9, 1.6 + 0.23 * len(labels)), sharey=True, squeeze=False)
+    rows = {name: row for row, name in enumerate(labels)}
+    for axis, (title, scales) in zip(axes[0], panels.items(), strict=True):
+        for i, (scale, found) in enumerate(scales.items()):
+            heights = [rows[name] + 0.3 * i - 0.15 for name in found]
+            axis.hlines(heights, [e.low for e in found.values()], [e.high for e in found.values()], COLOURS[i], lw=1)
+            values = [estimate.value for estimate in found.values()]
+            axis.plot(values, heights, color=COLOURS[i], marker=MARKERS[i], linestyle="", label=scale)
+        axis.axvline(0, color="0.4", linewidth=0.8)
+        axis.set(title=title, xlim=(-1.05, 1.05), xlabel="weighted tau")
+    axes[0, 0].set_yticks(range(len(labels)), list(labels.values()))
+    axes[0, 0].invert_yaxis()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(labels))
+    return figure

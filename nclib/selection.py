@@ -140,7 +140,8 @@ def _better(table: pd.DataFrame, zoo: str) -> Estimate:
     return advantage(rows) if len(rows) else Estimate(math.nan)
 
 
-_ding = partial(Claim, paper="ding2023", study="model_selection", side="above")
+_ding = partial(Claim, paper="ding2023", side="above", study="model_selection")
+_TAU = "weighted Kendall tau of FaCe and {} after fine-tuning, mean over tasks and zoos"
 
 CLAIMS = (
     _ding(
@@ -153,7 +154,7 @@ CLAIMS = (
     _ding(
         key="C2-ranks",
         sentence="FaCe ranks pre-trained models for a target task.",
-        statistic="weighted Kendall tau of FaCe and accuracy after fine-tuning, mean over tasks and zoos",
+        statistic=_TAU.format("accuracy"),
         threshold=0.0,
         estimate=lambda table: ranks(in_zoos(table)),
     ),
@@ -169,6 +170,20 @@ CLAIMS = (
             ("architectures", "architectures"),
             ("sources", "source data sets"),
             ("losses", "losses"),
+        )
+    ),
+    *(
+        _ding(
+            key=f"C3-{kind}",
+            sentence=f"FaCe ranks pre-trained models for {words}, too.",
+            study=study,
+            statistic=_TAU.format(quality),
+            threshold=0.0,
+            estimate=lambda table: ranks(in_zoos(table)),
+        )
+        for kind, words, study, quality in (
+            ("pixels", "semantic segmentation", "scene_selection", "mean intersection over union"),
+            ("words", "text classification", "text_selection", "accuracy"),
         )
     ),
 )

@@ -260,7 +260,7 @@ pd.DataFrame(before_after).rename_axis(
 # ## Which score finds the best model?
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Weighted Kendall tau of each score and accuracy after fine-tuning, the mean over tasks, with 95% bootstrap intervals that resample models; one panel a zoo, one colour a scale. Right is better: 1 ranks the models as their accuracies do. FaCe is the uppermost; number of features and accuracy on the source look at no image of the task.", "name": "fig-taus"}, "image": {"alt": "Panels of horizontal intervals, one row a score."}}
-SCORES = {
+LABELS = {
     "face": "FaCe",
     "variance_collapse": "variance collapse (-NC1)",
     "class_fairness": "class fairness",
@@ -283,43 +283,25 @@ SCORES = {
 
 def scored(rows):
     """The scores that a zoo's models have."""
-    return [name for name in SCORES if name in rows and rows[name].notna().any()]
+    return [name for name in LABELS if name in rows and rows[name].notna().any()]
 
 
-zoos = list(
-    dict.fromkeys(zoo for every in tables.values() for zoo in every["zoo"].unique())
-)
-fig, axes = plt.subplots(1, len(zoos), figsize=(9, 5.4), sharey=True, squeeze=False)
-found = {}
-for ax, zoo in zip(axes[0], zoos, strict=True):
-    for i, (name, every) in enumerate(tables.items()):
-        rows = every[every["zoo"] == zoo]
-        for score in scored(rows):
-            tau = found[name, zoo, score] = selection.ranks(rows, score)
-            y = list(SCORES).index(score) + 0.3 * i - 0.15
-            style = {"color": plots.COLOURS[i], "marker": plots.MARKERS[i]}
-            ax.plot([tau.low, tau.high], [y, y], color=plots.COLOURS[i], linewidth=1)
-            ax.plot(
-                tau.value,
-                y,
-                linestyle="",
-                label=name if score == "face" else None,
-                **style,
-            )
+panels = {}
+for name, every in tables.items():
+    for zoo, rows in every.groupby("zoo", sort=False):
+        found = {score: selection.ranks(rows, score) for score in scored(rows)}
+        panels.setdefault(zoo, {})[name] = found
+        for score, tau in found.items():
             for end, value in vars(tau).items():
                 glue(f"{name} {zoo} {score} {end}", value, display=False)
-    ax.axvline(0, color="0.4", linewidth=0.8)
-    ax.set(title=zoo, xlim=(-1.05, 1.05), xlabel="weighted tau with accuracy")
-axes[0, 0].set(yticks=range(len(SCORES)), yticklabels=SCORES.values())
-axes[0, 0].invert_yaxis()
-fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+fig = plots.score_panels(panels, LABELS)
 plt.show()
 
 # %% tags=["hide-input"]
 compared = {}
 for name, every in tables.items():
     for score in scored(every):
-        row = compared[name, SCORES[score]] = {}
+        row = compared[name, LABELS[score]] = {}
         mean_tau = selection.ranks(every, score)
         lost = selection.regret(every, score)
         row["weighted tau, mean over zoos"] = str(mean_tau)
@@ -369,7 +351,7 @@ pd.DataFrame(ablation).T.rename_axis(["scale", "FaCe of"])
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Seconds that a score takes, one thread, against the number of samples, of features and of classes (log scales); where one varies the others are 2,000, 256 and 20.", "name": "fig-cost"}, "image": {"alt": "Three plots of rising lines, one line a score; N-LEEP is far above all others."}}
 base = costs[["samples", "features", "classes"]].mode().iloc[0]
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.8), sharey=True)
-drawn = [name for name in SCORES if name in costs] + ["ncti_spread"]
+drawn = [name for name in LABELS if name in costs] + ["ncti_spread"]
 for ax, size in zip(axes, base.index, strict=True):
     others = [name for name in base.index if name != size]
     rows = costs[(costs[others] == base[others]).all(axis=1)].sort_values(size)
@@ -382,7 +364,7 @@ for ax, size in zip(axes, base.index, strict=True):
             rows[size],
             rows[name],
             linewidth=1,
-            label=SCORES.get(name, "NCTI"),
+            label=LABELS.get(name, "NCTI"),
             **style,
         )
         for number, seconds in zip(rows[size], rows[name], strict=True):
