@@ -107,7 +107,7 @@ def advantage(rows: pd.DataFrame, rivals: Iterable[str] = EARLIER, score: str = 
     """By how much a score ranks better than the best of its rivals."""
     others = np.array([taus(rows, rival) for rival in rivals if rival in rows])
     others = others[~np.isnan(others[:, 0])]
-    return estimate(taus(rows, score) - np.nanmax(others, axis=0))
+    return estimate(taus(rows, score) - np.fmax.reduce(others))
 
 
 def regret(rows: pd.DataFrame, score: str) -> float:

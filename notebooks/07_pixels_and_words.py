@@ -45,9 +45,13 @@ import copy
 import time
 
 import matplotlib.pyplot as plt
+import pandas as pd
+from myst_nb import glue
+from torch import nn, no_grad
 from torch.nn.functional import cross_entropy
 
 import nclib
+from nclib import findings, plots, selection
 from nclib.fitting import fit_best, probe_layer
 from nclib.models import Backbone
 from nclib.scene_sets import UNLABELLED
