@@ -89,8 +89,8 @@ DEMO_TEXTS = _encoders(
     TextRecipe(),
     tuple(f"docstrings/{name}" for name in ("sympy", "python", "networkx")),
     (
-        Task("docstrings, which library", "docstrings/libraries", 20, 40),
-        Task("docstrings, which part of scipy", "docstrings/scipy", 20, 20),
+        Task("docstrings, which library", "docstrings/libraries", 20, 100),
+        Task("docstrings, which part of scipy", "docstrings/scipy", 20, 50),
     ),
 )
 
