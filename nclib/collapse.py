@@ -99,10 +99,12 @@ def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
         warnings.warn(f"vci says nothing with {given}: two more samples than features are needed", stacklevel=2)
     rank = len(between_spectrum(stats)[0])
     rtol = _checked_rtol(rtol, 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps)
-    total = total_scatter(stats)
-    scale = total.diagonal().clamp(min=torch.finfo(torch.float64).tiny).rsqrt()  # so that no unit matters
-    explained = _explained(total * scale * scale.unsqueeze(1), weighted * scale, rtol)
-    return min(1.0, max(0.0, 1 - explained / rank))
+    if ("explained", rtol) not in stats.computed:  # the H-score takes it, too
+        total = total_scatter(stats)
+        scale = total.diagonal().clamp(min=torch.finfo(torch.float64).tiny).rsqrt()  # so that no unit matters
+        found = _explained(total * scale * scale.unsqueeze(1), weighted * scale, rtol)
+        stats.computed["explained", rtol] = found
+    return min(1.0, max(0.0, 1 - stats.computed["explained", rtol] / rank))
 
 
 def total_scatter(stats: ClassStatistics) -> Tensor:

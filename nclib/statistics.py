@@ -100,6 +100,11 @@ class ClassStatistics(Accumulators):
         return self.squares.sum(1) / self._column_counts.flatten()
 
     @cached_property
+    def computed(self) -> dict[Any, float]:
+        """What functions of these statistics keep here so as to compute it once; every update empties it."""
+        return {}
+
+    @cached_property
     def between_svd(self) -> tuple[Tensor, Tensor]:
         """Singular values, descending, and right singular vectors (rows) of centred_means / sqrt(K)."""
         if self._span is not None:

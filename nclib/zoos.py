@@ -147,10 +147,10 @@ LAB_SCENES = (
 )
 LAB_TEXTS = _encoders(
     TextRecipe(source="file:text/clinc150_{split}.csv"),
-    tuple(f"file:text/{name}_{{split}}.csv" for name in ("clinc150", "banking77", "ag_news", "sst1")),
+    (*(f"file:text/{name}_{{split}}.csv" for name in ("clinc150", "sst1")), "docstrings/sympy", "docstrings/python"),
     tuple(
-        Task(name, f"file:text/{name}_{{split}}.csv", 50, number)
-        for name, number in (("subj", 200), ("mpqa", 200), ("mr", 200), ("trec", 9))
+        Task(name, f"file:text/{name}_{{split}}.csv", *numbers)
+        for name, numbers in (("trec", (50, 9)), ("ag_news", (50, 300)), ("banking77", (20, 20)))
     ),
 )
 
