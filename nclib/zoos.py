@@ -147,10 +147,10 @@ LAB_SCENES = (
 )
 LAB_TEXTS = _encoders(
     TextRecipe(source="file:text/clinc150_{split}.csv"),
-    (*(f"file:text/{name}_{{split}}.csv" for name in ("clinc150", "sst1")), "docstrings/sympy", "docstrings/python"),
+    (*(f"file:text/{name}_{{split}}.csv" for name in ("clinc150", "ag_news")), "docstrings/sympy", "docstrings/python"),
     tuple(
         Task(name, f"file:text/{name}_{{split}}.csv", *numbers)
-        for name, numbers in (("trec", (50, 9)), ("ag_news", (50, 300)), ("banking77", (20, 20)))
+        for name, numbers in (("ag_news", (50, 300)), ("banking77", (20, 30)), ("sst1", (50, 200)))
     ),
 )
 
