@@ -123,9 +123,10 @@ def regret(rows: pd.DataFrame, score: str) -> float:
 
 def before_and_after(rows: pd.DataFrame) -> Estimate:
     """Rank correlation of NC1 on the training images before and after fine-tuning, over models: mean of tasks, zoos."""
-    rows = rows[rows["nc1_tuned"].notna()] if "nc1_tuned" in rows else rows.iloc[:0]
-    before = -rows["variance_collapse"].to_numpy()
-    after = rows["nc1_tuned"].to_numpy() if len(rows) else before
+    rows = rows.dropna(subset="nc1_tuned") if "nc1_tuned" in rows else rows.iloc[:0]
+    if not len(rows):
+        return Estimate(math.nan)
+    before, after = -rows["variance_collapse"].to_numpy(), rows["nc1_tuned"].to_numpy()
     return rank_correlation(before, after, rows["model"].to_numpy(), strata=rows["zoo"], blocks=rows["task"])
 
 

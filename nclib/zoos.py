@@ -71,12 +71,15 @@ _ON_SCENES = (
 DEMO_SCENES = tuple(replace(zoo, tasks=_ON_SCENES, rates=(1e-2,), epochs=12, repeats=1) for zoo in DEMO)
 
 
-def _encoders(base: TextRecipe, sources: tuple[str, ...], tasks: tuple[Task, ...]) -> tuple[Zoo, ...]:
+def _encoders(
+    base: TextRecipe, sources: tuple[tuple[str, int | None], ...], tasks: tuple[Task, ...]
+) -> tuple[Zoo, ...]:
+    """The base and others of its kind; `sources` are other texts, and how many of a class."""
     shapes = ((64, 0), (32, 0), (128, 0), (64, 1), (128, 1))
     losses = ("cross-entropy", "label smoothing", "squared error", "contrastive")
     recipes = {
         "architectures": tuple(replace(base, width=width, depth=depth) for width, depth in shapes),
-        "source data sets": tuple(replace(base, source=source) for source in sources),
+        "source data sets": (base, *(replace(base, source=name, per_class=number) for name, number in sources)),
         "training losses": (
             *(replace(base, loss=loss) for loss in losses),
             *(replace(base, projection=depth) for depth in (1, 2)),
@@ -87,7 +90,7 @@ def _encoders(base: TextRecipe, sources: tuple[str, ...], tasks: tuple[Task, ...
 
 DEMO_TEXTS = _encoders(
     TextRecipe(),
-    tuple(f"docstrings/{name}" for name in ("sympy", "python", "networkx")),
+    (("docstrings/python", None), ("docstrings/networkx", None)),
     (
         Task("docstrings, which library", "docstrings/libraries", 20, 100),
         Task("docstrings, which part of scipy", "docstrings/scipy", 20, 50),
@@ -146,8 +149,8 @@ LAB_SCENES = (
     ),
 )
 LAB_TEXTS = _encoders(
-    TextRecipe(source="file:text/clinc150_{split}.csv"),
-    (*(f"file:text/{name}_{{split}}.csv" for name in ("clinc150", "ag_news")), "docstrings/sympy", "docstrings/python"),
+    TextRecipe(source="file:text/clinc150_{split}.csv", per_class=40),
+    (("file:text/ag_news_{split}.csv", 1000), ("docstrings/sympy", None), ("docstrings/python", None)),
     tuple(
         Task(name, f"file:text/{name}_{{split}}.csv", *numbers)
         for name, numbers in (("ag_news", (50, 300)), ("banking77", (20, 30)), ("sst1", (50, 200)))
