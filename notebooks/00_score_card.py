@@ -40,8 +40,7 @@ score_card(records).drop(columns="statistic")
 
 # %% [markdown]
 # {ref}`watch` has the claims P1 to P4, {ref}`source` has A1 and A3, {ref}`downstream` and {ref}`finetuning` have A2,
-# the latter A4 and A5 too, and {ref}`geometric-complexity` has B1 to B5. Claims on the ranking of models are on their
-# way.
+# the latter A4 and A5 too, {ref}`geometric-complexity` has B1 to B5, {ref}`selection` C1 and C2, and {ref}`pixels` C3.
 #
 # ## How the evidence is made
 #

@@ -47,14 +47,14 @@ recompute: bool = False  # measure every cell again, beside the records
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
 import time
-from functools import partial
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from myst_nb import glue
 
 import nclib
-from nclib import findings, fine_tuned, peft, plots
+from nclib import findings, fine_tuned, plots
+from nclib.tuning_studies import candidates
 
 run = nclib.start(
     scale,
@@ -73,28 +73,6 @@ run = nclib.start(
 
 
 # %%
-def candidates(cell, model, num_classes):
-    """What validation chooses of: learning rates, and layers where one is tuned."""
-    make = peft.METHODS[cell["method"].split()[0]]
-    same = {"match": cell["match"]} if "match" in cell else {}
-    same |= {"seed": cell["seed"]} if cell["method"] == "lora" else {}
-    options = [same | {"layer": layer} for layer in cell.get("layers", [])] or [same]
-    settings = [
-        nclib.Tuning(
-            learning_rate=rate,
-            epochs=cell["epochs_tuned"],
-            augmentation=cell["augmentation_tuned"],
-            seed=cell["seed"],
-        )
-        for rate in cell["rates"]
-    ]
-    return [
-        (partial(make, model, num_classes=num_classes, **option), setting)
-        for option in options
-        for setting in settings
-    ]
-
-
 def measure(cell, cache):
     """Accuracy of a method, and collapse on the images it was tuned on and on others."""
     model, (train, test) = run.backbone(cell, cache), run.task(cell)
