@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +40,7 @@ def measure(
 
     names: Any = metrics if metrics in (None, "all") else [name.strip() for name in metrics.split(",") if name.strip()]
     try:
-        result = measured(**read_table(file, labels), metrics=names, progress=True)
+        result = measured(**read_table(file, labels), metrics=names, progress=sys.stderr.isatty())
     except (ValueError, TypeError) as error:
         typer.echo(f"nclib: {error}", err=True)
         raise typer.Exit(1) from None
@@ -75,7 +76,7 @@ def extract(
         images = nclib.load(data, split, per_class=per_class, seed=seed, data_root=data_root, download=download)
         made = nclib.backbone(model, weights=weights, imports=imports or [], device=device)
         chosen = int(layer) if layer.lstrip("-").isdigit() else layer
-        (features,) = nclib.extract_layers(made, images, [chosen], cache=cache, progress=True).values()
+        (features,) = nclib.extract_layers(made, images, [chosen], cache=cache, progress=sys.stderr.isatty()).values()
         write_table(output, {"features": features, "labels": images.labels})
     except (
         ValueError,
@@ -138,7 +139,7 @@ def rank(
             imports=imports or [],
             device=device,
             cache=cache,
-            progress=True,
+            progress=sys.stderr.isatty(),
         )
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         typer.echo(f"nclib: {error}", err=True)

@@ -124,6 +124,8 @@ def _whole(
     if name.startswith("folder:"):
         return _folder(name, split, data_root)
     known = ", ".join((*EMBEDDED, *TORCHVISION))
+    if Path(name).is_dir():
+        raise ValueError(f"{name!r} is a folder, which is named 'folder:{name}'")
     raise ValueError(f"unknown data set {name!r}; there are {known}, and folder:PATH, each with [first:end] or without")
 
 

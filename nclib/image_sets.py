@@ -60,6 +60,9 @@ class _Labelled(ABC):
         drawn = self._drawn(None, share, seed)
         return self.at((~drawn).nonzero().flatten()), self.at(drawn.nonzero().flatten())
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} images, {len(self.classes)} classes)"
+
     def of_classes(self, first: int, end: int) -> Self:
         """The images of the classes first, ..., end - 1, which are numbered from 0 then."""
         if not 0 <= first < end <= len(self.classes):
@@ -100,7 +103,7 @@ class _Labelled(ABC):
         check_labels(self.labels, num_classes=len(self.classes))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageSet(_Labelled):
     """Labelled images in memory: uint8 (N, C, H, W), labels int64 (N,) in 0..K-1, and the K class names."""
 
@@ -145,7 +148,7 @@ class ImageSet(_Labelled):
         return replace(self, images=_stack((self.image(i) for i in range(len(self))), len(self), size))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageFiles(_Labelled):
     """Labelled images of any size, one file each, opened when they are asked for.
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from nclib.features import extract
@@ -17,6 +16,7 @@ from nclib.image_sets import ImageFiles, ImageSet
 from nclib.measurement import Measurement, measured
 from nclib.models import Backbone, backbone
 from nclib.scores import OVER_MODELS, SCORES
+from nclib.source_scores import source_probabilities
 from nclib.storage import replacing
 from nclib.transferability import over_models
 
@@ -64,12 +64,15 @@ class Ranking:
     def __str__(self) -> str:
         first = [self.by, *(name for name in self.table if name != self.by)]
         shown = self.table[first].to_string(float_format=lambda value: f"{value:.4g}", na_rep="")
-        notes = dict.fromkeys(note for lines in self.notes.values() for note in lines)
+        about: dict[str, list[str]] = {}
+        for name, lines in self.notes.items():
+            for note in lines:
+                about.setdefault(note, []).append(name)
         return "\n".join(
             [
                 shown,
                 self.order,
-                *(f"note: {note}" for note in notes),
+                *(f"note on {', '.join(names)}: {note}" for note, names in about.items()),
                 *(f"{name} failed: {why}" for name, why in self.failures.items()),
             ]
         )
@@ -231,14 +234,6 @@ def _scored(
     unknown = {part for part, value in more.items() if value is None}
     names = [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
     return measured(SCORES, names, features, images.labels, more, strict=False)
-
-
-def source_probabilities(model: Backbone, features: Tensor) -> Tensor | None:
-    """What the model's own classifier says of the images, (N, Z); None without one."""
-    if model.classifier is None:
-        return None
-    with torch.no_grad():
-        return model.classifier(features.to(model.classifier.weight)).softmax(1)
 
 
 def _with_sums(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nclib.checks import as_tensor, check_features, check_labels
+from nclib.models import Backbone
 from nclib.probe import to_numpy
 
 
@@ -64,6 +65,14 @@ def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8
     reduced = PCA(energy, svd_solver="full").fit_transform(to_numpy(features.double()))
     mixture = GaussianMixture(number, reg_covar=1e-3 * float(np.var(reduced, 0).mean()), random_state=seed)
     return leep(probabilities=mixture.fit(reduced).predict_proba(reduced), labels=labels)
+
+
+def source_probabilities(model: Backbone, features: Tensor) -> Tensor | None:
+    """What the model's own classifier says of the images, (N, Z); None without one."""
+    if model.classifier is None:
+        return None
+    with torch.no_grad():
+        return model.classifier(features.to(model.classifier.weight)).softmax(1)
 
 
 def _checked(probabilities: Any, labels: Any) -> tuple[Tensor, Tensor]:

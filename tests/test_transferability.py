@@ -8,8 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import eigh
 from scipy.special import softmax
+from scipy.stats import multivariate_normal
 from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
 
 from nclib import class_statistics
 from nclib.feature_scores import h_score_shrunk, ncti_parts, probe_accuracy, sfda, transrate
@@ -66,6 +70,63 @@ def plain_sfda(features, labels):
     others = np.array([np.delete(means, k, 0).mean(0) for k in range(len(means))])
     second = probabilities(sure * rows + (1 - sure) * others[codes], shrinkage)[0]
     return second[np.arange(len(codes)), codes].mean()
+
+
+def plain_ncti(rows, codes, components):
+    """Principal components, a linear discriminant of them, and the three sums."""
+    shares = np.bincount(codes) / len(codes)
+    centred = rows - rows.mean(0)
+    _, values, right = np.linalg.svd(centred, full_matrices=False)
+    reduced = centred @ right[:components].T
+    variances = values[:components] ** 2 / (len(rows) - 1)
+    shrinkage = math.exp(-variances[:32].sum())
+
+    def shrunk(part):
+        covariance = np.cov(part.T, bias=True)
+        return (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / components * np.eye(components)
+
+    means = np.array([reduced[codes == k].mean(0) for k in range(len(shares))])
+    within = sum(share * shrunk(reduced[codes == k]) for k, share in enumerate(shares))
+    _, directions = eigh(shrunk(reduced) - within, within)
+    directions = directions[:, ::-1]
+    coordinates = (reduced @ directions)[:, : len(shares) - 1]
+    weight = means @ directions @ directions.T
+    logits = reduced @ weight.T - np.sum(weight * means, 1) / 2 + np.log(shares)
+    probabilities = softmax(logits, axis=1)
+    spread = np.linalg.svd(coordinates - coordinates.mean(0), compute_uv=False).sum()
+    certainty = probabilities[np.arange(len(codes)), codes].mean()
+    within_classes = sum(np.linalg.svd(probabilities[codes == k], compute_uv=False).sum() for k in range(len(shares)))
+    return spread, certainty, -np.log(within_classes)
+
+
+def plain_leep_of_clusters(rows, codes, mixture):
+    """Responsibilities of a mixture of Gaussians by the formula, then LEEP."""
+    logs = np.stack(
+        [
+            multivariate_normal(mean, covariance).logpdf(rows)
+            for mean, covariance in zip(mixture.means_, mixture.covariances_, strict=True)
+        ],
+        axis=1,
+    )
+    theta = softmax(logs + np.log(mixture.weights_), axis=1)
+    joint = np.array([theta[codes == k].sum(0) for k in range(codes.max() + 1)]) / len(codes)
+    return np.mean(np.log(np.sum(theta * (joint / joint.sum(0))[codes], 1)))
+
+
+def test_ncti_is_its_formula():
+    features, labels = sample()
+    rows, codes = 0.3 * features.double().numpy(), labels.numpy()
+    components = min(64, *rows.shape)
+    assert ncti_parts(rows, codes) == pytest.approx(plain_ncti(rows, codes, components), abs=1e-6)
+
+
+def test_nleep_is_leep_of_the_clusters():
+    features, labels = sample()
+    rows, codes = features.double().numpy(), labels.numpy()
+    reduced = PCA(0.8, svd_solver="full").fit_transform(rows)
+    regular = 1e-3 * np.var(reduced, 0).mean()
+    mixture = GaussianMixture(5 * (codes.max() + 1), reg_covar=regular, random_state=0).fit(reduced)
+    assert nleep(features, labels) == pytest.approx(plain_leep_of_clusters(reduced, codes, mixture), abs=1e-6)
 
 
 @pytest.mark.parametrize("spread", [0.05, 1.0, 4.0])
