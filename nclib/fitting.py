@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from nclib.augmentation import seeded
 from nclib.probing import LinearProbe
@@ -15,13 +16,14 @@ from nclib.tuning import Tuning
 def fit(
     module: nn.Module, inputs: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor], settings: Tuning
 ) -> None:
-    """Train a module in place by AdamW on `loss(inputs, targets)` of batches; left in eval mode.
+    """Train a module in place, on its device, by AdamW on `loss(inputs, targets)` of batches; left in eval mode.
 
     Of the settings rate, weight decay, epochs, batch size, schedule and seed count; a last batch of one is left out,
     for batch norm needs two. On one kind of processor equal settings give equal weights.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
+    device = parameters[0].device
     module.train()
     for epoch in range(settings.epochs):
         order = torch.randperm(len(inputs), generator=seeded("fit", settings.seed, epoch))
@@ -30,7 +32,7 @@ def fit(
             progress = (epoch + (step + 0.5) / len(batches)) / settings.epochs
             optimizer.param_groups[0]["lr"] = settings.learning_rate * SCHEDULES[settings.schedule](progress)
             optimizer.zero_grad()
-            loss(inputs[rows], targets[rows]).backward()
+            loss(inputs[rows].to(device), targets[rows].to(device)).backward()
             optimizer.step()
     module.eval()
 
@@ -38,7 +40,7 @@ def fit(
 def probe_layer(features: Tensor, labels: Tensor, num_classes: int, *, C: float = 0.1) -> nn.Linear:
     """A linear layer that is a `LinearProbe` of features (N, d), float32; a class without a sample has zeros."""
     probe = LinearProbe(C=C).fit(features, labels)
-    layer = nn.Linear(features.shape[1], num_classes)
+    layer = skip_init(nn.Linear, features.shape[1], num_classes)  # no random number is drawn
     weight = probe.weight_.double() / probe.scale_
     with torch.no_grad():
         for parameter, rows in ((layer.weight, weight), (layer.bias, probe.bias_ - weight @ probe.mean_)):
@@ -51,7 +53,7 @@ Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def fit_best(
-    make: Callable[[], nn.Module],
+    make: Callable[[Tensor, Tensor], nn.Module],
     inputs: Tensor,
     targets: Tensor,
     loss: Loss,
@@ -60,13 +62,14 @@ def fit_best(
 ) -> nn.Module:
     """A module made anew and fitted to all inputs with the settings that do best on the fifth that is held out.
 
+    `make(inputs, targets)` is given what it will be fitted to, of which its first weights may be a probe.
     `merit(module, inputs, targets)` is higher for the better; every fifth of the inputs, in their order, is held out.
     There is nothing to choose, and no trial, of a single candidate.
     """
     held = torch.arange(len(inputs)) % 5 == 4
 
     def fitted(settings: Tuning, rows: Tensor) -> nn.Module:
-        module = make()
+        module = make(inputs[rows], targets[rows])
         fit(module, inputs[rows], targets[rows], partial(loss, module), settings)
         return module
 

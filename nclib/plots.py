@@ -197,9 +197,11 @@ def score_panels(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], lab
 
     figure, axes = plt.subplots(1, len(panels), figsize=(9, 1.6 + 0.23 * len(labels)), sharey=True, squeeze=False)
     rows = {name: row for row, name in enumerate(labels)}
+    order = list(dict.fromkeys(scale for scales in panels.values() for scale in scales))
     for axis, (title, scales) in zip(axes[0], panels.items(), strict=True):
-        for i, (scale, found) in enumerate(scales.items()):
-            heights = [rows[name] + 0.3 * i - 0.15 for name in found]
+        for scale, found in scales.items():
+            i = order.index(scale)
+            heights = [rows[name] + 0.3 * (i - (len(order) - 1) / 2) for name in found]
             axis.hlines(heights, [e.low for e in found.values()], [e.high for e in found.values()], COLOURS[i], lw=1)
             values = [estimate.value for estimate in found.values()]
             axis.plot(values, heights, color=COLOURS[i], marker=MARKERS[i], linestyle="", label=scale)
@@ -207,5 +209,6 @@ def score_panels(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], lab
         axis.set(title=title, xlim=(-1.05, 1.05), xlabel="weighted tau")
     axes[0, 0].set_yticks(range(len(labels)), list(labels.values()))
     axes[0, 0].invert_yaxis()
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(labels))
+    handles = {label: line for axis in axes[0] for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(order))
     return figure

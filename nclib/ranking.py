@@ -15,7 +15,7 @@ from nclib.features import extract
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.measurement import Measurement, measured
 from nclib.models import Backbone, backbone
-from nclib.scores import OVER_MODELS, SCORES
+from nclib.scores import OVER_MODELS, SCORES, higher_is_better
 from nclib.source_scores import source_probabilities
 from nclib.storage import replacing
 from nclib.transferability import over_models
@@ -98,11 +98,6 @@ class Ranking:
         values = pd.DataFrame({name: v if higher_is_better(name) else -v for name, v in scores.items()})
         spread = values.max() - values.min()
         return (values - values.min()) / spread.where(spread > _ROUNDING * values.abs().max())
-
-
-def higher_is_better(name: str) -> bool:
-    """Whether the better model has the higher value of a score."""
-    return name in OVER_MODELS or SCORES[name].better == "higher"
 
 
 def rank_models(

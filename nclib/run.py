@@ -26,6 +26,7 @@ from nclib.scales import SCALES, Scale, settings
 from nclib.studies import STUDIES, Cell, recipe_of
 from nclib.tasks import Task
 from nclib.training import Recipe, resolve_device, train
+from nclib.zoos import Zoo
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,9 @@ def start(
     chosen = settings(scale)
     if models is not None:
         names = tuple(_parse_names(models, "models"))
-        own_zoo = replace(chosen.zoos[0], title="models", models=names, recipes=(), tasks=chosen.model_tasks)
-        chosen = replace(chosen, models=names, zoos=(own_zoo,))
+        own_zoo = Zoo("models", chosen.model_tasks, models=names, rates=(1e-4, 1e-3), repeats=1)
+        scenes = replace(own_zoo, tasks=chosen.scene_zoos[0].tasks, method="linear")
+        chosen = replace(chosen, models=names, zoos=(own_zoo,), scene_zoos=(scenes,))
     if tasks is not None:
         own = tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks"))
         zoos = tuple(replace(zoo, tasks=own) for zoo in chosen.zoos)

@@ -70,7 +70,7 @@ class Scale:
     geometry: Geometry
     zoos: tuple[Zoo, ...]
     scene_zoos: tuple[Zoo, ...]
-    text_zoos: tuple[Zoo, ...] = ()
+    text_zoos: tuple[Zoo, ...]
     models: tuple[str, ...] = ()
     model_tasks: tuple[Task, ...] = ()
 
@@ -163,6 +163,7 @@ SCALES = {
         geometry=Geometry(sweeps.PAPER, per_class=20, population_per_class=24),
         zoos=zoos.PAPER,
         scene_zoos=zoos.PAPER_SCENES,
+        text_zoos=zoos.PAPER_TEXTS,
         models=(
             *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
             *("torchvision:" + name for name in ("densenet121", "densenet169", "densenet201")),

@@ -40,7 +40,7 @@ class Scenes:
 
 
 def composed(tiles: ImageSet, number: int, generator: torch.Generator) -> Scenes:
-    """Scenes of four of the images each, in discs on a grainy ground, with exact masks.
+    """Scenes of four of the grey images each, in discs on a grainy ground, with exact masks.
 
     Images are (N, 1, 84, 84); class 0 is the ground, the others are those of the images, in their order.
 
@@ -50,6 +50,8 @@ def composed(tiles: ImageSet, number: int, generator: torch.Generator) -> Scenes
     >>> made.images.shape, len(made.classes), bool((made.masks > 0).flatten(1).any(1).all())
     (torch.Size([3, 1, 84, 84]), 11, True)
     """
+    if tiles.images.shape[1] != 1:
+        raise ValueError(f"the images have {tiles.images.shape[1]} channels; scenes are composed of grey ones")
     size = 2 * _CELL
     coarse = interpolate(torch.randn(number, 1, size // 6, size // 6, generator=generator), size=size, mode="bilinear")
     grain = torch.randn(number, 1, size, size, generator=generator)
@@ -93,18 +95,18 @@ def scenes(
 
 
 def _read(folder: Path, split: str, number: int) -> Scenes:
-    from PIL import Image
-
     if not all((folder / split / part).is_dir() for part in ("images", "labels")):
         raise FileNotFoundError(f"{folder} has no {split}/images and {split}/labels")
     files = sorted(file for file in (folder / split / "images").iterdir() if not file.name.startswith("."))
     labels = {file.stem: file for file in (folder / split / "labels").iterdir()}
     if missing := [file.name for file in files if file.stem not in labels]:
         raise ValueError(f"{missing[0]} has no file of labels in {folder / split / 'labels'}")
+    if not files:
+        raise ValueError(f"there are no images in {folder / split / 'images'}")
     number = min(number, len(files))
     files = [files[i * len(files) // number] for i in range(number)]
-    images = torch.stack([_pixels(Image.open(file).convert("RGB")).permute(2, 0, 1) for file in files])
-    masks = torch.stack([_pixels(Image.open(labels[file.stem])) for file in files]).long()
+    images = _stacked(files, "RGB").permute(0, 3, 1, 2)
+    masks = _stacked([labels[file.stem] for file in files], None).long()
     masks[masks == 255] = UNLABELLED
     names = folder / "classes.txt"
     numbers = (str(k) for k in range(int(masks.max()) + 1))
@@ -113,5 +115,15 @@ def _read(folder: Path, split: str, number: int) -> Scenes:
     return Scenes(images, masks, classes)
 
 
-def _pixels(image) -> Tensor:
-    return torch.from_numpy(np.array(image))
+def _stacked(files: list[Path], mode: str | None) -> Tensor:
+    """The pixels of images of one size, uint8 (N, H, W, ...), as they are or in a mode."""
+    from PIL import Image
+
+    pictures = []
+    for file in files:
+        with Image.open(file) as image:
+            pictures.append(torch.from_numpy(np.array(image.convert(mode) if mode else image)))
+        if pictures[-1].shape != pictures[0].shape:
+            shapes = f"{tuple(pictures[-1].shape)}, {files[0].name} is {tuple(pictures[0].shape)}"
+            raise ValueError(f"{file} is {shapes}; all images, and all labels, must be of one size and kind")
+    return torch.stack(pictures)

@@ -29,6 +29,12 @@ def _of_source(score: Callable[..., float], probabilities: Any, labels: Any) -> 
     return score(probabilities=probabilities, labels=labels)
 
 
+def _known_accuracy(source_accuracy: float) -> float:
+    if not 0 <= source_accuracy <= 1:
+        raise ValueError(f"source_accuracy is {source_accuracy}; it must be from 0 to 1")
+    return float(source_accuracy)
+
+
 SCORES: Mapping[str, Metric] = {
     score.name: score
     for score in (
@@ -82,7 +88,9 @@ SCORES: Mapping[str, Metric] = {
             "Nguyen 2020",
             **_SOURCE,
         ),
-        _score("source_accuracy", float, "accuracy on the source", "[0, 1]", "usual", inputs=("source_accuracy",)),
+        _score(
+            "source_accuracy", _known_accuracy, "accuracy on the source", "[0, 1]", "usual", inputs=("source_accuracy",)
+        ),
         _score("nce", partial(_of_source, source_scores.nce), "−H(y | argmax θ)", "[−ln K, 0]", "Tran 2019", **_SOURCE),
     )
 }
@@ -92,6 +100,11 @@ OVER_MODELS: Mapping[str, tuple[str, ...]] = {
     "face": ("variance_collapse", "class_fairness"),
     "ncti": ("ncti_spread", "ncti_certainty", "ncti_collapse"),
 }
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether the better model has the higher value: of a sum over models, and unless the registry says otherwise."""
+    return name not in SCORES or SCORES[name].better == "higher"
 
 
 def score(
@@ -127,8 +140,6 @@ def score(
     h_score    1.84746  [0, K − 1], higher is likelier to transfer
     cdnv     0.0438218  [0, ∞], lower is likelier to transfer
     """
-    if source_accuracy is not None and not 0 <= source_accuracy <= 1:
-        raise ValueError(f"source_accuracy is {source_accuracy}; it must be from 0 to 1")
     given = None if probabilities is None else torch.as_tensor(probabilities)
     more = {"probabilities": given, "source_accuracy": source_accuracy}
     return measured(SCORES, scores, features, labels, more, progress=progress)

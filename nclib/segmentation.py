@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
+from torch.nn.utils import skip_init
 
 from nclib.augmentation import seeded
 from nclib.forward import evaluating
@@ -23,7 +24,9 @@ def pixel_features(
     """Features of pixels drawn at random, so many of each class or all there are: float32 (M, d), and labels (M,).
 
     A pixel's features are those of the layer's map at its place, between the places of the map interpolated linearly.
-    The layer is that of `pixel_layer` unless it is named.
+    The layer is that of `pixel_layer` unless it is named. Places are taken as even parts of the picture, as
+    `interpolate` does; where a network's strides lay them otherwise, by up to half a place, features are off by that.
+    ValueError if no pixel is labelled.
     What the scores and metrics of collapse take for images they take for pixels.
 
     Examples
@@ -56,6 +59,8 @@ def _drawn(masks: Tensor, per_class: int, seed: int) -> Tensor:
         if k != UNLABELLED:
             of_class = (flat == k).nonzero().squeeze(1)
             parts.append(of_class[torch.randperm(len(of_class), generator=generator)[:per_class]])
+    if not parts:
+        raise ValueError("no pixel is labelled, so there is none to draw")
     return torch.stack(torch.unravel_index(torch.cat(parts).sort().values, masks.shape), 1)
 
 
@@ -131,7 +136,7 @@ class Segmenter(nn.Module):
     def __init__(self, model: Backbone, head: nn.Linear, layer: str):
         super().__init__()
         self.body, self._backbone, self._layer = model.model, model, layer
-        self.head = nn.Conv2d(head.in_features, head.out_features, 1).to(model.device)
+        self.head = skip_init(nn.Conv2d, head.in_features, head.out_features, 1).to(model.device)
         self.head.load_state_dict({"weight": head.weight[:, :, None, None], "bias": head.bias})
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def _of(task: Task | SceneTask) -> Cell:
 
 
 def _models(zoo: Zoo, seeds: Iterable[int]) -> list[Cell]:
-    named = [{"model": name, "weights": "pretrained", "seed": seed} for name in zoo.models for seed in seeds]
+    named = [{"model": name, "weights": zoo.weights, "seed": seed} for name in zoo.models for seed in seeds]
     made = [
         {"model": title(recipe, zoo.recipes[0])} | replace(recipe, seed=seed).config
         for recipe in zoo.recipes

@@ -6,11 +6,14 @@ import hashlib
 import inspect
 import re
 import sysconfig
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -21,8 +24,9 @@ from nclib.data import find_path
 LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "sklearn", "timm")  # whose docstrings are told apart
 _SHORTEST = 40  # characters: less says nothing
 _LONGEST = 400  # of a docstring, from its start
-_MOST = 200  # docstrings of a class that are looked for: parsing takes time
-_NO_PARTS = {"tests", "test", "testing", "conftest", "externals", "_vendor", "site-packages", "idlelib", "__pycache__"}
+_MOST = 100  # docstrings of a class and split that are looked for: parsing takes time
+_NO_PARTS = {"tests", "test", "testing", "conftest", "externals", "extern", "_vendor", "_external", "idlelib"}
+_NO_PARTS |= {"array_api_compat", "array_api_extra", "_lib", "site-packages", "__pycache__"}  # tests, and others' code
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,13 @@ class Texts:
 def texts(
     name: str, split: str = "train", *, per_class: int | None = None, data_root: str | Path | None = None
 ) -> Texts:
-    """Labelled texts by name, as many of every class.
+    """Labelled texts by name.
 
     ``docstrings/libraries`` asks from which of `LIBRARIES` a docstring comes, ``docstrings/PACKAGE`` from which part of
     an installed package, of those that have enough of them, and ``docstrings/python`` from which module of the
-    standard library. ``file:PATH`` is a table with a header, ``text,label``, in which ``{split}`` stands for train or
-    test; it may lie in the data root. Every other docstring is in the test split.
+    standard library. The files they are in are taken in an order of chance, every other one for the test split, until
+    there are enough. ``file:PATH`` is a table with the header ``text,label``, in which ``{split}`` stands for train or
+    test; it may lie in the data root. `per_class` texts of every class are drawn; None is all.
 
     Docstrings differ between versions of the libraries, so the texts do.
 
@@ -65,7 +70,7 @@ def texts(
     if name.startswith("file:"):
         by_class = _of_table(name, split, data_root)
     elif name.startswith("docstrings/"):
-        by_class = {label: _part(found, split) for label, found in docstrings(name.partition("/")[2]).items()}
+        by_class = docstrings(name.partition("/")[2])[split]
     else:
         raise ValueError(f"{name!r} is no name of texts; there are docstrings/PACKAGE and file:PATH")
     return _drawn(name, split, by_class, per_class)
@@ -83,25 +88,25 @@ def _drawn(name: str, split: str, by_class: dict[str, list[str]], per_class: int
     return Texts(tuple(chosen), torch.tensor(labels), tuple(by_class))
 
 
-def _part(found: list[str], split: str) -> list[str]:
-    return found[split == "test" :: 2]
-
-
 @lru_cache
-def docstrings(package: str, least: int = 100) -> dict[str, list[str]]:
-    """Docstrings by the part of a package that they come from, of parts that have at least so many.
+def docstrings(package: str, least: int = 50) -> dict[str, dict[str, list[str]]]:
+    """Docstrings by split, and by the part of a package that they come from, of parts that have so many in each split.
 
-    Sources are parsed, never imported. Texts that occur twice are left out.
+    Sources are parsed, never imported. A text that is in two parts, or both splits, is in neither.
     """
     if package == "libraries":
-        return {library: _distinct(_parsed(_root(library))) for library in LIBRARIES}
-    root = Path(sysconfig.get_path("stdlib")) if package == "python" else _root(package)
-    parts = sorted(part for part in root.iterdir() if part.name not in _NO_PARTS and _is_source(part))
-    found = {part.stem.lstrip("_"): _distinct(_parsed(part)) for part in parts}
-    found = {part: texts for part, texts in found.items() if len(texts) >= least}
-    if len(found) < 2:
-        raise ValueError(f"{package} has {len(found)} parts with {least} docstrings; at least 2 are needed")
-    return found
+        roots = {library: _root(library) for library in LIBRARIES}
+    else:
+        root = Path(sysconfig.get_path("stdlib")) if package == "python" else _root(package)
+        parts = sorted(part for part in root.iterdir() if part.is_dir() and any(part.glob("*.py")))
+        roots = {part.name.strip("_"): part for part in parts if part.name not in _NO_PARTS}
+    found = {part: _by_split(root) for part, root in roots.items()}
+    times = Counter(text for splits in found.values() for texts in splits for text in texts)
+    single = {part: [[t for t in texts if times[t] == 1] for texts in splits] for part, splits in found.items()}
+    kept = {part: splits for part, splits in single.items() if min(map(len, splits)) >= least}
+    if len(kept) < 2:
+        raise ValueError(f"{package} has {len(kept)} parts with {least} docstrings in each split; 2 are needed")
+    return {split: {part: splits[i] for part, splits in kept.items()} for i, split in enumerate(("train", "test"))}
 
 
 def _root(package: str) -> Path:
@@ -111,33 +116,30 @@ def _root(package: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _is_source(path: Path) -> bool:
-    return path.suffix == ".py" or (path.is_dir() and any(path.glob("*.py")))
+def _by_split(root: Path) -> tuple[list[str], list[str]]:
+    """Different docstrings of the files below a folder, of every other file, `_MOST` of each half."""
+    files = [
+        file for file in root.rglob("*.py") if _NO_PARTS.isdisjoint((*file.parent.relative_to(root).parts, file.stem))
+    ]
+    files.sort(key=lambda file: crc32(file.relative_to(root).as_posix().encode()))
+    halves = []
+    for half in (files[::2], files[1::2]):
+        texts = dict.fromkeys(islice((text for file in half for text in _parsed(file)), 2 * _MOST))
+        halves.append(list(texts)[:_MOST])
+    return halves[0], halves[1]
 
 
-def _distinct(found: Iterator[str]) -> list[str]:
-    kept: dict[str, None] = {}
-    for text in found:
-        kept.setdefault(text)
-        if len(kept) == _MOST:
-            break
-    return list(kept)
-
-
-def _parsed(root: Path) -> Iterator[str]:
-    """The docstrings below a folder, or of a file, in the order of paths and lines."""
-    files = [root] if root.is_file() else sorted(root.rglob("*.py"))
-    for file in files:
-        if _NO_PARTS.isdisjoint(file.relative_to(root.parent).parts):
-            try:
-                tree = ast.parse(file.read_bytes())
-            except (SyntaxError, ValueError):  # templates, and sources of another Python
-                continue
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                    text = inspect.cleandoc(ast.get_docstring(node) or "")[:_LONGEST]
-                    if len(text) >= _SHORTEST:
-                        yield text
+def _parsed(file: Path) -> Iterator[str]:
+    """The docstrings of a file, of some length, in the order of its syntax tree."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # templates, and sources of another Python
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = inspect.cleandoc(ast.get_docstring(node) or "")[:_LONGEST]
+            if len(text) >= _SHORTEST:
+                yield text
 
 
 def _of_table(name: str, split: str, data_root: str | Path | None) -> dict[str, list[str]]:
@@ -145,11 +147,14 @@ def _of_table(name: str, split: str, data_root: str | Path | None) -> dict[str, 
     by_class: dict[str, list[str]] = {}
     with file.open(newline="", encoding="utf-8") as lines:
         rows = csv.reader(lines)
-        header = next(rows, [])
-        if len(header) != 2:
-            raise ValueError(f"{file} begins with {', '.join(header)!r}; it must have two columns, text and label")
-        for text, label in rows:
-            by_class.setdefault(label, []).append(text)
+        if (header := next(rows, [])) != ["text", "label"]:
+            raise ValueError(f"{file} begins with {','.join(header)!r}; its first line must be text,label")
+        for row in rows:
+            if len(row) != 2:
+                raise ValueError(f"{file}, line {rows.line_num} has {len(row)} columns; there must be two, text,label")
+            by_class.setdefault(row[1], []).append(row[0])
+    if len(by_class) < 2:
+        raise ValueError(f"{file} has texts of {len(by_class)} classes; at least 2 are needed")
     return dict(sorted(by_class.items()))
 
 
@@ -158,8 +163,6 @@ def tokens(texts: tuple[str, ...] | list[str], *, vocabulary: int = 8192, length
 
     A word has the same index everywhere; two words may share one.
     """
-    from zlib import crc32
-
     rows = torch.zeros(len(texts), length, dtype=torch.int64)
     for row, text in zip(rows, texts, strict=True):
         words = re.findall(r"[^\W\d_]+|\d+", text.lower())[:length]

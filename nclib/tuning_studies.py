@@ -31,12 +31,13 @@ def _repeats(scale: Scale, seeds: Iterable[int]) -> list[int]:
 
 
 def of_task(task: Task, per_class: int | None) -> Cell:
+    """What says all about a task, with so many training images of a class."""
     return {
         "task": task.title,
         "data": task.data,
         "train_per_class": per_class,
         "test_per_class": task.test_per_class,
-    }
+    } | ({"digest": task.digest} if task.digest else {})
 
 
 def of_method(method: str, layers: Iterable[int]) -> Cell:

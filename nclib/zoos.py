@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from nclib.peft import METHODS
 from nclib.tasks import SceneTask, Task
 from nclib.training import Recipe
 from nclib.words import TextRecipe
@@ -11,7 +12,8 @@ from nclib.words import TextRecipe
 class Zoo:
     """Models to choose from, named after what they differ in.
 
-    They are `models` by name, or made by `recipes`; those that learned on the data of a task are left out there.
+    They are `models` by name, with their `weights` as of `nclib.backbone`, or made by `recipes`; those that learned on
+    the data of a task are left out there.
     `method` is one of `nclib.peft.METHODS`, and validation chooses of the learning `rates` and, where one layer is
     tuned, of the `layers`; or it is "published", for accuracies that others measured. So many of the seeds, which
     are those of the networks or, of named models, those of the fine-tuning, are tried: its `repeats`.
@@ -21,11 +23,16 @@ class Zoo:
     tasks: tuple[Task | SceneTask, ...]
     recipes: tuple[Recipe | TextRecipe, ...] = ()
     models: tuple[str, ...] = ()
+    weights: str = "pretrained"
     method: str = "full"
     rates: tuple[float, ...] = (2e-3, 1e-2)
     layers: tuple[int, ...] = ()
     epochs: int = 6
     repeats: int = 2
+
+    def __post_init__(self) -> None:
+        if self.method not in ("published", *METHODS):
+            raise ValueError(f"unknown method {self.method!r}; there are published, {', '.join(METHODS)}")
 
 
 def title(recipe: Recipe | TextRecipe, base: Recipe | TextRecipe) -> str:
@@ -90,9 +97,9 @@ def _encoders(
 
 DEMO_TEXTS = _encoders(
     TextRecipe(),
-    (("docstrings/python", None), ("docstrings/networkx", None)),
+    tuple((f"docstrings/{name}", None) for name in ("python", "networkx", "docutils", "IPython")),
     (
-        Task("docstrings, which library", "docstrings/libraries", 20, 100),
+        Task("docstrings, which library", "docstrings/libraries", 20, 95),
         Task("docstrings, which part of scipy", "docstrings/scipy", 20, 50),
     ),
 )
@@ -144,7 +151,7 @@ LAB_SCENES = (
         "architectures",
         (SceneTask("CamVid (180 x 240)", "folder:camvid", 150, 100, 400),),
         models=_BANK,
-        method="linear",  # a linear classifier of the places of the last map: fine-tuning the bank takes hours
+        method="linear",  # a linear classifier of a map's places: fine-tuning the bank takes hours
         repeats=1,
     ),
 )
@@ -157,7 +164,7 @@ LAB_TEXTS = _encoders(
     ),
 )
 
-# The 11 supervised networks and the data sets of the published accuracies; and ResNet-50s of other trainings.
+# The 11 supervised networks and the data sets of the published accuracies; and ResNet-50s of other data and trainings.
 _PUBLISHED = (
     *("resnet34", "resnet50", "resnet101", "resnet152", "densenet121", "densenet169", "densenet201"),
     *("mnasnet1_0", "mobilenet_v2", "googlenet", "inception_v3"),
@@ -175,11 +182,12 @@ PAPER = (
         "architectures",
         tuple(Task(name, name, None, None) for name in _DATA_SETS),
         models=tuple(f"torchvision:{name}" for name in _PUBLISHED),
+        weights="IMAGENET1K_V1",  # those that were fine-tuned
         method="published",
         repeats=1,
     ),
     Zoo(
-        "source data sets and losses",
+        "source data sets",
         tuple(Task(name, name, None, None) for name in ("cifar10", "dtd", "oxford-iiit-pet")),
         models=_RESNET50S,
         rates=(1e-4, 1e-3),
@@ -188,3 +196,4 @@ PAPER = (
     ),
 )
 PAPER_SCENES = (replace(LAB_SCENES[0], models=PAPER[0].models, method="full", rates=(1e-4, 1e-3), epochs=30),)
+PAPER_TEXTS = tuple(replace(zoo, repeats=3) for zoo in LAB_TEXTS)

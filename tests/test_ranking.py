@@ -141,12 +141,17 @@ def test_differences_by_rounding_are_none():
 def test_all_scores_are_asked_for_by_one_word(digits):
     classifier = torch.nn.Linear(16, 5)
     models = [Backbone(name, pooled(7).model, AS_DIGITS, classifier=classifier) for name in "ab"]
-    assert set(rank_models(models, digits, scores="all").table) == {*SCORES, *OVER_MODELS, "seconds"}
+    known = {"a": 0.5, "b": 0.6}
+    table = rank_models(models, digits, scores="all", source_accuracy=known).table
+    assert set(table) == {*SCORES, *OVER_MODELS, "seconds"}
 
 
 def test_all_scores_of_one_model(digits):
     features, probabilities = nclib.extract(pooled(7), digits), torch.rand(300, 7).softmax(1)
-    table = score(features, digits.labels, probabilities=probabilities, scores="all")
+    given = {"probabilities": probabilities, "source_accuracy": 0.5}
+    table = score(features, digits.labels, **given, scores="all")
+    with pytest.raises(ValueError, match="source_accuracy is 71.3; it must be from 0 to 1"):
+        score(features, digits.labels, source_accuracy=71.3, scores=["source_accuracy"])
     assert set(table) == set(SCORES)
     assert table["logme"] == pytest.approx(nclib.logme(class_statistics(features, digits.labels)))
     assert "higher is likelier to transfer" in str(table)

@@ -59,6 +59,9 @@ def test_bad_scenes_are_refused(tmp_path):
         nclib.scenes("digits", number=0)
     with pytest.raises(FileNotFoundError, match="train/images"):
         nclib.scenes(f"folder:{tmp_path / 'nowhere'}")
+    colours = nclib.ImageSet(torch.zeros(1, 3, 28, 28, dtype=torch.uint8), torch.tensor([0]), ("a",))
+    with pytest.raises(ValueError, match="3 channels"):
+        composed(colours, 1, torch.Generator())
     with pytest.raises(ValueError, match="must be"):
         Scenes(torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 5, dtype=torch.int64), ("a",))
     with pytest.raises(ValueError, match="classes 0 to 3"):
@@ -91,13 +94,31 @@ def two_halves():
 
 
 def test_a_pixels_features_are_those_of_its_place():
-    features, labels = pixel_features(pooling(1), two_halves(), per_class=5, layer="maps")
+    """Every pixel of many oblong scenes has a value of its own, and so a class of its own number."""
+    images = torch.arange(20 * 3 * 4).view(20, 1, 3, 4).to(torch.uint8)
+    scenes = Scenes(images, images[:, 0].long(), tuple(map(str, range(240))))
+    features, labels = pixel_features(pooling(1), scenes, per_class=1, layer="maps")
+    assert labels.tolist() == list(range(240))
+    assert features.squeeze(1).tolist() == pytest.approx([k / 127.5 - 1 for k in range(240)], abs=1e-5)
+
+
+def test_so_many_pixels_of_each_class_are_drawn_or_all():
+    labels = pixel_features(pooling(1), two_halves(), per_class=5, layer="maps")[1]
     assert labels.bincount().tolist() == [5, 5]
-    assert features.squeeze(1).tolist() == pytest.approx([1.0 if k else -1.0 for k in labels.tolist()])
-    everything, labels = pixel_features(pooling(1), two_halves(), per_class=10_000, layer="maps")
+    labels = pixel_features(pooling(1), two_halves(), per_class=10_000, layer="maps")[1]
     assert labels.bincount().tolist() == [3 * 8 * 3, 3 * 8 * 4]
-    smooth = pixel_features(pooling(2), two_halves(), per_class=10_000, layer="maps")[0]
-    assert smooth.abs().min() < 1 == smooth.abs().max() == everything.abs().min()
+    empty = Scenes(two_halves().images, torch.full((3, 8, 8), UNLABELLED), ("a",))
+    with pytest.raises(ValueError, match="no pixel is labelled"):
+        pixel_features(pooling(1), empty)
+
+
+def test_a_segmenter_says_of_a_pixel_what_its_head_says_of_the_features():
+    scenes = nclib.scenes("digits", number=2)
+    model = pooling(5)  # whose map does not divide the scene
+    features, labels = pixel_features(model, scenes, per_class=10_000, layer="maps")
+    head = probe_layer(features, labels, 11)
+    logits = Segmenter(model, head, "maps")(prepared(model, scenes.images)).permute(0, 2, 3, 1)
+    assert torch.allclose(logits.reshape(-1, 11)[: len(features)], head(features), atol=1e-4)
 
 
 def test_the_layer_is_the_deepest_that_is_fine_enough():
@@ -150,7 +171,8 @@ def test_a_segmenter_that_begins_as_a_probe_and_learns():
     assert begun(inputs).shape == (3, 2, 8, 8)
     assert mean_iou(begun, inputs, scenes.masks) > 0.8
 
-    def make():
+    def make(images, masks):
+        assert len(images) == len(masks) in (12, 15)  # of a trial, and of all
         return Segmenter(model, nn.Linear(1, 2), "maps")
 
     def loss(module, x, y):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import weightedtau
 
-from nclib import face, selection
+from nclib import class_fairness, face, nc1, selection
 from nclib.claims import judge
 from nclib.scales import SCALES, settings
 from nclib.selection import CLAIMS, EARLIER, in_zoos, weighted_tau
@@ -57,23 +57,35 @@ def test_face_of_a_zoo_is_that_of_the_library():
     features = [torch.randn(30, 4, generator=generator) + s * torch.eye(4)[labels] for s in (1, 2, 4)]
     stats = [class_statistics(each, labels) for each in features]
     table = pd.DataFrame(
-        {"model": f"m{i}", "task": "t", "zoos": ["z"], "accuracy": 0.5}
-        | {"variance_collapse": -selection_nc1(each), "class_unfairness": 1 - fairness(each)}
+        {"model": f"m{i}", "seed": 0, "task": "t", "zoos": ["z"], "accuracy": 0.5}
+        | {"variance_collapse": -nc1(each), "class_unfairness": 1 - class_fairness(each)}
         for i, each in enumerate(stats)
     )
     assert in_zoos(table)["face"].tolist() == pytest.approx(face(stats).tolist())
 
 
-def selection_nc1(stats):
-    from nclib import nc1
+def test_seeds_of_a_model_are_no_rivals():
+    """Accuracies of the second seed are all lower, and its scores all higher: within a seed they agree."""
+    first = rows(vci=lambda a: -a)
+    second = first.assign(
+        seed=1, accuracy=first["accuracy"] - 1, variance_collapse=first["variance_collapse"] + 9, vci=first["vci"] - 9
+    )
+    found = in_zoos(pd.concat([first, second], ignore_index=True))
+    assert selection.ranks(found).value == selection.ranks(found, "vci").value == 1
+    assert selection.before_and_after(found).value == pytest.approx(1)
+    assert selection.regret(found, "face") == 0
+    assert found.groupby(["zoo", "task", "seed"])["face"].agg(["min", "max"]).drop_duplicates().values.tolist() == [
+        [0, 2]
+    ]
 
-    return nc1(stats)
 
-
-def fairness(stats):
-    from nclib import class_fairness
-
-    return class_fairness(stats)
+def test_intervals_are_of_the_models():
+    rng = np.random.default_rng(0)
+    noisy = in_zoos(rows(leep=lambda a: a + 0.2 * rng.normal()))
+    tau = selection.ranks(noisy, "leep")
+    assert tau.low < tau.value < tau.high <= 1
+    perfect = selection.ranks(noisy)
+    assert perfect.low == perfect.value == perfect.high == 1
 
 
 def test_scores_that_follow_accuracy_rank_perfectly_and_lose_nothing():
@@ -85,10 +97,16 @@ def test_scores_that_follow_accuracy_rank_perfectly_and_lose_nothing():
     assert selection.regret(found, "leep") == pytest.approx((0.5 + 0.4) / 2)  # zoo b lacks the worst model
 
 
-def test_face_is_held_against_the_best_of_its_rivals():
+def test_face_is_held_against_each_of_its_rivals():
     found = in_zoos(rows(leep=lambda a: -a, nce=lambda a: a))
     assert selection.advantage(found).value == 0
     assert selection.advantage(found, ["leep"]).value == 2
+    assert math.isnan(selection.advantage(found, ["sfda"]).value)
+    worse = in_zoos(
+        rows(variance_collapse=lambda a: -a, class_unfairness=lambda a: a, leep=lambda a: -a, nce=lambda a: a)
+    )
+    behind = selection.advantage(worse)
+    assert (behind.value, behind.high) == (-2, -2)
 
 
 def test_models_without_a_score_are_left_out_of_it():
