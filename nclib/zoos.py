@@ -130,7 +130,6 @@ LAB = (
         (
             Task("flowers102 (4 + 4, 160 px)", "folder:flowers102", 4, 4),
             Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
-            Task("cifar10 (JPEG copy)", "folder:cifar10", 40, 40),
         ),
         models=_BANK,
         method="skip",  # of one late block: full fine-tuning of the bank takes hours

@@ -23,9 +23,11 @@
 # on a task's training data and then fine-tuned, and a score is good if it orders models as their quality does.
 #
 # - *Pixels.* A scene shows four digits, or letters, each in a disc on a grainy ground, and every pixel has the class of
-#   its disc, or is ground. The features of a pixel are those of the network's last map at its place; so many pixels of
-#   every class are drawn at random. Quality is mean intersection over union (IoU) after all of the network has been
-#   fine-tuned together with a linear classifier of the map's places.
+#   its disc, or is ground. The features of a pixel are those of a map of the network at its place: of the deepest layer
+#   whose map has a place for every sixteen rows, which is the last but one stage of the ResNets here, and the last layer
+#   of the VGG. So many pixels of every class are drawn at random. Quality is mean intersection over union (IoU) after the
+#   network, up to that layer, has been fine-tuned together with a linear classifier of the map's places. (At lab scale
+#   the network is left as it is.)
 #
 # - *Words.* A docstring belongs to the library, or the part of scipy, that it comes from. Encoders give a text the mean
 #   of its words' vectors, some with layers above; they have learned to tell parts of another library apart. Quality is
@@ -381,9 +383,11 @@ print("the live cells agree with their records:", bool(live["agrees"].all()))
 #
 # CamVid, or any segmentation data, goes into a folder of the data root: `camvid/train/images`, `camvid/train/labels`
 # (images of class indices, by the same names) and the same of `test`, with the names of the classes in
-# `camvid/classes.txt`. Texts are tables with the header `text,label`: `text/trec_train.csv`, `text/trec_test.csv`.
+# `camvid/classes.txt`. Texts are tables with the header `text,label`: `text/clinc150_train.csv`,
+# `text/clinc150_test.csv`, and so for `ag_news`, `banking77` and `sst1`. Models of pixels are named in `models`, after
+# the modules that register your own with timm in `imports`.
 #
 # ```bash
 # .venv/bin/papermill notebooks/07_pixels_and_words.ipynb out.ipynb -p scale lab -p data_root ~/data \
-#     -p imports '["my_models"]'
+#     -p imports '["my_models"]' -p models '["my_mobilenet", "my_resnet"]'
 # ```

@@ -150,7 +150,7 @@ def test_all_scores_of_one_model(digits):
     features, probabilities = nclib.extract(pooled(7), digits), torch.rand(300, 7).softmax(1)
     given = {"probabilities": probabilities, "source_accuracy": 0.5}
     table = score(features, digits.labels, **given, scores="all")
-    with pytest.raises(ValueError, match="source_accuracy is 71.3; it must be from 0 to 1"):
+    with pytest.raises(ValueError, match=r"source_accuracy is 71\.3; it must be from 0 to 1"):
         score(features, digits.labels, source_accuracy=71.3, scores=["source_accuracy"])
     assert set(table) == set(SCORES)
     assert table["logme"] == pytest.approx(nclib.logme(class_statistics(features, digits.labels)))
