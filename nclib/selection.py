@@ -129,10 +129,11 @@ def advantage(rows: pd.DataFrame, rivals: Iterable[str] = EARLIER, score: str = 
     """By how much a score ranks better than each of its rivals at least, in [-2, 2]; above 0 it is ahead of all.
 
     The least of its advantages, and the least of either end of their intervals: so the whole interval is above 0 only
-    if that of every rival is, and below 0 only if that of one is. NaN if no rival has a value.
+    if that of every rival is, and below 0 only if that of one is. Each is taken where the rival has a value; NaN if
+    none has.
     """
-    own = taus(rows, score)
-    ahead = [estimate(own - taus(rows, rival)) for rival in rivals if rival in rows]
+    known = {rival: rows.dropna(subset=rival) for rival in rivals if rival in rows}
+    ahead = [estimate(taus(part, score) - taus(part, rival)) for rival, part in known.items() if len(part)]
     ends = np.array([list(vars(one).values()) for one in ahead if not math.isnan(one.value)]).reshape(-1, 3)
     return Estimate(*ends.min(0).tolist()) if len(ends) else Estimate(math.nan)
 

@@ -102,6 +102,9 @@ def test_face_is_held_against_each_of_its_rivals():
     assert selection.advantage(found).value == 0
     assert selection.advantage(found, ["leep"]).value == 2
     assert math.isnan(selection.advantage(found, ["sfda"]).value)
+    part = found.assign(leep=found["leep"].where(found["task"] == "first"))
+    part.loc[part["task"] == "second", "face"] = 0.0  # where the rival has no value the score is not held against it
+    assert selection.advantage(part, ["leep"]).value == 2
     worse = in_zoos(
         rows(variance_collapse=lambda a: -a, class_unfairness=lambda a: a, leep=lambda a: -a, nce=lambda a: a)
     )
