@@ -246,9 +246,18 @@ for scale_name in tables["words"]:
 # %% [markdown]
 # ## Which score finds the best model?
 
+
 # %% tags=["hide-input"]
+def without_itself(rows):
+    """The table without the probe's quality where that is what scores are held against."""
+    probed = "probe_iou" in rows and (rows["method"] == "linear").all()
+    return rows.drop(columns="probe_iou") if probed else rows
+
+
 tables = {
-    kind: {name: selection.in_zoos(rows) for name, rows in scales.items()}
+    kind: {
+        name: selection.in_zoos(without_itself(rows)) for name, rows in scales.items()
+    }
     for kind, scales in tables.items()
 }
 pd.DataFrame(
@@ -310,27 +319,27 @@ plt.show()
 pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"])
 
 # %% [markdown]
-# **What we see** ({numref}`fig-quality`, {numref}`fig-kinds`).
+# **What we see** ({numref}`fig-quality`, {numref}`fig-kinds`), at demo scale.
 #
 # - *Pixels*: FaCe orders the models hardly at all, {glue:text}`pixels demo face value:.2f`
 # [{glue:text}`pixels demo face low:.2f`, {glue:text}`pixels demo face high:.2f`]: undecided. Over architectures its two parts
 #   pull against each other: collapse has {glue:text}`pixels demo architectures variance_collapse:.2f`, fairness
 #   {glue:text}`pixels demo architectures class_fairness:.2f`, their sum {glue:text}`pixels demo architectures face:.2f`. Pixels of different
 #   classes overlap as whole images do not, so fairness is not next to 1 for all, as in {ref}`selection`, but varies, and
-#   has its full weight. Over source data sets it is fairness that ranks ({glue:text}`pixels demo source data sets class_fairness:.2f`
-#   against {glue:text}`pixels demo source data sets variance_collapse:.2f`); over losses nothing does. LogME is the only score of
-#   class statistics beside CDNV whose interval excludes 0, {glue:text}`pixels demo logme value:.2f`
-# [{glue:text}`pixels demo logme low:.2f`, {glue:text}`pixels demo logme high:.2f`].
+#   has its full weight. Over source data sets it is fairness that ranks
+#   ({glue:text}`pixels demo source data sets class_fairness:.2f` against
+#   {glue:text}`pixels demo source data sets variance_collapse:.2f`); over losses hardly anything does. Of fourteen scores two have
+#   an interval without 0, LogME ({glue:text}`pixels demo logme value:.2f`) and CDNV ({glue:text}`pixels demo cdnv value:.2f`), which of so
+#   many is no proof.
 #
-# - *Words*: FaCe ranks the encoders, {glue:text}`words demo face value:.2f`
-# [{glue:text}`words demo face low:.2f`, {glue:text}`words demo face high:.2f`]: the claim holds. Collapse alone does it
-#   ({glue:text}`words demo variance_collapse value:.2f`), and the H-score as well ({glue:text}`words demo h_score value:.2f`). What a source
-#   classifier says of docstrings of another library is no guide: LEEP has {glue:text}`words demo leep value:.2f`, NCE
-#   {glue:text}`words demo nce value:.2f`. Nor is N-LEEP ({glue:text}`words demo nleep value:.2f`), with clusters of a handful of texts.
+# - *Words*: FaCe is undecided, too, {glue:text}`words demo face value:.2f`
+# [{glue:text}`words demo face low:.2f`, {glue:text}`words demo face high:.2f`], and so is each of its parts. NCE
+#   ({glue:text}`words demo nce value:.2f`), LogME ({glue:text}`words demo logme value:.2f`) and NCTI ({glue:text}`words demo ncti value:.2f`) have
+#   intervals without 0. The encoders are close: what they differ in is little beside what twenty texts a class leave to
+#   chance.
 #
 # - *What it costs to be wrong*: the model that FaCe puts first loses {glue:text}`pixels demo lost face:.3f` of mean IoU and
 #   {glue:text}`words demo lost face:.3f` of accuracy, on average over zoos and tasks.
-#
 # LAB-1
 #
 # ## Verdict
@@ -375,9 +384,10 @@ print("the live cells agree with their records:", bool(live["agrees"].all()))
 # are not independent, and a held-out pixel is no new scene, so the probe's accuracy here flatters.
 #
 # The settings were not blind. Scenes showed ten digits and twelve letters at first, and networks learned next to nothing
-# of them in the time; now there are six of each and one learning rate, chosen on one network. Half of the docstrings
-# rather than a fifth went to the test after a first run, where differences were smaller than its error; the verdict of
-# words was not looked at before.
+# of them in the time; now there are six of each and one learning rate, chosen on one network. Of the texts there were two
+# earlier runs: one with too few to test on, whose verdict was not looked at, and one whose texts came from the first files
+# of each library, neighbours of one file to train and to test, with a probe that had seen what was held out. In that one
+# the claim held for words; a review found the faults, and without them it is undecided. The thresholds stayed.
 #
 # ## Rerun it at scale
 #
