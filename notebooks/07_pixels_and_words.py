@@ -340,7 +340,23 @@ pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"]
 #
 # - *What it costs to be wrong*: the model that FaCe puts first loses {glue:text}`pixels demo lost face:.3f` of mean IoU and
 #   {glue:text}`words demo lost face:.3f` of accuracy, on average over zoos and tasks.
-# LAB-1
+# At *lab* scale:
+#
+# - *Pixels*: on street scenes, with the bank's networks as they are and a linear classifier of their maps, FaCe has
+#   {glue:text}`pixels lab face value:.2f`
+# [{glue:text}`pixels lab face low:.2f`, {glue:text}`pixels lab face high:.2f`]: fourteen models on one data set just do not exclude 0. Collapse alone does,
+#   {glue:text}`pixels lab variance_collapse value:.2f`
+# [{glue:text}`pixels lab variance_collapse low:.2f`, {glue:text}`pixels lab variance_collapse high:.2f`], and NCTI does best ({glue:text}`pixels lab ncti value:.2f`); fairness again adds nothing
+#   ({glue:text}`pixels lab class_fairness value:.2f`). Nearly every score puts the best model first.
+#
+# - *Words*: on questions to a bank, news and film reviews the claim holds, {glue:text}`words lab face value:.2f`
+# [{glue:text}`words lab face low:.2f`, {glue:text}`words lab face high:.2f`], and here it is fairness
+#   that does it ({glue:text}`words lab class_fairness value:.2f`
+# [{glue:text}`words lab class_fairness low:.2f`, {glue:text}`words lab class_fairness high:.2f`]) where collapse alone does not ({glue:text}`words lab variance_collapse value:.2f`
+# [{glue:text}`words lab variance_collapse low:.2f`, {glue:text}`words lab variance_collapse high:.2f`]). No
+#   other score but N-LEEP ({glue:text}`words lab nleep value:.2f`) excludes 0, and none loses less accuracy
+#   ({glue:text}`words lab lost face:.3f`). But encoders are close ({numref}`fig-quality`), and on the reviews hardly better
+#   than chance.
 #
 # ## Verdict
 

@@ -1,10 +1,13 @@
 """A run: its parameters are checked, its files are where they should be, a cell is measured live."""
 
+from itertools import product
+
 import pytest
 import torch
 
 from nclib.run import book_root, start
 from nclib.studies import STUDIES
+from tests.layouts import picture
 
 
 def square(cell, cache):
@@ -63,3 +66,21 @@ def test_an_unknown_scale_is_an_error(tmp_path):
 def test_a_gpu_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="torch finds no GPU here"):
         start(device="cuda", root=tmp_path)
+
+
+@pytest.mark.parametrize("scale", ["demo", "lab", "paper"])
+def test_models_and_tasks_of_ones_own_are_chosen_among(tmp_path, scale):
+    for part, k, i in product(("train", "test"), range(2), range(2)):
+        picture(tmp_path / "mine" / part / "ab"[k] / f"{i}.png", k)
+    task = f"folder:{tmp_path / 'mine'}"
+    run = start(scale, root=tmp_path, models=["test_resnet", "test_vit"], tasks=[task])
+    cells = run.cells("model_selection")
+    assert [(cell["model"], cell["task"], cell["method"]) for cell in cells] == [
+        ("test_resnet", task, "full"),
+        ("test_vit", task, "full"),
+    ]
+    assert {cell["zoos"][0] for cell in cells} == {"models"}
+    picture(tmp_path / "mine" / "train" / "a" / "another.png", 0)
+    again = start(scale, root=tmp_path, models=["test_resnet", "test_vit"], tasks=[task]).cells("model_selection")
+    assert [cell["digest"] for cell in again] != [cell["digest"] for cell in cells]
+    assert {cell["model"] for cell in run.cells("scene_selection")} == {"test_resnet", "test_vit"}
