@@ -189,12 +189,14 @@ def _parts_of_panels(tables: Mapping[str, pd.DataFrame], *, height: float, rows:
 
 
 def score_panels(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], labels: Mapping[str, str]) -> Any:
-    """Estimates with their intervals, one row a label: for each panel by its title, of each scale, by score.
+    """Estimates with their intervals, one row a score, by its label: for each panel by its title, of each scale.
 
-    Returns the figure. Scores that a scale does not have are left out of it.
+    Returns the figure. Scores that a scale does not have are left out of it, those that none has altogether.
     """
     import matplotlib.pyplot as plt
 
+    there = {name for scales in panels.values() for found in scales.values() for name in found}
+    labels = {name: label for name, label in labels.items() if name in there}
     figure, axes = plt.subplots(1, len(panels), figsize=(9, 1.6 + 0.23 * len(labels)), sharey=True, squeeze=False)
     rows = {name: row for row, name in enumerate(labels)}
     order = list(dict.fromkeys(scale for scales in panels.values() for scale in scales))
@@ -209,6 +211,11 @@ def score_panels(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], lab
         axis.set(title=title, xlim=(-1.05, 1.05), xlabel="weighted tau")
     axes[0, 0].set_yticks(range(len(labels)), list(labels.values()))
     axes[0, 0].invert_yaxis()
-    handles = {label: line for axis in axes[0] for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(order))
+    shared_legend(figure, axes[0], ncols=len(order))
     return figure
+
+
+def shared_legend(figure: Any, axes: Any, *, ncols: int) -> None:
+    """One legend below all axes of a figure, or a part of one, with every label that one of them has."""
+    handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)

@@ -236,16 +236,13 @@ for part, (name, every) in zip(parts, tables.items(), strict=True):
         plots.log_ticks(ax.xaxis)
         plots.log_ticks(ax.yaxis)
     axes[0].set_ylabel(f"{name}: NC1 after")
-    part.legend(
-        *axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=4
-    )
+    plots.shared_legend(part, axes, ncols=5)
 plt.show()
 
 # %% tags=["hide-input"]
 before_after = {}
 for name, every in tables.items():
     for zoo, rows in [*every.groupby("zoo", sort=False), ("mean over zoos", every)]:
-        row = before_after[name, zoo] = {}
         for task, part in [
             *rows.groupby("task", sort=False),
             ("mean over tasks", rows),
@@ -253,13 +250,12 @@ for name, every in tables.items():
             found = selection.before_and_after(part)
             glue(f"after {name} {zoo} {task}", found.value, display=False)
             if zoo != "mean over zoos" or task == "mean over tasks":
-                row[task] = str(found)
-pd.DataFrame(before_after).rename_axis(
-    "rank correlation of NC1 before and after"
-).T.stack(future_stack=True).dropna().to_frame("estimate")
+                before_after[name, zoo, task] = str(found)
+pd.Series(before_after, name="rank correlation").to_frame()
 
 # %% [markdown]
-# **What we see** ({numref}`fig-before-after`). Fine-tuning collapses the training images further, whatever the model.
+# **What we see** ({numref}`fig-before-after`). At demo scale fine-tuning collapses the training images further, or leaves
+# them as they are where validation keeps no epoch.
 # Which models it collapses most is in part known before: at demo scale the rank correlation over models is
 # {glue:text}`after demo architectures mean over tasks:.2f` over architectures,
 # {glue:text}`after demo source data sets mean over tasks:.2f` over source data sets and
@@ -268,6 +264,7 @@ pd.DataFrame(before_after).rename_axis(
 # {glue:text}`after demo mean over zoos mean over tasks:.2f`, reaches over the half that we asked for. Much of what lifts the cloud
 # in a panel is the task: letters that are hard to tell apart are so before and after. That is why we correlate within
 # tasks.
+#
 # At *lab* scale it can be called strong, {glue:text}`after lab mean over zoos mean over tasks:.2f`: the claim
 # holds. Of the bank, where one late block is tuned and little can change, that is no wonder
 # ({glue:text}`after lab architectures mean over tasks:.2f`); but the networks that we train on real images and fine-tune whole have
@@ -338,6 +335,7 @@ pd.DataFrame(compared).T.rename_axis(["scale", "score"])
 #
 # - *A linear probe* of held-out images is no better a guide than the scores ({glue:text}`demo mean probe_accuracy value:.2f`): a
 #   fifth of ten or twenty images a class is too few to tell models apart that are close.
+#
 # At *lab* scale FaCe ranks models as well, {glue:text}`lab mean face value:.2f`
 # [{glue:text}`lab mean face low:.2f`, {glue:text}`lab mean face high:.2f`], and the model that it puts first loses
 # {glue:text}`lab lost face:.3f` of accuracy, less than that of any other score: collapse alone
@@ -347,8 +345,7 @@ pd.DataFrame(compared).T.rename_axis(["scale", "score"])
 # N-LEEP by far on the bank ({glue:text}`lab architectures nleep value:.2f` against
 # {glue:text}`lab architectures face value:.2f`), though there it is defined for the textures only: it takes more images a
 # class than the flowers have. No interval of a difference to an earlier estimator excludes 0, so
-# C2 stays undecided here, too. CDNV, which did not rank the bank in {ref}`downstream` either, has
-# {glue:text}`lab architectures cdnv value:.2f` on it.
+# C2 stays undecided here, too. CDNV, which did not rank the bank in {ref}`downstream` either, does not here.
 #
 # ## FaCe taken apart
 
@@ -384,6 +381,7 @@ pd.DataFrame(ablation).T.rename_axis(["scale", "FaCe of"])
 # {glue:text}`demo unfairness median:.1g` in the median, and bringing it to [0, 1] over the models blows up what is next to
 # nothing. With a variance for each feature the overlaps all but vanish, and FaCe is minus NC1. The paper may have reduced
 # or scaled the features first; we do not know.
+#
 # At *lab* scale fairness does more ({glue:text}`lab mean part class_fairness:.2f`; one less it is
 # {glue:text}`lab unfairness median:.1g` in the median), and over source data sets more than collapse
 # ({glue:text}`lab source data sets part class_fairness:.2f` against {glue:text}`lab source data sets part variance_collapse:.2f`). Their sum

@@ -340,6 +340,7 @@ pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"]
 #
 # - *What it costs to be wrong*: the model that FaCe puts first loses {glue:text}`pixels demo lost face:.3f` of mean IoU and
 #   {glue:text}`words demo lost face:.3f` of accuracy, on average over zoos and tasks.
+#
 # At *lab* scale:
 #
 # - *Pixels*: on street scenes, with the bank's networks as they are and a linear classifier of their maps, FaCe has

@@ -12,7 +12,7 @@ from nclib import claims, findings
 from nclib.claims import Claim, Estimate, judge
 from nclib.records import Records
 from nclib.scales import SCALES, settings
-from nclib.studies import STUDIES, recipe_of
+from nclib.studies import STUDIES
 
 BOOK = Path(__file__).parents[1] / "book"
 
@@ -178,11 +178,11 @@ def test_a_study_with_a_missing_cell_is_not_run_yet(tmp_path):
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_the_cells_of_a_study_differ_and_name_their_recipe(study):
+def test_the_cells_of_a_study_differ_and_are_of_all_seeds(study):
     cells = STUDIES[study](settings("demo"), [0, 1])
     assert len({str(cell) for cell in cells}) == len(cells)
-    seeds = range(settings("demo").fine_tuning.draws) if study == "data_scarcity" else range(2)
-    assert {recipe_of(cell).seed for cell in cells} == set(seeds)
+    numbers = {"data_scarcity": settings("demo").fine_tuning.draws, "scene_selection": 1, "score_cost": 1}
+    assert {cell["seed"] for cell in cells} == set(range(numbers.get(study, 2)))
 
 
 def test_every_claim_cites_a_paper_of_the_bibliography():
