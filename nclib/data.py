@@ -174,6 +174,8 @@ def find_path(
 
 def _folder(name: str, split: str, data_root: str | Path | None) -> ImageSet | ImageFiles:
     folder = find_path(name, data_root, "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg,")
+    if (folder / "train" / "labels").is_dir() and (folder / "train" / "images").is_dir():
+        raise ValueError(f"{name} has train/images and train/labels: scenes, which nclib.scenes reads")
     splits = split_folders(folder)
     _check_split(name, split, splits or _OWN_SPLITS)
     if not splits:

@@ -1,5 +1,6 @@
 """Scenes: images in which every pixel has a class. Composed of embedded images, or read from a folder."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,9 @@ class Scenes:
         low, high = self.masks.aminmax()
         if not UNLABELLED <= low <= high < len(self.classes):
             raise ValueError(f"masks have classes {low} to {high}; there are 0 to {len(self.classes) - 1}, or -1")
+
+    def __repr__(self) -> str:
+        return f"Scenes({len(self)} images of {tuple(self.images.shape[1:])}, {len(self.classes)} classes)"
 
     def __len__(self) -> int:
         return len(self.images)
@@ -108,9 +112,18 @@ def _read(folder: Path, split: str, number: int) -> Scenes:
     images = _stacked(files, "RGB").permute(0, 3, 1, 2)
     masks = _stacked([labels[file.stem] for file in files], None).long()
     masks[masks == 255] = UNLABELLED
+    if any(file.suffix.lower() in (".jpg", ".jpeg") for file in labels.values()):
+        raise ValueError(f"{folder / split / 'labels'} has JPEG files, which do not keep class indices; write PNG")
     names = folder / "classes.txt"
     numbers = (str(k) for k in range(int(masks.max()) + 1))
     classes = tuple(names.read_text().splitlines() if names.exists() else numbers)
+    if "" in classes:
+        raise ValueError(f"{names} has an empty line; it must have the name of a class in each")
+    if beyond := masks[masks >= len(classes)].unique().tolist():
+        some = ", ".join(map(str, beyond[:5]))
+        warnings.warn(
+            f"labels of {folder / split} have values {some} beyond the {len(classes)} classes: no class", stacklevel=3
+        )
     masks[masks >= len(classes)] = UNLABELLED
     return Scenes(images, masks, classes)
 

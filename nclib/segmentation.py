@@ -37,6 +37,9 @@ def pixel_features(
     >>> features.shape[0] == len(labels), labels.bincount()[0].item()
     (True, 5)
     """
+    if not isinstance(model, Backbone) or not isinstance(scenes, Scenes):
+        given = f"{type(model).__name__} and {type(scenes).__name__}"
+        raise TypeError(f"model and scenes are {given}; give a Backbone, as of nclib.backbone, and Scenes")
     chosen = _drawn(scenes.masks, per_class, seed)
     height, width = scenes.masks.shape[1:]
     inputs, parts = prepared(model, scenes.images), []
@@ -76,7 +79,11 @@ def _at(maps: Tensor, scene: Tensor, places: Tensor, size: tuple[int, int]) -> T
 
 def feature_maps(model: Backbone, inputs: Tensor, layer: str) -> Tensor:
     """What a layer makes of inputs (N, C, H, W): its maps (N, d, h, w)."""
-    return _outputs(model, inputs, [layer])[layer]
+    made = _outputs(model, inputs, [model.layer(layer)])[model.layer(layer)]
+    if not isinstance(made, Tensor) or made.ndim != 4:
+        what = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+        raise ValueError(f"layer {layer} of {model.name} gives {what}; pixels need maps (N, d, h, w)")
+    return made
 
 
 def _outputs(model: Backbone, inputs: Tensor, layers: Iterable[str]) -> dict[str, Any]:

@@ -37,6 +37,9 @@ class Texts:
     labels: Tensor
     classes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"Texts({len(self)} texts, {len(self.classes)} classes)"
+
     def __len__(self) -> int:
         return len(self.texts)
 
@@ -65,6 +68,8 @@ def texts(
     >>> found.classes[:2], len(found)
     (('numpy', 'pandas'), 18)
     """
+    if per_class is not None and per_class < 1:
+        raise ValueError(f"per_class is {per_class}; it must be at least 1")
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}; it must be 'train' or 'test'")
     if name.startswith("file:"):
@@ -143,9 +148,11 @@ def _parsed(file: Path) -> Iterator[str]:
 
 
 def _of_table(name: str, split: str, data_root: str | Path | None) -> dict[str, list[str]]:
+    if "{split}" not in name and split != "train":
+        raise ValueError(f"{name} is one file for all splits; name it with {{split}}, which stands for train or test")
     file = find_path(name.replace("{split}", split), data_root, "a table with the header text,label", Path.is_file)
     by_class: dict[str, list[str]] = {}
-    with file.open(newline="", encoding="utf-8") as lines:
+    with file.open(newline="", encoding="utf-8-sig") as lines:
         rows = csv.reader(lines)
         if (header := next(rows, [])) != ["text", "label"]:
             raise ValueError(f"{file} begins with {','.join(header)!r}; its first line must be text,label")

@@ -5,7 +5,7 @@ Nothing is fine-tuned, and no second pass over the features is needed. `nclib.sc
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
@@ -54,7 +54,7 @@ def class_fairness(
     return float(-(logs.exp() * logs).sum(1).mean() / math.log(number - 1))
 
 
-def face(models: Sequence[ClassStatistics], **options) -> Tensor:
+def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **options) -> Tensor:
     """FaCe of each of several models on one task, float64 (models,): collapse plus fairness, each from 0 to 1.
 
     `variance_collapse` and `class_fairness` (whose options these are) are brought to [0, 1] over the models, and
@@ -69,8 +69,14 @@ def face(models: Sequence[ClassStatistics], **options) -> Tensor:
     >>> face([class_statistics(near, labels), class_statistics(far, labels)]).argmax().item()
     0
     """
+    models = list(models.values() if isinstance(models, Mapping) else models)
     if len(models) < 2:
         raise ValueError(f"FaCe compares models: at least 2 are needed, {len(models)} was given")
+    if not all(isinstance(stats, ClassStatistics) for stats in models):
+        kinds = ", ".join(sorted({type(stats).__name__ for stats in models}))
+        raise TypeError(f"models are {kinds}; give the class statistics of each")
+    if any(stats.counts.tolist() != models[0].counts.tolist() for stats in models):
+        raise ValueError("the models are of different tasks: their statistics have other numbers of samples of a class")
     parts = [[variance_collapse(stats), class_fairness(stats, **options)] for stats in models]
     return over_models(torch.tensor(parts, dtype=torch.float64)).sum(1)
 

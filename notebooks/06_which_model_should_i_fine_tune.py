@@ -24,7 +24,7 @@
 # **FaCe** is the sum of two parts, each brought to [0, 1] over the models. *Variance collapse* is minus NC1 of the
 # target's classes. *Class fairness* is how evenly each class overlaps with the others: classes are taken as Gaussians,
 # and the softmax of a class's overlaps with the others should have a high entropy. What kind of Gaussians, and which
-# temperature the softmax has, we do not know from the paper; ours are spherical, and 0.05, set beforehand.
+# temperature the softmax has, we do not know from the paper; ours are spherical, and a twentieth, set beforehand.
 #
 # **How we test it.** A *zoo* is a set of pre-trained models that differ in one thing: in architecture, in what they
 # learned from, or in the loss. Every model of a zoo is scored on a task's training images, then fine-tuned on them,

@@ -302,7 +302,7 @@ WEIGHTED, NORM = nn.Linear(3, 2), nn.BatchNorm1d(3).train()  # whose parameters 
         (lambda x: x.detach(), torch.rand(4, 3), ValueError, "cuts it off"),
         (lambda x: x.detach().repeat(1, 2), torch.rand(4, 3), ValueError, "cuts it off"),
         (lambda x: WEIGHTED(x.detach()), torch.rand(4, 3), ValueError, "cuts it off"),
-        (lambda x: nn.functional.one_hot(x.argmax(1), 3).float(), torch.rand(4, 3), ValueError, "cuts it off"),
+        (lambda x: nn.functional.one_hot(x.argmax(1), 3).float(), torch.eye(4, 3), ValueError, "cuts it off"),
         (lambda x: x / 0, torch.rand(4, 3), ValueError, "features hold NaN or infinity"),
         (lambda x: x[:, :0], torch.rand(4, 3), ValueError, r"features are \(2, 0\)"),
         (lambda x: NORM(x), torch.rand(4, 3), ValueError, "depend on the others in its batch"),

@@ -47,8 +47,15 @@ def test_a_folder_of_images_and_labels_is_read(tmp_path):
     assert found.masks.unique().tolist() == [1]
     assert found.classes == ("0", "1")
     (tmp_path / "classes.txt").write_text("road\n")
-    assert nclib.scenes(f"folder:{tmp_path}").masks.unique().tolist() == [UNLABELLED]  # 1 is beyond the names
+    with pytest.warns(UserWarning, match="values 1 beyond the 1 classes"):
+        assert nclib.scenes(f"folder:{tmp_path}").masks.unique().tolist() == [UNLABELLED]
     assert nclib.scenes(f"folder:{tmp_path}", "test").masks.unique().tolist() == [UNLABELLED]
+    assert repr(found) == "Scenes(2 images of (3, 4, 6), 2 classes)"
+    with pytest.raises(ValueError, match=r"which nclib\.scenes reads"):
+        nclib.load(f"folder:{tmp_path}")
+    (tmp_path / "classes.txt").write_text("road\n\ncar\n")
+    with pytest.raises(ValueError, match="has an empty line"):
+        nclib.scenes(f"folder:{tmp_path}")
     (tmp_path / "train" / "labels" / "1.png").unlink()
     with pytest.raises(ValueError, match=r"1.png has no file of labels"):
         nclib.scenes(f"folder:{tmp_path}")
@@ -59,6 +66,8 @@ def test_bad_scenes_are_refused(tmp_path):
         nclib.scenes("digits", number=0)
     with pytest.raises(FileNotFoundError, match="train/images"):
         nclib.scenes(f"folder:{tmp_path / 'nowhere'}")
+    with pytest.raises(TypeError, match="ImageSet"):
+        pixel_features(pooling(1), nclib.load("digits", per_class=1))
     colours = nclib.ImageSet(torch.zeros(1, 3, 28, 28, dtype=torch.uint8), torch.tensor([0]), ("a",))
     with pytest.raises(ValueError, match="3 channels"):
         composed(colours, 1, torch.Generator())

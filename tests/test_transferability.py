@@ -301,3 +301,14 @@ def test_too_few_samples_are_warned_of(score, name):
 def test_what_cannot_be_scored_says_why(call, message):
     with pytest.raises(ValueError, match=message):
         call(*sample())
+
+
+def test_face_is_of_statistics_of_one_task():
+    features, labels = sample()
+    stats = class_statistics(features, labels)
+    by_name = {"a": stats, "b": class_statistics(2 * features + 1, labels)}
+    assert face(by_name).tolist() == face(list(by_name.values())).tolist()
+    with pytest.raises(ValueError, match="different tasks"):
+        face([stats, class_statistics(features[1:], labels[1:])])
+    with pytest.raises(TypeError, match="models are ClassStatistics, Tensor; give the class statistics of each"):
+        face([stats, features])

@@ -48,6 +48,10 @@ def test_bad_texts_are_refused(tmp_path):
             texts(name)
     with pytest.raises(ValueError, match="split is 'val'"):
         texts("docstrings/libraries", "val")
+    with pytest.raises(ValueError, match="per_class is 0"):
+        texts("docstrings/libraries", per_class=0)
+    with pytest.raises(ValueError, match="one file for all splits"):
+        texts("file:reviews.csv", "test")
     with pytest.raises(ValueError, match="per_class is 9999; class numpy"):
         texts("docstrings/libraries", per_class=9999)
     with pytest.raises(FileNotFoundError, match="text,label"):
