@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from nclib.feature_cache import FeatureCache
 from nclib.forward import Outputs, evaluating, outputs_of
