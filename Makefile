@@ -41,7 +41,7 @@ clean:
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test,dev,torchmetrics,peft]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test,dev,torchmetrics,peft,transformers]'
 	@touch $@
 
 # A notebook runs again when its source, the library or a record has changed.

@@ -81,6 +81,9 @@ from .source_scores import nce as nce
 from .source_scores import nleep as nleep
 from .statistics import ClassStatistics as ClassStatistics
 from .statistics import class_statistics as class_statistics
+from .text_models import TextEncoder as TextEncoder
+from .text_models import text_encoder as text_encoder
+from .text_models import text_features as text_features
 from .text_sets import Texts as Texts
 from .text_sets import texts as texts
 from .training import Recipe as Recipe

@@ -92,7 +92,9 @@ def extract(
 
 @app.command()
 def rank(
-    data: Annotated[str, typer.Option(help="A folder with a folder of images for each class, or a data set by name.")],
+    data: Annotated[
+        str, typer.Option(help="A folder of images for each class in one folder, or a data set, or texts, by name.")
+    ],
     models: Annotated[
         str | None, typer.Option(help="Names as `nclib extract` takes them, with commas between.")
     ] = None,
@@ -117,16 +119,15 @@ def rank(
     csv: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the scores to this .png, .pdf or .svg file.")] = None,
 ) -> None:
-    """Rank pre-trained models by how well they may transfer to your images, without fine-tuning any."""
+    """Rank pre-trained models by how well they may transfer to your images or texts, without fine-tuning any."""
     import nclib
-    from nclib.data import training_images
     from nclib.storage import replacing
 
     try:
         names = _listed(models, models_from)
         _check_written(csv, (".csv",))
         _check_written(figure, (".png", ".pdf", ".svg"))
-        images, broken = training_images(data, split, per_class=per_class, data_root=data_root)
+        images, broken = _training_data(data, split, per_class=per_class, data_root=data_root)
         ranking = nclib.rank_models(
             names,
             images,
@@ -153,6 +154,16 @@ def rank(
             ranking.table.to_csv(temporary, index_label="model")
     if figure:
         ranking.draw(figure)
+
+
+def _training_data(data: str, split: str | None, **options: Any) -> tuple[Any, list[Path]]:
+    """Texts or images by name, and the paths of images that cannot be read."""
+    from nclib.data import training_images
+    from nclib.text_sets import texts
+
+    if data.startswith(("file:", "docstrings/")):
+        return texts(data, split or "train", **options), []
+    return training_images(data, split, **options)
 
 
 def _check_written(path: Path | None, suffixes: tuple[str, ...]) -> None:

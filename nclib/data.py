@@ -1,5 +1,6 @@
 """Data sets by name: embedded ones (drawn, or from scikit-learn), those of torchvision, and folders of images."""
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -123,10 +124,15 @@ def _whole(
         return _torchvision(name, split, data_root, download)
     if name.startswith("folder:"):
         return _folder(name, split, data_root)
-    known = ", ".join((*EMBEDDED, *TORCHVISION))
+    known = (*EMBEDDED, *TORCHVISION)
     if Path(name).is_dir():
         raise ValueError(f"{name!r} is a folder, which is named 'folder:{name}'")
-    raise ValueError(f"unknown data set {name!r}; there are {known}, and folder:PATH, each with [first:end] or without")
+    near = difflib.get_close_matches(name, known, 3)
+    hint = f"names near it are {', '.join(near)}; " if near else ""
+    raise ValueError(
+        f"unknown data set {name!r}; {hint}there are {', '.join(known)}, and folder:PATH, each with [first:end] or "
+        "without"
+    )
 
 
 def _check_split(name: str, split: str, allowed: Iterable[str]) -> None:

@@ -24,16 +24,18 @@ def fit(
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
     device = parameters[0].device
-    module.train()
-    for epoch in range(settings.epochs):
-        order = torch.randperm(len(inputs), generator=seeded("fit", settings.seed, epoch))
-        batches = [rows for rows in order.split(settings.batch_size) if len(rows) > 1]
-        for step, rows in enumerate(batches):
-            progress = (epoch + (step + 0.5) / len(batches)) / settings.epochs
-            optimizer.param_groups[0]["lr"] = settings.learning_rate * SCHEDULES[settings.schedule](progress)
-            optimizer.zero_grad()
-            loss(inputs[rows].to(device), targets[rows].to(device)).backward()
-            optimizer.step()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)  # of dropout
+        module.train()
+        for epoch in range(settings.epochs):
+            order = torch.randperm(len(inputs), generator=seeded("fit", settings.seed, epoch))
+            batches = [rows for rows in order.split(settings.batch_size) if len(rows) > 1]
+            for step, rows in enumerate(batches):
+                progress = (epoch + (step + 0.5) / len(batches)) / settings.epochs
+                optimizer.param_groups[0]["lr"] = settings.learning_rate * SCHEDULES[settings.schedule](progress)
+                optimizer.zero_grad()
+                loss(inputs[rows].to(device), targets[rows].to(device)).backward()
+                optimizer.step()
     module.eval()
 
 

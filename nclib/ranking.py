@@ -15,12 +15,15 @@ from nclib.features import extract
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.measurement import Measurement, measured
 from nclib.models import Backbone, backbone
-from nclib.scores import OVER_MODELS, SCORES, higher_is_better
+from nclib.scores import OVER_MODELS, SCORES, chosen_scores, higher_is_better
 from nclib.source_scores import source_probabilities
 from nclib.storage import replacing
+from nclib.text_models import TextEncoder, text_encoder, text_features
+from nclib.text_sets import Texts
 from nclib.transferability import over_models
 
 _ROUNDING = 1e-9  # of a score's values, differences that mean nothing
+Model = str | Backbone | TextEncoder
 _OF_A_MODEL = (ValueError, TypeError, OSError, ImportError, RuntimeError)  # what a model may fail with
 
 
@@ -82,7 +85,9 @@ class Ranking:
         """What the models are sorted by, in words."""
         direction = "higher" if higher_is_better(self.by) else "lower"
         first = f"; the first {self.verified} by the accuracy of a linear probe" if self.verified else ""
-        return f"sorted by {self.by}, {direction} is better{first}"
+        few = self.by == "logme" and len(self.table) < 3
+        why = ", for FaCe says little of fewer than three models" if few else ""
+        return f"sorted by {self.by}, {direction} is better{why}{first}"
 
     def draw(self, path: Path | str) -> None:
         """Draw all scores, each from its worst (0) to its best (1) value over the models, to an image file."""
@@ -101,8 +106,8 @@ class Ranking:
 
 
 def rank_models(
-    models: Iterable[str | Backbone],
-    images: ImageSet | ImageFiles,
+    models: Iterable[Model],
+    images: ImageSet | ImageFiles | Texts,
     *,
     scores: Iterable[str] | None = None,
     by: str | None = None,
@@ -114,14 +119,15 @@ def rank_models(
     cache: Path | str | None = None,
     progress: bool = False,
 ) -> Ranking:
-    """Rank pre-trained models by how well they may transfer to labelled images, without fine-tuning any.
+    """Rank pre-trained models by how well they may transfer to labelled images or texts, without fine-tuning any.
 
     Parameters
     ----------
     models
-        Names as `nclib.backbone` takes them, or `Backbone`. One that fails is reported, and the others go on.
+        Names as `nclib.backbone` takes them, or `Backbone`; for texts as `nclib.text_encoder` does, or its encoders.
+        One that fails is reported, and the others go on.
     images
-        The task's training images; a few dozen of a class do.
+        The task's training images, or `Texts`; a few dozen of a class do.
     scores
         Of `nclib.SCORES` and `nclib.OVER_MODELS`; None is all but the slow ones, "all" has those too.
     by
@@ -132,9 +138,9 @@ def rank_models(
     source_accuracy
         Accuracies of models on their source data by name, in [0, 1], where they are known, as a score among others.
     weights, imports, device
-        As of `nclib.backbone`, for all models that are named.
+        As of `nclib.backbone`, for all models that are named; encoders of texts have the device only.
     cache
-        A folder that keeps features, as of `nclib.extract`.
+        A folder that keeps features of images, as of `nclib.extract`.
     progress
         Show progress bars.
 
@@ -152,21 +158,22 @@ def rank_models(
     >>> rank_models([Backbone("blurred", blurred, AsTrained(1, 28)), pixels], load("digits", per_class=20)).best
     'pixels'
     """
-    names = _names_of(scores, by)
-    if not isinstance(images, ImageSet | ImageFiles):
-        raise TypeError(f"images are {type(images).__name__}; they must be an ImageSet or ImageFiles, as of nclib.load")
+    names = chosen_scores(scores, by)
+    if not isinstance(images, ImageSet | ImageFiles | Texts):
+        raise TypeError(f"images are {type(images).__name__}; they must be an ImageSet, ImageFiles or Texts")
+    if isinstance(images, Texts) and (weights != "pretrained" or imports):
+        raise ValueError(f"weights are {weights!r} and imports {imports!r}; encoders of texts have none to choose")
     if not verify >= 0:
         raise ValueError(f"verify is {verify}; it must be at least 0")
     if len(images.labels.unique()) < 2:
         raise ValueError(f"the images are of one class, {', '.join(images.classes)}; a ranking needs at least 2")
-    models = [models] if isinstance(models, str | Backbone) else list(models)
+    models = [models] if isinstance(models, Model) else list(models)
     if not models:
         raise ValueError("there are no models to rank; give a name at least")
-    given = {each.name if isinstance(each, Backbone) else each: each for each in models}
+    given = {_name(each): each for each in models}
     if unknown := (source_accuracy or {}).keys() - given.keys():
         raise ValueError(f"source_accuracy has {', '.join(sorted(unknown))}, which is not among the models")
-    how = {"weights": weights, "imports": imports, "device": device}
-    accuracies = source_accuracy or {}
+    how, accuracies = {"weights": weights, "imports": imports, "device": device}, source_accuracy or {}
     scored = partial(_scored, images=images, how=how, accuracies=accuracies, cache=cache, progress=progress)
     found, failures = _all_scored(given, partial(scored, names=names), progress)
     table = _with_sums(pd.DataFrame({name: dict(values) for name, (values, _) in found.items()}).T)
@@ -186,7 +193,7 @@ def rank_models(
 
 
 def _all_scored(
-    models: Mapping[str, str | Backbone], scored: Callable[[str | Backbone], Measurement], progress: bool
+    models: Mapping[str, Model], scored: Callable[[Model], Measurement], progress: bool
 ) -> tuple[dict[str, tuple[Measurement, float]], dict[str, str]]:
     """What is found of every model, with the seconds that it took, and why others failed."""
     found, failures = {}, {}
@@ -201,19 +208,8 @@ def _all_scored(
     return found, failures
 
 
-def _names_of(scores: Iterable[str] | None, by: str | None) -> list[str] | None:
-    """The scores to compute for each model: those asked for, and the parts of sums over models; None is the usual."""
-    known = (*SCORES, *OVER_MODELS)
-    scores = known if scores == "all" else scores
-    asked = [*([scores] if isinstance(scores, str) else scores or ()), *([by] if by else [])]
-    if unknown := [name for name in asked if name not in known]:
-        raise ValueError(f"{unknown[0]!r} is no score; there are {', '.join(known)}")
-    usual = [] if scores is not None else [name for name, entry in SCORES.items() if not entry.on_request]
-    return list(dict.fromkeys([*usual, *(part for name in asked for part in OVER_MODELS.get(name, (name,)))]))
-
-
 def _scored(
-    model: str | Backbone,
+    model: Model,
     *,
     names: list[str],
     images: Any,
@@ -222,13 +218,27 @@ def _scored(
     cache: Any,
     progress: bool,
 ) -> Measurement:
-    made = model if isinstance(model, Backbone) else backbone(model, **how)
-    features = extract(made, images, cache=cache, progress=progress)
-    accuracy = accuracies.get(model.name if isinstance(model, Backbone) else model)
-    more = {"probabilities": source_probabilities(made, features), "source_accuracy": accuracy}
+    features, probabilities = _features(model, images, how, cache, progress)
+    more = {"probabilities": probabilities, "source_accuracy": accuracies.get(_name(model))}
     unknown = {part for part, value in more.items() if value is None}
     names = [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
     return measured(SCORES, names, features, images.labels, more, strict=False)
+
+
+def _features(
+    model: Any, images: Any, how: dict[str, Any], cache: Any, progress: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A model's features (N, d), and what its source classifier says of them, if it has one."""
+    if isinstance(images, Texts):
+        encoder = text_encoder(model, device=how["device"]) if isinstance(model, str) else model
+        return text_features(encoder, images.texts, progress=progress), None
+    made = backbone(model, **how) if isinstance(model, str) else model
+    features = extract(made, images, cache=cache, progress=progress)
+    return features, source_probabilities(made, features)
+
+
+def _name(model: Model) -> str:
+    return model if isinstance(model, str) else model.name
 
 
 def _with_sums(table: pd.DataFrame) -> pd.DataFrame:

@@ -143,3 +143,14 @@ def score(
     given = None if probabilities is None else torch.as_tensor(probabilities)
     more = {"probabilities": given, "source_accuracy": source_accuracy}
     return measured(SCORES, scores, features, labels, more, progress=progress)
+
+
+def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str] | None:
+    """The scores to compute for each model: those asked for, and the parts of sums over models; None is the usual."""
+    known = (*SCORES, *OVER_MODELS)
+    scores = known if scores == "all" else scores
+    asked = [*([scores] if isinstance(scores, str) else scores or ()), *([by] if by else [])]
+    if unknown := [name for name in asked if name not in known]:
+        raise ValueError(f"{unknown[0]!r} is no score; there are {', '.join(known)}")
+    usual = [] if scores is not None else [name for name, entry in SCORES.items() if not entry.on_request]
+    return list(dict.fromkeys([*usual, *(part for name in asked for part in OVER_MODELS.get(name, (name,)))]))

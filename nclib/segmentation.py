@@ -12,7 +12,7 @@ from torch.nn.utils import skip_init
 
 from nclib.augmentation import seeded
 from nclib.forward import evaluating
-from nclib.models import AsTrained, Backbone
+from nclib.models import LAST, AsTrained, Backbone
 from nclib.scene_sets import UNLABELLED, Scenes
 
 _BATCH = 16  # scenes at once
@@ -79,6 +79,8 @@ def _at(maps: Tensor, scene: Tensor, places: Tensor, size: tuple[int, int]) -> T
 
 def feature_maps(model: Backbone, inputs: Tensor, layer: str) -> Tensor:
     """What a layer makes of inputs (N, C, H, W): its maps (N, d, h, w)."""
+    if layer == LAST:
+        raise ValueError(f"layer {LAST!r} gives a vector for a whole image; pixels need the name of a layer with a map")
     made = _outputs(model, inputs, [model.layer(layer)])[model.layer(layer)]
     if not isinstance(made, Tensor) or made.ndim != 4:
         what = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__

@@ -152,17 +152,27 @@ def _of_table(name: str, split: str, data_root: str | Path | None) -> dict[str, 
         raise ValueError(f"{name} is one file for all splits; name it with {{split}}, which stands for train or test")
     file = find_path(name.replace("{split}", split), data_root, "a table with the header text,label", Path.is_file)
     by_class: dict[str, list[str]] = {}
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        rows = csv.reader(lines)
-        if (header := next(rows, [])) != ["text", "label"]:
-            raise ValueError(f"{file} begins with {','.join(header)!r}; its first line must be text,label")
-        for row in rows:
-            if len(row) != 2:
-                raise ValueError(f"{file}, line {rows.line_num} has {len(row)} columns; there must be two, text,label")
-            by_class.setdefault(row[1], []).append(row[0])
+    for text, label in _rows(file):
+        by_class.setdefault(label, []).append(text)
     if len(by_class) < 2:
         raise ValueError(f"{file} has texts of {len(by_class)} classes; at least 2 are needed")
     return dict(sorted(by_class.items()))
+
+
+def _rows(file: Path) -> Iterator[list[str]]:
+    """The rows of a table below its header: text and label."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            rows = csv.reader(lines)
+            if (header := next(rows, [])) != ["text", "label"]:
+                raise ValueError(f"{file} begins with {','.join(header)!r}; its first line must be text,label")
+            for row in rows:
+                if len(row) != 2 or not row[1].strip():
+                    found = f"{len(row)} columns" if len(row) != 2 else "no label"
+                    raise ValueError(f"{file}, line {rows.line_num} has {found}; there must be two columns, text,label")
+                yield row
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not in UTF-8 ({error}); save it so") from None
 
 
 def tokens(texts: tuple[str, ...] | list[str], *, vocabulary: int = 8192, length: int = 64) -> Tensor:

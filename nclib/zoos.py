@@ -154,12 +154,24 @@ LAB_SCENES = (
         repeats=1,
     ),
 )
-LAB_TEXTS = _encoders(
-    TextRecipe(source="file:text/clinc150_{split}.csv", per_class=40),
-    (("file:text/ag_news_{split}.csv", 1000), ("docstrings/sympy", None), ("docstrings/python", None)),
-    tuple(
-        Task(name, f"file:text/{name}_{{split}}.csv", *numbers)
-        for name, numbers in (("ag_news", (50, 300)), ("banking77", (20, 30)), ("sst1", (50, 200)))
+_ON_TEXTS = tuple(
+    Task(name, f"file:text/{name}_{{split}}.csv", *numbers)
+    for name, numbers in (("ag_news", (50, 300)), ("banking77", (20, 30)), ("sst1", (50, 200)))
+)
+_MINILM = "folder:text_models/all-MiniLM-L6-v2"
+LAB_TEXTS = (
+    *_encoders(
+        TextRecipe(source="file:text/clinc150_{split}.csv", per_class=40),
+        (("file:text/ag_news_{split}.csv", 1000), ("docstrings/sympy", None), ("docstrings/python", None)),
+        _ON_TEXTS,
+    ),
+    Zoo(
+        "depths of a sentence encoder",
+        _ON_TEXTS,
+        models=tuple(f"{_MINILM}[:{number}]" for number in range(7)),
+        rates=(1e-4,),
+        epochs=5,
+        repeats=1,
     ),
 )
 

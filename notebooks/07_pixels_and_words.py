@@ -46,11 +46,12 @@ recompute: bool = False  # measure every cell again, beside the records
 # %matplotlib inline
 import copy
 import time
+from functools import partial
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from myst_nb import glue
-from torch import nn, no_grad
+from torch import cat, nn, no_grad
 from torch.nn.functional import cross_entropy
 
 import nclib
@@ -181,57 +182,72 @@ for scale_name in tables["pixels"]:
 
 
 # %%
-def accuracy(module, words, labels):
-    """Share of texts that a classifier gives their label."""
-    with no_grad():
-        return float((module(words).argmax(1) == labels).double().mean())
-
-
 def loss_of_texts(module, words, labels):
     """Cross-entropy of texts."""
     return cross_entropy(module(words), labels)
 
 
+def outputs(module, words):
+    """What a module makes of texts, without gradients, some at once."""
+    with no_grad():
+        return cat([module(rows) for rows in words.split(256)])
+
+
+def accuracy(module, words, labels):
+    """Share of texts that a classifier gives their label."""
+    return float((outputs(module, words).argmax(1) == labels).double().mean())
+
+
+def encoder_of(cell, cache):
+    """An encoder, what makes words of texts for it, and what scores need of its source."""
+    if "weights" in cell:
+        encoder = nclib.text_encoder(
+            cell["model"], device="cpu", data_root=run.data_root
+        )
+        return encoder, partial(encoder.tokens, length=64), lambda words: {}
+    settings = {name: cell[name] for name in TextRecipe().config if name in cell}
+    recipe = TextRecipe(**settings)
+    network = train_words(recipe, cache=cache, data_root=run.data_root)
+    source = nclib.texts(recipe.source, "test", data_root=run.data_root)
+    right = accuracy(network, tokens(source.texts), source.labels)
+
+    def of_source(words):
+        said = outputs(network, words).softmax(1)
+        return {"probabilities": said, "source_accuracy": right}
+
+    return network.backbone, tokens, of_source
+
+
 def measure_texts(cell, cache):
     """Scores of texts, and accuracy on test texts after fine-tuning."""
-    recipe = TextRecipe(
-        **{name: cell[name] for name in TextRecipe().config if name in cell}
-    )
-    network = train_words(recipe, cache=cache, data_root=run.data_root)
-    train, test, source = (
-        nclib.texts(name, split, per_class=number, data_root=run.data_root)
-        for name, split, number in (
-            (cell["data"], "train", cell["train_per_class"]),
-            (cell["data"], "test", cell["test_per_class"]),
-            (recipe.source, "test", None),
+    encoder, as_words, of_source = encoder_of(cell, cache)
+    train, test = (
+        nclib.texts(cell["data"], split, per_class=number, data_root=run.data_root)
+        for split, number in (
+            ("train", cell["train_per_class"]),
+            ("test", cell["test_per_class"]),
         )
     )
-    words, labels = tokens(train.texts), train.labels
-    with no_grad():
-        features = network.backbone(words)
-        said = network(words).softmax(1)
-    right = accuracy(network, tokens(source.texts), source.labels)
-    scores = nclib.score(
-        features, labels, scores="all", probabilities=said, source_accuracy=right
-    )
+    words, labels = as_words(train.texts), train.labels
+    features = outputs(encoder, words)
+    scores = nclib.score(features, labels, scores="all", **of_source(words))
 
     def make(words, labels):
-        encoder = copy.deepcopy(network.backbone)
-        with no_grad():
-            head = probe_layer(encoder(words), labels, len(train.classes))
-        return nn.Sequential(encoder, head)
+        own = copy.deepcopy(encoder)
+        return nn.Sequential(
+            own, probe_layer(outputs(own, words), labels, len(train.classes))
+        )
 
     start = time.perf_counter()
     tuned = fit_best(
         make, words, labels, loss_of_texts, settings_of(cell, 32), accuracy
     )
     seconds = time.perf_counter() - start
-    with no_grad():
-        after = nclib.measure(tuned[0](words), labels, metrics=["nc1"])
+    after = nclib.measure(outputs(tuned[0], words), labels, metrics=["nc1"])
     return {
         **scores,
         "class_unfairness": unfairness(features, labels),
-        "accuracy": accuracy(tuned, tokens(test.texts), test.labels),
+        "accuracy": accuracy(tuned, as_words(test.texts), test.labels),
         "nc1_tuned": after["nc1"],
         "seconds_tuning": seconds,
     }

@@ -190,3 +190,9 @@ def test_a_segmenter_that_begins_as_a_probe_and_learns():
     settings = [Tuning(learning_rate=rate, epochs=30, batch_size=3) for rate in (1e-6, 0.3)]
     tuned = fit_best(make, inputs.repeat(5, 1, 1, 1), scenes.masks.repeat(5, 1, 1), loss, settings, mean_iou)
     assert mean_iou(tuned, inputs, scenes.masks) > 0.8
+
+
+def test_the_last_layer_has_no_pixels():
+    model = nclib.backbone("test_resnet", weights="random", device="cpu")
+    with pytest.raises(ValueError, match="layer 'last' gives a vector for a whole image"):
+        nclib.pixel_features(model, nclib.scenes("digits", number=2), layer="last")

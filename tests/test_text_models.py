@@ -1,0 +1,110 @@
+"""Encoders of texts by name, held against a Hugging Face model that is made here: no download."""
+
+import pytest
+import torch
+
+import nclib
+from nclib import Texts, rank_models, text_encoder, text_features
+
+transformers = pytest.importorskip("transformers")
+
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *["the", "cat", "dog", "sat", "ran", "on", "mat", "road", "and", "then", "again"],
+]
+TEXTS = ["the cat sat on the mat", "the dog ran", "again and again and again and again the dog ran on the road"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small BERT of three layers with its tokenizer, as sentence encoders are saved."""
+    path = tmp_path_factory.mktemp("models") / "bert"
+    config = transformers.BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+    torch.manual_seed(0)
+    transformers.BertModel(config).save_pretrained(path)
+    (path / "vocab.txt").write_text("\n".join(WORDS))
+    transformers.BertTokenizer(str(path / "vocab.txt")).save_pretrained(path)
+    return path
+
+
+def states(folder, text, layer=-1):
+    """What transformers itself says of one text: the states of its tokens after a layer."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        return model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True).hidden_states[layer][0]
+
+
+def test_features_are_means_of_states_whatever_the_batch(folder):
+    expected = torch.stack([states(folder, text).mean(0) for text in TEXTS])
+    for size in (1, 2, 32):
+        found = text_features(f"folder:{folder}", TEXTS, batch_size=size)
+        torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-5)
+    assert found.dtype == torch.float32
+    assert not found.requires_grad
+
+
+def test_pooling_may_take_the_first_token(folder):
+    encoder = text_encoder(f"folder:{folder}", pooling="first", device="cpu")
+    expected = torch.stack([states(folder, text)[0] for text in TEXTS])
+    torch.testing.assert_close(text_features(encoder, TEXTS), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_the_first_layers_of_a_model(folder, number):
+    encoder = text_encoder(f"folder:{folder.name}[:{number}]", device="cpu", data_root=folder.parent)
+    expected = torch.stack([states(folder, text, number).mean(0) for text in TEXTS])
+    torch.testing.assert_close(text_features(encoder, TEXTS), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_long_texts_are_cut(folder):
+    encoder = text_encoder(f"folder:{folder}", device="cpu")
+    assert encoder.tokens(TEXTS, length=4).shape == (3, 4)
+    assert encoder.tokens(TEXTS).shape == (3, 15)
+    assert (encoder.tokens(TEXTS)[1] == -1).sum() == 15 - 5
+
+
+def test_encoders_train_as_any_module(folder):
+    encoder = text_encoder(f"folder:{folder}", device="cpu")
+    encoder(encoder.tokens(TEXTS)).sum().backward()
+    assert encoder.model.embeddings.word_embeddings.weight.grad.abs().sum() > 0
+
+
+def test_encoders_are_ranked_for_texts(folder):
+    classes = {"cat": "the cat sat on the {}", "dog": "the dog ran and ran on {}", "road": "{} again then the road"}
+    rows = [(text.format(end), k) for k, text in enumerate(classes.values()) for end in ("mat", "road", "cat", "and")]
+    texts = Texts(tuple(text for text, _ in rows), torch.tensor([k for _, k in rows]), tuple(classes))
+    names = [f"folder:{folder}[:{number}]" for number in (1, 2, 3)]
+    ranking = rank_models([*names, "folder:nowhere"], texts, scores=["face", "logme"], device="cpu", verify=1)
+    assert sorted(ranking.table.index) == names
+    assert "nowhere" in ranking.failures["folder:nowhere"]
+    features = text_features(text_encoder(names[0], device="cpu"), texts.texts)
+    logme = nclib.logme(nclib.class_statistics(features, texts.labels))
+    assert ranking.table.loc[names[0], "logme"] == pytest.approx(logme)
+    with pytest.raises(ValueError, match="encoders of texts have none to choose"):
+        rank_models(names, texts, weights="random")
+
+
+def test_what_is_wrong_is_said(folder, monkeypatch):
+    with pytest.raises(ValueError, match="asks for 4 layers; the model has 3"):
+        text_encoder(f"folder:{folder}[:4]")
+    with pytest.raises(ValueError, match="pooling is 'max'; it must be 'mean' or 'first'"):
+        text_encoder(f"folder:{folder}", pooling="max")
+    with pytest.raises(FileNotFoundError, match="the files of a Hugging Face model"):
+        text_encoder("folder:no/such")
+    with pytest.raises(ValueError, match="give a list of them"):
+        text_features(f"folder:{folder}", "one text")
+    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    with pytest.raises(ImportError, match=r"pip install 'nclib\[transformers\]'"):
+        text_encoder(f"folder:{folder}")
