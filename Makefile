@@ -7,11 +7,18 @@ LIBRARY := $(wildcard nclib/*.py)
 RECORDS := $(wildcard book/records/*.jsonl)
 PAGES := $(shell find book -type f ! -name '*.lock') _config.yml _toc.yml
 
-.PHONY: help book test reproduce benchmark lint clean
+SCALE ?= lab
+DEVICE ?= auto
+PROFILE ?= local
+GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
+
+.PHONY: help book test rerun grid reproduce benchmark lint clean
 
 help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
 	@echo "make test       install, test the library, check every notebook with nbval"
+	@echo "make rerun      NN=03 SCALE=lab DEVICE=cuda: one chapter at another scale, into _build/runs"
+	@echo "make grid       SCALE=lab PROFILE=slurm: every cell without a record, each a run of its chapter, then the book"
 	@echo "make reproduce  compute every demo record again, from nothing, and report what differs"
 	@echo "make benchmark  time and memory of the metrics against other code, as ratios"
 	@echo "make lint       ruff and mypy"
@@ -20,9 +27,16 @@ help:
 book: _build/site
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
-test: .venv/installed
+test: .venv/installed .venv/grid/installed
 	$(BIN)/python -m pytest tests
 	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/sanitize.cfg notebooks
+
+rerun: .venv/installed
+	$(BIN)/python workflow/run.py notebooks/$(NN)_*.py -p scale=$(SCALE) -p device=$(DEVICE)
+
+grid: .venv/installed .venv/grid/installed
+	$(GRID) --config scale=$(SCALE)
+	$(MAKE) book
 
 reproduce: .venv/installed
 	$(BIN)/python workflow/reproduce.py
@@ -41,7 +55,13 @@ clean:
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test,dev,torchmetrics,peft,transformers]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test,dev,torchmetrics,peft,transformers,arrow]'
+	@touch $@
+
+# Snakemake wants other versions of some packages than the book.
+.venv/grid/installed: workflow/requirements.txt .venv/installed
+	$(PYTHON) -m venv .venv/grid
+	.venv/grid/bin/python -m pip install --quiet -r workflow/requirements.txt
 	@touch $@
 
 # A notebook runs again when its source, the library or a record has changed.
@@ -52,6 +72,7 @@ _build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/run.py .venv/in
 _build/site: $(EXECUTED) $(PAGES)
 	$(BIN)/python workflow/readme.py
 	$(BIN)/python workflow/metrics_table.py
+	$(BIN)/python workflow/cost_table.py
 	# What was read with warnings is read again the next time, so that they are not lost.
 	$(BIN)/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }
 	@touch $@

@@ -1,3 +1,5 @@
+from .arrow import arrow_batches as arrow_batches
+from .arrow import arrow_statistics as arrow_statistics
 from .claims import Claim as Claim
 from .claims import Estimate as Estimate
 from .claims import Verdict as Verdict
@@ -19,6 +21,7 @@ from .feature_scores import ncti_parts as ncti_parts
 from .feature_scores import probe_accuracy as probe_accuracy
 from .feature_scores import sfda as sfda
 from .feature_scores import transrate as transrate
+from .feature_statistics import feature_statistics as feature_statistics
 from .features import extract as extract
 from .features import extract_layers as extract_layers
 from .few_shot import few_shot as few_shot

@@ -4,6 +4,8 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +15,22 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 _FILE = (
     "An .npz, .safetensors or .pt file of features (N, d) and labels (N,), with weight (K, d) and bias (K,) "
-    "of a classifier if you like, by these names; or an .npy file of features."
+    "of a classifier if you like, by these names; an .npy file of features; a .parquet file, or folder of them, with a "
+    "column of each; or class statistics of `nclib statistics`."
 )
+_Model = Annotated[
+    str, typer.Argument(help="A timm model, torchvision:NAME, or recipe:PATH of a checkpoint that nclib wrote.")
+]
+_Data = Annotated[str, typer.Argument(help="A data set by name, or folder:PATH with a folder for each class.")]
+_Split = Annotated[str, typer.Option(help="train, test, val or all, as far as the data set has them.")]
+_Layer = Annotated[str, typer.Option(help="The name of a module, its place among the blocks, or last.")]
+_Imports = Annotated[
+    list[str] | None, typer.Option("--import", help="A module, or .py file, that registers models with timm.")
+]
+_DataRoot = Annotated[Path | None, typer.Option(help="Where data sets are; else NCLIB_DATA.")]
+_PerClass = Annotated[int | None, typer.Option(help="So many images of each class.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+_Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, for a run that may be cut.")]
 
 
 @app.callback()
@@ -36,58 +52,73 @@ def measure(
 ) -> None:
     """Print the collapse metrics of a table of features."""
     from nclib.measure import measure as measured
-    from nclib.tables import read_table
+    from nclib.tables import read_features
 
     names: Any = metrics if metrics in (None, "all") else [name.strip() for name in metrics.split(",") if name.strip()]
-    try:
-        result = measured(**read_table(file, labels), metrics=names, progress=sys.stderr.isatty())
-    except (ValueError, TypeError) as error:
-        typer.echo(f"nclib: {error}", err=True)
-        raise typer.Exit(1) from None
+    with _errors():
+        result = measured(**read_features(file, labels), metrics=names, progress=sys.stderr.isatty())
     typer.echo(json.dumps(_plain(result.to_dict()), indent=2) if as_json else str(result))
 
 
 @app.command()
 def extract(
-    model: Annotated[
-        str, typer.Argument(help="A timm model, torchvision:NAME, or recipe:PATH of a checkpoint that nclib wrote.")
-    ],
-    data: Annotated[str, typer.Argument(help="A data set by name, or folder:PATH with a folder for each class.")],
+    model: _Model,
+    data: _Data,
     output: Annotated[Path, typer.Argument(help="A .safetensors file, or .npz, that nclib measure reads.")],
-    split: Annotated[str, typer.Option(help="train, test, val or all, as far as the data set has them.")] = "train",
-    layer: Annotated[str, typer.Option(help="The name of a module, its place among the blocks, or last.")] = "last",
+    split: _Split = "train",
+    layer: _Layer = "last",
     weights: Annotated[str, typer.Option(help="pretrained, random, or a .safetensors file.")] = "pretrained",
-    imports: Annotated[
-        list[str] | None, typer.Option("--import", help="A module, or .py file, that registers models with timm.")
-    ] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where data sets are; else NCLIB_DATA.")] = None,
-    per_class: Annotated[int | None, typer.Option(help="So many images of each class.")] = None,
+    imports: _Imports = None,
+    data_root: _DataRoot = None,
+    per_class: _PerClass = None,
     seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
     download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    cache: Annotated[Path | None, typer.Option(help="A folder that keeps features, for a run that may be cut.")] = None,
+    device: _Device = "auto",
+    cache: _Cache = None,
 ) -> None:
     """Write the features of a model on a data set, with the labels."""
     import nclib
-    from nclib.tables import check_output, write_table
+    from nclib.features import each_shard
+    from nclib.tables import check_output, write_features
 
-    try:
+    with _errors():
         check_output(output)
         images = nclib.load(data, split, per_class=per_class, seed=seed, data_root=data_root, download=download)
         made = nclib.backbone(model, weights=weights, imports=imports or [], device=device)
-        chosen = int(layer) if layer.lstrip("-").isdigit() else layer
-        (features,) = nclib.extract_layers(made, images, [chosen], cache=cache, progress=sys.stderr.isatty()).values()
-        write_table(output, {"features": features, "labels": images.labels})
-    except (
-        ValueError,
-        TypeError,
-        OSError,
-        ImportError,
-        RuntimeError,
-    ) as error:  # the last are timm's and torchvision's
-        typer.echo(f"nclib: {error}", err=True)
-        raise typer.Exit(1) from None
-    typer.echo(f"{output}: {len(features):,} images, {len(images.classes)} classes, {features.shape[1]:,} features")
+        shards = each_shard(made, images, [_layer(layer)], cache=cache, progress=sys.stderr.isatty())
+        rows = ((next(iter(found.values())), images.labels[part.start : part.stop]) for part, found in shards)
+        width = write_features(output, rows)
+    typer.echo(f"{output}: {len(images):,} images, {len(images.classes)} classes, {width:,} features")
+
+
+@app.command()
+def statistics(
+    model: _Model,
+    data: _Data,
+    output: Annotated[Path, typer.Argument(help="A .safetensors file of class statistics, that nclib measure reads.")],
+    split: _Split = "train",
+    layer: _Layer = "last",
+    weights: Annotated[str, typer.Option(help="pretrained, random, or a .safetensors file.")] = "pretrained",
+    imports: _Imports = None,
+    data_root: _DataRoot = None,
+    per_class: _PerClass = None,
+    cache: _Cache = None,
+) -> None:
+    """Write the class statistics of a model's features, which are never in memory at once.
+
+    On several GPUs or cores: torchrun --nproc-per-node 4 -m nclib statistics MODEL DATA OUTPUT.
+    """
+    import nclib
+    from nclib.feature_statistics import process_group
+
+    with _errors(), process_group() as (device, rank):
+        images = nclib.load(data, split, per_class=per_class, data_root=data_root)
+        made = nclib.backbone(model, weights=weights, imports=imports or [], device=device)
+        bar = rank == 0 and sys.stderr.isatty()
+        stats = nclib.feature_statistics(made, images, layer=_layer(layer), cache=cache, progress=bar)
+        if rank == 0:
+            stats.save(output)
+            typer.echo(f"{output}: {stats.num_samples:,} images, {stats.num_classes} classes")
 
 
 @app.command()
@@ -107,13 +138,11 @@ def rank(
     ] = None,
     verify: Annotated[int, typer.Option(help="Fit a linear probe to the features of so many of the best.")] = 0,
     split: Annotated[str | None, typer.Option(help="train, test, ...; else all, or train of data with splits.")] = None,
-    per_class: Annotated[int | None, typer.Option(help="So many images of each class.")] = None,
+    per_class: _PerClass = None,
     weights: Annotated[str, typer.Option(help="pretrained or random.")] = "pretrained",
-    imports: Annotated[
-        list[str] | None, typer.Option("--import", help="A module, or .py file, that registers models with timm.")
-    ] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Where data sets are; else NCLIB_DATA.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    imports: _Imports = None,
+    data_root: _DataRoot = None,
+    device: _Device = "auto",
     cache: Annotated[Path | None, typer.Option(help="A folder that keeps features, for another run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
@@ -123,7 +152,7 @@ def rank(
     import nclib
     from nclib.storage import replacing
 
-    try:
+    with _errors():
         names = _listed(models, models_from)
         _check_written(csv, (".csv",))
         _check_written(figure, (".png", ".pdf", ".svg"))
@@ -142,9 +171,6 @@ def rank(
             cache=cache,
             progress=sys.stderr.isatty(),
         )
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
-        typer.echo(f"nclib: {error}", err=True)
-        raise typer.Exit(1) from None
     if broken:
         some = ", ".join(map(str, broken[:5])) + (", ..." if len(broken) > 5 else "")
         typer.echo(f"nclib: {len(broken)} images could not be read and were left out: {some}", err=True)
@@ -154,6 +180,20 @@ def rank(
             ranking.table.to_csv(temporary, index_label="model")
     if figure:
         ranking.draw(figure)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """What a user may have done wrong, or timm and torchvision say of it, as one line."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        typer.echo(f"nclib: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _layer(layer: str) -> str | int:
+    return int(layer) if layer.lstrip("-").isdigit() else layer
 
 
 def _training_data(data: str, split: str | None, **options: Any) -> tuple[Any, list[Path]]:

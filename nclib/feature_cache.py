@@ -37,6 +37,10 @@ class FeatureCache:
         key = hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
         return self.folder / key / f"{shard.start:08d}-{shard.stop:08d}.safetensors"
 
+    def holds(self, shard: range, names: Iterable[str]) -> bool:
+        """Whether there is a file of each layer."""
+        return all(self.path(shard, name).exists() for name in names)
+
     def read(self, shard: range, names: Iterable[str]) -> dict[str, Tensor]:
         """What is there and whole of a shard."""
         found = {}

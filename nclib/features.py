@@ -1,7 +1,8 @@
 """Features of images: any layers of a backbone in one pass, kept in a cache that a killed run fills on."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,61 @@ def extract_layers(
     >>> {name: tuple(values.shape) for name, values in features.items()}
     {'layer1': (10, 64), 'layer2.1': (10, 128), 'last': (10, 512)}
     """
+    options: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "half": half, "progress": progress}
+    shards = list(each_shard(model, images, layers, cache=cache, **options))
+    return {name: torch.cat([outputs[name] for _, outputs in shards]) for name in shards[0][1]}
+
+
+def shards_of(images: Images) -> list[range]:
+    """The rows of images that are extracted, kept and shared out together."""
+    return [range(start, min(start + _SHARD, len(images))) for start in range(0, len(images), _SHARD)]
+
+
+def each_shard(
+    model: Backbone | nn.Module,
+    images: Images,
+    layers: Sequence[str | int],
+    shards: Sequence[range] | None = None,
+    *,
+    batch_size: int | None = None,
+    cache: Path | str | None = None,
+    workers: int | None = None,
+    half: bool | None = None,
+    progress: bool = False,
+) -> Iterator[tuple[range, Outputs]]:
+    """The features of several layers of `shards_of` images, or of some of them, one shard after the other.
+
+    What `extract_layers` puts together, for who need not have all in memory.
+    """
+    _check_given(model, images, layers, batch_size)
+    model = model if isinstance(model, Backbone) else Backbone(type(model).__name__, model)
+    half = model.device.type == "cuda" if half is None else half
+    names = list(dict.fromkeys(map(model.layer, layers)))
+    store = FeatureCache.of(cache, model, images, half) if cache else None
+    shards = shards_of(images) if shards is None else shards
+    missing = [shard for shard in shards if store is None or not store.holds(shard, names)]
+    size = batch_size or (_batch_size(model, images) if missing else 1)
+
+    def computed(shards: Sequence[range], progress: bool = False) -> Generator[Outputs]:
+        cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
+        rows = list(itertools.chain.from_iterable(cut))
+        made = batches(images, rows, model.transform, device=model.device, workers=workers, name=model.name)
+        if progress:
+            made = iter(tqdm(made, f"extract {model.name}", total=len(rows), unit="batch", leave=False))
+        return _computed(model, map(len, cut), made, names, half)
+
+    with closing(computed(missing, progress)) as anew:
+        for shard in shards:
+            found = store.read(shard, names) if store else {}
+            if len(found) < len(names):
+                (outputs,) = [next(anew)] if shard in missing else computed([shard])  # the last: its file is broken
+                if store:
+                    store.write(shard, {name: outputs[name] for name in names if name not in found})
+                found = outputs
+            yield shard, {name: found[name].to(model.device) for name in names}
+
+
+def _check_given(model: object, images: Any, layers: Sequence[str | int], batch_size: int | None) -> None:
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     if not len(images) or not len(layers):
@@ -88,36 +144,17 @@ def extract_layers(
         )
     if isinstance(layers, str):
         raise TypeError(f"layers are {layers!r}; give a list of names and places, such as [{layers!r}]")
-    model = model if isinstance(model, Backbone) else Backbone(type(model).__name__, model)
-    half = model.device.type == "cuda" if half is None else half
-    names = list(dict.fromkeys(map(model.layer, layers)))
-    store = FeatureCache.of(cache, model, images, half) if cache else None
-    shards = [range(start, min(start + _SHARD, len(images))) for start in range(0, len(images), _SHARD)]
-    found = {shard: store.read(shard, names) if store else {} for shard in shards}
-    missing = [shard for shard in shards if len(found[shard]) < len(names)]
-    size = batch_size or (_batch_size(model, images) if missing else 1)
-    cut = {shard: [shard[i : i + size] for i in range(0, len(shard), size)] for shard in missing}
-    rows = [batch for shard in missing for batch in cut[shard]]
-    made = batches(images, rows, model.transform, device=model.device, workers=workers, name=model.name)
-    if progress:
-        made = iter(tqdm(made, f"extract {model.name}", total=len(rows), unit="batch", leave=False))
-    with evaluating(model.model):
-        for shard, outputs in _computed(model, cut, made, names, half):
-            if store:
-                store.write(shard, {name: outputs[name] for name in names if name not in found[shard]})
-            found[shard] = outputs
-    return {name: torch.cat([found[shard][name].to(model.device) for shard in shards]) for name in names}
 
 
 @torch.no_grad()
 def _computed(
-    model: Backbone, shards: dict[range, list[range]], batches: Iterator[Tensor], names: list[str], half: bool
-) -> Iterator[tuple[range, Outputs]]:
-    """The features of every shard, made from its batches."""
-    with outputs_of(model, names, half) as forward:
-        for shard, rows in shards.items():
-            parts = [forward(batch) for batch in itertools.islice(batches, len(rows))]
-            yield shard, {name: torch.cat([part[name] for part in parts]) for name in names}
+    model: Backbone, numbers: Iterable[int], batches: Iterator[Tensor], names: list[str], half: bool
+) -> Generator[Outputs]:
+    """The features of every shard, made from so many batches."""
+    with evaluating(model.model), outputs_of(model, names, half) as forward:
+        for number in numbers:
+            parts = [forward(batch) for batch in itertools.islice(batches, number)]
+            yield {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
 def _batch_size(model: Backbone, images: Any) -> int:

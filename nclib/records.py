@@ -3,19 +3,18 @@
 import hashlib
 import json
 import math
-import os
-import platform
-import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from filelock import FileLock
 
+from nclib.provenance import peak_memory, versions
 from nclib.storage import replacing
 
 _FIELDS = {"study", "scale", "config", "seed", "metrics", "provenance"}
@@ -46,15 +45,36 @@ class Records:
         return [_parse(line, path, number) for number, line in enumerate(path.read_text().splitlines(), 1)]
 
     def append(self, record: dict) -> None:
-        """Add a record at the end of its file."""
-        path = self.path(record["study"], record["scale"])
+        """Add a record at the end of its file; from then on it is the one of its cell."""
+        with self._locked(record["study"], record["scale"]) as path:
+            _extend(path, [record])
+
+    def merge(self, records: Iterable[dict]) -> int:
+        """Add the records of cells that have none yet; how many. So the same ones may be merged again."""
+        by_file: dict[tuple[str, str], dict[str, dict]] = {}
+        for record in records:
+            by_file.setdefault((record["study"], record["scale"]), {})[_key(record["config"], record["seed"])] = record
+        number = 0
+        for (study, scale), given in by_file.items():
+            with self._locked(study, scale) as path:
+                known = self.by_cell(study, scale)
+                if new := [record for key, record in given.items() if key not in known]:
+                    _extend(path, new)
+                number += len(new)
+        return number
+
+    @contextmanager
+    def _locked(self, study: str, scale: str) -> Iterator[Path]:
+        """The path of a file that nobody else writes meanwhile; OSError if it cannot be written."""
+        path = self.path(study, scale)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            old = path.read_text() if path.exists() else ""
-            if old and not old.endswith("\n"):
-                old += "\n"
-            with replacing(path) as temporary:
-                temporary.write_text(old + json.dumps(record) + "\n")
+            yield path
+
+    def check_writable(self, study: str, scale: str) -> None:
+        """OSError if a record of a study could not be written, before hours go into measuring it."""
+        with self._locked(study, scale) as path, tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(b" ")
 
     def by_cell(self, study: str, scale: str) -> dict[str, dict]:
         """The latest record of every cell, by a text that stands for its config and seed."""
@@ -80,6 +100,14 @@ class Records:
             f"made with nclib {several('nclib')} ({several('commit')}), torch {several('torch')} on "
             f"{several('device')}, {several('date')}, {sum(p['seconds'] for p in made):.0f} s"
         )
+
+
+def _extend(path: Path, records: Iterable[dict]) -> None:
+    old = path.read_text() if path.exists() else ""
+    if old and not old.endswith("\n"):
+        old += "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(old + "".join(json.dumps(record) + "\n" for record in records))
 
 
 def as_table(records: Iterable[dict]) -> pd.DataFrame:
@@ -109,6 +137,8 @@ def fill(
     cells = [dict(cell) for cell in cells]
     known = records.by_cell(study, scale)
     missing = [cell for cell in cells if _cell_key(cell) not in known]
+    if missing:
+        records.check_writable(study, scale)
     workers = max(1, min(workers, len(missing)))
     todo = (delayed(measured)(study, scale, cell, measure, device=device) for cell in _apart(missing, workers))
     results = Parallel(workers, return_as="generator_unordered")(todo)
@@ -128,10 +158,11 @@ def measured(study: str, scale: str, cell: Cell, measure: Measure, *, device: st
     """Measure a cell and make the record of it; metrics are kept to 6 significant digits."""
     start = time.perf_counter()
     metrics = {name: _rounded(value, name) for name, value in measure(cell).items()}
-    provenance = _provenance() | {
+    provenance = versions() | {
         "device": device,
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.perf_counter() - start, 2),
+        "memory": peak_memory(device),
     }
     config = {name: value for name, value in cell.items() if name != "seed"}
     return {
@@ -191,34 +222,14 @@ def _cell_key(cell: dict) -> str:
     return _key({name: value for name, value in cell.items() if name != "seed"}, cell["seed"])
 
 
+def cell_digest(cell: Cell) -> str:
+    """Twelve hexadecimal digits that stand for a cell, in the names of files."""
+    return hashlib.blake2b(_cell_key(cell).encode(), digest_size=6).hexdigest()
+
+
 def _rounded(value: Any, name: str) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(item, name) for item in value]
     if not math.isfinite(value):
         raise ValueError(f"metric {name} is {value}; only finite numbers are recorded")
     return value if isinstance(value, int) else float(f"{value:.6g}")
-
-
-@lru_cache
-def _provenance() -> dict[str, Any]:
-    import torch
-
-    from nclib import __version__
-
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    versions = {"nclib": __version__, "commit": _commit(), "torch": torch.__version__.split("+")[0]}
-    return versions | {"machine": machine, "threads": torch.get_num_threads()}
-
-
-def _commit() -> str | None:
-    """The commit of nclib's sources, with + if any Python file differs from it; None outside its repository."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", "nclib/records.py")
-        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--", "*.py") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -21,7 +21,7 @@ from nclib.image_sets import ImageFiles, ImageSet
 from nclib.models import Backbone, backbone, recipe_backbone
 from nclib.networks import Network
 from nclib.plots import use_style
-from nclib.records import Records, as_table, differences, fill, measured
+from nclib.records import Records, as_table, cell_digest, differences, fill, measured
 from nclib.scales import SCALES, Scale, settings
 from nclib.studies import STUDIES, Cell, recipe_of
 from nclib.tasks import Task
@@ -41,6 +41,7 @@ class Run:
     imports: tuple[str, ...]
     records: Records
     cache: Path
+    only: str | None = None
 
     def load(self, name: str, split: str, *, per_class: int | None = None, seed: int = 0) -> ImageSet | ImageFiles:
         """A data set, from the run's data root; see `nclib.load`."""
@@ -79,11 +80,27 @@ class Run:
 
         `measure(cell, cache)` returns the metrics of a cell. Without a GPU every core measures a cell of its own,
         which networks as small as these make better use of than of threads; LOKY_MAX_CPU_COUNT limits how many.
+
+        Where the run is of one cell `only`, that is measured and the notebook ends, as done; other studies are read.
         """
+        if self.only:
+            return self._only(name, measure)
         workers = joblib.cpu_count() if self.device.type == "cpu" else 1
         measure = partial(measure, cache=self.cache)
         cells = self.cells(name)
         return fill(self.records, name, self.scale, cells, measure, device=self.device_name, workers=workers)
+
+    def _only(self, name: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
+        study, _, digest = str(self.only).partition("/")
+        cells = self.cells(name)
+        if name != study:
+            return as_table(self.records.select(name, self.scale, cells))
+        chosen = [cell for cell in cells if cell_digest(cell) == digest]
+        if not chosen:
+            raise ValueError(f"{name} at {self.scale} scale, seeds {list(self.seeds)}, has no cell {digest}")
+        fill(self.records, name, self.scale, chosen, partial(measure, cache=self.cache), device=self.device_name)
+        print(self.records.describe(name, self.scale, chosen))
+        raise SystemExit(0)  # papermill takes this for a notebook that is done
 
     def live(self, name: str, cell: Cell, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
         """Measure one cell from nothing, no cache read, and hold it against its record.
@@ -130,11 +147,15 @@ def start(
     models: Sequence[str] | str | None = None,
     tasks: Sequence[str] | str | None = None,
     recompute: bool = False,
+    records: str | Path | None = None,
+    only: str | None = None,
     root: str | Path | None = None,
 ) -> Run:
     """Check a notebook's parameters, print what it runs on, and set the style of the figures.
 
-    Records are those of ``book/records`` under `root`, by default `book_root()`. With `recompute`
+    Records are those of the folder `records`, by default ``book/records`` under `root`, by default `book_root()`. Of
+    one cell `only`, "study/digest" as `nclib.records.cell_digest` names it, the run measures nothing else, and ends
+    there: so a grid fills records cell by cell. With `recompute`
     everything is measured again into ``_build/recomputed`` instead, which a killed run fills further;
     delete that folder to begin anew. Checkpoints and features are cached in ``NCLIB_CACHE``, by default
     ``~/.cache/nclib``.
@@ -163,13 +184,20 @@ def start(
         device=resolve_device(device),
         data_root=Path(data_root) if data_root else None,
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
-        records=Records(again / "records" if recompute else root / "book" / "records"),
+        records=Records(records or (again if recompute else root / "book") / "records"),
+        only=_checked_only(only),
         cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
     )
     use_style()
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
     print(f"nclib {__version__}, torch {torch.__version__}, {run.device_name}; {scale} scale, seeds {list(seeds)}")
     return run
+
+
+def _checked_only(only: str | None) -> str | None:
+    if only is not None and only.partition("/")[0] not in STUDIES:
+        raise ValueError(f"only is {only!r}; it must be study/digest, of the studies {', '.join(STUDIES)}")
+    return only
 
 
 def _own_task(name: str, data_root: str | Path | None) -> Task:

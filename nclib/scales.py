@@ -58,7 +58,7 @@ class Scale:
     sets, of which `train_per_class` and `test_per_class` images are used, and `seeds` are those of the
     networks. `models` are pre-trained models, for `nclib.backbone`, and `model_tasks` what they are tried
     on; without models the networks trained here stand in for them. Of each of the `zoos` the best model is chosen,
-    of `scene_zoos` for tasks of pixels, of `text_zoos` for tasks of words.
+    of `scene_zoos` for tasks of pixels, of `text_zoos` for tasks of words; those of `encoder_zoos` are Hugging Face's.
     """
 
     recipe: Recipe
@@ -73,6 +73,7 @@ class Scale:
     text_zoos: tuple[Zoo, ...]
     models: tuple[str, ...] = ()
     model_tasks: tuple[Task, ...] = ()
+    encoder_zoos: tuple[Zoo, ...] = ()
 
 
 _GLYPHS = ("glyphs/greek", "glyphs/cyrillic", "glyphs/armenian", "glyphs/georgian", "digits")
@@ -120,6 +121,7 @@ SCALES = {
         zoos=zoos.LAB,
         scene_zoos=zoos.LAB_SCENES,
         text_zoos=zoos.LAB_TEXTS,
+        encoder_zoos=zoos.LAB_ENCODERS,
         models=(  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
             "bank_mobilenet_v1_025_128",
             "bank_mobilenet_v1_050_160",
@@ -164,6 +166,7 @@ SCALES = {
         zoos=zoos.PAPER,
         scene_zoos=zoos.PAPER_SCENES,
         text_zoos=zoos.PAPER_TEXTS,
+        encoder_zoos=zoos.PAPER_ENCODERS,
         models=(
             *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
             *("torchvision:" + name for name in ("densenet121", "densenet169", "densenet201")),

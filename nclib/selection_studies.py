@@ -26,6 +26,11 @@ def text_selection(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     return _selection(scale.text_zoos, list(seeds))
 
 
+def encoder_selection(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """For tasks of words, of encoders by name; none at demo scale."""
+    return _selection(scale.encoder_zoos, list(seeds))
+
+
 def _selection(zoos: Iterable[Zoo], seeds: list[int]) -> list[Cell]:
     cells: dict[str, Cell] = {}
     members: dict[str, list[str]] = {}

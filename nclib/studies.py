@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 from nclib.records import Cell
 from nclib.scales import Scale
-from nclib.selection_studies import model_selection, scene_selection, text_selection
+from nclib.selection_studies import encoder_selection, model_selection, scene_selection, text_selection
 from nclib.sweeps import Sweep
 from nclib.training import LATER, Recipe
 from nclib.tuning_studies import data_scarcity, fine_tuning, tuned_layer
@@ -187,4 +187,5 @@ STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
     "score_cost": score_cost,
     "scene_selection": scene_selection,
     "text_selection": text_selection,
+    "encoder_selection": encoder_selection,
 }

@@ -1,15 +1,41 @@
 """Tables of features on disk, as the command line reads and writes them; no file can run code."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from nclib.statistics import ClassStatistics
 from nclib.storage import replacing, save_tensors
 
 NAMES = ("features", "labels", "weight", "bias")
+
+
+def read_features(path: Path, labels: Path | None = None) -> dict[str, Any]:
+    """What `nclib.measure` takes of a file: a table as of `read_table`, or class statistics, read or gathered.
+
+    A .parquet file, or a folder of them, is passed over batch by batch and may be larger than memory.
+    """
+    if labels is None and (path.suffix == ".parquet" or path.is_dir()):
+        from nclib.arrow import arrow_statistics
+
+        return {"features": arrow_statistics(path)}
+    if path.suffix == ".safetensors" and path.is_file() and _kind(path) == "class statistics":
+        return {"features": ClassStatistics.load(path)}
+    return read_table(path, labels)
+
+
+def _kind(path: Path) -> str | None:
+    """What nclib wrote a safetensors file for; None if it did not."""
+    from safetensors import SafetensorError, safe_open
+
+    with contextlib.suppress(SafetensorError), safe_open(path, framework="pt") as file:
+        return json.loads((file.metadata() or {}).get("metadata", "{}")).get("kind")
+    return None
 
 
 def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
@@ -31,20 +57,29 @@ def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
     return {name: table[name] for name in NAMES if name in table}
 
 
-def write_table(path: Path, table: Mapping[str, torch.Tensor]) -> None:
-    """Write tensors by name to a .safetensors or .npz file, atomically."""
+def write_features(path: Path, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> int:
+    """Write batches of features (B, d) and labels (B,) to one file, atomically; the number of features d.
+
+    Those for a .parquet file are not in memory at once; .safetensors and .npz are written in the end.
+    """
     check_output(path)
+    if path.suffix == ".parquet":
+        from nclib.arrow import write_arrow
+
+        return write_arrow(path, ((values.numpy(force=True), labels.numpy()) for values, labels in batches))
+    features, labels = map(torch.cat, zip(*batches, strict=True))
     if path.suffix == ".safetensors":
-        return save_tensors(path, dict(table), {"kind": "table"})
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        arrays: dict[str, Any] = {name: values.numpy(force=True) for name, values in table.items()}
-        np.savez(file, **arrays)
+        save_tensors(path, {"features": features, "labels": labels}, {"kind": "table"})
+    else:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, features=features.numpy(force=True), labels=labels.numpy())
+    return features.shape[1]
 
 
 def check_output(path: Path) -> None:
     """Refuse what a table cannot be written to, before there is a table."""
-    if path.suffix not in (".safetensors", ".npz"):
-        raise ValueError(f"{path} ends in {path.suffix!r}; a table is written to .safetensors or .npz")
+    if path.suffix not in (".safetensors", ".npz", ".parquet"):
+        raise ValueError(f"{path} ends in {path.suffix!r}; a table is written to .safetensors, .npz or .parquet")
 
 
 def _read(path: Path) -> Any:

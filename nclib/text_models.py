@@ -1,7 +1,8 @@
 """Encoders of texts by name: Hugging Face models with their tokenizers, from the hub or a folder."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,10 +81,25 @@ def text_encoder(
     if source.startswith("folder:"):
         source = str(find_path(source, data_root, "the files of a Hugging Face model"))
     tokenizer = AutoTokenizer.from_pretrained(source)
-    model = AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32)
+    with _without_bars():
+        model = AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32)
     if some:
         _cut(model, int(some[2]), name)
     return TextEncoder(name, model.eval(), tokenizer, pooling).to(resolve_device(device)).eval()
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """No progress bar of loading weights, which takes a moment."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _cut(model: nn.Module, number: int, name: str) -> None:

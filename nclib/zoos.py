@@ -158,19 +158,17 @@ _ON_TEXTS = tuple(
     Task(name, f"file:text/{name}_{{split}}.csv", *numbers)
     for name, numbers in (("ag_news", (50, 300)), ("banking77", (20, 30)), ("sst1", (50, 200)))
 )
-_MINILM = "folder:text_models/all-MiniLM-L6-v2"
-LAB_TEXTS = (
-    *_encoders(
-        TextRecipe(source="file:text/clinc150_{split}.csv", per_class=40),
-        (("file:text/ag_news_{split}.csv", 1000), ("docstrings/sympy", None), ("docstrings/python", None)),
-        _ON_TEXTS,
-    ),
+LAB_TEXTS = _encoders(
+    TextRecipe(source="file:text/clinc150_{split}.csv", per_class=40),
+    (("file:text/ag_news_{split}.csv", 1000), ("docstrings/sympy", None), ("docstrings/python", None)),
+    _ON_TEXTS,
+)
+LAB_ENCODERS = (
     Zoo(
         "depths of a sentence encoder",
         _ON_TEXTS,
-        models=tuple(f"{_MINILM}[:{number}]" for number in range(7)),
-        rates=(1e-4,),
-        epochs=5,
+        models=tuple(f"folder:text_models/all-MiniLM-L6-v2[:{number}]" for number in range(7)),
+        method="linear",
         repeats=1,
     ),
 )
@@ -208,3 +206,16 @@ PAPER = (
 )
 PAPER_SCENES = (replace(LAB_SCENES[0], models=PAPER[0].models, method="full", rates=(1e-4, 1e-3), epochs=30),)
 PAPER_TEXTS = tuple(replace(zoo, repeats=3) for zoo in LAB_TEXTS)
+PAPER_ENCODERS = (
+    Zoo(
+        "architectures",
+        _ON_TEXTS,
+        models=(
+            *(f"sentence-transformers/all-{name}" for name in ("MiniLM-L6-v2", "MiniLM-L12-v2", "mpnet-base-v2")),
+            *("google-bert/bert-base-uncased", "FacebookAI/roberta-base", "distilbert/distilbert-base-uncased"),
+        ),
+        rates=(1e-5, 5e-5),
+        epochs=5,
+        repeats=1,
+    ),
+)

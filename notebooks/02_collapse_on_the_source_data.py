@@ -35,6 +35,8 @@ device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
 recompute: bool = False  # measure every cell again, beside the records
+records: str = None  # the folder of records; None is book/records
+only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -49,7 +51,13 @@ from nclib import findings, plots
 from nclib.studies import RECIPE_FIELDS, recipe_of, varied
 
 run = nclib.start(
-    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute
+    scale,
+    device=device,
+    seeds=seeds,
+    data_root=data_root,
+    recompute=recompute,
+    records=records,
+    only=only,
 )
 
 # %% [markdown]

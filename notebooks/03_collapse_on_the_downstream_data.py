@@ -47,6 +47,8 @@ imports: list = None  # modules that register models of yours with timm
 models: list = None  # pre-trained models by name, in place of the scale's
 tasks: list = None  # data sets by name, or folder:path, in place of the scale's
 recompute: bool = False  # measure every cell again, beside the records
+records: str = None  # the folder of records; None is book/records
+only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -66,6 +68,8 @@ run = nclib.start(
     models=models,
     tasks=tasks,
     recompute=recompute,
+    records=records,
+    only=only,
 )
 
 # %% [markdown]
@@ -105,9 +109,27 @@ def measure(cell, cache):
 
 
 table = run.study("downstream_collapse", measure)
+
+# %% [markdown]
+# The same for every block of a model, from one forward pass: `nclib.layerwise` averages each feature map over its
+# positions.
+
+
+# %%
+def measure_layers(cell, cache):
+    """Collapse and probe accuracy of every block of a model, from the first to the last layer."""
+    model, (train, test) = run.backbone(cell, cache), run.task(cell)
+    probe = nclib.LinearProbe(C=STRENGTHS)
+    kept = cache and cache / "features"
+    layers = nclib.layerwise(model, train, test, probe=probe, cache=kept)
+    return {name: values.tolist() for name, values in layers.items()}
+
+
+layers = run.beside("collapse_by_layer", run.study("collapse_by_layer", measure_layers))
 tables = run.beside("downstream_collapse", table)
-for scale_name in tables:
-    print(run.describe("downstream_collapse", scale_name))
+for study, found in (("downstream_collapse", tables), ("collapse_by_layer", layers)):
+    for scale_name in found:
+        print(run.describe(study, scale_name))
 
 # %% tags=["hide-input"]
 pd.DataFrame(
@@ -239,23 +261,8 @@ pd.DataFrame(by_group).T
 #
 # ## Across layers
 #
-# The same measurement for every block of a model, from one forward pass: `nclib.layerwise` averages each feature map
-# over its positions. At demo scale the model is the deepest recipe, at lab scale each of the bank.
-
-
-# %%
-def measure_layers(cell, cache):
-    """Collapse and probe accuracy of every block of a model, from the first to the last layer."""
-    model, (train, test) = run.backbone(cell, cache), run.task(cell)
-    probe = nclib.LinearProbe(C=STRENGTHS)
-    kept = cache and cache / "features"
-    layers = nclib.layerwise(model, train, test, probe=probe, cache=kept)
-    return {name: values.tolist() for name, values in layers.items()}
-
-
-layers = run.beside("collapse_by_layer", run.study("collapse_by_layer", measure_layers))
-for scale_name in layers:
-    print(run.describe("collapse_by_layer", scale_name))
+# The same measurement for every block of a model: at demo scale of the deepest recipe, at lab scale of each of the
+# bank.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Along the depth of a model, from its first block (0) to its last layer (1): probe accuracy and, below it, downstream NC1 and CDNV (log scale; lower is more collapsed). Lines are medians over models and seeds, bands reach from the lowest to the highest; one column a task, two rows a scale.", "name": "fig-layers"}, "image": {"alt": "A grid of line plots, two rows a scale and one column a task: with depth accuracy rises and CDNV mostly falls. NC1 falls too, but for high peaks early in the networks on two scripts, and on the flowers, where it rises."}}
 fig = plots.depth_panels(layers, "accuracy", ["nc1", "cdnv"])

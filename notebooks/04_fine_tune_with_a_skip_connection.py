@@ -43,6 +43,8 @@ seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
 imports: list = None  # modules that register models of yours with timm
 recompute: bool = False  # measure every cell again, beside the records
+records: str = None  # the folder of records; None is book/records
+only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -63,6 +65,8 @@ run = nclib.start(
     data_root=data_root,
     imports=imports,
     recompute=recompute,
+    records=records,
+    only=only,
 )
 
 # %% [markdown]

@@ -46,6 +46,8 @@ imports: list = None  # modules that register models of yours with timm
 models: list = None  # pre-trained models by name, in place of the scale's zoos
 tasks: list = None  # data sets by name, or folder:path, in place of the scale's
 recompute: bool = False  # measure every cell again, beside the records
+records: str = None  # the folder of records; None is book/records
+only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -72,6 +74,8 @@ run = nclib.start(
     models=models,
     tasks=tasks,
     recompute=recompute,
+    records=records,
+    only=only,
 )
 PUBLISHED = nclib.run.book_root() / "book" / "published"
 
@@ -160,12 +164,6 @@ def measure(cell, cache):
 
 
 table = run.study("model_selection", measure)
-tables = {
-    name: selection.in_zoos(rows)
-    for name, rows in run.beside("model_selection", table).items()
-}
-for scale_name in tables:
-    print(run.describe("model_selection", scale_name))
 
 # %% [markdown]
 # The cost of the scores is measured on random features, each score by itself.
@@ -194,6 +192,12 @@ def measure_cost(cell, cache):
 
 SCORED = [name for name in nclib.SCORES if name != "source_accuracy"]
 costs = run.study("score_cost", measure_cost)
+tables = {
+    name: selection.in_zoos(rows)
+    for name, rows in run.beside("model_selection", table).items()
+}
+for scale_name in tables:
+    print(run.describe("model_selection", scale_name))
 print(run.describe("score_cost"))
 
 # %% tags=["hide-input"]

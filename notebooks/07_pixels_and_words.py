@@ -41,6 +41,8 @@ data_root: str = None  # of real data; None is the variable NCLIB_DATA
 imports: list = None  # modules that register models of yours with timm
 models: list = None  # models of pixels by name, in place of the scale's
 recompute: bool = False  # measure every cell again, beside the records
+records: str = None  # the folder of records; None is book/records
+only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -71,6 +73,8 @@ run = nclib.start(
     imports=imports,
     models=models,
     recompute=recompute,
+    records=records,
+    only=only,
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Scenes of digits and of Greek letters, and the classes of their pixels, one shade a class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Two rows of grey pictures, each with four discs that show a digit or letter, beside maps of four coloured discs."}}
@@ -239,9 +243,12 @@ def measure_texts(cell, cache):
         )
 
     start = time.perf_counter()
-    tuned = fit_best(
-        make, words, labels, loss_of_texts, settings_of(cell, 32), accuracy
-    )
+    if cell["method"] == "linear":
+        tuned = make(words, labels)
+    else:
+        tuned = fit_best(
+            make, words, labels, loss_of_texts, settings_of(cell, 32), accuracy
+        )
     seconds = time.perf_counter() - start
     after = nclib.measure(outputs(tuned[0], words), labels, metrics=["nc1"])
     return {
@@ -256,8 +263,16 @@ def measure_texts(cell, cache):
 tables["words"] = run.beside(
     "text_selection", run.study("text_selection", measure_texts)
 )
-for scale_name in tables["words"]:
-    print(run.describe("text_selection", scale_name))
+tables["words, one encoder"] = run.beside(
+    "encoder_selection", run.study("encoder_selection", measure_texts)
+)
+for study, kind in (
+    ("text_selection", "words"),
+    ("encoder_selection", "words, one encoder"),
+):
+    tables[kind] = {name: rows for name, rows in tables[kind].items() if len(rows)}
+    for scale_name in tables[kind]:
+        print(run.describe(study, scale_name))
 
 # %% [markdown]
 # ## Which score finds the best model?
@@ -266,8 +281,8 @@ for scale_name in tables["words"]:
 # %% tags=["hide-input"]
 def without_itself(rows):
     """The table without the probe's quality where that is what scores are held against."""
-    probed = "probe_iou" in rows and (rows["method"] == "linear").all()
-    return rows.drop(columns="probe_iou") if probed else rows
+    probed = "probe_iou" if "probe_iou" in rows else "probe_accuracy"
+    return rows.drop(columns=probed) if (rows["method"] == "linear").all() else rows
 
 
 tables = {

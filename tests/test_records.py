@@ -1,10 +1,12 @@
 """Records: whole or not there, read back as written, resumed, and safe with several writers."""
 
+import errno
 import json
 import multiprocessing
 import os
 import pickle
 import re
+import time
 
 import pytest
 
@@ -51,6 +53,10 @@ def test_a_stopped_study_loses_only_the_cell_it_was_at(tmp_path):
 def test_workers_measure_the_same_table_and_keep_what_was_done_before_an_error(tmp_path):
     def fail_at_three(cell):
         if cell["seed"] == 3:
+            for _ in range(600):  # until another worker has done something
+                if Records(tmp_path).read("toy", "demo"):
+                    break
+                time.sleep(0.1)
             raise ValueError("no three")
         return double(cell) | {"process": os.getpid()}
 
@@ -81,6 +87,7 @@ def test_a_record_says_where_it_comes_from(tmp_path):
         "device",
         "date",
         "seconds",
+        "memory",
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["provenance"]["date"])
 
@@ -177,3 +184,51 @@ def test_differences_are_absolute_below_one_and_ratios_above(tmp_path):
     assert rows["agrees"].to_dict() == {"accuracy": True, "nc1": False}
     with pytest.raises(ValueError, match="the tables have 1 and 2 rows"):
         differences(old, fill(records, "toy", "demo", CELLS[:2], double), {"value": 0.1})
+
+
+def test_merging_takes_each_cell_once_and_keeps_what_is_there(tmp_path):
+    book, grid = Records(tmp_path / "book"), Records(tmp_path / "grid")
+    fill(book, "toy", "demo", CELLS[:1], double)
+    fill(grid, "toy", "demo", CELLS, lambda cell: {"value": -1.0})
+    fill(grid, "toy", "lab", CELLS[:2], double)
+    given = grid.read("toy", "demo") + grid.read("toy", "lab")
+    assert [book.merge(given + given[:2]), book.merge(given)] == [5, 0]
+    values = [record["metrics"]["value"] for record in book.select("toy", "demo", CELLS)]
+    assert values == [0.0, -1.0, -1.0, -1.0]
+    assert len(book.read("toy", "lab")) == 2
+
+
+def merge_slowly(folder, name):
+    Records(folder).merge([measured("toy", "demo", {"grid": name, "seed": seed}, double) for seed in range(20)])
+
+
+def test_several_writers_lose_nothing(tmp_path):
+    processes = [multiprocessing.Process(target=merge_slowly, args=(tmp_path, name)) for name in (0, 0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert len(Records(tmp_path).read("toy", "demo")) == 40
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_measuring(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    calls = []
+    with pytest.raises(OSError, match="file"):
+        fill(Records(tmp_path / "file"), "toy", "demo", CELLS, lambda cell: calls.append(cell) or {})
+    assert calls == []
+
+
+def test_a_full_disk_leaves_the_records_as_they_were(tmp_path, monkeypatch):
+    records = Records(tmp_path)
+    fill(records, "toy", "demo", CELLS[:2], double)
+    before = records.path("toy", "demo").read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        fill(records, "toy", "demo", CELLS, double)
+    assert records.path("toy", "demo").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} <= {"toy-demo.jsonl", "toy-demo.lock"}

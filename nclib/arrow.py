@@ -1,0 +1,80 @@
+"""Tables of features in Parquet files, read and written batch by batch, so that none need fit into memory."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nclib.statistics import ClassStatistics
+from nclib.storage import replacing
+
+
+def arrow_batches(
+    path: Path | str, *, features: str = "features", labels: str = "labels", batch_size: int = 16_384
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Features (B, d) and labels (B,) of a Parquet file, or a folder of them. Needs the extra ``arrow``.
+
+    `features` names a column of lists of d numbers each, `labels` one of integers. A batch has at most `batch_size`
+    rows, which is what `ClassStatistics.from_batches` takes. ValueError for columns that are not so.
+    """
+    table = _dataset(path, features, labels)
+    for batch in table.to_batches(columns=[features, labels], batch_size=batch_size):
+        if batch.num_rows:
+            rows, numbers = batch.column(features), batch.column(labels)
+            if rows.null_count or numbers.null_count:
+                raise ValueError(f"{path} has rows without {features} or {labels}; leave them out")
+            values = rows.flatten().to_numpy()
+            if len({len(row) for row in (rows[0], rows[-1])}) > 1 or len(values) != len(rows) * len(rows[0]):
+                raise ValueError(f"{path} has {features} of several lengths; all must be of one")
+            yield values.reshape(len(rows), -1), numbers.to_numpy()
+
+
+def arrow_statistics(path: Path | str, **columns: Any) -> ClassStatistics:
+    """Class statistics of a Parquet file, or a folder of them, in one pass; columns as of `arrow_batches`."""
+    labels = columns.get("labels", "labels")
+    most = max((int(numbers.max()) for _, numbers in arrow_batches(path, **columns)), default=-1)
+    if most < 0:
+        raise ValueError(f"{path} has no rows with {labels} of 0 or more")
+    return ClassStatistics.from_batches(arrow_batches(path, **columns), most + 1)
+
+
+def write_arrow(path: Path, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
+    """Write batches of features (B, d) and labels (B,) to a Parquet file, atomically; the number of features d."""
+    arrow, parquet = _arrow("parquet")
+    batches = iter(batches)
+    first = next(batches)
+    kind = arrow.list_(arrow.from_numpy_dtype(first[0].dtype), first[0].shape[1])
+    schema = arrow.schema([("features", kind), ("labels", arrow.int64())])
+    with replacing(Path(path)) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        for values, labels in chain([first], batches):
+            rows = arrow.FixedSizeListArray.from_arrays(arrow.array(values.ravel()), values.shape[1])
+            writer.write_table(arrow.table([rows, arrow.array(labels)], schema=schema))
+    return first[0].shape[1]
+
+
+def _dataset(path: Path | str, features: str, labels: str) -> Any:
+    arrow, dataset = _arrow("dataset")
+    try:
+        table = dataset.dataset(path, format="parquet")
+        held = dict(zip(table.schema.names, table.schema.types, strict=True))
+    except (arrow.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} is not a Parquet file, or a folder of them: {str(error).splitlines()[0]}") from error
+    if not {features, labels} <= held.keys():
+        raise ValueError(f"{path} has columns {', '.join(held)}; it must have {features} and {labels}")
+    lists = arrow.types.is_fixed_size_list(held[features]) or arrow.types.is_list(held[features])
+    if not (lists and arrow.types.is_floating(held[features].value_type) and arrow.types.is_integer(held[labels])):
+        given = f"{held[features]} and {held[labels]}"
+        raise ValueError(f"{features} and {labels} of {path} are {given}; they must be lists of floats, and integers")
+    return table
+
+
+def _arrow(part: str) -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.dataset
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError("Parquet files need pyarrow: pip install 'nclib[arrow]'") from error
+    return pyarrow, getattr(pyarrow, part)

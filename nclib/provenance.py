@@ -1,0 +1,48 @@
+"""Where a record comes from: the versions, the commit and the machine that made it, and the memory that took."""
+
+import os
+import platform
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+@lru_cache
+def versions() -> dict[str, Any]:
+    """Versions of nclib, its sources and torch, and the machine."""
+    import torch
+
+    from nclib import __version__
+
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    versions = {"nclib": __version__, "commit": _commit(), "torch": torch.__version__.split("+")[0]}
+    return versions | {"machine": machine, "threads": torch.get_num_threads()}
+
+
+def _commit() -> str | None:
+    """The commit of nclib's sources, with + if any Python file differs from it; None outside its repository."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "nclib/records.py")
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--", "*.py") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def peak_memory(device: str) -> int | None:
+    """The most that this process had of a GPU's memory, or of the machine's without one, in MiB; None if not known."""
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.max_memory_allocated() // 2**20
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:  # Windows
+        return None
+    return getrusage(RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,128 @@
+"""The grid: which cells it takes for missing, that a run of one cell ends there, and that a kill loses nothing."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nclib import scales
+from nclib.records import Records, cell_digest, fill
+from nclib.scales import SCALES
+from nclib.studies import STUDIES
+from workflow import grid
+
+ROOT = Path(__file__).parents[1]
+SNAKEMAKE = ROOT / ".venv" / "grid" / "bin" / "snakemake"
+needs_snakemake = pytest.mark.skipif(not SNAKEMAKE.exists(), reason="Snakemake has an environment of its own")
+KILLS = int(os.environ.get("NCLIB_KILLS", "2"))
+
+
+def missing(records, study="source_collapse", seeds=(), **where):
+    return list(grid.missing(study, "demo", list(seeds), where, records))
+
+
+def test_only_cells_without_a_record_are_missing(tmp_path):
+    records = Records(tmp_path)
+    every = missing(records)
+    assert len(every) == len(STUDIES["source_collapse"](SCALES["demo"], SCALES["demo"].seeds))
+    fill(records, "source_collapse", "demo", every[:-1], lambda cell: {"accuracy": 1.0})
+    assert missing(records) == every[-1:]
+    fill(records, "source_collapse", "demo", every[-1:], lambda cell: {"accuracy": 1.0})
+    assert missing(records) == []
+
+
+def test_an_added_seed_and_a_changed_recipe_miss_their_own_cells_only(tmp_path, monkeypatch):
+    records = Records(tmp_path)
+    fill(records, "source_collapse", "demo", missing(records), lambda cell: {"accuracy": 1.0})
+    added = missing(records, seeds=[0, 1, 2, 9])
+    assert {cell["seed"] for cell in added} == {9}
+    assert missing(records, seeds=[9], task="digits") == [cell for cell in added if cell["task"] == "digits"]
+    demo = SCALES["demo"]
+    monkeypatch.setitem(scales.SCALES, "demo", replace(demo, recipe=replace(demo.recipe, epochs=32)))
+    changed = missing(records)
+    assert 0 < len(changed) < len(STUDIES["source_collapse"](SCALES["demo"], demo.seeds))
+    assert all(cell["epochs"] != 16 for cell in changed)
+
+
+def test_every_study_has_its_chapter():
+    chapters = {study: grid.chapter(study) for study in STUDIES}
+    assert all((ROOT / path).exists() for path in chapters.values())
+    assert chapters["collapse_by_layer"] == "notebooks/03_collapse_on_the_downstream_data.ipynb"
+
+
+def test_a_run_of_one_cell_measures_that_and_ends(tmp_path):
+    """With papermill's own command line, as the grid does."""
+    cell = STUDIES["score_cost"](SCALES["demo"], [0])[1]
+    named = f"score_cost/{cell_digest(cell)}"
+    command = [sys.executable, "-m", "papermill", ROOT / grid.chapter("score_cost"), tmp_path / "run.ipynb"]
+    command += ["--cwd", ROOT / "notebooks", "--no-progress-bar", "-p", "only", named, "-p", "records", tmp_path]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (record,) = Records(tmp_path).read("score_cost", "demo")
+    assert record["config"] | {"seed": record["seed"]} == cell
+    assert not list(tmp_path.glob("model_selection*"))
+    executed = json.loads((tmp_path / "run.ipynb").read_text())["cells"]
+    code = [each for each in executed if each["cell_type"] == "code"]
+    assert code[-1]["execution_count"] is None  # it ended before the figures
+
+
+def snakemake(folder, *options, **config):
+    settings = {"scale": "demo", "records": f"{folder}/records", "folder": f"{folder}/grid"} | config
+    command = [SNAKEMAKE, "-s", "workflow/Snakefile", "--profile", "workflow/profiles/local", *options]
+    command += ["--config", *(f"{name}={json.dumps(value)}" for name, value in settings.items())]
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(list(map(str, command)), cwd=ROOT, start_new_session=True, **pipe)
+
+
+def output_of(process):
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return said
+
+
+SCIPY = {"studies": ["text_selection"], "where": {"task": "docstrings, which part of scipy"}}
+
+
+@needs_snakemake
+def test_the_plan_has_a_job_for_each_cell_and_none_when_all_is_there(tmp_path):
+    said = output_of(snakemake(tmp_path, "-n", seeds=[0], **SCIPY))
+    assert "cell         14" in said
+    fill(
+        Records(tmp_path / "records"),
+        "text_selection",
+        "demo",
+        STUDIES["text_selection"](SCALES["demo"], [0]),
+        lambda cell: {"accuracy": 1.0},
+    )
+    assert "cell  " not in output_of(snakemake(tmp_path, "-n", seeds=[0], **SCIPY))
+    assert "cell         14" in output_of(snakemake(tmp_path, "-n", seeds=[0, 1], **SCIPY))
+
+
+@needs_snakemake
+def test_a_grid_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
+    """NCLIB_KILLS says how often. Two grids end it together, on the same records."""
+    config = {"studies": ["score_cost"]}
+    cells = STUDIES["score_cost"](SCALES["demo"], [0])
+    finished = {}
+    for kill in range(KILLS):
+        process = snakemake(tmp_path, **config)
+        time.sleep(random.Random(kill).uniform(5, 25))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        for path, then in finished.items():
+            assert path.stat().st_mtime_ns == then, f"{path} was measured again"
+        finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "grid").glob("*/*/*/*.jsonl")}
+        assert all(len(Records(path.parent).read("score_cost", "demo")) == 1 for path in finished)
+    for process in [snakemake(tmp_path, **config) for _ in range(2)]:
+        output_of(process)
+    assert all(path.stat().st_mtime_ns == then for path, then in finished.items())
+    records = Records(tmp_path / "records").read("score_cost", "demo")
+    assert sorted(map(cell_digest, cells)) == sorted(cell_digest(r["config"] | {"seed": 0}) for r in records)
+    assert "cell  " not in output_of(snakemake(tmp_path, "-n", **config))
