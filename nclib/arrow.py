@@ -19,32 +19,39 @@ def arrow_batches(
     `features` names a column of lists of d numbers each, `labels` one of integers. A batch has at most `batch_size`
     rows, which is what `ClassStatistics.from_batches` takes. ValueError for columns that are not so.
     """
-    table = _dataset(path, features, labels)
+    table, (_, compute) = _dataset(path, features, labels), _arrow("compute")
     for batch in table.to_batches(columns=[features, labels], batch_size=batch_size):
         if batch.num_rows:
             rows, numbers = batch.column(features), batch.column(labels)
             if rows.null_count or numbers.null_count:
                 raise ValueError(f"{path} has rows without {features} or {labels}; leave them out")
-            values = rows.flatten().to_numpy()
-            if len({len(row) for row in (rows[0], rows[-1])}) > 1 or len(values) != len(rows) * len(rows[0]):
+            values = rows.flatten()
+            if values.null_count:
+                raise ValueError(f"{path} has {features} with numbers missing; leave these rows out")
+            if len(set(compute.list_value_length(rows).to_pylist())) > 1:
                 raise ValueError(f"{path} has {features} of several lengths; all must be of one")
-            yield values.reshape(len(rows), -1), numbers.to_numpy()
+            yield values.to_numpy().reshape(len(rows), -1), numbers.to_numpy()
 
 
-def arrow_statistics(path: Path | str, **columns: Any) -> ClassStatistics:
-    """Class statistics of a Parquet file, or a folder of them, in one pass; columns as of `arrow_batches`."""
-    labels = columns.get("labels", "labels")
-    most = max((int(numbers.max()) for _, numbers in arrow_batches(path, **columns)), default=-1)
-    if most < 0:
+def arrow_statistics(
+    path: Path | str, *, features: str = "features", labels: str = "labels", batch_size: int = 16_384
+) -> ClassStatistics:
+    """Class statistics of a Parquet file, or a folder of them, in one pass over its features; as of `arrow_batches`."""
+    _, compute = _arrow("compute")
+    numbers = _dataset(path, features, labels).to_table(columns=[labels])[labels]
+    most = compute.max(numbers).as_py()
+    if most is None or most < 0:
         raise ValueError(f"{path} has no rows with {labels} of 0 or more")
-    return ClassStatistics.from_batches(arrow_batches(path, **columns), most + 1)
+    batches = arrow_batches(path, features=features, labels=labels, batch_size=batch_size)
+    return ClassStatistics.from_batches(batches, most + 1)
 
 
 def write_arrow(path: Path, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
     """Write batches of features (B, d) and labels (B,) to a Parquet file, atomically; the number of features d."""
     arrow, parquet = _arrow("parquet")
     batches = iter(batches)
-    first = next(batches)
+    if (first := next(batches, None)) is None:
+        raise ValueError(f"there are no features to write to {path}")
     kind = arrow.list_(arrow.from_numpy_dtype(first[0].dtype), first[0].shape[1])
     schema = arrow.schema([("features", kind), ("labels", arrow.int64())])
     with replacing(Path(path)) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
@@ -63,7 +70,8 @@ def _dataset(path: Path | str, features: str, labels: str) -> Any:
         raise ValueError(f"{path} is not a Parquet file, or a folder of them: {str(error).splitlines()[0]}") from error
     if not {features, labels} <= held.keys():
         raise ValueError(f"{path} has columns {', '.join(held)}; it must have {features} and {labels}")
-    lists = arrow.types.is_fixed_size_list(held[features]) or arrow.types.is_list(held[features])
+    kinds = (arrow.types.is_fixed_size_list, arrow.types.is_list, arrow.types.is_large_list)
+    lists = any(kind(held[features]) for kind in kinds)
     if not (lists and arrow.types.is_floating(held[features].value_type) and arrow.types.is_integer(held[labels])):
         given = f"{held[features]} and {held[labels]}"
         raise ValueError(f"{features} and {labels} of {path} are {given}; they must be lists of floats, and integers")
@@ -73,6 +81,7 @@ def _dataset(path: Path | str, features: str, labels: str) -> Any:
 def _arrow(part: str) -> tuple[Any, Any]:
     try:
         import pyarrow
+        import pyarrow.compute
         import pyarrow.dataset
         import pyarrow.parquet
     except ImportError as error:

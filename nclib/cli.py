@@ -64,7 +64,7 @@ def measure(
 def extract(
     model: _Model,
     data: _Data,
-    output: Annotated[Path, typer.Argument(help="A .safetensors file, or .npz, that nclib measure reads.")],
+    output: Annotated[Path, typer.Argument(help="A .safetensors, .npz or .parquet file, that nclib measure reads.")],
     split: _Split = "train",
     layer: _Layer = "last",
     weights: Annotated[str, typer.Option(help="pretrained, random, or a .safetensors file.")] = "pretrained",
@@ -102,6 +102,7 @@ def statistics(
     imports: _Imports = None,
     data_root: _DataRoot = None,
     per_class: _PerClass = None,
+    device: _Device = "auto",
     cache: _Cache = None,
 ) -> None:
     """Write the class statistics of a model's features, which are never in memory at once.
@@ -111,9 +112,10 @@ def statistics(
     import nclib
     from nclib.feature_statistics import process_group
 
-    with _errors(), process_group() as (device, rank):
+    with _errors(), process_group(device) as (own, rank):
+        _check_written(output, (".safetensors",))
         images = nclib.load(data, split, per_class=per_class, data_root=data_root)
-        made = nclib.backbone(model, weights=weights, imports=imports or [], device=device)
+        made = nclib.backbone(model, weights=weights, imports=imports or [], device=own)
         bar = rank == 0 and sys.stderr.isatty()
         stats = nclib.feature_statistics(made, images, layer=_layer(layer), cache=cache, progress=bar)
         if rank == 0:
@@ -168,6 +170,7 @@ def rank(
             weights=weights,
             imports=imports or [],
             device=device,
+            data_root=data_root,
             cache=cache,
             progress=sys.stderr.isatty(),
         )

@@ -13,6 +13,7 @@ from nclib.features import each_shard, shards_of
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.models import LAST, Backbone
 from nclib.statistics import ClassStatistics
+from nclib.training import resolve_device
 
 
 def feature_statistics(
@@ -43,26 +44,31 @@ def feature_statistics(
     rank, number = (distributed.get_rank(), distributed.get_world_size()) if several else (0, 1)
     shards = shards_of(images)
     mine = shards[rank::number]
+    if not mine:  # it needs to know the number of features all the same
+        mine, options = [range(1)], options | {"cache": None}
     stats = None
-    for shard, outputs in each_shard(model, images, [layer], mine or [range(1)], **options):
+    for shard, outputs in each_shard(model, images, [layer], mine, **options):
         (features,) = outputs.values()
         if stats is None:
             width = features.shape[1]
             stats = ClassStatistics(width, len(images.classes), covariance=covariance, device=features.device)
-        if mine:  # a process without a share needs to know the width all the same
+        if shard in shards:
             stats.update(features, images.labels[shard.start : shard.stop])
     assert stats is not None  # there is one shard at least
     return stats.all_reduce() if several else stats
 
 
 @contextmanager
-def process_group() -> Iterator[tuple[torch.device | str, int]]:
-    """Among the processes that torchrun started: the device and the rank of this one. Without it "auto" and 0."""
+def process_group(device: str | torch.device = "auto") -> Iterator[tuple[torch.device, int]]:
+    """Among the processes that torchrun started: the device and the rank of this one. Without it the device, and 0."""
+    device = resolve_device(device)
     if "LOCAL_RANK" not in os.environ:
-        yield "auto", 0
+        yield device, 0
         return
-    on_gpu = torch.cuda.is_available()
-    device = torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if on_gpu else "cpu")
+    rank, on_gpu = int(os.environ["LOCAL_RANK"]), device.type == "cuda"
+    if on_gpu and rank >= torch.cuda.device_count():
+        raise ValueError(f"there are {torch.cuda.device_count()} GPUs for {rank + 1} processes or more; start as many")
+    device = torch.device("cuda", rank) if on_gpu else device
     distributed.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
     try:
         yield device, distributed.get_rank()

@@ -102,7 +102,7 @@ def each_shard(
 ) -> Iterator[tuple[range, Outputs]]:
     """The features of several layers of `shards_of` images, or of some of them, one shard after the other.
 
-    What `extract_layers` puts together, for who need not have all in memory.
+    What `extract_layers` puts together, for who need not have all in memory. Until the last the model is in eval mode.
     """
     _check_given(model, images, layers, batch_size)
     model = model if isinstance(model, Backbone) else Backbone(type(model).__name__, model)
@@ -110,10 +110,10 @@ def each_shard(
     names = list(dict.fromkeys(map(model.layer, layers)))
     store = FeatureCache.of(cache, model, images, half) if cache else None
     shards = shards_of(images) if shards is None else shards
-    missing = [shard for shard in shards if store is None or not store.holds(shard, names)]
-    size = batch_size or (_batch_size(model, images) if missing else 1)
+    missing = {shard for shard in shards if store is None or not store.holds(shard, names)}
 
     def computed(shards: Sequence[range], progress: bool = False) -> Generator[Outputs]:
+        size = batch_size or (_batch_size(model, images) if shards else 1)
         cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
         rows = list(itertools.chain.from_iterable(cut))
         made = batches(images, rows, model.transform, device=model.device, workers=workers, name=model.name)
@@ -121,11 +121,12 @@ def each_shard(
             made = iter(tqdm(made, f"extract {model.name}", total=len(rows), unit="batch", leave=False))
         return _computed(model, map(len, cut), made, names, half)
 
-    with closing(computed(missing, progress)) as anew:
+    with closing(computed([shard for shard in shards if shard in missing], progress)) as anew:
         for shard in shards:
             found = store.read(shard, names) if store else {}
-            if len(found) < len(names):
-                (outputs,) = [next(anew)] if shard in missing else computed([shard])  # the last: its file is broken
+            if shard in missing or len(found) < len(names):
+                # Of those missing each is computed, in order, even if another run has written one since.
+                (outputs,) = [next(anew)] if shard in missing else computed([shard])
                 if store:
                     store.write(shard, {name: outputs[name] for name in names if name not in found})
                 found = outputs

@@ -40,7 +40,7 @@ def peak_memory(device: str) -> int | None:
     if device != "cpu":
         import torch
 
-        return torch.cuda.max_memory_allocated() // 2**20
+        return max(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count()))) // 2**20
     try:
         from resource import RUSAGE_SELF, getrusage
     except ImportError:  # Windows

@@ -15,12 +15,11 @@ from nclib.features import extract
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.measurement import Measurement, measured
 from nclib.models import Backbone, backbone
-from nclib.scores import OVER_MODELS, SCORES, chosen_scores, higher_is_better
+from nclib.scores import SCORES, chosen_scores, higher_is_better, with_sums
 from nclib.source_scores import source_probabilities
 from nclib.storage import replacing
 from nclib.text_models import TextEncoder, text_encoder, text_features
 from nclib.text_sets import Texts
-from nclib.transferability import over_models
 
 _ROUNDING = 1e-9  # of a score's values, differences that mean nothing
 Model = str | Backbone | TextEncoder
@@ -85,9 +84,7 @@ class Ranking:
         """What the models are sorted by, in words."""
         direction = "higher" if higher_is_better(self.by) else "lower"
         first = f"; the first {self.verified} by the accuracy of a linear probe" if self.verified else ""
-        few = self.by == "logme" and len(self.table) < 3
-        why = ", for FaCe says little of fewer than three models" if few else ""
-        return f"sorted by {self.by}, {direction} is better{why}{first}"
+        return f"sorted by {self.by}, {direction} is better{first}"
 
     def draw(self, path: Path | str) -> None:
         """Draw all scores, each from its worst (0) to its best (1) value over the models, to an image file."""
@@ -116,6 +113,7 @@ def rank_models(
     weights: str | Path = "pretrained",
     imports: Sequence[str] = (),
     device: str | torch.device = "auto",
+    data_root: Path | str | None = None,
     cache: Path | str | None = None,
     progress: bool = False,
 ) -> Ranking:
@@ -139,6 +137,8 @@ def rank_models(
         Accuracies of models on their source data by name, in [0, 1], where they are known, as a score among others.
     weights, imports, device
         As of `nclib.backbone`, for all models that are named; encoders of texts have the device only.
+    data_root
+        Where folders of encoders of texts may be, as of `nclib.text_encoder`.
     cache
         A folder that keeps features of images, as of `nclib.extract`.
     progress
@@ -171,12 +171,18 @@ def rank_models(
     if not models:
         raise ValueError("there are no models to rank; give a name at least")
     given = {_name(each): each for each in models}
+    if len(given) < len(models):
+        raise ValueError(f"there are {len(models)} models of {len(given)} names; each needs a name of its own")
     if unknown := (source_accuracy or {}).keys() - given.keys():
         raise ValueError(f"source_accuracy has {', '.join(sorted(unknown))}, which is not among the models")
-    how, accuracies = {"weights": weights, "imports": imports, "device": device}, source_accuracy or {}
+    how = {
+        "device": device,
+        **({"data_root": data_root} if isinstance(images, Texts) else {"weights": weights, "imports": imports}),
+    }
+    accuracies = source_accuracy or {}
     scored = partial(_scored, images=images, how=how, accuracies=accuracies, cache=cache, progress=progress)
     found, failures = _all_scored(given, partial(scored, names=names), progress)
-    table = _with_sums(pd.DataFrame({name: dict(values) for name, (values, _) in found.items()}).T)
+    table = with_sums(pd.DataFrame({name: dict(values) for name, (values, _) in found.items()}).T)
     table["seconds"] = [seconds for _, seconds in found.values()]
     usual = ("face", "logme") if len(table) > 2 else ("logme",)  # of two models FaCe knows 0, 1 and 2
     by = by or next((name for name in usual if name in table), table.columns[0])
@@ -230,7 +236,7 @@ def _features(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """A model's features (N, d), and what its source classifier says of them, if it has one."""
     if isinstance(images, Texts):
-        encoder = text_encoder(model, device=how["device"]) if isinstance(model, str) else model
+        encoder = text_encoder(model, **how) if isinstance(model, str) else model
         return text_features(encoder, images.texts, progress=progress), None
     made = backbone(model, **how) if isinstance(model, str) else model
     features = extract(made, images, cache=cache, progress=progress)
@@ -239,12 +245,3 @@ def _features(
 
 def _name(model: Model) -> str:
     return model if isinstance(model, str) else model.name
-
-
-def _with_sums(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the scores that are sums over its models, where all of their parts are in it."""
-    sums = {}
-    for name, parts in OVER_MODELS.items():
-        if len(table) > 1 and set(parts) <= set(table) and not table[[*parts]].isna().any(axis=None):
-            sums[name] = over_models(torch.tensor(table[[*parts]].to_numpy(dtype=float))).sum(1).numpy()
-    return table.assign(**sums)

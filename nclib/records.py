@@ -40,9 +40,7 @@ class Records:
     def read(self, study: str, scale: str) -> list[dict]:
         """All records of a study at a scale, oldest first; none if there is no file yet."""
         path = self.path(study, scale)
-        if not path.exists():
-            return []
-        return [_parse(line, path, number) for number, line in enumerate(path.read_text().splitlines(), 1)]
+        return read_records(path) if path.exists() else []
 
     def append(self, record: dict) -> None:
         """Add a record at the end of its file; from then on it is the one of its cell."""
@@ -100,6 +98,11 @@ class Records:
             f"made with nclib {several('nclib')} ({several('commit')}), torch {several('torch')} on "
             f"{several('device')}, {several('date')}, {sum(p['seconds'] for p in made):.0f} s"
         )
+
+
+def read_records(path: Path) -> list[dict]:
+    """All records of one file."""
+    return [_parse(line, path, number) for number, line in enumerate(path.read_text().splitlines(), 1)]
 
 
 def _extend(path: Path, records: Iterable[dict]) -> None:

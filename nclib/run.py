@@ -174,6 +174,8 @@ def start(
         own = tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks"))
         zoos = tuple(replace(zoo, tasks=own) for zoo in chosen.zoos)
         chosen = replace(chosen, model_tasks=own, zoos=zoos)
+    if recompute and records:
+        raise ValueError("recompute measures into a folder of its own; give either that or records")
     seeds = chosen.seeds if seeds is None else _parse_seeds(seeds)
     root = book_root() if root is None else Path(root)
     again = root / "_build" / "recomputed"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Literal
 
+import pandas as pd
 import torch
 
 from nclib import collapse, feature_scores, pairs, source_scores, transferability
@@ -154,3 +155,12 @@ def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str] | N
         raise ValueError(f"{unknown[0]!r} is no score; there are {', '.join(known)}")
     usual = [] if scores is not None else [name for name, entry in SCORES.items() if not entry.on_request]
     return list(dict.fromkeys([*usual, *(part for name in asked for part in OVER_MODELS.get(name, (name,)))]))
+
+
+def with_sums(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the scores that are sums over its models, where all of their parts are in it."""
+    sums = {}
+    for name, parts in OVER_MODELS.items():
+        if len(table) > 1 and set(parts) <= set(table) and not table[[*parts]].isna().any(axis=None):
+            sums[name] = transferability.over_models(torch.tensor(table[[*parts]].to_numpy(dtype=float))).sum(1).numpy()
+    return table.assign(**sums)

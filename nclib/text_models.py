@@ -26,19 +26,24 @@ class TextEncoder(nn.Module):
         self.name, self.model, self.tokenizer, self.pooling = name, model, tokenizer, pooling
 
     def tokens(self, texts: Sequence[str], *, length: int = 256) -> Tensor:
-        """The tokens of texts as the model knows them, at most `length` of each: int64 (N, longest), filled with -1."""
-        rows = self.tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
+        """The tokens of texts as the model knows them, at most `length` of each: int64 (N, longest), filled with -1.
+
+        Where the model has fewer positions, at most as many as these (less 2, from which some models count).
+        """
+        positions = getattr(self.model.config, "max_position_embeddings", None) or length + 2
+        most = min(length, self.tokenizer.model_max_length, positions - 2)
+        rows = self.tokenizer(list(texts), truncation=True, max_length=most)["input_ids"]
         return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=_NONE)
 
     def forward(self, tokens: Tensor) -> Tensor:
         kept = tokens != _NONE
-        longest = int(kept.sum(1).max())  # what no text of the batch reaches costs nothing
+        longest = max(1, int(kept.sum(1).max()))  # what no text of the batch reaches costs nothing
         tokens, kept = tokens[:, :longest], kept[:, :longest]
         states = self.model(input_ids=tokens.clamp(min=0), attention_mask=kept.long()).last_hidden_state
         if self.pooling == "first":
             return states[:, 0]
         weights = kept.to(states).unsqueeze(2)
-        return (states * weights).sum(1) / weights.sum(1)
+        return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 def text_encoder(
@@ -80,12 +85,17 @@ def text_encoder(
     source = some[1] if some else name
     if source.startswith("folder:"):
         source = str(find_path(source, data_root, "the files of a Hugging Face model"))
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     with _without_bars():
-        model = AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32)
+        model = AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32, trust_remote_code=False)
     if some:
         _cut(model, int(some[2]), name)
-    return TextEncoder(name, model.eval(), tokenizer, pooling).to(resolve_device(device)).eval()
+    encoder = TextEncoder(name, model, tokenizer, pooling).to(resolve_device(device)).eval()
+    try:
+        text_features(encoder, ["a text"])
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{name} gives no states of tokens to make features of ({error})") from error
+    return encoder
 
 
 @contextmanager
@@ -105,10 +115,13 @@ def _without_bars() -> Iterator[None]:
 def _cut(model: nn.Module, number: int, name: str) -> None:
     """Leave the first layers only."""
     config: Any = model.config
+    layers = getattr(config, "num_hidden_layers", None)
     stacks = [each for each in model.modules() if isinstance(each, nn.ModuleList)]
-    stack = next((each for each in stacks if len(each) == config.num_hidden_layers), None)
-    if stack is None or number > len(stack):
-        raise ValueError(f"{name} asks for {number} layers; the model has {config.num_hidden_layers}")
+    stack = next((each for each in stacks if len(each) == layers), None)
+    if stack is None:
+        raise ValueError(f"the layers of {name} cannot be told apart, so that none can be left out")
+    if number > len(stack):
+        raise ValueError(f"{name} asks for {number} layers; the model has {layers}")
     del stack[number:]
     config.num_hidden_layers = number
 

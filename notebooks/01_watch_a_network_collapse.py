@@ -42,6 +42,7 @@ only: str = None  # of a grid: measure this cell, as study/digest, and end
 from collections import defaultdict
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from myst_nb import glue
@@ -215,13 +216,11 @@ def in_the_plane(three, each=30):
 
 
 table = run.study("collapse_in_training", measure)
-print(run.describe("collapse_in_training"))
+tables = run.beside("collapse_in_training", table)
+for scale_name in tables:
+    print(run.describe("collapse_in_training", scale_name))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Neural collapse on the training images while a network trains: mean over the seeds, band from the lowest to the highest. The dashed line is the first measured epoch from which on no seed makes a training error. NC1 to NC3: lower is more collapsed; NC4: higher is.", "name": "fig-trajectories"}, "image": {"alt": "Six line charts over epochs: training error falls to zero, NC1, NC2 and NC3 fall before and after that epoch, NC4 rises to one, test accuracy rises."}}
-epochs = table["epoch"][0]
-starts = [findings.zero_error_index(errors) for errors in table["train_error"]]
-zero_index = len(epochs) - 1 if None in starts else max(starts)
-zero = epochs[zero_index]
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Neural collapse on the training images while a network trains, one colour a scale: mean over the seeds, band from the lowest to the highest. The dashed lines are the first measured epochs from which on no seed makes a training error (if there is one). NC1 to NC3: lower is more collapsed; NC4: higher is.", "name": "fig-trajectories"}, "image": {"alt": "Six line charts over epochs: training error falls to zero, NC1, NC2 and NC3 fall before and after that epoch, NC4 rises to one, test accuracy rises."}}
 shown = {
     "train_error": "training error, share of images",
     "nc1": "NC1: within-class variability",
@@ -230,43 +229,36 @@ shown = {
     "nc4": "NC4: nearest-mean agreement, share",
     "test_accuracy": "test accuracy, share of images",
 }
-fig, axes = plt.subplots(2, 3, figsize=(8, 4.4), sharex=True)
-for ax, (metric, title) in zip(axes.flat, shown.items(), strict=True):
-    plots.trajectories(ax, epochs, table[metric], colour=plots.COLOURS[0])
-    ax.axvline(zero, color="0.4", linestyle="--", linewidth=0.8)
-    ax.set(title=title, yscale="log" if metric == "nc1" else "linear")
-    if metric == "nc1":
-        plots.log_ticks(ax.yaxis)
+fig, axes = plt.subplots(2, 3, figsize=(8, 4.6), sharex=True, layout="constrained")
+for colour, (name, rows) in zip(plots.COLOURS, tables.items(), strict=False):
+    epochs = rows["epoch"][0]
+    starts = [findings.zero_error_index(errors) for errors in rows["train_error"]]
+    zero_index = len(epochs) - 1 if None in starts else max(starts)
+    for ax, (metric, title) in zip(axes.flat, shown.items(), strict=True):
+        plots.trajectories(ax, epochs, rows[metric], colour=colour, label=name)
+        if None not in starts:
+            ax.axvline(epochs[zero_index], color=colour, linestyle="--", linewidth=0.8)
+        ax.set(title=title, yscale="log" if metric == "nc1" else "linear")
+        mean = np.mean(rows[metric].tolist(), axis=0)
+        glue(f"{name} {metric} zero", float(mean[zero_index]), display=False)
+        glue(f"{name} {metric} end", float(mean[-1]), display=False)
+    glue(f"{name} zero epoch", int(epochs[zero_index]), display=False)
+    glue(f"{name} last epoch", int(epochs[-1]), display=False)
+plots.log_ticks(axes[0, 1].yaxis)
 for ax in axes[1]:
     ax.set_xlabel("epoch")
+if len(tables) > 1:
+    fig.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3
+    )
 plt.show()
 
-# %% tags=["remove-cell"]
-for name in ("nc1", "nc2", "nc3", "nc4"):
-    glue(
-        f"{name}-zero",
-        sum(values[zero_index] for values in table[name]) / len(table),
-        display=False,
-    )
-    glue(
-        f"{name}-end",
-        sum(values[-1] for values in table[name]) / len(table),
-        display=False,
-    )
-glue("zero-epoch", int(zero), display=False)
-glue("last-epoch", int(epochs[-1]), display=False)
-glue(
-    "test-accuracy",
-    sum(values[-1] for values in table["test_accuracy"]) / len(table),
-    display=False,
-)
-
 # %% [markdown]
-# **What we see** ({numref}`fig-trajectories`). From epoch {glue:text}`zero-epoch` on no network makes a training
-# error. Between there and epoch {glue:text}`last-epoch` NC1 still falls from {glue:text}`nc1-zero:.2f` to
-# {glue:text}`nc1-end:.2f`, NC2 from {glue:text}`nc2-zero:.2f` to {glue:text}`nc2-end:.2f` and NC3 from
-# {glue:text}`nc3-zero:.2f` to {glue:text}`nc3-end:.2f`; classifier and nearest class mean agree on a share of
-# {glue:text}`nc4-end:.4f` of the images. The direction is the paper's; the end of the road, an exact simplex, is
+# **What we see** ({numref}`fig-trajectories`). From epoch {glue:text}`demo zero epoch` on no network makes a training
+# error. Between there and epoch {glue:text}`demo last epoch` NC1 still falls from {glue:text}`demo nc1 zero:.2f` to
+# {glue:text}`demo nc1 end:.2f`, NC2 from {glue:text}`demo nc2 zero:.2f` to {glue:text}`demo nc2 end:.2f` and NC3 from
+# {glue:text}`demo nc3 zero:.2f` to {glue:text}`demo nc3 end:.2f`; classifier and nearest class mean agree on a share of
+# {glue:text}`demo nc4 end:.4f` of the images. The direction is the paper's; the end of the road, an exact simplex, is
 # far off for NC2 and NC3 after a training that takes seconds.
 #
 # ## Three classes become a triangle
@@ -323,9 +315,9 @@ print("the live network agrees with its record:", bool(live["agrees"].all()))
 # ## What differs from the paper
 #
 # Papyan, Han and Donoho train the standard networks on seven standard data sets for 350 epochs; this is a narrow
-# ResNet on rendered letters, trained for {glue:text}`last-epoch` epochs. NC2 and NC3 are distances of Gram
+# ResNet on rendered letters, trained for {glue:text}`demo last epoch` epochs. NC2 and NC3 are distances of Gram
 # matrices in Frobenius norm, after Zhu et al. {cite}`zhu2021`, instead of the paper's separate deviations of norms
-# and angles. The source networks end at a test accuracy of {glue:text}`test-accuracy:.2f`.
+# and angles. The source networks end at a test accuracy of {glue:text}`demo test_accuracy end:.2f`.
 #
 # ## Rerun it
 #

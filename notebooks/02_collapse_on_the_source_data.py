@@ -132,56 +132,69 @@ for ax, setting in zip(axes, VARIED, strict=False):
 axes[-1].axis("off")
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spearman rank correlation of source NC1 and downstream accuracy over the networks of a panel, with 95% bootstrap intervals: each task, and (black) the mean over the tasks. The seeds of one value of the setting are resampled together. Right of zero, less source collapse goes with better transfer, as A1 says.", "name": "fig-correlations"}, "image": {"alt": "Five groups of points with horizontal error bars between minus one and one, one group for each setting varied, one point for each downstream task and one for their mean."}}
-by_task = table.pivot_table(index=[*RECIPE_FIELDS], columns="task", values="accuracy")
-nets_by_task = nets.merge(by_task.reset_index(), on=[*RECIPE_FIELDS])
-columns = [*run.settings.tasks, "transfer"]
-fig, ax = plt.subplots(figsize=(6.5, 4.5))
-for row, setting in enumerate(VARIED):
-    rows = findings.panel(nets_by_task, setting)
-    estimates = {c: findings.correlation(rows, setting, c) for c in columns}
-    plots.interval_group(ax, row, estimates, labelled=row == 0)
-    glue(f"rho-{setting}", estimates["transfer"].value, display=False)
-ax.axvline(0, color="0.4", linewidth=0.8)
-ax.set(yticks=range(len(VARIED)), yticklabels=titles.values(), xlim=(-1.05, 1.05))
-ax.set_xlabel("rank correlation of source NC1 and downstream accuracy")
-ax.invert_yaxis()
-ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spearman rank correlation of source NC1 and downstream accuracy over the networks of a panel, with 95% bootstrap intervals: each task, and (black) the mean over the tasks; one column a scale. The seeds of one value of the setting are resampled together. Right of zero, less source collapse goes with better transfer, as A1 says.", "name": "fig-correlations"}, "image": {"alt": "For each scale five groups of points with horizontal error bars between minus one and one, one group for each setting varied, one point for each downstream task and one for their mean."}}
+tables = run.beside("source_collapse", table)
+fig, axes = plt.subplots(
+    1, len(tables), figsize=(8, 5), sharey=True, squeeze=False, layout="constrained"
+)
+for ax, (name, rows_of) in zip(axes[0], tables.items(), strict=True):
+    by_task = rows_of.pivot_table(
+        index=[*RECIPE_FIELDS], columns="task", values="accuracy", sort=False
+    )
+    nets_by_task = findings.networks(rows_of).merge(
+        by_task.reset_index(), on=[*RECIPE_FIELDS]
+    )
+    columns = [task for task in by_task if task not in set(rows_of["source"])]
+    for row, setting in enumerate(VARIED):
+        rows = findings.panel(nets_by_task, setting)
+        estimates = {
+            c: findings.correlation(rows, setting, c) for c in [*columns, "transfer"]
+        }
+        plots.interval_group(ax, row, estimates, labelled=row == 0)
+        for end, value in vars(estimates["transfer"]).items():
+            glue(f"{name} {setting} {end}", value, display=False)
+    ax.axvline(0, color="0.4", linewidth=0.8)
+    ax.set(yticks=range(len(VARIED)), yticklabels=titles.values(), xlim=(-1.05, 1.05))
+    ax.set(title=name, xlabel="rank correlation")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
+axes[0, 0].invert_yaxis()
 plt.show()
 
 # %% tags=["remove-cell"]
-for setting in VARIED:
-    means = findings.panel(nets, setting).groupby(setting)[["nc1", "transfer"]].mean()
-    for value, row in means.iterrows():
-        glue(f"{setting} {value} nc1", float(row["nc1"]), display=False)
-        glue(f"{setting} {value} transfer", float(row["transfer"]), display=False)
+for name, rows_of in tables.items():
+    for setting in VARIED:
+        rows = findings.panel(findings.networks(rows_of), setting)
+        means = rows.groupby(setting)[["nc1", "transfer"]].mean()
+        for value, row in means.iterrows():
+            for metric, mean in row.items():
+                glue(f"{name} {setting} {value} {metric}", float(mean), display=False)
 
 # %% [markdown]
 # **What we see** ({numref}`fig-panels`, {numref}`fig-correlations`). The five panels do not agree.
 #
 # - *Training length*: the longer a network is trained, the more it collapses on the source **and** the better it
-#   transfers, from {glue:text}`epochs 0 transfer:.2f` untrained (source NC1 {glue:text}`epochs 0 nc1:.0f`) to
-#   {glue:text}`epochs 32 transfer:.2f` (NC1 {glue:text}`epochs 32 nc1:.1f`); the rank correlation is
-#   {glue:text}`rho-epochs:.2f`.
-# - *Loss*: squared error collapses the features furthest (NC1 {glue:text}`loss squared error nc1:.3f`) and transfers
-#   at {glue:text}`loss squared error transfer:.2f`; cross-entropy collapses them least (NC1
-#   {glue:text}`loss cross-entropy nc1:.2f`) and transfers at {glue:text}`loss cross-entropy transfer:.2f`. But label
-#   smoothing, at less than half of that NC1 ({glue:text}`loss label smoothing nc1:.2f`), transfers as well
-#   ({glue:text}`loss label smoothing transfer:.2f`), and the contrastive loss, at nearly the same
-#   ({glue:text}`loss contrastive nc1:.2f`), worst ({glue:text}`loss contrastive transfer:.2f`). The correlation is
-#   {glue:text}`rho-loss:.2f`; four losses do not settle it.
-# - *Projection head*: three layers keep the features from collapsing (NC1 {glue:text}`projection 0 nc1:.2f` without,
-#   {glue:text}`projection 3 nc1:.2f` with), as the paper says, but transfer hardly moves
-#   ({glue:text}`projection 0 transfer:.3f` and {glue:text}`projection 3 transfer:.3f`); correlation
-#   {glue:text}`rho-projection:.2f`.
+#   transfers, from {glue:text}`demo epochs 0 transfer:.2f` untrained (source NC1 {glue:text}`demo epochs 0 nc1:.0f`) to
+#   {glue:text}`demo epochs 32 transfer:.2f` (NC1 {glue:text}`demo epochs 32 nc1:.1f`); the rank correlation is
+#   {glue:text}`demo epochs value:.2f`.
+# - *Loss*: squared error collapses the features furthest (NC1 {glue:text}`demo loss squared error nc1:.3f`) and transfers
+#   at {glue:text}`demo loss squared error transfer:.2f`; cross-entropy collapses them least (NC1
+#   {glue:text}`demo loss cross-entropy nc1:.2f`) and transfers at {glue:text}`demo loss cross-entropy transfer:.2f`. But label
+#   smoothing, at less than half of that NC1 ({glue:text}`demo loss label smoothing nc1:.2f`), transfers as well
+#   ({glue:text}`demo loss label smoothing transfer:.2f`), and the contrastive loss, at nearly the same
+#   ({glue:text}`demo loss contrastive nc1:.2f`), worst ({glue:text}`demo loss contrastive transfer:.2f`). The correlation is
+#   {glue:text}`demo loss value:.2f`; four losses do not settle it.
+# - *Projection head*: three layers keep the features from collapsing (NC1 {glue:text}`demo projection 0 nc1:.2f` without,
+#   {glue:text}`demo projection 3 nc1:.2f` with), as the paper says, but transfer hardly moves
+#   ({glue:text}`demo projection 0 transfer:.3f` and {glue:text}`demo projection 3 transfer:.3f`); correlation
+#   {glue:text}`demo projection value:.2f`.
 # - *Augmentation* improves transfer more than any other setting at the base's length of training: from
-#   {glue:text}`augmentation 0.0 transfer:.2f` to {glue:text}`augmentation 0.5 transfer:.2f` at strength one half, with
-#   NC1 where it was ({glue:text}`augmentation 0.0 nc1:.2f` and {glue:text}`augmentation 0.5 nc1:.2f`). More of it does
-#   prevent collapse (NC1 {glue:text}`augmentation 2.0 nc1:.2f` at strength two), and transfer falls again
-#   ({glue:text}`augmentation 2.0 transfer:.2f`); correlation {glue:text}`rho-augmentation:.2f`.
+#   {glue:text}`demo augmentation 0.0 transfer:.2f` to {glue:text}`demo augmentation 0.5 transfer:.2f` at strength one half, with
+#   NC1 where it was ({glue:text}`demo augmentation 0.0 nc1:.2f` and {glue:text}`demo augmentation 0.5 nc1:.2f`). More of it does
+#   prevent collapse (NC1 {glue:text}`demo augmentation 2.0 nc1:.2f` at strength two), and transfer falls again
+#   ({glue:text}`demo augmentation 2.0 transfer:.2f`); correlation {glue:text}`demo augmentation value:.2f`.
 # - *Weight decay*, of which the sentence says nothing, points the other way: the most decay gives the most collapse
-#   (NC1 {glue:text}`weight_decay 0.005 nc1:.2f`) and no worse transfer ({glue:text}`weight_decay 0.005 transfer:.2f`
-#   against {glue:text}`weight_decay 0.0 transfer:.2f` without any); correlation {glue:text}`rho-weight_decay:.2f`.
+#   (NC1 {glue:text}`demo weight_decay 0.005 nc1:.2f`) and no worse transfer ({glue:text}`demo weight_decay 0.005 transfer:.2f`
+#   against {glue:text}`demo weight_decay 0.0 transfer:.2f` without any); correlation {glue:text}`demo weight_decay value:.2f`.
 #
 # ## What breaks a monotone law
 #

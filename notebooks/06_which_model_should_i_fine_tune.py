@@ -63,7 +63,6 @@ from nclib import findings, plots, selection
 from nclib.models import Backbone
 from nclib.source_scores import source_probabilities
 from nclib.tuning_studies import candidates
-from timm.layers import freeze_batch_norm_2d
 
 run = nclib.start(
     scale,
@@ -94,6 +93,8 @@ def source_of(cell, cache, images):
     model, network = run.pretrained(cell, cache)
     if network is None:
         if cell["method"] == "skip":
+            from timm.layers import freeze_batch_norm_2d
+
             freeze_batch_norm_2d(model.model)  # folded into the weights of some
         features = nclib.extract(model, images, cache=cache and cache / "features")
         return model, {"probabilities": source_probabilities(model, features)}

@@ -39,9 +39,12 @@ def test_statistics_of_a_file_and_of_a_folder_of_files(table, tmp_path):
 def test_lists_of_one_length_and_other_names_do(tmp_path):
     rows = arrow.table({"x": [[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]], "y": [0, 1, 1]})
     parquet.write_table(rows, tmp_path / "t.parquet")
-    ((features, labels),) = arrow_batches(tmp_path / "t.parquet", features="x", labels="y")
-    assert features.tolist() == [[1, 2], [3, 4], [5, 7]]
-    assert labels.tolist() == [0, 1, 1]
+    large = rows.set_column(0, "x", rows["x"].cast(arrow.large_list(arrow.float64())))
+    parquet.write_table(large, tmp_path / "large.parquet")
+    for name in ("t", "large"):
+        ((features, labels),) = arrow_batches(tmp_path / f"{name}.parquet", features="x", labels="y")
+        assert features.tolist() == [[1, 2], [3, 4], [5, 7]]
+        assert labels.tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -54,13 +57,24 @@ def test_lists_of_one_length_and_other_names_do(tmp_path):
         ),
         ({"features": [[1.0], [2.0]], "labels": [0.0, 1.0]}, "they must be lists of floats, and integers"),
         ({"features": [[1.0], [2.0, 3.0]], "labels": [0, 1]}, "features of several lengths; all must be of one"),
+        ({"features": [[1.0, 2.0], [3.0], [4.0, 5.0, 6.0], [7.0, 8.0]], "labels": [0, 1, 0, 1]}, "several lengths"),
         ({"features": [[1.0], None], "labels": [0, 1]}, "rows without features or labels"),
+        ({"features": [[1.0], [None]], "labels": [0, 1]}, "features with numbers missing"),
     ],
 )
 def test_what_is_wrong_is_said(columns, message, tmp_path):
     parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
     with pytest.raises(ValueError, match=message):
         list(arrow_batches(tmp_path / "t.parquet"))
+
+
+def test_a_table_without_rows_is_not_written_and_not_measured(tmp_path):
+    with pytest.raises(ValueError, match="there are no features to write to"):
+        write_arrow(tmp_path / "t.parquet", [])
+    empty = {"features": arrow.array([], arrow.list_(arrow.float32())), "labels": arrow.array([], arrow.int64())}
+    parquet.write_table(arrow.table(empty), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="has no rows with labels of 0 or more"):
+        arrow_statistics(tmp_path / "t.parquet")
 
 
 def test_what_is_no_parquet_is_said(tmp_path):

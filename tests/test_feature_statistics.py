@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import nclib
 from nclib import ClassStatistics, class_statistics, extract, feature_statistics, load
 from nclib.cli import app
+from nclib.features import each_shard
 
 MODEL = "test_resnet"
 OPTIONS = {"weights": "random", "device": "cpu"}
@@ -52,6 +53,25 @@ def test_a_cache_is_filled_and_read(model, digits, tmp_path):
     assert len(list(tmp_path.rglob("*.safetensors"))) == 2
 
 
+def test_two_runs_on_one_cache_do_not_mix_their_shards(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("nclib.features._SHARD", 4)
+    images = load("digits", per_class=2)
+    expected = extract(model, images)
+    first, second = (each_shard(model, images, ["last"], cache=tmp_path) for _ in range(2))
+    parts = [next(first), *second, *first]
+    shards = sorted({shard: found["last"] for shard, found in parts}.items(), key=lambda pair: pair[0].start)
+    torch.testing.assert_close(torch.cat([features for _, features in shards]), expected)
+    torch.testing.assert_close(extract(model, images, cache=tmp_path), expected)
+
+
+def test_a_file_of_statistics_is_named_so_before_any_work(weights, tmp_path):
+    for name in ("stats.npz", "no/stats.safetensors"):
+        result = CliRunner().invoke(app, ["statistics", "no_such_model", "digits", str(tmp_path / name)])
+        assert result.exit_code == 1
+        assert "stats" in result.output
+        assert "no_such_model" not in result.output
+
+
 def test_images_need_labels(model):
     with pytest.raises(TypeError, match="images are Tensor; they must be an ImageSet or ImageFiles, with labels"):
         feature_statistics(model, torch.zeros(2, 3, 32, 32))
@@ -60,7 +80,7 @@ def test_images_need_labels(model):
 def torchrun(folder, *arguments, processes=2):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command += ["-m", "nclib", "statistics", *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # the test holds CPUs together
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipe)
 

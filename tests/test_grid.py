@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from nclib import scales
 from nclib.records import Records, cell_digest, fill
 from nclib.scales import SCALES
 from nclib.studies import STUDIES
-from workflow import grid
+from workflow import cost_table, grid
 
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = ROOT / ".venv" / "grid" / "bin" / "snakemake"
@@ -53,7 +54,7 @@ def test_an_added_seed_and_a_changed_recipe_miss_their_own_cells_only(tmp_path, 
 
 def test_every_study_has_its_chapter():
     chapters = {study: grid.chapter(study) for study in STUDIES}
-    assert all((ROOT / path).exists() for path in chapters.values())
+    assert all((ROOT / path).exists() for path in chapters.values())  # and has the parameters, else it raises
     assert chapters["collapse_by_layer"] == "notebooks/03_collapse_on_the_downstream_data.ipynb"
 
 
@@ -90,6 +91,37 @@ def output_of(process):
 SCIPY = {"studies": ["text_selection"], "where": {"task": "docstrings, which part of scipy"}}
 
 
+def test_records_in_files_and_folders_are_taken_once(tmp_path):
+    cells = STUDIES["score_cost"](SCALES["demo"], [0])
+    for cell in cells[:2]:
+        fill(Records(tmp_path / "kept"), "score_cost", "demo", [cell], lambda cell: {"leep": 1.0})
+    line = Records(tmp_path / "kept").path("score_cost", "demo").read_text().splitlines()
+    (tmp_path / "grid" / "score_cost").mkdir(parents=True)
+    for number, text in enumerate(line):
+        (tmp_path / "grid" / "score_cost" / f"{number}.jsonl").write_text(text + "\n")
+    book = tmp_path / "records"
+    given = [tmp_path / "grid", tmp_path / "grid" / "score_cost" / "0.jsonl"]
+    for _ in range(2):
+        done = CliRunner().invoke(grid.app, ["merge", *map(str, given), "--records", str(book)])
+        assert done.exit_code == 0, done.output
+    assert "0 of 3 records are new" in done.output
+    assert len(Records(book).read("score_cost", "demo")) == 2
+
+
+@pytest.mark.parametrize("wrong", [["--study", "poems"], ["--where", "digits"], ["--where", "flavour=red"]])
+def test_what_no_cell_has_is_refused(wrong):
+    done = CliRunner().invoke(grid.app, ["missing", *wrong])
+    assert done.exit_code != 0
+    assert any(word in done.output for word in ("poems", "name=value", "flavour"))
+
+
+def test_the_table_of_costs_names_every_study_at_every_scale():
+    table = cost_table.table()
+    rows = [line.split(" | ")[:2] for line in table.splitlines()[2:]]
+    assert len(rows) == len({tuple(row) for row in rows}) == 3 * len(STUDIES) - 1  # demo has no named encoders
+    assert (ROOT / "book" / "cost_table.md").read_text() == table
+
+
 @needs_snakemake
 def test_the_plan_has_a_job_for_each_cell_and_none_when_all_is_there(tmp_path):
     said = output_of(snakemake(tmp_path, "-n", seeds=[0], **SCIPY))
@@ -118,7 +150,7 @@ def test_a_grid_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path
         process.communicate()
         for path, then in finished.items():
             assert path.stat().st_mtime_ns == then, f"{path} was measured again"
-        finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "grid").glob("*/*/*/*.jsonl")}
+        finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "grid").glob("demo/*/*/*.jsonl")}
         assert all(len(Records(path.parent).read("score_cost", "demo")) == 1 for path in finished)
     for process in [snakemake(tmp_path, **config) for _ in range(2)]:
         output_of(process)

@@ -72,6 +72,8 @@ def test_long_texts_are_cut(folder):
     encoder = text_encoder(f"folder:{folder}", device="cpu")
     assert encoder.tokens(TEXTS, length=4).shape == (3, 4)
     assert encoder.tokens(TEXTS).shape == (3, 15)
+    assert encoder.tokens([" ".join(["dog"] * 100)]).shape == (1, 30)  # the model knows 32 positions
+    assert text_features(encoder, [" ".join(["dog"] * 100)]).isfinite().all()
     assert (encoder.tokens(TEXTS)[1] == -1).sum() == 15 - 5
 
 
@@ -94,9 +96,23 @@ def test_encoders_are_ranked_for_texts(folder):
     assert ranking.table.loc[names[0], "logme"] == pytest.approx(logme)
     with pytest.raises(ValueError, match="encoders of texts have none to choose"):
         rank_models(names, texts, weights="random")
+    with pytest.raises(ValueError, match="2 models of 1 names; each needs a name of its own"):
+        rank_models([text_encoder(names[0], device="cpu"), names[0]], texts)
+    named = f"folder:{folder.name}"
+    assert list(rank_models([named], texts, scores=["logme"], device="cpu", data_root=folder.parent).table.index) == [
+        named
+    ]
 
 
 def test_what_is_wrong_is_said(folder, monkeypatch):
+    clip = folder.parent / "clip"
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    parts = {"text_config": small | {"vocab_size": len(WORDS)}, "vision_config": small | {"image_size": 32}}
+    transformers.CLIPModel(transformers.CLIPConfig(**parts)).save_pretrained(clip)
+    transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(clip)
+    for end, message in (("", "gives no states of tokens"), ("[:1]", "the layers of .* cannot be told apart")):
+        with pytest.raises(ValueError, match=message):
+            text_encoder(f"folder:{clip}{end}", device="cpu")
     with pytest.raises(ValueError, match="asks for 4 layers; the model has 3"):
         text_encoder(f"folder:{folder}[:4]")
     with pytest.raises(ValueError, match="pooling is 'max'; it must be 'mean' or 'first'"):

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import papermill
 import typer
 
-from nclib.records import Records, cell_digest
+from nclib.records import Records, cell_digest, read_records
 from nclib.scales import settings
 from nclib.studies import STUDIES, Cell
 
@@ -16,9 +17,12 @@ BookRecords = Annotated[Path, typer.Option("--records", help="the folder of the 
 
 
 def chapter(study: str) -> str:
-    """The committed notebook, below the root, that measures a study."""
+    """The committed notebook, below the root, that measures a study, and can measure one cell of it."""
     sources = [path for path in sorted((ROOT / "notebooks").glob("*.py")) if f'"{study}"' in path.read_text()]
-    return str(sources[0].with_suffix(".ipynb").relative_to(ROOT))
+    notebook = sources[0].with_suffix(".ipynb")
+    if not {"only", "records"} <= papermill.inspect_notebook(notebook).keys():
+        raise ValueError(f"{notebook} has no parameters only and records: run workflow/run.py {sources[0]} first")
+    return str(notebook.relative_to(ROOT))
 
 
 def missing(study: str, scale: str, seeds: list[int], where: dict[str, str], records: Records) -> Iterator[Cell]:
@@ -38,25 +42,32 @@ def list_missing(
     where: Annotated[list[str] | None, typer.Option(help="name=value of the cells' settings")] = None,
     records: BookRecords = ROOT / "book" / "records",
 ) -> None:
-    """Print study, digest and notebook of every cell that has no record yet."""
+    """Print study and digest of every cell that has no record yet."""
     if unknown := set(study or ()) - STUDIES.keys():
         raise typer.BadParameter(f"there is no study {', '.join(sorted(unknown))}; there are {', '.join(STUDIES)}")
     if wrong := [text for text in where or () if "=" not in text]:
         raise typer.BadParameter(f"--where {wrong[0]} must be name=value")
     wanted = dict(text.split("=", 1) for text in where or ())
-    for name in study or STUDIES:
+    cells = {name: STUDIES[name](settings(scale), seed or settings(scale).seeds) for name in study or STUDIES}
+    if no_settings := wanted.keys() - {setting for found in cells.values() for cell in found for setting in cell}:
+        raise typer.BadParameter(f"no cell has a setting {', '.join(sorted(no_settings))}")
+    for name in cells:
         for cell in missing(name, scale, seed or [], wanted, Records(records)):
-            typer.echo(f"{name} {cell_digest(cell)} {chapter(name)}")
+            typer.echo(f"{name} {cell_digest(cell)}")
 
 
 @app.command()
-def merge(folder: Path, records: BookRecords = ROOT / "book" / "records") -> None:
-    """Take the records of a grid's cells, FOLDER/STUDY/DIGEST/*.jsonl, into the book's; none is taken twice."""
-    found = [
-        record
-        for path in sorted(folder.glob("*/*/*.jsonl"))
-        for record in Records(path.parent).read(*path.stem.rsplit("-", 1))
-    ]
+def chapters() -> None:
+    """Print every study and the notebook that measures it."""
+    for study in STUDIES:
+        typer.echo(f"{study} {chapter(study)}")
+
+
+@app.command()
+def merge(given: list[Path], records: BookRecords = ROOT / "book" / "records") -> None:
+    """Take records, of files or of the folders STUDY/CELL.jsonl of a grid, into the book's; none is taken twice."""
+    files = [path for each in given for path in (sorted(each.glob("*/*.jsonl")) if each.is_dir() else [each])]
+    found = [record for path in files for record in read_records(path)]
     typer.echo(f"{Records(records).merge(found)} of {len(found)} records are new")
 
 

@@ -20,7 +20,7 @@ SlurmdSpoolDir=/var/spool/slurmd
 SlurmctldLogFile=/var/log/slurm/slurmctld.log
 SlurmdLogFile=/var/log/slurm/slurmd.log
 ReturnToService=2
-NodeName=$(hostname -s) CPUs=$(nproc) State=UNKNOWN
+NodeName=$(hostname -s) CPUs=$(nproc) RealMemory=$(free -m | awk '/^Mem:/ {print $2}') State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
     chown -R munge: /run/munge /etc/munge /var/log/munge /var/lib/munge
