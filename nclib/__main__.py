@@ -2,4 +2,5 @@
 
 from nclib.cli import app
 
-app(prog_name="nclib")
+if __name__ == "__main__":
+    app(prog_name="nclib")

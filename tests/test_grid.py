@@ -23,7 +23,7 @@ from workflow import cost_table, grid
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = ROOT / ".venv" / "grid" / "bin" / "snakemake"
 needs_snakemake = pytest.mark.skipif(not SNAKEMAKE.exists(), reason="Snakemake has an environment of its own")
-KILLS = int(os.environ.get("NCLIB_KILLS", "2"))
+KILLS = int(os.environ.get("NCLIB_KILLS", "1"))
 
 
 def missing(records, study="source_collapse", seeds=(), **where):

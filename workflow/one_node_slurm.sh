@@ -36,6 +36,7 @@ stop() {
     pkill slurmd || true
     pkill slurmctld || true
     pkill munged || true
+    rm -f /etc/slurm/slurm.conf # without it Slurm's commands, which Snakemake asks, say at once that there is none
 }
 
 "${1:?start or stop}"
