@@ -14,7 +14,7 @@ from torch import Tensor
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; move it there if the block ends well, else remove it."""
+    """Give a temporary path beside `path`; move it there if the block ends well, else remove it and say so."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -25,6 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+    except Exception as error:
+        error.add_note(f"while writing {path}; {path.name} is as it was")
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

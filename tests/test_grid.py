@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,12 +76,13 @@ def test_a_run_of_one_cell_measures_that_and_ends(tmp_path):
     assert code[-1]["execution_count"] is None  # it ended before the figures
 
 
-def snakemake(folder, *options, **config):
+def snakemake(folder, *options, cwd=ROOT, **config):
     settings = {"scale": "demo", "records": f"{folder}/records", "folder": f"{folder}/grid"} | config
     command = [SNAKEMAKE, "-s", "workflow/Snakefile", "--profile", "workflow/profiles/local", *options]
     command += ["--config", *(f"{name}={json.dumps(value)}" for name, value in settings.items())]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(list(map(str, command)), cwd=ROOT, start_new_session=True, **pipe)
+    environment = os.environ | {"NCLIB_CHECKOUT": str(ROOT)}
+    return subprocess.Popen(list(map(str, command)), cwd=cwd, env=environment, start_new_session=True, **pipe)
 
 
 def output_of(process):
@@ -141,7 +143,9 @@ def test_the_plan_has_a_job_for_each_cell_and_none_when_all_is_there(tmp_path):
         lambda cell: {"accuracy": 1.0},
     )
     assert jobs(output_of(snakemake(tmp_path, "-n", seeds=[0], **SCIPY))) == 0
-    assert jobs(output_of(snakemake(tmp_path, "-n", seeds=[0, 1], **SCIPY))) == 14
+    pod = tmp_path / "pod"  # where there is nothing of the checkout but the workflow
+    shutil.copytree(ROOT / "workflow", pod / "workflow")
+    assert jobs(output_of(snakemake(tmp_path, "-n", cwd=pod, seeds=[0, 1], **SCIPY))) == 14
 
 
 @needs_snakemake

@@ -1,6 +1,5 @@
 """Records: whole or not there, read back as written, resumed, and safe with several writers."""
 
-import errno
 import json
 import multiprocessing
 import os
@@ -209,26 +208,3 @@ def test_several_writers_lose_nothing(tmp_path):
     for process in processes:
         process.join()
     assert len(Records(tmp_path).read("toy", "demo")) == 40
-
-
-def test_a_folder_that_cannot_be_written_is_noticed_before_measuring(tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    calls = []
-    with pytest.raises(OSError, match="file"):
-        fill(Records(tmp_path / "file"), "toy", "demo", CELLS, lambda cell: calls.append(cell) or {})
-    assert calls == []
-
-
-def test_a_full_disk_leaves_the_records_as_they_were(tmp_path, monkeypatch):
-    records = Records(tmp_path)
-    fill(records, "toy", "demo", CELLS[:2], double)
-    before = records.path("toy", "demo").read_bytes()
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device"):
-        fill(records, "toy", "demo", CELLS, double)
-    assert records.path("toy", "demo").read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} <= {"toy-demo.jsonl", "toy-demo.lock"}
