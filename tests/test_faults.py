@@ -47,7 +47,7 @@ def test_records_outlive_a_full_disk(disk):
 def test_tensors_outlive_a_full_disk(disk):
     path = disk / "stats.safetensors"
     save_tensors(path, {"mean": torch.ones(100)}, {})
-    with pytest.raises(Exception, match="(?i)no space left|bus") as error:
+    with pytest.raises(Exception, match=r"(?i)no space left|bus") as error:
         save_tensors(path, {"mean": torch.zeros(100_000)}, {})
     assert "stats.safetensors is as it was" in "".join(error.value.__notes__)
     assert torch.equal(load_tensors(path)[0]["mean"], torch.ones(100))
@@ -58,7 +58,7 @@ def test_a_cache_that_is_read_only_is_an_error_that_names_it(disk):
     backbone, digits = nclib.backbone("test_resnet", weights="random", device="cpu"), nclib.load("digits", per_class=1)
     kept = nclib.extract(backbone, digits, cache=disk / "kept")
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    with pytest.raises(OSError, match=f"Read-only file system: .*{disk.name}/new"):
+    with pytest.raises(OSError, match=rf"Read-only file system: .*{disk.name}/new"):
         nclib.extract(backbone, digits, cache=disk / "new")
     assert torch.equal(nclib.extract(backbone, digits, cache=disk / "kept"), kept)
 
@@ -67,7 +67,7 @@ def test_nothing_is_measured_for_a_folder_that_is_read_only(disk):
     records, calls = Records(disk), []
     fill(records, "toy", "demo", CELLS[:2], double)
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    with pytest.raises(OSError, match="Read-only file system: .*toy-demo"):
+    with pytest.raises(OSError, match=r"Read-only file system: .*toy-demo"):
         fill(records, "toy", "demo", CELLS, lambda cell: calls.append(cell) or {})
     assert calls == []
     assert len(fill(records, "toy", "demo", CELLS[:2], double)) == 2  # what is there can still be read

@@ -119,7 +119,7 @@ def test_records_in_files_and_folders_are_taken_once(tmp_path):
 
 @pytest.mark.parametrize("wrong", [["--study", "poems"], ["--where", "digits"], ["--where", "flavour=red"]])
 def test_what_no_cell_has_is_refused(wrong):
-    done = CliRunner().invoke(grid.app, ["missing", *wrong])
+    done = CliRunner().invoke(grid.app, ["plan", *wrong])
     assert done.exit_code != 0
     assert any(word in done.output for word in ("poems", "name=value", "flavour"))
 

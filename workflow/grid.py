@@ -1,5 +1,6 @@
 """What a grid needs to know of the studies: which cells have no record yet, and how to take theirs in."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -34,15 +35,15 @@ def missing(study: str, scale: str, seeds: list[int], where: dict[str, str], rec
             yield cell
 
 
-@app.command("missing")
-def list_missing(
+@app.command()
+def plan(
     scale: str = "demo",
     study: Annotated[list[str] | None, typer.Option(help="only these studies")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="these in place of the scale's")] = None,
     where: Annotated[list[str] | None, typer.Option(help="name=value of the cells' settings")] = None,
     records: BookRecords = ROOT / "book" / "records",
 ) -> None:
-    """Print study and digest of every cell that has no record yet."""
+    """Print as JSON the chapter of every study, and study and digest of every cell that has no record yet."""
     if unknown := set(study or ()) - STUDIES.keys():
         raise typer.BadParameter(f"there is no study {', '.join(sorted(unknown))}; there are {', '.join(STUDIES)}")
     if wrong := [text for text in where or () if "=" not in text]:
@@ -51,16 +52,9 @@ def list_missing(
     cells = {name: STUDIES[name](settings(scale), seed or settings(scale).seeds) for name in study or STUDIES}
     if no_settings := wanted.keys() - {setting for found in cells.values() for cell in found for setting in cell}:
         raise typer.BadParameter(f"no cell has a setting {', '.join(sorted(no_settings))}")
-    for name in cells:
-        for cell in missing(name, scale, seed or [], wanted, Records(records)):
-            typer.echo(f"{name} {cell_digest(cell)}")
-
-
-@app.command()
-def chapters() -> None:
-    """Print every study and the notebook that measures it."""
-    for study in STUDIES:
-        typer.echo(f"{study} {chapter(study)}")
+    found = [(name, cell) for name in cells for cell in missing(name, scale, seed or [], wanted, Records(records))]
+    chapters = {name: chapter(name) for name in STUDIES}
+    typer.echo(json.dumps({"chapters": chapters, "missing": [(name, cell_digest(cell)) for name, cell in found]}))
 
 
 @app.command()
