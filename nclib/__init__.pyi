@@ -16,6 +16,7 @@ from .complexity_bound import geometric_collapse as geometric_collapse
 from .complexity_bound import poincare_constant as poincare_constant
 from .complexity_passes import Complexity as Complexity
 from .data import load as load
+from .devices import resolve_device as resolve_device
 from .feature_scores import h_score_shrunk as h_score_shrunk
 from .feature_scores import ncti_parts as ncti_parts
 from .feature_scores import probe_accuracy as probe_accuracy
@@ -90,7 +91,6 @@ from .text_models import text_features as text_features
 from .text_sets import Texts as Texts
 from .text_sets import texts as texts
 from .training import Recipe as Recipe
-from .training import resolve_device as resolve_device
 from .training import train as train
 from .transferability import class_fairness as class_fairness
 from .transferability import face as face

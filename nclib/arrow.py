@@ -10,6 +10,8 @@ import numpy as np
 from nclib.statistics import ClassStatistics
 from nclib.storage import replacing
 
+_AHEAD = {"batch_readahead": 1, "fragment_readahead": 1}  # batches and files that are read ahead: memory is what counts
+
 
 def arrow_batches(
     path: Path | str, *, features: str = "features", labels: str = "labels", batch_size: int = 16_384
@@ -17,10 +19,11 @@ def arrow_batches(
     """Features (B, d) and labels (B,) of a Parquet file, or a folder of them. Needs the extra ``arrow``.
 
     `features` names a column of lists of d numbers each, `labels` one of integers. A batch has at most `batch_size`
-    rows, which is what `ClassStatistics.from_batches` takes. ValueError for columns that are not so.
+    rows, which is what `ClassStatistics.from_batches` takes; a row group, as it was written, is decoded as a whole.
+    ValueError for columns that are not so.
     """
     table, (_, compute) = _dataset(path, features, labels), _arrow("compute")
-    for batch in table.to_batches(columns=[features, labels], batch_size=batch_size):
+    for batch in table.to_batches(columns=[features, labels], batch_size=batch_size, **_AHEAD):
         if batch.num_rows:
             rows, numbers = batch.column(features), batch.column(labels)
             if rows.null_count or numbers.null_count:

@@ -3,17 +3,18 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import distributed, nn
 
 from nclib.accumulators import Covariance
+from nclib.devices import resolve_device
 from nclib.features import each_shard, shards_of
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.models import LAST, Backbone
 from nclib.statistics import ClassStatistics
-from nclib.training import resolve_device
 
 
 def feature_statistics(
@@ -44,15 +45,14 @@ def feature_statistics(
     rank, number = (distributed.get_rank(), distributed.get_world_size()) if several else (0, 1)
     shards = shards_of(images)
     mine = shards[rank::number]
-    if not mine:  # it needs to know the number of features all the same
-        mine, options = [range(1)], options | {"cache": None}
+    one = [range(1)]  # a process without a share needs to know the number of features all the same
     stats = None
-    for shard, outputs in each_shard(model, images, [layer], mine, **options):
+    for shard, outputs in each_shard(model, images, [layer], mine or one, **(options if mine else {"cache": None})):
         (features,) = outputs.values()
         if stats is None:
             width = features.shape[1]
             stats = ClassStatistics(width, len(images.classes), covariance=covariance, device=features.device)
-        if shard in shards:
+        if mine:
             stats.update(features, images.labels[shard.start : shard.stop])
     assert stats is not None  # there is one shard at least
     return stats.all_reduce() if several else stats
@@ -69,7 +69,9 @@ def process_group(device: str | torch.device = "auto") -> Iterator[tuple[torch.d
     if on_gpu and rank >= torch.cuda.device_count():
         raise ValueError(f"there are {torch.cuda.device_count()} GPUs for {rank + 1} processes or more; start as many")
     device = torch.device("cuda", rank) if on_gpu else device
-    distributed.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
+    backend, of_device = ("nccl", device) if on_gpu else ("gloo", None)
+    # Of a run that goes on one process may have all that is left to do, and the others wait for it.
+    distributed.init_process_group(backend, device_id=of_device, timeout=timedelta(days=7))
     try:
         yield device, distributed.get_rank()
     finally:

@@ -116,7 +116,9 @@ def each_shard(
         size = batch_size or (_batch_size(model, images) if shards else 1)
         cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
         rows = list(itertools.chain.from_iterable(cut))
-        made = batches(images, rows, model.transform, device=model.device, workers=workers, name=model.name)
+        made = batches(
+            images, rows, model.transform, device=model.device, workers=workers if rows else 0, name=model.name
+        )
         if progress:
             made = iter(tqdm(made, f"extract {model.name}", total=len(rows), unit="batch", leave=False))
         return _computed(model, map(len, cut), made, names, half)

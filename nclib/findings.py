@@ -206,13 +206,18 @@ def verdicts(records: Records, scale: str, study: str | None = None) -> list[Ver
     return [judge(claim, tables[claim.study]) for claim in claims]
 
 
+def verdicts_by_scale(records: Records, study: str | None = None) -> dict[str, list[Verdict]]:
+    """`verdicts` of the scales at which any claim was judged, by scale."""
+    found = {scale: verdicts(records, scale, study) for scale in SCALES}
+    return {scale: judged for scale, judged in found.items() if any(verdict.estimate for verdict in judged)}
+
+
 def score_card(records: Records, *, study: str | None = None) -> pd.DataFrame:
     """One row a claim (of one study, or all), one column a scale that was run: verdict, statistic and 95% interval.
 
     Indexed by the keys of the claims.
     """
-    by_scale = {scale: verdicts(records, scale, study) for scale in SCALES}
-    by_scale = {scale: judged for scale, judged in by_scale.items() if any(verdict.estimate for verdict in judged)}
+    by_scale = verdicts_by_scale(records, study)
     rows = []
     for claim, *judged in zip((c for c in CLAIMS if study in (None, c.study)), *by_scale.values(), strict=True):
         needed = f"{'>' if claim.side == 'above' else '<'} {claim.threshold:g}"

@@ -1,10 +1,10 @@
 """Batches of images as a model takes them: transformed one by one, in other processes where that helps."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import joblib
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -51,7 +51,7 @@ def batches(
     if isinstance(images, Tensor):
         return (images[torch.as_tensor(batch)] for batch in rows)
     on_gpu = device.type == "cuda"
-    workers = (min(8, os.cpu_count() or 1) if on_gpu else 0) if workers is None else workers
+    workers = (min(8, joblib.cpu_count()) if on_gpu else 0) if workers is None else workers
     prepared = Prepared(images, transform, name)
     sampler: Any = rows  # torch's annotation knows samplers only
     return iter(DataLoader(prepared, batch_sampler=sampler, num_workers=workers, pin_memory=on_gpu))

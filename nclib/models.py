@@ -120,7 +120,7 @@ def backbone(
     >>> resnet.classifier
     Linear(in_features=512, out_features=1000, bias=True)
     """
-    from nclib.training import resolve_device
+    from nclib.devices import resolve_device
 
     for module in [imports] if isinstance(imports, str) else imports:
         import_module(module)

@@ -68,7 +68,7 @@ _PAIRS = "mean over pairs of "
 _ETF = "‖G / ‖G‖ − E / ‖E‖‖, G of the "
 _ANGLES = "mean over pairs of |cos + 1 / (K − 1)|, "
 
-METRICS: Mapping[str, Metric] = {
+METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         _metric("nc1", collapse.nc1, "tr(Σ_W Σ_B⁺) / K", "[0, ∞)", "Papyan 2020, Zhu 2021", covariance="span"),

@@ -16,6 +16,7 @@ import torch
 
 from nclib import __version__
 from nclib.data import load
+from nclib.devices import resolve_device
 from nclib.findings import TOLERANCE, declared
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.models import Backbone, backbone, recipe_backbone
@@ -23,9 +24,9 @@ from nclib.networks import Network
 from nclib.plots import use_style
 from nclib.records import Records, as_table, cell_digest, differences, fill, measured
 from nclib.scales import SCALES, Scale, settings
-from nclib.studies import STUDIES, Cell, recipe_of
+from nclib.studies import ON_CPU, STUDIES, Cell, recipe_of
 from nclib.tasks import Task
-from nclib.training import Recipe, resolve_device, train
+from nclib.training import Recipe, train
 from nclib.zoos import Zoo
 
 
@@ -41,7 +42,7 @@ class Run:
     imports: tuple[str, ...]
     records: Records
     cache: Path
-    only: str | None = None
+    only: tuple[str, str] | None = None
 
     def load(self, name: str, split: str, *, per_class: int | None = None, seed: int = 0) -> ImageSet | ImageFiles:
         """A data set, from the run's data root; see `nclib.load`."""
@@ -84,21 +85,21 @@ class Run:
         Where the run is of one cell `only`, that is measured and the notebook ends, as done; other studies are read.
         """
         if self.only:
-            return self._only(name, measure)
-        workers = joblib.cpu_count() if self.device.type == "cpu" else 1
+            return self._only(name, measure, *self.only)
+        device = self._device_name(name)
+        workers = joblib.cpu_count() if device == "cpu" else 1
         measure = partial(measure, cache=self.cache)
-        cells = self.cells(name)
-        return fill(self.records, name, self.scale, cells, measure, device=self.device_name, workers=workers)
+        return fill(self.records, name, self.scale, self.cells(name), measure, device=device, workers=workers)
 
-    def _only(self, name: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
-        study, _, digest = str(self.only).partition("/")
+    def _only(self, name: str, measure: Callable[..., dict[str, Any]], study: str, digest: str) -> pd.DataFrame:
         cells = self.cells(name)
         if name != study:
             return as_table(self.records.select(name, self.scale, cells))
         chosen = [cell for cell in cells if cell_digest(cell) == digest]
         if not chosen:
             raise ValueError(f"{name} at {self.scale} scale, seeds {list(self.seeds)}, has no cell {digest}")
-        fill(self.records, name, self.scale, chosen, partial(measure, cache=self.cache), device=self.device_name)
+        measure, device = partial(measure, cache=self.cache), self._device_name(name)
+        fill(self.records, name, self.scale, chosen, measure, device=device)
         print(self.records.describe(name, self.scale, chosen))
         raise SystemExit(0)  # papermill takes this for a notebook that is done
 
@@ -107,7 +108,7 @@ class Run:
 
         One row a metric of `nclib.findings.TOLERANCE`, see `nclib.records.differences`.
         """
-        now = measured(name, self.scale, cell, partial(measure, cache=None), device=self.device_name)
+        now = measured(name, self.scale, cell, partial(measure, cache=None), device=self._device_name(name))
         return differences(as_table(self.records.select(name, self.scale, [cell])), as_table([now]), TOLERANCE)
 
     def beside(self, study: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -123,9 +124,9 @@ class Run:
             study, str(scale), STUDIES[study](settings(str(scale)), settings(str(scale)).seeds)
         )
 
-    @property
-    def device_name(self) -> str:
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+    def _device_name(self, study: str | None = None) -> str:
+        on_gpu = self.device.type == "cuda" and study not in ON_CPU
+        return torch.cuda.get_device_name(self.device) if on_gpu else "cpu"
 
 
 def book_root() -> Path:
@@ -187,19 +188,23 @@ def start(
         data_root=Path(data_root) if data_root else None,
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
         records=Records(records or (again if recompute else root / "book") / "records"),
-        only=_checked_only(only),
+        only=_parse_only(only),
         cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
     )
     use_style()
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
-    print(f"nclib {__version__}, torch {torch.__version__}, {run.device_name}; {scale} scale, seeds {list(seeds)}")
+    print(f"nclib {__version__}, torch {torch.__version__}, {run._device_name()}; {scale} scale, seeds {list(seeds)}")
     return run
 
 
-def _checked_only(only: str | None) -> str | None:
-    if only is not None and only.partition("/")[0] not in STUDIES:
+def _parse_only(only: str | None) -> tuple[str, str] | None:
+    """Study and digest of the one cell to be measured."""
+    if only is None:
+        return None
+    study, _, digest = only.partition("/")
+    if study not in STUDIES:
         raise ValueError(f"only is {only!r}; it must be study/digest, of the studies {', '.join(STUDIES)}")
-    return only
+    return study, digest
 
 
 def _own_task(name: str, data_root: str | Path | None) -> Task:

@@ -189,3 +189,5 @@ STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
     "text_selection": text_selection,
     "encoder_selection": encoder_selection,
 }
+# What computes on the CPU, whatever the device of a run.
+ON_CPU = frozenset({"score_cost", "text_selection", "encoder_selection"})

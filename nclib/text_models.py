@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nclib.data import find_path
+from nclib.devices import resolve_device
 from nclib.forward import evaluating
-from nclib.training import resolve_device
 
 _FIRST_LAYERS = re.compile(r"(.+)\[:(\d+)\]")  # of a name: the rest, and how many layers
 _NONE = -1  # in place of a token, behind a text's end

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from nclib.augmentation import distort, seeded
 from nclib.complexity import geometric_complexity
 from nclib.data import ImageSet, load
+from nclib.devices import resolve_device
 from nclib.losses import LOSSES
 from nclib.networks import NETWORKS, Network
 from nclib.schedules import SCHEDULES
@@ -100,21 +102,6 @@ class Recipe:
         return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 
-def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device by name; ``auto`` is a GPU where there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device {device!r} is not known; use 'auto', 'cpu' or 'cuda'") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device {str(device)!r} is not supported; use 'auto', 'cpu' or 'cuda'")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {str(device)!r} was asked for, but torch finds no GPU here; use 'auto' or 'cpu'")
-    return device
-
-
 def train(
     recipe: Recipe,
     *,
@@ -133,11 +120,17 @@ def train(
     device = resolve_device(device)
     source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root).in_memory()
     network = initial_network(recipe, source).to(device).to(memory_format=torch.channels_last)
-    done = Path(cache) / f"{recipe.key}.safetensors" if cache else None
-    if done and on_epoch is None and _read(done, recipe, network.state_dict()) is not None:
+    if not cache:
+        _run_epochs(recipe, network, source, None, on_epoch, progress)
         return network.eval()
-    _run_epochs(recipe, network, source, done and done.with_suffix(".partial"), on_epoch, progress)
-    if done:
+    done = Path(cache) / f"{recipe.key}.safetensors"
+    if on_epoch is None and _read(done, recipe, network.state_dict()):
+        return network.eval()
+    done.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(done.with_suffix(".lock")):  # of several who want it one trains it, and the others wait
+        if on_epoch is None and _read(done, recipe, network.state_dict()):
+            return network.eval()
+        _run_epochs(recipe, network, source, done.with_suffix(".partial"), on_epoch, progress)
         save_tensors(done, network.state_dict(), {"recipe": recipe.config, "image": list(source.images.shape[1:])})
         done.with_suffix(".partial").unlink(missing_ok=True)
     return network.eval()

@@ -18,35 +18,120 @@
 # Late in training something simple happens to a classifier: the features of a class shrink to their mean, and the
 # means spread out evenly. This is *neural collapse* {cite}`papyan2020`. Four papers tie it to transfer learning,
 # the reuse of a trained network for another task {cite}`li2022,li2024,munn2024,ding2023`. This book tests what they
-# claim, sentence by sentence, and `nclib` is the small library it is written with.
-#
-# ## What was claimed, and what we find
-#
-# Every claim is a statistic of measured results, which is our choice, and a threshold that follows from the paper's
-# sentence and does not move when results come in. A claim *holds*, or *fails*, if the whole 95% interval, in brackets,
-# lies on that side of the threshold; if it reaches over, the records leave the claim *undecided*.
+# claim, sentence by sentence, on data that needs no download and on real data, and `nclib` is the small library it is
+# written with.
 
-# %% tags=["hide-input"]
-from nclib.findings import score_card
-from nclib.plots import use_style
+# %% tags=["remove-cell"]
+from IPython.display import Markdown
+from myst_nb import glue
+
+from nclib import card
 from nclib.records import Records
 from nclib.run import book_root
 from nclib.scales import SCALES, settings
 from nclib.studies import STUDIES
 
-use_style()
+CHAPTERS = {
+    "collapse_in_training": "01_watch_a_network_collapse.ipynb",
+    "source_collapse": "02_collapse_on_the_source_data.ipynb",
+    "downstream_collapse": "03_collapse_on_the_downstream_data.ipynb",
+    "collapse_by_layer": "03_collapse_on_the_downstream_data.ipynb",
+    "fine_tuning": "04_fine_tune_with_a_skip_connection.ipynb",
+    "data_scarcity": "04_fine_tune_with_a_skip_connection.ipynb",
+    "geometric_complexity": "05_geometric_complexity.ipynb",
+    "complexity_penalty": "05_geometric_complexity.ipynb",
+    "complexity_estimates": "05_geometric_complexity.ipynb",
+    "model_selection": "06_which_model_should_i_fine_tune.ipynb",
+    "scene_selection": "07_pixels_and_words.ipynb",
+    "text_selection": "07_pixels_and_words.ipynb",
+}
 records = Records(book_root() / "book" / "records")
-score_card(records).drop(columns="statistic")
+for scale, found in card.counts(records).items():
+    glue(f"{scale} claims", found.total(), display=False)
+    for word in ("holds", "undecided", "fails", "undefined"):
+        glue(f"{scale} {word}", found[word], display=False)
 
 # %% [markdown]
-# {ref}`watch` has the claims P1 to P4, {ref}`source` has A1 and A3, {ref}`downstream` and {ref}`finetuning` have A2,
-# the latter A4 and A5 too, {ref}`geometric-complexity` has B1 to B5, {ref}`selection` C1 and C2, and {ref}`pixels` C3.
+# ## What was claimed, and what we find
+#
+# Of {glue:text}`demo claims` claims, {glue:text}`demo holds` hold at *demo* scale, small networks on embedded data, and
+# {glue:text}`lab holds` at *lab* scale, small pre-trained models and networks trained on real images;
+# {glue:text}`demo fails` and {glue:text}`lab fails` fail, {glue:text}`demo undecided` and {glue:text}`lab undecided` stay
+# undecided, and {glue:text}`lab undefined` cannot be asked at lab scale.
+#
+# Every claim is a statistic of measured results, which is our choice, and a threshold that follows from the paper's
+# sentence and does not move when results come in. A claim *holds*, or *fails*, if the whole 95% interval, in brackets,
+# lies on that side of the threshold; if it reaches over, the records leave the claim *undecided*. In the small figures
+# the upright line is the threshold, and the claim's side is the right one: demo is the disc, lab the square. Each has a
+# scale of its own.
+#
+# ### Neural collapse in training
+#
+# What Papyan, Han and Donoho saw first {cite}`papyan2020`, in {ref}`watch`.
+
+# %% tags=["remove-input"]
+Markdown(card.table(records, "P", CHAPTERS))
+
+# %% [markdown]
+# ### Collapse and transfer
+#
+# Li et al. ask what collapse on the source does ({ref}`source`), find that collapse on the downstream data goes with
+# accuracy ({ref}`downstream`), and fine-tune one block with a skip connection ({ref}`finetuning`)
+# {cite}`li2022,li2024`.
+
+# %% tags=["remove-input"]
+Markdown(card.table(records, "A", CHAPTERS))
+
+# %% [markdown]
+# ### Geometric complexity
+#
+# Munn, Dherin and Gonzalvo find the dial behind collapse ({ref}`geometric-complexity`) {cite}`munn2024`.
+
+# %% tags=["remove-input"]
+Markdown(card.table(records, "B", CHAPTERS))
+
+# %% [markdown]
+# ### Choosing a pre-trained model
+#
+# Ding et al. rank models by collapse and class fairness, with a score called FaCe, for images ({ref}`selection`), pixels
+# and words ({ref}`pixels`) {cite}`ding2023`.
+
+# %% tags=["remove-input"]
+Markdown(card.table(records, "C", CHAPTERS))
+
+# %% [markdown]
+# ## How to read
+#
+# Start with {ref}`watch` if neural collapse is new to you: it shows one network collapse, and defines the four
+# measures beside the code that computes them. Then each chapter takes one finding: the claim, how it is tested, the
+# code, the figure, what we see, the verdict, what differs from the paper, and two exercises. Words that are new are in
+# the [glossary](../book/glossary.md), symbols and shapes in [](../book/notation.md). For your own models and images, go
+# to [](../book/own_models.md).
+#
+# ## Rerun one finding
+#
+# From a checkout of the repository, with Python 3.11 or newer:
+#
+# ```bash
+# make .venv/installed
+# make rerun NN=03 SCALE=demo
+# ```
+#
+# The first command installs all that is needed (minutes, and 6 GB, with torch), the second runs chapter 3 into
+# `_build/runs`, in a minute: it reads the records, and measures one of them again, from nothing. A seed that has no
+# records yet is measured, in some minutes more:
+#
+# ```bash
+# .venv/bin/papermill notebooks/03_collapse_on_the_downstream_data.ipynb out.ipynb -p seeds "[3]"
+# ```
 #
 # ## How the evidence is made
 #
 # Nothing has to be downloaded: the demo scale trains small networks on letters drawn from matplotlib's fonts and on
 # scikit-learn's handwritten digits. Each measured result is a *record*, a line of a file that comes with the book,
-# and every number and figure is made from records. A digest covers all digits of a file.
+# and every number and figure is made from records. Each chapter measures one of its records again, from nothing,
+# whenever it runs; `make reproduce` measures all of them again and says where they differ. {doc}`/book/evidence` has the
+# details, {doc}`/book/status` says when and where the chapters last ran. A digest covers all digits of a file:
 
 # %% tags=["hide-input"]
 for scale in SCALES:
@@ -54,13 +139,3 @@ for scale in SCALES:
         declared = cells(settings(scale), settings(scale).seeds)
         if records.select(study, scale, declared):
             print(records.describe(study, scale, declared))
-
-# %% [markdown]
-# Each chapter measures one of its records again, from nothing, whenever the book is built; `make reproduce`
-# measures all of them again and says where they differ. {doc}`/book/evidence` has the details.
-#
-# ## How to read
-#
-# Start with {ref}`watch` if neural collapse is new to you: it shows one network collapse, and defines the four
-# measures beside the code that computes them. Then each chapter takes one finding: the claim, how it is tested, the
-# code, the figure, the verdict, and what differs from the paper.

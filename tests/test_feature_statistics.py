@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed
 from typer.testing import CliRunner
 
 import nclib
@@ -64,7 +65,18 @@ def test_two_runs_on_one_cache_do_not_mix_their_shards(model, tmp_path, monkeypa
     torch.testing.assert_close(extract(model, images, cache=tmp_path), expected)
 
 
-def test_a_file_of_statistics_is_named_so_before_any_work(weights, tmp_path):
+def test_a_process_without_a_share_adds_nothing(model, monkeypatch):
+    """Of a single image, too, whose shard looks as the one that such a process passes over."""
+    one = nclib.ImageSet(torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.tensor([0]), ("a",))
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(ClassStatistics, "all_reduce", lambda stats: stats)
+    for rank in (0, 1):
+        monkeypatch.setattr(distributed, "get_rank", lambda rank=rank: rank)
+        assert feature_statistics(model, one).num_samples == 1 - rank
+
+
+def test_a_file_of_statistics_is_named_so_before_any_work(tmp_path):
     for name in ("stats.npz", "no/stats.safetensors"):
         result = CliRunner().invoke(app, ["statistics", "no_such_model", "digits", str(tmp_path / name)])
         assert result.exit_code == 1
@@ -109,6 +121,7 @@ def test_a_killed_worker_ends_the_run_and_its_shards_are_kept(weights, tmp_path)
     run = torchrun(tmp_path, *arguments)
     while not list(cache.rglob("*-*.safetensors")) and run.poll() is None:
         time.sleep(0.01)
+    assert run.poll() is None, run.communicate()
     workers = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     os.kill(int(workers[0]), signal.SIGKILL)
     said, _ = run.communicate(timeout=120)

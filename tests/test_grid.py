@@ -13,12 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from nclib import scales
-from nclib.records import Records, cell_digest, fill
+from nclib.findings import TOLERANCE
+from nclib.records import Records, as_table, cell_digest, differences, fill
 from nclib.scales import SCALES
-from nclib.studies import STUDIES
+from nclib.studies import ON_CPU, STUDIES
 from workflow import cost_table, grid
 
 ROOT = Path(__file__).parents[1]
@@ -27,8 +29,9 @@ needs_snakemake = pytest.mark.skipif(not SNAKEMAKE.exists(), reason="Snakemake h
 KILLS = int(os.environ.get("NCLIB_KILLS", "1"))
 
 
-def missing(records, study="source_collapse", seeds=(), **where):
-    return list(grid.missing(study, "demo", list(seeds), where, records))
+def missing(records, study="source_collapse", seeds=None, **where):
+    cells = grid.chosen(STUDIES[study](SCALES["demo"], seeds or SCALES["demo"].seeds), where)
+    return grid.missing(study, "demo", cells, records)
 
 
 def test_only_cells_without_a_record_are_missing(tmp_path):
@@ -52,6 +55,30 @@ def test_an_added_seed_and_a_changed_recipe_miss_their_own_cells_only(tmp_path, 
     changed = missing(records)
     assert 0 < len(changed) < len(STUDIES["source_collapse"](SCALES["demo"], demo.seeds))
     assert all(cell["epochs"] != 16 for cell in changed)
+
+
+def test_settings_are_chosen_by_number_or_text():
+    cells = [{"rate": 1e-4, "task": "digits"}, {"rate": 1e-3, "task": "1"}]
+    assert grid.chosen(cells, {"rate": grid._value("1e-4")}) == cells[:1]
+    assert grid.chosen(cells, {"task": grid._value("1")}) == cells[1:]
+    assert grid.chosen(cells, {"task": grid._value("digits")}) == cells[:1]
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_a_grid_begins(tmp_path):
+    (tmp_path / "records").write_text("no folder")
+    with pytest.raises(OSError, match="records"):
+        CliRunner().invoke(grid.app, ["plan", "--records", str(tmp_path / "records")], catch_exceptions=False)
+
+
+def test_resources_are_named_for_every_scale_and_known_studies():
+    resources = yaml.safe_load((ROOT / "workflow" / "grid.yaml").read_text())["resources"]
+    assert resources.keys() == SCALES.keys()
+    for scale, by_study in resources.items():
+        assert by_study.keys() <= STUDIES.keys() | {"other"}
+        for study in STUDIES:
+            taken = by_study["other"] | by_study.get(study, {})
+            assert taken.keys() == {"threads", "mem_mb", "runtime", "gpu"}
+            assert taken["gpu"] == (scale == "paper" and study not in ON_CPU)
 
 
 def test_every_study_has_its_chapter():
@@ -81,7 +108,7 @@ def snakemake(folder, *options, cwd=ROOT, **config):
     command = [SNAKEMAKE, "-s", "workflow/Snakefile", "--profile", "workflow/profiles/local", *options]
     command += ["--config", *(f"{name}={json.dumps(value)}" for name, value in settings.items())]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    environment = os.environ | {"NCLIB_CHECKOUT": str(ROOT)}
+    environment = os.environ | ({} if cwd == ROOT else {"NCLIB_CHECKOUT": str(ROOT)})
     return subprocess.Popen(list(map(str, command)), cwd=cwd, env=environment, start_new_session=True, **pipe)
 
 
@@ -117,11 +144,14 @@ def test_records_in_files_and_folders_are_taken_once(tmp_path):
     assert len(Records(book).read("score_cost", "demo")) == 2
 
 
-@pytest.mark.parametrize("wrong", [["--study", "poems"], ["--where", "digits"], ["--where", "flavour=red"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [["--study", "poems"], ["--where", "digits"], ["--where", "flavour=red"], ["--where", "loss=hinge"]],
+)
 def test_what_no_cell_has_is_refused(wrong):
     done = CliRunner().invoke(grid.app, ["plan", *wrong])
     assert done.exit_code != 0
-    assert any(word in done.output for word in ("poems", "name=value", "flavour"))
+    assert any(word in done.output for word in ("poems", "name=value", "flavour", "hinge"))
 
 
 def test_the_table_of_costs_names_every_study_at_every_scale():
@@ -148,24 +178,41 @@ def test_the_plan_has_a_job_for_each_cell_and_none_when_all_is_there(tmp_path):
     assert jobs(output_of(snakemake(tmp_path, "-n", cwd=pod, seeds=[0, 1], **SCIPY))) == 14
 
 
+def finished(folder):
+    """The files of cells that are done, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("grid/demo/*/*/*.jsonl")}
+
+
+def wait_for_a_cell(process, folder):
+    while not finished(folder) and process.poll() is None:
+        time.sleep(0.1)
+
+
 @needs_snakemake
 def test_a_grid_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
-    """NCLIB_KILLS says how often. Two grids end it together, on the same records."""
-    config = {"studies": ["score_cost"]}
-    cells = STUDIES["score_cost"](SCALES["demo"], [0])
-    finished = {}
+    """NCLIB_KILLS says how often; of all cells then. Two grids, one a while after the other, end it together."""
+    where = SCIPY["where"] | ({} if KILLS > 1 else {"zoos": ["training losses"]})
+    config = SCIPY | {"seeds": [0], "where": where}
+    cells = grid.chosen(STUDIES["text_selection"](SCALES["demo"], [0]), where)
+    kept = {}
     for kill in range(KILLS):
         process = snakemake(tmp_path, **config)
-        time.sleep(random.Random(kill).uniform(5, 25))
+        wait_for_a_cell(process, tmp_path)
+        time.sleep(random.Random(kill).uniform(0, 12))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        for path, then in finished.items():
-            assert path.stat().st_mtime_ns == then, f"{path} was measured again"
-        finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "grid").glob("demo/*/*/*.jsonl")}
-        assert all(len(Records(path.parent).read("score_cost", "demo")) == 1 for path in finished)
-    for process in [snakemake(tmp_path, **config) for _ in range(2)]:
-        output_of(process)
-    assert all(path.stat().st_mtime_ns == then for path, then in finished.items())
-    records = Records(tmp_path / "records").read("score_cost", "demo")
-    assert sorted(map(cell_digest, cells)) == sorted(cell_digest(r["config"] | {"seed": 0}) for r in records)
+        assert kept.items() <= finished(tmp_path).items()  # not measured again
+        kept = finished(tmp_path)
+        assert kept
+        assert all(len(Records(path.parent).read("text_selection", "demo")) == 1 for path in kept)
+    first = snakemake(tmp_path, **config)
+    time.sleep(10)
+    second = snakemake(tmp_path, **config)
+    output_of(first), output_of(second)
+    assert kept.items() <= finished(tmp_path).items()
+    records = Records(tmp_path / "records")
+    assert len(records.read("text_selection", "demo")) == len(cells)
+    book = Records(ROOT / "book" / "records")
+    undisturbed, now = (as_table(each.select("text_selection", "demo", cells)) for each in (book, records))
+    assert differences(undisturbed, now, TOLERANCE)["agrees"].all()
     assert jobs(output_of(snakemake(tmp_path, "-n", **config))) == 0

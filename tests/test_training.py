@@ -2,14 +2,17 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import save_file
 
 import nclib
@@ -77,7 +80,19 @@ def test_a_cached_network_is_loaded_not_trained(tmp_path, trained, monkeypatch):
     nclib.train(TINY, cache=tmp_path, progress=False)
     monkeypatch.setattr(training, "_run_epoch", lambda *args: pytest.fail("trained again"))
     assert_equal(weights(nclib.train(TINY, cache=tmp_path, progress=False)), trained)
-    assert [path.name for path in tmp_path.iterdir()] == [f"{TINY.key}.safetensors"]
+    assert {path.name for path in tmp_path.iterdir()} <= {f"{TINY.key}.safetensors", f"{TINY.key}.lock"}
+
+
+def test_who_wants_a_network_that_another_trains_waits_for_it(tmp_path, trained, monkeypatch):
+    nclib.train(TINY, cache=tmp_path / "other", progress=False)
+    monkeypatch.setattr(training, "_run_epoch", lambda *args: pytest.fail("trained again"))
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(tmp_path / f"{TINY.key}.lock"):
+            network = pool.submit(nclib.train, TINY, cache=tmp_path, progress=False)
+            time.sleep(1)
+            assert not network.done()
+            shutil.copy(tmp_path / "other" / f"{TINY.key}.safetensors", tmp_path)
+        assert_equal(weights(network.result()), trained)
 
 
 def test_a_stopped_training_goes_on_where_it_was(tmp_path, trained, monkeypatch):

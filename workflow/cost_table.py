@@ -6,30 +6,35 @@ from pathlib import Path
 from nclib.records import Cell, Records
 from nclib.scales import SCALES
 from nclib.storage import replacing
-from nclib.studies import STUDIES, recipe_of
+from nclib.studies import ON_CPU, STUDIES, recipe_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "book" / "cost_table.md"
+_SOME = re.compile(r"(.+)\[(\d*):(\d*)\]")  # of a data set's classes
 
-# Images of the data sets of the paper scale: to train, to test, classes.
+# The data sets of images of the paper scale: images to train and to test, classes; GB on disk, about.
 SIZES = {
-    "caltech101": (6942, 1735, 101),
-    "cifar10": (50_000, 10_000, 10),
-    "cifar100": (50_000, 10_000, 100),
-    "dtd": (1880, 1880, 47),
-    "emnist/letters": (124_800, 20_800, 26),
-    "eurosat": (21_600, 5400, 10),
-    "fashion-mnist": (60_000, 10_000, 10),
-    "fgvc-aircraft": (3334, 3333, 100),
-    "flowers102": (1020, 6149, 102),
-    "food101": (75_750, 25_250, 101),
-    "folder:mini_imagenet": (48_000, 12_000, 100),
-    "mnist": (60_000, 10_000, 10),
-    "oxford-iiit-pet": (3680, 3669, 37),
-    "stanford-cars": (8144, 8041, 196),
-    "stl10": (5000, 8000, 10),
-    "sun397": (87_003, 21_751, 397),
-    "svhn": (73_257, 26_032, 10),
+    "caltech101": (6942, 1735, 101, 0.13),
+    "cifar10": (50_000, 10_000, 10, 0.18),
+    "cifar100": (50_000, 10_000, 100, 0.18),
+    "dtd": (1880, 1880, 47, 0.6),
+    "emnist/letters": (124_800, 20_800, 26, 0.5),
+    "eurosat": (21_600, 5400, 10, 0.1),
+    "fashion-mnist": (60_000, 10_000, 10, 0.06),
+    "folder:cifar10": (50_000, 10_000, 10, 0.24),
+    "folder:dtd10": (400, 400, 10, 0.01),
+    "folder:flowers102": (3060, 4000, 102, 0.03),
+    "folder:omniglot/Korean": (400, 400, 40, 0.02),
+    "fgvc-aircraft": (3334, 3333, 100, 2.7),
+    "flowers102": (1020, 6149, 102, 0.35),
+    "food101": (75_750, 25_250, 101, 5),
+    "folder:mini_imagenet": (48_000, 12_000, 100, 3),
+    "mnist": (60_000, 10_000, 10, 0.06),
+    "oxford-iiit-pet": (3680, 3669, 37, 0.8),
+    "stanford-cars": (8144, 8041, 196, 1.9),
+    "stl10": (5000, 8000, 10, 2.6),
+    "sun397": (87_003, 21_751, 397, 37),
+    "svhn": (73_257, 26_032, 10, 0.25),
 }
 # What one GPU of a data centre is taken to do, images a second: small ones, and those of 224 x 224.
 TRAINED = {"small": 10_000, "large": 800}
@@ -38,8 +43,8 @@ PASSED = {"small": 30_000, "large": 2500}
 
 def images(name: str, split: int, per_class: int | None) -> float:
     """How many there are of a data set, as a cell uses it; 0 = train, 1 = test."""
-    some = re.fullmatch(r"(.+)\[(\d*):(\d*)\]", name)
-    whole = SIZES.get(some[1] if some else name, (5000, 5000, 10))
+    some = _SOME.fullmatch(name)
+    whole = SIZES[_whole(name)]
     number = int(some[3] or whole[2]) - int(some[2] or 0) if some else whole[2]
     most = whole[split] * number / whole[2]
     return most if per_class is None else min(most, per_class * number)
@@ -65,6 +70,20 @@ def estimated_hours(cells: list[Cell]) -> float:
     return (training + sum(map(seconds, cells))) / 3600
 
 
+def disk(cells: list[Cell]) -> str:
+    """What the data of cells takes in a data root; nothing if they are embedded or few texts."""
+    names = {_whole(str(cell.get("data", cell.get("task", "")))) for cell in cells}
+    names |= {_whole(str(cell["source"])) for cell in cells if "source" in cell}
+    total = sum(SIZES[name][3] for name in names & SIZES.keys())
+    return f"{two_digits(total)} GB" if total else ""
+
+
+def _whole(name: str) -> str:
+    """The name of a data set without the choice of some classes."""
+    some = _SOME.fullmatch(name)
+    return some[1] if some else name
+
+
 def two_digits(number: float) -> str:
     return f"{float(f'{number:.2g}'):g}"
 
@@ -74,19 +93,20 @@ def row(study: str, scale: str, records: Records) -> list[str]:
     cells = [dict(cell) for cell in STUDIES[study](SCALES[scale], SCALES[scale].seeds)]
     made = [record["provenance"] for record in records.select(study, scale, cells)]
     if len(made) < len(cells):
-        vague = study.startswith(("score", "scene", "text", "encoder", "collapse_in"))  # not of images, or not many
-        hours = "" if vague else f"{two_digits(estimated_hours(cells))} on a GPU, estimated"
-        return [study, scale, str(len(cells)), hours, "", "not run yet"]
+        vague = study in ON_CPU or study == "scene_selection"
+        hours = "not estimated" if vague else f"{two_digits(estimated_hours(cells))} on a GPU, estimated"
+        return [study, scale, str(len(cells)), hours, "", disk(cells), "not run yet"]
     memory = [each["memory"] for each in made if each.get("memory")]
     most = f"{max(memory) / 1024:.1f} GiB" if len(memory) == len(made) else ""
     devices = ", ".join(sorted({each["device"] for each in made}))
-    return [study, scale, str(len(cells)), two_digits(sum(each["seconds"] for each in made) / 3600), most, devices]
+    hours = two_digits(sum(each["seconds"] for each in made) / 3600)
+    return [study, scale, str(len(cells)), hours, most, disk(cells), devices]
 
 
 def table() -> str:
     records = Records(ROOT / "book" / "records")
     rows = [row(study, scale, records) for scale in SCALES for study in STUDIES if STUDIES[study](SCALES[scale], [0])]
-    head = ["study", "scale", "cells", "hours, all cells one after the other", "memory of a process", "made on"]
+    head = ["study", "scale", "cells", "hours, all cells one after the other", "memory of a process", "data", "made on"]
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -1,9 +1,10 @@
 """What a grid needs to know of the studies: which cells have no record yet, and how to take theirs in."""
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import papermill
 import typer
@@ -19,20 +20,30 @@ BookRecords = Annotated[Path, typer.Option("--records", help="the folder of the 
 
 def chapter(study: str) -> str:
     """The committed notebook, below the root, that measures a study, and can measure one cell of it."""
-    sources = [path for path in sorted((ROOT / "notebooks").glob("*.py")) if f'"{study}"' in path.read_text()]
-    notebook = sources[0].with_suffix(".ipynb")
+    chapters = sorted((ROOT / "notebooks").glob("*.py"))[1:]  # the first is the front page
+    source = next(path for path in chapters if f'"{study}"' in path.read_text())
+    notebook = source.with_suffix(".ipynb")
     if not {"only", "records"} <= papermill.inspect_notebook(notebook).keys():
-        raise ValueError(f"{notebook} has no parameters only and records: run workflow/run.py {sources[0]} first")
+        raise ValueError(f"{notebook} has no parameters only and records: run workflow/run.py {source} first")
     return str(notebook.relative_to(ROOT))
 
 
-def missing(study: str, scale: str, seeds: list[int], where: dict[str, str], records: Records) -> Iterator[Cell]:
-    """The cells of a study without a record, whose settings are, as text, those of `where`."""
-    cells = [dict(cell) for cell in STUDIES[study](settings(scale), seeds or settings(scale).seeds)]
+def missing(study: str, scale: str, cells: Iterable[Cell], records: Records) -> list[Cell]:
+    """Those of a study's cells that have no record."""
     known = {cell_digest(record["config"] | {"seed": record["seed"]}) for record in records.read(study, scale)}
-    for cell in cells:
-        if cell_digest(cell) not in known and all(str(cell.get(name)) == value for name, value in where.items()):
-            yield cell
+    return [cell for cell in cells if cell_digest(cell) not in known]
+
+
+def chosen(cells: Iterable[Cell], where: dict[str, Any]) -> list[Cell]:
+    """The cells that have these settings; a number is given as one or as its text."""
+    return [cell for cell in cells if all(cell.get(name) in (value, str(value)) for name, value in where.items())]
+
+
+def _value(text: str) -> Any:
+    """A number, a list, ... from its JSON; other text as it is."""
+    with contextlib.suppress(json.JSONDecodeError):
+        return json.loads(text)
+    return text
 
 
 @app.command()
@@ -43,17 +54,21 @@ def plan(
     where: Annotated[list[str] | None, typer.Option(help="name=value of the cells' settings")] = None,
     records: BookRecords = ROOT / "book" / "records",
 ) -> None:
-    """Print as JSON the chapter of every study, and study and digest of every cell that has no record yet."""
+    """Print as JSON the chapters of the studies, and study and digest of every cell that has no record yet."""
     if unknown := set(study or ()) - STUDIES.keys():
         raise typer.BadParameter(f"there is no study {', '.join(sorted(unknown))}; there are {', '.join(STUDIES)}")
     if wrong := [text for text in where or () if "=" not in text]:
         raise typer.BadParameter(f"--where {wrong[0]} must be name=value")
-    wanted = dict(text.split("=", 1) for text in where or ())
-    cells = {name: STUDIES[name](settings(scale), seed or settings(scale).seeds) for name in study or STUDIES}
-    if no_settings := wanted.keys() - {setting for found in cells.values() for cell in found for setting in cell}:
-        raise typer.BadParameter(f"no cell has a setting {', '.join(sorted(no_settings))}")
-    found = [(name, cell) for name in cells for cell in missing(name, scale, seed or [], wanted, Records(records))]
-    chapters = {name: chapter(name) for name in STUDIES}
+    wanted = {name: _value(value) for name, _, value in (text.partition("=") for text in where or ())}
+    seeds = seed or settings(scale).seeds
+    cells = {name: chosen(STUDIES[name](settings(scale), seeds), wanted) for name in study or STUDIES}
+    if wanted and not any(cells.values()):
+        raise typer.BadParameter(f"no cell of {', '.join(cells)} at {scale} scale has {', '.join(where or ())}")
+    ledger = Records(records)
+    found = [(name, cell) for name in cells for cell in missing(name, scale, cells[name], ledger)]
+    for name in {name for name, _ in found}:
+        ledger.check_writable(name, scale)
+    chapters = {name: chapter(name) for name in cells}
     typer.echo(json.dumps({"chapters": chapters, "missing": [(name, cell_digest(cell)) for name, cell in found]}))
 
 
