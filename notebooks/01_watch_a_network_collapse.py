@@ -324,10 +324,38 @@ print("the live network agrees with its record:", bool(live["agrees"].all()))
 # matrices in Frobenius norm, after Zhu et al. {cite}`zhu2021`, instead of the paper's separate deviations of norms
 # and angles. The source networks end at a test accuracy of {glue:text}`demo test_accuracy end:.2f`.
 #
+# ## On your own
+#
+# 1. Multiply all features by ten, then shift all of them by the same vector. Which of the four measures change? Guess
+#    from the formulas, then try it on the toy.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+moved = {"as they are": h, "times ten": 10 * h, "shifted": h + 5}
+metrics = ["nc1", "nc2", "nc3", "nc4"]
+pd.DataFrame(
+    {
+        name: {m: nclib.measure(x, labels, W, metrics=[m])[m] for m in metrics}
+        for name, x in moved.items()
+    }
+).round(3)
+# None of the first three: they see centred features, and ratios. A classifier without a
+# bias decides otherwise once features are shifted, so NC4 changes.
+
+# %% [markdown]
+# 2. The four do not move at one pace. Which of NC1, NC2 and NC3 is first to go half of the way that it goes in all?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+epochs = np.array(table["epoch"][0])
+for metric in ("nc1", "nc2", "nc3"):
+    mean = np.mean(table[metric].tolist(), axis=0)
+    half = np.argmax(mean <= (mean[0] + mean[-1]) / 2)
+    print(f"{metric}: half of its way by epoch {epochs[half]}")
+
+# %% [markdown]
 # ## Rerun it
 #
 # ```bash
-# papermill notebooks/01_watch_a_network_collapse.ipynb out.ipynb -p seeds "[0, 1, 2, 3, 4]" -p device cuda
+# .venv/bin/papermill notebooks/01_watch_a_network_collapse.ipynb out.ipynb -p seeds "[0, 1, 2, 3, 4]" -p device cuda
 # ```
 #
 # Only the cells that have no record yet are measured; `-p recompute True` measures all of them again. The verdicts

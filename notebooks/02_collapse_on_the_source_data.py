@@ -308,10 +308,53 @@ print("the live network agrees with its record:", bool(live["agrees"].all()))
 # The probe's penalty is fixed (C = 1 on standardised features). Letters of different scripts resemble each other, so
 # the downstream tasks are near to the source; the digits are the farthest.
 #
+# ## On your own
+#
+# 1. Would another measure of collapse have said the same? Put the trace ratio and CDNV in the place of NC1.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+pd.DataFrame(
+    {
+        metric: {
+            titles[setting]: str(
+                findings.correlation(
+                    findings.panel(nets.assign(nc1=nets[metric]), setting), setting
+                )
+            )
+            for setting in VARIED
+        }
+        for metric in ("nc1", "nc1_ratio", "cdnv")
+    }
+)
+
+# %% [markdown]
+# 2. The digits are the task farthest from the letters. What do the panels say if they are the only downstream task, and
+#    what without them?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+parts = {
+    "digits only": table[table["task"].isin(["digits", base.source])],
+    "without digits": table[table["task"] != "digits"],
+}
+pd.DataFrame(
+    {
+        name: {
+            titles[setting]: str(
+                findings.correlation(
+                    findings.panel(findings.networks(part), setting), setting
+                )
+            )
+            for setting in VARIED
+        }
+        for name, part in parts.items()
+    }
+)
+
+# %% [markdown]
 # ## Rerun it
 #
 # ```bash
-# papermill notebooks/02_collapse_on_the_source_data.ipynb out.ipynb -p scale demo -p seeds "[0, 1, 2, 3, 4]" -p device cuda
+# .venv/bin/papermill notebooks/02_collapse_on_the_source_data.ipynb out.ipynb -p scale demo -p seeds "[0, 1, 2, 3, 4]" -p device cuda
 # ```
 #
 # Only the cells that have no record yet are measured; `-p recompute True` measures all of them again. The verdicts

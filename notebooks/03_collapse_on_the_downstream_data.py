@@ -399,6 +399,41 @@ assert live["agrees"].all(), live
 # NC1 follows the formula of the authors' code, with the pseudo-inverse of the variance between the classes. It
 # compares models on the same classes only, and with care where they differ in width.
 #
+# ## On your own
+#
+# 1. On each task, take the model with the lowest NC1. How much accuracy do you lose against the best model, and how much
+#    would a model drawn at random lose?
+
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+def lost(part):
+    """By how much the model of lowest NC1, and one at random, fall short of the best."""
+    best = part["accuracy"].max()
+    chosen = part.loc[part["nc1"].idxmin(), "accuracy"]
+    return {"lowest NC1": best - chosen, "at random": best - part["accuracy"].mean()}
+
+
+pd.DataFrame(
+    {
+        (name, task): lost(part)
+        for name, rows in tables.items()
+        for task, part in rows.groupby("task", sort=False)
+    }
+).T.round(3)
+
+# %% [markdown]
+# 2. Correlate NC1 and accuracy over all models and all tasks together, in place of within each task. What do you measure
+#    then?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+for name, rows in tables.items():
+    pooled = rows["nc1"].corr(rows["accuracy"], method="spearman")
+    within = downstream.over_models(rows, "nc1").value
+    print(f"{name}: {pooled:.2f} over everything, {within:.2f} within tasks")
+# Also that some tasks are easy, and collapse in every model: that says nothing of which model
+# to take.
+
+# %% [markdown]
 # ## Rerun it at scale
 #
 # With your own models and data: a module that registers the models with timm, by its name or the path of its file,

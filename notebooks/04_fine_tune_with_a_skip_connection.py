@@ -428,6 +428,44 @@ print("the live cell agrees with its record:", bool(live["agrees"].all()))
 # given up half-way, since it had a model that training destroys, and its learning rates were lowered. No threshold was
 # moved.
 #
+# ## On your own
+#
+# 1. Which share of its parameters does each method train of a ResNet-18 with ten classes? Nothing has to be downloaded to
+#    say that.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+from torchvision.models import resnet18
+
+network = resnet18()
+ways = {
+    "linear probe": nclib.linear_probe(network, num_classes=10),
+    "biases": nclib.bias_tuning(network, num_classes=10),
+    "skip, the last block": nclib.skip_tuning(network, "layer4.1", num_classes=10),
+    "skip, the block before": nclib.skip_tuning(network, "layer4.0", num_classes=10),
+    "skip, layer3.1": nclib.skip_tuning(network, "layer3.1", num_classes=10),
+    "everything": nclib.full_tuning(network, num_classes=10),
+}
+for name, tuned in ways.items():
+    print(f"{name:24}{nclib.trainable_share(tuned):7.2%}")
+# Of a ResNet-18 only blocks before the last stage are a tenth of the parameters or less.
+
+# %% [markdown]
+# 2. On which task is a linear probe enough? Read from the records what the best other method gains over it.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+gains = {}
+for name, rows in studies["fine_tuning"].items():
+    means = rows.pivot_table(
+        index="task", columns="method", values="accuracy", sort=False
+    )
+    others = means.drop(columns="linear")
+    for task in means.index:
+        best = others.loc[task].idxmax()
+        gain = others.loc[task, best] - means.loc[task, "linear"]
+        gains[name, task] = {"best": METHODS[best], "gain": round(gain, 3)}
+pd.DataFrame(gains).T
+
+# %% [markdown]
 # ## Rerun it at scale
 #
 # ```bash

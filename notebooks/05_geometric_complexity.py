@@ -594,6 +594,45 @@ print("the live cell agrees with its record:", bool(live["agrees"].all()))
 # samples were first of too few images to be drawn from, and their errors averaged as roots. Thresholds stayed as they
 # were set before.
 #
+# ## On your own
+#
+# 1. What is the geometric complexity of an embedding that is a matrix, $f(x) = Ax$? Say it without a computer, then with.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+from torch import nn, rand
+
+linear = nn.Sequential(nn.Flatten(), nn.Linear(12, 5, bias=False))
+images = rand(4, 3, 2, 2)
+complexity = nclib.geometric_complexity(linear, images).value
+squared = linear[1].weight.square().sum()  # its Jacobian is A everywhere
+print("the squared norm of A:", abs(complexity / float(squared) - 1) < 1e-5)
+
+# %% [markdown]
+# 2. Double all features. What becomes of complexity, of NC1, and of complexity over the spread of the class means? Which of
+#    them would you compare between networks?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+from torch import arange, no_grad
+
+labels = arange(40) % 4
+images = rand(40, 3, 2, 2) + labels.view(-1, 1, 1, 1)
+found = {}
+for times in (1, 2):
+    with no_grad():
+        linear[1].weight.mul_(times)
+        stats = nclib.class_statistics(linear(images), labels)
+    complexity = nclib.geometric_complexity(linear, images)
+    found[times] = {
+        "complexity": complexity.value,
+        "NC1": nclib.nc1(stats),
+        "geometric collapse": nclib.geometric_collapse(
+            stats, complexity.by_class(labels)
+        ),
+    }
+for name in found[1]:
+    print(f"{name}: {found[2][name] / found[1][name]:.2f} times as large")
+
+# %% [markdown]
 # ## Rerun it at scale
 #
 # ```bash

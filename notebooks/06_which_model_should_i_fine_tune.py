@@ -537,6 +537,40 @@ print("the live cell agrees with its record:", bool(live["agrees"].all()))
 # was found to jump with what validation chooses; that is a tolerance, not a threshold. Thresholds and the list of
 # rivals stayed as they were set before.
 #
+# ## On your own
+#
+# 1. What does it cost to trust a score? Fine-tune the model that it likes best, and see how much accuracy you lose against
+#    the best model of the zoo.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+pd.DataFrame(
+    {
+        (name, zoo): {
+            selection.LABELS[score]: selection.regret(rows, score)
+            for score in scored(rows)
+        }
+        for name, every in tables.items()
+        for zoo, rows in every.groupby("zoo", sort=False)
+    }
+).round(3)
+
+# %% [markdown]
+# 2. Split one class in two at random, so that its halves cannot be told apart. What do NC1 and class fairness say of it?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+generator = torch.Generator().manual_seed(0)
+labels = torch.arange(4).repeat_interleave(50)
+means = 3 * torch.randn(4, 8, generator=generator)
+features = means[labels] + torch.randn(200, 8, generator=generator)
+halves = torch.where((labels == 0) & (torch.arange(200) % 2 == 0), 4, labels)
+for name, given in (("as they are", labels), ("one in two", halves)):
+    stats = nclib.class_statistics(features, given)
+    fair = nclib.class_fairness(stats)
+    print(f"{name}: NC1 {nclib.nc1(stats):.2f}, class fairness {fair:.2f}")
+# The halves overlap with each other only, so their overlaps are uneven; and NC1 divides by the
+# variance between them, which is next to nothing.
+
+# %% [markdown]
 # ## Rerun it at scale
 #
 # Lab scale needs a bank of models of your own in place of ours: name the module that registers them with timm in

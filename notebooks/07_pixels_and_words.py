@@ -456,6 +456,33 @@ print("the live cells agree with their records:", bool(live["agrees"].all()))
 # learning rate, which made its full depth worse than a linear classifier of its features on all three texts; so it is
 # left as it is, and since its scores had been seen by then, it has no part in the claim. The thresholds stayed.
 #
+# ## On your own
+#
+# 1. How many pixels of a class does a score need? Score a network with random weights on ever more of them.
+
+# %% tags=["hide-cell", "nbval-ignore-output"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+from torch import manual_seed
+
+manual_seed(0)
+model = nclib.backbone("test_resnet", weights="random", device="cpu")
+shown = nclib.scenes("digits[0:6]", number=40)
+rows = {}
+for number in (10, 30, 100, 300):
+    pixels = nclib.pixel_features(model, shown, per_class=number)
+    rows[number] = nclib.score(*pixels, scores=["logme", "gbc", "class_fairness"])
+pd.DataFrame(rows).T.rename_axis("pixels a class").round(2)
+
+# %% [markdown]
+# 2. Encoders of three widths read the same texts. Is the widest the best on every task?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+texts = tables["words"][run.scale]
+alike = texts[texts["model"].isin(["base", "width 32", "width 128"])]
+alike.drop_duplicates(["model", "seed", "task"]).pivot_table(
+    index="task", columns="width", values="accuracy"
+).round(3)
+
+# %% [markdown]
 # ## Rerun it at scale
 #
 # CamVid, or any segmentation data, goes into a folder of the data root: `camvid/train/images`, `camvid/train/labels`

@@ -4,9 +4,13 @@ Without -p the result is the committed notebook beside the source; with -p it is
 goes to _build/runs (or where -o says). A failed run leaves whatever was there before.
 """
 
+import json
 import os
+import platform
 import re
 import tempfile
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +20,11 @@ import papermill
 import typer
 import yaml
 
+from nclib.provenance import versions
+from nclib.storage import replacing
+
 ROOT = Path(__file__).resolve().parents[1]
+NOTES = ROOT / "_build" / "executed"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -38,6 +46,14 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
         )
         nbformat.write(normalised(executed), temporary)
         os.replace(temporary, output)
+
+
+def note(source: Path, seconds: float) -> None:
+    """Leave a note of a run for the status page: what the executed notebook, equal from run to run, does not say."""
+    said = versions() | {"python": platform.python_version(), "seconds": round(seconds, 1)}
+    said["date"] = datetime.now(UTC).isoformat(" ", "minutes").removesuffix("+00:00") + " UTC"
+    with replacing(NOTES / f"{source.stem}.json") as path:
+        path.write_text(json.dumps(said))
 
 
 def read(source: Path) -> nbformat.NotebookNode:
@@ -90,10 +106,13 @@ def main(
         parameters[name] = yaml.safe_load(value)
     if output is None:
         output = ROOT / "_build" / "runs" / f"{source.stem}.ipynb" if parameters else source.with_suffix(".ipynb")
+    start = time.perf_counter()
     try:
         execute(source, output, parameters)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    if output == source.with_suffix(".ipynb"):
+        note(source, time.perf_counter() - start)
     typer.echo(output)
 
 

@@ -1,0 +1,145 @@
+"""The built book in a real browser, as a reader has it: offline, with the keyboard, on a phone."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BROWSER = os.environ.get("NCLIB_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+pytestmark = pytest.mark.skipif(not BROWSER, reason="there is no chromium; NCLIB_BROWSER may name another browser")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built of the committed notebooks."""
+    folder = tmp_path_factory.mktemp("site")
+    subprocess.run([sys.executable, "-m", "workflow.status"], cwd=ROOT, check=True)
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, "--path-output", folder, "-W", "-n"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def pages(site, browser):
+    """Each page by its path below the site: what it complained of and asked for, and what is on it."""
+    context = browser.new_context(viewport=DESKTOP)
+    found = {}
+    for path in sorted(site.rglob("*.html")):
+        page = context.new_page()
+        said, asked = [], []
+        page.on("console", lambda message, said=said: said.append(message) if message.type == "error" else None)
+        page.on("pageerror", lambda error, said=said: said.append(error))
+        page.on("request", lambda request, asked=asked: asked.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_function("!window.MathJax?.startup?.promise || MathJax.startup.promise.then(() => true)")
+        found[str(path.relative_to(site))] = page.evaluate(_READ) | {"said": list(map(str, said)), "asked": asked}
+        page.set_viewport_size(PHONE)
+        found[str(path.relative_to(site))]["phone"] = page.evaluate("document.documentElement.scrollWidth")
+        page.close()
+    assert len(found) > 20
+    return found
+
+
+_READ = """() => ({
+    formulas: document.querySelectorAll('.math').length,
+    typeset: document.querySelectorAll('.math mjx-container').length,
+    wrong: document.querySelectorAll('mjx-merror, [data-mjx-error]').length,
+    images: [...document.querySelectorAll('article img')].map(i => ({alt: i.alt, width: i.naturalWidth, src: i.src})),
+    links: [...document.querySelectorAll('a[href]')].map(a => a.href),
+    ids: [...document.querySelectorAll('[id]')].map(e => e.id),
+    headings: document.querySelectorAll('h1').length,
+    main: document.querySelectorAll('main').length,
+    language: document.documentElement.lang,
+    unnamed: [...document.querySelectorAll('a[href], button')].filter(e => !(
+        e.innerText.trim() || e.textContent.trim() || e.ariaLabel || e.title || e.querySelector('img[alt]')
+    )).map(e => e.outerHTML.slice(0, 120)),
+})"""
+
+
+def each(pages, wrong):
+    """What is wrong with the pages that anything is wrong with."""
+    return {path: found for path, page in pages.items() if (found := wrong(page))}
+
+
+def test_no_page_complains(pages):
+    assert each(pages, lambda page: page["said"]) == {}
+
+
+def test_no_request_leaves_the_machine(pages):
+    assert each(pages, lambda page: [url for url in page["asked"] if not url.startswith(("file:", "data:"))]) == {}
+
+
+def test_every_formula_is_typeset(pages):
+    assert sum(page["formulas"] for page in pages.values()) > 50
+    assert each(pages, lambda page: page["formulas"] != page["typeset"] or page["wrong"]) == {}
+
+
+def test_every_image_is_there_and_described(pages):
+    images = [image for page in pages.values() for image in page["images"]]
+    assert len(images) > 15
+    assert [image for image in images if not image["width"] or len(image["alt"]) < 20] == []
+
+
+def test_links_and_anchors_of_the_site_resolve(site, pages):
+    lost = set()
+    for path, page in pages.items():
+        for link in page["links"]:
+            url, anchor = urldefrag(link)
+            if not url.startswith("file:"):
+                continue
+            target = Path(unquote(urlsplit(url).path))
+            there = target.exists() and target.is_relative_to(site)
+            known = pages.get(str(target.relative_to(site))) if there else None
+            if not there or (anchor and known and unquote(anchor) not in known["ids"]):
+                lost.add((path, link.removeprefix(site.as_uri())))
+    assert lost == set()
+
+
+def test_nothing_scrolls_sideways_on_a_phone(pages):
+    assert each(pages, lambda page: page["phone"] if page["phone"] > PHONE["width"] else 0) == {}
+
+
+def test_a_screen_reader_finds_its_way(pages):
+    assert each(pages, lambda page: page["language"] != "en" or page["main"] != 1 or page["headings"] != 1) == {}
+    assert each(pages, lambda page: page["unnamed"]) == {}
+
+
+def test_the_keyboard_skips_to_the_text(site, browser):
+    page = browser.new_page()
+    page.goto((site / "notebooks" / "00_score_card.html").as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == "#main-content"
+    page.close()
+
+
+def test_search_finds_face(site, browser):
+    page = browser.new_page()
+    page.goto((site / "search.html").as_uri() + "?q=FaCe")
+    page.wait_for_selector("#search-results li a")
+    found = page.evaluate("[...document.querySelectorAll('#search-results li a')].map(a => a.href)")
+    assert any("06_which_model_should_i_fine_tune" in link for link in found)
+    page.close()
+
+
+def test_the_site_is_small(site, pages):
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 40_000_000
+    for name, page in pages.items():
+        images = {Path(unquote(urlsplit(image["src"]).path)) for image in page["images"]}
+        assert sum(path.stat().st_size for path in {site / name, *images}) < 1_500_000, name
