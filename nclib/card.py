@@ -1,14 +1,12 @@
 """The score card as a reader sees it: Markdown, a row a claim, with a small figure of what the records say."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 
 from nclib.claims import Claim, Verdict
-from nclib.findings import CLAIMS, verdicts_by_scale
+from nclib.findings import CLAIMS
 from nclib.plots import COLOURS
-from nclib.records import Records
 
 _WIDTH, _ROW = 130, 12  # pixels
 _EDGE = 8  # pixels that are left free at the sides
@@ -19,23 +17,18 @@ _MARKS = (  # of the scales, in their order; told apart by shape, too
 )
 
 
-def counts(records: Records) -> dict[str, Counter[str]]:
-    """How many claims have each verdict, by the scales that were run."""
-    return {scale: Counter(verdict.word for verdict in judged) for scale, judged in verdicts_by_scale(records).items()}
+def table(by_scale: Mapping[str, Sequence[Verdict]], group: str, chapters: Mapping[str, str]) -> str:
+    """The claims whose key begins with `group`, in Markdown, a column a scale.
 
-
-def table(records: Records, group: str, chapters: Mapping[str, str]) -> str:
-    """The claims whose key begins with `group`, in Markdown; a column for each scale that was run.
-
-    `chapters` says for each study where its notebook is, as seen from the page; the records are in ``../book/records``.
+    `by_scale` is what `nclib.findings.verdicts_by_scale` gives. `chapters` says for each study where its code is, as seen from the page, such as ``chapter.ipynb#measure``; the
+    records are in ``../book/records``.
     """
-    by_scale = verdicts_by_scale(records)
     lines = [["claim", "", *by_scale, "evidence"]]
     lines += [["---"] * len(lines[0])]
     for claim, *judged in zip(CLAIMS, *by_scale.values(), strict=True):
         if claim.key.startswith(group):
             of_scale = dict(zip(by_scale, judged, strict=True))
-            words = [f"**{verdict.word}** {verdict.estimate or ''}" for verdict in judged]
+            words = [f"**{verdict.word}** {verdict.estimate if verdict.defined else ''}" for verdict in judged]
             evidence = " ".join(_links(claim, of_scale, chapters[claim.study]))
             lines.append([f"**{claim.key}** {claim.sentence}", strip(of_scale), *words, evidence])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -43,15 +36,7 @@ def table(records: Records, group: str, chapters: Mapping[str, str]) -> str:
 
 def strip(judged: Mapping[str, Verdict]) -> str:
     """One claim's estimates and intervals by scale, as SVG: right of the line is the side on which it holds."""
-    signs = {"above": 1, "below": -1}
-    places = {
-        scale: [
-            signs[v.claim.side] * (end - v.claim.threshold)
-            for end in (v.estimate.low, v.estimate.value, v.estimate.high)
-        ]
-        for scale, v in judged.items()
-        if v.estimate and not math.isnan(v.estimate.value)
-    }
+    places = {scale: _beyond(verdict) for scale, verdict in judged.items() if verdict.defined}
     reach = max((abs(end) for ends in places.values() for end in ends if not math.isnan(end)), default=1.0) or 1.0
     height, middle = _ROW * len(judged) + 4, _WIDTH / 2
     parts = [f'<line x1="{middle}" x2="{middle}" y1="0" y2="{height}" stroke="currentColor" stroke-width="1"/>']
@@ -63,6 +48,12 @@ def strip(judged: Mapping[str, Verdict]) -> str:
     return f'<svg role="img" aria-label="{said}" width="{_WIDTH}" height="{height}">{"".join(parts)}</svg>'
 
 
+def _beyond(verdict: Verdict) -> list[float]:
+    """The value between the ends of its interval, as seen from the threshold: what is positive is the claim's side."""
+    sign, found = 1 if verdict.claim.side == "above" else -1, verdict.estimate
+    return [sign * (end - verdict.claim.threshold) for end in (found.low, found.value, found.high)] if found else []
+
+
 def _estimate(x: Sequence[float], row: int) -> list[str]:
     """The mark of a scale at x[1], and the line of its interval, x[0] to x[2], if it has one."""
     y, colour = row * _ROW + 8, COLOURS[row]
@@ -70,7 +61,7 @@ def _estimate(x: Sequence[float], row: int) -> list[str]:
     return [*([] if math.isnan(x[0]) else [line]), _MARKS[row].format(x=x[1], y=y, colour=colour)]
 
 
-def _links(claim: Claim, judged: Mapping[str, Verdict], chapter: str) -> list[str]:
+def _links(claim: Claim, judged: Mapping[str, Verdict], code: str) -> list[str]:
     run = [scale for scale, verdict in judged.items() if verdict.estimate]
     files = [f"[{scale}](../book/records/{claim.study}-{scale}.jsonl)" for scale in run]
-    return [f"[chapter]({chapter}#verdict),", f"[code]({chapter}#measure),", "records:", *files]
+    return [f"[chapter]({code.partition('#')[0]}#verdict),", f"[code]({code}),", "records:", *files]

@@ -50,6 +50,11 @@ class Verdict:
     estimate: Estimate | None
 
     @property
+    def defined(self) -> bool:
+        """Whether the statistic was measured, and is a number."""
+        return self.estimate is not None and not math.isnan(self.estimate.value)
+
+    @property
     def word(self) -> str:
         """One of holds, fails, undecided, undefined, not run yet.
 
@@ -58,7 +63,7 @@ class Verdict:
         """
         if self.estimate is None:
             return "not run yet"
-        if math.isnan(self.estimate.value):
+        if not self.defined:
             return "undefined"
         ends = {self._beyond(end) for end in (self.estimate.low, self.estimate.high) if not math.isnan(end)}
         if len(ends) == 2:
@@ -69,7 +74,7 @@ class Verdict:
         return value > self.claim.threshold if self.claim.side == "above" else value < self.claim.threshold
 
     def __str__(self) -> str:
-        return f"{self.word}: {self.estimate}" if self.estimate else self.word
+        return f"{self.word}: {self.estimate}" if self.defined else self.word
 
 
 def judge(claim: Claim, table: pd.DataFrame | None) -> Verdict:

@@ -26,30 +26,33 @@ from IPython.display import Markdown
 from myst_nb import glue
 
 from nclib import card
+from nclib.findings import verdicts_by_scale
 from nclib.records import Records
 from nclib.run import book_root
 from nclib.scales import SCALES, settings
 from nclib.studies import STUDIES
 
 CHAPTERS = {
-    "collapse_in_training": "01_watch_a_network_collapse.ipynb",
-    "source_collapse": "02_collapse_on_the_source_data.ipynb",
-    "downstream_collapse": "03_collapse_on_the_downstream_data.ipynb",
-    "collapse_by_layer": "03_collapse_on_the_downstream_data.ipynb",
-    "fine_tuning": "04_fine_tune_with_a_skip_connection.ipynb",
-    "data_scarcity": "04_fine_tune_with_a_skip_connection.ipynb",
-    "geometric_complexity": "05_geometric_complexity.ipynb",
-    "complexity_penalty": "05_geometric_complexity.ipynb",
-    "complexity_estimates": "05_geometric_complexity.ipynb",
-    "model_selection": "06_which_model_should_i_fine_tune.ipynb",
-    "scene_selection": "07_pixels_and_words.ipynb",
-    "text_selection": "07_pixels_and_words.ipynb",
+    "collapse_in_training": "01_watch_a_network_collapse.ipynb#train-and-watch",
+    "source_collapse": "02_collapse_on_the_source_data.ipynb#measure",
+    "downstream_collapse": "03_collapse_on_the_downstream_data.ipynb#measure",
+    "collapse_by_layer": "03_collapse_on_the_downstream_data.ipynb#measure",
+    "fine_tuning": "04_fine_tune_with_a_skip_connection.ipynb#measure",
+    "data_scarcity": "04_fine_tune_with_a_skip_connection.ipynb#measure",
+    "geometric_complexity": "05_geometric_complexity.ipynb#measure",
+    "complexity_penalty": "05_geometric_complexity.ipynb#measure",
+    "complexity_estimates": "05_geometric_complexity.ipynb#measure",
+    "model_selection": "06_which_model_should_i_fine_tune.ipynb#measure",
+    "scene_selection": "07_pixels_and_words.ipynb#measure-pixels",
+    "text_selection": "07_pixels_and_words.ipynb#measure-words",
 }
 records = Records(book_root() / "book" / "records")
-for scale, found in card.counts(records).items():
-    glue(f"{scale} claims", found.total(), display=False)
+judged = verdicts_by_scale(records)
+for scale, verdicts in judged.items():
+    words = [verdict.word for verdict in verdicts]
+    glue(f"{scale} claims", len(words), display=False)
     for word in ("holds", "undecided", "fails", "undefined"):
-        glue(f"{scale} {word}", found[word], display=False)
+        glue(f"{scale} {word}", words.count(word), display=False)
 
 # %% [markdown]
 # ## What was claimed, and what we find
@@ -70,7 +73,7 @@ for scale, found in card.counts(records).items():
 # What Papyan, Han and Donoho saw first {cite}`papyan2020`, in {ref}`watch`.
 
 # %% tags=["remove-input"]
-Markdown(card.table(records, "P", CHAPTERS))
+Markdown(card.table(judged, "P", CHAPTERS))
 
 # %% [markdown]
 # ### Collapse and transfer
@@ -80,7 +83,7 @@ Markdown(card.table(records, "P", CHAPTERS))
 # {cite}`li2022,li2024`.
 
 # %% tags=["remove-input"]
-Markdown(card.table(records, "A", CHAPTERS))
+Markdown(card.table(judged, "A", CHAPTERS))
 
 # %% [markdown]
 # ### Geometric complexity
@@ -88,7 +91,7 @@ Markdown(card.table(records, "A", CHAPTERS))
 # Munn, Dherin and Gonzalvo find the dial behind collapse ({ref}`geometric-complexity`) {cite}`munn2024`.
 
 # %% tags=["remove-input"]
-Markdown(card.table(records, "B", CHAPTERS))
+Markdown(card.table(judged, "B", CHAPTERS))
 
 # %% [markdown]
 # ### Choosing a pre-trained model
@@ -97,7 +100,7 @@ Markdown(card.table(records, "B", CHAPTERS))
 # and words ({ref}`pixels`) {cite}`ding2023`.
 
 # %% tags=["remove-input"]
-Markdown(card.table(records, "C", CHAPTERS))
+Markdown(card.table(judged, "C", CHAPTERS))
 
 # %% [markdown]
 # ## How to read
