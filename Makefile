@@ -73,7 +73,7 @@ _build/site: $(EXECUTED) $(PAGES)
 	$(BIN)/python workflow/readme.py
 	$(BIN)/python workflow/metrics_table.py
 	$(BIN)/python workflow/cost_table.py
-	$(BIN)/python -m workflow.status
+	$(BIN)/python workflow/status.py
 	$(BIN)/typer nclib.cli utils docs --name nclib --title "Commands" --output book/cli.md
 	# What was read with warnings is read again the next time, so that they are not lost.
 	$(BIN)/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }

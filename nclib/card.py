@@ -20,8 +20,8 @@ _MARKS = (  # of the scales, in their order; told apart by shape, too
 def table(by_scale: Mapping[str, Sequence[Verdict]], group: str, chapters: Mapping[str, str]) -> str:
     """The claims whose key begins with `group`, in Markdown, a column a scale.
 
-    `by_scale` is what `nclib.findings.verdicts_by_scale` gives. `chapters` says for each study where its code is, as seen from the page, such as ``chapter.ipynb#measure``; the
-    records are in ``../book/records``.
+    `by_scale` is what `nclib.findings.verdicts_by_scale` gives. `chapters` says for each study where its code is, as
+    seen from the page, such as ``chapter.ipynb#measure``; the records are in ``../book/records``.
     """
     lines = [["claim", "", *by_scale, "evidence"]]
     lines += [["---"] * len(lines[0])]
