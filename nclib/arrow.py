@@ -70,7 +70,10 @@ def _dataset(path: Path | str, features: str, labels: str) -> Any:
         table = dataset.dataset(path, format="parquet")
         held = dict(zip(table.schema.names, table.schema.types, strict=True))
     except (arrow.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path} is not a Parquet file, or a folder of them: {str(error).splitlines()[0]}") from error
+        raise ValueError(
+            f"{path} is not a Parquet file, or a folder of them (of pictures nclib extract makes one): "
+            f"{str(error).splitlines()[0]}"
+        ) from error
     if not {features, labels} <= held.keys():
         raise ValueError(f"{path} has columns {', '.join(held)}; it must have {features} and {labels}")
     kinds = (arrow.types.is_fixed_size_list, arrow.types.is_list, arrow.types.is_large_list)

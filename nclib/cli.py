@@ -79,10 +79,10 @@ def extract(
     """Write the features of a model on a data set, with the labels."""
     import nclib
     from nclib.features import each_shard
-    from nclib.tables import check_output, write_features
+    from nclib.tables import WRITTEN, write_features
 
     with _errors():
-        check_output(output)
+        _check_written(output, WRITTEN)
         images = nclib.load(data, split, per_class=per_class, seed=seed, data_root=data_root, download=download)
         made = nclib.backbone(model, weights=weights, imports=imports or [], device=device)
         shards = each_shard(made, images, [_layer(layer)], cache=cache, progress=sys.stderr.isatty())
@@ -136,7 +136,7 @@ def rank(
         str | None, typer.Option(help="Names with commas between, or all; without it all but the slow ones.")
     ] = None,
     by: Annotated[
-        str | None, typer.Option(help="The score to sort by; else face, or logme where there is none.")
+        str | None, typer.Option(help="The score to sort by; else face, or logme of one or two models.")
     ] = None,
     verify: Annotated[int, typer.Option(help="Fit a linear probe to the features of so many of the best.")] = 0,
     split: Annotated[str | None, typer.Option(help="train, test, ...; else all, or train of data with splits.")] = None,

@@ -187,7 +187,8 @@ def rank_models(
     usual = ("face", "logme") if len(table) > 2 else ("logme",)  # of two models FaCe knows 0, 1 and 2
     by = by or next((name for name in usual if name in table), table.columns[0])
     if by not in table:
-        raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}")
+        few = "; it takes two models or more" if by in ("face", "ncti") and len(table) < 2 else ""
+        raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}{few}")
     table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
     if verify:
         first, rest = table.index[:verify], table.index[verify:]

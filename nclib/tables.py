@@ -13,6 +13,7 @@ from nclib.statistics import ClassStatistics
 from nclib.storage import replacing, save_tensors
 
 NAMES = ("features", "labels", "weight", "bias")
+WRITTEN = (".safetensors", ".npz", ".parquet")  # how files of tables end that are written here
 
 
 def read_features(path: Path, labels: Path | None = None) -> dict[str, Any]:
@@ -78,8 +79,8 @@ def write_features(path: Path, batches: Iterable[tuple[torch.Tensor, torch.Tenso
 
 def check_output(path: Path) -> None:
     """Refuse what a table cannot be written to, before there is a table."""
-    if path.suffix not in (".safetensors", ".npz", ".parquet"):
-        raise ValueError(f"{path} ends in {path.suffix!r}; a table is written to .safetensors, .npz or .parquet")
+    if path.suffix not in WRITTEN:
+        raise ValueError(f"{path} ends in {path.suffix!r}; a table is written to {', '.join(WRITTEN)}")
 
 
 def _read(path: Path) -> Any:

@@ -124,7 +124,7 @@ def test_extract_writes_what_measure_reads(tmp_path, suffix):
     [
         ({0: "no_such_model"}, "timm has no model 'no_such_model'"),
         ({1: "folder:no/such"}, "no/such"),
-        ({2: "out.pt"}, "out.pt ends in '.pt'; a table is written to .safetensors, .npz or .parquet"),
+        ({2: "out.pt"}, "out.pt ends in '.pt'; it must be one of .safetensors, .npz, .parquet"),
     ],
 )
 def test_extract_says_what_is_wrong(change, message):

@@ -10,7 +10,7 @@ import papermill
 import typer
 
 from nclib.records import Records, cell_digest, read_records
-from nclib.scales import settings
+from nclib.scales import SCALES, settings
 from nclib.studies import STUDIES, Cell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,6 +57,8 @@ def plan(
     """Print as JSON the chapters of the studies, and study and digest of every cell that has no record yet."""
     if unknown := set(study or ()) - STUDIES.keys():
         raise typer.BadParameter(f"there is no study {', '.join(sorted(unknown))}; there are {', '.join(STUDIES)}")
+    if scale not in SCALES:
+        raise typer.BadParameter(f"there is no scale {scale}; there are {', '.join(SCALES)}")
     if wrong := [text for text in where or () if "=" not in text]:
         raise typer.BadParameter(f"--where {wrong[0]} must be name=value")
     wanted = {name: _value(value) for name, _, value in (text.partition("=") for text in where or ())}

@@ -79,8 +79,20 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for key in ("execution", "papermill"):
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in map(without_progress, cell.outputs) if output]
+            cell.outputs = joined([output for output in map(without_progress, cell.outputs) if output])
     return notebook
+
+
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The outputs, with one of text in place of its parts, whose ends depend on the time that they took."""
+    whole: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        last = whole[-1] if whole else {}
+        if output.output_type == "stream" and output.get("name") == last.get("name"):
+            last["text"] += output.text
+        else:
+            whole.append(output)
+    return whole
 
 
 def without_progress(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
