@@ -130,7 +130,8 @@ def _whole(
     near = difflib.get_close_matches(name, known, 3)
     hint = f"names near it are {', '.join(near)}; " if near else ""
     raise ValueError(
-        f"unknown data set {name!r}, nor is it a folder; {hint}there are {', '.join(known)}, and folder:PATH, each with [first:end] or "
+        f"unknown data set {name!r}, nor is it a folder; {hint}"
+        f"there are {', '.join(known)}, and folder:PATH, each with [first:end] or "
         "without"
     )
 

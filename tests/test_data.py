@@ -187,7 +187,7 @@ def test_a_failed_download_says_why(root, monkeypatch):
         (
             {"name": "glyphs/klingon"},
             ValueError,
-            "unknown data set 'glyphs/klingon', nor is it a folder; names near it are glyphs/latin, .*; there are glyphs/latin, .*folder:",
+            "unknown data set 'glyphs/klingon', nor is it a folder; names near it are glyphs/latin, .*folder:",
         ),
         ({"name": "latin"}, ValueError, "unknown data set 'latin'"),
         ({"name": "digits", "split": "val"}, ValueError, "unknown split 'val' of digits; there are train, test$"),
