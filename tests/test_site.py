@@ -39,20 +39,20 @@ def browser():
 @pytest.fixture(scope="module")
 def pages(site, browser):
     """Each page by its path below the site: what it complained of and asked for, and what is on it."""
-    context = browser.new_context(viewport=DESKTOP)
+    page, said, asked = browser.new_page(), [], []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
     found = {}
-    for path in sorted(site.rglob("*.html")):
-        page = context.new_page()
-        said, asked = [], []
-        page.on("console", lambda message, said=said: said.append(message) if message.type == "error" else None)
-        page.on("pageerror", lambda error, said=said: said.append(error))
-        page.on("request", lambda request, asked=asked: asked.append(request.url))
+    for path in sorted(path for path in site.rglob("*.html") if "_static" not in path.parts):
+        page.set_viewport_size(DESKTOP)
         page.goto(path.as_uri())
         page.wait_for_function("!window.MathJax?.startup?.promise || MathJax.startup.promise.then(() => true)")
-        found[str(path.relative_to(site))] = page.evaluate(_READ) | {"said": list(map(str, said)), "asked": asked}
+        seen = page.evaluate(_READ) | {"said": list(said), "asked": list(asked)}
         page.set_viewport_size(PHONE)
-        found[str(path.relative_to(site))]["phone"] = page.evaluate("document.documentElement.scrollWidth")
-        page.close()
+        found[str(path.relative_to(site))] = seen | {"phone": page.evaluate("document.documentElement.scrollWidth")}
+        said.clear(), asked.clear()
+    page.close()
     assert len(found) > 20
     return found
 
@@ -64,7 +64,7 @@ _READ = """() => ({
     images: [...document.querySelectorAll('article img')].map(i => ({alt: i.alt, width: i.naturalWidth, src: i.src})),
     links: [...document.querySelectorAll('a[href]')].map(a => a.href),
     ids: [...document.querySelectorAll('[id]')].map(e => e.id),
-    headings: document.querySelectorAll('h1').length,
+    headings: [...document.querySelectorAll('h1')].filter(e => e.offsetParent).length,
     main: document.querySelectorAll('main').length,
     language: document.documentElement.lang,
     unnamed: [...document.querySelectorAll('a[href], button')].filter(e => !(
@@ -94,7 +94,9 @@ def test_every_formula_is_typeset(pages):
 def test_every_image_is_there_and_described(pages):
     images = [image for page in pages.values() for image in page["images"]]
     assert len(images) > 15
-    assert [image for image in images if not image["width"] or len(image["alt"]) < 20] == []
+    assert [image for image in images if not image["width"] or not image["alt"]] == []
+    figures = [image for path, page in pages.items() if path.startswith("notebooks") for image in page["images"]]
+    assert [image for image in figures if len(image["alt"]) < 40] == []
 
 
 def test_links_and_anchors_of_the_site_resolve(site, pages):
