@@ -12,7 +12,7 @@ DEVICE ?= auto
 PROFILE ?= local
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 
-.PHONY: help book test rerun grid reproduce benchmark lint clean
+.PHONY: help book test rerun grid reproduce links pdf benchmark lint clean
 
 help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
@@ -20,6 +20,8 @@ help:
 	@echo "make rerun      NN=03 SCALE=lab DEVICE=cuda: one chapter at another scale, into _build/runs"
 	@echo "make grid       SCALE=lab PROFILE=slurm: every cell without a record, each a run of its chapter, then the book"
 	@echo "make reproduce  compute every demo record again, from nothing, and report what differs"
+	@echo "make links      check the book's links to elsewhere"
+	@echo "make pdf        the book as one file to print, by chromium"
 	@echo "make benchmark  time and memory of the metrics against other code, as ratios"
 	@echo "make lint       ruff and mypy"
 	@echo "make clean      remove what was built (records and the environment stay)"
@@ -40,6 +42,12 @@ grid: .venv/installed .venv/grid/installed
 
 reproduce: .venv/installed
 	$(BIN)/python workflow/reproduce.py
+
+links: .venv/installed
+	$(BIN)/jupyter-book build . --builder linkcheck
+
+pdf: book
+	$(BIN)/python workflow/pdf.py
 
 benchmark: .venv/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -r benchmarks/requirements.txt

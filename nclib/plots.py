@@ -1,6 +1,8 @@
 """The book's figures: one style, one colour and marker for each thing throughout."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -99,14 +101,30 @@ def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -
     axis.plot(means[x], means[y], color="0.6", linewidth=0.8, zorder=2)
 
 
+@cache
+def _tasks() -> tuple[str, ...]:
+    """The titles of all tasks, in an order that no chapter changes."""
+    from nclib.scales import SCALES
+
+    zoos = [zoo for scale in SCALES.values() for zoo in (*scale.zoos, *scale.scene_zoos, *scale.text_zoos)]
+    of_scales = [(*scale.tasks, *(task.title for task in scale.model_tasks)) for scale in SCALES.values()]
+    return tuple(dict.fromkeys(chain(*of_scales, *([task.title for task in zoo.tasks] for zoo in zoos))))
+
+
+def task_style(task: str) -> dict[str, str]:
+    """The colour and marker of a task, the same in every figure; no two tasks have both in common."""
+    i = _tasks().index(task) if task in _tasks() else len(_tasks())
+    return {"color": COLOURS[i % 6], "marker": MARKERS[i % 7]}
+
+
 def interval_group(axis: Any, row: float, estimates: Mapping[str, Estimate], *, labelled: bool) -> None:
-    """Estimates with their intervals, side by side at one row; the last, in black, sums up the others."""
+    """Estimates of tasks with their intervals, side by side at one row; the last, in black, sums up the others."""
     for i, (name, estimate) in enumerate(estimates.items()):
-        colour = "black" if i == len(estimates) - 1 else COLOURS[i % 6]
+        style = {"color": "black", "marker": "*"} if i == len(estimates) - 1 else task_style(name)
         y = row + (i - len(estimates) / 2) / (len(estimates) + 3)
-        axis.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1)
+        axis.plot([estimate.low, estimate.high], [y, y], color=style["color"], linewidth=1)
         label = {"transfer": "mean over tasks"}.get(name, name) if labelled else None
-        axis.plot(estimate.value, y, color=colour, marker=MARKERS[i % 7], linestyle="", label=label)
+        axis.plot(estimate.value, y, linestyle="", label=label, **style)
 
 
 def task_panels(tables: Mapping[str, pd.DataFrame], x: str, y: str) -> Any:
@@ -144,7 +162,7 @@ def depth_panels(tables: Mapping[str, pd.DataFrame], accuracy: str, metrics: Seq
             upper.set(title=task)
             lower.set(yscale="log", xlabel="relative depth", xticks=[0, 0.5, 1])
         above[0].set_ylabel(f"{scale}: accuracy")
-        below[0].set_ylabel("collapse")
+        below[0].set_ylabel("lower is more collapsed")
         below[0].legend(fontsize="x-small")
     return figure
 

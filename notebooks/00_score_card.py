@@ -113,19 +113,20 @@ Markdown(card.table(judged, "C", CHAPTERS))
 #
 # ## Rerun one finding
 #
-# From a checkout of the repository, with Python 3.11 or newer:
+# From a checkout of the repository, with a Python of version `3.11` or newer:
 #
 # ```bash
 # make .venv/installed
-# make rerun NN=03 SCALE=demo
+# make rerun NN=01 SCALE=demo
 # ```
 #
-# The first command installs all that is needed (minutes, and 6 GB, with torch), the second runs chapter 3 into
-# `_build/runs`, in a minute: it reads the records, and measures one of them again, from nothing. A seed that has no
-# records yet is measured, in some minutes more:
+# The first command installs all that is needed (three minutes, and 7 GB, with torch); the second runs {ref}`watch` into
+# `_build/runs/01_watch_a_network_collapse.ipynb`, in less than two: it reads the records, trains one of the networks
+# again, from nothing, and says whether it agrees. A seed that has no record yet is trained, recorded and shown, in two
+# minutes more:
 #
 # ```bash
-# .venv/bin/papermill notebooks/03_collapse_on_the_downstream_data.ipynb out.ipynb -p seeds "[3]"
+# .venv/bin/papermill notebooks/01_watch_a_network_collapse.ipynb out.ipynb -p seeds "[0, 1, 2, 3]"
 # ```
 #
 # ## How the evidence is made

@@ -160,6 +160,31 @@ cells = run.cells("collapse_in_training")
 pd.Series(cells[0], name="the first cell").to_frame()
 
 
+# %% tags=["hide-input"]
+def accuracy(network, images):
+    """Share of the images that the network's classifier gets right."""
+    predictions = nclib.extract(network, images.inputs()).argmax(1).cpu()
+    return (predictions == images.labels).double().mean().item()
+
+
+def in_the_plane(three, each=30):
+    """Samples of three classes in the plane through their means, (3, each, 2).
+
+    Turned and scaled so that the means fit an equilateral triangle of radius 1 best.
+    """
+    means = torch.stack([features.double().mean(0) for features in three])
+    centre = means.mean(0)
+    _, _, plane = torch.linalg.svd(means - centre, full_matrices=False)
+    flat = (means - centre) @ plane[:2].T  # (3, 2)
+    angles = torch.pi / 2 + torch.arange(3).double() * 2 * torch.pi / 3
+    triangle = torch.stack([angles.cos(), angles.sin()], 1)
+    left, sizes, right = torch.linalg.svd(flat.T @ triangle)
+    turn = 3 / sizes.sum() * plane[:2].T @ left @ right  # (d, 2)
+    return torch.stack(
+        [(features[:each].double() - centre) @ turn for features in three]
+    )
+
+
 # %%
 def measure(cell, cache):
     """Train a network and follow its collapse on its own training images."""
@@ -189,30 +214,6 @@ def measure(cell, cache):
 
     run.train(recipe, on_epoch=look, progress=False)
     return dict(seen)
-
-
-def accuracy(network, images):
-    """Share of the images that the network's classifier gets right."""
-    predictions = nclib.extract(network, images.inputs()).argmax(1).cpu()
-    return (predictions == images.labels).double().mean().item()
-
-
-def in_the_plane(three, each=30):
-    """Samples of three classes in the plane through their means, (3, each, 2).
-
-    Turned and scaled so that the means fit an equilateral triangle of radius 1 best.
-    """
-    means = torch.stack([features.double().mean(0) for features in three])
-    centre = means.mean(0)
-    _, _, plane = torch.linalg.svd(means - centre, full_matrices=False)
-    flat = (means - centre) @ plane[:2].T  # (3, 2)
-    angles = torch.pi / 2 + torch.arange(3).double() * 2 * torch.pi / 3
-    triangle = torch.stack([angles.cos(), angles.sin()], 1)
-    left, sizes, right = torch.linalg.svd(flat.T @ triangle)
-    turn = 3 / sizes.sum() * plane[:2].T @ left @ right  # (d, 2)
-    return torch.stack(
-        [(features[:each].double() - centre) @ turn for features in three]
-    )
 
 
 table = run.study("collapse_in_training", measure)
@@ -355,7 +356,7 @@ for metric in ("nc1", "nc2", "nc3"):
 # ## Rerun it
 #
 # ```bash
-# .venv/bin/papermill notebooks/01_watch_a_network_collapse.ipynb out.ipynb -p seeds "[0, 1, 2, 3, 4]" -p device cuda
+# .venv/bin/papermill notebooks/01_watch_a_network_collapse.ipynb out.ipynb -p seeds "[0, 1, 2, 3, 4]"
 # ```
 #
 # Only the cells that have no record yet are measured; `-p recompute True` measures all of them again. The verdicts

@@ -123,7 +123,7 @@ for ax, setting in zip(axes, VARIED, strict=False):
     plots.panel_scatter(ax, findings.panel(nets, setting), setting, "nc1", "transfer")
     ax.set(
         xscale="log",
-        xlabel="source NC1",
+        xlabel="source NC1 (lower: more collapsed)",
         ylabel="downstream accuracy",
         title=titles[setting],
     )
@@ -354,7 +354,7 @@ pd.DataFrame(
 # ## Rerun it
 #
 # ```bash
-# .venv/bin/papermill notebooks/02_collapse_on_the_source_data.ipynb out.ipynb -p scale demo -p seeds "[0, 1, 2, 3, 4]" -p device cuda
+# .venv/bin/papermill notebooks/02_collapse_on_the_source_data.ipynb out.ipynb -p seeds "[0, 1, 2, 3, 4]"
 # ```
 #
 # Only the cells that have no record yet are measured; `-p recompute True` measures all of them again. The verdicts

@@ -174,7 +174,9 @@ for part, (name, rows) in zip(parts, studies["fine_tuning"].items(), strict=True
         column[0].set(title=task)
     for row, where in zip(axes, ("training", "test"), strict=True):
         row[0].set_ylabel(f"{name}: accuracy")
-        row[len(tasks) // 2].set_xlabel(f"NC1 on the {where} images")
+        row[len(tasks) // 2].set_xlabel(
+            f"NC1 on the {where} images (lower is more collapsed)"
+        )
     part.legend(
         *axes[0, 0].get_legend_handles_labels(),
         loc="outside lower center",

@@ -74,6 +74,29 @@ run = nclib.start(
 # images each to learn from, and all others of these classes as queries.
 
 
+# %% tags=["hide-input"]
+def features_and_loss(network, images):
+    """The features of the training images, and the cross-entropy on them."""
+    features = nclib.extract(network.backbone, images.inputs(run.device))
+    logits = network.classifier(features).detach()
+    return features, float(cross_entropy(logits, images.labels.to(run.device)))
+
+
+def weights(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def loaded(network, state):
+    network.load_state_dict(state)
+    return network
+
+
+def new_classes(name, like, per_class):
+    """Images of classes that a network has not seen, in the form of those it has."""
+    images = run.load(name, "train", per_class=per_class)
+    return images.in_memory(like.images.shape[-1])
+
+
 # %%
 def look_at(network, images, few):
     """Loss, complexity and collapse on the source."""
@@ -90,13 +113,6 @@ def look_at(network, images, few):
         "nc1": nclib.nc1(stats),
         "geometric_collapse": nclib.geometric_collapse(stats, by_class),
     }
-
-
-def features_and_loss(network, images):
-    """The features of the training images, and the cross-entropy on them."""
-    features = nclib.extract(network.backbone, images.inputs(run.device))
-    logits = network.classifier(features).detach()
-    return features, float(cross_entropy(logits, images.labels.to(run.device)))
 
 
 def transfer(network, new, episodes):
@@ -150,21 +166,6 @@ def measure(cell, cache):
         **transfer(loaded(network, seen[-1]), new, cell["episodes"]),
         "poincare": nclib.poincare_constant(images.inputs(run.device), images.labels),
     }
-
-
-def weights(network):
-    return {name: value.clone() for name, value in network.state_dict().items()}
-
-
-def loaded(network, state):
-    network.load_state_dict(state)
-    return network
-
-
-def new_classes(name, like, per_class):
-    """Images of classes that a network has not seen, in the form of those it has."""
-    images = run.load(name, "train", per_class=per_class)
-    return images.in_memory(like.images.shape[-1])
 
 
 # %% tags=["hide-input"]

@@ -87,7 +87,7 @@ PUBLISHED = nclib.run.book_root() / "book" / "published"
 # in {ref}`finetuning`: validation on a fifth of the training images chooses learning rate and number of epochs.
 
 
-# %%
+# %% tags=["hide-input"]
 def source_of(cell, cache, images):
     """The model of a cell, and what its source classifier says: probabilities of images, accuracy on the source."""
     model, network = run.pretrained(cell, cache)
@@ -148,6 +148,7 @@ def published(cell):
     return {"accuracy": float(row.loc[model, "accuracy"]) / 100}
 
 
+# %%
 def measure(cell, cache):
     """Every score of a model on a task, and its accuracy after fine-tuning."""
     train, test = run.task(cell)
@@ -224,13 +225,12 @@ _, parts = plots.parts(*[3.4] * len(tables))
 for part, (name, every) in zip(parts, tables.items(), strict=True):
     zoos = dict(iter(every.groupby("zoo", sort=False)))
     axes = part.subplots(1, len(zoos), squeeze=False)[0]
-    colours = dict(zip(every["task"].unique(), plots.COLOURS, strict=False))
     for ax, (zoo, rows) in zip(axes, zoos.items(), strict=True):
         for task, points in rows.groupby("task", sort=False):
             ax.scatter(
                 -points["variance_collapse"],
                 points["nc1_tuned"],
-                color=colours[task],
+                **plots.task_style(task),
                 s=14,
                 alpha=0.8,
                 label=task,
@@ -240,7 +240,7 @@ for part, (name, every) in zip(parts, tables.items(), strict=True):
         ax.set(xscale="log", yscale="log", title=zoo, xlabel="NC1 before fine-tuning")
         plots.log_ticks(ax.xaxis)
         plots.log_ticks(ax.yaxis)
-    axes[0].set_ylabel(f"{name}: NC1 after")
+    axes[0].set_ylabel(f"{name}: NC1 after\n(lower is more collapsed)")
     plots.shared_legend(part, axes, ncols=5)
 plt.show()
 

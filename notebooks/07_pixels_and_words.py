@@ -98,7 +98,7 @@ plt.show()
 # rates (not at demo scale) a fifth of the scenes chooses one.
 
 
-# %%
+# %% tags=["hide-input"]
 def settings_of(cell, batch_size):
     """What is chosen of: the learning rates of a cell."""
     common = {"epochs": cell["epochs_tuned"], "seed": cell["seed"]}
@@ -145,6 +145,7 @@ def unfairness(features, labels):
     return 1 - nclib.class_fairness(nclib.class_statistics(features, labels))
 
 
+# %%
 def measure_scenes(cell, cache):
     """Scores of pixels, and mean IoU on test scenes after fine-tuning."""
     model = run.backbone(cell, cache)
@@ -187,7 +188,7 @@ for scale_name in tables["pixels"]:
 # ## Measure words
 
 
-# %%
+# %% tags=["hide-input"]
 def loss_of_texts(module, words, labels):
     """Cross-entropy of texts."""
     return cross_entropy(module(words), labels)
@@ -224,6 +225,7 @@ def encoder_of(cell, cache):
     return network.backbone, tokens, of_source
 
 
+# %%
 def measure_texts(cell, cache):
     """Scores of texts, and accuracy on test texts after fine-tuning."""
     encoder, as_words, of_source = encoder_of(cell, cache)
@@ -319,7 +321,7 @@ for part, (kind, name) in zip(parts, rows_of, strict=True):
             style = {"color": plots.COLOURS[i], "marker": plots.MARKERS[i]}
             x = -points["variance_collapse"]
             ax.scatter(x, points["accuracy"], s=14, alpha=0.7, label=zoo, **style)
-        ax.set(xscale="log", title=task, xlabel="NC1 before fine-tuning")
+        ax.set(xscale="log", title=task, xlabel="NC1 before (lower: more collapsed)")
         plots.log_ticks(ax.xaxis)
     axes[0].set_ylabel(f"{name}: {'IoU' if kind == 'pixels' else 'accuracy'}")
     part.legend(

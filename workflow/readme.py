@@ -1,7 +1,8 @@
-"""Keep README.md true: write the score card, and the figure of chapter 2, between its markers."""
+"""Keep README.md true: write badges, score card, and the figure of chapter 2, between its markers."""
 
 import base64
 import re
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -19,13 +20,21 @@ def current() -> tuple[str, bytes]:
     notebook = nbformat.read(ROOT / "notebooks" / "02_collapse_on_the_source_data.ipynb", as_version=4)
     cell = next(c for c in notebook.cells if c.metadata.get("mystnb", {}).get("figure", {}).get("name") == "fig-panels")
     figure = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
-    text = re.sub(
-        r"(<!-- score card -->\n).*?(<!-- end -->)",
-        lambda m: m[1] + markdown_card() + m[2],
-        README.read_text(),
-        flags=re.S,
-    )
+    text = README.read_text()
+    for name, content in {"badges": badges(), "score card": markdown_card()}.items():
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, new=content: m[1] + new + m[2], text, flags=re.S
+        )
     return text, base64.b64decode(figure)
+
+
+def badges() -> str:
+    """What the workflows of the repository that pyproject.toml names say of it; nothing if it names none."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    url = project.get("urls", {}).get("Repository")
+    names = ("test", "book", "weekly") if url else ()
+    links = (f"[![{name}]({url}/actions/workflows/{name}.yml/badge.svg)]({url}/actions)" for name in names)
+    return "".join(f"{link}\n" for link in links)
 
 
 def markdown_card() -> str:

@@ -1,0 +1,50 @@
+"""The buttons of the book are those of the repository that pyproject.toml names; without one there are none."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONFIG = f"""
+title: toy
+execute: {{execute_notebooks: "off"}}
+sphinx:
+  local_extensions: {{site_extension: {ROOT / "workflow"}}}
+"""
+
+
+@pytest.fixture
+def links(tmp_path):
+    """A function from the text of a pyproject.toml to the links and scripts of a page of a toy book."""
+
+    def build(project: str) -> list[str]:
+        (tmp_path / "notebooks").mkdir()
+        cells = [nbformat.v4.new_markdown_cell("# A toy"), nbformat.v4.new_code_cell("print(1)")]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "notebooks" / "toy.ipynb")
+        (tmp_path / "_config.yml").write_text(CONFIG)
+        (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: notebooks/toy\n")
+        (tmp_path / "pyproject.toml").write_text(project)
+        command = [Path(sys.executable).with_name("jupyter-book"), "build", tmp_path, "-W"]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return re.findall(r'(?:href|src)="([^"]*)"', (tmp_path / "_build/html/notebooks/toy.html").read_text())
+
+    return build
+
+
+def test_a_repository_gives_buttons(links):
+    found = links('[project]\nname = "toy"\n[project.urls]\nRepository = "https://github.com/someone/toy"\n')
+    assert "https://colab.research.google.com/github/someone/toy/blob/main/notebooks/toy.ipynb" in found
+    assert "https://mybinder.org/v2/gh/someone/toy/main?urlpath=tree/notebooks/toy.ipynb" in found
+    assert "https://github.com/someone/toy" in found
+    assert "../_sources/notebooks/toy.ipynb" in found
+
+
+def test_without_one_there_are_none_and_the_notebook_can_be_downloaded(links):
+    found = links('[project]\nname = "toy"\n')
+    assert not [link for link in found if "colab" in link or "binder" in link or "github.com/" in link]
+    assert "../_sources/notebooks/toy.ipynb" in found

@@ -1,0 +1,62 @@
+"""Print the built site's pages to one PDF, in the order of the table of contents, by a chromium."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "_build" / "html"
+PDF = ROOT / "_build" / "book.pdf"
+MARGINS = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
+
+
+def pages() -> list[Path]:
+    """The pages of the site in their order."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    return [SITE / f"{name}.html" for name in (toc["root"], *chapters)]
+
+
+def browser_path() -> str:
+    """NCLIB_BROWSER, or the chromium or chrome of this machine."""
+    found = os.environ.get("NCLIB_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+    return found or sys.exit("there is no chromium; install one, or name another browser in NCLIB_BROWSER")
+
+
+def print_pages(folder: Path) -> list[Path]:
+    """A PDF of each page."""
+    from playwright.sync_api import sync_playwright
+    from tqdm import tqdm
+
+    printed = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
+        page = browser.new_page(color_scheme="light")
+        for path in tqdm(pages(), "print", unit="page"):
+            page.goto(path.as_uri())
+            page.wait_for_function("!window.MathJax?.startup?.promise || MathJax.startup.promise.then(() => true)")
+            printed.append(folder / f"{path.stem}.pdf")
+            page.pdf(path=printed[-1], format="A4", margin=MARGINS, outline=True, tagged=True)
+        browser.close()
+    return printed
+
+
+def main() -> None:
+    from tempfile import TemporaryDirectory
+
+    from pypdf import PdfWriter
+
+    from nclib.storage import replacing
+
+    with TemporaryDirectory() as folder, PdfWriter() as book, replacing(PDF) as temporary:
+        for path in print_pages(Path(folder)):
+            book.append(path)
+        book.write(temporary)
+    print(PDF)
+
+
+if __name__ == "__main__":
+    main()
