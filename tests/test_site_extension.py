@@ -8,6 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from workflow.run import KERNEL
+
 ROOT = Path(__file__).parents[1]
 CONFIG = f"""
 title: toy
@@ -24,7 +26,8 @@ def links(tmp_path):
     def build(project: str) -> list[str]:
         (tmp_path / "notebooks").mkdir()
         cells = [nbformat.v4.new_markdown_cell("# A toy"), nbformat.v4.new_code_cell("print(1)")]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "notebooks" / "toy.ipynb")
+        metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), tmp_path / "notebooks" / "toy.ipynb")
         (tmp_path / "_config.yml").write_text(CONFIG)
         (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: notebooks/toy\n")
         (tmp_path / "pyproject.toml").write_text(project)

@@ -1,7 +1,6 @@
 """Keep README.md true: write badges, score card, and the figure of chapter 2, between its markers."""
 
 import base64
-import re
 import tomllib
 from pathlib import Path
 
@@ -22,9 +21,8 @@ def current() -> tuple[str, bytes]:
     figure = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
     text = README.read_text()
     for name, content in {"badges": badges(), "score card": markdown_card()}.items():
-        text = re.sub(
-            rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, new=content: m[1] + new + m[2], text, flags=re.S
-        )
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        text = before + mark + content + "<!-- end -->" + rest.partition("<!-- end -->")[2]
     return text, base64.b64decode(figure)
 
 
