@@ -430,8 +430,8 @@ for name, rows in tables.items():
     pooled = rows["nc1"].corr(rows["accuracy"], method="spearman")
     within = downstream.over_models(rows, "nc1").value
     print(f"{name}: {pooled:.2f} over everything, {within:.2f} within tasks")
-# Also that some tasks are easy, and collapse in every model: that says nothing of which model
-# to take.
+# Also how tasks differ, which says nothing of which model to take: where easy tasks collapse
+# more it flatters, where they do not it hides what there is within tasks.
 
 # %% [markdown]
 # ## Rerun it at scale

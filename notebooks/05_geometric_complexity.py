@@ -605,7 +605,7 @@ from torch import nn, rand
 linear = nn.Sequential(nn.Flatten(), nn.Linear(12, 5, bias=False))
 images = rand(4, 3, 2, 2)
 complexity = nclib.geometric_complexity(linear, images).value
-squared = linear[1].weight.square().sum()  # its Jacobian is A everywhere
+squared = linear[1].weight.detach().square().sum()  # its Jacobian is A everywhere
 print("the squared norm of A:", abs(complexity / float(squared) - 1) < 1e-5)
 
 # %% [markdown]

@@ -471,8 +471,9 @@ shown = nclib.scenes("digits[0:6]", number=40)
 rows = {}
 for number in (10, 30, 100, 300):
     pixels = nclib.pixel_features(model, shown, per_class=number)
-    rows[number] = nclib.score(*pixels, scores=["logme", "gbc", "class_fairness"])
+    rows[number] = dict(nclib.score(*pixels, scores=["logme", "gbc", "class_fairness"]))
 pd.DataFrame(rows).T.rename_axis("pixels a class").round(2)
+# A score of few pixels is not that of many: compare models on the same number.
 
 # %% [markdown]
 # 2. Encoders of three widths read the same texts. Is the widest the best on every task?

@@ -71,6 +71,15 @@ def test_settings_of_a_grid_are_known(page, line):
     assert all(isinstance(yaml.safe_load(text), type(settings[name])) for name, text in given.items())
 
 
+def test_workflows_make_what_can_be_made():
+    rules = re.findall(r"^([\w./]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        jobs = yaml.safe_load(path.read_text())["jobs"].values()
+        steps = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+        made = [line.split()[1] for line in steps if line.startswith("make ")]
+        assert set(made) <= set(rules)
+
+
 def test_a_new_reader_reruns_a_finding_by_copy_and_paste(tmp_path):
     """In a copy of the checkout: what the front page says, word by word."""
     for part in ("book", "notebooks", "workflow"):

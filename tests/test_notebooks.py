@@ -45,7 +45,7 @@ def test_the_executed_notebook_is_small_and_whole(source):
     assert path.stat().st_size < 1_000_000
     for cell in nbformat.read(path, as_version=4).cells:
         outputs = cell.get("outputs", [])
-        assert not any(output.output_type == "error" for output in outputs)
+        assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
         if any("image/png" in output.get("data", {}) for output in outputs):
             assert len(cell.metadata["mystnb"]["figure"]["caption"]) > 40
             assert cell.metadata["mystnb"]["figure"]["name"].startswith("fig-")
@@ -59,6 +59,21 @@ def test_no_number_in_prose_is_typed_by_hand(source):
         if cell.cell_type == "markdown":
             prose = re.sub(r"\{[a-z:]+\}`[^`]*`|```.*?```|`[^`]*`|\$[^$]*\$|95%", "", cell.source, flags=re.DOTALL)
             assert not re.findall(r"\d+\.\d+|\d+ ?%", prose), cell.source
+
+
+@pytest.mark.parametrize("source", SOURCES[1:], ids=lambda path: path.stem)
+def test_a_chapter_has_the_parts_that_a_reader_expects(source):
+    cells = jupytext.read(source).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    begun = re.match(r"\([\w-]+\)=\n# .+\n\n\*\*The claims?\.\*\*.*\n\n\*\*How we test it\.\*\*", text, re.DOTALL)
+    assert begun
+    assert "{cite}`" in text[: begun.end()]
+    parts = ["**What we see**", "## Verdict", "## What differs from the paper", "## On your own", "## Rerun it"]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    solutions = [cell for cell in cells if "hide-cell" in cell.metadata.get("tags", [])]
+    assert len(solutions) == 2
+    assert all(cell.metadata["mystnb"]["code_prompt_show"] == "Show a solution" for cell in solutions)
 
 
 @pytest.fixture

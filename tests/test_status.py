@@ -1,6 +1,7 @@
 """The status page: what a run left as a note, and what the records hold."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,5 +29,5 @@ def test_the_page_has_every_notebook_and_study():
     subprocess.run([sys.executable, "workflow/status.py"], cwd=ROOT, check=True)
     text = (ROOT / "book" / "status_table.md").read_text()
     assert all(f"../notebooks/{path.stem}.ipynb" in text for path in (ROOT / "notebooks").glob("*.py"))
-    assert "| source_collapse | demo | 324 | 324 of 324 |" in text
+    assert re.search(r"\| source_collapse \| demo \| 324, \[\d+ kB\]\(\S+\) \| 324 of 324 \|", text)
     assert "| source_collapse | paper | 0 | 0 of 216 | not run yet |" in text
