@@ -77,7 +77,7 @@ _build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/run.py .venv/in
 	$(BIN)/python workflow/run.py $<
 	@mkdir -p $(@D) && touch $@
 
-_build/site: $(EXECUTED) $(PAGES)
+_build/site: $(EXECUTED) $(PAGES) $(wildcard workflow/*.py)
 	$(BIN)/python workflow/readme.py
 	$(BIN)/python workflow/metrics_table.py
 	$(BIN)/python workflow/cost_table.py

@@ -25,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except Exception as error:
+    except Exception as error:  # of whoever writes; it goes on, and says what became of the file
         error.add_note(f"while writing {path}; {path.name} is as it was")
         raise
     finally:

@@ -80,6 +80,7 @@ def test_workflows_make_what_can_be_made():
         assert set(made) <= set(rules)
 
 
+@pytest.mark.skipif(not (ROOT / ".venv" / "installed").exists(), reason="make would install into another's .venv")
 def test_a_new_reader_reruns_a_finding_by_copy_and_paste(tmp_path):
     """In a copy of the checkout: what the front page says, word by word."""
     for part in ("book", "notebooks", "workflow"):
@@ -87,7 +88,10 @@ def test_a_new_reader_reruns_a_finding_by_copy_and_paste(tmp_path):
     for part in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy2(ROOT / part, tmp_path)
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
-    before = Records(tmp_path / "book" / "records").read("collapse_in_training", "demo")
+    records = Records(tmp_path / "book" / "records")
+    before = [each for each in records.read("collapse_in_training", "demo") if each["seed"] != 3]  # a reader's, perhaps
+    records.path("collapse_in_training", "demo").unlink()
+    records.merge(before)
     pasted = commands(FRONT)
     assert [line.split()[0] for line in pasted] == ["make", "make", ".venv/bin/papermill"]
     for line in pasted:
@@ -96,6 +100,6 @@ def test_a_new_reader_reruns_a_finding_by_copy_and_paste(tmp_path):
     for run in (tmp_path / "_build" / "runs" / "01_watch_a_network_collapse.ipynb", tmp_path / "out.ipynb"):
         said = [output.get("text", "") for cell in jupytext.read(run).cells for output in cell.get("outputs", [])]
         assert any("the live network agrees with its record: True" in text for text in said)
-    after = Records(tmp_path / "book" / "records").read("collapse_in_training", "demo")
+    after = records.read("collapse_in_training", "demo")
     assert after[:-1] == before
     assert after[-1]["seed"] == 3

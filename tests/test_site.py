@@ -1,7 +1,5 @@
 """The built book in a real browser, as a reader has it: offline, with the keyboard, on a phone."""
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +7,9 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
+from workflow.pdf import BROWSER
+
 ROOT = Path(__file__).parents[1]
-BROWSER = os.environ.get("NCLIB_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 pytestmark = pytest.mark.skipif(not BROWSER, reason="there is no chromium; NCLIB_BROWSER may name another browser")
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nclib.scales import SCALES
+from nclib.studies import STUDIES
 from workflow import run
 
 ROOT = Path(__file__).parents[1]
@@ -29,5 +31,6 @@ def test_the_page_has_every_notebook_and_study():
     subprocess.run([sys.executable, "workflow/status.py"], cwd=ROOT, check=True)
     text = (ROOT / "book" / "status_table.md").read_text()
     assert all(f"../notebooks/{path.stem}.ipynb" in text for path in (ROOT / "notebooks").glob("*.py"))
-    assert re.search(r"\| source_collapse \| demo \| 324, \[\d+ kB\]\(\S+\) \| 324 of 324 \|", text)
-    assert "| source_collapse | paper | 0 | 0 of 216 | not run yet |" in text
+    assert re.search(r"\| source_collapse \| demo \| \d+, \[\d+ kB\]\(\S+\) \| 324 of 324 \|", text)
+    for study, cells in STUDIES.items():
+        assert f"| {study} | lab | " in text or not cells(SCALES["lab"], [0])

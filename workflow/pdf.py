@@ -11,6 +11,14 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
 PDF = ROOT / "_build" / "book.pdf"
+BROWSER = os.environ.get("NCLIB_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+# On paper nothing unfolds, and links to other pages would name this machine's folders.
+_FOR_PAPER = """
+    document.querySelectorAll('details').forEach(folded => folded.open = true);
+    document.querySelectorAll('a[href]').forEach(link => {
+        if (link.protocol == 'file:' && !link.getAttribute('href').startsWith('#')) link.removeAttribute('href');
+    });
+"""
 MARGINS: Any = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
 
 
@@ -21,12 +29,6 @@ def pages() -> list[Path]:
     return [SITE / f"{name}.html" for name in (toc["root"], *chapters)]
 
 
-def browser_path() -> str:
-    """NCLIB_BROWSER, or the chromium or chrome of this machine."""
-    found = os.environ.get("NCLIB_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
-    return found or sys.exit("there is no chromium; install one, or name another browser in NCLIB_BROWSER")
-
-
 def print_pages(folder: Path) -> list[Path]:
     """A PDF of each page."""
     from playwright.sync_api import sync_playwright
@@ -34,11 +36,12 @@ def print_pages(folder: Path) -> list[Path]:
 
     printed = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(color_scheme="light")
         for path in tqdm(pages(), "print", unit="page"):
             page.goto(path.as_uri())
             page.wait_for_function("!window.MathJax?.startup?.promise || MathJax.startup.promise.then(() => true)")
+            page.evaluate(_FOR_PAPER)
             printed.append(folder / f"{path.stem}.pdf")
             page.pdf(path=printed[-1], format="A4", margin=MARGINS, outline=True, tagged=True)
         browser.close()
@@ -52,6 +55,8 @@ def main() -> None:
 
     from nclib.storage import replacing
 
+    if not BROWSER:
+        sys.exit("there is no chromium; install one, or name another browser in NCLIB_BROWSER")
     with TemporaryDirectory() as folder, PdfWriter() as book, replacing(PDF) as temporary:
         for path in print_pages(Path(folder)):
             book.append(path)
