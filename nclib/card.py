@@ -1,11 +1,10 @@
-"""The score card as a reader sees it: Markdown, a row a claim, with a small figure of what the records say."""
+"""The small figures of the score card: what the records of each scale say of one claim, as SVG."""
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from nclib.claims import Claim, Verdict
-from nclib.findings import CLAIMS
+from nclib.claims import Verdict
 from nclib.plots import COLOURS
 
 _WIDTH, _ROW = 130, 12  # pixels
@@ -17,25 +16,11 @@ _MARKS = (  # of the scales, in their order; told apart by shape, too
 )
 
 
-def table(by_scale: Mapping[str, Sequence[Verdict]], group: str, chapters: Mapping[str, str]) -> str:
-    """The claims whose key begins with `group`, in Markdown, a column a scale.
-
-    `by_scale` is what `nclib.findings.verdicts_by_scale` gives. `chapters` says for each study where its code is, as
-    seen from the page, such as ``chapter.ipynb#measure``; the records are in ``../book/records``.
-    """
-    lines = [["claim", "", *by_scale, "evidence"]]
-    lines += [["---"] * len(lines[0])]
-    for claim, *judged in zip(CLAIMS, *by_scale.values(), strict=True):
-        if claim.key.startswith(group):
-            of_scale = dict(zip(by_scale, judged, strict=True))
-            words = [f"**{verdict.word}** {verdict.estimate if verdict.defined else ''}" for verdict in judged]
-            evidence = " ".join(_links(claim, of_scale, chapters[claim.study]))
-            lines.append([f"**{claim.key}** {claim.sentence}", strip(of_scale), *words, evidence])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def strip(judged: Mapping[str, Verdict]) -> str:
-    """One claim's estimates and intervals by scale, as SVG: right of the line is the side on which it holds."""
+    """One claim's estimates and intervals by scale, as SVG: right of the line is the side on which it holds.
+
+    The widest interval fills the width, so each claim has a range of its own.
+    """
     places = {scale: _beyond(verdict) for scale, verdict in judged.items() if verdict.defined}
     reach = max((abs(end) for ends in places.values() for end in ends if not math.isnan(end)), default=1.0) or 1.0
     height, middle = _ROW * len(judged) + 4, _WIDTH / 2
@@ -59,9 +44,3 @@ def _estimate(x: Sequence[float], row: int) -> list[str]:
     y, colour = row * _ROW + 8, COLOURS[row]
     line = f'<line x1="{x[0]:.1f}" x2="{x[2]:.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
     return [*([] if math.isnan(x[0]) else [line]), _MARKS[row].format(x=x[1], y=y, colour=colour)]
-
-
-def _links(claim: Claim, judged: Mapping[str, Verdict], code: str) -> list[str]:
-    run = [scale for scale, verdict in judged.items() if verdict.estimate]
-    files = [f"[{scale}](../book/records/{claim.study}-{scale}.jsonl)" for scale in run]
-    return [f"[chapter]({code.partition('#')[0]}#verdict),", f"[code]({code}),", "records:", *files]

@@ -41,6 +41,11 @@ class Claim:
     threshold: float
     estimate: Callable[[pd.DataFrame], Estimate]
 
+    @property
+    def needed(self) -> str:
+        """On which side of what the statistic must fall, such as ``> 0``."""
+        return f"{'>' if self.side == 'above' else '<'} {self.threshold:g}"
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -16,7 +16,7 @@ from nclib.statistics import ClassStatistics
 def nc1(stats: ClassStatistics, *, rtol: float | None = None) -> float:
     """Within-class variability against the spread of the class means: tr(Sigma_W Sigma_B^+) / K.
 
-    Sigma_B = (1/K) sum_k (h_k - h_G)(h_k - h_G)^T. Range [0, inf); lower is more collapsed. Invariant to
+    Sigma_B = (1/K) sum_k (mu_k - mu_G)(mu_k - mu_G)^T. Range [0, inf); lower is more collapsed. Invariant to
     rotation, shift and scale. The pseudo-inverse keeps the directions of `between_spectrum(stats, rtol)`;
     only Sigma_W within their span is looked at, so the value is never negative.
 

@@ -220,7 +220,6 @@ def score_card(records: Records, *, study: str | None = None) -> pd.DataFrame:
     by_scale = verdicts_by_scale(records, study)
     rows = []
     for claim, *judged in zip((c for c in CLAIMS if study in (None, c.study)), *by_scale.values(), strict=True):
-        needed = f"{'>' if claim.side == 'above' else '<'} {claim.threshold:g}"
-        row = {"claim": claim.key, "sentence": claim.sentence, "statistic": claim.statistic, "needed": needed}
+        row = {"claim": claim.key, "sentence": claim.sentence, "statistic": claim.statistic, "needed": claim.needed}
         rows.append(row | dict(zip(by_scale, map(str, judged), strict=True)))
     return pd.DataFrame(rows).set_index("claim").rename_axis(None)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -112,8 +113,8 @@ def _tasks() -> tuple[str, ...]:
 
 
 def task_style(task: str) -> dict[str, str]:
-    """The colour and marker of a task, the same in every figure; no two tasks have both in common."""
-    i = _tasks().index(task) if task in _tasks() else len(_tasks())
+    """The colour and marker of a task, the same in every figure; no two that a scale names have both in common."""
+    i = _tasks().index(task) if task in _tasks() else crc32(task.encode())
     return {"color": COLOURS[i % 6], "marker": MARKERS[i % 7]}
 
 

@@ -119,7 +119,7 @@ METRICS: dict[str, Metric] = {
             )
         ),
         _metric("nc2", simplex.nc2, _ETF + "means", "[0, √2]", "Papyan 2020, Zhu 2021"),
-        _metric("nc2_equinorm", simplex.nc2_equinorm, "std / mean of ‖h_k‖", "[0, √(K − 1)]", "Papyan 2020"),
+        _metric("nc2_equinorm", simplex.nc2_equinorm, "std / mean of ‖μ_k − μ_G‖", "[0, √(K − 1)]", "Papyan 2020"),
         _metric("nc2_equiangularity", simplex.nc2_equiangularity, _ANGLES + "means", "[0, K / (K − 1)]", "Papyan 2020"),
         _metric("nc2_weight", simplex.nc2, _ETF + "weight", "[0, √2]", "Zhu 2021", **_WEIGHT),
         _metric(
@@ -138,7 +138,7 @@ METRICS: dict[str, Metric] = {
             "Papyan 2020",
             **_WEIGHT,
         ),
-        _metric("nc3", simplex.nc3, "‖W Hᵀ / ‖W Hᵀ‖ − E / ‖E‖‖", "[0, 2]", "Zhu 2021", inputs=("stats", "weight")),
+        _metric("nc3", simplex.nc3, "‖W Mᵀ / ‖W Mᵀ‖ − E / ‖E‖‖", "[0, 2]", "Zhu 2021", inputs=("stats", "weight")),
         _metric(
             "nc4",
             simplex.nc4,

@@ -60,7 +60,7 @@ def nc2_equiangularity(vectors: ClassStatistics | Any) -> float:
 def nc3(stats: ClassStatistics, weight: Any) -> float:
     """Self-duality: distance between the classifier's weights and the class means, up to one scale.
 
-    || W H^T / ||W H^T||_F - E / ||E||_F ||_F with weight W (K, d), centred class means H (K, d) and the
+    || W M^T / ||W M^T||_F - E / ||E||_F ||_F with weight W (K, d), centred class means M (K, d) and the
     simplex ETF E. Range [0, 2]; lower is more collapsed. Source: Zhu et al. 2021.
     """
     means, weight = checked_means(stats), check_parameter(weight, "weight", stats.means)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nclib.statistics import ClassStatistics
-from nclib.storage import replacing, save_tensors
+from nclib.storage import load_tensors, replacing, save_tensors
 
 NAMES = ("features", "labels", "weight", "bias")
 WRITTEN = (".safetensors", ".npz", ".parquet")  # how files of tables end that are written here
@@ -99,6 +99,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    if _kind(path):  # then it has a digest
+        return load_tensors(path)[0]
     from safetensors.torch import load_file
 
     return load_file(path)

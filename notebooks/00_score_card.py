@@ -13,10 +13,10 @@
 
 # %% [markdown]
 # (score-card)=
-# # Neural collapse and transfer learning: four papers, claim by claim
+# # Neural collapse and transfer learning, claim by claim
 #
 # Late in training something simple happens to a classifier: the features of a class shrink to their mean, and the
-# means spread out evenly. This is *neural collapse* {cite}`papyan2020`. Four papers tie it to transfer learning,
+# means spread out evenly. This is {term}`neural collapse` {cite}`papyan2020`. Four papers tie it to transfer learning,
 # the reuse of a trained network for another task {cite}`li2022,li2024,munn2024,ding2023`. This book tests what they
 # claim, sentence by sentence, on data that needs no download and on real data, and `nclib` is the small library it is
 # written with.
@@ -25,8 +25,7 @@
 from IPython.display import Markdown
 from myst_nb import glue
 
-from nclib import card
-from nclib.findings import verdicts_by_scale
+from nclib import card, findings
 from nclib.records import Records
 from nclib.run import book_root
 from nclib.scales import SCALES, settings
@@ -47,33 +46,70 @@ CHAPTERS = {
     "text_selection": "07_pixels_and_words.ipynb#measure-words",
 }
 records = Records(book_root() / "book" / "records")
-judged = verdicts_by_scale(records)
+judged = findings.verdicts_by_scale(records)
 for scale, verdicts in judged.items():
     words = [verdict.word for verdict in verdicts]
     glue(f"{scale} claims", len(words), display=False)
     for word in ("holds", "undecided", "fails", "undefined"):
         glue(f"{scale} {word}", words.count(word), display=False)
 
+
+def evidence(claim, verdicts):
+    """Links to the chapter, the code and the records that a claim is judged by."""
+    code, run = (
+        CHAPTERS[claim.study],
+        [scale for scale, verdict in verdicts.items() if verdict.estimate],
+    )
+    files = [f"[{scale}](../book/records/{claim.study}-{scale}.jsonl)" for scale in run]
+    return " ".join(
+        [
+            f"[chapter]({code.partition('#')[0]}#verdict),",
+            f"[code]({code}),",
+            "records:",
+            *files,
+        ]
+    )
+
+
+def table(group):
+    """The claims whose key begins with the group, a row each."""
+    lines = [["claim, and how it is tested", "fails \\| holds", *judged, "evidence"]]
+    lines += [["---"] * len(lines[0])]
+    for claim, *of_claim in zip(findings.CLAIMS, *judged.values(), strict=True):
+        if claim.key.startswith(group):
+            verdicts = dict(zip(judged, of_claim, strict=True))
+            words = [
+                f"**{verdict.word}** {verdict.estimate if verdict.defined else ''}"
+                for verdict in of_claim
+            ]
+            tested = f"*{claim.statistic}: holds if {claim.needed}*"
+            says = f"**{claim.key}** {claim.sentence}<br>{tested}"
+            lines.append(
+                [says, card.strip(verdicts), *words, evidence(claim, verdicts)]
+            )
+    return Markdown("".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
 # %% [markdown]
 # ## What was claimed, and what we find
 #
-# Of {glue:text}`demo claims` claims, {glue:text}`demo holds` hold at *demo* scale, small networks on embedded data, and
-# {glue:text}`lab holds` at *lab* scale, small pre-trained models and networks trained on real images;
-# {glue:text}`demo fails` and {glue:text}`lab fails` fail, {glue:text}`demo undecided` and {glue:text}`lab undecided` stay
-# undecided, and {glue:text}`lab undefined` cannot be asked at lab scale.
+# Of {glue:text}`demo claims` claims, {glue:text}`demo holds` hold at *demo* scale, small networks on letters and
+# digits that need no download, and {glue:text}`lab holds` at *lab* scale, small pre-trained models and networks trained on
+# real images; {glue:text}`demo fails` and {glue:text}`lab fails` fail, {glue:text}`demo undecided` and
+# {glue:text}`lab undecided` stay undecided, and {glue:text}`lab undefined` cannot be asked at lab scale.
 #
-# Every claim is a statistic of measured results, which is our choice, and a threshold that follows from the paper's
-# sentence and does not move when results come in. A claim *holds*, or *fails*, if the whole 95% interval, in brackets,
-# lies on that side of the threshold; if it reaches over, the records leave the claim *undecided*. In the small figures
-# the upright line is the threshold, and the claim's side is the right one: demo is the disc, lab the square. Each has a
-# scale of its own.
+# Under each sentence, in italics, is how it is tested: a statistic of measured results, which is our choice, and the side
+# of a threshold, which follows from the paper's sentence and does not move when results come in. A claim *holds* if the
+# whole 95% interval, in brackets, lies on that side, *fails* if it lies on the other, and is *undecided* if it reaches
+# over the threshold; without an interval the value decides. In the small figures the upright line is the threshold, and
+# right of it the claim holds; demo is the disc, lab the square, and each row has a range of its own.
 #
 # ### Neural collapse in training
 #
 # What Papyan, Han and Donoho saw first {cite}`papyan2020`, in {ref}`watch`.
 
 # %% tags=["remove-input"]
-Markdown(card.table(judged, "P", CHAPTERS))
+table("P")
 
 # %% [markdown]
 # ### Collapse and transfer
@@ -83,7 +119,7 @@ Markdown(card.table(judged, "P", CHAPTERS))
 # {cite}`li2022,li2024`.
 
 # %% tags=["remove-input"]
-Markdown(card.table(judged, "A", CHAPTERS))
+table("A")
 
 # %% [markdown]
 # ### Geometric complexity
@@ -91,7 +127,7 @@ Markdown(card.table(judged, "A", CHAPTERS))
 # Munn, Dherin and Gonzalvo find the dial behind collapse ({ref}`geometric-complexity`) {cite}`munn2024`.
 
 # %% tags=["remove-input"]
-Markdown(card.table(judged, "B", CHAPTERS))
+table("B")
 
 # %% [markdown]
 # ### Choosing a pre-trained model
@@ -100,7 +136,7 @@ Markdown(card.table(judged, "B", CHAPTERS))
 # and words ({ref}`pixels`) {cite}`ding2023`.
 
 # %% tags=["remove-input"]
-Markdown(card.table(judged, "C", CHAPTERS))
+table("C")
 
 # %% [markdown]
 # ## How to read
@@ -120,14 +156,17 @@ Markdown(card.table(judged, "C", CHAPTERS))
 # make rerun NN=01 SCALE=demo
 # ```
 #
-# The first command installs all that is needed (three minutes, and 7 GB, with torch); the second runs {ref}`watch` into
-# `_build/runs/01_watch_a_network_collapse.ipynb`, in less than two: it reads the records, trains one of the networks
-# again, from nothing, and says whether it agrees. A seed that has no record yet is trained, recorded and shown, in two
+# The first command installs all that is needed (three minutes, and 7 GB, with torch); the second runs {ref}`watch` in
+# less than two: it reads the records, trains one of the networks again, from nothing, and says whether it agrees. The
+# notebook that it leaves, `_build/runs/01_watch_a_network_collapse.ipynb`, opens in Jupyter or an editor such as VS Code,
+# as does `out.ipynb` of the next command. That trains a seed that has no record yet, and shows it in the figures, in two
 # minutes more:
 #
 # ```bash
 # .venv/bin/papermill notebooks/01_watch_a_network_collapse.ipynb out.ipynb -p seeds "[0, 1, 2, 3]"
 # ```
+#
+# The seed's record is appended to `book/records`, which git tracks; `git checkout book/records` takes it away again.
 #
 # ## How the evidence is made
 #

@@ -16,7 +16,7 @@
 # # Watch a network collapse
 #
 # **The claim.** Train a classifier past the point where it makes no more errors on its training images, and its
-# last layer keeps changing, towards one simple picture {cite}`papyan2020`: the features of a class shrink to
+# last layer keeps changing, towards one simple picture {cite}`papyan2020`: the {term}`features` of a class shrink to
 # their mean (NC1), the class means spread out as evenly as they can (NC2), the classifier lines up with them
 # (NC3), and so it decides for the nearest class mean (NC4).
 #
@@ -29,7 +29,7 @@
 # 4. see three classes move to the corners of a triangle.
 
 # %% tags=["parameters"]
-scale: str = "demo"  # demo: embedded data, minutes on two cores
+scale: str = "demo"  # demo: data that needs no download, minutes on two cores
 device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
@@ -68,7 +68,7 @@ run = nclib.start(
 # image with its own distortion, contrast and noise. Latin letters are the *source* task of this book; the other
 # scripts, and scikit-learn's real handwritten digits, are the *downstream* tasks of the next chapters.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The embedded data: sixteen random training images of each task, 28 x 28 pixels, grey.", "name": "fig-data"}, "image": {"alt": "Six rows of sixteen small noisy grey images: Latin, Greek, Cyrillic, Armenian and Georgian letters and handwritten digits."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The data of the demo scale: sixteen random training images of each task, 28 x 28 pixels, grey.", "name": "fig-data"}, "image": {"alt": "Six rows of sixteen small noisy grey images: Latin, Greek, Cyrillic, Armenian and Georgian letters and handwritten digits."}}
 names = nclib.data.EMBEDDED
 sets = [nclib.load(name, per_class=40) for name in names]
 picks = [
@@ -84,13 +84,13 @@ plt.show()
 # %% [markdown]
 # ## What is measured
 #
-# Features $h_i \in \mathbb{R}^d$ with labels $y_i \in \{1, \dots, K\}$ have class means $\mu_k$ and a global
+# Features $h_i \in \mathbb{R}^d$ with labels $y_i \in \{0, \dots, K - 1\}$ have class means $\mu_k$ and a global
 # mean $\mu_G$. Two covariances say how far the features are from their class mean, and the class means from each other:
 #
 # ```{math}
 # :label: covariances
 # \Sigma_W = \frac1N \sum_{i=1}^N (h_i - \mu_{y_i})(h_i - \mu_{y_i})^\top, \qquad
-# \Sigma_B = \frac1K \sum_{k=1}^K (\mu_k - \mu_G)(\mu_k - \mu_G)^\top .
+# \Sigma_B = \frac1K \sum_{k=0}^{K-1} (\mu_k - \mu_G)(\mu_k - \mu_G)^\top .
 # ```
 #
 # ````{prf:definition} Neural collapse, as measured here
@@ -269,7 +269,7 @@ plt.show()
 #
 # ## Three classes become a triangle
 #
-# A simplex of three corners is an equilateral triangle. {numref}`fig-triangle` looks at three of the classes in the
+# A {term}`simplex` of three corners is an equilateral triangle. {numref}`fig-triangle` looks at three of the classes in the
 # plane through their means: in each panel the plane is turned, and its unit chosen, so that the means fit the
 # triangle best.
 
@@ -351,6 +351,7 @@ for metric in ("nc1", "nc2", "nc3"):
     mean = np.mean(table[metric].tolist(), axis=0)
     half = np.argmax(mean <= (mean[0] + mean[-1]) / 2)
     print(f"{metric}: half of its way by epoch {epochs[half]}")
+# Classes contract long before their means have spread out evenly.
 
 # %% [markdown]
 # ## Rerun it

@@ -15,12 +15,12 @@
 # (source)=
 # # Ask whether collapse on the source data hurts transfer
 #
-# **The claims.** A network that has collapsed on its *source* data may have thrown away what another task needs.
+# **The claims.** A network that has collapsed on its {term}`source` data may have thrown away what another task needs.
 # Li et al. first put it so (A1): preventing within-class variability collapse *to a certain extent* while
 # pre-training gives better transfer, and this explains why some losses, data augmentation and projection heads
 # help {cite}`li2022`. The later version of the paper calls the relation more nuanced (A3) {cite}`li2024`.
 #
-# **How we test it.** We take one base recipe and vary it in five ways, one at a time. Every network is trained on
+# **How we test it.** We take one base {term}`recipe` and vary it in five ways, one at a time. Every network is trained on
 # Latin letters, frozen, stripped of its projection head and classifier, and probed: a logistic regression on its
 # features learns each downstream task. Here we
 #
@@ -30,7 +30,7 @@
 # 4. ask what breaks a monotone law.
 
 # %% tags=["parameters"]
-scale: str = "demo"  # demo: embedded data, minutes on two cores
+scale: str = "demo"  # demo: data that needs no download, minutes on two cores
 device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
@@ -326,6 +326,8 @@ pd.DataFrame(
         for metric in ("nc1", "nc1_ratio", "cdnv")
     }
 )
+# In what can be told, yes: with all three only the epochs' interval lies on one side of zero. On
+# augmentation the measures do not agree even in sign, so no sign should be read from any of them.
 
 # %% [markdown]
 # 2. The digits are the task farthest from the letters. What do the panels say if they are the only downstream task, and
@@ -349,6 +351,8 @@ pd.DataFrame(
         for name, part in parts.items()
     }
 )
+# Weight decay points one way on the digits and the other way on letters, but no interval of it
+# leaves zero out: the epochs' does on both, and is all that one task or the other shows.
 
 # %% [markdown]
 # ## Rerun it

@@ -15,10 +15,10 @@
 # (geometric-complexity)=
 # # Turn the dial behind collapse
 #
-# **The claims.** The *geometric complexity* of an embedding is the mean squared norm of its Jacobian: how far the
+# **The claims.** The *geometric complexity* of an embedding is the mean squared norm of its {term}`Jacobian`: how far the
 # features of an image move when the image moves a little. Munn, Dherin and Gonzalvo say that what changes it during
 # pre-training changes collapse the same way: a higher learning rate, a smaller batch and more L2 regularisation each
-# lower both (B1); that this carries over to classes never seen, with higher few-shot accuracy (B2); that complexity
+# lower both (B1); that this carries over to classes never seen, with higher {term}`few-shot` accuracy (B2); that complexity
 # bounds collapse (B3), is cheap to estimate (B4), and that a penalty on it lowers both (B5) {cite}`munn2024`.
 #
 # **How we test it.** A small ResNet and a VGG without normalisation learn one script, each setting of their training
@@ -33,7 +33,9 @@
 # 3. estimate complexity from less and less, and penalise it.
 
 # %% tags=["parameters"]
-scale: str = "demo"  # demo: embedded data; lab, paper: real data of a data root
+scale: str = (
+    "demo"  # demo: data that needs no download; lab, paper: real data of a data root
+)
 device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
@@ -229,6 +231,7 @@ NAMES = {
     "cdnv": "CDNV",
     "loss": "training loss, end",
 }
+COLLAPSED = "\n(lower is more collapsed)"
 PANELS = table["panel"].unique().tolist()
 STAGES = {
     "matched": (geometric.at_matched_loss(table), "-"),
@@ -271,7 +274,7 @@ for ax, setting in zip(axes.T, SWEPT, strict=True):
             plots.log_ticks(below.xaxis)
     ax[-1].set_xlabel(NAMES[setting])
 for ax, metric in zip(axes[:, 0], ("complexity", "cdnv", "loss"), strict=True):
-    ax.set_ylabel(NAMES[metric])
+    ax.set_ylabel(NAMES[metric] + (COLLAPSED if metric == "cdnv" else ""))
 fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 plt.show()
 
@@ -309,8 +312,8 @@ for part, (scale_name, rows) in zip(parts, scales.items(), strict=True):
             ax.set_xscale("log")
             plots.log_ticks(ax.xaxis)
         row[0].set_ylabel(panel.replace(", ", "\n").replace(" (", "\n("))
-    for ax, title in zip(axes[0], COLUMNS.values(), strict=True):
-        ax.set_title(title)
+    for ax, (metric, title) in zip(axes[0], COLUMNS.items(), strict=True):
+        ax.set_title(title + ("" if metric == "accuracy_5" else COLLAPSED))
     part.suptitle(scale_name, fontweight="bold")
     axes[-1, 1].set_xlabel("geometric complexity, source")
     part.legend(
@@ -421,6 +424,7 @@ for i, (panel, every) in enumerate(table.groupby("panel", sort=False)):
             ax, epochs, rows[metric], colour=plots.COLOURS[i], label=panel
         )
         ax.set(yscale="log", xlabel="epoch", ylabel=NAMES[metric])
+    axes[1].set_ylabel(NAMES["cdnv"] + COLLAPSED)
     cdnv = np.concatenate(every["cdnv"].to_list())
     axes[2].scatter(
         geometric.bounds(every), cdnv, color=plots.COLOURS[i], s=3, alpha=0.4
@@ -496,7 +500,8 @@ fig, axes = plt.subplots(1, 3, figsize=(9, 3.2))
 for ax, (metric, title) in zip(axes, titles.items(), strict=True):
     staged_lines(ax, stages, "penalty", metric)
     ax.set_xscale("symlog", linthresh=sorted(penalties["penalty"].unique())[1])
-    ax.set(xlabel="strength of the penalty", title=title)
+    ax.set(xlabel="strength of the penalty")
+    ax.set_title(title + (COLLAPSED if metric == "cdnv" else ""))
 axes[0].set_yscale("log")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 plt.show()
@@ -606,7 +611,7 @@ linear = nn.Sequential(nn.Flatten(), nn.Linear(12, 5, bias=False))
 images = rand(4, 3, 2, 2)
 complexity = nclib.geometric_complexity(linear, images).value
 squared = linear[1].weight.detach().square().sum()  # its Jacobian is A everywhere
-print("the squared norm of A:", abs(complexity / float(squared) - 1) < 1e-5)
+print("it is the squared norm of A:", abs(complexity / float(squared) - 1) < 1e-5)
 
 # %% [markdown]
 # 2. Double all features. What becomes of complexity, of NC1, and of complexity over the spread of the class means? Which of
@@ -632,6 +637,8 @@ for times in (1, 2):
     }
 for name in found[1]:
     print(f"{name}: {found[2][name] / found[1][name]:.2f} times as large")
+# Complexity alone says how large features are, too; the last is what networks should be compared by,
+# unless they are known to have features of one size.
 
 # %% [markdown]
 # ## Rerun it at scale

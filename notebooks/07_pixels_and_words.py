@@ -35,7 +35,7 @@
 #   Hugging Face hub, too, cut at seven depths and left as it is.)
 
 # %% tags=["parameters"]
-scale: str = "demo"  # demo: embedded data; lab, paper: models and data of a data root
+scale: str = "demo"  # demo: data that needs no download; lab, paper: models and data of a data root
 device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
@@ -484,6 +484,7 @@ alike = texts[texts["model"].isin(["base", "width 32", "width 128"])]
 alike.drop_duplicates(["model", "seed", "task"]).pivot_table(
     index="task", columns="width", values="accuracy"
 ).round(3)
+# On parts of scipy each step in width helps; on libraries only the first does.
 
 # %% [markdown]
 # ## Rerun it at scale

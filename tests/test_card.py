@@ -3,13 +3,12 @@
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from nclib import card
 from nclib.claims import Claim, Estimate, Verdict
-from nclib.findings import CLAIMS, verdicts_by_scale
-from nclib.records import Records
-from nclib.studies import STUDIES
+from nclib.findings import CLAIMS
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,10 +43,13 @@ def test_what_is_undefined_or_not_run_has_no_mark():
     assert 'aria-label="demo undefined; lab not run yet"' in svg
 
 
-def test_every_claim_is_in_a_table_with_its_records():
-    chapters = dict.fromkeys(STUDIES, "chapter.ipynb#measure")
-    judged = verdicts_by_scale(Records(ROOT / "book" / "records"))
-    rows = [row for group in "PABC" for row in card.table(judged, group, chapters).splitlines()[2:]]
-    assert [re.match(r"\| \*\*(\S+)\*\*", row)[1] for row in rows] == [claim.key for claim in CLAIMS]
-    for link in set(re.findall(r"\((\.\./book[^)]*)\)", "".join(rows))):
+def test_every_claim_is_on_the_front_page_with_its_test_and_records():
+    cells = nbformat.read(ROOT / "notebooks" / "00_score_card.ipynb", as_version=4).cells
+    outputs = [output.data for cell in cells for output in cell.get("outputs", []) if "data" in output]
+    rows = [row for data in outputs for row in data.get("text/markdown", "").splitlines() if row.startswith("| **")]
+    assert len(rows) == len(CLAIMS)
+    for row, claim in zip(rows, CLAIMS, strict=True):
+        assert row.startswith(f"| **{claim.key}** {claim.sentence}<br>*{claim.statistic}: holds if {claim.needed}*")
+        assert "<svg" in row
+    for link in set(re.findall(r"\((\.\./book[^)]*|\d\d_[^)#]*)", "".join(rows))):
         assert (ROOT / "notebooks" / link).exists()

@@ -111,6 +111,15 @@ def test_a_failed_run_leaves_what_was_there(toy):
     assert sorted(path.name for path in toy.parent.iterdir()) == ["toy.ipynb", "toy.py"]
 
 
+def test_the_readme_has_badges_of_the_workflows_there_are_if_a_repository_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "toy"\n')
+    assert readme.badges() == ""
+    (tmp_path / "pyproject.toml").write_text('[project.urls]\nRepository = "https://github.com/someone/toy"\n')
+    named = re.findall(r"https://github.com/someone/toy/actions/workflows/(\w+\.yml)/badge.svg", readme.badges())
+    assert sorted(named) == sorted(path.name for path in (ROOT / ".github" / "workflows").iterdir())
+
+
 def copy_of_the_book(tmp_path) -> Path:
     (tmp_path / "book").mkdir()
     shutil.copytree(ROOT / "book" / "records", tmp_path / "book" / "records")

@@ -21,7 +21,7 @@ sphinx:
 
 @pytest.fixture
 def links(tmp_path):
-    """A function from the text of a pyproject.toml to the links and scripts of a page of a toy book."""
+    """A function from the text of a pyproject.toml to the links, scripts and commands of a page of a toy book."""
 
     def build(project: str) -> list[str]:
         (tmp_path / "notebooks").mkdir()
@@ -34,7 +34,8 @@ def links(tmp_path):
         command = [Path(sys.executable).with_name("jupyter-book"), "build", tmp_path, "-W"]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-        return re.findall(r'(?:href|src)="([^"]*)"', (tmp_path / "_build/html/notebooks/toy.html").read_text())
+        page = (tmp_path / "_build/html/notebooks/toy.html").read_text()
+        return re.findall(r'(?:href|src)="([^"]*)"', page) + re.findall("<code>(.*?)</code>", page)
 
     return build
 
@@ -44,10 +45,11 @@ def test_a_repository_gives_buttons(links):
     assert "https://colab.research.google.com/github/someone/toy/blob/main/notebooks/toy.ipynb" in found
     assert "https://mybinder.org/v2/gh/someone/toy/main?urlpath=tree/notebooks/toy.ipynb" in found
     assert "https://github.com/someone/toy" in found
+    assert "!git clone https://github.com/someone/toy nclib" in found
     assert "../_sources/notebooks/toy.ipynb" in found
 
 
 def test_without_one_there_are_none_and_the_notebook_can_be_downloaded(links):
     found = links('[project]\nname = "toy"\n')
-    assert not [link for link in found if "colab" in link or "binder" in link or "github.com/" in link]
+    assert not [link for link in found if re.search("colab|binder|github.com/|git clone", link)]
     assert "../_sources/notebooks/toy.ipynb" in found

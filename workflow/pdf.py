@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ _FOR_PAPER = """
         if (link.protocol == 'file:' && !link.getAttribute('href').startsWith('#')) link.removeAttribute('href');
     });
 """
+_NOTHING_FOLDS = (
+    "summary { display: none !important } * { animation: none !important }"  # what unfolds would fade in, too late
+)
 MARGINS: Any = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
 
 
@@ -29,8 +33,8 @@ def pages() -> list[Path]:
     return [SITE / f"{name}.html" for name in (toc["root"], *chapters)]
 
 
-def print_pages(folder: Path) -> list[Path]:
-    """A PDF of each page."""
+def print_pages(paths: Sequence[Path], folder: Path) -> list[Path]:
+    """A PDF of each page, in the folder."""
     from playwright.sync_api import sync_playwright
     from tqdm import tqdm
 
@@ -38,17 +42,19 @@ def print_pages(folder: Path) -> list[Path]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(color_scheme="light")
-        for path in tqdm(pages(), "print", unit="page"):
+        for path in tqdm(paths, "print", unit="page"):
             page.goto(path.as_uri())
             page.wait_for_function("!window.MathJax?.startup?.promise || MathJax.startup.promise.then(() => true)")
             page.evaluate(_FOR_PAPER)
+            page.add_style_tag(content=_NOTHING_FOLDS)
             printed.append(folder / f"{path.stem}.pdf")
             page.pdf(path=printed[-1], format="A4", margin=MARGINS, outline=True, tagged=True)
         browser.close()
     return printed
 
 
-def main() -> None:
+def write(paths: Sequence[Path], book: Path) -> None:
+    """Write the pages into one file."""
     from tempfile import TemporaryDirectory
 
     from pypdf import PdfWriter
@@ -57,12 +63,12 @@ def main() -> None:
 
     if not BROWSER:
         sys.exit("there is no chromium; install one, or name another browser in NCLIB_BROWSER")
-    with TemporaryDirectory() as folder, PdfWriter() as book, replacing(PDF) as temporary:
-        for path in print_pages(Path(folder)):
-            book.append(path)
-        book.write(temporary)
-    print(PDF)
+    with TemporaryDirectory() as folder, PdfWriter() as writer, replacing(book) as temporary:
+        for path in print_pages(paths, Path(folder)):
+            writer.append(path)
+        writer.write(temporary)
+    print(book)
 
 
 if __name__ == "__main__":
-    main()
+    write(pages(), PDF)

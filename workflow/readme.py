@@ -37,7 +37,9 @@ def badges() -> str:
 
 def markdown_card() -> str:
     """The score card as a Markdown table."""
-    card = score_card(Records(ROOT / "book" / "records")).drop(columns=["statistic", "needed"])
+    card = score_card(Records(ROOT / "book" / "records"))
+    card["sentence"] += "<br><sub>" + card["statistic"] + ": holds if " + card["needed"] + "</sub>"
+    card = card.drop(columns=["statistic", "needed"])
     rows = [["claim", *card.columns], ["---"] * (1 + len(card.columns)), *map(list, card.itertuples())]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 

@@ -28,8 +28,8 @@ NOTES = ROOT / "_build" / "executed"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None) -> None:
-    """Execute a source notebook with parameters and write the normalised result to `output`."""
+def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None) -> nbformat.NotebookNode:
+    """Execute a source notebook with parameters and write the normalised result, which is returned, to `output`."""
     check_parameters(source, parameters or {})
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".run-") as folder:
@@ -46,6 +46,7 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
         )
         nbformat.write(normalised(executed), temporary)
         os.replace(temporary, output)
+    return executed
 
 
 def note(source: Path, seconds: float) -> None:
@@ -104,6 +105,12 @@ def without_progress(output: nbformat.NotebookNode) -> nbformat.NotebookNode | N
     return output if output.text else None
 
 
+def agreements(notebook: nbformat.NotebookNode) -> list[str]:
+    """The lines that say whether what was measured live agrees with its record."""
+    texts = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [line for text in texts for line in text.splitlines() if line.startswith("the live ")]
+
+
 def main(
     source: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="notebooks/NN_claim.py")],
     parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE, the value as YAML")] = None,
@@ -120,12 +127,12 @@ def main(
         output = ROOT / "_build" / "runs" / f"{source.stem}.ipynb" if parameters else source.with_suffix(".ipynb")
     start = time.perf_counter()
     try:
-        execute(source, output, parameters)
+        executed = execute(source, output, parameters)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if output == source.with_suffix(".ipynb"):
         note(source, time.perf_counter() - start)
-    typer.echo(output)
+    typer.echo("\n".join([*agreements(executed), str(output)]))
 
 
 if __name__ == "__main__":

@@ -4,14 +4,28 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+_IN_COLAB = """<p>In Colab, run this in a first cell: <code>!git clone {url} nclib</code>,
+<code>%cd nclib/notebooks</code>, <code>%pip install "..[book]"</code>.</p>"""
+
+
+def repository(app: Any) -> str | None:
+    """The Repository of [project.urls], if it has one."""
+    project = tomllib.loads((Path(app.srcdir) / "pyproject.toml").read_text())["project"]
+    return project.get("urls", {}).get("Repository")
+
 
 def add_buttons(app: Any, config: Any) -> None:
-    """Links to the repository and to services that run its notebooks, if [project.urls] has a Repository."""
-    project = tomllib.loads((Path(app.srcdir) / "pyproject.toml").read_text())["project"]
-    if url := project.get("urls", {}).get("Repository"):
+    """Links to the repository, and to services that run its notebooks."""
+    if url := repository(app):
         services = {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org"}
         options = {"repository_url": url, "repository_branch": "main", "launch_buttons": services}
         config.html_theme_options |= options | {"use_repository_button": True, "use_issues_button": True}
+
+
+def explain_colab(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Say below a notebook what Colab lacks, which opens the notebook alone."""
+    if page.startswith("notebooks/") and (url := repository(app)):
+        context["body"] += _IN_COLAB.format(url=url)
 
 
 def keep_needed(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -23,5 +37,6 @@ def keep_needed(app: Any, page: str, template: str, context: dict[str, Any], doc
 
 def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", add_buttons)
+    app.connect("html-page-context", explain_colab)
     app.connect("html-page-context", keep_needed, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
