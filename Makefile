@@ -48,7 +48,8 @@ reproduce: .venv/installed
 	$(BIN)/python workflow/reproduce.py
 
 links: .venv/installed
-	$(BIN)/jupyter-book build . --builder linkcheck
+	$(BIN)/python workflow/status.py
+	$(BIN)/jupyter-book build . --builder linkcheck -W --keep-going
 
 pdf: book
 	$(BIN)/python workflow/pdf.py

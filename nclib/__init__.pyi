@@ -5,6 +5,7 @@ from .claims import Estimate as Estimate
 from .claims import Verdict as Verdict
 from .claims import judge as judge
 from .claims import rank_correlation as rank_correlation
+from .class_statistics import class_statistics as class_statistics
 from .collapse import between_spectrum as between_spectrum
 from .collapse import cut_off as cut_off
 from .collapse import nc1 as nc1
@@ -84,7 +85,6 @@ from .source_scores import leep as leep
 from .source_scores import nce as nce
 from .source_scores import nleep as nleep
 from .statistics import ClassStatistics as ClassStatistics
-from .statistics import class_statistics as class_statistics
 from .text_models import TextEncoder as TextEncoder
 from .text_models import text_encoder as text_encoder
 from .text_models import text_features as text_features

@@ -21,6 +21,14 @@ def arrow_batches(
     `features` names a column of lists of d numbers each, `labels` one of integers. A batch has at most `batch_size`
     rows, which is what `ClassStatistics.from_batches` takes; a row group, as it was written, is decoded as a whole.
     ValueError for columns that are not so.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = write_arrow(Path(folder, "features.parquet"), [(np.eye(2), np.array([0, 1]))])
+    ...     [(features.tolist(), labels.tolist()) for features, labels in arrow_batches(folder)]
+    [([[1.0, 0.0], [0.0, 1.0]], [0, 1])]
     """
     table, (_, compute) = _dataset(path, features, labels), _arrow("compute")
     for batch in table.to_batches(columns=[features, labels], batch_size=batch_size, **_AHEAD):
@@ -39,7 +47,16 @@ def arrow_batches(
 def arrow_statistics(
     path: Path | str, *, features: str = "features", labels: str = "labels", batch_size: int = 16_384
 ) -> ClassStatistics:
-    """Class statistics of a Parquet file, or a folder of them, in one pass over its features; as of `arrow_batches`."""
+    """Class statistics of a Parquet file, or a folder of them, in one pass over its features; as of `arrow_batches`.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = write_arrow(Path(folder, "features.parquet"), [(np.eye(2), np.array([0, 1]))])
+    ...     arrow_statistics(folder).means.tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
     _, compute = _arrow("compute")
     numbers = _dataset(path, features, labels).to_table(columns=[labels])[labels]
     most = compute.max(numbers).as_py()
@@ -91,5 +108,5 @@ def _arrow(part: str) -> tuple[Any, Any]:
         import pyarrow.dataset
         import pyarrow.parquet
     except ImportError as error:
-        raise ImportError("Parquet files need pyarrow: pip install 'nclib[arrow]'") from error
+        raise ImportError("Parquet files need pyarrow, nclib's extra arrow") from error
     return pyarrow, getattr(pyarrow, part)

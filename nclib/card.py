@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from nclib.claims import Verdict
-from nclib.plots import COLOURS
+from nclib.styles import COLOURS
 
 _WIDTH, _ROW = 130, 12  # pixels
 _EDGE = 8  # pixels that are left free at the sides

@@ -13,7 +13,13 @@ _RESAMPLES = 2000  # of the bootstrap
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its 95% interval; NaN where it is undefined, or there is too little to give an interval."""
+    """A statistic with its 95% interval; NaN where it is undefined, or there is too little to give an interval.
+
+    Examples
+    --------
+    >>> print(Estimate(0.5, 0.25, 0.75), Estimate(0.5))
+    0.5 [0.25, 0.75] 0.5
+    """
 
     value: float
     low: float = math.nan
@@ -30,6 +36,12 @@ class Claim:
 
     The statistic is this book's choice; the threshold follows from the sentence, and stays where it is
     when results come in.
+
+    Examples
+    --------
+    >>> claim = Claim("k", "paper", "It helps.", "study", "gain", "above", 0, lambda table: Estimate(table.gain.mean()))
+    >>> claim.needed
+    '> 0'
     """
 
     key: str
@@ -49,7 +61,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the records of one scale say of a claim; `estimate` is None where cells are missing."""
+    """What the records of one scale say of a claim; `estimate` is None where cells are missing.
+
+    Examples
+    --------
+    >>> claim = Claim("k", "paper", "It helps.", "study", "gain", "above", 0, lambda table: Estimate(table.gain.mean()))
+    >>> print(Verdict(claim, Estimate(2.0, 1.0, 3.0)))
+    holds: 2 [1, 3]
+    >>> Verdict(claim, Estimate(2.0, -1.0, 5.0)).word
+    'undecided'
+    """
 
     claim: Claim
     estimate: Estimate | None
@@ -83,7 +104,16 @@ class Verdict:
 
 
 def judge(claim: Claim, table: pd.DataFrame | None) -> Verdict:
-    """Hold a claim against the whole table of its study; None is a study that is not (wholly) run."""
+    """Hold a claim against the whole table of its study; None is a study that is not (wholly) run.
+
+    Examples
+    --------
+    >>> claim = Claim("k", "paper", "It helps.", "study", "gain", "above", 0, lambda table: Estimate(table.gain.mean()))
+    >>> print(judge(claim, pd.DataFrame({"gain": [-2.0]})))
+    fails: -2
+    >>> print(judge(claim, None))
+    not run yet
+    """
     return Verdict(claim, None if table is None else claim.estimate(table))
 
 
@@ -120,6 +150,12 @@ def rank_correlation(
     strata. Groups are resampled within a stratum, in all its blocks alike: so blocks may be the seeds that every recipe
     was tried with, and what they shift is no evidence. As `bootstrap` of `mean_spearman`, but all resamples at once: a
     group drawn twice has a weight of two.
+
+    Examples
+    --------
+    >>> x = np.arange(6)
+    >>> print(rank_correlation(x, x**2, groups=x))  # the order is the same
+    1 [1, 1]
     """
     x, y, groups = (np.asarray(side) for side in (x, y, groups))
     strata, blocks = (np.zeros(len(x)) if names is None else np.asarray(names) for names in (strata, blocks))

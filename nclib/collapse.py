@@ -41,6 +41,14 @@ def between_spectrum(stats: ClassStatistics, rtol: float | None = None) -> tuple
 
     From the thin singular value decomposition of the K x d centred means; a singular value counts if it
     exceeds `cut_off(stats, rtol)`.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> eigenvalues, directions = between_spectrum(stats)  # the means are (1, 0) and (-1, 0)
+    >>> eigenvalues.round(decimals=6).tolist(), directions.abs().round(decimals=6).tolist()
+    ([1.0], [[1.0, 0.0]])
     """
     checked_means(stats)
     values, directions = stats.between_svd
@@ -62,6 +70,13 @@ def cut_off(stats: ClassStatistics, rtol: float | None = None) -> float:
     second moment of feature j in class k, divided by n_k unless the class varies by less than one rounding step
     there: errors that are equal add up, others average out. (Ours: no source says which directions of a
     pseudo-inverse are null.)
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> cut_off(stats) < 1e-6, round(cut_off(stats, rtol=0.5), 6)  # the singular value is 1
+    (True, 0.5)
     """
     counts = stats.counts.clamp(min=1).unsqueeze(1)
     second, spread = stats.means.square(), stats.squares / counts
@@ -77,6 +92,13 @@ def nc1_ratio(stats: ClassStatistics) -> float:
 
     Range [0, inf); lower is more collapsed. Unlike `nc1` it counts the spread in every direction, also
     across the span of the class means. Source: Li et al. 2022 (public code of its first author).
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> nc1_ratio(stats)  # a variance of 1 within the classes, and of 1 between the means
+    1.0
     """
     return float(stats.within_trace / checked_means(stats).square().sum() * stats.num_classes)
 
@@ -92,6 +114,13 @@ def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
     With at most d + 1 samples it is 0 for almost any features, which a warning says.
 
     Source: Xu, Liu 2023 (arXiv 2306.03440), for balanced classes.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[0.0], [2.0], [2.0], [4.0]], [0, 0, 1, 1])
+    >>> round(vci(stats), 6)  # half of the variance lies between the means
+    0.5
     """
     weighted = checked_means(stats) * stats.counts.double().sqrt().unsqueeze(1)
     if stats.num_samples <= stats.num_features + 1:
@@ -108,7 +137,15 @@ def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
 
 
 def total_scatter(stats: ClassStatistics) -> Tensor:
-    """N Sigma_T: outer products of all samples about the global mean, summed, float64 (d, d)."""
+    """N Sigma_T: outer products of all samples about the global mean, summed, float64 (d, d).
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> total_scatter(stats).round(decimals=6).tolist()
+    [[4.0, 0.0], [0.0, 4.0]]
+    """
     weighted = stats.centred_means * stats.counts.double().sqrt().unsqueeze(1)
     return torch.addmm(stats.scatter, weighted.T, weighted)
 

@@ -34,6 +34,14 @@ class Complexity:
         Which of the samples were measured, int64 (n,).
     population
         How many samples there are.
+
+    Examples
+    --------
+    >>> found = Complexity(torch.tensor([1.0, 3.0]), variances=torch.zeros(2), indices=torch.arange(2), population=2)
+    >>> print(found)
+    geometric complexity 2, standard error 0
+    >>> found.by_class([0, 1]).tolist()
+    [1.0, 3.0]
     """
 
     per_sample: Tensor

@@ -4,7 +4,13 @@ import torch
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device by name; ``auto`` is a GPU where there is one."""
+    """The device by name; ``auto`` is a GPU where there is one.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from nclib.checks import check_features
+from nclib.class_statistics import class_statistics
 from nclib.collapse import checked_means, total_scatter
 from nclib.probe import to_numpy
 from nclib.probing import LinearProbe
-from nclib.statistics import ClassStatistics, class_statistics
+from nclib.statistics import ClassStatistics
 from nclib.transferability import warn_of_few
 from nclib.validation import held_out
 
@@ -20,6 +21,12 @@ def h_score_shrunk(features: Any, labels: Any) -> float:
 
     Sigma_a = (1 - a) Sigma_T + a tr(Sigma_T) / d I. Range [0, K - 1]; higher is better. Unlike `h_score` it says
     something with fewer samples than features. Source: Ibrahim et al. 2021 (arXiv 2110.06893).
+
+    Examples
+    --------
+    >>> features = [[0.0], [2.0], [2.0], [4.0]]  # half of the variance lies between the means; nothing is shrunk
+    >>> round(h_score_shrunk(features, [0, 0, 1, 1]), 6)
+    0.5
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
@@ -39,6 +46,11 @@ def transrate(features: Any, labels: Any, *, epsilon: float = 1e-4) -> float:
     squared length of 1. Range [0, inf); higher is better. Source: Huang et al. 2022 (arXiv 2106.09526); the scale,
     without which the value depends on that of the features, is ours. (Public codes differ in scale and weights, and
     rank models differently.)
+
+    Examples
+    --------
+    >>> round(transrate(torch.eye(3), [0, 1, 2], epsilon=1 / 8), 4)  # ln 5 - ln 9 / 2: two directions, one a class
+    0.5108
     """
     if not epsilon > 0:
         raise ValueError(f"epsilon is {epsilon}; it must be above 0")
@@ -68,6 +80,12 @@ def sfda(features: Any, labels: Any) -> float:
     on the scale of the features, and is 1 where there are few samples for their number.
 
     Source: Shao et al. 2022 (arXiv 2207.03036), as its code has it: the mean of probabilities, not of their logarithms.
+
+    Examples
+    --------
+    >>> features = [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
+    >>> round(sfda(features, [0, 0, 1, 1]), 6)  # the first feature tells the classes apart
+    1.0
     """
     features, stats = _given(features, labels)
     checked_means(stats)
@@ -93,6 +111,12 @@ def probe_accuracy(features: Any, labels: Any, *, share: float = 0.2, seed: int 
     """Accuracy of a `LinearProbe` on the share of each class that it was not fitted to. Range [0, 1]; higher is better.
 
     The strongest baseline and the slowest. (Ours: a linear probe is everybody's.)
+
+    Examples
+    --------
+    >>> features = torch.tensor([[-1.0], [1.0]]).repeat_interleave(5, 0)  # collapsed
+    >>> probe_accuracy(features, [0] * 5 + [1] * 5)
+    1.0
     """
     features, labels = check_features(features, labels)
     held = torch.from_numpy(held_out(to_numpy(labels), share, seed)).to(features.device)
@@ -120,6 +144,13 @@ def ncti_parts(features: Any, labels: Any, *, components: int = 64) -> tuple[flo
     each; `over_models` brings them to one scale, on which they are added. They depend on the scale of the features.
 
     Source: Wang et al. 2023 (ICCV), as its code has it.
+
+    Examples
+    --------
+    >>> features = [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
+    >>> spread, certainty, collapse = ncti_parts(features, [0, 0, 1, 1])
+    >>> round(certainty, 4), round(collapse, 4)  # all sure: sqrt(2) of each class of two, so -ln(2 sqrt(2))
+    (1.0, -1.0397)
     """
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis

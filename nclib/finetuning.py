@@ -110,7 +110,16 @@ def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, va
 
 
 class Choice(NamedTuple):
-    """A tuned model, which of the candidates it is, and the epochs that it was trained for."""
+    """A tuned model, which of the candidates it is, and the epochs that it was trained for.
+
+    Examples
+    --------
+    >>> from nclib import linear_probe
+    >>> model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2))
+    >>> choice = Choice(linear_probe(model), candidate=1, epochs=5)
+    >>> choice.tuned.spec["method"], choice.candidate, choice.epochs
+    ('linear', 1, 5)
+    """
 
     tuned: Tuned
     candidate: int
@@ -132,6 +141,15 @@ def finetune_best(
     of two or more, is held out; of equally accurate candidates the least loss there decides. `patience` is that of the
     trials. `checkpoint` is a file for the training that is under way; finished trials are run again after a kill.
     Further `options` are those of `finetune`.
+
+    Examples
+    --------
+    >>> from nclib import backbone, linear_probe, load
+    >>> model = backbone("test_resnet", weights="random", device="cpu")
+    >>> tunings = (Tuning(epochs=0, probe_first=False), Tuning(epochs=0))  # a head of zeros, or a linear probe
+    >>> candidates = [(lambda: linear_probe(model, 10), tuning) for tuning in tunings]
+    >>> finetune_best(candidates, load("digits", per_class=4))[1:]  # the candidate, and its epochs
+    (1, 0)
     """
     if not candidates:
         raise ValueError("there are no candidates; give at least one")

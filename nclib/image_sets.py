@@ -46,8 +46,7 @@ class _Labelled(ABC):
     def take(self, per_class: int | None = None, *, share: float | None = None, seed: int = 0) -> Self:
         """A stratified subset, chosen by the seed, in the old order.
 
-        Either `per_class` images of every class, or the `share` of every class, in (0, 1], rounded, but
-        at least one image.
+        Either `per_class` images of every class, or the `share` of every class, in (0, 1], rounded but at least 1.
 
         >>> images = ImageSet(torch.zeros(6, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 1, 1, 1, 1]), ("a", "b"))
         >>> images.take(1).labels, images.take(share=0.4).labels
@@ -105,7 +104,11 @@ class _Labelled(ABC):
 
 @dataclass(frozen=True, repr=False)
 class ImageSet(_Labelled):
-    """Labelled images in memory: uint8 (N, C, H, W), labels int64 (N,) in 0..K-1, and the K class names."""
+    """Labelled images in memory: uint8 (N, C, H, W), labels int64 (N,) in 0..K-1, and the K class names.
+
+    >>> ImageSet(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]), ("cat", "dog")).inputs().flatten()
+    tensor([-1., -1.])
+    """
 
     images: Tensor
     labels: Tensor
@@ -150,9 +153,10 @@ class ImageSet(_Labelled):
 
 @dataclass(frozen=True, repr=False)
 class ImageFiles(_Labelled):
-    """Labelled images of any size, one file each, opened when they are asked for.
+    """Images of any size, a file each, opened when asked for: paths (N,), labels int64 (N,) in 0..K-1, K class names.
 
-    Paths (N,), labels int64 (N,) in 0..K-1, and the K class names.
+    >>> ImageFiles((Path("tom.png"), Path("rex.png")), torch.tensor([0, 1]), ("cat", "dog"))  # not opened yet
+    ImageFiles(2 images, 2 classes)
     """
 
     paths: tuple[Path, ...]
@@ -210,8 +214,7 @@ class ImageFiles(_Labelled):
     def in_memory(self, size: int | None = None) -> ImageSet:
         """Read every file; (N, 1, H, W) if all are grey, otherwise (N, 3, H, W).
 
-        With `size` the shorter side is brought to it (bicubic) and the centre cut out; without, all images
-        must have one size already.
+        With `size` the shorter side is brought to it (bicubic) and the centre cut out; else all must be of one size.
         """
         from tqdm.auto import tqdm
 

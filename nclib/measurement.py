@@ -11,10 +11,11 @@ from torch import Tensor
 
 from nclib.accumulators import Covariance
 from nclib.checks import as_array, as_tensor, check_labels, check_parameter, check_shapes
+from nclib.class_statistics import class_statistics
 from nclib.collapse import between_spectrum, checked_means
 from nclib.ranks import class_ranks
 from nclib.registry import METRICS, Metric
-from nclib.statistics import ClassStatistics, class_statistics
+from nclib.statistics import ClassStatistics
 
 Registry = Mapping[str, Metric]
 
@@ -25,6 +26,14 @@ class Measurement(Mapping[str, float]):
 
     `notes` says what a reader of the numbers should know: classes without samples, metrics that are not
     defined here, class means that span less than K - 1 directions.
+
+    Examples
+    --------
+    >>> from nclib import measure
+    >>> features = torch.tensor([[1.0, 0.5], [1.0, -0.5], [-1.0, 0.5], [-1.0, -0.5]])
+    >>> found = measure(features, [0, 0, 1, 1], metrics=["nc1_ratio", "cdnv"])
+    >>> found["cdnv"], list(found), found.num_samples
+    (0.0625, ['nc1_ratio', 'cdnv'], 4)
     """
 
     values_: Mapping[str, float]

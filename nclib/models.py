@@ -34,6 +34,14 @@ class Backbone:
         From a batch (N, C, H, W) to the last-layer features (N, d); None is the model itself.
     classifier
         The linear layer on those features, if there is one: its weight and bias are what NC3 and NC4 need.
+
+    Examples
+    --------
+    >>> from nclib import extract
+    >>> layers = (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> own = Backbone("own", nn.Sequential(*layers))
+    >>> own.layers, extract(own, torch.zeros(2, 3, 32, 32)).shape
+    (('0', '2'), torch.Size([2, 16]))
     """
 
     name: str

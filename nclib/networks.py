@@ -11,6 +11,14 @@ class Network(nn.Module):
 
     `backbone(x)` gives the last-layer features (N, d), which is what transfer keeps; the projection
     head and the classifier only serve to train it. With `projection=0` the classifier sees the features.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = Network(small_resnet(width=8), num_features=64, num_classes=10, projection=1)
+    >>> images = torch.zeros(2, 1, 28, 28)
+    >>> network.backbone(images).shape, network(images).shape
+    (torch.Size([2, 64]), torch.Size([2, 10]))
     """
 
     def __init__(self, backbone: nn.Module, num_features: int, num_classes: int, *, projection: int = 0):
@@ -47,6 +55,12 @@ def small_resnet(
 
     Its features are (N, 8 * width), or with bottleneck blocks (N, 32 * width). The stem is as wide as the first stage
     (timm's is 64 wide).
+
+    Examples
+    --------
+    >>> import torch
+    >>> small_resnet(width=8)(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 64])
     """
     from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 
@@ -77,6 +91,12 @@ def small_vgg(
 
     Its features are (N, 8 * width), the last map averaged over its positions; of width 64 with two blocks it is VGG-13
     without the fully connected layers. Poolings round up, for images of any size.
+
+    Examples
+    --------
+    >>> import torch
+    >>> small_vgg(width=4, in_channels=3)(torch.zeros(2, 3, 28, 28)).shape
+    torch.Size([2, 32])
     """
     if width < 1 or blocks < 1:
         raise ValueError(f"width is {width} and blocks {blocks}; both must be at least 1")

@@ -47,13 +47,27 @@ def linear_probe(model: nn.Module | Backbone, num_classes: int | None = None) ->
 
 
 def full_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
-    """Train everything, batch-norm statistics too; parameters as of `linear_probe`."""
+    """Train everything, batch-norm statistics too; parameters as of `linear_probe`.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> trainable_share(full_tuning(resnet18(), num_classes=10))
+    1.0
+    """
     tuned = Base(model).tuned(num_classes, {"method": "full"})
     return _train(tuned, "body")
 
 
 def bias_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
-    """Train the head and every bias of the body; parameters as of `linear_probe`."""
+    """Train the head and every bias of the body; parameters as of `linear_probe`.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> round(trainable_share(bias_tuning(resnet18(), num_classes=10)), 5)
+    0.00089
+    """
     tuned = Base(model).tuned(num_classes, {"method": "bias"})
     for name, parameter in tuned.body.named_parameters():
         parameter.requires_grad_(name.rpartition(".")[2].endswith("bias"))
@@ -65,6 +79,12 @@ def layer_tuning(model: nn.Module | Backbone, layer: str | int, num_classes: int
 
     `layer` is the name of a module of the model, or a place in `Backbone.layers` (negative from the end);
     other parameters as of `linear_probe`. ValueError if there is no such layer, or it comes after the pooling.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> round(trainable_share(layer_tuning(resnet18(), "layer3.1", num_classes=10)), 4)
+    0.106
     """
     base = Base(model)
     name = base.layer(layer)
@@ -105,7 +125,13 @@ def lora_tuning(
 
     `targets` are names of modules; None is every linear layer, torch's attention, and every convolution without
     groups. `seed` is that of the one matrix; the other begins at 0, so that the model begins as it was. Parameters
-    else as of `linear_probe`. Needs Hugging Face's peft: ``pip install 'nclib[peft]'``.
+    else as of `linear_probe`. Needs Hugging Face's peft, nclib's extra ``peft``.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> round(trainable_share(lora_tuning(resnet18(), num_classes=10, rank=2)), 4)
+    0.0068
     """
     from peft import LoraConfig
 
@@ -122,12 +148,26 @@ def adapter_tuning(
 
     Names in the config are those of the model's modules. `seed` is that of the adapter's first weights. Parameters
     else as of `linear_probe`.
+
+    Examples
+    --------
+    >>> from peft import LoraConfig
+    >>> from torchvision.models import resnet18
+    >>> tuned = adapter_tuning(resnet18(), LoraConfig(r=2, target_modules=["layer4.1.conv2"]), num_classes=10)
+    >>> round(trainable_share(tuned), 5)
+    0.00137
     """
     return _adapted(Base(model), config, num_classes, seed)
 
 
 def trainable_share(model: nn.Module) -> float:
-    """The number of parameters that require a gradient, over that of all parameters, in [0, 1]."""
+    """The number of parameters that require a gradient, over that of all parameters, in [0, 1].
+
+    Examples
+    --------
+    >>> trainable_share(nn.Sequential(nn.Linear(2, 1).requires_grad_(False), nn.Linear(8, 1)))  # 9 of 3 + 9
+    0.75
+    """
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trained in sizes if trained) / sum(size for size, _ in sizes)
 

@@ -1,10 +1,7 @@
 """The book's figures: one style, one colour and marker for each thing throughout."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from itertools import chain
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -12,10 +9,7 @@ from numpy.typing import ArrayLike
 
 from nclib.claims import Estimate
 from nclib.registry import METRICS
-
-# Okabe and Ito's palette: told apart with any colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+from nclib.styles import COLOURS, MARKERS, SETTINGS, numbered_style, setting_style, task_style
 
 STYLE: dict[str, Any] = {
     "figure.dpi": 110,
@@ -102,22 +96,6 @@ def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -
     axis.plot(means[x], means[y], color="0.6", linewidth=0.8, zorder=2)
 
 
-@cache
-def _tasks() -> tuple[str, ...]:
-    """The titles of all tasks, in an order that no chapter changes."""
-    from nclib.scales import SCALES
-
-    zoos = [zoo for scale in SCALES.values() for zoo in (*scale.zoos, *scale.scene_zoos, *scale.text_zoos)]
-    of_scales = [(*scale.tasks, *(task.title for task in scale.model_tasks)) for scale in SCALES.values()]
-    return tuple(dict.fromkeys(chain(*of_scales, *([task.title for task in zoo.tasks] for zoo in zoos))))
-
-
-def task_style(task: str) -> dict[str, str]:
-    """The colour and marker of a task, the same in every figure; no two that a scale names have both in common."""
-    i = _tasks().index(task) if task in _tasks() else crc32(task.encode())
-    return {"color": COLOURS[i % 6], "marker": MARKERS[i % 7]}
-
-
 def interval_group(axis: Any, row: float, estimates: Mapping[str, Estimate], *, labelled: bool) -> None:
     """Estimates of tasks with their intervals, side by side at one row; the last, in black, sums up the others."""
     for i, (name, estimate) in enumerate(estimates.items()):
@@ -131,7 +109,8 @@ def interval_group(axis: Any, row: float, estimates: Mapping[str, Estimate], *, 
 def task_panels(tables: Mapping[str, pd.DataFrame], x: str, y: str) -> Any:
     """Points (x, y), one a model and seed; a row of panels for each table, by scale, a panel for each task.
 
-    The first word of a model's title gives the colour and marker; returns the figure.
+    The first word of a model's title, such as the setting that it differs in, gives the colour and marker; returns the
+    figure.
     """
     figure, parts = _parts_of_panels(tables, height=2.9, rows=1)
     for part, (axes,), (scale, table) in zip(figure.subfigs, parts, tables.items(), strict=True):
@@ -139,8 +118,8 @@ def task_panels(tables: Mapping[str, pd.DataFrame], x: str, y: str) -> Any:
         for axis, (task, points) in zip(axes, table.groupby("task", sort=False), strict=True):
             for i, group in enumerate(groups):
                 members = points[points["model"].str.split(" ").str[0] == group]
-                style = {"color": COLOURS[i % 7], "marker": MARKERS[(i + i // 7) % 7], "s": 14, "alpha": 0.8}
-                axis.scatter(members[x], members[y], label=group, **style)
+                style = setting_style(group) if group in (*SETTINGS, "base") else numbered_style(i)
+                axis.scatter(members[x], members[y], label=group, s=14, alpha=0.8, **style)
             axis.set(xscale="log", title=task)
             log_ticks(axis.xaxis)
         axes[0].set_ylabel(f"{scale}: accuracy")
@@ -227,7 +206,7 @@ def score_panels(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]], lab
             values = [estimate.value for estimate in found.values()]
             axis.plot(values, heights, color=COLOURS[i], marker=MARKERS[i], linestyle="", label=scale)
         axis.axvline(0, color="0.4", linewidth=0.8)
-        axis.set(title=title, xlim=(-1.05, 1.05), xlabel="weighted tau")
+        axis.set(title=title, xlim=(-1.05, 1.05), xlabel="weighted tau (1: same order)")
     axes[0, 0].set_yticks(range(len(labels)), list(labels.values()))
     axes[0, 0].invert_yaxis()
     shared_legend(figure, axes[0], ncols=len(order))

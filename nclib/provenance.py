@@ -17,6 +17,8 @@ def versions() -> dict[str, Any]:
     from nclib import __version__
 
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    if torch.cuda.is_available():
+        machine += f", {torch.cuda.get_device_name()}"
     versions = {"nclib": __version__, "commit": _commit(), "torch": torch.__version__.split("+")[0]}
     return versions | {"machine": machine, "threads": torch.get_num_threads()}
 

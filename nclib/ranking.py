@@ -50,7 +50,11 @@ class Ranking:
 
     @property
     def best(self) -> str:
-        """The name of the first model."""
+        """The name of the first model.
+
+        >>> Ranking(pd.DataFrame({"gbc": [-2.0, -9.0], "seconds": 1.0}, index=["ours", "theirs"]), by="gbc").best
+        'ours'
+        """
         return str(self.table.index[0])
 
     def agreement(self) -> pd.DataFrame:

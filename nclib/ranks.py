@@ -21,6 +21,12 @@ def effective_rank(stats: ClassStatistics) -> float:
     Range [1, min(N - 1, d)]. Features that have collapsed to their class means have at most K - 1, which a
     simplex attains.
     Source: Roy, Vetterli 2007.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> round(effective_rank(class_statistics(torch.eye(3), [0, 1, 2])), 6)  # a simplex
+    2.0
     """
     return float(_effective(_total_singular_values(stats)))
 
@@ -29,6 +35,13 @@ def stable_rank(stats: ClassStatistics) -> float:
     """Stable rank of all features about the global mean: sum(s^2) / max(s)^2.
 
     Range [1, min(N - 1, d)], and at most the effective rank. Source: Rudelson, Vershynin 2007.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> features = [[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
+    >>> round(stable_rank(class_statistics(features, [0, 1, 0, 1])), 6)  # (8 + 2) / 8
+    1.25
     """
     return float(_stable(_total_singular_values(stats)))
 

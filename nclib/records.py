@@ -29,6 +29,14 @@ class Records:
     A record is a dict: study, scale, config (what was measured), seed, metrics (numbers, or lists of
     them) and provenance (versions, device, date, seconds). Files are replaced atomically under a lock,
     so a killed run loses only the cell it was at and several runs may write at once.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     records = Records(folder)
+    ...     table = fill(records, "squares", "demo", [{"x": 3, "seed": 0}], lambda cell: {"square": cell["x"] ** 2})
+    ...     [(record["config"], record["metrics"]) for record in records.read("squares", "demo")]
+    [({'x': 3}, {'square': 9})]
     """
 
     def __init__(self, folder: Path | str):
@@ -191,9 +199,9 @@ def differences(old: pd.DataFrame, new: pd.DataFrame, tolerance: dict[str, float
         compare = _ratio if tolerance[name] > 1 else lambda a, b: abs(a - b)
         pairs = [(_last(a), _last(b)) for a, b in zip(old[name], new[name], strict=True)]
         recorded, now = max(pairs, key=lambda pair: compare(*pair))
-        difference = compare(recorded, now)
-        row = {"metric": name, "recorded": recorded, "now": now, "difference": difference, "tolerance": tolerance[name]}
-        rows.append(row | {"agrees": difference <= tolerance[name]})
+        apart = compare(recorded, now)
+        row = {"metric": name, "recorded": recorded, "now": now, "difference or ratio": apart}
+        rows.append(row | {"tolerance": tolerance[name], "agrees": apart <= tolerance[name]})
     return pd.DataFrame(rows).set_index("metric").rename_axis(None).sort_index()
 
 

@@ -33,6 +33,11 @@ class Metric:
     on_request
         Whether `measure` computes it only when asked, for it takes a d x d matrix or another pass over the
         features. (nc4 does that too, but one that gives a classifier wants it.)
+
+    Examples
+    --------
+    >>> METRICS["nc1"].formula, METRICS["nc1"].reading
+    ('tr(Σ_W Σ_B⁺) / K', '[0, ∞), lower is more collapsed')
     """
 
     name: str

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nclib.class_statistics import class_statistics
 from nclib.collapse import total_scatter
-from nclib.statistics import ClassStatistics, class_statistics
+from nclib.statistics import ClassStatistics
 
 _WELL_POSED = 1e-10  # the least ratio of squared pivots at which Cholesky factors are trusted
 

@@ -32,7 +32,14 @@ from nclib.zoos import Zoo
 
 @dataclass(frozen=True)
 class Run:
-    """Made by `start`; a notebook asks it for the tables of its studies."""
+    """Made by `start`; a notebook asks it for the tables of its studies.
+
+    Examples
+    --------
+    >>> start(device="cpu").load("digits", "test", per_class=2)  # doctest: +ELLIPSIS
+    nclib ...
+    ImageSet(20 images, 10 classes)
+    """
 
     scale: str
     settings: Scale
@@ -164,6 +171,10 @@ def start(
     `models` and `tasks` take the place of the scale's pre-trained models and their tasks: names for
     `nclib.backbone` (`imports` are the modules that register your own) and, with all their images, for
     `nclib.load`.
+
+    >>> start("demo", seeds=[1, 2], device="cpu").seeds  # doctest: +ELLIPSIS
+    nclib ..., cpu; demo scale, seeds [1, 2]
+    (1, 2)
     """
     chosen = settings(scale)
     if models is not None:

@@ -20,7 +20,14 @@ _CELL = 42  # a tile lies anywhere in a cell of this size, of which a scene has 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Images uint8 (N, C, H, W) with the class of every pixel, int64 (N, H, W) or `UNLABELLED`; K class names."""
+    """Images uint8 (N, C, H, W) with the class of every pixel, int64 (N, H, W) or `UNLABELLED`; K class names.
+
+    Examples
+    --------
+    >>> masks = torch.tensor([[[0, 1], [1, UNLABELLED]]] * 2)
+    >>> Scenes(torch.zeros(2, 3, 2, 2, dtype=torch.uint8), masks, ("ground", "cat"))
+    Scenes(2 images of (3, 2, 2), 2 classes)
+    """
 
     images: Tensor
     masks: Tensor
@@ -89,6 +96,11 @@ def scenes(
     names whose values are class indices; ``classes.txt`` may hold the names of the classes, one a line, and values
     beyond them, or of 255, are no class. The `number` scenes are taken evenly over the sorted names; all are of one
     size.
+
+    Examples
+    --------
+    >>> scenes("digits", number=4)  # the ground is a class too
+    Scenes(4 images of (1, 84, 84), 11 classes)
     """
     if number < 1:
         raise ValueError(f"number is {number}; it must be at least 1")

@@ -34,6 +34,11 @@ def nc2_equinorm(vectors: ClassStatistics | Any) -> float:
 
     Standard deviation (of the K, not of a sample: divided by K) over mean. Range [0, sqrt(K - 1)]; 0 if all are
     of one length, lower is more collapsed. Source: Papyan et al. 2020, figure 2.
+
+    Examples
+    --------
+    >>> nc2_equinorm([[1.0, 0.0], [0.0, 3.0]])  # lengths of 2 on average, 1 off
+    0.5
     """
     lengths = _vectors(vectors).norm(dim=1)
     return float(lengths.std(correction=0) / lengths.mean())
@@ -45,6 +50,11 @@ def nc2_equiangularity(vectors: ClassStatistics | Any) -> float:
     -1 / (K - 1) is the cosine between corners of a simplex, the widest that K vectors can have. Range
     [0, K / (K - 1)]; lower is more collapsed. A vector of length 0 has no angle: ValueError.
     Source: Papyan et al. 2020, figure 4.
+
+    Examples
+    --------
+    >>> round(nc2_equiangularity(torch.eye(3) - 1 / 3), 6), nc2_equiangularity(torch.eye(3))  # a simplex, right angles
+    (0.0, 0.5)
     """
     floor = cut_off(vectors) if isinstance(vectors, ClassStatistics) else 0.0
     vectors = _vectors(vectors)
@@ -62,6 +72,13 @@ def nc3(stats: ClassStatistics, weight: Any) -> float:
 
     || W M^T / ||W M^T||_F - E / ||E||_F ||_F with weight W (K, d), centred class means M (K, d) and the
     simplex ETF E. Range [0, 2]; lower is more collapsed. Source: Zhu et al. 2021.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats, weight = class_statistics(torch.eye(3), [0, 1, 2]), torch.eye(3) - 1 / 3
+    >>> round(nc3(stats, weight), 6), round(nc3(stats, -weight), 6)  # along the class means, and against them
+    (0.0, 2.0)
     """
     means, weight = checked_means(stats), check_parameter(weight, "weight", stats.means)
     if not weight.any():
@@ -74,6 +91,14 @@ def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) ->
 
     `features` (N, d), `weight` (K, d), `bias` (K,) or None. Range [0, 1]; higher is more collapsed.
     Source: Papyan et al. 2020, which reports one minus this.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> features = weight = torch.eye(2)
+    >>> stats = class_statistics(features, [0, 1])
+    >>> nc4(stats, features, weight), nc4(stats, features, weight, bias=[2.0, 0.0])  # always class 0
+    (1.0, 0.5)
     """
     features = as_array(features)
     if features.ndim != 2 or not len(features) or features.shape[1] != stats.num_features:

@@ -54,6 +54,14 @@ def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8
     The clusters are a mixture of `per_class` K Gaussians (scikit-learn's, with 1e-3 on the diagonal of covariances) of
     the principal components that hold the share `energy` of the variance. Range (-inf, 0]; higher is better, and 0
     where nearly every sample has a cluster of its own. Source: Li et al. 2021; the seed and 1e-3 are ours.
+
+    Examples
+    --------
+    >>> features = [[-1.0], [-1.0], [1.0], [1.0]]
+    >>> nleep(features, [0, 0, 1, 1], per_class=1)  # each cluster is of one class
+    0.0
+    >>> round(nleep(features, [0, 1, 0, 1], per_class=1), 4)  # each is of both: ln 1/2
+    -0.6931
     """
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture

@@ -19,7 +19,16 @@ _NONE = -1  # in place of a token, behind a text's end
 
 
 class TextEncoder(nn.Module):
-    """Token indices, int64 (N, length), as of `tokens`, to features (N, d). Made by `text_encoder`."""
+    """Token indices, int64 (N, length), as of `tokens`, to features (N, d). Made by `text_encoder`.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> states = torch.eye(3)  # of three tokens, in a model that looks at each alone
+    >>> look_up = lambda input_ids, attention_mask: SimpleNamespace(last_hidden_state=states[input_ids])
+    >>> TextEncoder("own", look_up, None, "mean")(torch.tensor([[0, 1], [2, -1]])).tolist()
+    [[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]
+    """
 
     def __init__(self, name: str, model: nn.Module, tokenizer: Any, pooling: Literal["mean", "first"]):
         super().__init__()
@@ -74,11 +83,22 @@ def text_encoder(
         For a model without states of tokens, or with fewer layers than asked for.
     OSError
         As transformers does for a model that is not there.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from transformers import BertConfig, BertModel
+    >>> with TemporaryDirectory() as folder:  # a small model, not trained, with a vocabulary of two words
+    ...     BertModel(BertConfig(vocab_size=7, hidden_size=24, num_hidden_layers=2)).save_pretrained(folder)
+    ...     _ = Path(folder, "vocab.txt").write_text("[PAD]\\n[UNK]\\n[CLS]\\n[SEP]\\n[MASK]\\na\\ntext")
+    ...     encoder = text_encoder(f"folder:{folder}[:1]", device="cpu")
+    >>> text_features(encoder, ["a text", "text"]).shape
+    torch.Size([2, 24])
     """
     try:
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
-        raise ImportError("encoders by name need transformers: pip install 'nclib[transformers]'") from error
+        raise ImportError("encoders by name need transformers, nclib's extra of that name") from error
     if pooling not in ("mean", "first"):
         raise ValueError(f"pooling is {pooling!r}; it must be 'mean' or 'first'")
     some = _FIRST_LAYERS.fullmatch(name)

@@ -31,7 +31,13 @@ _NO_PARTS |= {"array_api_compat", "array_api_extra", "_lib", "site-packages", "_
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts (N), their labels, int64 (N,), and the names of the K classes."""
+    """Texts (N), their labels, int64 (N,), and the names of the K classes.
+
+    Examples
+    --------
+    >>> Texts(("it purrs", "it barks", "it barked"), torch.tensor([0, 1, 1]), ("cat", "dog"))
+    Texts(3 texts, 2 classes)
+    """
 
     texts: tuple[str, ...]
     labels: Tensor

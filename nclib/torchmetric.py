@@ -1,4 +1,4 @@
-"""Neural collapse as a torchmetrics metric, for training loops; needs `pip install 'nclib[torchmetrics]'`."""
+"""Neural collapse as a torchmetrics metric, for training loops; needs nclib's extra ``torchmetrics``."""
 
 from collections.abc import Callable, Iterable
 from functools import reduce

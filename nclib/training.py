@@ -44,7 +44,10 @@ class Recipe:
     The optimiser is SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`. On a GPU features
     are computed in bfloat16, all else in float32. `penalty` times the geometric complexity of each batch, in eval mode,
     estimated by one projection of 4 of its images, is added to the loss; with batch norm it can be lowered by the scale
-    of weights that makes no difference in training.
+    of weights that makes no difference in training. `key` is a digest of it all:
+
+    >>> Recipe(epochs=2).key == Recipe(epochs=2).key != Recipe(epochs=3).key
+    True
     """
 
     source: str = "glyphs/latin"
@@ -116,6 +119,10 @@ def train(
     `on_epoch(epoch, network)` is called before the first epoch (0) and after each; it sees a network in
     eval mode, and with it the cache is not read. A training that was killed goes on from its last saved
     state and gives the network that it would have given. Returned in eval mode on the device.
+
+    >>> network = train(Recipe("digits", per_class=2, width=2, epochs=1), device="cpu", progress=False)
+    >>> network.backbone(torch.zeros(3, 1, 28, 28)).shape, network(torch.zeros(3, 1, 28, 28)).shape
+    (torch.Size([3, 16]), torch.Size([3, 10]))
     """
     device = resolve_device(device)
     source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root).in_memory()

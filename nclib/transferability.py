@@ -21,6 +21,13 @@ def variance_collapse(stats: ClassStatistics) -> float:
     """The part of FaCe that is collapse: -tr(Sigma_W Sigma_B^+) / K, which is minus `nc1`.
 
     Range (-inf, 0]; higher is better. Source: Ding et al. 2023 (arXiv 2310.05754), before normalisation over models.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[0.0], [2.0], [2.0], [4.0]], [0, 0, 1, 1])
+    >>> round(variance_collapse(stats), 6)  # a variance of 1 within the classes, and of 1 between the means
+    -0.5
     """
     return -nc1(stats)
 
@@ -42,6 +49,14 @@ def class_fairness(
     Source: Ding et al. 2023 describe it in words; covariance, temperature, floor and normalisation are ours.
 
     Raises ValueError if there are fewer than 3 classes, for which every overlap is even.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> labels = torch.arange(3).repeat_interleave(2)
+    >>> stats = class_statistics(labels.unsqueeze(1) + torch.tensor([[-0.5], [0.5]]).repeat(3, 1), labels)  # in a row
+    >>> round(class_fairness(stats), 2)  # that in the middle overlaps evenly with the others, they with it alone
+    0.33
     """
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}; it must be above 0")
@@ -82,7 +97,13 @@ def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **op
 
 
 def over_models(values: Tensor) -> Tensor:
-    """Each column of values (models, parts) brought to [0, 1]; 0 where all models have the same, but for rounding."""
+    """Each column of values (models, parts) brought to [0, 1]; 0 where all models have the same, but for rounding.
+
+    Examples
+    --------
+    >>> over_models(torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])).tolist()
+    [[0.0, 0.0], [0.5, 0.0], [1.0, 0.0]]
+    """
     low, high = values.aminmax(dim=0)
     differ = high - low > 1e-9 * values.abs().amax(0)
     return ((values - low) / (high - low)).where(differ, 0.0)
@@ -93,6 +114,13 @@ def h_score(stats: ClassStatistics) -> float:
 
     Range [0, K - 1]; higher is better. It is (1 - `vci`) times the rank of Sigma_B, and as meaningless with at most
     d + 1 samples, which a warning says. Source: Bao et al. 2019.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[0.0], [2.0], [2.0], [4.0]], [0, 0, 1, 1])
+    >>> round(h_score(stats), 6)  # half of the variance lies between the means
+    0.5
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="vci says nothing")
@@ -115,6 +143,13 @@ def gbc(
 
     Range [-K(K - 1), 0]; higher is better. Source: Pandy et al. 2022, who put a floor of 1e-4 under the variances of
     features reduced to 64 dimensions; here there is none unless given.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[0.0], [2.0], [4.0], [6.0]], [0, 0, 1, 1])
+    >>> round(gbc(stats), 4)  # -2 exp(-2)
+    -0.2707
     """
     overlaps = overlap_pairs(stats, covariance=covariance, floor=floor)
     return float(overlaps.diagonal().sum() - overlaps.sum())
@@ -130,6 +165,14 @@ def logme(stats: ClassStatistics) -> float:
     Source: You et al. 2021 (arXiv 2102.11005), by the fixed point of their later work (arXiv 2110.10545) without the
     1e-5 that its code adds. It follows from F^T F and F^T Y, which the class statistics hold: no pass over the
     features.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> features = [[-2.0], [-1.0], [1.0], [2.0]]
+    >>> apart, mixed = (class_statistics(features, labels) for labels in ([0, 0, 1, 1], [0, 1, 0, 1]))
+    >>> logme(apart) > logme(mixed)
+    True
     """
     checked_means(stats)
     weighted = stats.means * stats.counts.unsqueeze(1)  # F^T Y, (K, d)

@@ -65,6 +65,13 @@ class Tuned(nn.Module):
         From a PIL image to what the body takes, if it was made of a `Backbone`.
     trained
         The names of the modules that are in train mode when it is.
+
+    Examples
+    --------
+    >>> from nclib import linear_probe
+    >>> tuned = linear_probe(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)), num_classes=2)
+    >>> tuned.features(torch.rand(4, 3, 8, 8)).shape, tuned(torch.rand(4, 3, 8, 8)).shape, tuned.trained
+    (torch.Size([4, 3]), torch.Size([4, 2]), ('head',))
     """
 
     def __init__(self, body: nn.Module, head: nn.Linear, skip: Skip | None, spec: dict[str, Any], base: str):

@@ -15,6 +15,16 @@ def save_tuned(path: str | Path, tuned: Tuned) -> None:
     """Write the trained parameters, and the statistics of trained layers, as safetensors, atomically.
 
     With them go the method, its layer, and a digest of the model that was tuned, for `load_tuned`.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from nclib import linear_probe
+    >>> tuned = linear_probe(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)), num_classes=2)
+    >>> with TemporaryDirectory() as folder:
+    ...     save_tuned(f"{folder}/tuned.safetensors", tuned)
+    ...     sorted(load_tensors(Path(folder, "tuned.safetensors"))[0])
+    ['head.bias', 'head.weight']
     """
     save_tensors(Path(path), changed(tuned), {"spec": tuned.spec, "base": tuned.base})
 

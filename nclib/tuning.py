@@ -28,6 +28,9 @@ class Tuning:
     small remainder. `augmentation` is the strength of random distortion, 0 is none. With `probe_first` the head begins
     as a linear probe of inverse strength `C` of the features as they are at first, so that no method has to learn the
     head from nothing (Kumar et al. 2022).
+
+    >>> Tuning(epochs=20, learning_rate=1e-3).schedule
+    'one-cycle'
     """
 
     learning_rate: float = 3e-3

@@ -96,17 +96,21 @@ def table(group):
 # Of {glue:text}`demo claims` claims, {glue:text}`demo holds` hold at *demo* scale, small networks on letters and
 # digits that need no download, and {glue:text}`lab holds` at *lab* scale, small pre-trained models and networks trained on
 # real images; {glue:text}`demo fails` and {glue:text}`lab fails` fail, {glue:text}`demo undecided` and
-# {glue:text}`lab undecided` stay undecided, and {glue:text}`lab undefined` cannot be asked at lab scale.
+# {glue:text}`lab undecided` stay undecided. {glue:text}`lab undefined` are undefined at lab scale: they ask for a time without
+# a training error, and one of three networks does not come to it. A third scale, *paper*, has not been run.
 #
 # Under each sentence, in italics, is how it is tested: a statistic of measured results, which is our choice, and the side
-# of a threshold, which follows from the paper's sentence and does not move when results come in. A claim *holds* if the
+# of a threshold, which follows from the paper's sentence and does not move when results come in (some statistics did, see
+# {doc}`/book/evidence`). A claim *holds* if the
 # whole 95% interval, in brackets, lies on that side, *fails* if it lies on the other, and is *undecided* if it reaches
 # over the threshold; without an interval the value decides. In the small figures the upright line is the threshold, and
 # right of it the claim holds; demo is the disc, lab the square, and each row has a range of its own.
 #
 # ### Neural collapse in training
 #
-# What Papyan, Han and Donoho saw first {cite}`papyan2020`, in {ref}`watch`.
+# What Papyan, Han and Donoho saw first {cite}`papyan2020`, in {ref}`watch`. {term}`NC1` compares the spread within
+# classes with that between them, {term}`NC2` and {term}`NC3` say how far class means and classifier are from a
+# {term}`simplex`; each is 0 for a network that has collapsed.
 
 # %% tags=["remove-input"]
 table("P")
@@ -114,9 +118,9 @@ table("P")
 # %% [markdown]
 # ### Collapse and transfer
 #
-# Li et al. ask what collapse on the source does ({ref}`source`), find that collapse on the downstream data goes with
-# accuracy ({ref}`downstream`), and fine-tune one block with a skip connection ({ref}`finetuning`)
-# {cite}`li2022,li2024`.
+# Li et al. ask what collapse on the {term}`source` does ({ref}`source`), find that collapse on the {term}`downstream` data
+# goes with accuracy ({ref}`downstream`), and fine-tune one block with a skip connection ({ref}`finetuning`)
+# {cite}`li2022,li2024`. Most statistics are a {term}`rank correlation`.
 
 # %% tags=["remove-input"]
 table("A")
@@ -124,7 +128,9 @@ table("A")
 # %% [markdown]
 # ### Geometric complexity
 #
-# Munn, Dherin and Gonzalvo find the dial behind collapse ({ref}`geometric-complexity`) {cite}`munn2024`.
+# Munn, Dherin and Gonzalvo find the dial behind collapse, {term}`geometric complexity` ({ref}`geometric-complexity`)
+# {cite}`munn2024`. Networks are compared where their training loss has fallen to the same value, one {term}`panel` a source
+# and kind of network; {term}`CDNV` is another measure of collapse.
 
 # %% tags=["remove-input"]
 table("B")
@@ -132,8 +138,9 @@ table("B")
 # %% [markdown]
 # ### Choosing a pre-trained model
 #
-# Ding et al. rank models by collapse and class fairness, with a score called FaCe, for images ({ref}`selection`), pixels
-# and words ({ref}`pixels`) {cite}`ding2023`.
+# Ding et al. rank models by collapse and {term}`class fairness`, with a score called {term}`FaCe`, for images
+# ({ref}`selection`), pixels and words ({ref}`pixels`) {cite}`ding2023`. A score is held against the accuracies in a
+# {term}`zoo` of models, by {term}`weighted tau`.
 
 # %% tags=["remove-input"]
 table("C")
@@ -149,7 +156,7 @@ table("C")
 #
 # ## Rerun one finding
 #
-# From a checkout of the repository, with a Python of version `3.11` or newer:
+# In a checkout of the repository (`git clone`, then `cd` into it), with `make` and a Python of version `3.11` or newer:
 #
 # ```bash
 # make .venv/installed
@@ -157,16 +164,16 @@ table("C")
 # ```
 #
 # The first command installs all that is needed (three minutes, and 7 GB, with torch); the second runs {ref}`watch` in
-# less than two: it reads the records, trains one of the networks again, from nothing, and says whether it agrees. The
-# notebook that it leaves, `_build/runs/01_watch_a_network_collapse.ipynb`, opens in Jupyter or an editor such as VS Code,
-# as does `out.ipynb` of the next command. That trains a seed that has no record yet, and shows it in the figures, in two
-# minutes more:
+# about two: it reads the records, trains one of the networks again, from nothing, and says whether it agrees. (A warning of
+# Jupyter's about TCP is harmless.) The notebook that it leaves, `_build/runs/01_watch_a_network_collapse.ipynb`, opens in
+# Jupyter or an editor such as VS Code, as does `out.ipynb` of the next command. That trains a seed that has no record yet,
+# and draws it into the figures, in two minutes more:
 #
 # ```bash
 # .venv/bin/papermill notebooks/01_watch_a_network_collapse.ipynb out.ipynb -p seeds "[0, 1, 2, 3]"
 # ```
 #
-# The seed's record is appended to `book/records`, which git tracks; `git checkout book/records` takes it away again.
+# The seed's record is added to `book/records`, which git tracks; `git checkout book/records` takes it away again.
 #
 # ## How the evidence is made
 #

@@ -202,14 +202,18 @@ for name, rows_of in tables.items():
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "All networks: source NC1 (log scale) against downstream accuracy, the mean over the tasks. Grey bars: the mean accuracy of each third, by source NC1, of the networks trained as long as the base.", "name": "fig-all"}, "image": {"alt": "One scatter plot of all networks. Accuracy is highest at moderate source NC1, somewhat lower for the most collapsed networks, and falls steeply towards the barely trained ones on the right."}}
 fig, ax = plt.subplots(figsize=(6.5, 3.8))
-for i, (setting, title) in enumerate(titles.items()):
+for setting, title in titles.items():
     rows = findings.panel(nets, setting)
     rows = rows[rows[setting] != getattr(base, setting)]
-    style = {"color": plots.COLOURS[i], "marker": plots.MARKERS[i], "label": title}
-    ax.scatter(rows["nc1"], rows["transfer"], **style)
+    style = plots.setting_style(setting)
+    ax.scatter(rows["nc1"], rows["transfer"], label=title, **style)
 at_base = findings.panel(nets, "seed")
 ax.scatter(
-    at_base["nc1"], at_base["transfer"], c="black", marker="*", s=60, label="base"
+    at_base["nc1"],
+    at_base["transfer"],
+    s=60,
+    label="base",
+    **plots.setting_style("base"),
 )
 full = findings.fully_trained(nets)
 parts = [full.iloc[third] for third in findings.thirds(full["nc1"].to_numpy())]
@@ -270,8 +274,8 @@ for name, rows_of in tables.items():
 #
 # Of the networks trained as long as the base the least collapsed third transfers best ({glue:text}`lab third high:.3f`, against
 # {glue:text}`lab third middle:.3f` and {glue:text}`lab third low:.3f`): it is the augmented ones. That preventing collapse helps *to a
-# certain extent* fails in our reading, since nothing we tried prevents it too far; that it helps is what these networks
-# say, all but the projection heads.
+# certain extent* fails in our reading by thirds, though the strongest augmentation is past its best; that it helps is what
+# these networks say, all but the projection heads.
 #
 # ## Verdict
 
@@ -355,11 +359,13 @@ pd.DataFrame(
 # leaves zero out: the epochs' does on both, and is all that one task or the other shows.
 
 # %% [markdown]
-# ## Rerun it
+# ## Rerun it at scale
 #
 # ```bash
 # .venv/bin/papermill notebooks/02_collapse_on_the_source_data.ipynb out.ipynb -p seeds "[0, 1, 2, 3, 4]"
+# .venv/bin/papermill notebooks/02_collapse_on_the_source_data.ipynb out.ipynb -p scale paper \
+#     -p data_root ~/data -p device cuda
 # ```
 #
-# Only the cells that have no record yet are measured; `-p recompute True` measures all of them again. The verdicts
+# The first trains seeds that have no record yet, the second the networks of another scale, *lab* or *paper*. Only the cells that have no record yet are measured; `-p recompute True` measures all of them again. The verdicts
 # stay those of the scale's own seeds.

@@ -282,12 +282,12 @@ for name, rows in layers.items():
     for part, members in parts.items():
         row = {}
         for metric, label in BY_LAYER.items():
-            ranks = downstream.over_layers(members, metric).value
-            lost = downstream.regret(members, metric).value
-            row["rank correlation", label] = round(ranks, 2)
-            row["accuracy lost", label] = round(lost, 3)
-            glue(f"layers {name} {part} {label}", ranks, display=False)
-            glue(f"lost {name} {part} {label}", lost, display=False)
+            ranks = downstream.over_layers(members, metric)
+            lost = downstream.regret(members, metric)
+            row["rank correlation", label] = str(ranks)
+            row["accuracy lost", label] = str(lost)
+            glue(f"layers {name} {part} {label}", ranks.value, display=False)
+            glue(f"lost {name} {part} {label}", lost.value, display=False)
         if part != "others":
             layer_table[name, part] = row
     # of equally good layers the deepest: for some models the last block is the last layer

@@ -296,7 +296,7 @@ for part, (scale_name, rows) in zip(parts, scales.items(), strict=True):
     axes = part.subplots(len(panels), 4, squeeze=False)
     for row, (panel, of_panel) in zip(axes, panels.items(), strict=True):
         for ax, metric in zip(row, COLUMNS, strict=True):
-            for i, setting in enumerate(SWEPT):
+            for setting in SWEPT:
                 points = geometric.sweep(of_panel, setting)
                 ax.errorbar(
                     points["complexity"],
@@ -304,10 +304,9 @@ for part, (scale_name, rows) in zip(parts, scales.items(), strict=True):
                     points["accuracy_5_half"] if metric == "accuracy_5" else None,
                     linestyle="",
                     elinewidth=0.8,
-                    color=plots.COLOURS[i],
-                    marker=plots.MARKERS[i],
                     markersize=3.5,
                     label=NAMES[setting],
+                    **plots.setting_style(setting),
                 )
             ax.set_xscale("log")
             plots.log_ticks(ax.xaxis)
@@ -431,7 +430,7 @@ for i, (panel, every) in enumerate(table.groupby("panel", sort=False)):
     )
 ends = axes[2].get_xlim()
 axes[2].plot(ends, ends, color="0.4", linewidth=0.8)
-axes[2].set(xscale="log", yscale="log", xlabel="bound", ylabel="CDNV")
+axes[2].set(xscale="log", yscale="log", xlabel="bound", ylabel="CDNV" + COLLAPSED)
 axes[0].legend()
 plt.show()
 

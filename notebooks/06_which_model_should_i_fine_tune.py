@@ -237,7 +237,12 @@ for part, (name, every) in zip(parts, tables.items(), strict=True):
             )
         ends = [*ax.get_xlim(), *ax.get_ylim()]
         ax.axline((1, 1), slope=1, color="0.4", linewidth=0.8)
-        ax.set(xscale="log", yscale="log", title=zoo, xlabel="NC1 before fine-tuning")
+        ax.set(
+            xscale="log",
+            yscale="log",
+            title=zoo,
+            xlabel="NC1 before (lower: more collapsed)",
+        )
         plots.log_ticks(ax.xaxis)
         plots.log_ticks(ax.yaxis)
     axes[0].set_ylabel(f"{name}: NC1 after\n(lower is more collapsed)")
@@ -271,7 +276,7 @@ pd.Series(before_after, name="rank correlation").to_frame()
 # tasks.
 #
 # At *lab* scale it can be called strong, {glue:text}`after lab mean over zoos mean over tasks:.2f`: the claim
-# holds. Of the bank, where one late block is tuned and little can change, that is no wonder
+# holds. Of the fourteen ImageNet models, where one late block is tuned and little can change, that is no wonder
 # ({glue:text}`after lab architectures mean over tasks:.2f`); but the networks that we train on real images and fine-tune whole have
 # {glue:text}`after lab source data sets mean over tasks:.2f` over source data sets and
 # {glue:text}`after lab training losses mean over tasks:.2f` over losses.
@@ -329,7 +334,7 @@ pd.DataFrame(compared).T.rename_axis(["scale", "score"])
 #
 # - *Better than its rivals?* Next come NCTI, {glue:text}`demo mean ncti value:.2f`, and the shrunk H-score,
 #   {glue:text}`demo mean h_score_shrunk value:.2f`; SFDA has {glue:text}`demo mean sfda value:.2f`, LogME {glue:text}`demo mean logme value:.2f`. FaCe
-#   is ahead of each on the mean, but of the ten earlier estimators only of GBC beyond doubt: zoos of five to seven models
+#   is ahead of each on the mean, but of the ten earlier estimators (VCI and the H-score rank alike here, and are two of them) only of GBC beyond doubt: zoos of five to seven models
 #   cannot tell more. Ahead of all of them it is in no single zoo for certain, so the three claims stay undecided.
 #
 # - *Collapse alone* does nearly as well, {glue:text}`demo mean variance_collapse value:.2f`.
@@ -347,10 +352,11 @@ pd.DataFrame(compared).T.rename_axis(["scale", "score"])
 # {glue:text}`lab lost variance_collapse:.3f`, N-LEEP {glue:text}`lab lost nleep:.3f`, the linear probe
 # {glue:text}`lab lost probe_accuracy:.3f`, LogME {glue:text}`lab lost logme:.3f`, TransRate {glue:text}`lab lost transrate:.3f`. In
 # tau collapse alone ({glue:text}`lab mean variance_collapse value:.2f`) and N-LEEP ({glue:text}`lab mean nleep value:.2f`) are ahead of it,
-# N-LEEP by far on the bank ({glue:text}`lab architectures nleep value:.2f` against
+# N-LEEP by far on the ImageNet models ({glue:text}`lab architectures nleep value:.2f` against
 # {glue:text}`lab architectures face value:.2f`), though there it is defined for the textures only: it takes more images a
 # class than the flowers have. No interval of a difference to an earlier estimator excludes 0, so
-# C2 stays undecided here, too. CDNV, which did not rank the bank in {ref}`downstream` either, does not here.
+# C2 stays undecided here, too. CDNV, which did not rank the ImageNet models in {ref}`downstream`, has
+# {glue:text}`lab architectures cdnv value:.2f` on them here.
 #
 # ## FaCe taken apart
 
@@ -402,16 +408,12 @@ for ax, size in zip(axes, base.index, strict=True):
     others = [name for name in base.index if name != size]
     rows = costs[(costs[others] == base[others]).all(axis=1)].sort_values(size)
     for i, name in enumerate(drawn):
-        style = {
-            "color": plots.COLOURS[i % 7],
-            "marker": plots.MARKERS[(i + i // 7) % 7],
-        }
         ax.plot(
             rows[size],
             rows[name],
             linewidth=1,
             label=selection.LABELS.get(name, "NCTI"),
-            **style,
+            **plots.numbered_style(i),
         )
         for number, seconds in zip(rows[size], rows[name], strict=True):
             glue(f"cost {name} {size} {number}", float(seconds), display=False)
@@ -524,7 +526,7 @@ print("the live cell agrees with its record:", bool(live["agrees"].all()))
 # The paper's networks and data sets are full-sized; ours are a few small networks a zoo, and zoos of five to seven models
 # make wide intervals. Which covariances, temperature and normaliser FaCe has we do not know. Fine-tuning has
 # {ref}`its own protocol <finetuning>`, and one accuracy on a thousand test images or so, which for close models is a
-# coin's toss: no score could rank them all. At lab scale the bank's models are tuned in one late block with a skip
+# coin's toss: no score could rank them all. At lab scale the ImageNet models are tuned in one late block with a skip
 # connection, batch norms frozen, for full fine-tuning of all of them takes hours.
 #
 # The settings were not blind. A first run at demo scale had another architecture, another source and two epochs more;
@@ -575,7 +577,7 @@ for name, given in (("as they are", labels), ("one in two", halves)):
 # %% [markdown]
 # ## Rerun it at scale
 #
-# Lab scale needs a bank of models of your own in place of ours: name the module that registers them with timm in
+# Lab scale needs ImageNet models of your own in place of ours: name the module that registers them with timm in
 # `imports`, and the models in `models`.
 #
 # ```bash

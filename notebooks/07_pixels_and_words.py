@@ -343,9 +343,9 @@ for kind, scales in tables.items():
             lost = selection.regret(every, score)
             row = by_zoo[kind, name, selection.LABELS[score]] = {}
             for zoo, rows in every.groupby("zoo", sort=False):
-                value = selection.ranks(rows, score).value
-                row[zoo] = f"{value:.2f}"
-                glue(f"{kind} {name} {zoo} {score}", value, display=False)
+                of_zoo = selection.ranks(rows, score)
+                row[zoo] = str(of_zoo)
+                glue(f"{kind} {name} {zoo} {score}", of_zoo.value, display=False)
             row["mean"], row["lost"] = str(tau), f"{lost:.3f}"
             glue(f"{kind} {name} lost {score}", lost, display=False)
             for end, value in vars(tau).items():

@@ -68,7 +68,13 @@ def test_a_chapter_has_the_parts_that_a_reader_expects(source):
     begun = re.match(r"\([\w-]+\)=\n# .+\n\n\*\*The claims?\.\*\*.*\n\n\*\*How we test it\.\*\*", text, re.DOTALL)
     assert begun
     assert "{cite}`" in text[: begun.end()]
-    parts = ["**What we see**", "## Verdict", "## What differs from the paper", "## On your own", "## Rerun it"]
+    parts = [
+        "**What we see**",
+        "## Verdict",
+        "## What differs from the paper",
+        "## On your own",
+        "## Rerun it at scale",
+    ]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
     solutions = [cell for cell in cells if "hide-cell" in cell.metadata.get("tags", [])]

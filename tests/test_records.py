@@ -179,7 +179,7 @@ def test_differences_are_absolute_below_one_and_ratios_above(tmp_path):
     old = fill(records, "toy", "demo", CELLS[:1], lambda cell: {"accuracy": 0.5, "nc1": [9.0, 2.0], "extra": 1.0})
     new = old.assign(accuracy=0.53, nc1=[[1.0, 4.0]])
     rows = differences(old, new, {"accuracy": 0.04, "nc1": 1.5, "absent": 2.0})
-    assert rows["difference"].round(6).to_dict() == {"accuracy": 0.03, "nc1": 2.0}
+    assert rows["difference or ratio"].round(6).to_dict() == {"accuracy": 0.03, "nc1": 2.0}
     assert rows["agrees"].to_dict() == {"accuracy": True, "nc1": False}
     with pytest.raises(ValueError, match="the tables have 1 and 2 rows"):
         differences(old, fill(records, "toy", "demo", CELLS[:2], double), {"value": 0.1})

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import weightedtau
 
-from nclib import class_fairness, face, nc1, selection
+from nclib import class_fairness, class_statistics, face, nc1, selection
 from nclib.claims import judge
 from nclib.scales import SCALES, settings
 from nclib.selection import CLAIMS, EARLIER, in_zoos, weighted_tau
-from nclib.statistics import class_statistics
 from nclib.studies import STUDIES
 
 few = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), min_size=2, max_size=9)

@@ -202,6 +202,7 @@ def test_search_finds_face(site, browser):
 
 
 def test_the_site_is_small(site, pages):
+    """In whole, and each page with its figures; scripts and styles are those of all pages, which a browser keeps."""
     assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 40_000_000
     for name, page in pages.items():
         images = {Path(unquote(urlsplit(image["src"]).path)) for image in page["images"]}
