@@ -138,8 +138,7 @@ def summary(rows):
             "accuracy": str(nclib.claims.mean(rows["accuracy"].to_numpy())),
             "NC1, training images": f"{numbers['nc1']:.2f}",
             "NC1, test images": f"{numbers['nc1_test']:.2f}",
-            "trained (mean)": f"{numbers['share']:.1%}",
-            "trained (most)": f"{rows['share'].max():.1%}",
+            "trained, mean (most)": f"{numbers['share']:.1%} ({rows['share'].max():.1%})",
             "seconds, all tries": f"{numbers['seconds']:.1f}",
         }
     )
