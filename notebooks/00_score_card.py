@@ -164,7 +164,7 @@ table("C")
 # ```
 #
 # The first command installs all that is needed (three minutes, and 7 GB, with torch); the second runs {ref}`watch` in
-# about two: it reads the records, trains one of the networks again, from nothing, and says whether it agrees. (A warning of
+# one or two: it reads the records, trains one of the networks again, from nothing, and says whether it agrees. (A warning of
 # Jupyter's about TCP is harmless.) The notebook that it leaves, `_build/runs/01_watch_a_network_collapse.ipynb`, opens in
 # Jupyter or an editor such as VS Code, as does `out.ipynb` of the next command. That trains a seed that has no record yet,
 # and draws it into the figures, in two minutes more:
