@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import jupytext
@@ -73,6 +74,10 @@ def test_settings_of_a_grid_are_known(page, line):
     assert all(isinstance(yaml.safe_load(text), type(settings[name])) for name, text in given.items())
 
 
+PINNED = f"typer=={version('typer')}\n" in (ROOT / "constraints.txt").read_text()
+
+
+@pytest.mark.skipif(not PINNED, reason="another typer writes the page in another way")
 def test_the_page_of_commands_is_that_of_the_program(tmp_path):
     command = [Path(sys.executable).with_name("typer"), "nclib.cli", "utils", "docs", "--name", "nclib"]
     subprocess.run([*command, "--title", "Commands", "--output", tmp_path / "cli.md"], check=True, capture_output=True)
