@@ -304,7 +304,7 @@ for part, (scale_name, rows) in zip(parts, scales.items(), strict=True):
                     points["accuracy_5_half"] if metric == "accuracy_5" else None,
                     linestyle="",
                     elinewidth=0.8,
-                    markersize=3.5,
+                    markersize=4.5,
                     label=NAMES[setting],
                     **plots.setting_style(setting),
                 )
