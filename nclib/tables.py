@@ -34,7 +34,7 @@ def _kind(path: Path) -> str | None:
     """What nclib wrote a safetensors file for; None if it did not."""
     from safetensors import SafetensorError, safe_open
 
-    with contextlib.suppress(SafetensorError), safe_open(path, framework="pt") as file:
+    with contextlib.suppress(SafetensorError, ValueError), safe_open(path, framework="pt") as file:
         return json.loads((file.metadata() or {}).get("metadata", "{}")).get("kind")
     return None
 

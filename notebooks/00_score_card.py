@@ -97,7 +97,7 @@ def table(group):
 # digits that need no download, and {glue:text}`lab holds` at *lab* scale, small pre-trained models and networks trained on
 # real images; {glue:text}`demo fails` and {glue:text}`lab fails` fail, {glue:text}`demo undecided` and
 # {glue:text}`lab undecided` stay undecided. {glue:text}`lab undefined` are undefined at lab scale: they ask for a time without
-# a training error, and one of three networks does not come to it. A third scale, *paper*, has not been run.
+# a training error, to which not every network comes. A third scale, *paper*, has not been run.
 #
 # Under each sentence, in italics, is how it is tested: a statistic of measured results, which is our choice, and the side
 # of a threshold, which follows from the paper's sentence and does not move when results come in (some statistics did, see

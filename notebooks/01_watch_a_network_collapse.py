@@ -266,9 +266,9 @@ plt.show()
 #
 # At *lab* scale, on clothes (Fashion-MNIST), NC1 falls to {glue:text}`lab nc1 end:.3f`, NC2 to {glue:text}`lab nc2 end:.2f` and NC3 to
 # {glue:text}`lab nc3 end:.2f`. NC1 and NC3 go most of that way in the first epoch, NC2 about half of it while the last tenth of
-# the errors goes. One network of three makes one in the end, on average a
-# share of {glue:text}`lab train_error end:.5f` of the images, so that the mean over all three of
-# what comes past the last error is undefined.
+# the errors goes. Not every network comes to none: in the end a share of
+# {glue:text}`lab train_error end:.5f` of the images is left on average, so that the mean over the networks of what comes past
+# the last error is undefined.
 #
 # ## Three classes become a triangle
 #

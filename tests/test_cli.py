@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import nclib
 from nclib.cli import app
+from nclib.tables import write_features
 
 FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)) + torch.arange(3).repeat(10).unsqueeze(1)
 TABLE = {"features": FEATURES, "labels": torch.arange(3).repeat(10), "weight": torch.eye(3, 4), "bias": torch.zeros(3)}
@@ -117,6 +118,21 @@ def test_extract_writes_what_measure_reads(tmp_path, suffix):
     assert "50 images, 10 classes, 64 features" in result.output
     measured = CliRunner().invoke(app, ["measure", str(file)])
     assert "50 samples, 10 classes, 64 features" in measured.output
+
+
+def test_a_table_that_nclib_wrote_is_refused_if_it_has_changed(tmp_path):
+    file = tmp_path / "features.safetensors"
+    write_features(file, [(torch.eye(2), torch.tensor([0, 1]))])
+    assert "2 samples, 2 classes, 2 features" in run(str(file)).output
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert "does not match its digest" in run(str(file)).output
+
+
+def test_metadata_of_others_may_be_anything(tmp_path):
+    save_file(TABLE, tmp_path / "x.safetensors", metadata={"metadata": "not JSON"})
+    assert run(str(tmp_path / "x.safetensors")).exit_code == 0
 
 
 @pytest.mark.parametrize(
