@@ -10,11 +10,17 @@ PAGES := $(shell find book -type f ! -name '*.lock') _config.yml _toc.yml
 SCALE ?= lab
 DEVICE ?= auto
 PROFILE ?= local
-# Two processes of one thread do small work faster than one of two threads.
-TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two processes of one thread do small work faster than one of two threads. Where threads wait for each other they shall
+# not spin: that makes everything else on the machine many times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
+TWO = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+NBVAL = $(TWO) --nbval --nbval-sanitize-with tests/sanitize.cfg
+# Older processors, as far as libraries can be told to compute as if on them.
+SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 
-.PHONY: help book test rerun grid reproduce links pdf benchmark lint clean
+.PHONY: help book test rerun grid reproduce processors links pdf benchmark lint clean
 
 help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
@@ -22,6 +28,7 @@ help:
 	@echo "make rerun      NN=03 SCALE=lab DEVICE=cuda: one chapter at another scale, into _build/runs"
 	@echo "make grid       SCALE=lab PROFILE=slurm: every cell without a record, each a run of its chapter, then the book"
 	@echo "make reproduce  compute every demo record again, from nothing, and report what differs"
+	@echo "make processors measure what other processors would find, for the tolerances"
 	@echo "make links      check the book's links to elsewhere"
 	@echo "make pdf        the book as one file to print, by chromium"
 	@echo "make benchmark  time and memory of the metrics against other code, as ratios"
@@ -35,7 +42,10 @@ book: .venv/installed
 
 test: .venv/installed .venv/grid/installed
 	$(TWO) tests
-	$(TWO) --nbval --nbval-sanitize-with tests/sanitize.cfg notebooks
+	$(NBVAL) notebooks
+	$(BIN)/python -m workflow.live
+	$(SSE) $(NBVAL) _build/live/notebooks
+	$(AVX2) $(NBVAL) _build/live/notebooks
 
 rerun: .venv/installed
 	$(BIN)/python workflow/run.py notebooks/$(NN)_*.py -p scale=$(SCALE) -p device=$(DEVICE)
@@ -45,10 +55,13 @@ grid: .venv/installed .venv/grid/installed
 	$(MAKE) book
 
 reproduce: .venv/installed
-	$(BIN)/python workflow/reproduce.py
+	$(BIN)/python -m workflow.reproduce
+
+processors: .venv/installed
+	$(BIN)/python -m workflow.processors
 
 links: .venv/installed
-	$(BIN)/python workflow/status.py
+	$(BIN)/python -m workflow.status
 	$(BIN)/jupyter-book build . --builder linkcheck -W --keep-going
 
 pdf: book
@@ -86,7 +99,8 @@ _build/site: $(EXECUTED) $(PAGES) $(wildcard workflow/*.py)
 	$(BIN)/python workflow/readme.py
 	$(BIN)/python workflow/metrics_table.py
 	$(BIN)/python workflow/cost_table.py
-	$(BIN)/python workflow/status.py
+	$(BIN)/python -m workflow.processors_table
+	$(BIN)/python -m workflow.status
 	$(BIN)/typer nclib.cli utils docs --name nclib --title "Commands" --output book/cli.md
 	# What was read with warnings is read again the next time, so that they are not lost.
 	$(BIN)/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }

@@ -1,6 +1,39 @@
-"""The device that is meant by a name."""
+"""The device that is meant by a name, and how many threads and digits it computes with."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """Within it, networks are made and images prepared in float64: torch's default dtype.
+
+    Examples
+    --------
+    >>> with double_precision():
+    ...     torch.nn.Linear(2, 2).weight.dtype
+    torch.float64
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def wait_passively() -> None:
+    """Keep threads that wait from spinning, which makes whatever else runs on the machine many times slower.
+
+    Processes that are started from now on wait passively. This one has loaded its threads already: it computes on one,
+    unless OMP_WAIT_POLICY or OMP_NUM_THREADS says what it shall do.
+    """
+    if not {"OMP_WAIT_POLICY", "OMP_NUM_THREADS"} & os.environ.keys():
+        torch.set_num_threads(1)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:

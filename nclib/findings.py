@@ -13,33 +13,6 @@ from nclib.records import Records, as_table
 from nclib.scales import SCALES, settings
 from nclib.studies import RECIPE_FIELDS, STUDIES
 
-# How far a number computed again may be from its record on another processor: below 1 the absolute
-# difference, above 1 the ratio. Training amplifies the last digit: one thread instead of two moves
-# accuracies by up to 0.07 and NC1 by a factor of up to 1.6.
-TOLERANCE = {
-    "accuracy": 0.1,
-    "centroid_accuracy": 0.1,
-    "accuracy_1": 0.1,
-    "accuracy_5": 0.1,
-    "accuracy_20": 0.1,
-    "vci": 0.1,
-    "train_accuracy": 0.1,
-    "nc1_test": 2.0,
-    "test_accuracy": 0.1,
-    "nc1": 2.0,
-    "nc1_ratio": 1.5,
-    "cdnv": 1.5,
-    "nc2": 1.1,
-    "nc3": 1.1,
-    "nc4": 0.02,
-    "complexity": 2.0,
-    "geometric_collapse": 2.0,
-    "target_cdnv": 1.5,
-    "nc1_tuned": 5.0,  # jumps where validation chooses another rate or number of epochs
-    "class_fairness": 1.1,
-    "sfda": 0.1,
-}
-
 
 def networks(table: pd.DataFrame) -> pd.DataFrame:
     """One row a network of the source-collapse study: its recipe, seed, source metrics and `transfer`.

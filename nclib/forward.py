@@ -38,7 +38,7 @@ def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callab
             kept[LAST] = _checked((model.last or model.model)(batch), model.name)
         if uncalled := [name for name in names if name not in kept]:
             raise ValueError(f"{model.name} does not use layer {uncalled[0]!r} to make its features")
-        return {name: kept.pop(name).float() for name in names}
+        return {name: kept.pop(name).to(torch.get_default_dtype()) for name in names}
 
     def in_pieces(batch: Tensor) -> Outputs:
         nonlocal limit

@@ -59,9 +59,9 @@ def _rendered(script: str, per_class: int, seed: int, split: str) -> tuple[Tenso
 def _photograph(images: Tensor, generator: torch.Generator) -> Tensor:
     """Give every image its own paper, ink and grain; stay in [0, 1]."""
     count = len(images)
-    paper, ink, grain = torch.rand((3, count, 1, 1, 1), generator=generator)
+    paper, ink, grain = torch.rand((3, count, 1, 1, 1), generator=generator, dtype=torch.float32)
     paper, ink, grain = 0.35 * paper, 0.55 + 0.45 * ink, 0.02 + 0.10 * grain
-    noise = torch.randn(images.shape, generator=generator)
+    noise = torch.randn(images.shape, generator=generator, dtype=torch.float32)
     return (paper + (ink - paper) * images + grain * noise).clamp(0, 1)
 
 

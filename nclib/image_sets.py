@@ -130,8 +130,8 @@ class ImageSet(_Labelled):
         return hashed.hexdigest()
 
     def inputs(self, device: torch.device | str = "cpu") -> Tensor:
-        """The images as a network takes them: float32 (N, C, H, W) in [-1, 1] on the device."""
-        return self.images.to(device).float().div(127.5).sub(1)
+        """The images as a network takes them: (N, C, H, W) in [-1, 1] on the device, of torch's default dtype."""
+        return self.images.to(device).to(torch.get_default_dtype()).div(127.5).sub(1)
 
     def image(self, index: int) -> Image.Image:
         """One image: mode ``L`` of one channel, ``RGB`` of three."""

@@ -241,4 +241,4 @@ class AsTrained:
         if image.size != (self.size, self.size):
             image = image.resize((self.size, self.size))
         pixels = torch.from_numpy(np.array(image, dtype=np.float32)).reshape(self.size, self.size, self.channels)
-        return pixels.permute(2, 0, 1).div(127.5).sub(1)
+        return pixels.permute(2, 0, 1).to(torch.get_default_dtype()).div(127.5).sub(1)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from functools import lru_cache
@@ -21,6 +22,19 @@ def versions() -> dict[str, Any]:
         machine += f", {torch.cuda.get_device_name()}"
     versions = {"nclib": __version__, "commit": _commit(), "torch": torch.__version__.split("+")[0]}
     return versions | {"machine": machine, "threads": torch.get_num_threads()}
+
+
+@lru_cache
+def processor() -> str:
+    """The processor's name, as its maker or the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = dict(re.split(r"\s*:\s*", line, maxsplit=1) for line in lines if ":" in line)
+    parts = [
+        named.get("model name", ""),
+        *(f"{name} {named[name]}" for name in ("cpu family", "model") if name in named),
+    ]
+    return ", ".join(part for part in parts if part) or platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

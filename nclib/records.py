@@ -186,33 +186,6 @@ def measured(study: str, scale: str, cell: Cell, measure: Measure, *, device: st
     }
 
 
-def differences(old: pd.DataFrame, new: pd.DataFrame, tolerance: dict[str, float]) -> pd.DataFrame:
-    """Where two tables of the same cells, in the same order, differ most: one row a metric of `tolerance`.
-
-    A tolerance below 1 bounds the absolute difference (for accuracies), one above 1 the ratio of the
-    larger to the smaller value (for positive metrics of any scale). Of a list the last value counts.
-    """
-    if len(old) != len(new):
-        raise ValueError(f"the tables have {len(old)} and {len(new)} rows; they must be of the same cells")
-    rows = []
-    for name in tolerance.keys() & set(old.columns) & set(new.columns):
-        compare = _ratio if tolerance[name] > 1 else lambda a, b: abs(a - b)
-        pairs = [(_last(a), _last(b)) for a, b in zip(old[name], new[name], strict=True)]
-        recorded, now = max(pairs, key=lambda pair: compare(*pair))
-        apart = compare(recorded, now)
-        row = {"metric": name, "recorded": recorded, "now": now, "difference or ratio": apart}
-        rows.append(row | {"tolerance": tolerance[name], "agrees": apart <= tolerance[name]})
-    return pd.DataFrame(rows).set_index("metric").rename_axis(None).sort_index()
-
-
-def _ratio(a: float, b: float) -> float:
-    return max(a, b) / min(a, b) if min(a, b) > 0 else (1.0 if a == b else math.inf)
-
-
-def _last(value: Any) -> float:
-    return _last(value[-1]) if isinstance(value, list) else value
-
-
 def _parse(line: str, path: Path, number: int) -> dict:
     try:
         record = json.loads(line)

@@ -3,8 +3,9 @@
 import contextlib
 import json
 import os
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,16 +17,19 @@ import torch
 
 from nclib import __version__
 from nclib.data import load
-from nclib.devices import resolve_device
-from nclib.findings import TOLERANCE, declared
+from nclib.devices import double_precision, resolve_device, wait_passively
+from nclib.findings import declared
 from nclib.image_sets import ImageFiles, ImageSet
 from nclib.models import Backbone, backbone, recipe_backbone
 from nclib.networks import Network
 from nclib.plots import use_style
-from nclib.records import Records, as_table, cell_digest, differences, fill, measured
+from nclib.provenance import processor
+from nclib.records import Records, as_table, cell_digest, fill, measured
 from nclib.scales import SCALES, Scale, settings
-from nclib.studies import ON_CPU, STUDIES, Cell, recipe_of
+from nclib.storage import replacing
+from nclib.studies import ON_CPU, STUDIES, Cell, live_cell, recipe_of
 from nclib.tasks import Task
+from nclib.tolerances import differences, read_spreads, tolerances
 from nclib.training import Recipe, train
 from nclib.zoos import Zoo
 
@@ -36,8 +40,8 @@ class Run:
 
     Examples
     --------
-    >>> start(device="cpu").load("digits", "test", per_class=2)  # doctest: +ELLIPSIS
-    nclib ...
+    >>> start(device="cpu").load("digits", "test", per_class=2)
+    demo scale, seeds [0, 1, 2]
     ImageSet(20 images, 10 classes)
     """
 
@@ -48,6 +52,7 @@ class Run:
     data_root: Path | None
     imports: tuple[str, ...]
     records: Records
+    root: Path
     cache: Path
     only: tuple[str, str] | None = None
 
@@ -110,13 +115,36 @@ class Run:
         print(self.records.describe(name, self.scale, chosen))
         raise SystemExit(0)  # papermill takes this for a notebook that is done
 
-    def live(self, name: str, cell: Cell, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
-        """Measure one cell from nothing, no cache read, and hold it against its record.
+    def live(self, measures: Mapping[str, Callable[..., dict[str, Any]]]) -> pd.DataFrame:
+        """Measure the live cell of each study from nothing, by its `measure(cell, cache)`; compare it with its record.
 
-        One row a metric of `nclib.findings.TOLERANCE`, see `nclib.records.differences`.
+        Returns a row a metric: what is recorded, how far from it a processor may be (`nclib.tolerances`), and whether
+        this one agrees. What was measured depends on the processor, so it goes into ``_build/live``, a file a study,
+        and not into the notebook. The cells are those of the scale "check", in float64, and at demo scale only.
         """
-        now = measured(name, self.scale, cell, partial(measure, cache=None), device=self._device_name(name))
-        return differences(as_table(self.records.select(name, self.scale, [cell])), as_table([now]), TOLERANCE)
+        if self.scale != "demo":
+            print("the live check is of the demo scale: nothing was measured")
+            return pd.DataFrame()
+        found = pd.concat({study: self._live(study, measure) for study, measure in measures.items()})
+        if found["agrees"].all():
+            print("the live check agrees with the records: True")
+        else:
+            wrong = ", ".join(f"{name} of {study}" for study, name in found.index[~found["agrees"]])
+            print(f"the live check agrees with the records: False, not in {wrong}; see {LIVE_FOLDER}")
+        return found[["recorded", "tolerance", "agrees"]]
+
+    def _live(self, study: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
+        cell = live_cell(study)
+        recorded = Records(self.root / "book" / "records").select(study, "check", [cell])
+        if not recorded:
+            raise ValueError(f"the live cell of {study} has no record in {self.root}; make processors measures it")
+        allowed = tolerances(read_spreads(self.root / SPREADS), study, "check", [cell])
+        with double_precision():
+            now = measured(study, "check", cell, partial(measure, cache=None), device=self._device_name(study))
+        found = differences(as_table(recorded), as_table([now]), allowed).rename_axis("metric")
+        with replacing(self.root / LIVE_FOLDER / f"{study}.csv") as path:
+            found.assign(processor=processor(), device=now["provenance"]["device"]).to_csv(path)
+        return found
 
     def beside(self, study: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """This run's table of a study beside those of the other scales whose records are complete, by scale."""
@@ -134,6 +162,10 @@ class Run:
     def _device_name(self, study: str | None = None) -> str:
         on_gpu = self.device.type == "cuda" and study not in ON_CPU
         return torch.cuda.get_device_name(self.device) if on_gpu else "cpu"
+
+
+SPREADS = Path("book") / "processors.csv"
+LIVE_FOLDER = Path("_build") / "live"
 
 
 def book_root() -> Path:
@@ -161,7 +193,8 @@ def start(
 ) -> Run:
     """Check a notebook's parameters, print what it runs on, and set the style of the figures.
 
-    Records are those of the folder `records`, by default ``book/records`` under `root`, by default `book_root()`. Of
+    On the device ``auto`` the demo scale, whose networks are too small for a GPU, runs on the CPU. Records are those of
+    the folder `records`, by default ``book/records`` under `root`, by default `book_root()`. Of
     one cell `only`, "study/digest" as `nclib.records.cell_digest` names it, the run measures nothing else, and ends
     there: so a grid fills records cell by cell. With `recompute`
     everything is measured again into ``_build/recomputed`` instead, which a killed run fills further;
@@ -172,10 +205,11 @@ def start(
     `nclib.backbone` (`imports` are the modules that register your own) and, with all their images, for
     `nclib.load`.
 
-    >>> start("demo", seeds=[1, 2], device="cpu").seeds  # doctest: +ELLIPSIS
-    nclib ..., cpu; demo scale, seeds [1, 2]
+    >>> start("demo", seeds=[1, 2], device="cpu").seeds
+    demo scale, seeds [1, 2]
     (1, 2)
     """
+    wait_passively()
     chosen = settings(scale)
     if models is not None:
         names = tuple(_parse_names(models, "models"))
@@ -195,16 +229,19 @@ def start(
         scale=scale,
         settings=chosen,
         seeds=seeds,
-        device=resolve_device(device),
+        device=resolve_device(chosen.device if device == "auto" else device),
         data_root=Path(data_root) if data_root else None,
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
         records=Records(records or (again if recompute else root / "book") / "records"),
+        root=root,
         only=_parse_only(only),
         cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
     )
     use_style()
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
-    print(f"nclib {__version__}, torch {torch.__version__}, {run._device_name()}; {scale} scale, seeds {list(seeds)}")
+    # What depends on the machine is said where it does not get into an executed notebook that is committed.
+    print(f"nclib {__version__}, torch {torch.__version__}, {run._device_name()}", file=sys.stderr)
+    print(f"{scale} scale, seeds {list(seeds)}")
     return run
 
 

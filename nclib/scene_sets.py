@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,9 +65,10 @@ def composed(tiles: ImageSet, number: int, generator: torch.Generator) -> Scenes
     if tiles.images.shape[1] != 1:
         raise ValueError(f"the images have {tiles.images.shape[1]} channels; scenes are composed of grey ones")
     size = 2 * _CELL
-    coarse = interpolate(torch.randn(number, 1, size // 6, size // 6, generator=generator), size=size, mode="bilinear")
-    grain = torch.randn(number, 1, size, size, generator=generator)
-    level = 40 + 170 * torch.rand(number, 1, 1, 1, generator=generator)
+    exact: dict[str, Any] = {"generator": generator, "dtype": torch.float32}  # other draws would be other scenes
+    coarse = interpolate(torch.randn(number, 1, size // 6, size // 6, **exact), size=size, mode="bilinear")
+    grain = torch.randn(number, 1, size, size, **exact)
+    level = 40 + 170 * torch.rand(number, 1, 1, 1, **exact)
     images = (level + 25 * coarse + 8 * grain).clamp(0, 255).to(torch.uint8)
     masks = torch.zeros(number, size, size, dtype=torch.int64)
     chosen = torch.randint(len(tiles.labels), (number, 4), generator=generator)

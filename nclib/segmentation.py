@@ -122,13 +122,13 @@ def prepared(model: Backbone, images: Tensor) -> Tensor:
     """Images uint8 (N, C, H, W) normalised as the model's transform does, in their own size, with its channels."""
     transform = model.transform
     if isinstance(transform, AsTrained):
-        return _channels(images, transform.channels).float().div(127.5).sub(1)
+        return _channels(images, transform.channels).to(torch.get_default_dtype()).div(127.5).sub(1)
     steps = [transform, *getattr(transform, "transforms", [])]
     how = next((step for step in reversed(steps) if hasattr(step, "mean") and hasattr(step, "std")), None)
     if how is None:
         raise ValueError(f"the transform of {model.name} does not say mean and std; pixels cannot be prepared")
-    mean, std = (torch.as_tensor(side, dtype=torch.float32).view(-1, 1, 1) for side in (how.mean, how.std))
-    return (_channels(images, len(mean)).float() / 255 - mean) / std
+    mean, std = (torch.as_tensor(side, dtype=torch.get_default_dtype()).view(-1, 1, 1) for side in (how.mean, how.std))
+    return (_channels(images, len(mean)).to(torch.get_default_dtype()) / 255 - mean) / std
 
 
 def _channels(images: Tensor, number: int) -> Tensor:

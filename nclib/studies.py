@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 
 from nclib.records import Cell
-from nclib.scales import Scale
+from nclib.scales import CHECK, Scale
 from nclib.selection_studies import encoder_selection, model_selection, scene_selection, text_selection
 from nclib.sweeps import Sweep
 from nclib.training import LATER, Recipe
@@ -189,5 +189,30 @@ STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
     "text_selection": text_selection,
     "encoder_selection": encoder_selection,
 }
+# Of each study the cell of the scale "check" that is measured live: the first that has these settings. Studies without
+# one measure seconds, or have no cell that needs no download.
+LIVE: dict[str, Cell] = {
+    "collapse_in_training": {},
+    "source_collapse": {"task": "digits", "epochs": CHECK.recipe.epochs},
+    "downstream_collapse": {"model": "base"},
+    "collapse_by_layer": {},
+    "fine_tuning": {"method": "skip"},
+    "data_scarcity": {"method": "skip"},
+    "tuned_layer": {"method": "layer"},
+    "geometric_complexity": {},
+    "complexity_penalty": {},
+    "complexity_estimates": {},
+    "model_selection": {},
+    "scene_selection": {},
+    "text_selection": {},
+}
 # What computes on the CPU, whatever the device of a run.
 ON_CPU = frozenset({"score_cost", "text_selection", "encoder_selection"})
+
+
+def live_cell(study: str) -> Cell:
+    """The cell of a study that its chapter measures live."""
+    if study not in LIVE:
+        raise ValueError(f"{study} has no live cell; there are those of {', '.join(LIVE)}")
+    cells = STUDIES[study](CHECK, CHECK.seeds)
+    return next(cell for cell in cells if all(cell[name] == value for name, value in LIVE[study].items()))

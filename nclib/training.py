@@ -204,7 +204,7 @@ def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labe
         inputs = distort(images[batch], recipe.augmentation, generator)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type == "cuda"):
             embedding = network.embed(inputs.contiguous(memory_format=torch.channels_last))
-        loss = LOSSES[recipe.loss](network, embedding.float(), labels[batch])
+        loss = LOSSES[recipe.loss](network, embedding.to(torch.get_default_dtype()), labels[batch])
         if recipe.penalty:
             loss = loss + recipe.penalty * _complexity(network, inputs, seeded("penalty", recipe.seed, epoch, step))
         optimizer.zero_grad()

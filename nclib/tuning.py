@@ -91,7 +91,7 @@ class TuningState:
             with torch.autocast(data.device.type, torch.bfloat16, enabled=data.device.type == "cuda"):
                 logits = self.part(distort(inputs, self.settings.augmentation, generator))
             self.optimizer.zero_grad()
-            cross_entropy(logits.float(), labels).backward()
+            cross_entropy(logits.to(torch.get_default_dtype()), labels).backward()
             self.optimizer.step()
         self.part.eval()
 

@@ -179,8 +179,8 @@ table("C")
 #
 # Nothing has to be downloaded: the demo scale trains small networks on letters drawn from matplotlib's fonts and on
 # scikit-learn's handwritten digits. Each measured result is a *record*, a line of a file that comes with the book,
-# and every number and figure is made from records. Each chapter measures one of its records again, from nothing,
-# whenever it runs; `make reproduce` measures all of them again and says where they differ. {doc}`/book/evidence` has the
+# and every number and figure is made from records. Whenever a chapter runs, it measures a small cell of each of its
+# studies again, from nothing; `make reproduce` measures all records again and says where they differ. {doc}`/book/evidence` has the
 # details, {doc}`/book/status` says when and where the chapters last ran. A digest covers all digits of a file:
 
 # %% tags=["hide-input"]

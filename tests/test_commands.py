@@ -113,9 +113,9 @@ def test_a_new_reader_reruns_a_finding_by_copy_and_paste(tmp_path):
         done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, env=os.environ)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         said += done.stdout
-    assert "the live network agrees with its record: True" in said
+    assert "the live check agrees with the records: True" in said
     for run in (tmp_path / "_build" / "runs" / "01_watch_a_network_collapse.ipynb", tmp_path / "out.ipynb"):
-        assert agreements(jupytext.read(run)) == ["the live network agrees with its record: True"]
+        assert agreements(jupytext.read(run)) == ["the live check agrees with the records: True"]
     after = records.read("collapse_in_training", "demo")
     assert after[:-1] == before
     assert after[-1]["seed"] == 3

@@ -17,10 +17,10 @@ import yaml
 from typer.testing import CliRunner
 
 from nclib import scales
-from nclib.findings import TOLERANCE
-from nclib.records import Records, as_table, cell_digest, differences, fill
+from nclib.records import Records, as_table, cell_digest, fill
 from nclib.scales import SCALES
 from nclib.studies import ON_CPU, STUDIES
+from nclib.tolerances import differences, read_spreads, tolerances
 from workflow import cost_table, grid
 
 ROOT = Path(__file__).parents[1]
@@ -214,5 +214,7 @@ def test_a_grid_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path
     assert len(records.read("text_selection", "demo")) == len(cells)
     book = Records(ROOT / "book" / "records")
     undisturbed, now = (as_table(each.select("text_selection", "demo", cells)) for each in (book, records))
-    assert differences(undisturbed, now, TOLERANCE)["agrees"].all()
+    demo = STUDIES["text_selection"](SCALES["demo"], SCALES["demo"].seeds)
+    allowed = tolerances(read_spreads(ROOT / "book" / "processors.csv"), "text_selection", "demo", demo)
+    assert differences(undisturbed, now, allowed)["agrees"].all()
     assert jobs(output_of(snakemake(tmp_path, "-n", **config))) == 0

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import nclib
-from nclib.records import Records, as_table, differences, fill, measured
+from nclib.records import Records, as_table, fill, measured
 
 CELLS = [{"width": 2, "seed": seed} for seed in range(4)]
 
@@ -172,17 +172,6 @@ def test_only_finite_metrics_are_recorded():
 def test_a_cell_needs_a_seed(tmp_path):
     with pytest.raises(ValueError, match="a cell needs a seed; this one has width"):
         fill(Records(tmp_path), "toy", "demo", [{"width": 2}], double)
-
-
-def test_differences_are_absolute_below_one_and_ratios_above(tmp_path):
-    records = Records(tmp_path)
-    old = fill(records, "toy", "demo", CELLS[:1], lambda cell: {"accuracy": 0.5, "nc1": [9.0, 2.0], "extra": 1.0})
-    new = old.assign(accuracy=0.53, nc1=[[1.0, 4.0]])
-    rows = differences(old, new, {"accuracy": 0.04, "nc1": 1.5, "absent": 2.0})
-    assert rows["difference or ratio"].round(6).to_dict() == {"accuracy": 0.03, "nc1": 2.0}
-    assert rows["agrees"].to_dict() == {"accuracy": True, "nc1": False}
-    with pytest.raises(ValueError, match="the tables have 1 and 2 rows"):
-        differences(old, fill(records, "toy", "demo", CELLS[:2], double), {"value": 0.1})
 
 
 def test_merging_takes_each_cell_once_and_keeps_what_is_there(tmp_path):

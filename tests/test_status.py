@@ -28,7 +28,7 @@ def test_a_run_of_the_committed_kind_leaves_a_note(tmp_path, monkeypatch):
 
 
 def test_the_page_has_every_notebook_and_study():
-    subprocess.run([sys.executable, "workflow/status.py"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "workflow.status"], cwd=ROOT, check=True)
     text = (ROOT / "book" / "status_table.md").read_text()
     assert all(f"../notebooks/{path.stem}.ipynb" in text for path in (ROOT / "notebooks").glob("*.py"))
     assert re.search(r"\| source_collapse \| demo \| \d+, \[\d+ kB\]\(\S+\) \| 324 of 324 \|", text)

@@ -1,9 +1,13 @@
 """Run a notebook: from its py:percent source to the executed, normalised .ipynb.
 
 Without -p the result is the committed notebook beside the source; with -p it is a run of your own and
-goes to _build/runs (or where -o says). A failed run leaves whatever was there before.
+goes to _build/runs (or where -o says). A failed run leaves whatever was there before, and so does one whose source,
+text and pixels are the same.
 """
 
+import base64
+import copy
+import io
 import json
 import os
 import platform
@@ -16,9 +20,11 @@ from typing import Annotated, Any
 
 import jupytext
 import nbformat
+import numpy as np
 import papermill
 import typer
 import yaml
+from PIL import Image
 
 from nclib.provenance import versions
 from nclib.storage import replacing
@@ -45,8 +51,28 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
             stderr_file=typer.get_text_stream("stderr"),
         )
         nbformat.write(normalised(executed), temporary)
-        os.replace(temporary, output)
+        if not (output.exists() and same(nbformat.read(output, as_version=4), executed)):
+            os.replace(temporary, output)
     return executed
+
+
+def same(old: nbformat.NotebookNode, new: nbformat.NotebookNode) -> bool:
+    """Whether two notebooks agree in all but the compression, and the rounding, of their pictures."""
+    (old, drawn), (new, drawn_now) = (without_pictures(notebook) for notebook in (old, new))
+    return old == new and all(alike(*pair) for pair in zip(drawn, drawn_now, strict=True))
+
+
+def without_pictures(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, list[str]]:
+    """A copy without the data of its pictures, and these in their order."""
+    notebook = copy.deepcopy(notebook)
+    data = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
+    return notebook, [kind.pop("image/png") for kind in data if "image/png" in kind]
+
+
+def alike(old: str, new: str) -> bool:
+    """Whether two PNGs, in base64, are of one size and no pixel differs by more than 2 of 255: what rounding does."""
+    first, second = (np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")) for png in (old, new))
+    return first.shape == second.shape and int(np.abs(first.astype(int) - second).max(initial=0)) <= 2
 
 
 def note(source: Path, seconds: float) -> None:
@@ -80,7 +106,7 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for key in ("execution", "papermill"):
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
-            cell.outputs = joined([output for output in map(without_progress, cell.outputs) if output])
+            cell.outputs = joined([output for output in map(without_machine, cell.outputs) if output])
     return notebook
 
 
@@ -96,17 +122,17 @@ def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     return whole
 
 
-def without_progress(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-    """The output less the progress bars on stderr; None if nothing else is left of it."""
+def without_machine(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    """The output less progress bars and the machine on stderr; None if nothing else is left of it."""
     if output.output_type != "stream" or output.name != "stderr":
         return output
     lines = re.split(r"[\r\n]|\x1b\[A", output.text)
-    output.text = "\n".join(line for line in lines if line.strip() and not re.search(r"\d+%\|", line))
+    output.text = "\n".join(line for line in lines if line.strip() and not re.search(r"\d+%\||^nclib .*, torch ", line))
     return output if output.text else None
 
 
 def agreements(notebook: nbformat.NotebookNode) -> list[str]:
-    """The lines that say whether what was measured live agrees with its record."""
+    """The lines that say whether what was measured live agrees with the records."""
     texts = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
     return [line for text in texts for line in text.splitlines() if line.startswith("the live ")]
 
@@ -125,6 +151,7 @@ def main(
         parameters[name] = yaml.safe_load(value)
     if output is None:
         output = ROOT / "_build" / "runs" / f"{source.stem}.ipynb" if parameters else source.with_suffix(".ipynb")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the kernel, which has yet to start
     start = time.perf_counter()
     try:
         executed = execute(source, output, parameters)

@@ -1,8 +1,14 @@
-"""A Sphinx extension: buttons for the repository that pyproject.toml names, and each script once on a page."""
+"""A Sphinx extension: buttons for the repository, each script once on a page, and what this machine measured live."""
 
+import html
 import tomllib
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+from docutils import nodes
+
+from nclib.run import LIVE_FOLDER
 
 _IN_COLAB = """<p>In Colab, run this in a first cell: <code>!git clone {url} nclib</code>,
 <code>%cd nclib/notebooks</code>, <code>%pip install "..[book]"</code>.</p>"""
@@ -35,8 +41,28 @@ def keep_needed(app: Any, page: str, template: str, context: dict[str, Any], doc
     context["script_files"] = [script for text, script in once.items() if not any(word in text for word in needless)]
 
 
+def show_live(app: Any, doctree: Any) -> None:
+    """Below a cell that measured live, a table of what it found, which the notebook does not hold."""
+    for cell in list(doctree.findall(lambda node: "tag_live" in getattr(node, "attributes", {}).get("classes", ()))):
+        files = [path for path in sorted(Path(app.srcdir, LIVE_FOLDER).glob("*.csv")) if path.stem in cell.astext()]
+        for path in files:
+            app.env.note_dependency(str(path))  # so that the page is made again when it is measured again
+        if files:
+            cell.parent.insert(cell.parent.index(cell) + 1, nodes.raw("", measured_live(files), format="html"))
+
+
+def measured_live(files: list[Path]) -> str:
+    """The files of live cells as one HTML table, with the processors that measured them."""
+    found = pd.concat([pd.read_csv(path).assign(study=path.stem) for path in files])
+    machines = " and ".join(found["processor"].unique())
+    shown = found[["study", "metric", "recorded", "now", "apart", "tolerance", "agrees"]]
+    table = shown.to_html(index=False, border=0, classes="dataframe", float_format="{:.6g}".format)
+    return f'<div class="cell_output"><p>Measured for this page on {html.escape(machines)}:</p>{table}</div>'
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", add_buttons)
+    app.connect("doctree-read", show_live)
     app.connect("html-page-context", explain_colab)
     app.connect("html-page-context", keep_needed, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-from run import NOTES
-
 from nclib.records import Records
 from nclib.scales import SCALES, settings
 from nclib.storage import replacing
 from nclib.studies import STUDIES
+from workflow.run import NOTES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "book" / "status_table.md"

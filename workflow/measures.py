@@ -1,0 +1,55 @@
+"""The measuring functions of the chapters, outside their notebooks."""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import jupytext
+import nbformat
+
+from nclib.records import as_table
+from nclib.run import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+Measure = Callable[..., dict[str, Any]]
+
+
+def chapter(study: str) -> Path:
+    """The source of the notebook that measures a study."""
+    chapters = sorted((ROOT / "notebooks").glob("*.py"))[1:]  # the first is the front page
+    return next(path for path in chapters if f'"{study}"' in path.read_text())
+
+
+def measuring_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """A chapter's code cells up to the last that asks for a study, without those that draw a figure."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    last = max(place for place, cell in enumerate(code) if "run.study(" in cell.source)
+    return [cell for cell in code[: last + 1] if "figure" not in cell.metadata.get("mystnb", {})]
+
+
+def measures(source: Path) -> dict[str, Measure]:
+    """The function of each study of a chapter, by running its `measuring_cells`; no cell of a study is measured."""
+    found: dict[str, Measure] = {}
+
+    def study(run: Run, name: str, measure: Measure):
+        found[name] = measure
+        return as_table(run.records.select(name, run.scale, run.cells(name)))
+
+    chapter = ModuleType(source.stem)
+    # Functions of a module that can be imported are sent to other processes by name; this one cannot.
+    chapter.__dict__["__name__"] = "__main__"
+    with (
+        patch.object(Run, "study", study),
+        chdir(source.parent),
+        open(os.devnull, "w") as silence,
+        patch.object(sys, "stdout", silence),
+    ):
+        for cell in measuring_cells(jupytext.read(source)):
+            lines = [line for line in cell.source.splitlines() if not line.startswith("%")]
+            exec(compile("\n".join(lines), source.name, "exec"), chapter.__dict__)
+    return found

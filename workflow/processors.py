@@ -1,0 +1,177 @@
+"""Measure what processors differ by: each study's live cell and some of its demo cells, as other processors would.
+
+Other processors are emulated, which goes only downward: what this machine lacks is not tried. Rows of other machines
+are kept, so run it on each kind there is. Tolerances follow from the table, see `nclib.tolerances`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from nclib.devices import double_precision
+from nclib.provenance import processor
+from nclib.records import Cell, Records, cell_digest, measured
+from nclib.run import SPREADS
+from nclib.scales import settings
+from nclib.storage import replacing
+from nclib.studies import LIVE, STUDIES, live_cell
+from nclib.tolerances import CHANGES, FIELDS, apart, kind, read_spreads
+from workflow.measures import ROOT, chapter, measures
+
+TABLE = ROOT / SPREADS
+NOTE = "# What processors differ by; written by make processors, never by hand. apart: see nclib.tolerances.apart\n"
+# What numpy can do here beyond its least, by its own names, which have changed: X86_V3 is AVX2.
+_FOUND = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+_AVX512 = ("AVX512", "X86_V4")
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A processor to be emulated: variables of the environment, and whether torch may use oneDNN."""
+
+    variables: dict[str, str]
+    onednn: bool = True
+    needs: tuple[str, ...] = ()  # one of these, of which numpy's names begin with one
+
+    @property
+    def possible(self) -> bool:
+        """Whether this processor has what is needed: only lower ones can be emulated."""
+        return not self.needs or any(name.startswith(self.needs) for name in _FOUND)
+
+
+_ONE, _TWO = {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"}
+_SSE = _ONE | {
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "MKL_CBWR": "COMPATIBLE",
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "NPY_DISABLE_CPU_FEATURES": " ".join(_FOUND),
+}
+_AVX2 = _ONE | {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in _FOUND if name.startswith(_AVX512)),
+}
+_CORE = _ONE | {"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "OPENBLAS_CORETYPE": "SkylakeX"}
+COMBINATIONS = {
+    "as it is, one thread": Combination(_ONE),
+    "as it is, two threads": Combination(_TWO),
+    "SSE4.1": Combination(_SSE, needs=("AVX2", "X86_V3")),
+    "AVX2": Combination(_AVX2, needs=("AVX2", "X86_V3")),
+    "AVX2, two threads, no oneDNN": Combination(_AVX2 | _TWO, onednn=False, needs=("AVX2", "X86_V3")),
+    "AVX-512, first generation": Combination(_CORE, needs=_AVX512),
+}
+NATIVE = next(iter(COMBINATIONS))
+
+
+def sample(study: str, number: int) -> list[Cell]:
+    """Some of a study's demo cells, evenly over all."""
+    cells = STUDIES[study](settings("demo"), settings("demo").seeds)
+    number = min(number, len(cells))
+    return [cells[(2 * i + 1) * len(cells) // (2 * number)] for i in range(number)]
+
+
+def changed(cell: Cell, change: str) -> Cell:
+    """A live cell with a change of its recipe that a check of it must notice."""
+    if change == CHANGES[0]:
+        less = {name: cell[name] - 1 for name in ("epochs", "epochs_tuned") if name in cell}
+        return cell | less | ({"measured_epochs": [0, 1]} if "measured_epochs" in cell else {})
+    lower = {name: 0.9 * cell[name] for name in ("learning_rate",) if name in cell}
+    return cell | lower | ({"rates": [0.9 * rate for rate in cell["rates"]]} if "rates" in cell else {})
+
+
+def row(name: str, study: str, scale: str, cell: Cell, recorded: dict[str, Any], now: dict[str, Any]) -> Iterator[dict]:
+    """A row of the table for each metric that is compared."""
+    place = {"processor": processor(), "combination": name, "study": study, "scale": scale, "cell": cell_digest(cell)}
+    for metric in recorded:
+        if kind(metric):
+            yield place | {"metric": metric, "apart": float(f"{apart(metric, recorded[metric], now[metric]):.3g}")}
+
+
+def of_study(study: str, name: str, number: int) -> list[dict]:
+    """The rows of a study as this process computes; the record of a live cell that has none is made on the way."""
+    records = Records(ROOT / "book" / "records")
+    measure = partial(measures(chapter(study))[study], cache=None)
+    cell = live_cell(study)
+    rows: list[dict] = []
+    with double_precision():
+        now = measured(study, "check", cell, measure)
+        if name == NATIVE:
+            records.merge([now])
+        recorded = records.select(study, "check", [cell])[0]["metrics"]
+        rows += row(name, study, "check", cell, recorded, now["metrics"])
+        for change in CHANGES if name == NATIVE else ():
+            moved = measured(study, "check", changed(cell, change), measure)["metrics"]
+            rows += row(change, study, "check", cell, recorded, moved)
+    for cell in sample(study, number):
+        recorded = records.select(study, "demo", [cell])[0]["metrics"]
+        rows += row(name, study, "demo", cell, recorded, measured(study, "demo", cell, measure)["metrics"])
+    return rows
+
+
+def elsewhere(study: str, name: str, number: int) -> list[dict]:
+    """The rows of a study, by a process that computes as a combination says."""
+    command = [sys.executable, "-m", "workflow.processors", "--study", study, "--combination", name, "--here"]
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"} | COMBINATIONS[name].variables
+    command += ["--sample", str(number)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{study} could not be measured with {name}, see above")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def merged(known: pd.DataFrame, rows: Iterable[dict]) -> pd.DataFrame:
+    """The table with new rows; of a processor, combination, cell and metric that it has already the larger is kept."""
+    both = pd.concat([known, pd.DataFrame(rows, columns=FIELDS)], ignore_index=True).astype({"apart": float})
+    return both.groupby(FIELDS[:-1], sort=True, as_index=False)["apart"].max()
+
+
+def keep(rows: Iterable[dict]) -> None:
+    known = read_spreads(TABLE) if TABLE.exists() else pd.DataFrame(columns=FIELDS)
+    with replacing(TABLE) as path:
+        path.write_text(NOTE + merged(known, rows).to_csv(index=False))
+
+
+def main(
+    study: Annotated[list[str] | None, typer.Option(help="only these studies")] = None,
+    combination: Annotated[list[str] | None, typer.Option(help="only these combinations")] = None,
+    sample: Annotated[int, typer.Option(help="demo cells of a study, beside its live cell")] = 2,
+    here: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Measure, two cells at a time, and add what is found to the table."""
+    studies, names = study or list(LIVE), combination or list(COMBINATIONS)
+    if unknown := (set(studies) - LIVE.keys()) | (set(names) - COMBINATIONS.keys()):
+        raise typer.BadParameter(
+            f"there is no {', '.join(sorted(unknown))}; there are {', '.join((*LIVE, *COMBINATIONS))}"
+        )
+    if here:
+        with torch.backends.mkldnn.flags(enabled=COMBINATIONS[names[0]].onednn):
+            typer.echo(json.dumps(of_study(studies[0], names[0], sample)))
+        return
+    for name in names:
+        if not COMBINATIONS[name].possible:
+            typer.echo(f"{name}: this processor has no {COMBINATIONS[name].needs[0]}, so it was not tried")
+    possible = [name for name in names if COMBINATIONS[name].possible]
+    for tried in ([name for name in possible if name == NATIVE], [name for name in possible if name != NATIVE]):
+        jobs = [delayed(elsewhere)(study, name, sample) for name in tried for study in studies]
+        results = Parallel(2, return_as="generator_unordered", prefer="threads")(jobs)
+        for rows in tqdm(results, "studies", total=len(jobs), disable=not jobs):
+            keep(rows)  # at once, so that a run that is killed loses little
+
+
+if __name__ == "__main__":
+    typer.run(main)
