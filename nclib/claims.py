@@ -27,7 +27,8 @@ class Estimate:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():  # the last digits are the processor's: nothing is drawn or said of them
-            object.__setattr__(self, name, float(f"{value:.9g}"))
+            if math.isfinite(value):
+                object.__setattr__(self, name, float(f"{value:.9g}"))
 
     def __str__(self) -> str:
         interval = "" if math.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"

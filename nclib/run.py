@@ -138,7 +138,7 @@ class Run:
         recorded = Records(self.root / "book" / "records").select(study, "check", [cell])
         if not recorded:
             raise ValueError(f"the live cell of {study} has no record in {self.root}; make processors measures it")
-        allowed = tolerances(read_spreads(self.root / SPREADS), study, "check", [cell])
+        allowed = tolerances(read_spreads(self.root / SPREADS), [study], "check", [cell])
         with double_precision():
             now = measured(study, "check", cell, partial(measure, cache=None), device=self._device_name(study))
         found = differences(as_table(recorded), as_table([now]), allowed).rename_axis("metric")

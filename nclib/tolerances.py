@@ -60,21 +60,21 @@ def read_spreads(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, comment="#")
 
 
-def tolerances(spreads: pd.DataFrame, study: str, scale: str, cells: Iterable[dict]) -> dict[str, float]:
-    """The tolerance of every metric of a study's cells; ValueError if nothing is known of them.
+def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells: Iterable[dict]) -> dict[str, float]:
+    """The tolerance of every metric of the studies' cells; ValueError if nothing is known of them.
 
     It is three times the largest spread of any processor and cell, and not less than what rounding may do to a record.
     Of the one live cell of a study, a metric whose tolerance is above a third of what a change of the recipe moves is
     left out: held to that, it would check nothing.
     """
-    rows = spreads[(spreads["study"] == study) & (spreads["scale"] == scale)]
+    studies = list(studies)
+    rows = spreads[spreads["study"].isin(studies) & (spreads["scale"] == scale)]
     rows = rows[rows["cell"].isin({cell_digest(cell) for cell in cells})]
     changed = rows["combination"].isin(CHANGES)
     largest = rows[~changed].groupby("metric")["apart"].max()
     if largest.empty:
-        raise ValueError(
-            f"nobody has measured what processors differ by in {study} at {scale} scale; make processors does"
-        )
+        what = f"{' and '.join(studies)} at {scale} scale"
+        raise ValueError(f"nobody has measured what processors differ by in {what}; make processors does")
     found = {name: max(_MARGIN * value, _LEAST[str(kind(name))]) for name, value in largest.items()}
     if not changed.any():
         return found

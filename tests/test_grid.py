@@ -215,6 +215,6 @@ def test_a_grid_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path
     book = Records(ROOT / "book" / "records")
     undisturbed, now = (as_table(each.select("text_selection", "demo", cells)) for each in (book, records))
     demo = STUDIES["text_selection"](SCALES["demo"], SCALES["demo"].seeds)
-    allowed = tolerances(read_spreads(ROOT / "book" / "processors.csv"), "text_selection", "demo", demo)
+    allowed = tolerances(read_spreads(ROOT / "book" / "processors.csv"), ["text_selection"], "demo", demo)
     assert differences(undisturbed, now, allowed)["agrees"].all()
     assert jobs(output_of(snakemake(tmp_path, "-n", **config))) == 0

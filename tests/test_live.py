@@ -60,7 +60,7 @@ def test_a_changed_record_fails_the_live_check(run, study):
     """One of its first three digits, in any metric that is checked."""
     path = RECORDS.path(study, "check")
     recorded = RECORDS.select(study, "check", [live_cell(study)])[0]["metrics"]
-    metric = max(tolerances(SPREADS, study, "check", [live_cell(study)]), key=lambda name: name.startswith("nc1"))
+    metric = max(tolerances(SPREADS, [study], "check", [live_cell(study)]), key=lambda name: name.startswith("nc1"))
     value = recorded[metric][-1] if isinstance(recorded[metric], list) else recorded[metric]
     changed = re.sub(r"(\.\d)(\d)", lambda digits: digits[1] + str((int(digits[2]) + 1) % 10), repr(value), count=1)
     assert changed != repr(value)
@@ -78,7 +78,7 @@ def test_an_executed_notebook_holds_no_number_of_a_live_cell(path):
     assert said.text == "the live check agrees with the records: True\n"
     expected = []
     for study in studies:
-        allowed = tolerances(SPREADS, study, "check", [live_cell(study)])
+        allowed = tolerances(SPREADS, [study], "check", [live_cell(study)])
         recorded = as_table(RECORDS.select(study, "check", [live_cell(study)])).iloc[0]
         expected += [(study, name, recorded[name], allowed[name]) for name in sorted(allowed)]
     rows = pd.DataFrame(expected, columns=["study", "metric", "recorded", "tolerance"]).set_index(["study", "metric"])

@@ -1,5 +1,7 @@
 """The runner, and that every committed notebook is what its source gives."""
 
+import base64
+import io
 import re
 import shutil
 import subprocess
@@ -9,6 +11,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+from PIL import Image
 
 from workflow import readme, run
 
@@ -98,6 +101,72 @@ def test_an_equal_rerun_is_an_empty_diff_without_progress_bars(toy):
     cells = nbformat.reads(first, as_version=4).cells
     assert [cell.id for cell in cells] == ["cell-00", "cell-01", "cell-02"]
     assert [output.text for output in cells[1].outputs] == ["width 2\n", "mind the gap"]
+
+
+DRAWING = """# %%
+import os
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython.display import Image, display
+import nclib
+if os.environ.get("PRETEND"):
+    torch.cuda.is_available = lambda: True
+    torch.cuda.get_device_name = lambda device=None: "NVIDIA of another machine"
+run = nclib.start(root=".", seeds=[0], device=os.environ.get("DEVICE", "auto"))
+# %%
+from io import BytesIO
+from PIL import Image as Picture
+pixels = np.full((8, 8, 3), 128, dtype=np.uint8)
+pixels[0, 0] += int(os.environ.get("BRIGHTER", 0))
+file = BytesIO()
+Picture.fromarray(pixels).save(file, "png", compress_level=int(os.environ.get("COMPRESSED", 1)))
+display(Image(file.getvalue()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({}, True),
+        ({"PRETEND": "1"}, True),  # that there is a GPU
+        ({"PRETEND": "1", "DEVICE": "cuda"}, True),
+        ({"COMPRESSED": "9"}, True),
+        ({"BRIGHTER": "2", "COMPRESSED": "9"}, True),
+        ({"BRIGHTER": "3"}, False),
+    ],
+)
+def test_the_old_file_stays_where_source_text_and_pixels_agree(tmp_path, monkeypatch, given, kept):
+    source, output = tmp_path / "drawing.py", tmp_path / "drawing.ipynb"
+    source.write_text(DRAWING)
+    run.execute(source, output)
+    before = output.read_bytes(), output.stat().st_mtime_ns
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    run.execute(source, output)
+    assert ((output.read_bytes(), output.stat().st_mtime_ns) == before) == kept
+    said = [each for cell in nbformat.read(output, as_version=4).cells for each in cell.outputs]
+    assert [each.get("text") for each in said] == ["demo scale, seeds [0]\n", None]
+
+
+def test_a_changed_text_or_source_is_written(toy):
+    output = toy.with_suffix(".ipynb")
+    run.execute(toy, output)
+    before = output.read_text()
+    toy.write_text(TOY.replace("# how wide", "# how very wide"))
+    run.execute(toy, output)
+    assert "how very wide" in output.read_text()
+    assert output.read_text() != before
+
+
+def test_pictures_of_other_sizes_are_not_alike():
+    def png(*shape):
+        file = io.BytesIO()
+        Image.new("L", shape).save(file, "png")
+        return base64.b64encode(file.getvalue()).decode()
+
+    assert run.alike(png(4, 4), png(4, 4))
+    assert not run.alike(png(4, 4), png(4, 5))
 
 
 def test_parameters_reach_the_notebook_and_unknown_ones_are_refused(toy):

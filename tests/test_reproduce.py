@@ -11,7 +11,7 @@ from nclib.devices import double_precision
 from nclib.findings import CLAIMS
 from nclib.records import Records, fill
 from nclib.studies import LIVE, live_cell
-from nclib.tolerances import read_spreads
+from nclib.tolerances import read_spreads, tolerances
 from workflow import reproduce
 from workflow.measures import ROOT, chapter, measures
 
@@ -37,7 +37,8 @@ def test_a_cheap_cell_of_every_study_is_measured_again_and_reported(tmp_path, st
     cell = live_cell(study)
     with double_precision():
         fill(Records(tmp_path), study, "check", [cell], partial(measures(chapter(study))[study], cache=None))
-    text, beyond = reproduce.compare(BOOK, Records(tmp_path), study, "check", [cell])
+    tolerance = tolerances(read_spreads(ROOT / reproduce.SPREADS), [study], "check", [cell])
+    text, beyond = reproduce.compare(BOOK, Records(tmp_path), study, "check", [cell], tolerance)
     assert text.startswith(f"{study} at check scale: 1 records")
     assert "tolerance" in text
     assert not beyond, text
@@ -72,13 +73,13 @@ def test_missing_cells_are_said_and_end_in_an_error(again, capsys):
 
 def test_a_study_without_a_tolerance_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
     spreads = read_spreads(ROOT / reproduce.SPREADS)
-    monkeypatch.setattr(reproduce, "read_spreads", lambda path: spreads[spreads["study"] != "tuned_layer"])
+    monkeypatch.setattr(reproduce, "read_spreads", lambda path: spreads[spreads["study"] != "scene_selection"])
     monkeypatch.setattr(reproduce, "execute", lambda *given: pytest.fail("a notebook was run"))
-    with pytest.raises(ValueError, match="tuned_layer at demo scale; make processors"):
+    with pytest.raises(ValueError, match="scene_selection at demo scale; make processors"):
         reproduce.main()
-    some = spreads[(spreads["study"] != "tuned_layer") | (spreads["metric"] != "nc1")]
+    some = spreads[(spreads["study"] != "scene_selection") | (spreads["metric"] != "gbc")]
     monkeypatch.setattr(reproduce, "read_spreads", lambda path: some)
-    with pytest.raises(ValueError, match="nc1 of tuned_layer has no tolerance"):
+    with pytest.raises(ValueError, match="gbc of scene_selection has no tolerance"):
         reproduce.main()
 
 

@@ -71,7 +71,7 @@ def test_distance_is_symmetric_and_none_of_a_value_from_itself(a, b):
 
 def test_a_tolerance_is_three_times_the_largest_spread_and_not_nothing():
     spreads = pd.concat([rows(("nc1", 0.1), ("cdnv", 0.0), ("accuracy", 0.0)), rows(("nc1", 0.2), combination="SSE")])
-    found = tolerances(spreads, "toy", "demo", [CELL])
+    found = tolerances(spreads, ["toy"], "demo", [CELL])
     assert found == {"nc1": pytest.approx(0.6), "cdnv": 1e-4, "accuracy": 5e-3}
 
 
@@ -79,12 +79,12 @@ def test_a_metric_that_a_changed_recipe_hardly_moves_is_no_check():
     moved = rows(("nc1", 0.8), ("cdnv", 0.5), ("accuracy", 0.01), combination=CHANGES[0], scale="check")
     lower = rows(("nc1", 0.5), ("cdnv", 0.9), ("accuracy", 0.5), combination=CHANGES[1], scale="check")
     spreads = pd.concat([rows(("nc1", 0.1), ("cdnv", 0.01), ("accuracy", 0.0), scale="check"), moved, lower])
-    assert tolerances(spreads, "toy", "check", [CELL]) == {"cdnv": pytest.approx(0.03)}
+    assert tolerances(spreads, ["toy"], "check", [CELL]) == {"cdnv": pytest.approx(0.03)}
 
 
 def test_a_study_that_nobody_measured_is_an_error():
     with pytest.raises(ValueError, match="toy at demo scale; make processors does"):
-        tolerances(SPREADS, "toy", "demo", [CELL])
+        tolerances(SPREADS, ["toy"], "demo", [CELL])
 
 
 def test_differences_say_the_largest_and_whether_it_is_allowed():
@@ -101,7 +101,7 @@ def test_differences_say_the_largest_and_whether_it_is_allowed():
 @pytest.mark.parametrize("study", LIVE)
 def test_a_live_check_would_notice_a_changed_recipe(study):
     """Each tolerance in use is at most a third of what one epoch less, or lower rates, move."""
-    found = tolerances(SPREADS, study, "check", [live_cell(study)])
+    found = tolerances(SPREADS, [study], "check", [live_cell(study)])
     measured = SPREADS[(SPREADS["study"] == study) & (SPREADS["cell"] == cell_digest(live_cell(study)))]
     moved = measured[measured["combination"].isin(CHANGES)].groupby("metric")["apart"].min()
     assert len(found) >= 3
@@ -115,7 +115,7 @@ def test_every_metric_of_a_demo_record_has_a_tolerance(study):
     if study == "score_cost":  # seconds
         assert study not in LIVE
     else:
-        found = tolerances(SPREADS, study, "demo", cells)
+        found = tolerances(SPREADS, [study], "demo", cells)
         assert {name for name in metrics if kind(name)} <= found.keys()
         assert all(math.isfinite(value) for value in found.values())
 

@@ -26,7 +26,7 @@ def live_rows(spreads: pd.DataFrame) -> list[list[str]]:
     for study in LIVE:
         cell = live_cell(study)
         rows = spreads[(spreads["study"] == study) & (spreads["scale"] == "check")]
-        checked = tolerances(rows, study, "check", [cell])
+        checked = tolerances(rows, [study], "check", [cell])
         changed = rows["combination"].isin(CHANGES)
         held = rows["metric"].isin(checked)
         spread, moved = rows[~changed & held]["apart"].max(), rows[changed & held]["apart"].min()

@@ -25,6 +25,8 @@ from workflow.run import ROOT, execute, read
 
 AGAIN = ROOT / "_build" / "recomputed"
 SCALE = "demo"
+# Studies that one function measures: what processors differ by in one of them, they may differ by in the others.
+ALIKE = (("fine_tuning", "data_scarcity", "tuned_layer"), ("geometric_complexity", "complexity_penalty"))
 
 
 def declared() -> dict[str, list[Cell]]:
@@ -33,25 +35,38 @@ def declared() -> dict[str, list[Cell]]:
     return {study: cells for study, cells in found.items() if cells}
 
 
-def allowed(
-    spreads: pd.DataFrame, study: str, scale: str, cells: list[Cell], metrics: Iterable[str]
-) -> dict[str, float]:
-    """The tolerances of a study's metrics; none of one that measures seconds. ValueError if a metric has none."""
+def allowed(spreads: pd.DataFrame, study: str, metrics: Iterable[str]) -> dict[str, float]:
+    """The tolerances of a study's demo cells; none of one that measures seconds. ValueError if a metric has none."""
     if study not in LIVE:
         return {}
-    found = tolerances(spreads, study, scale, cells)
-    if lacking := [name for name in metrics if kind(name) and name not in found and scale == SCALE]:
+    alike = next((group for group in ALIKE if study in group), (study,))
+    found = tolerances(spreads, alike, SCALE, [cell for each in alike for cell in declared()[each]])
+    if lacking := [name for name in metrics if kind(name) and name not in found]:
         raise ValueError(f"{', '.join(lacking)} of {study} has no tolerance; make processors measures what one needs")
     return found
 
 
-def compare(committed: Records, recomputed: Records, study: str, scale: str, cells: list[Cell]) -> tuple[str, int]:
+def all_allowed(committed: Records) -> dict[str, dict[str, float]]:
+    """The tolerances of every study."""
+    spreads, found = read_spreads(ROOT / SPREADS), {}
+    for study, cells in declared().items():
+        recorded = committed.select(study, SCALE, cells)
+        if not recorded:
+            raise ValueError(
+                f"{study} has no record at {SCALE} scale in {committed.folder}, so there is none to compare"
+            )
+        found[study] = allowed(spreads, study, recorded[0]["metrics"])
+    return found
+
+
+def compare(
+    committed: Records, recomputed: Records, study: str, scale: str, cells: list[Cell], tolerance: dict[str, float]
+) -> tuple[str, int]:
     """Where the records come from and the largest difference of every metric; and how many metrics do not agree."""
     header = recomputed.describe(study, scale, cells)
     old, new = (records.select(study, scale, cells) for records in (committed, recomputed))
     if len(old) != len(new) or not new:
         return f"{header}\n{len(old)} cells are committed, {len(new)} recomputed, of {len(cells)}", 1
-    tolerance = allowed(read_spreads(ROOT / SPREADS), study, scale, cells, old[0]["metrics"])
     if not tolerance:
         return f"{header}\nseconds, which are not compared", 0
     found = differences(as_table(old), as_table(new), tolerance)
@@ -60,9 +75,9 @@ def compare(committed: Records, recomputed: Records, study: str, scale: str, cel
 
 def report(committed: Records, recomputed: Records) -> bool:
     """Print the differences of every study, then the verdicts; return whether nothing is beyond what it may be."""
-    beyond = 0
+    beyond, tolerance = 0, all_allowed(committed)
     for study, cells in declared().items():
-        text, number = compare(committed, recomputed, study, SCALE, cells)
+        text, number = compare(committed, recomputed, study, SCALE, cells, tolerance[study])
         typer.echo(f"\n{text}")
         beyond += number
     pairs = list(zip(verdicts(committed, SCALE), verdicts(recomputed, SCALE), strict=True))
@@ -82,9 +97,7 @@ def has_records(source: Path) -> bool:
 def main(go_on: Annotated[bool, typer.Option(help="keep what an earlier, killed run has computed")] = False) -> None:
     """Run every notebook with recompute=True and compare its records with the committed ones."""
     committed, start = Records(ROOT / "book" / "records"), time.monotonic()
-    for study, cells in declared().items():  # what cannot be reported in the end is said before hours go into it
-        metrics = committed.select(study, SCALE, cells)[0]["metrics"]
-        allowed(read_spreads(ROOT / SPREADS), study, SCALE, cells, metrics)
+    all_allowed(committed)  # what cannot be reported in the end is said before hours go into it
     if not go_on:
         shutil.rmtree(AGAIN, ignore_errors=True)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the kernels
