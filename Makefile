@@ -4,20 +4,16 @@ BIN := .venv/bin
 SOURCES := $(sort $(wildcard notebooks/*.py))
 EXECUTED := $(SOURCES:notebooks/%.py=_build/executed/%)
 LIBRARY := $(wildcard nclib/*.py)
-RECORDS := $(wildcard book/records/*.jsonl)
+RECORDS := $(wildcard book/records/*.jsonl) book/processors.csv
 PAGES := $(shell find book -type f ! -name '*.lock') _config.yml _toc.yml
 
 SCALE ?= lab
 DEVICE ?= auto
 PROFILE ?= local
-# Two processes of one thread do small work faster than one of two threads. Where threads wait for each other they shall
-# not spin: that makes everything else on the machine many times slower.
+# Two processes of one thread do small work faster than one of two threads. Waiting threads must not spin, which slows
+# everything else on the machine.
 export OMP_WAIT_POLICY ?= PASSIVE
-TWO = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
-NBVAL = $(TWO) --nbval --nbval-sanitize-with tests/sanitize.cfg
-# Older processors, as far as libraries can be told to compute as if on them.
-SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem
-AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell
+TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 
 .PHONY: help book test rerun grid reproduce processors links pdf benchmark lint clean
@@ -42,10 +38,8 @@ book: .venv/installed
 
 test: .venv/installed .venv/grid/installed
 	$(TWO) tests
-	$(NBVAL) notebooks
-	$(BIN)/python -m workflow.live
-	$(SSE) $(NBVAL) _build/live/notebooks
-	$(AVX2) $(NBVAL) _build/live/notebooks
+	$(TWO) --nbval --nbval-sanitize-with tests/sanitize.cfg notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m workflow.live
 
 rerun: .venv/installed
 	$(BIN)/python workflow/run.py notebooks/$(NN)_*.py -p scale=$(SCALE) -p device=$(DEVICE)

@@ -26,7 +26,7 @@ class Estimate:
     high: float = math.nan
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():  # the last digits are the processor's: nothing is drawn or said of them
+        for name, value in vars(self).items():  # the last digits depend on the processor
             if math.isfinite(value):
                 object.__setattr__(self, name, float(f"{value:.9g}"))
 

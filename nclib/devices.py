@@ -25,13 +25,18 @@ def double_precision() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def wait_passively() -> None:
+def in_half(device: torch.device) -> bool:
+    """Whether networks compute with half the bits by default: on a GPU, but not within `double_precision`."""
+    return device.type == "cuda" and torch.get_default_dtype() != torch.float64
+
+
+def wait_passively(*, one_thread: bool) -> None:
     """Keep threads that wait from spinning, which makes whatever else runs on the machine many times slower.
 
-    Processes that are started from now on wait passively. This one has loaded its threads already: it computes on one,
-    unless OMP_WAIT_POLICY or OMP_NUM_THREADS says what it shall do.
+    Processes that are started from now on wait passively. This one has loaded its threads already: where small
+    networks need no more than `one_thread`, it takes one, unless OMP_WAIT_POLICY or OMP_NUM_THREADS is set.
     """
-    if not {"OMP_WAIT_POLICY", "OMP_NUM_THREADS"} & os.environ.keys():
+    if one_thread and not {"OMP_WAIT_POLICY", "OMP_NUM_THREADS"} & os.environ.keys():
         torch.set_num_threads(1)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from nclib.devices import in_half
 from nclib.feature_cache import FeatureCache
 from nclib.forward import Outputs, evaluating, outputs_of
 from nclib.image_sets import ImageFiles, ImageSet
@@ -20,7 +21,7 @@ _SHARD = 512  # images in a file of the cache, which are what a killed extractio
 
 
 def extract(model: Backbone | nn.Module, images: Images, **options: Any) -> Tensor:
-    """Last-layer features of images, float32 (N, d) on the model's device; options as of `extract_layers`.
+    """Last-layer features of images, (N, d) on the model's device; options as of `extract_layers`.
 
     Examples
     --------
@@ -44,8 +45,8 @@ def extract_layers(
 ) -> Outputs:
     """Features of several layers in one pass, in eval mode and without gradients, by the layers' names.
 
-    Each is float32 (N, d) on the model's device: feature maps are averaged over their positions, tokens over
-    all but class tokens.
+    Each is (N, d) on the model's device, in torch's default dtype (float32): feature maps are averaged over their
+    positions, tokens over all but class tokens.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ def each_shard(
     """
     _check_given(model, images, layers, batch_size)
     model = model if isinstance(model, Backbone) else Backbone(type(model).__name__, model)
-    half = model.device.type == "cuda" if half is None else half
+    half = in_half(model.device) if half is None else half
     names = list(dict.fromkeys(map(model.layer, layers)))
     store = FeatureCache.of(cache, model, images, half) if cache else None
     shards = shards_of(images) if shards is None else shards

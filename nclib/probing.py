@@ -122,7 +122,7 @@ class LinearProbe(Probe):
         mean = features.mean(0, dtype=torch.float64)
         centred = features.double() - mean
         scale = _spread(centred, mean) if self.standardise else torch.ones_like(mean)
-        scaled = centred.div_(scale).to(getattr(torch, self.dtype))
+        scaled = centred.div_(scale).to(torch.promote_types(getattr(torch, self.dtype), torch.get_default_dtype()))
         solution = fit_logistic(scaled, labels, len(self.classes_), strengths, max_iter=self.max_iter)
         self.n_iter_ = solution.iterations
         return _Maps(mean, solution.weight, solution.bias, scale)

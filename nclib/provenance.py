@@ -37,6 +37,12 @@ def processor() -> str:
     return ", ".join(part for part in parts if part) or platform.processor() or platform.machine()
 
 
+def emulated() -> list[str]:
+    """The variables that tell libraries to compute as on another processor, with their values."""
+    names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "MKL_CBWR")
+    return [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+
+
 def _commit() -> str | None:
     """The commit of nclib's sources, with + if any Python file differs from it; None outside its repository."""
 

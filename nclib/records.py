@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -151,6 +152,7 @@ def fill(
     if missing:
         records.check_writable(study, scale)
     workers = max(1, min(workers, len(missing)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the workers: threads that spin slow their neighbours
     todo = (delayed(measured)(study, scale, cell, measure, device=device) for cell in _apart(missing, workers))
     results = Parallel(workers, return_as="generator_unordered")(todo)
     for record in tqdm(results, f"{study} ({scale})", total=len(missing), disable=not missing):

@@ -23,7 +23,7 @@ from nclib.image_sets import ImageFiles, ImageSet
 from nclib.models import Backbone, backbone, recipe_backbone
 from nclib.networks import Network
 from nclib.plots import use_style
-from nclib.provenance import processor
+from nclib.provenance import emulated, processor
 from nclib.records import Records, as_table, cell_digest, fill, measured
 from nclib.scales import SCALES, Scale, settings
 from nclib.storage import replacing
@@ -32,6 +32,9 @@ from nclib.tasks import Task
 from nclib.tolerances import differences, read_spreads, tolerances
 from nclib.training import Recipe, train
 from nclib.zoos import Zoo
+
+SPREADS = Path("book") / "processors.csv"
+LIVE_FOLDER = Path("_build") / "live"
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Run:
             print("the live check agrees with the records: True")
         else:
             wrong = ", ".join(f"{name} of {study}" for study, name in found.index[~found["agrees"]])
-            print(f"the live check agrees with the records: False, not in {wrong}; see {LIVE_FOLDER}")
+            print(f"the live check agrees with the records: False: {wrong} differs, see {LIVE_FOLDER}")
         return found[["recorded", "tolerance", "agrees"]]
 
     def _live(self, study: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
@@ -143,7 +146,7 @@ class Run:
             now = measured(study, "check", cell, partial(measure, cache=None), device=self._device_name(study))
         found = differences(as_table(recorded), as_table([now]), allowed).rename_axis("metric")
         with replacing(self.root / LIVE_FOLDER / f"{study}.csv") as path:
-            found.assign(processor=processor(), device=now["provenance"]["device"]).to_csv(path)
+            found.assign(processor=", ".join([processor(), *emulated()])).to_csv(path)
         return found
 
     def beside(self, study: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -162,10 +165,6 @@ class Run:
     def _device_name(self, study: str | None = None) -> str:
         on_gpu = self.device.type == "cuda" and study not in ON_CPU
         return torch.cuda.get_device_name(self.device) if on_gpu else "cpu"
-
-
-SPREADS = Path("book") / "processors.csv"
-LIVE_FOLDER = Path("_build") / "live"
 
 
 def book_root() -> Path:
@@ -193,7 +192,8 @@ def start(
 ) -> Run:
     """Check a notebook's parameters, print what it runs on, and set the style of the figures.
 
-    On the device ``auto`` the demo scale, whose networks are too small for a GPU, runs on the CPU. Records are those of
+    On the device ``auto`` the demo scale, whose networks are too small for a GPU, runs on the CPU, on one thread unless
+    OMP_NUM_THREADS or OMP_WAIT_POLICY is set. Records are those of
     the folder `records`, by default ``book/records`` under `root`, by default `book_root()`. Of
     one cell `only`, "study/digest" as `nclib.records.cell_digest` names it, the run measures nothing else, and ends
     there: so a grid fills records cell by cell. With `recompute`
@@ -209,8 +209,8 @@ def start(
     demo scale, seeds [1, 2]
     (1, 2)
     """
-    wait_passively()
     chosen = settings(scale)
+    wait_passively(one_thread=chosen.device == "cpu")
     if models is not None:
         names = tuple(_parse_names(models, "models"))
         own_zoo = Zoo("models", chosen.model_tasks, models=names, rates=(1e-4, 1e-3), repeats=1)
@@ -239,7 +239,7 @@ def start(
     )
     use_style()
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
-    # What depends on the machine is said where it does not get into an executed notebook that is committed.
+    # To stderr, which the runner removes: it depends on the machine.
     print(f"nclib {__version__}, torch {torch.__version__}, {run._device_name()}", file=sys.stderr)
     print(f"{scale} scale, seeds {list(seeds)}")
     return run

@@ -223,9 +223,9 @@ CHECK = Scale(
         Zoo(
             "check",
             (Task("docstrings, which part of networkx", "docstrings/networkx", 20, 20),),
-            (TextRecipe("docstrings/docutils", epochs=2),),
-            rates=(1e-3,),
-            epochs=2,
+            (TextRecipe("docstrings/docutils", epochs=8, learning_rate=0.05),),
+            rates=(1e-2,),
+            epochs=4,
             repeats=1,
         ),
     ),
@@ -233,9 +233,7 @@ CHECK = Scale(
 
 
 def settings(scale: str) -> Scale:
-    """The settings of a scale by name; ``check`` is the scale of the live cells, which holds no claim."""
-    if scale == "check":
-        return CHECK
+    """The settings of a scale by name."""
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}; there are {', '.join(SCALES)}")
     return SCALES[scale]

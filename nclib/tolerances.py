@@ -14,19 +14,19 @@ FIELDS = ["processor", "combination", "study", "scale", "cell", "metric", "apart
 CHANGES = ("one epoch less", "rates a tenth lower")  # of a live cell's recipe: what a check must notice
 
 _MARGIN = 3.0  # the largest spread of the few processors that were tried, times this
-_SHARES = ("accuracy", "train_error", "iou", "nc4")  # counted images: absolute, and one of 200 is no difference
-_BOUNDED = ("vci", "class_", "sfda", "logme", "leep", "nleep", "nce", "gbc", "ncti")  # or of either sign: absolute
-_LEAST = {"share": 5e-3, "difference": 1e-4, "ratio": 1e-4}
-# What says how a cell was measured, not what was found.
-_NOT_COMPARED = ("seconds", "picture", "rate", "candidate", "epochs_kept", "epoch")
+_SHARPNESS = 3.0  # how many tolerances a change of the recipe must move, for a live check to prove anything
+_LEAST = 2e-5  # two units of the last digit that a record keeps
+_COUNTED = ("accuracy", "train_error", "iou", "nc4")  # shares of images or pixels
+_BOUNDED = ("vci", "class_", "sfda", "logme", "leep", "nleep", "nce", "gbc", "ncti")  # or of either sign
+_NOT_COMPARED = ("picture", "rate", "candidate", "epochs_kept", "epoch")  # they say how a cell was measured
 
 
 def kind(metric: str) -> str | None:
-    """How two values of a metric are compared: as a share of images, a difference, a ratio, or not at all."""
+    """How two values of a metric are compared: counted (a difference of shares), by difference, by ratio, or not."""
     if metric in _NOT_COMPARED or metric.startswith("seconds"):
         return None
-    if any(word in metric for word in _SHARES):
-        return "share"
+    if any(word in metric for word in _COUNTED):
+        return "counted"
     return "difference" if metric.startswith(_BOUNDED) or metric.endswith(("_error", "_stated")) else "ratio"
 
 
@@ -41,9 +41,9 @@ def apart(metric: str, recorded: Any, now: Any) -> float:
     (0.25, 0.095, inf)
     """
     if isinstance(recorded, list) or isinstance(now, list):
-        if not (isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now)):
-            return math.inf
-        return max((apart(metric, *pair) for pair in zip(recorded, now, strict=True)), default=0.0)
+        return max((apart(metric, *pair) for pair in _pairs(recorded, now)), default=0.0)
+    if math.isnan(recorded) or math.isnan(now):
+        return math.inf
     if kind(metric) != "ratio":
         return abs(recorded - now)
     if recorded * now <= 0:
@@ -63,9 +63,9 @@ def read_spreads(path: Path) -> pd.DataFrame:
 def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells: Iterable[dict]) -> dict[str, float]:
     """The tolerance of every metric of the studies' cells; ValueError if nothing is known of them.
 
-    It is three times the largest spread of any processor and cell, and not less than what rounding may do to a record.
-    Of the one live cell of a study, a metric whose tolerance is above a third of what a change of the recipe moves is
-    left out: held to that, it would check nothing.
+    It is three times the largest spread of any processor and cell, and not less than what rounding does to a record.
+    Of a live cell, a metric on which processors differ is left out if its tolerance is above a third of what a change
+    of the recipe moves: otherwise the check would prove nothing.
     """
     studies = list(studies)
     rows = spreads[spreads["study"].isin(studies) & (spreads["scale"] == scale)]
@@ -75,30 +75,46 @@ def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells:
     if largest.empty:
         what = f"{' and '.join(studies)} at {scale} scale"
         raise ValueError(f"nobody has measured what processors differ by in {what}; make processors does")
-    found = {name: max(_MARGIN * value, _LEAST[str(kind(name))]) for name, value in largest.items()}
+    found = {name: max(_MARGIN * value, _LEAST) for name, value in largest.items()}
     if not changed.any():
         return found
     moved = rows[changed].groupby("metric")["apart"].min()
-    return {name: value for name, value in found.items() if _MARGIN * value <= moved.get(name, 0.0)}
+    sharp = {name for name, value in found.items() if _SHARPNESS * value <= moved.get(name, 0.0)}
+    return {name: value for name, value in found.items() if name in sharp or largest[name] == 0}
 
 
 def differences(old: pd.DataFrame, new: pd.DataFrame, tolerance: dict[str, float]) -> pd.DataFrame:
     """Where two tables of the same cells, in the same order, differ most: one row a metric that has a tolerance.
 
-    Columns: the two values (of a list the last), how far they are apart, the `tolerance`, and whether they agree.
+    Columns: the two values (of a list those that are farthest apart), how they are compared, how far they are apart,
+    the `tolerance`, and whether they agree. A metric that one table lacks does not agree.
+
+    Examples
+    --------
+    >>> old, new = pd.DataFrame({"nc1": [1.0, 2.0]}), pd.DataFrame({"nc1": [1.0, 2.5]})
+    >>> differences(old, new, {"nc1": 0.1})[["recorded", "now", "agrees"]]
+         recorded  now  agrees
+    nc1       2.0  2.5   False
     """
     if len(old) != len(new):
         raise ValueError(f"the tables have {len(old)} and {len(new)} rows; they must be of the same cells")
-    rows = {}
-    for name in sorted(tolerance.keys() & set(old.columns) & set(new.columns)):
-        pairs = list(zip(old[name], new[name], strict=True))
-        recorded, now = max(pairs, key=lambda pair: apart(name, *pair))
-        largest = apart(name, recorded, now)
-        rows[name] = {"recorded": _last(recorded), "now": _last(now), "compared as": kind(name), "apart": largest}
-        rows[name] |= {"tolerance": tolerance[name], "agrees": largest <= tolerance[name]}
-    columns = ["recorded", "now", "compared as", "apart", "tolerance", "agrees"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    rows = {name: _farthest(name, old, new) | {"tolerance": tolerance[name]} for name in sorted(tolerance)}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.assign(agrees=table["apart"] <= table["tolerance"]) if len(table) else table
 
 
-def _last(value: Any) -> Any:
-    return _last(value[-1]) if isinstance(value, list) and value else value
+def _farthest(name: str, old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
+    if name not in old or name not in new:
+        return {"recorded": math.nan, "now": math.nan, "compared": kind(name), "apart": math.inf}
+    pairs = [pair for both in zip(old[name], new[name], strict=True) for pair in _pairs(*both)]
+    recorded, now = max(pairs, key=lambda pair: apart(name, *pair), default=(0.0, 0.0))
+    return {"recorded": recorded, "now": now, "compared": kind(name), "apart": apart(name, recorded, now)}
+
+
+def _pairs(recorded: Any, now: Any) -> list[tuple[Any, Any]]:
+    """The pairs of two lists, to any depth; lists that differ in length are a pair that cannot be compared."""
+    if isinstance(recorded, list) and isinstance(now, list):
+        if len(recorded) != len(now):
+            return [(math.nan, math.nan)]
+        return [pair for both in zip(recorded, now, strict=True) for pair in _pairs(*both)]
+    return [(recorded, now)] if not isinstance(recorded, list) and not isinstance(now, list) else [(math.nan, math.nan)]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from nclib.augmentation import distort, seeded
 from nclib.complexity import geometric_complexity
 from nclib.data import ImageSet, load
-from nclib.devices import resolve_device
+from nclib.devices import in_half, resolve_device
 from nclib.losses import LOSSES
 from nclib.networks import NETWORKS, Network
 from nclib.schedules import SCHEDULES
@@ -42,9 +42,9 @@ class Recipe:
     `source` and `per_class` name the data, `width` and `blocks` (a stage) the network, `projection` the
     layers of the head that transfer drops, `augmentation` the strength of random distortion (0 is none).
     The optimiser is SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`. On a GPU features
-    are computed in bfloat16, all else in float32. `penalty` times the geometric complexity of each batch, in eval mode,
-    estimated by one projection of 4 of its images, is added to the loss; with batch norm it can be lowered by the scale
-    of weights that makes no difference in training. `key` is a digest of it all:
+    are computed in bfloat16, all else in torch's default dtype (float32). `penalty` times the geometric complexity of
+    each batch, in eval mode, estimated by one projection of 4 of its images, is added to the loss; with batch norm it
+    can be lowered by the scale of weights that makes no difference in training. `key` is a digest of it all:
 
     >>> Recipe(epochs=2).key == Recipe(epochs=2).key != Recipe(epochs=3).key
     True
@@ -202,7 +202,7 @@ def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labe
         progress = (epoch + (step + 0.5) / len(batches)) / recipe.epochs
         optimizer.param_groups[0]["lr"] = recipe.learning_rate * SCHEDULES[recipe.schedule](progress)
         inputs = distort(images[batch], recipe.augmentation, generator)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=images.device.type == "cuda"):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=in_half(images.device)):
             embedding = network.embed(inputs.contiguous(memory_format=torch.channels_last))
         loss = LOSSES[recipe.loss](network, embedding.to(torch.get_default_dtype()), labels[batch])
         if recipe.penalty:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from nclib.augmentation import distort, seeded
+from nclib.devices import in_half
 from nclib.inputs import Inputs
 from nclib.prefix import Suffix
 from nclib.schedules import SCHEDULES
@@ -88,7 +89,7 @@ class TuningState:
             progress = (epoch + (step + 0.5) / len(rows)) / self.settings.epochs
             rate = self.settings.learning_rate * SCHEDULES[self.settings.schedule](progress)
             self.optimizer.param_groups[0]["lr"] = rate
-            with torch.autocast(data.device.type, torch.bfloat16, enabled=data.device.type == "cuda"):
+            with torch.autocast(data.device.type, torch.bfloat16, enabled=in_half(data.device)):
                 logits = self.part(distort(inputs, self.settings.augmentation, generator))
             self.optimizer.zero_grad()
             cross_entropy(logits.to(torch.get_default_dtype()), labels).backward()

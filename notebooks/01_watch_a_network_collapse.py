@@ -308,10 +308,8 @@ findings.score_card(run.records, study="collapse_in_training")
 # %% [markdown]
 # ## Is it so on your machine?
 #
-# The cell below trains a network again, now and from nothing, and compares it with its record. It is small, and
-# computed in double precision, so that all processors we tried find the same digits ({doc}`/book/evidence`). A
-# tolerance is a difference or, of NC1 and other positive numbers without an upper limit, the logarithm of a ratio. On
-# the built page a second table shows what was measured.
+# Here we measure a small cell of the study again, now and from nothing, and compare it with its record.
+# {ref}`processors` explains the tolerances, and why the numbers just measured stand on the built page only.
 
 # %% tags=["live"]
 run.live({"collapse_in_training": measure})

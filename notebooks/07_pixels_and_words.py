@@ -420,10 +420,9 @@ pd.concat(
 #
 # ## Is it so on your machine?
 #
-# The cell below trains, scores and tunes two models again, now and from nothing, and compares them with their
-# records. They are small, and computed in double precision, so that all processors we tried find the same digits
-# ({doc}`/book/evidence`). A tolerance is a difference or, of NC1 and other positive numbers without an upper limit,
-# the logarithm of a ratio. On the built page a second table shows what was measured.
+# Here we measure a small cell of each study again, now and from nothing, and compare it with their records. (Docstrings differ between versions of
+# libraries.)
+# {ref}`processors` explains the tolerances, and why the numbers just measured stand on the built page only.
 
 # %% tags=["live"]
 run.live({"scene_selection": measure_scenes, "text_selection": measure_texts})

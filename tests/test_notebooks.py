@@ -149,8 +149,9 @@ def test_the_old_file_stays_where_source_text_and_pixels_agree(tmp_path, monkeyp
     assert [each.get("text") for each in said] == ["demo scale, seeds [0]\n", None]
 
 
-def test_a_changed_text_or_source_is_written(toy):
+def test_a_changed_text_or_source_is_written_and_a_broken_file_replaced(toy):
     output = toy.with_suffix(".ipynb")
+    output.write_text("<<<<<<< ours")
     run.execute(toy, output)
     before = output.read_text()
     toy.write_text(TOY.replace("# how wide", "# how very wide"))

@@ -53,7 +53,7 @@ def test_equal_records_are_reported_study_by_study_and_end_well(again, capsys):
 
 
 def test_a_value_beyond_its_tolerance_ends_in_an_error(again, capsys):
-    rewrite(again, "fine_tuning", lambda metrics: metrics | {"share": 1.5 * metrics["share"]})
+    rewrite(again, "downstream_collapse", lambda metrics: metrics | {"num_features": 1 + metrics["num_features"]})
     assert not reproduce.report(BOOK, again)
     assert "1 metrics are beyond their tolerance" in capsys.readouterr().out
 
@@ -87,7 +87,7 @@ def test_a_study_without_a_tolerance_is_refused_before_anything_is_measured(tmp_
 def test_it_exits_as_it_says(again, monkeypatch, equal, code):
     """With records that are there in place of hours of work."""
     if not equal:
-        rewrite(again, "fine_tuning", lambda metrics: metrics | {"share": 1.5 * metrics["share"]})
+        rewrite(again, "downstream_collapse", lambda metrics: metrics | {"num_features": 1 + metrics["num_features"]})
     run = []
     monkeypatch.setattr(reproduce, "AGAIN", again.folder.parent)
     monkeypatch.setattr(

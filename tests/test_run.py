@@ -58,7 +58,7 @@ def test_a_live_cell_is_measured_from_nothing_in_double_precision(toy, capsys):
 def test_what_was_measured_live_is_said_in_a_file_and_nowhere_else(toy, capsys):
     live = toy.live({"toy": lambda cell, cache: square(cell, cache) | {"nc1": 1.4567}})
     said = capsys.readouterr()
-    assert "the live check agrees with the records: False, not in nc1 of toy" in said.out
+    assert "the live check agrees with the records: False: nc1 of toy differs" in said.out
     assert "4567" not in said.out + said.err + live.to_string() + live.to_html()
     written = pd.read_csv(toy.root / "_build" / "live" / "toy.csv").set_index("metric")
     assert written.loc["nc1", ["recorded", "now", "agrees"]].tolist() == [1.0, 1.4567, False]

@@ -1,11 +1,18 @@
-"""Write the chapters with nothing but their live cells and what these need, for nbval on other processors."""
+"""Run nbval on the chapters' live cells, and what these need, as on other processors."""
+
+import os
+import subprocess
+import sys
 
 import nbformat
+import typer
 
 from nclib.run import LIVE_FOLDER
-from workflow.measures import ROOT, measuring_cells
+from workflow.measures import ROOT, chapters, measuring_cells
+from workflow.processors import COMBINATIONS
 
 FOLDER = ROOT / LIVE_FOLDER / "notebooks"
+PROCESSORS = ("SSE4.1", "AVX2")
 
 
 def live_only(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -16,7 +23,24 @@ def live_only(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(metadata=notebook.metadata, cells=[*measuring_cells(notebook), *live])
 
 
-if __name__ == "__main__":
+def check(name: str) -> bool:
+    """Whether the live cells say on an emulated processor what the committed notebooks say."""
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--nbval"]
+    command += ["--nbval-sanitize-with", str(ROOT / "tests" / "sanitize.cfg"), str(FOLDER)]
+    typer.echo(f"the live cells as on {name}")
+    return subprocess.run(command, cwd=ROOT, env=os.environ | COMBINATIONS[name].variables).returncode == 0
+
+
+def main() -> None:
+    """Check all processors that can be emulated here; exit with 1 if one does not agree."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb"))[1:]:  # the first is the front page
-        nbformat.write(live_only(nbformat.read(path, as_version=4)), FOLDER / path.name)
+    for source in chapters():
+        executed = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+        nbformat.write(live_only(executed), FOLDER / f"{source.stem}.ipynb")
+    wrong = [name for name in PROCESSORS if COMBINATIONS[name].possible and not check(name)]
+    if wrong:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -19,10 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 Measure = Callable[..., dict[str, Any]]
 
 
+def chapters() -> list[Path]:
+    """The sources of the notebooks, without the front page."""
+    return sorted((ROOT / "notebooks").glob("*.py"))[1:]
+
+
 def chapter(study: str) -> Path:
     """The source of the notebook that measures a study."""
-    chapters = sorted((ROOT / "notebooks").glob("*.py"))[1:]  # the first is the front page
-    return next(path for path in chapters if f'"{study}"' in path.read_text())
+    return next(path for path in chapters() if f'"{study}"' in path.read_text())
 
 
 def measuring_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Annotated, Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Combination:
 
     variables: dict[str, str]
     onednn: bool = True
-    needs: tuple[str, ...] = ()  # one of these, of which numpy's names begin with one
+    needs: tuple[str, ...] = ()  # beginnings of numpy's names of features, one of which must be found
 
     @property
     def possible(self) -> bool:
@@ -112,7 +113,9 @@ def of_study(study: str, name: str, number: int) -> list[dict]:
         now = measured(study, "check", cell, measure)
         if name == NATIVE:
             records.merge([now])
-        recorded = records.select(study, "check", [cell])[0]["metrics"]
+        if not (found := records.select(study, "check", [cell])):
+            raise ValueError(f"the live cell of {study} has no record; measure with {NATIVE!r} first, which makes it")
+        recorded = found[0]["metrics"]
         rows += row(name, study, "check", cell, recorded, now["metrics"])
         for change in CHANGES if name == NATIVE else ():
             moved = measured(study, "check", changed(cell, change), measure)["metrics"]
@@ -123,15 +126,15 @@ def of_study(study: str, name: str, number: int) -> list[dict]:
     return rows
 
 
-def elsewhere(study: str, name: str, number: int) -> list[dict]:
-    """The rows of a study, by a process that computes as a combination says."""
-    command = [sys.executable, "-m", "workflow.processors", "--study", study, "--combination", name, "--here"]
+def elsewhere(name: str, studies: list[str], number: int) -> Iterator[list[dict]]:
+    """The rows of each study, by a process that computes as a combination says."""
+    command = [sys.executable, "-m", "workflow.processors", "--combination", name, "--here", "--sample", str(number)]
+    command += [f"--study={study}" for study in studies]
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"} | COMBINATIONS[name].variables
-    command += ["--sample", str(number)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{study} could not be measured with {name}, see above")
-    return json.loads(done.stdout.splitlines()[-1])
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        yield from map(json.loads, process.stdout or ())
+    if process.returncode:
+        raise RuntimeError(f"not all studies could be measured with {name!r}, see above")
 
 
 def merged(known: pd.DataFrame, rows: Iterable[dict]) -> pd.DataFrame:
@@ -146,31 +149,42 @@ def keep(rows: Iterable[dict]) -> None:
         path.write_text(NOTE + merged(known, rows).to_csv(index=False))
 
 
+def measure_all(names: list[str], studies: list[str], number: int) -> None:
+    """Measure the studies with two combinations at a time, and keep the rows of each at once."""
+    lock = Lock()
+    with tqdm(total=len(names) * len(studies), unit="study") as bar:
+
+        def follow(name: str) -> None:
+            for rows in elsewhere(name, studies, number):
+                with lock:
+                    keep(rows)
+                    bar.update()
+
+        Parallel(2, prefer="threads")(delayed(follow)(name) for name in names)
+
+
 def main(
     study: Annotated[list[str] | None, typer.Option(help="only these studies")] = None,
     combination: Annotated[list[str] | None, typer.Option(help="only these combinations")] = None,
-    sample: Annotated[int, typer.Option(help="demo cells of a study, beside its live cell")] = 2,
+    number: Annotated[int, typer.Option("--sample", help="demo cells of a study, beside its live cell")] = 2,
     here: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
-    """Measure, two cells at a time, and add what is found to the table."""
+    """Measure, and add what is found to the table."""
     studies, names = study or list(LIVE), combination or list(COMBINATIONS)
     if unknown := (set(studies) - LIVE.keys()) | (set(names) - COMBINATIONS.keys()):
-        raise typer.BadParameter(
-            f"there is no {', '.join(sorted(unknown))}; there are {', '.join((*LIVE, *COMBINATIONS))}"
-        )
+        known = ", ".join((*LIVE, *COMBINATIONS))
+        raise typer.BadParameter(f"there is no {', '.join(sorted(unknown))}; there are {known}")
     if here:
-        with torch.backends.mkldnn.flags(enabled=COMBINATIONS[names[0]].onednn):
-            typer.echo(json.dumps(of_study(studies[0], names[0], sample)))
+        torch.backends.mkldnn.enabled = COMBINATIONS[names[0]].onednn  # type: ignore[assignment]  # it is a property
+        for each in studies:
+            typer.echo(json.dumps(of_study(each, names[0], number)))
         return
     for name in names:
         if not COMBINATIONS[name].possible:
             typer.echo(f"{name}: this processor has no {COMBINATIONS[name].needs[0]}, so it was not tried")
     possible = [name for name in names if COMBINATIONS[name].possible]
-    for tried in ([name for name in possible if name == NATIVE], [name for name in possible if name != NATIVE]):
-        jobs = [delayed(elsewhere)(study, name, sample) for name in tried for study in studies]
-        results = Parallel(2, return_as="generator_unordered", prefer="threads")(jobs)
-        for rows in tqdm(results, "studies", total=len(jobs), disable=not jobs):
-            keep(rows)  # at once, so that a run that is killed loses little
+    measure_all([name for name in possible if name == NATIVE], studies, number)  # first: it makes records
+    measure_all([name for name in possible if name != NATIVE], studies, number)
 
 
 if __name__ == "__main__":

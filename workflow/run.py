@@ -37,6 +37,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None) -> nbformat.NotebookNode:
     """Execute a source notebook with parameters and write the normalised result, which is returned, to `output`."""
     check_parameters(source, parameters or {})
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the kernel: threads that spin slow their neighbours
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".run-") as folder:
         temporary = Path(folder) / output.name
@@ -51,13 +52,17 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
             stderr_file=typer.get_text_stream("stderr"),
         )
         nbformat.write(normalised(executed), temporary)
-        if not (output.exists() and same(nbformat.read(output, as_version=4), executed)):
+        if not (output.exists() and same(output, executed)):
             os.replace(temporary, output)
     return executed
 
 
-def same(old: nbformat.NotebookNode, new: nbformat.NotebookNode) -> bool:
-    """Whether two notebooks agree in all but the compression, and the rounding, of their pictures."""
+def same(path: Path, new: nbformat.NotebookNode) -> bool:
+    """Whether a file holds a notebook that agrees in all but the compression, and the rounding, of its pictures."""
+    try:
+        old = nbformat.read(path, as_version=4)
+    except (ValueError, nbformat.ValidationError):  # no notebook, or one with the marks of a conflict
+        return False
     (old, drawn), (new, drawn_now) = (without_pictures(notebook) for notebook in (old, new))
     return old == new and all(alike(*pair) for pair in zip(drawn, drawn_now, strict=True))
 
@@ -151,7 +156,6 @@ def main(
         parameters[name] = yaml.safe_load(value)
     if output is None:
         output = ROOT / "_build" / "runs" / f"{source.stem}.ipynb" if parameters else source.with_suffix(".ipynb")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the kernel, which has yet to start
     start = time.perf_counter()
     try:
         executed = execute(source, output, parameters)

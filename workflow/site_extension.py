@@ -1,6 +1,7 @@
 """A Sphinx extension: buttons for the repository, each script once on a page, and what this machine measured live."""
 
 import html
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,11 @@ def keep_needed(app: Any, page: str, template: str, context: dict[str, Any], doc
 def show_live(app: Any, doctree: Any) -> None:
     """Below a cell that measured live, a table of what it found, which the notebook does not hold."""
     for cell in list(doctree.findall(lambda node: "tag_live" in getattr(node, "attributes", {}).get("classes", ()))):
-        files = [path for path in sorted(Path(app.srcdir, LIVE_FOLDER).glob("*.csv")) if path.stem in cell.astext()]
+        studies = dict.fromkeys(re.findall(r'"(\w+)"', cell.astext()))
+        files = [Path(app.srcdir, LIVE_FOLDER, f"{study}.csv") for study in studies]
         for path in files:
-            app.env.note_dependency(str(path))  # so that the page is made again when it is measured again
-        if files:
+            app.env.note_dependency(str(path))  # so that the page is built again when it is measured again
+        if files := [path for path in files if path.exists()]:
             cell.parent.insert(cell.parent.index(cell) + 1, nodes.raw("", measured_live(files), format="html"))
 
 
