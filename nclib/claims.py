@@ -7,8 +7,20 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 _RESAMPLES = 2000  # of the bootstrap
+
+
+def nine_digits(values: ArrayLike) -> np.ndarray:
+    """Numbers to nine digits, of what is shown or drawn: the last digits of a float64 depend on the processor.
+
+    Examples
+    --------
+    >>> print(nine_digits([1 / 3, 2e-10 / 3]))
+    [3.33333333e-01 6.66666667e-11]
+    """
+    return np.vectorize(lambda value: float(f"{value:.9g}"), otypes=[float])(values)
 
 
 @dataclass(frozen=True)
@@ -26,9 +38,9 @@ class Estimate:
     high: float = math.nan
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():  # the last digits depend on the processor
-            if math.isfinite(value):
-                object.__setattr__(self, name, float(f"{value:.9g}"))
+        for name, value in vars(self).items():
+            if math.isfinite(value):  # a NaN that is copied would not equal itself
+                object.__setattr__(self, name, float(nine_digits(value)))
 
     def __str__(self) -> str:
         interval = "" if math.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from nclib.claims import Estimate
+from nclib.claims import Estimate, nine_digits
 from nclib.registry import METRICS
 from nclib.styles import COLOURS, MARKERS, SETTINGS, numbered_style, setting_style, task_style
 
@@ -58,7 +58,7 @@ def trajectories(
 ) -> None:
     """The average of several runs (runs, epochs) as a line, with a band from the lowest to the highest."""
     values = np.array(list(runs))
-    axis.plot(epochs, average(values, axis=0), color=colour, label=label)
+    axis.plot(epochs, nine_digits(average(values, axis=0)), color=colour, label=label)
     axis.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
 
 
@@ -92,7 +92,7 @@ def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -
         axis.scatter(points[x], points[y], color=COLOURS[i], marker=MARKERS[i], alpha=0.8, label=f"{value}", zorder=3)
     if isinstance(values[0], str):
         return
-    means = rows.groupby(setting, sort=False)[[x, y]].mean()
+    means = rows.groupby(setting, sort=False)[[x, y]].mean().map(nine_digits)
     axis.plot(means[x], means[y], color="0.6", linewidth=0.8, zorder=2)
 
 
