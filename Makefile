@@ -13,7 +13,7 @@ PROFILE ?= local
 # Two processes of one thread do small work faster than one of two threads. Waiting threads must not spin, which slows
 # everything else on the machine.
 export OMP_WAIT_POLICY ?= PASSIVE
-TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 
 .PHONY: help book test rerun grid reproduce processors links pdf benchmark lint clean
