@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from nclib.records import cell_digest
 from nclib.studies import LIVE, live_cell
-from nclib.tolerances import CHANGES, FIELDS, read_spreads
+from nclib.tolerances import CHANGES, FIELDS, kind, read_spreads
 from workflow import processors, processors_table
 from workflow.measures import ROOT
 
@@ -67,4 +67,5 @@ def test_unknown_names_are_refused(wrong):
 
 
 def test_the_page_is_that_of_the_table():
+    assert set(processors_table.KINDS) == set(read_spreads(processors.TABLE)["metric"].map(kind))
     assert (ROOT / "book" / "processors_table.md").read_text() == processors_table.page()

@@ -11,7 +11,7 @@ from nclib.tolerances import CHANGES, kind, read_spreads, tolerances
 from workflow.measures import ROOT
 
 PAGE = ROOT / "book" / "processors_table.md"
-KINDS = {"share": "shares of images", "ratio": "ratios", "difference": "other differences"}
+KINDS = {"counted": "shares of images", "ratio": "ratios", "difference": "other differences"}
 
 
 def tried(spreads: pd.DataFrame) -> str:
@@ -47,7 +47,9 @@ def _largest(rows: pd.DataFrame, name: str) -> str:
     if rows.empty:
         return ""
     row = rows.loc[rows["apart"].idxmax()]
-    size = f"{math.exp(row['apart']):.2f} times" if name == "ratio" else f"{row['apart']:.2g}"
+    if row["apart"] == 0:
+        return "0"
+    size = f"{math.exp(row['apart']):.3g} times" if name == "ratio" else f"{row['apart']:.2g}"
     return f"{size}, {row['metric']} ({row['combination']})"
 
 
