@@ -71,13 +71,14 @@ def test_what_was_measured_live_stands_below_its_cell(tmp_path):
     measured = tmp_path / "_build" / "live" / "squares.csv"
     measured.parent.mkdir(parents=True)
     command = list(map(str, [Path(sys.executable).with_name("jupyter-book"), "build", tmp_path, "-W"]))
-    for number in (9.25, 16.5):
-        row = f"nc1,9.0,{number},ratio,0.1,0.2,True,A & B,cpu"
-        measured.write_text(f"metric,recorded,now,compared as,apart,tolerance,agrees,processor,device\n{row}\n")
+    for number, agrees in ((9.25, True), (16.5, False)):
+        row = f"nc1,9.0,{number},ratio,0.1,0.2,{agrees},A & B"
+        measured.write_text(f"metric,recorded,now,compared,apart,tolerance,agrees,processor\n{row}\n")
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         page = (tmp_path / "_build/html/notebooks/toy.html").read_text()
         assert "Measured for this page on A &amp; B" in page
         assert f"<td>{number}</td>" in page
+        assert ("<details open>" in page) == (not agrees)
         assert page.index("squares") < page.index("Measured for this page")
     assert "Measured" not in (tmp_path / "_build/html/notebooks/other.html").read_text()

@@ -54,12 +54,14 @@ def show_live(app: Any, doctree: Any) -> None:
 
 
 def measured_live(files: list[Path]) -> str:
-    """The files of live cells as one HTML table, with the processors that measured them."""
+    """The files of live cells as one HTML table, with the processors that measured them; unfolded if one differs."""
     found = pd.concat([pd.read_csv(path).assign(study=path.stem) for path in files])
     machines = " and ".join(found["processor"].unique())
     shown = found[["study", "metric", "recorded", "now", "apart", "tolerance", "agrees"]]
     table = shown.to_html(index=False, border=0, classes="dataframe", float_format="{:.6g}".format)
-    return f'<div class="cell_output"><p>Measured for this page on {html.escape(machines)}:</p>{table}</div>'
+    fold = "details" if found["agrees"].all() else "details open"
+    said = f"<summary>Measured for this page on {html.escape(machines)}</summary>"
+    return f'<div class="cell_output"><{fold}>{said}{table}</details></div>'
 
 
 def setup(app: Any) -> dict[str, bool]:
