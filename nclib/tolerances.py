@@ -15,6 +15,7 @@ CHANGES = ("one epoch less", "rates a tenth lower")  # of a live cell's recipe: 
 
 _MARGIN = 3.0  # the largest spread of the few processors that were tried, times this
 _SHARPNESS = 3.0  # how many tolerances a change of the recipe must move, for a live check to prove anything
+_ONE_IMAGE = 5e-3  # of two hundred
 _LEAST = 2e-5  # two units of the last digit that a record keeps
 _COUNTED = ("accuracy", "train_error", "iou", "nc4")  # shares of images or pixels
 _BOUNDED = ("vci", "class_", "sfda", "logme", "leep", "nleep", "nce", "gbc", "ncti")  # or of either sign
@@ -76,8 +77,8 @@ def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells:
         what = f"{' and '.join(studies)} at {scale} scale"
         raise ValueError(f"nobody has measured what processors differ by in {what}; make processors does")
     found = {name: max(_MARGIN * value, _LEAST) for name, value in largest.items()}
-    if not changed.any():
-        return found
+    if not changed.any():  # a sample of many cells, among which an image falls on the other side somewhere
+        return {name: max(value, _ONE_IMAGE if kind(name) == "counted" else 0.0) for name, value in found.items()}
     moved = rows[changed].groupby("metric")["apart"].min()
     sharp = {name for name, value in found.items() if _SHARPNESS * value <= moved.get(name, 0.0)}
     return {name: value for name, value in found.items() if name in sharp or largest[name] == 0}

@@ -73,7 +73,7 @@ def test_distance_is_symmetric_and_none_of_a_value_from_itself(a, b):
 def test_a_tolerance_is_three_times_the_largest_spread_and_not_nothing():
     spreads = pd.concat([rows(("nc1", 0.1), ("cdnv", 0.0), ("accuracy", 0.0)), rows(("nc1", 0.2), combination="SSE")])
     found = tolerances(spreads, ["toy"], "demo", [CELL])
-    assert found == {"nc1": pytest.approx(0.6), "cdnv": 2e-5, "accuracy": 2e-5}
+    assert found == {"nc1": pytest.approx(0.6), "cdnv": 2e-5, "accuracy": 5e-3}
 
 
 def test_a_metric_that_a_changed_recipe_hardly_moves_is_no_check():
