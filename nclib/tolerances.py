@@ -53,12 +53,15 @@ def apart(metric: str, recorded: Any, now: Any) -> float:
 
 
 def read_spreads(path: Path) -> pd.DataFrame:
-    """The table of spreads; FileNotFoundError says how it is made."""
+    """The table of spreads; FileNotFoundError, or ValueError if it is not whole, says how it is made."""
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is missing, the table of what processors differ by; make processors measures it"
+        raise FileNotFoundError(f"{path} is missing, with what processors differ by; make processors measures it")
+    table = pd.read_csv(path, comment="#")
+    if list(table.columns) != FIELDS or table.isna().any(axis=None):
+        raise ValueError(
+            f"{path} is not whole: each row must have {', '.join(FIELDS)}; restore it, or delete it and make processors"
         )
-    return pd.read_csv(path, comment="#")
+    return table
 
 
 def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells: Iterable[dict]) -> dict[str, float]:

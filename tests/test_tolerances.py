@@ -89,6 +89,13 @@ def test_a_metric_that_is_gone_does_not_agree():
     assert differences(old, old[["nc1"]], {"nc1": 0.1, "cdnv": 0.1})["agrees"].to_dict() == {"nc1": True, "cdnv": False}
 
 
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", ",".join(FIELDS) + "\n<<<<<<< ours\n", ",".join(FIELDS[:-1]) + "\n"])
+def test_a_table_that_is_not_whole_is_an_error(tmp_path, text):
+    (tmp_path / "processors.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"processors.csv is not whole.*make processors"):
+        read_spreads(tmp_path / "processors.csv")
+
+
 def test_a_study_that_nobody_measured_is_an_error():
     with pytest.raises(ValueError, match="toy at demo scale; make processors does"):
         tolerances(SPREADS, ["toy"], "demo", [CELL])
