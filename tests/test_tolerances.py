@@ -154,4 +154,4 @@ def test_every_metric_of_a_demo_record_has_a_tolerance(study):
 def test_processors_are_named_and_six_ways_to_compute_are_tried():
     tried = SPREADS[~SPREADS["combination"].isin(CHANGES)]
     assert tried["processor"].notna().all()
-    assert tried.groupby("processor")["combination"].nunique().max() == 6
+    assert tried.groupby("processor")["combination"].nunique().max() >= 6
