@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(sort $(wildcard notebooks/*.py))
 EXECUTED := $(SOURCES:notebooks/%.py=_build/executed/%)
-LIBRARY := $(wildcard nclib/*.py)
+LIBRARY := $(shell find nclib -name '*.py')
 RECORDS := $(wildcard book/records/*.jsonl) book/processors.csv
 PAGES := $(shell find book -type f ! -name '*.lock') _config.yml _toc.yml
 

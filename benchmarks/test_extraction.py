@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import nclib
-from nclib.features import _batch_size
+from nclib.features.extraction import _batch_size
 
 GROUP = "512 images of 96 px, MobileNetV2"
 

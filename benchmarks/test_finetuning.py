@@ -5,9 +5,8 @@ import torch
 from torchvision.models import resnet18
 
 from nclib import Tuning, full_tuning, skip_tuning
-from nclib.inputs import Inputs
-from nclib.prefix import split
-from nclib.tuning import TuningState
+from nclib.peft.finetuning import TuningState
+from nclib.peft.prefix import Inputs, split
 
 GROUP = "128 images of 128 px, ResNet-18"
 LAYER = "layer3.1"  # a tenth of the parameters

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 _BLOCK = 2**18  # numbers converted to float64 at once: 2 MB stay in a processor's cache
+
 _LEAST_ROWS, _MOST_ROWS = 64, 2048  # of a block
+
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 LARGEST = 1e60  # of a feature: sums of its fourth power still fit into a float64
 
 

@@ -13,23 +13,37 @@ import typer
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
+
 _FILE = (
     "An .npz, .safetensors or .pt file of features (N, d) and labels (N,), with weight (K, d) and bias (K,) "
     "of a classifier if you like, by these names; an .npy file of features; a .parquet file, or folder of them, with a "
     "column of each; or class statistics of `nclib statistics`."
 )
+
+
 _Model = Annotated[
     str, typer.Argument(help="A timm model, torchvision:NAME, or recipe:PATH of a checkpoint that nclib wrote.")
 ]
+
+
 _Data = Annotated[str, typer.Argument(help="A data set by name, or folder:PATH with a folder for each class.")]
+
 _Split = Annotated[str, typer.Option(help="train, test, val or all, as far as the data set has them.")]
+
 _Layer = Annotated[str, typer.Option(help="The name of a module, its place among the blocks, or last.")]
+
+
 _Imports = Annotated[
     list[str] | None, typer.Option("--import", help="A module, or .py file, that registers models with timm.")
 ]
+
+
 _DataRoot = Annotated[Path | None, typer.Option(help="Where data sets are; else NCLIB_DATA.")]
+
 _PerClass = Annotated[int | None, typer.Option(help="So many images of each class.")]
+
 _Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
 _Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, for a run that may be cut.")]
 
 
@@ -51,8 +65,8 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the collapse metrics of a table of features."""
-    from nclib.measure import measure as measured
-    from nclib.tables import read_features
+    from nclib.features.files import read_features
+    from nclib.metrics.measurement import measure as measured
 
     names: Any = metrics if metrics in (None, "all") else [name.strip() for name in metrics.split(",") if name.strip()]
     with _errors():
@@ -78,8 +92,8 @@ def extract(
 ) -> None:
     """Write the features of a model on a data set, with the labels."""
     import nclib
-    from nclib.features import each_shard
-    from nclib.tables import WRITTEN, write_features
+    from nclib.features.extraction import each_shard
+    from nclib.features.files import WRITTEN, write_features
 
     with _errors():
         _check_written(output, WRITTEN)
@@ -110,7 +124,7 @@ def statistics(
     On several GPUs or cores: torchrun --nproc-per-node 4 -m nclib statistics MODEL DATA OUTPUT.
     """
     import nclib
-    from nclib.feature_statistics import process_group
+    from nclib.devices import process_group
 
     with _errors(), process_group(device) as (own, rank):
         _check_written(output, (".safetensors",))
@@ -201,8 +215,8 @@ def _layer(layer: str) -> str | int:
 
 def _training_data(data: str, split: str | None, **options: Any) -> tuple[Any, list[Path]]:
     """Texts or images by name, and the paths of images that cannot be read."""
-    from nclib.data import training_images
-    from nclib.text_sets import texts
+    from nclib.data.catalogue import training_images
+    from nclib.data.text_sets import texts
 
     if data.startswith(("file:", "docstrings/")):
         return texts(data, split or "train", **options), []

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
+from torch import distributed
 
 
 @contextmanager
@@ -60,3 +62,23 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {str(device)!r} was asked for, but torch finds no GPU here; use 'auto' or 'cpu'")
     return device
+
+
+@contextmanager
+def process_group(device: str | torch.device = "auto") -> Iterator[tuple[torch.device, int]]:
+    """Among the processes that torchrun started: the device and the rank of this one. Without it the device, and 0."""
+    device = resolve_device(device)
+    if "LOCAL_RANK" not in os.environ:
+        yield device, 0
+        return
+    rank, on_gpu = int(os.environ["LOCAL_RANK"]), device.type == "cuda"
+    if on_gpu and rank >= torch.cuda.device_count():
+        raise ValueError(f"there are {torch.cuda.device_count()} GPUs for {rank + 1} processes or more; start as many")
+    device = torch.device("cuda", rank) if on_gpu else device
+    backend, of_device = ("nccl", device) if on_gpu else ("gloo", None)
+    # Of a run that goes on one process may have all that is left to do, and the others wait for it.
+    distributed.init_process_group(backend, device_id=of_device, timeout=timedelta(days=7))
+    try:
+        yield device, distributed.get_rank()
+    finally:
+        distributed.destroy_process_group()

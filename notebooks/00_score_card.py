@@ -25,11 +25,12 @@
 from IPython.display import Markdown
 from myst_nb import glue
 
-from nclib import card, findings
-from nclib.records import Records
-from nclib.run import book_root
-from nclib.scales import SCALES, settings
-from nclib.studies import STUDIES
+from nclib.experiments import card
+from nclib.experiments import studies
+from nclib.experiments.records import Records
+from nclib.experiments.run import book_root
+from nclib.experiments.scales import SCALES, settings
+from nclib.experiments.studies import STUDIES
 
 CHAPTERS = {
     "collapse_in_training": "01_watch_a_network_collapse.ipynb#train-and-watch",
@@ -46,7 +47,7 @@ CHAPTERS = {
     "text_selection": "07_pixels_and_words.ipynb#measure-words",
 }
 records = Records(book_root() / "book" / "records")
-judged = findings.verdicts_by_scale(records)
+judged = studies.verdicts_by_scale(records)
 for scale, verdicts in judged.items():
     words = [verdict.word for verdict in verdicts]
     glue(f"{scale} claims", len(words), display=False)
@@ -75,7 +76,7 @@ def table(group):
     """The claims whose key begins with the group, a row each."""
     lines = [["claim, and how it is tested", "fails \\| holds", *judged, "evidence"]]
     lines += [["---"] * len(lines[0])]
-    for claim, *of_claim in zip(findings.CLAIMS, *judged.values(), strict=True):
+    for claim, *of_claim in zip(studies.CLAIMS, *judged.values(), strict=True):
         if claim.key.startswith(group):
             verdicts = dict(zip(judged, of_claim, strict=True))
             words = [

@@ -48,8 +48,10 @@ import torch
 from myst_nb import glue
 
 import nclib
-from nclib import findings, plots
-from nclib.studies import recipe_of
+from nclib.experiments import plots
+from nclib.experiments.studies import score_card
+from nclib.experiments.chapters import in_training
+from nclib.experiments.cells import recipe_of
 
 run = nclib.start(
     scale,
@@ -69,7 +71,7 @@ run = nclib.start(
 # scripts, and scikit-learn's real handwritten digits, are the *downstream* tasks of the next chapters.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The data of the demo scale: sixteen random training images of each task, 28 x 28 pixels, grey.", "name": "fig-data"}, "image": {"alt": "Six rows of sixteen small noisy grey images: Latin, Greek, Cyrillic, Armenian and Georgian letters and handwritten digits."}}
-names = nclib.data.EMBEDDED
+names = nclib.data.catalogue.EMBEDDED
 sets = [nclib.load(name, per_class=40) for name in names]
 picks = [
     torch.randperm(len(s), generator=torch.Generator().manual_seed(0))[:16]
@@ -233,7 +235,7 @@ shown = {  # title, and which side is more collapsed
 fig, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharex=True, layout="constrained")
 for colour, (name, rows) in zip(plots.COLOURS, tables.items(), strict=False):
     epochs = rows["epoch"][0]
-    starts = [findings.zero_error_index(errors) for errors in rows["train_error"]]
+    starts = [in_training.zero_error_index(errors) for errors in rows["train_error"]]
     zero_index = len(epochs) - 1 if None in starts else max(starts)
     for ax, (metric, (title, better)) in zip(axes.flat, shown.items(), strict=True):
         plots.trajectories(ax, epochs, rows[metric], colour=colour, label=name)
@@ -303,7 +305,7 @@ plt.show()
 # ## Verdict
 
 # %% tags=["hide-input"]
-findings.score_card(run.records, study="collapse_in_training")
+score_card(run.records, study="collapse_in_training")
 
 # %% [markdown]
 # ## Is it so on your machine?

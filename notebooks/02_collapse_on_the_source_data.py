@@ -46,8 +46,11 @@ import pandas as pd
 from myst_nb import glue
 
 import nclib
-from nclib import findings, plots
-from nclib.studies import RECIPE_FIELDS, recipe_of, varied
+from nclib.experiments import plots
+from nclib.experiments.studies import score_card
+from nclib.experiments.chapters import source
+from nclib.experiments.cells import RECIPE_FIELDS, recipe_of
+from nclib.experiments.chapters.source import varied
 
 run = nclib.start(
     scale,
@@ -108,7 +111,7 @@ print(run.describe("source_collapse"))
 # ## One panel for each thing varied
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Source NC1 (on the training images, log scale; left is more collapsed) against downstream accuracy, the mean over the downstream tasks. One point a network, one panel for each setting varied; where the setting is a number, the line joins the means over the seeds in its order. Mind the axes: the first panel spans far more accuracy than the others.", "name": "fig-panels"}, "image": {"alt": "Five scatter plots of downstream accuracy against source NC1, one each for training length, loss, projection depth, augmentation and weight decay."}}
-nets = findings.networks(table)
+nets = source.networks(table)
 titles = {
     "epochs": "epochs",
     "loss": "loss",
@@ -119,7 +122,7 @@ titles = {
 fig, axes = plt.subplots(2, 3, figsize=(8, 5.2))
 axes = axes.flat
 for ax, setting in zip(axes, VARIED, strict=False):
-    plots.panel_scatter(ax, findings.panel(nets, setting), setting, "nc1", "transfer")
+    plots.panel_scatter(ax, source.panel(nets, setting), setting, "nc1", "transfer")
     ax.set(
         xscale="log",
         xlabel="source NC1 (lower: more collapsed)",
@@ -140,14 +143,14 @@ for ax, (name, rows_of) in zip(axes[0], tables.items(), strict=True):
     by_task = rows_of.pivot_table(
         index=[*RECIPE_FIELDS], columns="task", values="accuracy", sort=False
     )
-    nets_by_task = findings.networks(rows_of).merge(
+    nets_by_task = source.networks(rows_of).merge(
         by_task.reset_index(), on=[*RECIPE_FIELDS]
     )
     columns = [task for task in by_task if task not in set(rows_of["source"])]
     for row, setting in enumerate(VARIED):
-        rows = findings.panel(nets_by_task, setting)
+        rows = source.panel(nets_by_task, setting)
         estimates = {
-            c: findings.correlation(rows, setting, c) for c in [*columns, "transfer"]
+            c: source.correlation(rows, setting, c) for c in [*columns, "transfer"]
         }
         plots.interval_group(ax, row, estimates, labelled=row == 0)
         for end, value in vars(estimates["transfer"]).items():
@@ -162,7 +165,7 @@ plt.show()
 # %% tags=["remove-cell"]
 for name, rows_of in tables.items():
     for setting in VARIED:
-        rows = findings.panel(findings.networks(rows_of), setting)
+        rows = source.panel(source.networks(rows_of), setting)
         means = rows.groupby(setting)[["nc1", "transfer"]].mean()
         for value, row in means.iterrows():
             for metric, mean in row.items():
@@ -202,11 +205,11 @@ for name, rows_of in tables.items():
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "All networks: source NC1 (log scale) against downstream accuracy, the mean over the tasks. Grey bars: the mean accuracy of each third, by source NC1, of the networks trained as long as the base.", "name": "fig-all"}, "image": {"alt": "One scatter plot of all networks. Accuracy is highest at moderate source NC1, somewhat lower for the most collapsed networks, and falls steeply towards the barely trained ones on the right."}}
 fig, ax = plt.subplots(figsize=(6.5, 3.8))
 for setting, title in titles.items():
-    rows = findings.panel(nets, setting)
+    rows = source.panel(nets, setting)
     rows = rows[rows[setting] != getattr(base, setting)]
     style = plots.setting_style(setting)
     ax.scatter(rows["nc1"], rows["transfer"], label=title, **style)
-at_base = findings.panel(nets, "seed")
+at_base = source.panel(nets, "seed")
 ax.scatter(
     at_base["nc1"],
     at_base["transfer"],
@@ -214,8 +217,8 @@ ax.scatter(
     label="base",
     **plots.setting_style("base"),
 )
-full = findings.fully_trained(nets)
-parts = [full.iloc[third] for third in findings.thirds(full["nc1"].to_numpy())]
+full = source.fully_trained(nets)
+parts = [full.iloc[third] for third in source.thirds(full["nc1"].to_numpy())]
 for part in parts:
     ends = [part["nc1"].min(), part["nc1"].max()]
     ax.plot(ends, [part["transfer"].mean()] * 2, color="0.5", linewidth=3, zorder=0)
@@ -230,8 +233,8 @@ plt.show()
 
 # %% tags=["remove-cell"]
 for name, rows_of in tables.items():
-    full = findings.fully_trained(findings.networks(rows_of))
-    parts = [full.iloc[third] for third in findings.thirds(full["nc1"].to_numpy())]
+    full = source.fully_trained(source.networks(rows_of))
+    parts = [full.iloc[third] for third in source.thirds(full["nc1"].to_numpy())]
     for third, part in zip(("low", "middle", "high"), parts, strict=True):
         glue(f"{name} third {third}", float(part["transfer"].mean()), display=False)
 
@@ -279,7 +282,7 @@ for name, rows_of in tables.items():
 # ## Verdict
 
 # %% tags=["hide-input"]
-findings.score_card(run.records, study="source_collapse")
+score_card(run.records, study="source_collapse")
 
 # %% [markdown]
 # The intervals resample the values of a setting, with all their seeds: four losses are four things to learn from,
@@ -313,8 +316,8 @@ pd.DataFrame(
     {
         metric: {
             titles[setting]: str(
-                findings.correlation(
-                    findings.panel(nets.assign(nc1=nets[metric]), setting), setting
+                source.correlation(
+                    source.panel(nets.assign(nc1=nets[metric]), setting), setting
                 )
             )
             for setting in VARIED
@@ -338,8 +341,8 @@ pd.DataFrame(
     {
         name: {
             titles[setting]: str(
-                findings.correlation(
-                    findings.panel(findings.networks(part), setting), setting
+                source.correlation(
+                    source.panel(source.networks(part), setting), setting
                 )
             )
             for setting in VARIED

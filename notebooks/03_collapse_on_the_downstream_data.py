@@ -57,7 +57,10 @@ import pandas as pd
 from myst_nb import glue
 
 import nclib
-from nclib import downstream, findings, plots
+from nclib.experiments import plots
+from nclib.experiments.studies import score_card
+from nclib.experiments.chapters import downstream
+from nclib.experiments.chapters import source
 
 run = nclib.start(
     scale,
@@ -201,7 +204,7 @@ def groups(rows):
     """All models, and the part of them without those that are plainly worse."""
     yield "all models", rows
     if "epochs" in rows:
-        yield "trained as long as the base", findings.fully_trained(rows)
+        yield "trained as long as the base", source.fully_trained(rows)
     elsewhere = rows["model"].str.contains("inat")
     if elsewhere.any():
         yield "without iNaturalist", rows[~elsewhere]
@@ -369,7 +372,7 @@ plt.show()
 
 # %% tags=["hide-input"]
 pd.concat(
-    findings.score_card(run.records, study=study)
+    score_card(run.records, study=study)
     for study in ("downstream_collapse", "collapse_by_layer")
 )
 

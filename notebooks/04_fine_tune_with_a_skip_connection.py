@@ -55,8 +55,10 @@ import pandas as pd
 from myst_nb import glue
 
 import nclib
-from nclib import findings, fine_tuned, plots
-from nclib.tuning_studies import candidates
+from nclib.experiments import plots
+from nclib.experiments.studies import score_card
+from nclib.experiments.chapters import fine_tuning
+from nclib.experiments.cells import candidates
 
 run = nclib.start(
     scale,
@@ -135,7 +137,7 @@ def summary(rows):
     numbers = rows[["nc1", "nc1_test", "share", "seconds"]].mean()
     return pd.Series(
         {
-            "accuracy": str(nclib.claims.mean(rows["accuracy"].to_numpy())),
+            "accuracy": str(nclib.estimates.mean(rows["accuracy"].to_numpy())),
             "NC1, training images": f"{numbers['nc1']:.2f}",
             "NC1, test images": f"{numbers['nc1_test']:.2f}",
             "trained, mean (most)": f"{numbers['share']:.1%} ({rows['share'].max():.1%})",
@@ -189,18 +191,18 @@ for name, rows in studies["fine_tuning"].items():
         "nc1": "training images",
         "nc1_test": "test images",
     }.items():
-        estimate = fine_tuned.over_methods(rows, metric)
+        estimate = fine_tuning.over_methods(rows, metric)
         what = f"rank correlation of NC1 on {label} and accuracy"
         collapse[name, what, "all tasks"] = str(estimate)
         glue(f"methods {name} {metric}", estimate.value, display=False)
     for task, part in [("all tasks", rows), *rows.groupby("task")]:
-        of_task = fine_tuned.over_methods(part)
+        of_task = fine_tuning.over_methods(part)
         what = "rank correlation of NC1 on training images and accuracy"
         collapse[name, what, task] = str(of_task)
         task = task.split(" (")[0]
         glue(f"methods {name} {task}", of_task.value, display=False)
         for other in ("full", "layer", "linear"):
-            estimate = fine_tuned.difference(part, "accuracy", "skip", other)
+            estimate = fine_tuning.difference(part, "accuracy", "skip", other)
             what = f"accuracy: {METHODS['skip']}, less {METHODS[other]}"
             collapse[name, what, task] = str(estimate)
             for end, value in vars(estimate).items():
@@ -251,7 +253,7 @@ pd.Series(collapse, name="estimate").sort_index(
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Against the number of training images a class (log scale): test accuracy, by how much accuracy on the training images is above it, and NC1 on the test images (log scale). Means over draws of the images, with 95% t intervals.", "name": "fig-scarce"}, "image": {"alt": "Three line plots with error bars, one line a method."}}
 _, parts = plots.parts(*[3.4] * len(studies["data_scarcity"]))
 for part, (name, rows) in zip(parts, studies["data_scarcity"].items(), strict=True):
-    rows = fine_tuned.gap(rows)
+    rows = fine_tuning.gap(rows)
     axes = part.subplots(1, 3)
     titles = {
         "accuracy": f"{name}: accuracy",
@@ -261,7 +263,7 @@ for part, (name, rows) in zip(parts, studies["data_scarcity"].items(), strict=Tr
     for ax, (metric, title) in zip(axes, titles.items(), strict=True):
         for i, (method, values) in enumerate(rows.groupby("method", sort=False)):
             numbers = values.groupby("train_per_class")[metric]
-            estimates = numbers.apply(lambda v: nclib.claims.mean(v.to_numpy()))
+            estimates = numbers.apply(lambda v: nclib.estimates.mean(v.to_numpy()))
             plots.estimates(
                 ax,
                 estimates.index.to_numpy() * 1.05 ** (i - 1.5),  # side by side
@@ -285,7 +287,7 @@ for name, rows in studies["data_scarcity"].items():
             for metric in ("accuracy", "train_accuracy", "nc1", "nc1_test"):
                 value = float(values[metric].mean())
                 glue(f"{name} {number:g} {method} {metric}", value, display=False)
-        ahead = fine_tuned.difference(part, "accuracy", "skip", "full")
+        ahead = fine_tuning.difference(part, "accuracy", "skip", "full")
         for end, value in vars(ahead).items():
             glue(f"{name} {number:g} ahead {end}", value, display=False)
 
@@ -338,7 +340,7 @@ for part, (name, rows) in zip(parts, studies["tuned_layer"].items(), strict=True
     for ax, (metric, title) in zip(axes, titles.items(), strict=True):
         for i, (method, (label, style)) in enumerate(ways.items()):
             values = rows[rows["method"] == method].groupby("place")[metric]
-            estimates = values.apply(lambda v: nclib.claims.mean(v.to_numpy()))
+            estimates = values.apply(lambda v: nclib.estimates.mean(v.to_numpy()))
             plots.estimates(
                 ax,
                 estimates.index.to_numpy() + 0.1 * (i - 1),
@@ -362,7 +364,7 @@ for name, rows in studies["tuned_layer"].items():
         ("skip", "skip project", "zeros less map"),
     ):
         for metric in ("accuracy", "nc1_test"):
-            estimate = fine_tuned.difference(rows, metric, method, other)
+            estimate = fine_tuning.difference(rows, metric, method, other)
             skip[name, label, metric] = str(estimate)
             for end, value in vars(estimate).items():
                 glue(f"{name} {label} {metric} {end}", value, display=False)
@@ -392,8 +394,7 @@ pd.Series(skip, name="estimate").to_frame()
 
 # %% tags=["hide-input"]
 pd.concat(
-    findings.score_card(run.records, study=study)
-    for study in ("fine_tuning", "data_scarcity")
+    score_card(run.records, study=study) for study in ("fine_tuning", "data_scarcity")
 )
 
 # %% [markdown]

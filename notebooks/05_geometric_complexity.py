@@ -54,8 +54,11 @@ from myst_nb import glue
 from torch.nn.functional import cross_entropy
 
 import nclib
-from nclib import findings, geometric, plots
-from nclib.studies import SWEPT, recipe_of
+from nclib.experiments import plots
+from nclib.experiments.studies import score_card
+from nclib.experiments.chapters import complexity
+from nclib.experiments.cells import recipe_of
+from nclib.experiments.chapters.complexity import SWEPT
 
 run = nclib.start(
     scale,
@@ -161,7 +164,7 @@ def measure(cell, cache):
         | transfer(network, new, cell["episodes"])
         for each in comparison
     ]
-    names = (*geometric.CURVES, *geometric.TRANSFER)
+    names = (*complexity.CURVES, *complexity.TRANSFER)
     return {
         **pd.DataFrame(curves).to_dict("list"),
         **{f"matched_{name}": [each[name] for each in matched] for name in names},
@@ -234,15 +237,15 @@ NAMES = {
 COLLAPSED = "\n(lower is more collapsed)"
 PANELS = table["panel"].unique().tolist()
 STAGES = {
-    "matched": (geometric.at_matched_loss(table), "-"),
-    "end": (geometric.at_the_end(table), "--"),
+    "matched": (complexity.at_matched_loss(table), "-"),
+    "end": (complexity.at_the_end(table), "--"),
 }
 
 
 def line(ax, rows, x, y, **style):
     """Means of a metric over the seeds of every value of a setting, with intervals."""
     groups = rows.groupby(x)[y]
-    means = groups.apply(lambda values: nclib.claims.mean(values.to_numpy()))
+    means = groups.apply(lambda values: nclib.estimates.mean(values.to_numpy()))
     plots.estimates(ax, means.index, list(means), **style)
 
 
@@ -261,7 +264,7 @@ def staged_lines(ax, stages, x, y):
 fig, axes = plt.subplots(3, 3, figsize=(9, 7), sharex="col")
 for ax, setting in zip(axes.T, SWEPT, strict=True):
     swept = {
-        stage: (geometric.sweep(rows, setting), dash)
+        stage: (complexity.sweep(rows, setting), dash)
         for stage, (rows, dash) in STAGES.items()
     }
     for below, metric in zip(ax, ("complexity", "cdnv", "loss"), strict=True):
@@ -286,7 +289,7 @@ COLUMNS = {
     "accuracy_5": "5-shot accuracy, new",
 }
 scales = {
-    name: geometric.at_matched_loss(rows)
+    name: complexity.at_matched_loss(rows)
     for name, rows in run.beside("geometric_complexity", table).items()
 }
 heights = [1 + 1.6 * rows["panel"].nunique() for rows in scales.values()]
@@ -297,7 +300,7 @@ for part, (scale_name, rows) in zip(parts, scales.items(), strict=True):
     for row, (panel, of_panel) in zip(axes, panels.items(), strict=True):
         for ax, metric in zip(row, COLUMNS, strict=True):
             for setting in SWEPT:
-                points = geometric.sweep(of_panel, setting)
+                points = complexity.sweep(of_panel, setting)
                 ax.errorbar(
                     points["complexity"],
                     points[metric],
@@ -328,11 +331,11 @@ def correlations(label, rows):
     found = {}
     for panel, part in parts.items():
         for metric, title in COLUMNS.items():
-            value = geometric.over_networks(part, "complexity", metric)
+            value = complexity.over_networks(part, "complexity", metric)
             found.setdefault((label, "geometric complexity", title), []).append(value)
             glue(f"{label} {metric} {panel}", value.value, display=False)
         for setting, metric in product(SWEPT, ("complexity", "cdnv")):
-            value = geometric.along(part, setting, metric)
+            value = complexity.along(part, setting, metric)
             row = (label, NAMES[setting], f"{NAMES[metric]}, source")
             found.setdefault(row, []).append(value)
             glue(f"{label} {setting} {metric} {panel}", value.value, display=False)
@@ -414,7 +417,7 @@ pd.concat(others) if others else "no other scale was run"
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Left and middle: complexity and CDNV of the source along the training of the base networks, means and range over seeds. Right: CDNV against its bound, the largest variance of a class of images along a direction times the geometric collapse, for all networks and epochs; the line is where they are equal.", "name": "fig-along"}, "image": {"alt": "Two line plots over epochs, and a cloud of points far below a diagonal."}}
 fig, axes = plt.subplots(1, 3, figsize=(9, 3))
-base = geometric.base(table)
+base = complexity.base(table)
 for i, (panel, every) in enumerate(table.groupby("panel", sort=False)):
     rows = base[base["panel"] == panel]
     epochs = rows["measured_epochs"].iloc[0]
@@ -426,7 +429,7 @@ for i, (panel, every) in enumerate(table.groupby("panel", sort=False)):
     axes[1].set_ylabel(NAMES["cdnv"] + COLLAPSED)
     cdnv = np.concatenate(every["cdnv"].to_list())
     axes[2].scatter(
-        geometric.bounds(every), cdnv, color=plots.COLOURS[i], s=3, alpha=0.4
+        complexity.bounds(every), cdnv, color=plots.COLOURS[i], s=3, alpha=0.4
     )
 ends = axes[2].get_xlim()
 axes[2].plot(ends, ends, color="0.4", linewidth=0.8)
@@ -435,10 +438,10 @@ axes[0].legend()
 plt.show()
 
 # %% tags=["hide-input"]
-ratios = geometric.bound_ratio(table)
+ratios = complexity.bound_ratio(table)
 glue("bound largest", float(ratios.max()), display=False)
 glue("bound median", float(np.median(ratios)), display=False)
-tight = geometric.over_networks(STAGES["matched"][0], "geometric_collapse", "cdnv")
+tight = complexity.over_networks(STAGES["matched"][0], "geometric_collapse", "cdnv")
 glue("bound link", tight.value, display=False)
 pd.Series(
     {
@@ -471,7 +474,7 @@ TITLES = {
 }
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.8), sharey=True)
 for ax, (way, title) in zip(axes, TITLES.items(), strict=True):
-    found = geometric.relative_errors(estimates, way)
+    found = complexity.relative_errors(estimates, way)
     plots.estimates(
         ax, found["amount"], list(found["error"]), color=plots.COLOURS[0], marker="o"
     )
@@ -487,8 +490,8 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Complexity, CDNV on the source and 5-way 5-shot accuracy on new classes of networks trained with a penalty on their complexity, against the strength of the penalty. Full line: where the training loss has fallen to the value of comparison; dashed: at the end. Means over seeds, with 95% t intervals; the point at the left is no penalty.", "name": "fig-penalty"}, "image": {"alt": "Three line plots against the strength of the penalty."}}
 stages = {
-    "matched": (geometric.at_matched_loss(penalties), "-"),
-    "end": (geometric.at_the_end(penalties), "--"),
+    "matched": (complexity.at_matched_loss(penalties), "-"),
+    "end": (complexity.at_the_end(penalties), "--"),
 }
 titles = {
     "complexity": "geometric complexity",
@@ -518,12 +521,12 @@ for stage, (rows, _) in stages.items():
         for strength, values in rows.groupby("penalty")[metric]:
             label = f"{stage} penalty {strength:g} {metric}"
             glue(label, float(values.mean()), display=False)
-        found = geometric.along(rows, "penalty", metric)
+        found = complexity.along(rows, "penalty", metric)
         turned.setdefault(title, {})[stage] = str(found)
         glue(f"{stage} penalty {metric}", found.value, display=False)
 for name, rows in run.beside("complexity_penalty", penalties).items():
-    for panel, of_panel in geometric.at_the_end(rows).groupby("panel"):
-        found = geometric.along(of_panel, "penalty", "cdnv")
+    for panel, of_panel in complexity.at_the_end(rows).groupby("panel"):
+        found = complexity.along(of_panel, "penalty", "cdnv")
         glue(f"{name} penalty cdnv {panel}", found.value, display=False)
 glue("penalised", float(len(penalties)), display=False)
 glue("penalised matched", float(len(stages["matched"][0])), display=False)
@@ -556,7 +559,7 @@ pd.DataFrame(turned).T.rename_axis("rank correlation with the penalty")
 
 # %% tags=["hide-input"]
 pd.concat(
-    findings.score_card(run.records, study=study)
+    score_card(run.records, study=study)
     for study in ("geometric_complexity", "complexity_penalty", "complexity_estimates")
 )
 

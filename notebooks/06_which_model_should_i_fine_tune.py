@@ -59,10 +59,13 @@ import torch
 from myst_nb import glue
 
 import nclib
-from nclib import findings, plots, selection
-from nclib.models import Backbone
-from nclib.source_scores import source_probabilities
-from nclib.tuning_studies import candidates
+from nclib import estimates
+from nclib.experiments import plots
+from nclib.experiments.studies import score_card
+from nclib.experiments.chapters import selection
+from nclib.features.backbones import Backbone
+from nclib.transferability.source_scores import source_probabilities
+from nclib.experiments.cells import candidates
 
 run = nclib.start(
     scale,
@@ -76,7 +79,7 @@ run = nclib.start(
     records=records,
     only=only,
 )
-PUBLISHED = nclib.run.book_root() / "book" / "published"
+PUBLISHED = nclib.experiments.run.book_root() / "book" / "published"
 
 # %% [markdown]
 # ## Measure
@@ -475,7 +478,7 @@ ours = {}
 for dataset, rows in truth.groupby("dataset"):
     for score, values in known.items():
         x = values[rows["model"]].to_numpy()
-        tau = selection.weighted_tau(x, rows["accuracy"].to_numpy())[0]
+        tau = estimates.weighted_tau(x, rows["accuracy"].to_numpy())[0]
         ours.setdefault(score, {})[dataset] = tau
 NAMES = {"leep": "LEEP", "logme": "LogME", "nleep": "N-LEEP", "parc": "PARC"}
 beside = pd.concat([stated.rename(NAMES | {"sfda": "SFDA"}), pd.DataFrame(ours).T])
@@ -498,7 +501,7 @@ beside.T.round(2)
 # ## Verdict
 
 # %% tags=["hide-input"]
-findings.score_card(run.records, study="model_selection")
+score_card(run.records, study="model_selection")
 
 # %% [markdown]
 # Tau is that of one seed on one task, averaged over both and the zoos. Intervals are bootstrap ones over the models of a

@@ -59,13 +59,16 @@ from torch import cat, nn, no_grad
 from torch.nn.functional import cross_entropy
 
 import nclib
-from nclib import findings, plots, selection
-from nclib.fitting import fit_best, probe_layer
-from nclib.models import Backbone
-from nclib.scene_sets import UNLABELLED
-from nclib.segmentation import Segmenter, mean_iou, pixel_layer, prepared
-from nclib.text_sets import tokens
-from nclib.words import TextRecipe, train_words
+from nclib.experiments import plots
+from nclib.experiments.studies import score_card
+from nclib.experiments.chapters import selection
+from nclib.experiments.words import fit_best
+from nclib.probing.linear import probe_layer
+from nclib.features.backbones import Backbone
+from nclib.data.scene_sets import UNLABELLED
+from nclib.features.pixels import Segmenter, mean_iou, pixel_layer, prepared
+from nclib.data.text_sets import tokens
+from nclib.experiments.words import TextRecipe, train_words
 
 run = nclib.start(
     scale,
@@ -410,7 +413,7 @@ pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"]
 
 # %% tags=["hide-input"]
 pd.concat(
-    findings.score_card(run.records, study=study)
+    score_card(run.records, study=study)
     for study in ("scene_selection", "text_selection")
 )
 

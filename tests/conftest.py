@@ -1,8 +1,14 @@
 """The slowest files of tests go first, so that no process is left alone with one of them in the end."""
 
-SLOWEST = ("grid", "site", "commands", "notebooks", "feature_statistics", "variants", "training", "live", "release")
+from pathlib import Path
+
+SLOWEST = (
+    *("site/test_grid", "site/test_site", "site/test_commands", "site/test_notebooks", "features/test_statistics"),
+    *("site/test_variants", "models/test_recipes", "site/test_live", "test_release"),
+)
+HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items):
-    place = {f"test_{name}.py": i for i, name in enumerate(SLOWEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(SLOWEST)))
+    place = {HERE / f"{name}.py": i for i, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path, len(SLOWEST)))

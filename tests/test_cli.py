@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import nclib
 from nclib.cli import app
-from nclib.tables import write_features
+from nclib.features.files import write_features
 
 FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)) + torch.arange(3).repeat(10).unsqueeze(1)
 TABLE = {"features": FEATURES, "labels": torch.arange(3).repeat(10), "weight": torch.eye(3, 4), "bias": torch.zeros(3)}

@@ -4,12 +4,19 @@ import doctest
 import inspect
 import pkgutil
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import nclib
 
-MODULES = [f"nclib.{module.name}" for module in pkgutil.iter_modules(nclib.__path__)]
+MODULES = [module.name for module in pkgutil.walk_packages(nclib.__path__, "nclib.")]
+
+
+def test_every_file_is_among_the_modules():
+    folder = Path(nclib.__file__).parent
+    files = {".".join(("nclib", *path.relative_to(folder).with_suffix("").parts)) for path in folder.rglob("*.py")}
+    assert {name.removesuffix(".__init__") for name in files} == {"nclib", *MODULES}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import nclib
-from nclib.records import Records, fill
+from nclib.experiments.records import Records, fill
 from nclib.storage import load_tensors, save_tensors
 
 CELLS = [{"width": 2, "seed": seed} for seed in range(4)]

@@ -69,7 +69,7 @@ def imported(path: Path) -> set[str]:
 
 
 def test_everything_imported_is_declared():
-    files = [path for folder in ("nclib", "workflow", "notebooks", "tests") for path in (ROOT / folder).glob("*.py")]
+    files = [path for folder in ("nclib", "workflow", "notebooks", "tests") for path in (ROOT / folder).rglob("*.py")]
     own = {"nclib", "tests", "workflow", *(path.stem for path in files)}
     names = set().union(*map(imported, files)) - own - sys.stdlib_module_names
     distributions = packages_distributions()

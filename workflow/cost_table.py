@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
-from nclib.records import Cell, Records
-from nclib.scales import SCALES
+from nclib.experiments.cells import recipe_of
+from nclib.experiments.chapters.selection import ON_CPU
+from nclib.experiments.records import Cell, Records
+from nclib.experiments.scales import SCALES
+from nclib.experiments.studies import STUDIES
 from nclib.storage import replacing
-from nclib.studies import ON_CPU, STUDIES, recipe_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "book" / "cost_table.md"

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import papermill
 import typer
 
-from nclib.records import Records, cell_digest, read_records
-from nclib.scales import SCALES, settings
-from nclib.studies import STUDIES, Cell
+from nclib.experiments.records import Cell, Records, cell_digest, read_records
+from nclib.experiments.scales import SCALES, settings
+from nclib.experiments.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[1]
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

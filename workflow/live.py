@@ -7,7 +7,7 @@ import sys
 import nbformat
 import typer
 
-from nclib.run import LIVE_FOLDER
+from nclib.experiments.run import LIVE_FOLDER
 from workflow.measures import ROOT, chapters, measuring_cells
 from workflow.processors import COMBINATIONS
 

@@ -12,8 +12,8 @@ from unittest.mock import patch
 import jupytext
 import nbformat
 
-from nclib.records import as_table
-from nclib.run import Run
+from nclib.experiments.records import as_table
+from nclib.experiments.run import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 Measure = Callable[..., dict[str, Any]]

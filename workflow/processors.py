@@ -1,7 +1,7 @@
 """Measure what processors differ by: each study's live cell and some of its demo cells, as other processors would.
 
 Other processors are emulated, which goes only downward: what this machine lacks is not tried. Rows of other machines
-are kept, so run it on each kind there is. Tolerances follow from the table, see `nclib.tolerances`.
+are kept, so run it on each kind there is. Tolerances follow from the table, see `nclib.experiments.tolerances`.
 """
 
 import json
@@ -22,17 +22,16 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from nclib.devices import double_precision
-from nclib.provenance import processor
-from nclib.records import Cell, Records, cell_digest, measured
-from nclib.run import SPREADS
-from nclib.scales import settings
+from nclib.experiments.records import Cell, Records, cell_digest, measured, processor
+from nclib.experiments.run import SPREADS
+from nclib.experiments.scales import settings
+from nclib.experiments.studies import LIVE, STUDIES, live_cell
+from nclib.experiments.tolerances import CHANGES, FIELDS, apart, kind, read_spreads
 from nclib.storage import replacing
-from nclib.studies import LIVE, STUDIES, live_cell
-from nclib.tolerances import CHANGES, FIELDS, apart, kind, read_spreads
 from workflow.measures import ROOT, chapter, measures
 
 TABLE = ROOT / SPREADS
-NOTE = "# What processors differ by; written by make processors, never by hand. apart: see nclib.tolerances.apart\n"
+NOTE = "# What processors differ by; written by make processors, not by hand; apart: nclib/experiments/tolerances.py\n"
 # What numpy can do here beyond its least, by its own names, which have changed: X86_V3 is AVX2.
 _FOUND = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
 _AVX512 = ("AVX512", "X86_V4")

@@ -4,10 +4,10 @@ import math
 
 import pandas as pd
 
-from nclib.run import SPREADS
+from nclib.experiments.run import SPREADS
+from nclib.experiments.studies import LIVE, live_cell
+from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
 from nclib.storage import replacing
-from nclib.studies import LIVE, live_cell
-from nclib.tolerances import CHANGES, kind, read_spreads, tolerances
 from workflow.measures import ROOT
 
 PAGE = ROOT / "book" / "processors_table.md"

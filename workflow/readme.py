@@ -6,8 +6,8 @@ from pathlib import Path
 
 import nbformat
 
-from nclib.findings import score_card
-from nclib.records import Records
+from nclib.experiments.records import Records
+from nclib.experiments.studies import score_card
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

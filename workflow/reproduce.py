@@ -14,12 +14,11 @@ import pandas as pd
 import papermill
 import typer
 
-from nclib.findings import verdicts
-from nclib.records import Cell, Records, as_table
-from nclib.run import SPREADS
-from nclib.scales import settings
-from nclib.studies import STUDIES
-from nclib.tolerances import differences, kind, read_spreads, tolerances
+from nclib.experiments.records import Cell, Records, as_table
+from nclib.experiments.run import SPREADS
+from nclib.experiments.scales import settings
+from nclib.experiments.studies import STUDIES, verdicts
+from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from workflow.run import ROOT, execute, read
 
 AGAIN = ROOT / "_build" / "recomputed"

@@ -26,7 +26,7 @@ import typer
 import yaml
 from PIL import Image
 
-from nclib.provenance import versions
+from nclib.experiments.records import versions
 from nclib.storage import replacing
 
 ROOT = Path(__file__).resolve().parents[1]

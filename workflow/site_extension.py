@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from docutils import nodes
 
-from nclib.run import LIVE_FOLDER
+from nclib.experiments.run import LIVE_FOLDER
 
 _IN_COLAB = """<p>In Colab, run this in a first cell: <code>!git clone {url} nclib</code>,
 <code>%cd nclib/notebooks</code>, <code>%pip install "..[book]"</code>.</p>"""

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from nclib.records import Records
-from nclib.scales import SCALES, settings
+from nclib.experiments.records import Records
+from nclib.experiments.scales import SCALES, settings
+from nclib.experiments.studies import STUDIES
 from nclib.storage import replacing
-from nclib.studies import STUDIES
 from workflow.run import NOTES
 
 ROOT = Path(__file__).resolve().parents[1]

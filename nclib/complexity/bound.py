@@ -1,0 +1,61 @@
+"""The bound of collapse by geometric complexity: what stands in the place of class variances, and the constant."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nclib.checks import as_tensor, check_features
+from nclib.metrics.pairs import mean_of_pairs
+from nclib.metrics.statistics import ClassStatistics
+from nclib.metrics.variability import checked_means
+
+
+def geometric_collapse(stats: ClassStatistics, complexities: Any) -> float:
+    """CDNV with the geometric complexity of each class in the place of its variance.
+
+    The mean over ordered pairs of (GC_i + GC_j) / (2 ||mu_i - mu_j||^2), from the complexities (K,) of the classes,
+    see `Complexity.by_class`. Range [0, inf]; lower is flatter, measured by the distances of the class means. If the
+    inputs of every class have a Poincare constant of at most c, then V_k <= c GC_k and cdnv <= c times this.
+
+    Ours, after Munn et al. 2024 (arXiv 2405.15706), whose formula we do not know.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics(torch.tensor([[0.0], [0.0], [2.0], [2.0]]), [0, 0, 1, 1])
+    >>> geometric_collapse(stats, [1.0, 3.0])  # (1 + 3) / (2 * 4)
+    0.5
+    """
+    checked_means(stats)
+    complexities = as_tensor(complexities).double().to(stats.means.device)
+    if complexities.shape != (stats.num_classes,) or not (complexities >= 0).all():
+        raise ValueError(
+            f"complexities are {complexities.tolist()}; give {stats.num_classes} classes one from 0 on each"
+        )
+    distances = stats.squared_distances
+    ratios = (complexities.unsqueeze(1) + complexities) / 2 / distances
+    return mean_of_pairs(ratios.where(distances > 0, torch.inf))
+
+
+def poincare_constant(inputs: Any, labels: Any) -> float:
+    """An estimate of the c in V_k <= c GC_k: the largest variance of any class of inputs along any direction.
+
+    `inputs` are (N, ...), labels (N,). No smaller c does for all linear functions, and none larger is needed for any
+    function if the inputs of a class are Gaussian; of other laws the constant can be larger. In squared units of the
+    input; 0 if every class has one input, or the same ones. Ours.
+
+    Examples
+    --------
+    >>> round(poincare_constant(torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0]]), [0, 0, 1]), 6)
+    1.0
+    """
+    rows, labels = check_features(as_tensor(inputs).flatten(1), labels)
+    if not len(rows):
+        raise ValueError("there are no inputs; a constant needs some")
+    return max(_largest_variance(rows[labels == label].double()) for label in labels.unique())
+
+
+def _largest_variance(rows: Tensor) -> float:
+    centred = rows - rows.mean(0)
+    return float(torch.linalg.matrix_norm(centred, 2) ** 2 / len(rows))

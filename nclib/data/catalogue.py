@@ -1,0 +1,241 @@
+"""Data sets by name: embedded ones (drawn, or from scikit-learn), those of torchvision, and folders of images."""
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate, pad
+
+from nclib.data import glyphs
+from nclib.data.folders import check_same_classes, few, read_folder, split_folders
+from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.torchvision_sets import TORCHVISION
+
+EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
+
+SPLITS = {"train": 120, "test": 40}  # images of a class where the set is drawn on the fly
+
+_OWN_SPLITS = ("train", "test", "all")  # of a set without splits, which we make
+
+_TEST_SHARE = 0.2
+
+_SOME_CLASSES = re.compile(r"(.+)\[(\d*):(\d*)\]")  # of a name: the rest, first and end
+
+
+def load(
+    name: str,
+    split: str = "train",
+    *,
+    per_class: int | None = None,
+    seed: int = 0,
+    data_root: str | Path | None = None,
+    download: bool = False,
+) -> ImageSet | ImageFiles:
+    """Load a data set by name.
+
+    Parameters
+    ----------
+    name
+        One of
+
+        - `nclib.data.EMBEDDED`: ``glyphs/latin``, ``glyphs/greek``, ``glyphs/cyrillic``, ``glyphs/armenian``,
+          ``glyphs/georgian`` (28 x 28 grey, drawn from the seed) or ``digits`` (scikit-learn's 1,797 real
+          handwritten digits, brought to the same size);
+        - `nclib.data.TORCHVISION`, as torchvision lays it out in the data root. In memory: ``mnist``,
+          ``fashion-mnist``, ``kmnist``, ``qmnist``, ``emnist/letters``, ``emnist/balanced`` (upright, unlike
+          torchvision's), ``usps``, ``cifar10``, ``cifar100``, ``svhn``, ``stl10``. As files: ``dtd`` (its
+          first partition), ``flowers102``, ``oxford-iiit-pet``, ``fgvc-aircraft``, ``food101``,
+          ``stanford-cars``, ``gtsrb``, ``country211``, ``sun397``, ``eurosat``, ``caltech101``,
+          ``imagenette``, ``imagenet`` (in ``imagenet/``);
+        - ``folder:PATH``, the path below the data root, from ``/`` or from ``~``, of images
+          ``PATH/train/CLASS/*.jpg`` and ``PATH/test/CLASS/*.jpg``, or of ``PATH/CLASS/*.jpg``; see
+          `nclib.data.folders`;
+        - any of these with ``[first:end]`` behind it, such as ``cifar100[0:64]``: these classes only, by their number.
+    split
+        ``train`` or ``test``; in a few sets also ``val``, which ``train`` then leaves out (``dtd``,
+        ``flowers102``, ``fgvc-aircraft``, ``country211``, and folders with all three). The ``train`` of
+        ``oxford-iiit-pet`` is its trainval, and the ``test`` of ``imagenet``, of ``imagenette`` and of a
+        folder without ``test`` is its val. Sets without splits (``sun397``, ``eurosat``, ``caltech101``,
+        folders of classes) are split by us, 80 % of each class to ``train`` and 20 % to ``test``, always the
+        same; ``all`` is all of them.
+    per_class
+        Images of every class; None is 120 (train) or 40 (test) for glyphs, all of them elsewhere.
+    seed
+        Of the drawing, or of the choice of a subset.
+    data_root
+        The folder of the data sets; None is the environment variable ``NCLIB_DATA``.
+    download
+        Fetch a torchvision set that the data root lacks.
+
+    Returns
+    -------
+    `ImageSet`, or `ImageFiles` for what lies in a file per image; ``.in_memory()`` of either is an `ImageSet`.
+
+    Raises
+    ------
+    ValueError
+        For a name, split or number that is not allowed, and for a folder that is not laid out as above.
+    FileNotFoundError
+        For a set that is not there, with the path where it was looked for and how to get it.
+
+    Examples
+    --------
+    >>> greek = load("glyphs/greek", "test", per_class=2)
+    >>> greek.images.shape, greek.classes[:3]
+    (torch.Size([48, 1, 28, 28]), ('α', 'β', 'γ'))
+    """
+    if per_class is not None and per_class < 1:
+        raise ValueError(f"per_class is {per_class}; it must be at least 1")
+    some = _SOME_CLASSES.fullmatch(name)
+    whole = _whole(some[1] if some else name, split, per_class, seed, data_root, download)
+    if some:
+        whole = whole.of_classes(int(some[2] or 0), int(some[3] or len(whole.classes)))
+    return whole if per_class is None else whole.take(per_class, seed=seed)
+
+
+def training_images(
+    data: str, split: str | None, *, per_class: int | None = None, data_root: Path | str | None = None
+) -> tuple[ImageSet | ImageFiles, list[Path]]:
+    """The images of a data set or plain folder that can be read, and the paths of those that cannot.
+
+    Without a split they are all images or, of data that comes in splits, the training images.
+    """
+    name = f"folder:{Path(data).absolute()}" if Path(data).is_dir() else data
+    try:
+        images = load(name, split or "all", data_root=data_root)
+    except ValueError:
+        if split is not None:
+            raise
+        images = load(name, "train", data_root=data_root)
+    images, broken = images.readable() if isinstance(images, ImageFiles) else (images, [])
+    return (images if per_class is None else images.take(per_class)), broken
+
+
+def _whole(
+    name: str, split: str, per_class: int | None, seed: int, data_root: str | Path | None, download: bool
+) -> ImageSet | ImageFiles:
+    """All there is of a set; of one that is drawn, as many of each class as are asked for."""
+    if name.startswith("glyphs/") and name in EMBEDDED:
+        return _glyphs(name, split, per_class, seed)
+    if name == "digits":
+        _check_split(name, split, SPLITS)
+        return _digits(split)
+    if name in TORCHVISION:
+        return _torchvision(name, split, data_root, download)
+    if name.startswith("folder:"):
+        return _folder(name, split, data_root)
+    known = (*EMBEDDED, *TORCHVISION)
+    if Path(name).is_dir():
+        raise ValueError(f"{name!r} is a folder, which is named 'folder:{name}'")
+    near = difflib.get_close_matches(name, known, 3)
+    hint = f"names near it are {', '.join(near)}; " if near else ""
+    raise ValueError(
+        f"unknown data set {name!r}, nor is it a folder; {hint}"
+        f"there are {', '.join(known)}, and folder:PATH, each with [first:end] or "
+        "without"
+    )
+
+
+def _check_split(name: str, split: str, allowed: Iterable[str]) -> None:
+    if split not in allowed:
+        raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join(allowed)}")
+
+
+def _torchvision(name: str, split: str, data_root: str | Path | None, download: bool) -> ImageSet | ImageFiles:
+    from torchvision import datasets
+
+    entry = TORCHVISION[name]
+    _check_split(name, split, entry.splits or _OWN_SPLITS)
+    root = _root(name, data_root)
+    how = entry.by_hand or "download=True fetches it"
+    download = download and not entry.by_hand
+    # Looked for first, because some of torchvision's classes make folders while they look.
+    if not download and not any(root.glob(entry.place)):
+        raise FileNotFoundError(f"{name} is not at {root / entry.place}; {how}")
+    options = {**entry.splits.get(split, {}), **({"download": True} if download else {})}
+    try:
+        raw = getattr(datasets, entry.kind)(root / entry.root, **options)
+    except (RuntimeError, OSError) as error:  # torchvision's words for what is not there, or is broken
+        if download:
+            raise
+        raise FileNotFoundError(
+            f"{name} at {root / entry.place} is not whole ({error}); remove what is there, then {how}"
+        ) from error
+    whole = entry.read(raw)
+    return whole if entry.splits else _own_split(name, whole, split)
+
+
+def find_path(
+    name: str, data_root: str | Path | None, contents: str, kind: Callable[[Path], bool] = Path.is_dir
+) -> Path:
+    """Where ``folder:path`` or ``file:path`` is, in the data root or as it is; `contents` says what should be there."""
+    given = Path(name.partition(":")[2]).expanduser()
+    places = [given.absolute()]
+    if not given.is_absolute() and (data_root or os.environ.get("NCLIB_DATA")):
+        places.insert(0, _root(name, data_root) / given)
+    found = next(filter(kind, places), None)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not at {' or '.join(map(str, places))}; put {contents} there by hand")
+    return found
+
+
+def _folder(name: str, split: str, data_root: str | Path | None) -> ImageSet | ImageFiles:
+    folder = find_path(name, data_root, "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg,")
+    if (folder / "train" / "labels").is_dir() and (folder / "train" / "images").is_dir():
+        raise ValueError(f"{name} has train/images and train/labels: scenes, which nclib.scenes reads")
+    splits = split_folders(folder)
+    _check_split(name, split, splits or _OWN_SPLITS)
+    if not splits:
+        return _own_split(name, read_folder(folder), split)
+    check_same_classes(splits)
+    return read_folder(splits[split])
+
+
+def _root(name: str, data_root: str | Path | None) -> Path:
+    """The data root as an absolute path."""
+    given = data_root or os.environ.get("NCLIB_DATA")
+    if not given:
+        raise ValueError(f"{name} needs a data root, the folder of the data sets: data_root=... or NCLIB_DATA")
+    root = Path(given).expanduser().absolute()
+    if not root.is_dir():
+        raise FileNotFoundError(f"the data root {root} is not a folder; {name} is looked for in it")
+    return root
+
+
+def _own_split(name: str, whole: ImageSet | ImageFiles, split: str) -> ImageSet | ImageFiles:
+    """A split of a set that has none: the same for everybody, whatever the seed of a subset."""
+    if split == "all":
+        return whole
+    sizes = whole.labels.bincount(minlength=len(whole.classes)).tolist()
+    if lone := [label for label, size in zip(whole.classes, sizes, strict=True) if size < 2]:
+        raise ValueError(f"{name} has classes of one image, too few for train and test: {few(lone)}; take split 'all'")
+    return whole.split_off(_TEST_SHARE)[split == "test"]
+
+
+def _glyphs(name: str, split: str, per_class: int | None, seed: int) -> ImageSet:
+    _check_split(name, split, SPLITS)
+    script = name.removeprefix("glyphs/")
+    images, labels = glyphs.render(script, per_class or SPLITS[split], seed=seed, split=split)
+    return ImageSet(images, labels, tuple(glyphs.SCRIPTS[script]))
+
+
+def _digits(split: str) -> ImageSet:
+    """scikit-learn's digits, every second image of a class to either split, enlarged to 28 x 28."""
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    rank = np.zeros(len(raw.target), dtype=int)  # 0, 1, 2, ... within each class
+    for k in range(10):
+        rank[raw.target == k] = np.arange((raw.target == k).sum())
+    chosen = rank % 2 == (split == "test")
+    small = torch.from_numpy(raw.images[chosen]).float().unsqueeze(1) / 16  # (N, 1, 8, 8)
+    images = pad(interpolate(small, size=22, mode="bilinear"), [3] * 4).clamp(0, 1)
+    return ImageSet(
+        (255 * images).round().to(torch.uint8),
+        torch.from_numpy(raw.target[chosen]).long(),
+        tuple("0123456789"),
+    )

@@ -1,0 +1,252 @@
+"""Labelled images, in memory or in files: what a data set is once it is loaded."""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from nclib.checks import check_labels
+from nclib.seeds import seeded
+
+_GREY = ("1", "L")  # the modes of Pillow without colour or alpha, of at most 8 bits
+
+_DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
+
+_NO_RANGE = ("I", "F")  # nothing says which number is white
+
+
+class _Labelled(ABC):
+    """What both kinds share: `labels` int64 (N,) in 0..K-1, the K class names `classes`, and subsets."""
+
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """Names the images and labels in 32 hexadecimal digits."""
+
+    @abstractmethod
+    def image(self, index: int) -> Image.Image:
+        """One image, of mode ``L`` or ``RGB``."""
+
+    @abstractmethod
+    def at(self, indices: Tensor) -> Self:
+        """The images and labels at the indices (n,), with the same classes."""
+
+    def take(self, per_class: int | None = None, *, share: float | None = None, seed: int = 0) -> Self:
+        """A stratified subset, chosen by the seed, in the old order.
+
+        Either `per_class` images of every class, or the `share` of every class, in (0, 1], rounded but at least 1.
+
+        >>> images = ImageSet(torch.zeros(6, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 1, 1, 1, 1]), ("a", "b"))
+        >>> images.take(1).labels, images.take(share=0.4).labels
+        (tensor([0, 1]), tensor([0, 1, 1]))
+        """
+        return self.at(self._drawn(per_class, share, seed).nonzero().flatten())
+
+    def split_off(self, share: float, *, seed: int = 0) -> tuple[Self, Self]:
+        """The rest, and the images that ``take(share=share, seed=seed)`` takes."""
+        drawn = self._drawn(None, share, seed)
+        return self.at((~drawn).nonzero().flatten()), self.at(drawn.nonzero().flatten())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} images, {len(self.classes)} classes)"
+
+    def of_classes(self, first: int, end: int) -> Self:
+        """The images of the classes first, ..., end - 1, which are numbered from 0 then."""
+        if not 0 <= first < end <= len(self.classes):
+            raise ValueError(f"classes [{first}:{end}] were asked for; give 0 <= first < end <= {len(self.classes)}")
+        chosen = self.at(((self.labels >= first) & (self.labels < end)).nonzero().flatten())
+        labels, classes = chosen.labels - first, self.classes[first:end]
+        return replace(chosen, labels=labels, classes=classes)  # type: ignore[type-var]  # both kinds are dataclasses
+
+    def _drawn(self, per_class: int | None, share: float | None, seed: int) -> Tensor:
+        """Which images (N,), as booleans, the seed draws."""
+        counts = self._counts(per_class, share)
+        order = torch.randperm(len(self), generator=seeded("take", seed))
+        drawn = torch.zeros(len(self), dtype=torch.bool)
+        for k, count in enumerate(counts):
+            drawn[order[self.labels[order] == k][:count]] = True
+        return drawn
+
+    def _counts(self, per_class: int | None, share: float | None) -> list[int]:
+        """How many images to draw of each class."""
+        sizes = self.labels.bincount(minlength=len(self.classes)).tolist()
+        if share is not None and per_class is None:
+            if not 0 < share <= 1:
+                raise ValueError(f"share is {share}; it must be above 0 and at most 1")
+            return [max(1, round(share * size)) for size in sizes]
+        if share is not None or per_class is None:
+            raise ValueError(f"per_class is {per_class} and share is {share}; give one of the two")
+        fewest = min(sizes)
+        if not 1 <= per_class <= fewest:
+            raise ValueError(
+                f"per_class is {per_class}; the smallest class has {fewest} images, so 1 to {fewest} can be taken"
+            )
+        return [per_class] * len(sizes)
+
+    def _check(self, count: int) -> None:
+        """Refuse labels that do not fit to so many images, or to the classes."""
+        if self.labels.shape != (count,):
+            raise ValueError(f"there are {count} images and labels {tuple(self.labels.shape)}; they must be ({count},)")
+        check_labels(self.labels, num_classes=len(self.classes))
+
+
+@dataclass(frozen=True, repr=False)
+class ImageSet(_Labelled):
+    """Labelled images in memory: uint8 (N, C, H, W), labels int64 (N,) in 0..K-1, and the K class names.
+
+    >>> ImageSet(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]), ("cat", "dog")).inputs().flatten()
+    tensor([-1., -1.])
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise ValueError(
+                f"images are {self.images.dtype} {tuple(self.images.shape)}; they must be torch.uint8 (N, C, H, W)"
+            )
+        self._check(len(self.images))
+
+    @property
+    def digest(self) -> str:
+        """Names the pixels and labels in 32 hexadecimal digits."""
+        hashed = hashlib.blake2b(repr(tuple(self.images.shape)).encode(), digest_size=16)
+        for tensor in (self.images, self.labels):
+            hashed.update(tensor.cpu().contiguous().numpy().data)
+        return hashed.hexdigest()
+
+    def inputs(self, device: torch.device | str = "cpu") -> Tensor:
+        """The images as a network takes them: (N, C, H, W) in [-1, 1] on the device, of torch's default dtype."""
+        return self.images.to(device).to(torch.get_default_dtype()).div(127.5).sub(1)
+
+    def image(self, index: int) -> Image.Image:
+        """One image: mode ``L`` of one channel, ``RGB`` of three."""
+        pixels = self.images[index].cpu().permute(1, 2, 0).numpy()
+        if pixels.shape[2] not in (1, 3):
+            raise ValueError(f"images have {pixels.shape[2]} channels; only those of 1 or 3 can be shown")
+        return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
+
+    def at(self, indices: Tensor) -> Self:
+        """The images and labels at the indices (n,), with the same classes."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
+
+    def in_memory(self, size: int | None = None) -> "ImageSet":
+        """The set itself, or with `size` its images at (size, size), as `ImageFiles.in_memory` makes them."""
+        if size is None or self.images.shape[2:] == (size, size):
+            return self
+        return replace(self, images=_stack((self.image(i) for i in range(len(self))), len(self), size))
+
+
+@dataclass(frozen=True, repr=False)
+class ImageFiles(_Labelled):
+    """Images of any size, a file each, opened when asked for: paths (N,), labels int64 (N,) in 0..K-1, K class names.
+
+    >>> ImageFiles((Path("tom.png"), Path("rex.png")), torch.tensor([0, 1]), ("cat", "dog"))  # not opened yet
+    ImageFiles(2 images, 2 classes)
+    """
+
+    paths: tuple[Path, ...]
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        self._check(len(self.paths))
+
+    @property
+    def digest(self) -> str:
+        """Names the files and labels in 32 hexadecimal digits.
+
+        Of a file it holds the path below the folder common to all, the size in bytes and the time of the last
+        change, so that a folder may move but its files must stay.
+        """
+        hashed = hashlib.blake2b(digest_size=16)
+        common = os.path.commonpath([path.parent for path in self.paths]) if self.paths else ""
+        for path, label in zip(self.paths, self.labels.tolist(), strict=True):
+            status = path.stat()
+            entry = (path.relative_to(common).as_posix(), status.st_size, status.st_mtime_ns, label)
+            hashed.update(repr(entry).encode())
+        return hashed.hexdigest()
+
+    def image(self, index: int) -> Image.Image:
+        """One image: grey as mode ``L``, anything else as ``RGB``, without its alpha.
+
+        A file that is no whole image is a ValueError with its path.
+        """
+        path = self.paths[index]
+        try:
+            with Image.open(path) as opened:
+                return _in_8_bits(opened)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises them all
+            raise ValueError(f"{path} cannot be read as an image: {error}") from error
+
+    def readable(self) -> tuple["ImageFiles", list[Path]]:
+        """The images that can be read, and the paths of the others; every file is opened."""
+        from tqdm.auto import tqdm
+
+        broken = []
+        for index in tqdm(range(len(self)), "check images", delay=1, leave=False):
+            try:
+                self.image(index)
+            except ValueError:
+                broken.append(index)
+        kept = torch.ones(len(self), dtype=torch.bool)
+        kept[broken] = False
+        return (self.at(kept.nonzero().flatten()) if broken else self), [self.paths[index] for index in broken]
+
+    def at(self, indices: Tensor) -> Self:
+        """The paths and labels at the indices (n,), with the same classes."""
+        return replace(self, paths=tuple(self.paths[i] for i in indices.tolist()), labels=self.labels[indices])
+
+    def in_memory(self, size: int | None = None) -> ImageSet:
+        """Read every file; (N, 1, H, W) if all are grey, otherwise (N, 3, H, W).
+
+        With `size` the shorter side is brought to it (bicubic) and the centre cut out; else all must be of one size.
+        """
+        from tqdm.auto import tqdm
+
+        bar = tqdm(range(len(self)), "read images", delay=1, leave=False)
+        return ImageSet(_stack((self.image(i) for i in bar), len(self), size), self.labels, self.classes)
+
+
+def _in_8_bits(opened: Image.Image) -> Image.Image:
+    """The image as ``L`` or ``RGB``; Pillow's own conversion would cut deep grey off at 255."""
+    if opened.mode in _NO_RANGE:
+        raise ValueError(f"mode {opened.mode} has no range; save it with 8 or 16 bits")
+    if opened.mode in _DEEP_GREY:
+        return Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
+    return opened.convert("L" if opened.mode in _GREY else "RGB")
+
+
+def _stack(images: Iterator[Image.Image], count: int, size: int | None) -> Tensor:
+    """The images as uint8 (N, C, H, W), C = 1 if all are grey; at (size, size), or at the one size they have."""
+    if size is not None and size < 1:
+        raise ValueError(f"size is {size}; it must be at least 1")
+    fitted: list[Image.Image] = []
+    for image in images:
+        fitted.append(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC) if size else image)
+        if fitted[-1].size != fitted[0].size:
+            one, other = (" x ".join(map(str, image.size)) for image in (fitted[0], fitted[-1]))
+            raise ValueError(f"images differ in size, {one} and {other} (width x height); give size=... to fit them")
+    if not fitted:
+        raise ValueError("there are no images to bring into memory")
+    mode = "L" if all(image.mode == "L" for image in fitted) else "RGB"
+    stacked = torch.empty(count, len(mode), *fitted[0].size[::-1], dtype=torch.uint8)
+    for row, image in zip(stacked, fitted, strict=True):
+        row.copy_(torch.from_numpy(np.array(image.convert(mode))).reshape(*row.shape[1:], -1).permute(2, 0, 1))
+    return stacked

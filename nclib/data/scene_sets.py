@@ -1,0 +1,158 @@
+"""Scenes: images in which every pixel has a class. Composed of embedded images, or read from a folder."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from nclib.data.catalogue import find_path, load
+from nclib.data.images import ImageSet
+from nclib.seeds import seeded
+
+UNLABELLED = -1  # the class of pixels that count nowhere
+
+_TILE = 28  # pixels a side
+
+_CELL = 42  # a tile lies anywhere in a cell of this size, of which a scene has 2 x 2
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Images uint8 (N, C, H, W) with the class of every pixel, int64 (N, H, W) or `UNLABELLED`; K class names.
+
+    Examples
+    --------
+    >>> masks = torch.tensor([[[0, 1], [1, UNLABELLED]]] * 2)
+    >>> Scenes(torch.zeros(2, 3, 2, 2, dtype=torch.uint8), masks, ("ground", "cat"))
+    Scenes(2 images of (3, 2, 2), 2 classes)
+    """
+
+    images: Tensor
+    masks: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.masks.shape != self.images[:, 0].shape:
+            raise ValueError(
+                f"images are {tuple(self.images.shape)} and masks {tuple(self.masks.shape)}; they must be (N, C, H, W) "
+                "and (N, H, W)"
+            )
+        low, high = self.masks.aminmax()
+        if not UNLABELLED <= low <= high < len(self.classes):
+            raise ValueError(f"masks have classes {low} to {high}; there are 0 to {len(self.classes) - 1}, or -1")
+
+    def __repr__(self) -> str:
+        return f"Scenes({len(self)} images of {tuple(self.images.shape[1:])}, {len(self.classes)} classes)"
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def composed(tiles: ImageSet, number: int, generator: torch.Generator) -> Scenes:
+    """Scenes of four of the grey images each, in discs on a grainy ground, with exact masks.
+
+    Images are (N, 1, 84, 84); class 0 is the ground, the others are those of the images, in their order.
+
+    Examples
+    --------
+    >>> made = composed(load("digits"), 3, torch.Generator().manual_seed(0))
+    >>> made.images.shape, len(made.classes), bool((made.masks > 0).flatten(1).any(1).all())
+    (torch.Size([3, 1, 84, 84]), 11, True)
+    """
+    if tiles.images.shape[1] != 1:
+        raise ValueError(f"the images have {tiles.images.shape[1]} channels; scenes are composed of grey ones")
+    size = 2 * _CELL
+    exact: dict[str, Any] = {"generator": generator, "dtype": torch.float32}  # other draws would be other scenes
+    coarse = interpolate(torch.randn(number, 1, size // 6, size // 6, **exact), size=size, mode="bilinear")
+    grain = torch.randn(number, 1, size, size, **exact)
+    level = 40 + 170 * torch.rand(number, 1, 1, 1, **exact)
+    images = (level + 25 * coarse + 8 * grain).clamp(0, 255).to(torch.uint8)
+    masks = torch.zeros(number, size, size, dtype=torch.int64)
+    chosen = torch.randint(len(tiles.labels), (number, 4), generator=generator)
+    offsets = torch.randint(_CELL - _TILE + 1, (number, 4, 2), generator=generator)
+    shown = interpolate(tiles.images[chosen.flatten()].float(), size=(_TILE, _TILE), mode="bilinear").byte()
+    disc = _disc()
+    for place, (scene, cell) in enumerate(np.ndindex(number, 4)):
+        top, left = (offsets[scene, cell] + _CELL * torch.tensor([cell // 2, cell % 2])).tolist()
+        window = (slice(top, top + _TILE), slice(left, left + _TILE))
+        images[scene, 0][window][disc] = shown[place, 0][disc]
+        masks[scene][window][disc] = tiles.labels[chosen[scene, cell]] + 1
+    return Scenes(images, masks, ("ground", *tiles.classes))
+
+
+def _disc() -> Tensor:
+    """Which pixels of a tile are in its disc, bool (28, 28)."""
+    place = torch.arange(_TILE) - (_TILE - 1) / 2
+    return place.square() + place.square().unsqueeze(1) <= (_TILE / 2) ** 2
+
+
+def scenes(
+    name: str, split: str = "train", *, number: int = 100, seed: int = 0, data_root: str | Path | None = None
+) -> Scenes:
+    """Scenes composed of a small data set, or read from ``folder:path``, which may lie in the data root.
+
+    A folder has ``train/images``, ``train/labels``, ``test/images`` and ``test/labels``. Labels are images of the same
+    names whose values are class indices; ``classes.txt`` may hold the names of the classes, one a line, and values
+    beyond them, or of 255, are no class. The `number` scenes are taken evenly over the sorted names; all are of one
+    size.
+
+    Examples
+    --------
+    >>> scenes("digits", number=4)  # the ground is a class too
+    Scenes(4 images of (1, 84, 84), 11 classes)
+    """
+    if number < 1:
+        raise ValueError(f"number is {number}; it must be at least 1")
+    if not name.startswith("folder:"):
+        return composed(load(name, split, data_root=data_root).in_memory(), number, seeded("scenes", name, split, seed))
+    what = f"{split}/images and {split}/labels"
+    return _read(find_path(name, data_root, what), split, number)
+
+
+def _read(folder: Path, split: str, number: int) -> Scenes:
+    if not all((folder / split / part).is_dir() for part in ("images", "labels")):
+        raise FileNotFoundError(f"{folder} has no {split}/images and {split}/labels")
+    files = sorted(file for file in (folder / split / "images").iterdir() if not file.name.startswith("."))
+    labels = {file.stem: file for file in (folder / split / "labels").iterdir()}
+    if missing := [file.name for file in files if file.stem not in labels]:
+        raise ValueError(f"{missing[0]} has no file of labels in {folder / split / 'labels'}")
+    if not files:
+        raise ValueError(f"there are no images in {folder / split / 'images'}")
+    number = min(number, len(files))
+    files = [files[i * len(files) // number] for i in range(number)]
+    images = _stacked(files, "RGB").permute(0, 3, 1, 2)
+    masks = _stacked([labels[file.stem] for file in files], None).long()
+    masks[masks == 255] = UNLABELLED
+    if any(file.suffix.lower() in (".jpg", ".jpeg") for file in labels.values()):
+        raise ValueError(f"{folder / split / 'labels'} has JPEG files, which do not keep class indices; write PNG")
+    names = folder / "classes.txt"
+    numbers = (str(k) for k in range(int(masks.max()) + 1))
+    classes = tuple(names.read_text().splitlines() if names.exists() else numbers)
+    if "" in classes:
+        raise ValueError(f"{names} has an empty line; it must have the name of a class in each")
+    if beyond := masks[masks >= len(classes)].unique().tolist():
+        some = ", ".join(map(str, beyond[:5]))
+        warnings.warn(
+            f"labels of {folder / split} have values {some} beyond the {len(classes)} classes: no class", stacklevel=3
+        )
+    masks[masks >= len(classes)] = UNLABELLED
+    return Scenes(images, masks, classes)
+
+
+def _stacked(files: list[Path], mode: str | None) -> Tensor:
+    """The pixels of images of one size, uint8 (N, H, W, ...), as they are or in a mode."""
+    from PIL import Image
+
+    pictures = []
+    for file in files:
+        with Image.open(file) as image:
+            pictures.append(torch.from_numpy(np.array(image.convert(mode) if mode else image)))
+        if pictures[-1].shape != pictures[0].shape:
+            shapes = f"{tuple(pictures[-1].shape)}, {files[0].name} is {tuple(pictures[0].shape)}"
+            raise ValueError(f"{file} is {shapes}; all images, and all labels, must be of one size and kind")
+    return torch.stack(pictures)

@@ -1,0 +1,200 @@
+"""Texts that every installation has: the docstrings of installed libraries, and labelled texts of files."""
+
+import ast
+import csv
+import hashlib
+import inspect
+import re
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from nclib.data.catalogue import find_path
+from nclib.seeds import seeded
+
+LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "sklearn", "timm")  # whose docstrings are told apart
+
+_SHORTEST = 40  # characters: less says nothing
+
+_LONGEST = 400  # of a docstring, from its start
+
+_MOST = 100  # docstrings of a class and split that are looked for: parsing takes time
+
+
+_NO_PARTS = {"tests", "test", "testing", "conftest", "externals", "extern", "_vendor", "_external", "idlelib"}
+
+
+_NO_PARTS |= {"array_api_compat", "array_api_extra", "_lib", "site-packages", "__pycache__"}  # tests, and others' code
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts (N), their labels, int64 (N,), and the names of the K classes.
+
+    Examples
+    --------
+    >>> Texts(("it purrs", "it barks", "it barked"), torch.tensor([0, 1, 1]), ("cat", "dog"))
+    Texts(3 texts, 2 classes)
+    """
+
+    texts: tuple[str, ...]
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Texts({len(self)} texts, {len(self.classes)} classes)"
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def digest(self) -> str:
+        """Of texts and labels, hexadecimal."""
+        return hashlib.blake2b(repr((self.texts, self.labels.tolist())).encode(), digest_size=16).hexdigest()
+
+
+def texts(
+    name: str, split: str = "train", *, per_class: int | None = None, data_root: str | Path | None = None
+) -> Texts:
+    """Labelled texts by name.
+
+    ``docstrings/libraries`` asks from which of `LIBRARIES` a docstring comes, ``docstrings/PACKAGE`` from which part of
+    an installed package, of those that have enough of them, and ``docstrings/python`` from which module of the
+    standard library. The files they are in are taken in an order of chance, every other one for the test split, until
+    there are enough. ``file:PATH`` is a table with the header ``text,label``, in which ``{split}`` stands for train or
+    test; it may lie in the data root. `per_class` texts of every class are drawn; None is all.
+
+    Docstrings differ between versions of the libraries, so the texts do.
+
+    Examples
+    --------
+    >>> found = texts("docstrings/libraries", per_class=3)
+    >>> found.classes[:2], len(found)
+    (('numpy', 'pandas'), 18)
+    """
+    if per_class is not None and per_class < 1:
+        raise ValueError(f"per_class is {per_class}; it must be at least 1")
+    if split not in ("train", "test"):
+        raise ValueError(f"split is {split!r}; it must be 'train' or 'test'")
+    if name.startswith("file:"):
+        by_class = _of_table(name, split, data_root)
+    elif name.startswith("docstrings/"):
+        by_class = docstrings(name.partition("/")[2])[split]
+    else:
+        raise ValueError(f"{name!r} is no name of texts; there are docstrings/PACKAGE and file:PATH")
+    return _drawn(name, split, by_class, per_class)
+
+
+def _drawn(name: str, split: str, by_class: dict[str, list[str]], per_class: int | None) -> Texts:
+    chosen, labels = [], []
+    for k, (label, found) in enumerate(by_class.items()):
+        number = len(found) if per_class is None else per_class
+        if len(found) < number:
+            raise ValueError(f"per_class is {per_class}; class {label} of {name} has {len(found)} texts to {split}")
+        order = torch.randperm(len(found), generator=seeded("texts", name, label, split))[:number]
+        chosen += [found[i] for i in order.tolist()]
+        labels += [k] * number
+    return Texts(tuple(chosen), torch.tensor(labels), tuple(by_class))
+
+
+@lru_cache
+def docstrings(package: str, least: int = 50) -> dict[str, dict[str, list[str]]]:
+    """Docstrings by split, and by the part of a package that they come from, of parts that have so many in each split.
+
+    Sources are parsed, never imported. A text that is in two parts, or both splits, is in neither.
+    """
+    if package == "libraries":
+        roots = {library: _root(library) for library in LIBRARIES}
+    else:
+        root = Path(sysconfig.get_path("stdlib")) if package == "python" else _root(package)
+        parts = sorted(part for part in root.iterdir() if part.is_dir() and any(part.glob("*.py")))
+        roots = {part.name.strip("_"): part for part in parts if part.name not in _NO_PARTS}
+    found = {part: _by_split(root) for part, root in roots.items()}
+    times = Counter(text for splits in found.values() for texts in splits for text in texts)
+    single = {part: [[t for t in texts if times[t] == 1] for texts in splits] for part, splits in found.items()}
+    kept = {part: splits for part, splits in single.items() if min(map(len, splits)) >= least}
+    if len(kept) < 2:
+        raise ValueError(f"{package} has {len(kept)} parts with {least} docstrings in each split; 2 are needed")
+    return {split: {part: splits[i] for part, splits in kept.items()} for i, split in enumerate(("train", "test"))}
+
+
+def _root(package: str) -> Path:
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"{package!r} is no installed package")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _by_split(root: Path) -> tuple[list[str], list[str]]:
+    """Different docstrings of the files below a folder, of every other file, `_MOST` of each half."""
+    files = [
+        file for file in root.rglob("*.py") if _NO_PARTS.isdisjoint((*file.parent.relative_to(root).parts, file.stem))
+    ]
+    files.sort(key=lambda file: crc32(file.relative_to(root).as_posix().encode()))
+    halves = []
+    for half in (files[::2], files[1::2]):
+        texts = dict.fromkeys(islice((text for file in half for text in _parsed(file)), 2 * _MOST))
+        halves.append(list(texts)[:_MOST])
+    return halves[0], halves[1]
+
+
+def _parsed(file: Path) -> Iterator[str]:
+    """The docstrings of a file, of some length, in the order of its syntax tree."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # templates, and sources of another Python
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = inspect.cleandoc(ast.get_docstring(node) or "")[:_LONGEST]
+            if len(text) >= _SHORTEST:
+                yield text
+
+
+def _of_table(name: str, split: str, data_root: str | Path | None) -> dict[str, list[str]]:
+    if "{split}" not in name and split != "train":
+        raise ValueError(f"{name} is one file for all splits; name it with {{split}}, which stands for train or test")
+    file = find_path(name.replace("{split}", split), data_root, "a table with the header text,label", Path.is_file)
+    by_class: dict[str, list[str]] = {}
+    for text, label in _rows(file):
+        by_class.setdefault(label, []).append(text)
+    if len(by_class) < 2:
+        raise ValueError(f"{file} has texts of {len(by_class)} classes; at least 2 are needed")
+    return dict(sorted(by_class.items()))
+
+
+def _rows(file: Path) -> Iterator[list[str]]:
+    """The rows of a table below its header: text and label."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            rows = csv.reader(lines)
+            if (header := next(rows, [])) != ["text", "label"]:
+                raise ValueError(f"{file} begins with {','.join(header)!r}; its first line must be text,label")
+            for row in rows:
+                if len(row) != 2 or not row[1].strip():
+                    found = f"{len(row)} columns" if len(row) != 2 else "no label"
+                    raise ValueError(f"{file}, line {rows.line_num} has {found}; there must be two columns, text,label")
+                yield row
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not in UTF-8 ({error}); save it so") from None
+
+
+def tokens(texts: tuple[str, ...] | list[str], *, vocabulary: int = 8192, length: int = 64) -> Tensor:
+    """Words and numbers of texts as hashed indices from 1 on, int64 (N, length), filled up with 0.
+
+    A word has the same index everywhere; two words may share one.
+    """
+    rows = torch.zeros(len(texts), length, dtype=torch.int64)
+    for row, text in zip(rows, texts, strict=True):
+        words = re.findall(r"[^\W\d_]+|\d+", text.lower())[:length]
+        row[: len(words)] = torch.tensor([1 + crc32(word.encode()) % vocabulary for word in words], dtype=torch.int64)
+    return rows

@@ -1,0 +1,49 @@
+"""The small figures of the score card: what the records of each scale say of one claim, as SVG."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from nclib.experiments.claims import Verdict
+from nclib.experiments.plots import COLOURS
+
+_WIDTH, _ROW = 130, 12  # pixels
+
+_EDGE = 8  # pixels that are left free at the sides
+
+
+_MARKS = (  # of the scales, in their order; told apart by shape, too
+    '<circle cx="{x:.1f}" cy="{y}" r="3.5" fill="{colour}"/>',
+    '<rect x="{x:.1f}" y="{y}" width="7" height="7" transform="translate(-3.5 -3.5)" fill="{colour}"/>',
+    '<path d="M{x:.1f} {y}m-4.5 3.5h9l-4.5 -8z" fill="{colour}"/>',
+)
+
+
+def strip(judged: Mapping[str, Verdict]) -> str:
+    """One claim's estimates and intervals by scale, as SVG: right of the line is the side on which it holds.
+
+    The widest interval fills the width, so each claim has a range of its own.
+    """
+    places = {scale: _beyond(verdict) for scale, verdict in judged.items() if verdict.defined}
+    reach = max((abs(end) for ends in places.values() for end in ends if not math.isnan(end)), default=1.0) or 1.0
+    height, middle = _ROW * len(judged) + 4, _WIDTH / 2
+    parts = [f'<line x1="{middle}" x2="{middle}" y1="0" y2="{height}" stroke="currentColor" stroke-width="1"/>']
+    for i, scale in enumerate(judged):
+        if scale in places:
+            x = [middle + (middle - _EDGE) * end / reach for end in places[scale]]
+            parts += _estimate(x, i)
+    said = escape("; ".join(f"{scale} {verdict}" for scale, verdict in judged.items()))
+    return f'<svg role="img" aria-label="{said}" width="{_WIDTH}" height="{height}">{"".join(parts)}</svg>'
+
+
+def _beyond(verdict: Verdict) -> list[float]:
+    """The value between the ends of its interval, as seen from the threshold: what is positive is the claim's side."""
+    sign, found = 1 if verdict.claim.side == "above" else -1, verdict.estimate
+    return [sign * (end - verdict.claim.threshold) for end in (found.low, found.value, found.high)] if found else []
+
+
+def _estimate(x: Sequence[float], row: int) -> list[str]:
+    """The mark of a scale at x[1], and the line of its interval, x[0] to x[2], if it has one."""
+    y, colour = row * _ROW + 8, COLOURS[row]
+    line = f'<line x1="{x[0]:.1f}" x2="{x[2]:.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
+    return [*([] if math.isnan(x[0]) else [line]), _MARKS[row].format(x=x[1], y=y, colour=colour)]

@@ -1,0 +1,65 @@
+"""Cells: what one says of a network, a task and a way of fine-tuning, and what is made of that again."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from functools import partial
+
+from nclib.experiments.records import Cell
+from nclib.experiments.scales.scale import Task
+from nclib.experiments.words import TextRecipe
+from nclib.features.backbones import Backbone
+from nclib.models.recipes import LATER, Recipe
+from nclib.peft.finetuning import Tuning
+from nclib.peft.methods import METHODS
+from nclib.peft.tuned import Tuned
+
+# What tells one network from another, of those that no later setting concerns.
+RECIPE_FIELDS = tuple(field.name for field in fields(Recipe) if field.name not in LATER)
+
+
+def recipe_of(cell: Cell) -> Recipe:
+    """The recipe of the network that a cell is about."""
+    return Recipe(**{field.name: cell[field.name] for field in fields(Recipe) if field.name in cell})
+
+
+def title(recipe: Recipe | TextRecipe, base: Recipe | TextRecipe) -> str:
+    """What a recipe is called among those that differ from a base."""
+    differences = [f"{name} {value}" for name, value in recipe.config.items() if value != getattr(base, name)]
+    return ", ".join(differences) or "base"
+
+
+def of_task(task: Task, per_class: int | None) -> Cell:
+    """What says all about a task, with so many training images of a class."""
+    return {
+        "task": task.title,
+        "data": task.data,
+        "train_per_class": per_class,
+        "test_per_class": task.test_per_class,
+    } | ({"digest": task.digest} if task.digest else {})
+
+
+def of_method(method: str, layers: Iterable[int]) -> Cell:
+    """A method, and the layers to choose one of; for `skip project` other widths are matched by a map."""
+    name, _, match = method.partition(" ")
+    options = {"layers": list(layers)} if name in ("layer", "skip") else {}
+    return {"method": method} | options | ({"match": match} if match else {})
+
+
+def candidates(cell: Cell, model: Backbone, num_classes: int) -> list[tuple[Callable[[], Tuned], Tuning]]:
+    """For `finetune_best`, what validation chooses of: learning rates, and layers where one is tuned."""
+    make = METHODS[cell["method"].split()[0]]
+    same = {"match": cell["match"]} if "match" in cell else {}
+    same |= {"seed": cell["seed"]} if cell["method"] == "lora" else {}
+    options = [same | {"layer": layer} for layer in cell.get("layers", [])] or [same]
+    settings = [
+        Tuning(
+            learning_rate=rate,
+            epochs=cell["epochs_tuned"],
+            augmentation=cell["augmentation_tuned"],
+            seed=cell["seed"],
+        )
+        for rate in cell["rates"]
+    ]
+    return [
+        (partial(make, model, num_classes=num_classes, **option), setting) for option in options for setting in settings
+    ]

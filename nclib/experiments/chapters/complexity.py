@@ -1,0 +1,276 @@
+"""Chapter 5: geometric complexity and collapse, over settings of training, at one training loss (Munn et al. 2024)."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from nclib.estimates import Estimate, bootstrap, mean, mean_spearman, rank_correlation
+from nclib.experiments.claims import Claim
+from nclib.experiments.records import Cell
+from nclib.experiments.scales.scale import Scale, Sweep
+from nclib.models.recipes import LATER, Recipe
+
+SWEPT = ("learning_rate", "batch_size", "weight_decay")
+
+
+def _measured_epochs(recipe: Recipe) -> list[int]:
+    return sorted({round(recipe.epochs * part / 8) for part in range(9)})
+
+
+def _geometric(scale: Scale, sweep: Sweep, recipes: Iterable[Recipe], seeds: Iterable[int]) -> list[Cell]:
+    given, seeds = scale.geometry, list(seeds)
+    more = {
+        "panel": sweep.panel,
+        "new": list(sweep.new),
+        "new_per_class": given.new_per_class,
+        "of_class": given.per_class,
+        "loss_of_comparison": given.loss,
+        "episodes": given.episodes,
+    }
+    return [
+        _described(replace(recipe, seed=seed)) | {"measured_epochs": _measured_epochs(recipe)} | more
+        for recipe in recipes
+        for seed in seeds
+    ]
+
+
+def _described(recipe: Recipe) -> Cell:
+    """All settings of a recipe, the later ones too."""
+    return recipe.config | {name: getattr(recipe, name) for name in LATER}
+
+
+def geometric_complexity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One network a cell: the base of each sweep, and what differs from it in one setting."""
+    return [cell for sweep in scale.geometry.sweeps for cell in _geometric(scale, sweep, _swept(sweep), seeds)]
+
+
+def _swept(sweep: Sweep) -> Iterable[Recipe]:
+    return dict.fromkeys(replace(sweep.recipe, **{name: value}) for name in SWEPT for value in getattr(sweep, name))
+
+
+def complexity_penalty(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One network a cell: the base of a sweep, with penalties on its complexity."""
+    return [
+        cell
+        for sweep in scale.geometry.sweeps
+        for cell in _geometric(scale, sweep, [replace(sweep.recipe, penalty=p) for p in sweep.penalties], seeds)
+    ]
+
+
+def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One network a cell, the base of a sweep, whose complexity is estimated over and over."""
+    amounts = {
+        "samples": [8, 16, 32, 64],
+        "entries": [0.001, 0.01],
+        "outputs": [2, 4, 16],
+        "rademacher": [2, 4, 16],
+    }
+    given = scale.geometry
+    more = {"repeats": 3, "of_class": given.per_class, "population_of_class": given.population_per_class} | amounts
+    return [
+        _described(replace(sweep.recipe, seed=seed)) | {"panel": sweep.panel} | more
+        for sweep in given.sweeps
+        for seed in seeds
+    ]
+
+
+CURVES = ("loss", "complexity", "cdnv", "nc1", "geometric_collapse")  # one value a measured epoch
+
+TRANSFER = ("target_cdnv", "accuracy_5", "accuracy_5_half")  # one value, at the end
+
+
+def at_matched_loss(table: pd.DataFrame) -> pd.DataFrame:
+    """The networks whose training loss fell to the matched one, with what they were there in place of curves.
+
+    That is between two epochs, where `matched_` columns were measured; we interpolate on the logarithm of the loss.
+    """
+    reached = table[table["matched_loss"].str.len() > 0]
+    names = [*CURVES, *TRANSFER]
+    at = [{name: _at(row["loss_of_comparison"], row, name) for name in names} for _, row in reached.iterrows()]
+    return reached.assign(**pd.DataFrame(at, index=reached.index, columns=names))
+
+
+def _at(loss: float, row: pd.Series, name: str) -> float:
+    if name == "loss":
+        return loss
+    return float(np.interp(np.log(loss), np.log(row["matched_loss"])[::-1], row[f"matched_{name}"][::-1]))
+
+
+def at_the_end(table: pd.DataFrame) -> pd.DataFrame:
+    """All networks, with what was measured last in place of curves."""
+    return table.assign(**{name: table[name].str[-1] for name in CURVES})
+
+
+def base(table: pd.DataFrame) -> pd.DataFrame:
+    """The networks that all settings of a panel start from."""
+    usual = table.groupby("panel")[[*SWEPT]].transform(lambda column: column.mode()[0])
+    return table[(table[[*SWEPT]] == usual).all(axis=1)]
+
+
+def sweep(table: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """The networks that differ from the base of their panel in no setting but this one, sorted by it."""
+    others = [name for name in SWEPT if name != setting]
+    bases = table.groupby("panel")[others].transform(lambda column: column.mode()[0])
+    return table[(table[others] == bases).all(axis=1)].sort_values(["panel", setting, "seed"])
+
+
+def along(table: pd.DataFrame, setting: str, metric: str) -> Estimate:
+    """Rank correlation of a setting and a metric along its sweep, the mean over seeds and then panels.
+
+    The interval is Student's, over the seeds of each panel, within -1 and 1. A sweep of less than three values is left
+    out.
+    """
+    sweeps = {key: rows for key, rows in sweep(table, setting).groupby(["panel", "seed"]) if len(rows) > 2}
+    if not sweeps:
+        return Estimate(math.nan)
+    found = [mean_spearman(rows[setting].to_numpy(), rows[metric].to_numpy()) for rows in sweeps.values()]
+    estimate = mean(np.array(found), np.array([panel for panel, _ in sweeps]))
+    return Estimate(estimate.value, max(estimate.low, -1.0), min(estimate.high, 1.0))
+
+
+def over_networks(table: pd.DataFrame, x: str, y: str) -> Estimate:
+    """Rank correlation of two columns over the recipes of a panel, the mean over seeds and then panels.
+
+    Recipes are resampled within each panel, for all its seeds alike: what a seed shifts, it shifts in every recipe.
+    """
+    recipes = table[[*SWEPT, "penalty"]].astype(str).agg("|".join, axis=1).to_numpy()
+    panels, seeds = table["panel"].to_numpy(), table["seed"].to_numpy()
+    return rank_correlation(table[x].to_numpy(), table[y].to_numpy(), recipes, strata=panels, blocks=seeds)
+
+
+def bounds(table: pd.DataFrame) -> np.ndarray:
+    """The bound on CDNV, the constant times the geometric collapse, of every measured epoch of every network."""
+    return np.concatenate([row["poincare"] * np.array(row["geometric_collapse"]) for _, row in table.iterrows()])
+
+
+def bound_ratio(table: pd.DataFrame) -> np.ndarray:
+    """CDNV over its bound, of every measured epoch of every network."""
+    return np.concatenate(table["cdnv"].tolist()) / bounds(table)
+
+
+def relative_errors(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """One row an amount: root mean square relative error of an estimate over networks, resampled for the interval."""
+    amounts, networks = table[method].iloc[0], np.arange(len(table))
+    errors = np.array(table[f"{method}_error"].tolist())
+    return pd.DataFrame({"amount": amounts, "error": [bootstrap(_rms, column, groups=networks) for column in errors.T]})
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def _error_with(method: str, amount: float) -> Callable[[pd.DataFrame], Estimate]:
+    return lambda table: relative_errors(table, method).set_index("amount").loc[amount, "error"]
+
+
+def _link(x: str, y: str) -> Callable[[pd.DataFrame], Estimate]:
+    return lambda table: over_networks(at_matched_loss(table), x, y)
+
+
+def _turned(setting: str, metric: str) -> Callable[[pd.DataFrame], Estimate]:
+    return lambda table: along(at_matched_loss(table), setting, metric)
+
+
+_munn = partial(Claim, paper="munn2024", study="geometric_complexity", threshold=0.0)
+
+_AT = ", at matched training loss, mean over seeds and panels"
+
+_WORDS = {"complexity": "complexity", "cdnv": "CDNV"}
+
+_SAME = {"complexity": ("complexity", "lowers complexity"), "collapse": ("cdnv", "makes the source collapse more")}
+
+
+def _dial(key: str, more: str, setting: str, side: Literal["above", "below"]) -> list[Claim]:
+    """What one setting is said to do, to complexity and to collapse."""
+    return [
+        _munn(
+            key=f"B1-{key}-{what}",
+            sentence=f"{more} {does}.",
+            statistic=f"rank correlation of {setting.replace('_', ' ')} and source {_WORDS[metric]}{_AT}",
+            side=side,
+            estimate=_turned(setting, metric),
+        )
+        for what, (metric, does) in _SAME.items()
+    ]
+
+
+def _penalty(what: str) -> Claim:
+    metric, does = _SAME[what]
+    return Claim(
+        key=f"B5-{what}",
+        paper="munn2024",
+        study="complexity_penalty",
+        sentence=f"A penalty on complexity {does}.",
+        statistic=f"rank correlation of its strength and source {_WORDS[metric]}, at the end, mean over seeds, panels",
+        side="below",
+        threshold=0.0,
+        estimate=lambda table: along(at_the_end(table), "penalty", metric),
+    )
+
+
+_QUICKLY = partial(Claim, paper="munn2024", study="complexity_estimates", side="below", threshold=0.1)
+
+_ERROR = "root mean square relative error of an estimate {}, over networks"
+
+
+CLAIMS = (
+    _munn(
+        key="B1-link",
+        sentence="What changes the geometric complexity of the embedding changes its collapse the same way.",
+        statistic="rank correlation of source complexity and source CDNV over all settings" + _AT,
+        side="above",
+        estimate=_link("complexity", "cdnv"),
+    ),
+    *_dial("rate", "A higher learning rate", "learning_rate", "below"),
+    *_dial("batch", "A smaller batch", "batch_size", "above"),
+    *_dial("l2", "More L2 regularisation", "weight_decay", "below"),
+    _munn(
+        key="B2-collapse",
+        sentence="The effect carries over: lower source complexity, more collapse on new classes.",
+        statistic="rank correlation of source complexity and CDNV on new classes over all settings" + _AT,
+        side="above",
+        estimate=_link("complexity", "target_cdnv"),
+    ),
+    _munn(
+        key="B2-accuracy",
+        sentence="Lower source complexity goes with higher few-shot accuracy on new classes.",
+        statistic="rank correlation of source complexity and 5-way 5-shot accuracy over all settings" + _AT,
+        side="below",
+        estimate=_link("complexity", "accuracy_5"),
+    ),
+    _munn(
+        key="B3",
+        sentence="Collapse is bounded by complexity, through a Poincare inequality.",
+        statistic="the largest CDNV over its bound, with the constant of a Gaussian, of all networks and epochs",
+        side="below",
+        threshold=1.0,
+        estimate=lambda table: Estimate(float(bound_ratio(table).max())),
+    ),
+    *(
+        _QUICKLY(key=f"B4-{method}", sentence=sentence, statistic=_ERROR.format(words), estimate=_error_with(method, n))
+        for method, n, sentence, words in (
+            ("samples", 64, "Complexity can be estimated from few samples.", "from 64 images"),
+            ("entries", 0.01, "It survives an extreme masking of the Jacobian.", "from a hundredth of the entries"),
+            ("outputs", 16, "It can be estimated from a few of the outputs.", "from 16 outputs of each sample"),
+        )
+    ),
+    _penalty("complexity"),
+    _penalty("collapse"),
+)
+
+STUDIES = {
+    "geometric_complexity": geometric_complexity,
+    "complexity_penalty": complexity_penalty,
+    "complexity_estimates": complexity_estimates,
+}
+# The settings that the live cell of each study has, of the cells of the scale "check".
+LIVE: dict[str, Cell] = {
+    "geometric_complexity": {},
+    "complexity_penalty": {},
+    "complexity_estimates": {},
+}

@@ -1,0 +1,152 @@
+"""Chapter 3: collapse on the downstream data, over models, over layers, with few shots (Li et al. 2022, 2024)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from nclib.estimates import Estimate, bootstrap, mean_spearman
+from nclib.experiments.cells import title
+from nclib.experiments.chapters.source import recipes
+from nclib.experiments.claims import Claim
+from nclib.experiments.records import Cell
+from nclib.experiments.scales.scale import Scale
+
+
+def zoo(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """What says all about each pre-trained model of a scale: its name, or its recipe and a title.
+
+    Without models of its own a scale has the networks of the source-collapse study, and a few of other
+    widths and depths.
+    """
+    if scale.models:
+        return [{"model": name, "weights": "pretrained", "seed": 0} for name in scale.models]
+    base = scale.recipe
+    others = [replace(base, width=base.width // 2), replace(base, width=3 * base.width // 2), replace(base, blocks=3)]
+    return [
+        {"model": title(recipe, base)} | replace(recipe, seed=seed).config
+        for recipe in (*recipes(base), *others)
+        for seed in seeds
+    ]
+
+
+def _on_tasks(models: Iterable[Cell], scale: Scale, more: Cell) -> list[Cell]:
+    return [
+        model
+        | {"task": task.title, "data": task.data}
+        | {"train_per_class": task.train_per_class, "test_per_class": task.test_per_class}
+        | ({"digest": task.digest} if task.digest else {})
+        | more
+        for model in models
+        for task in scale.model_tasks
+    ]
+
+
+def downstream_collapse(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One pre-trained model on one task a cell."""
+    return _on_tasks(zoo(scale, seeds), scale, {"shots": [1, 5, 20], "episodes": 10})
+
+
+def collapse_by_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One pre-trained model on one task a cell, all its layers: every named model, or the deepest recipe."""
+    models = zoo(scale, seeds)
+    deepest = max(model.get("blocks", 0) for model in models)
+    return _on_tasks([model for model in models if model.get("blocks", 0) == deepest], scale, {})
+
+
+RIVALS = ("nc1", "nc1_ratio", "cdnv", "vci")  # metrics that could rank models
+
+
+def _columns(table: pd.DataFrame, names: str | Sequence[str]) -> np.ndarray:
+    """The values of the columns, (models, tasks x names)."""
+    names = [names] if isinstance(names, str) else list(names)
+    return np.hstack([_by_model(table, name).to_numpy() for name in names])
+
+
+def _by_model(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """One row a model and seed, one column a task."""
+    return table.pivot(index=["model", "seed"], columns="task", values=name)
+
+
+def _models(table: pd.DataFrame) -> np.ndarray:
+    return _by_model(table, "accuracy").index.get_level_values("model").to_numpy()
+
+
+def over_models(table: pd.DataFrame, metric: str = "nc1", accuracies: str | Sequence[str] = ("accuracy",)) -> Estimate:
+    """Rank correlation of a metric and accuracies over models, the mean over tasks and accuracies.
+
+    Models are resampled with all their seeds and tasks.
+    """
+    y = _columns(table, accuracies)
+    x = np.tile(_columns(table, metric), y.shape[1] // table["task"].nunique())
+    return bootstrap(mean_spearman, x, y, groups=_models(table))
+
+
+def advantage(table: pd.DataFrame, rival: str) -> Estimate:
+    """By how much NC1 ranks better than a rival: the rival's `over_models` less that of NC1; above 0 is better.
+
+    The two are of the same resampled models.
+    """
+
+    def difference(nc1: np.ndarray, other: np.ndarray, accuracy: np.ndarray) -> float:
+        return mean_spearman(other, accuracy) - mean_spearman(nc1, accuracy)
+
+    samples = (_columns(table, name) for name in ("nc1", rival, "accuracy"))
+    return bootstrap(difference, *samples, groups=_models(table))
+
+
+def over_layers(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
+    """Rank correlation of a metric and accuracy over the layers of a model, the mean over models and tasks.
+
+    Tasks are resampled with all their models.
+    """
+    values = [mean_spearman(np.array(x), np.array(y)) for x, y in zip(table[metric], table["accuracy"], strict=True)]
+    return bootstrap(np.mean, np.array(values), groups=table["task"].to_numpy())
+
+
+def regret(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
+    """Accuracy lost by taking the layer with the least of a metric for the best one; tasks are resampled."""
+    lost = [max(y) - y[int(np.argmin(x))] for x, y in zip(table[metric], table["accuracy"], strict=True)]
+    return bootstrap(np.mean, np.array(lost), groups=table["task"].to_numpy())
+
+
+_claim = partial(Claim, paper="li2022", side="below", threshold=0.0)
+
+_STATISTIC = "rank correlation of downstream NC1 and {} accuracy over {}, mean over tasks"
+
+
+CLAIMS = (
+    _claim(
+        key="A2-models",
+        sentence="Pre-trained models that collapse more on the downstream training data transfer better.",
+        study="downstream_collapse",
+        statistic=_STATISTIC.format("probe", "models"),
+        estimate=over_models,
+    ),
+    _claim(
+        key="A2-shots",
+        sentence="Collapse on the downstream training data goes with few-shot accuracy, too. (Our extension.)",
+        study="downstream_collapse",
+        statistic=_STATISTIC.format("1-, 5- and 20-shot", "models"),
+        estimate=partial(over_models, accuracies=("accuracy_1", "accuracy_5", "accuracy_20")),
+    ),
+    _claim(
+        key="A2-layers",
+        sentence="Layers that collapse more on the downstream training data transfer better. (Our extension.)",
+        study="collapse_by_layer",
+        statistic=_STATISTIC.format("probe", "layers"),
+        estimate=over_layers,
+    ),
+)
+
+STUDIES = {
+    "downstream_collapse": downstream_collapse,
+    "collapse_by_layer": collapse_by_layer,
+}
+# The settings that the live cell of each study has, of the cells of the scale "check".
+LIVE: dict[str, Cell] = {
+    "downstream_collapse": {"model": "base"},
+    "collapse_by_layer": {},
+}

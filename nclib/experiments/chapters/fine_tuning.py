@@ -1,0 +1,197 @@
+"""Chapter 4: ways of fine-tuning held against each other, and collapse against accuracy over them (Li et al. 2024)."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from nclib.estimates import Estimate, mean
+from nclib.experiments.cells import of_method, of_task
+from nclib.experiments.chapters import downstream
+from nclib.experiments.claims import Claim
+from nclib.experiments.records import Cell
+from nclib.experiments.scales.scale import Scale
+
+METHODS = ("linear", "bias", "layer", "skip", "lora", "full")  # of fine-tuning
+
+
+def _tuned(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """What says all about each model that is fine-tuned, and how, but for the method."""
+    given = scale.fine_tuning
+    common = {"rates": list(given.rates), "epochs_tuned": given.epochs, "augmentation_tuned": given.augmentation}
+    if given.recipe is None:
+        return [
+            {"model": name, "weights": "pretrained", "seed": seed} | common for name in given.models for seed in seeds
+        ]
+    return [{"model": "base"} | replace(given.recipe, seed=seed).config | common for seed in seeds]
+
+
+def _repeats(scale: Scale, seeds: Iterable[int]) -> list[int]:
+    return list(seeds)[: scale.fine_tuning.repeats]
+
+
+def fine_tuning(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """Every method on every task, with all its images."""
+    return [
+        model | of_task(task, task.train_per_class) | of_method(method, scale.fine_tuning.layers)
+        for model in _tuned(scale, _repeats(scale, seeds))
+        for task in scale.fine_tuning.tasks
+        for method in METHODS
+    ]
+
+
+def data_scarcity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """Some methods on one task, with few and all of its images, each draw of them with a network of its own.
+
+    The draws take the place of the seeds.
+    """
+    given = scale.fine_tuning
+    return [
+        model | of_task(given.tasks[0], number) | of_method(method, given.layers) | {"draw": draw}
+        for number in given.scarce
+        for draw in range(given.draws)
+        for model in _tuned(scale, [draw])
+        for method in ("linear", "layer", "skip", "full")
+    ]
+
+
+def tuned_layer(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One layer after another, with a skip connection of either kind and without, on one task."""
+    given = scale.fine_tuning
+    task = given.tasks[0]
+    return [
+        model | of_task(task, task.train_per_class) | of_method(method, [layer])
+        for model in _tuned(scale, _repeats(scale, seeds))
+        for layer in given.all_layers
+        for method in ("layer", "skip", "skip project")
+    ]
+
+
+# What two methods are compared on: the same network, task and images.
+_PLACE = ["model", "seed", "task", "train_per_class", "draw"]
+
+
+def gap(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `gap`, by how much accuracy on the training images is above that on the test images."""
+    return table.assign(gap=table["train_accuracy"] - table["accuracy"])
+
+
+def paired(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A metric by method, one column each, one row for each network, task and set of images."""
+    places = [name for name in _PLACE if name in table]
+    return table.pivot(index=places, columns="method", values=metric)
+
+
+def difference(table: pd.DataFrame, metric: str, method: str, other: str) -> Estimate:
+    """The mean of a metric of a method less that of another, with Student's t interval over networks, tasks, images."""
+    methods = paired(table, metric)
+    return mean((methods[method] - methods[other]).to_numpy())
+
+
+def over_methods(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
+    """Rank correlation of a metric and accuracy over methods, the mean over models and tasks; methods are resampled.
+
+    The networks of one recipe, told apart by `seed`, are averaged first. The interval says how far six methods decide,
+    not how far another training would move them.
+    """
+    values = table.groupby(["model", "task", "method"], as_index=False)[[metric, "accuracy"]].mean()
+    places = values["model"] + " on " + values["task"]
+    return downstream.over_models(values.assign(task=places, model=values["method"], seed=0), metric)
+
+
+def log_ratio(table: pd.DataFrame, metric: str, method: str, other: str) -> Estimate:
+    """The mean natural logarithm of a metric of a method over that of another, with Student's t interval."""
+    return difference(table.assign(**{metric: np.log(table[metric])}), metric, method, other)
+
+
+def fewest(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the fewest training images a class."""
+    return table[table["train_per_class"] == table["train_per_class"].min()]
+
+
+def most(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the most training images a class."""
+    return table[table["train_per_class"] == table["train_per_class"].max()]
+
+
+def growth(table: pd.DataFrame, method: str, other: str) -> Estimate:
+    """By how much more a method is ahead of another with the fewest images than with all, on the same draw."""
+    ahead = [paired(rows, "accuracy") for rows in (fewest(table), most(table))]
+    few, all_ = ((rows[method] - rows[other]).droplevel("train_per_class") for rows in ahead)
+    return mean((few - all_).to_numpy())
+
+
+_scl = partial(Claim, paper="li2024", study="fine_tuning")
+
+_scarce = partial(Claim, paper="li2024", study="data_scarcity", threshold=0.0)
+
+
+CLAIMS = (
+    _scl(
+        key="A2-methods",
+        side="below",
+        threshold=0.0,
+        sentence="Ways of fine-tuning that collapse more on the downstream training data transfer better.",
+        statistic="rank correlation of NC1 and accuracy over six ways of fine-tuning, mean over models and tasks",
+        estimate=over_methods,
+    ),
+    _scl(
+        key="A4-collapse",
+        sentence="Fine-tuning with a skip connection induces collapse on the downstream data.",
+        statistic="natural logarithm of NC1 on the training images with it over that of the frozen features",
+        side="below",
+        threshold=0.0,
+        estimate=partial(log_ratio, metric="nc1", method="skip", other="linear"),
+    ),
+    _scl(
+        key="A4-accuracy",
+        sentence="It performs about as well as full fine-tuning, or better. (Our reading: at most two points worse.)",
+        statistic="its test accuracy less that of full fine-tuning",
+        side="above",
+        threshold=-0.02,
+        estimate=partial(difference, metric="accuracy", method="skip", other="full"),
+    ),
+    _scl(
+        key="A4-parameters",
+        sentence="It tunes at least 90% fewer parameters.",
+        statistic="the largest share of the parameters that it trains, of all models and tasks",
+        side="below",
+        threshold=0.1,
+        estimate=lambda table: Estimate(float(paired(table, "share")["skip"].max())),
+    ),
+    _scarce(
+        key="A5-gap",
+        sentence="It mitigates overfitting.",
+        statistic="training less test accuracy with it, less that of full fine-tuning, with the fewest images",
+        side="below",
+        estimate=lambda table: difference(gap(fewest(table)), "gap", "skip", "full"),
+    ),
+    _scarce(
+        key="A5-scarce",
+        sentence="It does better than full fine-tuning where data is scarce.",
+        statistic="its test accuracy less that of full fine-tuning, with the fewest images",
+        side="above",
+        estimate=lambda table: difference(fewest(table), "accuracy", "skip", "full"),
+    ),
+    _scarce(
+        key="A5-most",
+        sentence="It helps most when data is scarce.",
+        statistic="by how much more it is ahead of full fine-tuning with the fewest images than with all",
+        side="above",
+        estimate=partial(growth, method="skip", other="full"),
+    ),
+)
+
+STUDIES = {
+    "fine_tuning": fine_tuning,
+    "data_scarcity": data_scarcity,
+    "tuned_layer": tuned_layer,
+}
+# The settings that the live cell of each study has, of the cells of the scale "check".
+LIVE: dict[str, Cell] = {
+    "fine_tuning": {"method": "skip"},
+    "data_scarcity": {"method": "skip"},
+    "tuned_layer": {"method": "layer"},
+}

@@ -1,0 +1,91 @@
+"""Chapter 1: a network is watched while it collapses (Papyan et al. 2020)."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from nclib.estimates import Estimate, mean
+from nclib.experiments.claims import Claim
+from nclib.experiments.records import Cell
+from nclib.experiments.scales.scale import Scale
+
+
+def collapse_in_training(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
+    """One network a cell, trained long, with the epochs and classes that are pictured."""
+    epochs = 5 * scale.recipe.epochs // 2
+    recipe = replace(scale.recipe, epochs=epochs, weight_decay=2e-3, schedule="cosine")
+    more = {
+        "test_per_class": scale.test_per_class,
+        "pictured_epochs": [0, 4, epochs // 2, epochs],
+        "pictured_classes": [0, 1, 2],
+    }
+    return [replace(recipe, seed=seed).config | more for seed in seeds]
+
+
+def zero_error_index(errors: list[float]) -> int | None:
+    """Index of the first measured epoch from which on there is no training error; None if it ends with one."""
+    if errors[-1] > 0:
+        return None
+    return max((i + 1 for i, error in enumerate(errors) if error > 0), default=0)
+
+
+def _past_zero_error(metric: str) -> Callable[[pd.DataFrame], Estimate]:
+    """The metric at the end of training over its value when the last training error was gone."""
+
+    def ratio(errors: list[float], values: list[float]) -> float:
+        start = zero_error_index(errors)
+        return math.nan if start is None else values[-1] / values[start]
+
+    return lambda table: mean(
+        np.array([ratio(*pair) for pair in zip(table["train_error"], table[metric], strict=True)])
+    )
+
+
+def _final_disagreement(table: pd.DataFrame) -> Estimate:
+    return mean(np.array([1 - values[-1] for values in table["nc4"]]))
+
+
+_papyan = partial(Claim, paper="papyan2020", study="collapse_in_training", side="below")
+
+CLAIMS = (
+    _papyan(
+        key="P1",
+        sentence="Past zero training error the features of a class go on contracting to their mean.",
+        statistic="NC1 at the end over NC1 when the last training error is gone",
+        threshold=1.0,
+        estimate=_past_zero_error("nc1"),
+    ),
+    _papyan(
+        key="P2",
+        sentence="Past zero training error the class means go on towards a simplex.",
+        statistic="NC2 at the end over NC2 when the last training error is gone",
+        threshold=1.0,
+        estimate=_past_zero_error("nc2"),
+    ),
+    _papyan(
+        key="P3",
+        sentence="Past zero training error classifier and class means go on aligning.",
+        statistic="NC3 at the end over NC3 when the last training error is gone",
+        threshold=1.0,
+        estimate=_past_zero_error("nc3"),
+    ),
+    _papyan(
+        key="P4",
+        sentence="In the end the classifier decides for the nearest class mean.",
+        statistic="share of the training images on which the two disagree, at the end",
+        threshold=0.01,
+        estimate=_final_disagreement,
+    ),
+)
+
+STUDIES = {
+    "collapse_in_training": collapse_in_training,
+}
+# The settings that the live cell of each study has, of the cells of the scale "check".
+LIVE: dict[str, Cell] = {
+    "collapse_in_training": {},
+}

@@ -1,0 +1,286 @@
+"""Records: measured results as JSON lines, one file a study and scale, that studies fill and figures read."""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from nclib.storage import replacing
+
+_FIELDS = {"study", "scale", "config", "seed", "metrics", "provenance"}
+
+Cell = dict[str, Any]
+
+Measure = Callable[[Cell], dict[str, Any]]
+
+
+class Records:
+    """A folder of records, ``<study>-<scale>.jsonl``.
+
+    A record is a dict: study, scale, config (what was measured), seed, metrics (numbers, or lists of
+    them) and provenance (versions, device, date, seconds). Files are replaced atomically under a lock,
+    so a killed run loses only the cell it was at and several runs may write at once.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     records = Records(folder)
+    ...     table = fill(records, "squares", "demo", [{"x": 3, "seed": 0}], lambda cell: {"square": cell["x"] ** 2})
+    ...     [(record["config"], record["metrics"]) for record in records.read("squares", "demo")]
+    [({'x': 3}, {'square': 9})]
+    """
+
+    def __init__(self, folder: Path | str):
+        self.folder = Path(folder)
+
+    def path(self, study: str, scale: str) -> Path:
+        return self.folder / f"{study}-{scale}.jsonl"
+
+    def read(self, study: str, scale: str) -> list[dict]:
+        """All records of a study at a scale, oldest first; none if there is no file yet."""
+        path = self.path(study, scale)
+        return read_records(path) if path.exists() else []
+
+    def append(self, record: dict) -> None:
+        """Add a record at the end of its file; from then on it is the one of its cell."""
+        with self._locked(record["study"], record["scale"]) as path:
+            _extend(path, [record])
+
+    def merge(self, records: Iterable[dict]) -> int:
+        """Add the records of cells that have none yet; how many. So the same ones may be merged again."""
+        by_file: dict[tuple[str, str], dict[str, dict]] = {}
+        for record in records:
+            by_file.setdefault((record["study"], record["scale"]), {})[_key(record["config"], record["seed"])] = record
+        number = 0
+        for (study, scale), given in by_file.items():
+            with self._locked(study, scale) as path:
+                known = self.by_cell(study, scale)
+                if new := [record for key, record in given.items() if key not in known]:
+                    _extend(path, new)
+                number += len(new)
+        return number
+
+    @contextmanager
+    def _locked(self, study: str, scale: str) -> Iterator[Path]:
+        """The path of a file that nobody else writes meanwhile; OSError if it cannot be written."""
+        path = self.path(study, scale)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            yield path
+
+    def check_writable(self, study: str, scale: str) -> None:
+        """OSError if a record of a study could not be written, before hours go into measuring it."""
+        with self._locked(study, scale) as path, tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(b" ")
+
+    def by_cell(self, study: str, scale: str) -> dict[str, dict]:
+        """The latest record of every cell, by a text that stands for its config and seed."""
+        return {_key(record["config"], record["seed"]): record for record in self.read(study, scale)}
+
+    def select(self, study: str, scale: str, cells: Iterable[Cell]) -> list[dict]:
+        """The latest record of each of the cells, in their order; cells without a record are left out."""
+        latest = self.by_cell(study, scale)
+        return [latest[key] for key in map(_cell_key, cells) if key in latest]
+
+    def describe(self, study: str, scale: str, cells: Iterable[Cell]) -> str:
+        """Two lines on where the records of a study's cells come from, with a digest of every digit of them."""
+        if not (records := self.select(study, scale, cells)):
+            return f"{study} at {scale} scale: not run yet"
+        made = [record["provenance"] for record in records]
+
+        def several(name: str) -> str:
+            return ", ".join(sorted({str(provenance[name]) for provenance in made}))
+
+        digest = hashlib.blake2b(json.dumps(records).encode(), digest_size=6).hexdigest()
+        return (
+            f"{study} at {scale} scale: {len(records)} records, digest {digest}\n"
+            f"made with nclib {several('nclib')} ({several('commit')}), torch {several('torch')} on "
+            f"{several('device')}, {several('date')}, {sum(p['seconds'] for p in made):.0f} s"
+        )
+
+
+def read_records(path: Path) -> list[dict]:
+    """All records of one file."""
+    return [_parse(line, path, number) for number, line in enumerate(path.read_text().splitlines(), 1)]
+
+
+def _extend(path: Path, records: Iterable[dict]) -> None:
+    old = path.read_text() if path.exists() else ""
+    if old and not old.endswith("\n"):
+        old += "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(old + "".join(json.dumps(record) + "\n" for record in records))
+
+
+def as_table(records: Iterable[dict]) -> pd.DataFrame:
+    """Records as a table, one row each: config, seed and metrics as columns."""
+    return pd.DataFrame([r["config"] | {"seed": r["seed"]} | r["metrics"] for r in records])
+
+
+def fill(
+    records: Records,
+    study: str,
+    scale: str,
+    cells: Iterable[Cell],
+    measure: Measure,
+    *,
+    device: str = "cpu",
+    workers: int = 1,
+) -> pd.DataFrame:
+    """The table of a study's cells: what is recorded is read, what is missing is measured and recorded.
+
+    A cell is a dict of JSON values with a ``seed``; `measure(cell)` returns its metrics. Several `workers` are
+    processes that measure a cell each, with as many threads as cores are left to each. Rows are in the order of the
+    cells.
+    """
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    cells = [dict(cell) for cell in cells]
+    known = records.by_cell(study, scale)
+    missing = [cell for cell in cells if _cell_key(cell) not in known]
+    if missing:
+        records.check_writable(study, scale)
+    workers = max(1, min(workers, len(missing)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the workers: threads that spin slow their neighbours
+    todo = (delayed(measured)(study, scale, cell, measure, device=device) for cell in _apart(missing, workers))
+    results = Parallel(workers, return_as="generator_unordered")(todo)
+    for record in tqdm(results, f"{study} ({scale})", total=len(missing), disable=not missing):
+        records.append(record)
+        known[_key(record["config"], record["seed"])] = record
+    return as_table(known[_cell_key(cell)] for cell in cells)
+
+
+def _apart(cells: list[Cell], workers: int) -> list[Cell]:
+    """The cells in an order that keeps workers apart: neighbours often share a network, which one of them trains."""
+    stride = math.ceil(len(cells) / workers)
+    return [cell for start in range(stride) for cell in cells[start::stride]]
+
+
+def measured(study: str, scale: str, cell: Cell, measure: Measure, *, device: str = "cpu") -> dict:
+    """Measure a cell and make the record of it; metrics are kept to 6 significant digits."""
+    start = time.perf_counter()
+    metrics = {name: _rounded(value, name) for name, value in measure(cell).items()}
+    provenance = versions() | {
+        "device": device,
+        "date": datetime.now(UTC).date().isoformat(),
+        "seconds": round(time.perf_counter() - start, 2),
+        "memory": peak_memory(device),
+    }
+    config = {name: value for name, value in cell.items() if name != "seed"}
+    return {
+        "study": study,
+        "scale": scale,
+        "config": config,
+        "seed": cell["seed"],
+        "metrics": metrics,
+        "provenance": provenance,
+    }
+
+
+def _parse(line: str, path: Path, number: int) -> dict:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {number} is not a whole record ({error}); mend or delete the line") from error
+    if not isinstance(record, dict) or (lacking := _FIELDS - record.keys()):
+        raise ValueError(f"{path}, line {number} lacks {', '.join(sorted(lacking))}; mend or delete the line")
+    return record
+
+
+def _key(config: dict, seed: int) -> str:
+    return json.dumps([config, seed], sort_keys=True)
+
+
+def _cell_key(cell: dict) -> str:
+    if "seed" not in cell:
+        raise ValueError(f"a cell needs a seed; this one has {', '.join(cell)}")
+    return _key({name: value for name, value in cell.items() if name != "seed"}, cell["seed"])
+
+
+def cell_digest(cell: Cell) -> str:
+    """Twelve hexadecimal digits that stand for a cell, in the names of files."""
+    return hashlib.blake2b(_cell_key(cell).encode(), digest_size=6).hexdigest()
+
+
+def _rounded(value: Any, name: str) -> Any:
+    if isinstance(value, list | tuple):
+        return [_rounded(item, name) for item in value]
+    if not math.isfinite(value):
+        raise ValueError(f"metric {name} is {value}; only finite numbers are recorded")
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
+@lru_cache
+def versions() -> dict[str, Any]:
+    """Versions of nclib, its sources and torch, and the machine."""
+    import torch
+
+    from nclib import __version__
+
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    if torch.cuda.is_available():
+        machine += f", {torch.cuda.get_device_name()}"
+    versions = {"nclib": __version__, "commit": _commit(), "torch": torch.__version__.split("+")[0]}
+    return versions | {"machine": machine, "threads": torch.get_num_threads()}
+
+
+@lru_cache
+def processor() -> str:
+    """The processor's name, as its maker or the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = dict(re.split(r"\s*:\s*", line, maxsplit=1) for line in lines if ":" in line)
+    parts = [
+        named.get("model name", ""),
+        *(f"{name} {named[name]}" for name in ("cpu family", "model") if name in named),
+    ]
+    return ", ".join(part for part in parts if part) or platform.processor() or platform.machine()
+
+
+def emulated() -> list[str]:
+    """The variables that tell libraries to compute as on another processor, with their values."""
+    names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "MKL_CBWR")
+    return [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+
+
+def _commit() -> str | None:
+    """The commit of nclib's sources, with + if any Python file differs from it; None outside its repository."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parents[2]), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "nclib/experiments/records.py")
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--", "*.py") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def peak_memory(device: str) -> int | None:
+    """The most that this process had of a GPU's memory, or of the machine's without one, in MiB; None if not known."""
+    if device != "cpu":
+        import torch
+
+        return max(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count()))) // 2**20
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:  # Windows
+        return None
+    return getrusage(RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)

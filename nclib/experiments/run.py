@@ -1,0 +1,286 @@
+"""A run of a chapter's studies: the parameters of its notebook, checked, and where its files are."""
+
+import contextlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pandas as pd
+import torch
+
+from nclib import __version__
+from nclib.data.catalogue import load
+from nclib.data.images import ImageFiles, ImageSet
+from nclib.devices import double_precision, resolve_device, wait_passively
+from nclib.experiments.cells import recipe_of
+from nclib.experiments.chapters.selection import ON_CPU
+from nclib.experiments.plots import use_style
+from nclib.experiments.records import Cell, Records, as_table, cell_digest, emulated, fill, measured, processor
+from nclib.experiments.scales import SCALES, settings
+from nclib.experiments.scales.scale import Scale, Task, Zoo
+from nclib.experiments.studies import STUDIES, declared, live_cell
+from nclib.experiments.tolerances import differences, read_spreads, tolerances
+from nclib.features.backbones import Backbone, recipe_backbone
+from nclib.models.networks import Network
+from nclib.models.pretrained import backbone
+from nclib.models.recipes import Recipe, train
+from nclib.storage import replacing
+
+SPREADS = Path("book") / "processors.csv"
+
+LIVE_FOLDER = Path("_build") / "live"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Made by `start`; a notebook asks it for the tables of its studies.
+
+    Examples
+    --------
+    >>> start(device="cpu").load("digits", "test", per_class=2)
+    demo scale, seeds [0, 1, 2]
+    ImageSet(20 images, 10 classes)
+    """
+
+    scale: str
+    settings: Scale
+    seeds: tuple[int, ...]
+    device: torch.device
+    data_root: Path | None
+    imports: tuple[str, ...]
+    records: Records
+    root: Path
+    cache: Path
+    only: tuple[str, str] | None = None
+
+    def load(self, name: str, split: str, *, per_class: int | None = None, seed: int = 0) -> ImageSet | ImageFiles:
+        """A data set, from the run's data root; see `nclib.load`."""
+        return load(name, split, per_class=per_class, seed=seed, data_root=self.data_root)
+
+    def train(self, recipe: Recipe, **options: Any) -> Network:
+        """The network of a recipe, on the run's device, from its data root; options as of `nclib.train`."""
+        return train(recipe, device=self.device, data_root=self.data_root, **options)
+
+    def backbone(self, cell: Cell, cache: Path | None) -> Backbone:
+        """The pre-trained model that a cell of a study of models is about, on the run's device."""
+        return self.pretrained(cell, cache)[0]
+
+    def pretrained(self, cell: Cell, cache: Path | None) -> tuple[Backbone, Network | None]:
+        """The pre-trained model of a cell and, of one that is trained here, the whole network."""
+        if "weights" in cell:
+            return backbone(cell["model"], weights=cell["weights"], imports=self.imports, device=self.device), None
+        network = self.train(recipe_of(cell), cache=cache, progress=False)
+        shape = self.load(cell["source"], "test", per_class=1).in_memory().images.shape
+        return recipe_backbone(network.backbone, shape[1], shape[-1], name=recipe_of(cell).key), network
+
+    def task(self, cell: Cell) -> tuple[ImageSet | ImageFiles, ImageSet | ImageFiles]:
+        """The training and test images of the task of such a cell."""
+        train = self.load(cell["data"], "train", per_class=cell["train_per_class"], seed=cell.get("draw", 0))
+        test = self.load(cell["data"], "test", per_class=cell["test_per_class"])
+        if train.classes != test.classes:
+            raise ValueError(f"{cell['data']} has other classes to test than to train on")
+        return train, test
+
+    def cells(self, study: str) -> list[Cell]:
+        """The cells of a study at this scale, for the seeds of this run."""
+        return STUDIES[study](self.settings, self.seeds)
+
+    def study(self, name: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
+        """The table of a study: recorded cells are read, missing ones measured and recorded.
+
+        `measure(cell, cache)` returns the metrics of a cell. Without a GPU every core measures a cell of its own,
+        which networks as small as these make better use of than of threads; LOKY_MAX_CPU_COUNT limits how many.
+
+        Where the run is of one cell `only`, that is measured and the notebook ends, as done; other studies are read.
+        """
+        if self.only:
+            return self._only(name, measure, *self.only)
+        device = self._device_name(name)
+        workers = joblib.cpu_count() if device == "cpu" else 1
+        measure = partial(measure, cache=self.cache)
+        return fill(self.records, name, self.scale, self.cells(name), measure, device=device, workers=workers)
+
+    def _only(self, name: str, measure: Callable[..., dict[str, Any]], study: str, digest: str) -> pd.DataFrame:
+        cells = self.cells(name)
+        if name != study:
+            return as_table(self.records.select(name, self.scale, cells))
+        chosen = [cell for cell in cells if cell_digest(cell) == digest]
+        if not chosen:
+            raise ValueError(f"{name} at {self.scale} scale, seeds {list(self.seeds)}, has no cell {digest}")
+        measure, device = partial(measure, cache=self.cache), self._device_name(name)
+        fill(self.records, name, self.scale, chosen, measure, device=device)
+        print(self.records.describe(name, self.scale, chosen))
+        raise SystemExit(0)  # papermill takes this for a notebook that is done
+
+    def live(self, measures: Mapping[str, Callable[..., dict[str, Any]]]) -> pd.DataFrame:
+        """Measure the live cell of each study from nothing, by its `measure(cell, cache)`; compare it with its record.
+
+        Returns a row a metric: what is recorded, how far from it a processor may be (`tolerances`), and whether this
+        one agrees. What was measured depends on the processor, so it goes into ``_build/live``, a file a study, and
+        not into the notebook. The cells are those of the scale "check", in float64, and at demo scale only.
+        """
+        if self.scale != "demo":
+            print("the live check is of the demo scale: nothing was measured")
+            return pd.DataFrame()
+        found = pd.concat({study: self._live(study, measure) for study, measure in measures.items()})
+        if found["agrees"].all():
+            print("the live check agrees with the records: True")
+        else:
+            wrong = ", ".join(f"{name} of {study}" for study, name in found.index[~found["agrees"]])
+            print(f"the live check agrees with the records: False: {wrong} differs, see {LIVE_FOLDER}")
+        return found[["recorded", "tolerance", "agrees"]]
+
+    def _live(self, study: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
+        cell = live_cell(study)
+        recorded = Records(self.root / "book" / "records").select(study, "check", [cell])
+        if not recorded:
+            raise ValueError(f"the live cell of {study} has no record in {self.root}; make processors measures it")
+        allowed = tolerances(read_spreads(self.root / SPREADS), [study], "check", [cell])
+        with double_precision():
+            now = measured(study, "check", cell, partial(measure, cache=None), device=self._device_name(study))
+        found = differences(as_table(recorded), as_table([now]), allowed).rename_axis("metric")
+        with replacing(self.root / LIVE_FOLDER / f"{study}.csv") as path:
+            found.assign(processor=", ".join([processor(), *emulated()])).to_csv(path)
+        return found
+
+    def beside(self, study: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """This run's table of a study beside those of the other scales whose records are complete, by scale."""
+        tables = {name: declared(self.records, study, name) for name in SCALES} | {self.scale: table}
+        return {name: table for name, table in tables.items() if table is not None}
+
+    def describe(self, study: str, scale: str | None = None) -> str:
+        """Where the records of a study come from, at this or another scale, with a digest of every digit of them."""
+        if scale in (None, self.scale):
+            return self.records.describe(study, self.scale, self.cells(study))
+        return self.records.describe(
+            study, str(scale), STUDIES[study](settings(str(scale)), settings(str(scale)).seeds)
+        )
+
+    def _device_name(self, study: str | None = None) -> str:
+        on_gpu = self.device.type == "cuda" and study not in ON_CPU
+        return torch.cuda.get_device_name(self.device) if on_gpu else "cpu"
+
+
+def book_root() -> Path:
+    """The folder of the book: this one, or the nearest above, that holds ``book/records``."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "book" / "records").is_dir():
+            return folder
+    raise FileNotFoundError(f"no book/records in {here} or above; run this inside the book, or give root=...")
+
+
+def start(
+    scale: str = "demo",
+    *,
+    device: str = "auto",
+    seeds: Sequence[int] | int | str | None = None,
+    data_root: str | Path | None = None,
+    imports: Sequence[str] | str | None = None,
+    models: Sequence[str] | str | None = None,
+    tasks: Sequence[str] | str | None = None,
+    recompute: bool = False,
+    records: str | Path | None = None,
+    only: str | None = None,
+    root: str | Path | None = None,
+) -> Run:
+    """Check a notebook's parameters, print what it runs on, and set the style of the figures.
+
+    On the device ``auto`` the demo scale, whose networks are too small for a GPU, runs on the CPU, on one thread unless
+    OMP_NUM_THREADS or OMP_WAIT_POLICY is set. Records are those of
+    the folder `records`, by default ``book/records`` under `root`, by default `book_root()`. Of
+    one cell `only`, "study/digest" as `cell_digest` names it, the run measures nothing else, and ends
+    there: so a grid fills records cell by cell. With `recompute`
+    everything is measured again into ``_build/recomputed`` instead, which a killed run fills further;
+    delete that folder to begin anew. Checkpoints and features are cached in ``NCLIB_CACHE``, by default
+    ``~/.cache/nclib``.
+
+    `models` and `tasks` take the place of the scale's pre-trained models and their tasks: names for
+    `nclib.backbone` (`imports` are the modules that register your own) and, with all their images, for
+    `nclib.load`.
+
+    >>> start("demo", seeds=[1, 2], device="cpu").seeds
+    demo scale, seeds [1, 2]
+    (1, 2)
+    """
+    chosen = settings(scale)
+    wait_passively(one_thread=chosen.device == "cpu")
+    if models is not None:
+        names = tuple(_parse_names(models, "models"))
+        own_zoo = Zoo("models", chosen.model_tasks, models=names, rates=(1e-4, 1e-3), repeats=1)
+        scenes = replace(own_zoo, tasks=chosen.scene_zoos[0].tasks, method="linear")
+        chosen = replace(chosen, models=names, zoos=(own_zoo,), scene_zoos=(scenes,))
+    if tasks is not None:
+        own = tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks"))
+        zoos = tuple(replace(zoo, tasks=own) for zoo in chosen.zoos)
+        chosen = replace(chosen, model_tasks=own, zoos=zoos)
+    if recompute and records:
+        raise ValueError("recompute measures into a folder of its own; give either that or records")
+    seeds = chosen.seeds if seeds is None else _parse_seeds(seeds)
+    root = book_root() if root is None else Path(root)
+    again = root / "_build" / "recomputed"
+    run = Run(
+        scale=scale,
+        settings=chosen,
+        seeds=seeds,
+        device=resolve_device(chosen.device if device == "auto" else device),
+        data_root=Path(data_root) if data_root else None,
+        imports=tuple(_parse_names(imports, "imports")) if imports else (),
+        records=Records(records or (again if recompute else root / "book") / "records"),
+        root=root,
+        only=_parse_only(only),
+        cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
+    )
+    use_style()
+    warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
+    # To stderr, which the runner removes: it depends on the machine.
+    print(f"nclib {__version__}, torch {torch.__version__}, {run._device_name()}", file=sys.stderr)
+    print(f"{scale} scale, seeds {list(seeds)}")
+    return run
+
+
+def _parse_only(only: str | None) -> tuple[str, str] | None:
+    """Study and digest of the one cell to be measured."""
+    if only is None:
+        return None
+    study, _, digest = only.partition("/")
+    if study not in STUDIES:
+        raise ValueError(f"only is {only!r}; it must be study/digest, of the studies {', '.join(STUDIES)}")
+    return study, digest
+
+
+def _own_task(name: str, data_root: str | Path | None) -> Task:
+    """A task of all images of a data set, as they are now."""
+    digests = [load(name, split, data_root=data_root).digest[:12] for split in ("train", "test")]
+    return Task(name, name, None, None, "-".join(digests))
+
+
+def _parse_names(given: object, what: str) -> list[str]:
+    """Names from a list, or the text of one, which is what papermill -p passes."""
+    names = given
+    if isinstance(names, str):
+        with contextlib.suppress(json.JSONDecodeError):
+            names = json.loads(names)
+    names = [names] if isinstance(names, str) else list(names) if isinstance(names, list | tuple) else []
+    if not (names and all(isinstance(name, str) for name in names)):
+        raise ValueError(f'{what} are {given!r}; they must be names, such as ["a", "b"]')
+    return names
+
+
+def _parse_seeds(seeds: object) -> tuple[int, ...]:
+    """Seeds from a list, one number, or the text of either, which is what papermill -p passes."""
+    given = seeds
+    if isinstance(given, str):
+        with contextlib.suppress(json.JSONDecodeError):
+            given = json.loads(given)
+    numbers = tuple(given) if isinstance(given, list | tuple) else (given,)
+    if not numbers or len(set(numbers)) < len(numbers) or not all(type(n) is int and n >= 0 for n in numbers):
+        raise ValueError(f"seeds are {seeds!r}; they must be different whole numbers from 0 on, such as [0, 1]")
+    return numbers

@@ -1,0 +1,63 @@
+"""The demo scale: small networks on letters and digits that need no download, minutes on two cores."""
+
+from dataclasses import replace
+
+from nclib.experiments.scales.families import PENALTIES, architectures, losses, resnet_sweep, text_zoos, vgg_sweep
+from nclib.experiments.scales.scale import FineTuning, Geometry, Scale, SceneTask, Task, Zoo
+from nclib.experiments.words import TextRecipe
+from nclib.models.recipes import Recipe
+
+_letters = Recipe(source="glyphs/latin", per_class=60, width=16, epochs=16)
+_tasks = ("glyphs/greek", "glyphs/cyrillic", "glyphs/armenian", "glyphs/georgian", "digits")
+
+# Networks whose geometric complexity is looked at are trained without augmentation, to a training loss of nothing.
+_greek = Recipe(source="glyphs/greek", per_class=30, width=8, epochs=36, batch_size=60)
+_new = ("glyphs/armenian", "glyphs/georgian")
+
+_sources = ("glyphs/latin[0:26]", "glyphs/greek", "glyphs/cyrillic", "glyphs/armenian", "glyphs/georgian", "digits")
+_on_letters = (
+    Task("glyphs/greek", "glyphs/greek", 20, 40),
+    Task("glyphs/georgian", "glyphs/georgian", 10, 40),
+    Task("digits", "digits", 20, 40),
+)
+_zoos = (
+    Zoo("architectures", _on_letters, architectures(_letters)),
+    Zoo("source data sets", _on_letters, (_letters, *(replace(_letters, source=name) for name in _sources))),
+    Zoo("training losses", _on_letters, losses(_letters)),
+)
+_on_scenes = (
+    SceneTask("scenes of digits", "digits[0:6]", 60, 40),
+    SceneTask("scenes of Greek letters", "glyphs/greek[0:6]", 60, 40),
+)
+_on_texts = (
+    Task("docstrings, which library", "docstrings/libraries", 20, 95),
+    Task("docstrings, which part of scipy", "docstrings/scipy", 20, 50),
+)
+_texts = tuple((f"docstrings/{name}", None) for name in ("python", "networkx", "docutils", "IPython"))
+
+SCALE = Scale(
+    recipe=_letters,
+    tasks=_tasks,
+    train_per_class=40,
+    test_per_class=40,
+    seeds=(0, 1, 2),
+    model_tasks=tuple(Task(name, name, 40, 40) for name in _tasks),
+    fine_tuning=FineTuning(
+        recipe=replace(_letters, blocks=2, epochs=24, augmentation=1.0),
+        tasks=tuple(Task(name, name, 20, 40) for name in ("glyphs/georgian", "glyphs/greek", "digits")),
+        scarce=(2, 5, 20),
+        epochs=8,
+    ),
+    geometry=Geometry(
+        (
+            resnet_sweep("Greek, ResNet", _greek, _new),
+            vgg_sweep("Greek, VGG", replace(_greek, network="vgg"), _new, penalties=PENALTIES),
+        ),
+        episodes=300,
+    ),
+    zoos=_zoos,
+    # For tasks of pixels the same models; for tasks of words encoders that differ in the same three ways.
+    scene_zoos=tuple(replace(zoo, tasks=_on_scenes, rates=(1e-2,), epochs=12, repeats=1) for zoo in _zoos),
+    text_zoos=text_zoos(TextRecipe(), _texts, _on_texts),
+    device="cpu",
+)

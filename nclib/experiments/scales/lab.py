@@ -1,0 +1,132 @@
+"""The lab scale: small pre-trained models on real data sets, and networks trained on Fashion-MNIST; hours on two cores.
+
+The models are registered with timm by a module of your own (`imports`), the data lie in a data root.
+"""
+
+from dataclasses import replace
+
+from nclib.experiments.scales.families import PENALTIES, losses, resnet_sweep, text_zoos, vgg_sweep
+from nclib.experiments.scales.scale import FineTuning, Geometry, Scale, SceneTask, Task, Zoo
+from nclib.experiments.words import TextRecipe
+from nclib.models.recipes import Recipe
+
+_clothes = Recipe(source="fashion-mnist", per_class=600, width=16, epochs=16)
+_bank = (  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
+    "bank_mobilenet_v1_025_128",
+    "bank_mobilenet_v1_050_160",
+    "bank_mobilenet_v1_075_192",
+    "bank_mobilenet_v1_100_224",
+    "bank_mobilenet_v2_100_224",
+    "bank_mobilenet_v2_100_224_tf2",
+    "bank_mobilenet_v2_100_224_gluon",
+    "bank_mobilenet_v2_100_224_inat_bird",
+    "bank_mobilenet_v2_100_224_inat_insect",
+    "bank_mbv2_w035",
+    "bank_mcunet_5fps",
+    "bank_proxyless_w030",
+    "bank_squeezenet1_0_dc",
+    "bank_squeezenet1_1",
+)
+
+_swept = Recipe(source="fashion-mnist", per_class=72, width=8, epochs=36, batch_size=60)
+_clothes_vgg, _objects = replace(_swept, network="vgg11"), replace(_swept, source="folder:cifar10")
+_characters = tuple(f"folder:omniglot/{alphabet}" for alphabet in ("Balinese", "Korean", "Sanskrit"))
+_other_objects = ("folder:tiny_imagenet[100:140]", "folder:dtd10")
+_sweeps = (
+    resnet_sweep("Fashion-MNIST, ResNet", _swept, ("mnist", *_characters)),
+    vgg_sweep("Fashion-MNIST, VGG-11", _clothes_vgg, ("mnist", *_characters), penalties=PENALTIES),
+    vgg_sweep("MNIST, VGG-11", replace(_clothes_vgg, source="mnist"), ("fashion-mnist", *_characters)),
+    resnet_sweep("CIFAR-10 (JPEG copy), ResNet", _objects, _other_objects),
+    vgg_sweep("CIFAR-10 (JPEG copy), VGG-11", replace(_objects, network="vgg11"), _other_objects, penalties=PENALTIES),
+)
+
+_sources = (
+    *(("glyphs/latin", 60), ("mnist", 600), ("folder:cifar10", 600)),
+    *((f"folder:omniglot/{alphabet}", None) for alphabet in ("Balinese", "Sanskrit")),
+    ("folder:tiny_imagenet[0:60]", None),
+)
+_on_small = (
+    Task("glyphs/greek", "glyphs/greek", 20, 40),
+    Task("digits", "digits", 20, 40),
+    Task("omniglot, Korean", "folder:omniglot/Korean", None, None),
+)
+_on_photographs = (
+    Task("flowers102 (4 + 4, 160 px)", "folder:flowers102", 4, 4),
+    Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
+)
+_on_texts = tuple(
+    Task(name, f"file:text/{name}_{{split}}.csv", *numbers)
+    for name, numbers in (("ag_news", (50, 300)), ("banking77", (20, 30)), ("sst1", (50, 200)))
+)
+
+SCALE = Scale(
+    recipe=_clothes,
+    tasks=("mnist", "digits", "glyphs/latin", "glyphs/greek"),
+    train_per_class=80,
+    test_per_class=80,
+    seeds=(0, 1, 2),
+    models=_bank,
+    model_tasks=(
+        Task("flowers102 (22 + 8, 160 px)", "folder:flowers102", 22, 8),
+        Task("dtd (10 classes, 160 px)", "folder:dtd10", 80, 40),
+        Task("cifar10 (JPEG copy)", "folder:cifar10", 150, 50),
+        Task("fashion-mnist", "fashion-mnist", 150, 50),
+        Task("mnist", "mnist", 150, 50),
+    ),
+    fine_tuning=FineTuning(
+        models=("bank_mbv2_w035", "bank_mcunet_5fps", "bank_proxyless_w030"),  # no batch norm without statistics
+        tasks=(
+            Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
+            Task("cifar10 (JPEG copy)", "folder:cifar10", 40, 50),
+            Task("fashion-mnist", "fashion-mnist", 40, 50),
+            Task("flowers102 (5 + 8, 160 px)", "folder:flowers102", 5, 8),
+        ),
+        scarce=(2, 10, 40),
+        repeats=1,
+        layers=(-6, -5),  # a tenth of the parameters at most, the head of ten classes included
+        rates=(1e-4, 1e-3),
+        epochs=8,
+    ),
+    geometry=Geometry(_sweeps, per_class=10, population_per_class=24, new_per_class=16),
+    zoos=(
+        Zoo(
+            "architectures",
+            _on_photographs,
+            models=_bank,
+            method="skip",  # of one late block: full fine-tuning of the bank takes hours
+            rates=(1e-4, 1e-3),
+            layers=(-2,),  # what comes before it is computed once
+            repeats=1,
+        ),
+        Zoo(
+            "source data sets",
+            _on_small,
+            (_clothes, *(replace(_clothes, source=name, per_class=number) for name, number in _sources)),
+            repeats=1,
+        ),
+        Zoo("training losses", _on_small, losses(_clothes), repeats=1),
+    ),
+    scene_zoos=(
+        Zoo(
+            "architectures",
+            (SceneTask("CamVid (180 x 240)", "folder:camvid", 150, 100, 400),),
+            models=_bank,
+            method="linear",  # a linear classifier of a map's places: fine-tuning the bank takes hours
+            repeats=1,
+        ),
+    ),
+    text_zoos=text_zoos(
+        TextRecipe(source="file:text/clinc150_{split}.csv", per_class=40),
+        (("file:text/ag_news_{split}.csv", 1000), ("docstrings/sympy", None), ("docstrings/python", None)),
+        _on_texts,
+    ),
+    encoder_zoos=(
+        Zoo(
+            "depths of a sentence encoder",
+            _on_texts,
+            models=tuple(f"folder:text_models/all-MiniLM-L6-v2[:{number}]" for number in range(7)),
+            method="linear",
+            repeats=1,
+        ),
+    ),
+)

@@ -1,0 +1,129 @@
+"""The paper scale: the published networks and data sets, for a GPU; what it would cost is in *Beyond one machine*."""
+
+from dataclasses import replace
+
+from nclib.experiments.scales import lab
+from nclib.experiments.scales.families import resnet_sweep, vgg_sweep
+from nclib.experiments.scales.scale import FineTuning, Geometry, Scale, Task, Zoo
+from nclib.models.recipes import Recipe
+
+
+def _whole(*names: str) -> tuple[Task, ...]:
+    """Tasks of all images of data sets."""
+    return tuple(Task(name, name, None, None) for name in names)
+
+
+# Full-sized networks; of every class so many images that the batches divide them.
+_ten = Recipe(source="cifar10", per_class=4800, width=64, blocks=2, epochs=120, batch_size=200)
+_hundred = replace(_ten, source="cifar100", per_class=400)
+_batches = (100, 200, 400, 800, 1600)
+_mini = "folder:mini_imagenet"  # a folder of one's own, all images in one size
+_sweeps = (
+    resnet_sweep("CIFAR-10, ResNet-18", _ten, ("cifar100", "svhn"), _batches),
+    vgg_sweep(
+        *("CIFAR-10, VGG-13", replace(_ten, network="vgg"), ("cifar100", "svhn"), _batches),
+        penalties=(0.0, 1e-7, 1e-6, 1e-5, 1e-4),
+    ),
+    *(
+        vgg_sweep(
+            f"{title}, VGG-11",
+            replace(_ten, source=source, network="vgg11", blocks=1),
+            (other, "emnist/letters"),
+            _batches,
+        )
+        for title, source, other in (
+            ("MNIST", "mnist", "fashion-mnist"),
+            ("Fashion-MNIST", "fashion-mnist", "mnist"),
+        )
+    ),
+    resnet_sweep(
+        "CIFAR-100, ResNet-50", replace(_hundred, network="resnet50", blocks=1), ("cifar10", "svhn"), _batches
+    ),
+    resnet_sweep(
+        "CIFAR-FS style, ResNet-18", replace(_hundred, source="cifar100[0:64]"), ("cifar100[80:100]",), _batches
+    ),
+    resnet_sweep(
+        "mini-ImageNet style, ResNet-18", replace(_hundred, source=f"{_mini}[0:64]"), (f"{_mini}[80:100]",), _batches
+    ),
+)
+
+# The 11 supervised networks and the data sets of the published accuracies; and ResNet-50s of other data and trainings.
+_published = tuple(
+    f"torchvision:{name}"
+    for name in (
+        *("resnet34", "resnet50", "resnet101", "resnet152", "densenet121", "densenet169", "densenet201"),
+        *("mnasnet1_0", "mobilenet_v2", "googlenet", "inception_v3"),
+    )
+)
+_resnet50s = (
+    *("resnet50.tv_in1k", "resnet50.tv2_in1k", "resnet50.a1_in1k", "resnet50.a3_in1k", "resnet50.gluon_in1k"),
+    *("resnet50.fb_ssl_yfcc100m_ft_in1k", "resnet50.fb_swsl_ig1b_ft_in1k", "resnet50.ram_in1k", "resnet50.am_in1k"),
+)
+
+SCALE = Scale(
+    recipe=Recipe(source="cifar100", per_class=None, width=64, blocks=2, epochs=200, augmentation=0.5),
+    tasks=("cifar10", "svhn", "stl10"),
+    train_per_class=500,
+    test_per_class=500,
+    seeds=(0, 1, 2),
+    models=(
+        *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
+        *("torchvision:" + name for name in ("densenet121", "densenet169", "densenet201")),
+        *("torchvision:" + name for name in ("mobilenet_v2", "mnasnet1_0", "googlenet", "inception_v3")),
+        *("torchvision:" + name for name in ("vit_b_16", "vit_b_32", "convnext_tiny", "swin_t")),
+        "resnet50.a1_in1k",
+        "resnet50.fb_ssl_yfcc100m_ft_in1k",
+        "vit_base_patch16_224.augreg_in21k",
+        "vit_small_patch14_dinov2.lvd142m",
+        "convnext_tiny.fb_in22k",
+        "mobilenetv3_large_100.ra_in1k",
+    ),
+    model_tasks=_whole(
+        *("cifar10", "cifar100", "dtd", "flowers102", "oxford-iiit-pet", "fgvc-aircraft"),
+        *("food101", "svhn", "stl10", "eurosat"),
+    ),
+    fine_tuning=FineTuning(
+        models=("torchvision:resnet18", "torchvision:resnet50", "torchvision:vit_b_32"),
+        tasks=_whole("dtd", "cifar10", "cifar100", "fgvc-aircraft", "oxford-iiit-pet"),
+        scarce=(2, 10, 40),
+        epochs=30,
+        rates=(1e-4, 3e-4, 1e-3),
+    ),
+    geometry=Geometry(_sweeps, per_class=20, population_per_class=24),
+    zoos=(
+        Zoo(
+            "architectures",
+            _whole(
+                *("fgvc-aircraft", "caltech101", "stanford-cars", "cifar10", "cifar100", "dtd", "flowers102"),
+                *("food101", "oxford-iiit-pet", "sun397"),
+            ),
+            models=_published,
+            weights="IMAGENET1K_V1",  # those that were fine-tuned
+            method="published",
+            repeats=1,
+        ),
+        Zoo(
+            "source data sets",
+            _whole("cifar10", "dtd", "oxford-iiit-pet"),
+            models=_resnet50s,
+            rates=(1e-4, 1e-3),
+            epochs=30,
+            repeats=1,
+        ),
+    ),
+    scene_zoos=(replace(lab.SCALE.scene_zoos[0], models=_published, method="full", rates=(1e-4, 1e-3), epochs=30),),
+    text_zoos=tuple(replace(zoo, repeats=3) for zoo in lab.SCALE.text_zoos),
+    encoder_zoos=(
+        Zoo(
+            "architectures",
+            lab.SCALE.encoder_zoos[0].tasks,
+            models=(
+                *(f"sentence-transformers/all-{name}" for name in ("MiniLM-L6-v2", "MiniLM-L12-v2", "mpnet-base-v2")),
+                *("google-bert/bert-base-uncased", "FacebookAI/roberta-base", "distilbert/distilbert-base-uncased"),
+            ),
+            rates=(1e-5, 5e-5),
+            epochs=5,
+            repeats=1,
+        ),
+    ),
+)

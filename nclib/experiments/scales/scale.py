@@ -1,0 +1,150 @@
+"""What a scale is made of: tasks, zoos, sweeps, and the settings of every chapter."""
+
+from dataclasses import dataclass
+
+from nclib.experiments.words import TextRecipe
+from nclib.models.recipes import Recipe
+from nclib.peft.methods import METHODS
+
+
+@dataclass(frozen=True)
+class Task:
+    """A downstream task of the pre-trained models: a data set, and how many images of each class are used.
+
+    `title` is what figures and records call it, `data` what `nclib.load` does; None is all images. `digest` names
+    the images of a task that no scale declares, which may change under one name.
+    """
+
+    title: str
+    data: str
+    train_per_class: int | None
+    test_per_class: int | None
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class SceneTask:
+    """A task of pixels: what `nclib.scenes` makes or reads, and how many scenes there are to train and test.
+
+    Of each class so many pixels are scored.
+    """
+
+    title: str
+    data: str
+    train: int
+    test: int
+    pixels_per_class: int = 100
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """Models to choose from, named after what they differ in.
+
+    They are `models` by name, with their `weights` as of `nclib.backbone`, or made by `recipes`; those that learned on
+    the data of a task are left out there.
+    `method` is one of `nclib.peft.methods.METHODS`, and
+    validation chooses of the learning `rates` and, where one layer is
+    tuned, of the `layers`; or it is "published", for accuracies that others measured. So many of the seeds, which
+    are those of the networks or, of named models, those of the fine-tuning, are tried: its `repeats`.
+    """
+
+    title: str
+    tasks: tuple[Task | SceneTask, ...]
+    recipes: tuple[Recipe | TextRecipe, ...] = ()
+    models: tuple[str, ...] = ()
+    weights: str = "pretrained"
+    method: str = "full"
+    rates: tuple[float, ...] = (2e-3, 1e-2)
+    layers: tuple[int, ...] = ()
+    epochs: int = 6
+    repeats: int = 2
+
+    def __post_init__(self) -> None:
+        if self.method not in ("published", *METHODS):
+            raise ValueError(f"unknown method {self.method!r}; there are published, {', '.join(METHODS)}")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A network on a source, which figures call a panel, and the values that each of three settings takes.
+
+    The others stay those of the recipe. What it learns is tried on the classes of the `new` data sets; `penalties`
+    on its complexity are tried, too, where there are any.
+    """
+
+    panel: str
+    recipe: Recipe
+    learning_rate: tuple[float, ...]
+    batch_size: tuple[int, ...]
+    weight_decay: tuple[float, ...]
+    new: tuple[str, ...]
+    penalties: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """What a scale fixes for the studies of fine-tuning.
+
+    `models` are named, or there is the `recipe` of the one network. `scarce` are the numbers of images a class, the
+    last being all, that the methods are given of the first of the `tasks`, in so many `draws`. `layers` (by their
+    place in `Backbone.layers`) are the candidates for the one that is tuned, and `rates` the learning rates of every
+    method, of which validation chooses; `all_layers` are compared. Every method is tried with so many of the seeds,
+    which are those of the networks or, of named models, those of the training: its `repeats`.
+    """
+
+    tasks: tuple[Task, ...]
+    scarce: tuple[int, ...]
+    epochs: int
+    recipe: Recipe | None = None
+    models: tuple[str, ...] = ()
+    draws: int = 5
+    repeats: int = 3
+    layers: tuple[int, ...] = (-5, -4)
+    all_layers: tuple[int, ...] = (-7, -4, -2)
+    rates: tuple[float, ...] = (2e-3, 1e-2)
+    augmentation: float = 0.0
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a scale fixes for the studies of geometric complexity.
+
+    The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in so many
+    few-shot `episodes` on each of the new data sets, of which `new_per_class` images are used. Complexity is that of
+    `per_class` training images; how few of them do is seen on `population_per_class`.
+    """
+
+    sweeps: tuple[Sweep, ...]
+    loss: float = 0.1
+    per_class: int = 4
+    population_per_class: int = 10
+    new_per_class: int = 20
+    episodes: int = 600
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a scale fixes for every chapter.
+
+    `recipe` is the base that the studies of networks trained here vary, `tasks` are their downstream data
+    sets, of which `train_per_class` and `test_per_class` images are used, and `seeds` are those of the
+    networks. `models` are pre-trained models, for `nclib.backbone`, and `model_tasks` what they are tried
+    on; without models the networks trained here stand in for them. Of each of the `zoos` the best model is chosen,
+    of `scene_zoos` for tasks of pixels, of `text_zoos` for tasks of words; those of `encoder_zoos` are Hugging Face's.
+    `device` is what a run computes on if it is not told: a scale of small networks gains nothing from a GPU.
+    """
+
+    recipe: Recipe
+    tasks: tuple[str, ...]
+    train_per_class: int
+    test_per_class: int
+    seeds: tuple[int, ...]
+    fine_tuning: FineTuning
+    geometry: Geometry
+    zoos: tuple[Zoo, ...]
+    scene_zoos: tuple[Zoo, ...]
+    text_zoos: tuple[Zoo, ...]
+    models: tuple[str, ...] = ()
+    model_tasks: tuple[Task, ...] = ()
+    encoder_zoos: tuple[Zoo, ...] = ()
+    device: str = "auto"

@@ -1,0 +1,62 @@
+"""All studies and claims of the book: which cells each study is made of, and what the records say of each claim."""
+
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+
+from nclib.experiments.chapters import complexity, downstream, fine_tuning, in_training, selection, source
+from nclib.experiments.claims import Claim, Verdict, judge
+from nclib.experiments.records import Cell, Records, as_table
+from nclib.experiments.scales import SCALES, check, settings
+from nclib.experiments.scales.scale import Scale
+
+CHAPTERS = (in_training, source, downstream, fine_tuning, complexity, selection)
+
+STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
+    name: cells for chapter in CHAPTERS for name, cells in chapter.STUDIES.items()
+}
+# Of each study the cell of the scale "check" that is measured live: the first that has these settings. Studies without
+# one measure seconds, or have no cell that needs no download.
+LIVE: dict[str, Cell] = {name: chosen for chapter in CHAPTERS for name, chosen in chapter.LIVE.items()}
+CLAIMS: tuple[Claim, ...] = tuple(claim for chapter in CHAPTERS for claim in chapter.CLAIMS)
+
+
+def live_cell(study: str) -> Cell:
+    """The cell of a study that its chapter measures live."""
+    if study not in LIVE:
+        raise ValueError(f"{study} has no live cell; there are those of {', '.join(LIVE)}")
+    cells = STUDIES[study](check.SCALE, check.SCALE.seeds)
+    return next(cell for cell in cells if all(cell[name] == value for name, value in LIVE[study].items()))
+
+
+def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
+    """The table of a study's cells at a scale, at the seeds that the scale declares; None if any is missing."""
+    cells = STUDIES[study](settings(scale), settings(scale).seeds)
+    found = records.select(study, scale, cells)
+    return as_table(found) if cells and len(found) == len(cells) else None
+
+
+def verdicts(records: Records, scale: str, study: str | None = None) -> list[Verdict]:
+    """Every claim, or those of one study, held against the records of a scale."""
+    claims = [claim for claim in CLAIMS if study in (None, claim.study)]
+    tables = {name: declared(records, name, scale) for name in {claim.study for claim in claims}}
+    return [judge(claim, tables[claim.study]) for claim in claims]
+
+
+def verdicts_by_scale(records: Records, study: str | None = None) -> dict[str, list[Verdict]]:
+    """`verdicts` of the scales at which any claim was judged, by scale."""
+    found = {scale: verdicts(records, scale, study) for scale in SCALES}
+    return {scale: judged for scale, judged in found.items() if any(verdict.estimate for verdict in judged)}
+
+
+def score_card(records: Records, *, study: str | None = None) -> pd.DataFrame:
+    """One row a claim (of one study, or all), one column a scale that was run: verdict, statistic and 95% interval.
+
+    Indexed by the keys of the claims.
+    """
+    by_scale = verdicts_by_scale(records, study)
+    rows = []
+    for claim, *judged in zip((c for c in CLAIMS if study in (None, c.study)), *by_scale.values(), strict=True):
+        row = {"claim": claim.key, "sentence": claim.sentence, "statistic": claim.statistic, "needed": claim.needed}
+        rows.append(row | dict(zip(by_scale, map(str, judged), strict=True)))
+    return pd.DataFrame(rows).set_index("claim").rename_axis(None)

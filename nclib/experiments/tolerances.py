@@ -1,0 +1,132 @@
+"""How far a number measured again may be from its record: three times what processors were measured to differ by."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nclib.experiments.records import cell_digest
+
+# A row for every processor, combination, cell and metric: how far apart what it measured is from the record.
+FIELDS = ["processor", "combination", "study", "scale", "cell", "metric", "apart"]
+
+
+CHANGES = ("one epoch less", "rates a tenth lower")  # of a live cell's recipe: what a check must notice
+
+_MARGIN = 3.0  # the largest spread of the few processors that were tried, times this
+
+_SHARPNESS = 3.0  # how many tolerances a change of the recipe must move, for a live check to prove anything
+
+_ONE_IMAGE = 5e-3  # of two hundred
+
+_LEAST = 2e-5  # two units of the last digit that a record keeps
+
+_COUNTED = ("accuracy", "train_error", "iou", "nc4")  # shares of images or pixels
+
+_BOUNDED = ("vci", "class_", "sfda", "logme", "leep", "nleep", "nce", "gbc", "ncti")  # or of either sign
+
+_NOT_COMPARED = ("picture", "rate", "candidate", "epochs_kept", "epoch")  # they say how a cell was measured
+
+
+def kind(metric: str) -> str | None:
+    """How two values of a metric are compared: counted (a difference of shares), by difference, by ratio, or not."""
+    if metric in _NOT_COMPARED or metric.startswith("seconds"):
+        return None
+    if any(word in metric for word in _COUNTED):
+        return "counted"
+    return "difference" if metric.startswith(_BOUNDED) or metric.endswith(("_error", "_stated")) else "ratio"
+
+
+def apart(metric: str, recorded: Any, now: Any) -> float:
+    """How far two values of a metric are apart, of lists the most: an absolute difference, or the log of a ratio.
+
+    Infinity where they cannot be compared: lists of other lengths, a ratio of other signs.
+
+    Examples
+    --------
+    >>> apart("accuracy", [0.5, 0.5], [0.5, 0.25]), round(apart("nc1", 1.0, 1.1), 3), apart("nc1", [1.0], [])
+    (0.25, 0.095, inf)
+    """
+    if isinstance(recorded, list) or isinstance(now, list):
+        return max((apart(metric, *pair) for pair in _pairs(recorded, now)), default=0.0)
+    if math.isnan(recorded) or math.isnan(now):
+        return math.inf
+    if kind(metric) != "ratio":
+        return abs(recorded - now)
+    if recorded * now <= 0:
+        return 0.0 if recorded == now else math.inf
+    return abs(math.log(recorded / now))
+
+
+def read_spreads(path: Path) -> pd.DataFrame:
+    """The table of spreads; FileNotFoundError, or ValueError if it is not whole, says how it is made."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing, with what processors differ by; make processors measures it")
+    table = pd.read_csv(path, comment="#")
+    if list(table.columns) != FIELDS or table.isna().any(axis=None):
+        raise ValueError(
+            f"{path} is not whole: each row must have {', '.join(FIELDS)}; restore it, or delete it and make processors"
+        )
+    return table
+
+
+def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells: Iterable[dict]) -> dict[str, float]:
+    """The tolerance of every metric of the studies' cells; ValueError if nothing is known of them.
+
+    It is three times the largest spread of any processor and cell, and not less than what rounding does to a record.
+    Of a live cell, a metric on which processors differ is left out if its tolerance is above a third of what a change
+    of the recipe moves: otherwise the check would prove nothing.
+    """
+    studies = list(studies)
+    rows = spreads[spreads["study"].isin(studies) & (spreads["scale"] == scale)]
+    rows = rows[rows["cell"].isin({cell_digest(cell) for cell in cells})]
+    changed = rows["combination"].isin(CHANGES)
+    largest = rows[~changed].groupby("metric")["apart"].max()
+    if largest.empty:
+        what = f"{' and '.join(studies)} at {scale} scale"
+        raise ValueError(f"nobody has measured what processors differ by in {what}; make processors does")
+    found = {name: max(_MARGIN * value, _LEAST) for name, value in largest.items()}
+    if not changed.any():  # a sample of many cells, among which an image falls on the other side somewhere
+        return {name: max(value, _ONE_IMAGE if kind(name) == "counted" else 0.0) for name, value in found.items()}
+    moved = rows[changed].groupby("metric")["apart"].min()
+    sharp = {name for name, value in found.items() if _SHARPNESS * value <= moved.get(name, 0.0)}
+    return {name: value for name, value in found.items() if name in sharp or largest[name] == 0}
+
+
+def differences(old: pd.DataFrame, new: pd.DataFrame, tolerance: dict[str, float]) -> pd.DataFrame:
+    """Where two tables of the same cells, in the same order, differ most: one row a metric that has a tolerance.
+
+    Columns: the two values (of a list those that are farthest apart), how they are compared, how far they are apart,
+    the `tolerance`, and whether they agree. A metric that one table lacks does not agree.
+
+    Examples
+    --------
+    >>> old, new = pd.DataFrame({"nc1": [1.0, 2.0]}), pd.DataFrame({"nc1": [1.0, 2.5]})
+    >>> differences(old, new, {"nc1": 0.1})[["recorded", "now", "agrees"]]
+         recorded  now  agrees
+    nc1       2.0  2.5   False
+    """
+    if len(old) != len(new):
+        raise ValueError(f"the tables have {len(old)} and {len(new)} rows; they must be of the same cells")
+    rows = {name: _farthest(name, old, new) | {"tolerance": tolerance[name]} for name in sorted(tolerance)}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.assign(agrees=table["apart"] <= table["tolerance"]) if len(table) else table
+
+
+def _farthest(name: str, old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
+    if name not in old or name not in new:
+        return {"recorded": math.nan, "now": math.nan, "compared": kind(name), "apart": math.inf}
+    pairs = [pair for both in zip(old[name], new[name], strict=True) for pair in _pairs(*both)]
+    recorded, now = max(pairs, key=lambda pair: apart(name, *pair), default=(0.0, 0.0))
+    return {"recorded": recorded, "now": now, "compared": kind(name), "apart": apart(name, recorded, now)}
+
+
+def _pairs(recorded: Any, now: Any) -> list[tuple[Any, Any]]:
+    """The pairs of two lists, to any depth; lists that differ in length are a pair that cannot be compared."""
+    if isinstance(recorded, list) and isinstance(now, list):
+        if len(recorded) != len(now):
+            return [(math.nan, math.nan)]
+        return [pair for both in zip(recorded, now, strict=True) for pair in _pairs(*both)]
+    return [(recorded, now)] if not isinstance(recorded, list) and not isinstance(now, list) else [(math.nan, math.nan)]

@@ -1,0 +1,116 @@
+"""Backbones: frozen models that give features, with the preprocessing that they were trained with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nclib.storage import digest_of
+
+LAST = "last"  # the layer that a classifier sees
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen model that gives features, and what an image must be made into for it.
+
+    Parameters
+    ----------
+    name
+        What it is called, in messages and in the cache.
+    model
+        In eval mode, on its device.
+    transform
+        From a PIL image of mode RGB to what the model takes, float (C, H, W). Its `repr` says all that it does.
+    last
+        From a batch (N, C, H, W) to the last-layer features (N, d); None is the model itself.
+    classifier
+        The linear layer on those features, if there is one: its weight and bias are what NC3 and NC4 need.
+
+    Examples
+    --------
+    >>> from nclib import extract
+    >>> layers = (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> own = Backbone("own", nn.Sequential(*layers))
+    >>> own.layers, extract(own, torch.zeros(2, 3, 32, 32)).shape
+    (('0', '2'), torch.Size([2, 16]))
+    """
+
+    name: str
+    model: nn.Module
+    transform: Callable[[Any], Tensor] | None = None
+    last: Callable[[Tensor], Tensor] | None = None
+    classifier: nn.Linear | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
+
+    @property
+    def digest(self) -> str:
+        """Of all weights and buffers as they are now, hexadecimal."""
+        return digest_of(self.model.state_dict())
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The module names of the intermediate layers, the blocks of the model, in order of depth."""
+        return tuple(_blocks(self.model))
+
+    def layer(self, layer: str | int) -> str:
+        """The name of a layer given by its name or by its place in `layers` (negative from the end)."""
+        if isinstance(layer, int):
+            if not -len(self.layers) <= layer < len(self.layers):
+                raise ValueError(
+                    f"{self.name} has no layer {layer}; there are 0..{len(self.layers) - 1}, or -1 for the last"
+                )
+            return self.layers[layer]
+        if layer != LAST and layer not in dict(self.model.named_modules()):
+            raise ValueError(f"{self.name} has no layer {layer!r}; its blocks are {', '.join(self.layers)}, {LAST}")
+        return layer
+
+
+def _blocks(model: nn.Module, prefix: str = "", inside: bool = False) -> list[str]:
+    """The members of the model's sequences, and of sequences in them unless these are made of single operations.
+
+    Of a model without a sequence, or with many modules that have their own side by side, the blocks are its parts.
+    """
+    parts = {name: child for name, child in model.named_children() if any(True for _ in child.parameters())}
+    if not prefix and sum(map(_holds_sequence, parts.values())) != 1 and not any(map(_is_sequence, parts.values())):
+        return [f"{prefix}{name}" for name, part in parts.items() if not isinstance(part, nn.Linear)]
+    names = []
+    for name, child in parts.items():
+        path = f"{prefix}{name}"
+        is_whole = inside and not (_is_sequence(child) and any(len(list(part.children())) for part in child.children()))
+        names += [path] if is_whole else _blocks(child, f"{path}.", inside or _is_sequence(child))
+    return names
+
+
+def _is_sequence(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential | nn.ModuleList)
+
+
+def _holds_sequence(module: nn.Module) -> bool:
+    return any(map(_is_sequence, module.modules()))
+
+
+def recipe_backbone(model: nn.Module, channels: int, size: int, *, name: str) -> Backbone:
+    """What transfer keeps of a network trained by a recipe, for images of the channels and size it was trained on."""
+    return Backbone(name, model, AsTrained(channels, size))
+
+
+@dataclass(frozen=True)
+class AsTrained:
+    """From a PIL image of any kind and size to what a recipe's network was trained on; see `ImageSet.inputs`."""
+
+    channels: int
+    size: int
+
+    def __call__(self, image: Any) -> Tensor:
+        image = image.convert("L" if self.channels == 1 else "RGB")
+        if image.size != (self.size, self.size):
+            image = image.resize((self.size, self.size))
+        pixels = torch.from_numpy(np.array(image, dtype=np.float32)).reshape(self.size, self.size, self.channels)
+        return pixels.permute(2, 0, 1).to(torch.get_default_dtype()).div(127.5).sub(1)

@@ -1,0 +1,214 @@
+"""Tables of features on disk, as the command line reads and writes them; no file can run code."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nclib.metrics.statistics import ClassStatistics
+from nclib.storage import load_tensors, replacing, save_tensors
+
+NAMES = ("features", "labels", "weight", "bias")
+
+WRITTEN = (".safetensors", ".npz", ".parquet")  # how files of tables end that are written here
+
+
+def read_features(path: Path, labels: Path | None = None) -> dict[str, Any]:
+    """What `nclib.measure` takes of a file: a table as of `read_table`, or class statistics, read or gathered.
+
+    A .parquet file, or a folder of them, is passed over batch by batch and may be larger than memory.
+    """
+    if labels is None and (path.suffix == ".parquet" or path.is_dir()):
+        return {"features": arrow_statistics(path)}
+    if path.suffix == ".safetensors" and path.is_file() and _kind(path) == "class statistics":
+        return {"features": ClassStatistics.load(path)}
+    return read_table(path, labels)
+
+
+def _kind(path: Path) -> str | None:
+    """What nclib wrote a safetensors file for; None if it did not."""
+    from safetensors import SafetensorError, safe_open
+
+    with contextlib.suppress(SafetensorError, ValueError), safe_open(path, framework="pt") as file:
+        return json.loads((file.metadata() or {}).get("metadata", "{}")).get("kind")
+    return None
+
+
+def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
+    """Features and labels, and weight and bias of a classifier where they are stored, by name.
+
+    `path` is an .npz, .safetensors or .pt file that holds them by these names, or an .npy file of features with
+    another one of labels. An .npy file is mapped, not read, so it may be larger than memory.
+
+    Raises ValueError, saying what was found and what is needed, for anything else.
+    """
+    if path.suffix not in READERS:
+        raise ValueError(f"{path} ends in {path.suffix!r}; it must be one of {', '.join(READERS)}")
+    if (path.suffix == ".npy") != (labels is not None):
+        raise ValueError("a file of labels goes with features in an .npy file, and only there: features.npy labels.npy")
+    table = _read(path) if labels is None else {"features": _read(path), "labels": _read(labels)}
+    if not isinstance(table, Mapping) or not {"features", "labels"} <= table.keys():
+        held = f"holds {', '.join(map(str, table)) or 'nothing'}" if isinstance(table, Mapping) else "is no mapping"
+        raise ValueError(f"{path} {held}; it must hold features and labels, and may hold weight and bias")
+    return {name: table[name] for name in NAMES if name in table}
+
+
+def write_features(path: Path, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> int:
+    """Write batches of features (B, d) and labels (B,) to one file, atomically; the number of features d.
+
+    Those for a .parquet file are not in memory at once; .safetensors and .npz are written in the end.
+    """
+    check_output(path)
+    if path.suffix == ".parquet":
+        return write_arrow(path, ((values.numpy(force=True), labels.numpy()) for values, labels in batches))
+    features, labels = map(torch.cat, zip(*batches, strict=True))
+    if path.suffix == ".safetensors":
+        save_tensors(path, {"features": features, "labels": labels}, {"kind": "table"})
+    else:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, features=features.numpy(force=True), labels=labels.numpy())
+    return features.shape[1]
+
+
+def check_output(path: Path) -> None:
+    """Refuse what a table cannot be written to, before there is a table."""
+    if path.suffix not in WRITTEN:
+        raise ValueError(f"{path} ends in {path.suffix!r}; a table is written to {', '.join(WRITTEN)}")
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        return READERS[path.suffix](path)
+    except Exception as error:  # each reader has errors of its own, and all mean the same here
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is not a readable {path.suffix} file: {reason}") from error
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if name in NAMES} | dict.fromkeys(set(file.files) - set(NAMES))
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    if _kind(path):  # then it has a digest
+        return load_tensors(path)[0]
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+READERS: Mapping[str, Callable[[Path], Any]] = {
+    ".npz": _read_npz,
+    ".npy": lambda path: np.load(path, mmap_mode="r", allow_pickle=False),
+    ".safetensors": _read_safetensors,
+    ".pt": lambda path: torch.load(path, map_location="cpu", weights_only=True),
+}
+
+
+_AHEAD = {"batch_readahead": 1, "fragment_readahead": 1}  # batches and files that are read ahead: memory is what counts
+
+
+def arrow_batches(
+    path: Path | str, *, features: str = "features", labels: str = "labels", batch_size: int = 16_384
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Features (B, d) and labels (B,) of a Parquet file, or a folder of them. Needs the extra ``arrow``.
+
+    `features` names a column of lists of d numbers each, `labels` one of integers. A batch has at most `batch_size`
+    rows, which is what `ClassStatistics.from_batches` takes; a row group, as it was written, is decoded as a whole.
+    ValueError for columns that are not so.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = write_arrow(Path(folder, "features.parquet"), [(np.eye(2), np.array([0, 1]))])
+    ...     [(features.tolist(), labels.tolist()) for features, labels in arrow_batches(folder)]
+    [([[1.0, 0.0], [0.0, 1.0]], [0, 1])]
+    """
+    table, (_, compute) = _dataset(path, features, labels), _arrow("compute")
+    for batch in table.to_batches(columns=[features, labels], batch_size=batch_size, **_AHEAD):
+        if batch.num_rows:
+            rows, numbers = batch.column(features), batch.column(labels)
+            if rows.null_count or numbers.null_count:
+                raise ValueError(f"{path} has rows without {features} or {labels}; leave them out")
+            values = rows.flatten()
+            if values.null_count:
+                raise ValueError(f"{path} has {features} with numbers missing; leave these rows out")
+            if len(set(compute.list_value_length(rows).to_pylist())) > 1:
+                raise ValueError(f"{path} has {features} of several lengths; all must be of one")
+            yield values.to_numpy().reshape(len(rows), -1), numbers.to_numpy()
+
+
+def arrow_statistics(
+    path: Path | str, *, features: str = "features", labels: str = "labels", batch_size: int = 16_384
+) -> ClassStatistics:
+    """Class statistics of a Parquet file, or a folder of them, in one pass over its features; as of `arrow_batches`.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = write_arrow(Path(folder, "features.parquet"), [(np.eye(2), np.array([0, 1]))])
+    ...     arrow_statistics(folder).means.tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    _, compute = _arrow("compute")
+    numbers = _dataset(path, features, labels).to_table(columns=[labels])[labels]
+    most = compute.max(numbers).as_py()
+    if most is None or most < 0:
+        raise ValueError(f"{path} has no rows with {labels} of 0 or more")
+    batches = arrow_batches(path, features=features, labels=labels, batch_size=batch_size)
+    return ClassStatistics.from_batches(batches, most + 1)
+
+
+def write_arrow(path: Path, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
+    """Write batches of features (B, d) and labels (B,) to a Parquet file, atomically; the number of features d."""
+    arrow, parquet = _arrow("parquet")
+    batches = iter(batches)
+    if (first := next(batches, None)) is None:
+        raise ValueError(f"there are no features to write to {path}")
+    kind = arrow.list_(arrow.from_numpy_dtype(first[0].dtype), first[0].shape[1])
+    schema = arrow.schema([("features", kind), ("labels", arrow.int64())])
+    with replacing(Path(path)) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        for values, labels in chain([first], batches):
+            rows = arrow.FixedSizeListArray.from_arrays(arrow.array(values.ravel()), values.shape[1])
+            writer.write_table(arrow.table([rows, arrow.array(labels)], schema=schema))
+    return first[0].shape[1]
+
+
+def _dataset(path: Path | str, features: str, labels: str) -> Any:
+    arrow, dataset = _arrow("dataset")
+    try:
+        table = dataset.dataset(path, format="parquet")
+        held = dict(zip(table.schema.names, table.schema.types, strict=True))
+    except (arrow.ArrowInvalid, OSError) as error:
+        raise ValueError(
+            f"{path} is not a Parquet file, or a folder of them (of pictures nclib extract makes one): "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    if not {features, labels} <= held.keys():
+        raise ValueError(f"{path} has columns {', '.join(held)}; it must have {features} and {labels}")
+    kinds = (arrow.types.is_fixed_size_list, arrow.types.is_list, arrow.types.is_large_list)
+    lists = any(kind(held[features]) for kind in kinds)
+    if not (lists and arrow.types.is_floating(held[features].value_type) and arrow.types.is_integer(held[labels])):
+        given = f"{held[features]} and {held[labels]}"
+        raise ValueError(f"{features} and {labels} of {path} are {given}; they must be lists of floats, and integers")
+    return table
+
+
+def _arrow(part: str) -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.dataset
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError("Parquet files need pyarrow, nclib's extra arrow") from error
+    return pyarrow, getattr(pyarrow, part)

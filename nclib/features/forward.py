@@ -1,0 +1,114 @@
+"""The forward pass that features come from: hooks on the layers, pooling, and smaller batches when memory runs out."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from nclib.features.backbones import LAST, Backbone
+
+Outputs = dict[str, Tensor]  # features (N, d) by the name of their layer
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode; every module is left in the mode it was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callable[[Tensor], Outputs]]:
+    """A function from a batch to the features of the layers, in pieces that fit into memory."""
+    kept: Outputs = {}
+    limit = None
+
+    def forward(batch: Tensor) -> Outputs:
+        order = torch.channels_last if batch.ndim == 4 else torch.preserve_format
+        batch = batch.to(model.device, memory_format=order, non_blocking=True)
+        with torch.autocast(model.device.type, enabled=half):
+            kept[LAST] = _checked((model.last or model.model)(batch), model.name)
+        if uncalled := [name for name in names if name not in kept]:
+            raise ValueError(f"{model.name} does not use layer {uncalled[0]!r} to make its features")
+        return {name: kept.pop(name).to(torch.get_default_dtype()) for name in names}
+
+    def in_pieces(batch: Tensor) -> Outputs:
+        nonlocal limit
+        while True:
+            try:
+                parts = [forward(piece) for piece in batch.split(limit or len(batch))]
+                return {name: torch.cat([part[name] for part in parts]) for name in names}
+            except RuntimeError as error:
+                size = min(limit or len(batch), len(batch))
+                if size == 1 or not _out_of_memory(error):
+                    raise
+                limit = size // 2
+                tqdm.write(f"{model.name}: out of memory with {size} images at once; going on with {limit}")
+            kept.clear()
+            if model.device.type == "cuda":  # the error, and what it refers to, is gone here
+                torch.cuda.empty_cache()
+
+    with ExitStack() as hooks:
+        modules = dict(model.model.named_modules())
+        for name in names:
+            if name != LAST:
+                hooks.callback(modules[name].register_forward_hook(_keep(kept, name, model.model)).remove)
+        yield in_pieces
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether this is how torch says so, on a GPU or a CPU."""
+    said = ("not enough memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")  # Windows, Linux, CUDA's libraries
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)
+
+
+def _checked(features: Any, name: str) -> Tensor:
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        what = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(f"the last layer of {name} gives {what}; it must be features (N, d)")
+    return features
+
+
+def _keep(kept: Outputs, name: str, model: nn.Module) -> Any:
+    """A forward hook that pools what the layer returns, at once, since later layers may overwrite it."""
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        kept[name] = pooled(output, model, name)
+
+    return hook
+
+
+def pooled(output: Any, model: nn.Module, name: str) -> Tensor:
+    """One vector for each image: the mean over the positions of a map, or over its tokens without class tokens."""
+    if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
+        what = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"layer {name} returns {what}; it must be a tensor (N, d), (N, tokens, d) or (N, d, H, W)")
+    if output.ndim == 4:
+        return output.mean((1, 2) if _channels_come_last(model.get_submodule(name), output) else (2, 3))
+    if output.ndim == 3:
+        return output[:, _class_tokens(model, output) :].mean(1)
+    return output.clone()
+
+
+def _channels_come_last(layer: nn.Module, output: Tensor) -> bool:
+    """Whether a map is (N, H, W, d), as Swin's are: nothing in the layer makes the first size, something the last."""
+    modules = list(layer.modules())
+    first = {module.out_channels for module in modules if isinstance(module, nn.Conv2d)}
+    last = {module.out_features for module in modules if isinstance(module, nn.Linear)}
+    last |= {module.normalized_shape[-1] for module in modules if isinstance(module, nn.LayerNorm)}
+    return output.shape[1] not in first and output.shape[-1] in first | last
+
+
+def _class_tokens(model: nn.Module, output: Tensor) -> int:
+    """How many tokens come before those of the image: none where they are not added yet."""
+    if output.shape[1] == getattr(getattr(model, "patch_embed", None), "num_patches", None):
+        return 0
+    return getattr(model, "num_prefix_tokens", int(hasattr(model, "class_token")))

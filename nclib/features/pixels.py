@@ -1,0 +1,177 @@
+"""Pixels as samples: features of the pixels of scenes, and networks that give every pixel a class."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample, interpolate
+from torch.nn.utils import skip_init
+
+from nclib.data.scene_sets import UNLABELLED, Scenes
+from nclib.features.backbones import LAST, AsTrained, Backbone
+from nclib.features.forward import evaluating
+from nclib.seeds import seeded
+
+_BATCH = 16  # scenes at once
+
+
+def pixel_features(
+    model: Backbone, scenes: Scenes, *, per_class: int = 200, layer: str | None = None, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Features of pixels drawn at random, so many of each class or all there are: float32 (M, d), and labels (M,).
+
+    A pixel's features are those of the layer's map at its place, between the places of the map interpolated linearly.
+    The layer is that of `pixel_layer` unless it is named. Places are taken as even parts of the picture, as
+    `interpolate` does; where a network's strides lay them otherwise, by up to half a place, features are off by that.
+    ValueError if no pixel is labelled.
+    What the scores and metrics of collapse take for images they take for pixels.
+
+    Examples
+    --------
+    >>> from nclib import backbone, scenes
+    >>> model = backbone("test_resnet", weights="random", device="cpu")
+    >>> features, labels = pixel_features(model, scenes("digits", number=4), per_class=5)
+    >>> features.shape[0] == len(labels), labels.bincount()[0].item()
+    (True, 5)
+    """
+    if not isinstance(model, Backbone) or not isinstance(scenes, Scenes):
+        given = f"{type(model).__name__} and {type(scenes).__name__}"
+        raise TypeError(f"model and scenes are {given}; give a Backbone, as of nclib.backbone, and Scenes")
+    chosen = _drawn(scenes.masks, per_class, seed)
+    height, width = scenes.masks.shape[1:]
+    inputs, parts = prepared(model, scenes.images), []
+    layer = pixel_layer(model, scenes.images) if layer is None else layer
+    with evaluating(model.model), torch.no_grad():
+        for start in range(0, len(inputs), _BATCH):
+            rows = chosen[(chosen[:, 0] >= start) & (chosen[:, 0] < start + _BATCH)]
+            maps = feature_maps(model, inputs[start : start + _BATCH].to(model.device), layer)
+            parts.append(_at(maps, rows[:, 0] - start, rows[:, 1:], (height, width)))
+    return torch.cat(parts), scenes.masks[tuple(chosen.T)]
+
+
+def _drawn(masks: Tensor, per_class: int, seed: int) -> Tensor:
+    """Scene, row and column of the pixels that are drawn, int64 (M, 3), in the order of scenes."""
+    if per_class < 1:
+        raise ValueError(f"per_class is {per_class}; it must be at least 1")
+    generator, parts = seeded("pixels", seed), []
+    flat = masks.flatten()
+    for k in flat.unique().tolist():
+        if k != UNLABELLED:
+            of_class = (flat == k).nonzero().squeeze(1)
+            parts.append(of_class[torch.randperm(len(of_class), generator=generator)[:per_class]])
+    if not parts:
+        raise ValueError("no pixel is labelled, so there is none to draw")
+    return torch.stack(torch.unravel_index(torch.cat(parts).sort().values, masks.shape), 1)
+
+
+def _at(maps: Tensor, scene: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
+    """The maps (N, d, h, w) at places (M, 2), rows and columns of pictures of the size, each of its scene: (M, d)."""
+    centres = (2 * places + 1) / torch.tensor(size) - 1  # of pixels, from -1 to 1
+    found = []
+    for i, each in enumerate(maps):
+        grid = centres[scene == i].flip(1).to(maps).view(1, 1, -1, 2)
+        found.append(grid_sample(each[None], grid, padding_mode="border", align_corners=False)[0, :, 0].T)
+    return torch.cat(found)
+
+
+def feature_maps(model: Backbone, inputs: Tensor, layer: str) -> Tensor:
+    """What a layer makes of inputs (N, C, H, W): its maps (N, d, h, w)."""
+    if layer == LAST:
+        raise ValueError(f"layer {LAST!r} gives a vector for a whole image; pixels need the name of a layer with a map")
+    made = _outputs(model, inputs, [model.layer(layer)])[model.layer(layer)]
+    if not isinstance(made, Tensor) or made.ndim != 4:
+        what = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+        raise ValueError(f"layer {layer} of {model.name} gives {what}; pixels need maps (N, d, h, w)")
+    return made
+
+
+def _outputs(model: Backbone, inputs: Tensor, layers: Iterable[str]) -> dict[str, Any]:
+    """The last output of each of the layers that the pass reaches."""
+    kept: dict[str, Any] = {}
+    with ExitStack() as hooks:
+        for name in layers:
+            keep = partial(lambda name, module, given, output: kept.__setitem__(name, output), name)
+            hooks.callback(model.model.get_submodule(name).register_forward_hook(keep).remove)
+        (model.last or model.model)(inputs)
+    return kept
+
+
+@torch.no_grad()
+def pixel_layer(model: Backbone, images: Tensor, *, stride: int = 16) -> str:
+    """The deepest of `Backbone.layers` whose map has a place for every so many rows of images (N, C, H, W), or less.
+
+    Later maps of a network for classification are too coarse for pixels. ValueError if there is none.
+    """
+    with evaluating(model.model):
+        found = _outputs(model, prepared(model, images[:1]).to(model.device), model.layers)
+    fine = [
+        name
+        for name, output in found.items()
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * stride >= images.shape[2]
+    ]
+    if not fine:
+        raise ValueError(f"{model.name} has no layer with a map (N, d, h, w) of a place for every {stride} rows")
+    return max(fine, key=model.layers.index)
+
+
+def prepared(model: Backbone, images: Tensor) -> Tensor:
+    """Images uint8 (N, C, H, W) normalised as the model's transform does, in their own size, with its channels."""
+    transform = model.transform
+    if isinstance(transform, AsTrained):
+        return _channels(images, transform.channels).to(torch.get_default_dtype()).div(127.5).sub(1)
+    steps = [transform, *getattr(transform, "transforms", [])]
+    how = next((step for step in reversed(steps) if hasattr(step, "mean") and hasattr(step, "std")), None)
+    if how is None:
+        raise ValueError(f"the transform of {model.name} does not say mean and std; pixels cannot be prepared")
+    mean, std = (torch.as_tensor(side, dtype=torch.get_default_dtype()).view(-1, 1, 1) for side in (how.mean, how.std))
+    return (_channels(images, len(mean)).to(torch.get_default_dtype()) / 255 - mean) / std
+
+
+def _channels(images: Tensor, number: int) -> Tensor:
+    if images.shape[1] == number:
+        return images
+    return images.expand(-1, number, -1, -1) if images.shape[1] == 1 else images.float().mean(1, keepdim=True)
+
+
+class Segmenter(nn.Module):
+    """A backbone's maps and a linear classifier of their places: inputs (N, C, H, W) to logits (N, K, H, W).
+
+    `head` is the classifier that it begins with, such as a probe of pixels.
+    """
+
+    def __init__(self, model: Backbone, head: nn.Linear, layer: str):
+        super().__init__()
+        self.body, self._backbone, self._layer = model.model, model, layer
+        self.head = skip_init(nn.Conv2d, head.in_features, head.out_features, 1).to(model.device)
+        self.head.load_state_dict({"weight": head.weight[:, :, None, None], "bias": head.bias})
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits = self.head(feature_maps(self._backbone, inputs, self._layer))
+        return interpolate(logits, size=inputs.shape[2:], mode="bilinear", align_corners=False)
+
+
+@torch.no_grad()
+def mean_iou(segmenter: nn.Module, inputs: Tensor, masks: Tensor) -> float:
+    """Intersection over union of predicted and true pixels, the mean over the classes that masks (N, H, W) have.
+
+    Range [0, 1]; higher is better. Unlabelled pixels count nowhere.
+
+    Examples
+    --------
+    >>> segmenter = nn.Conv2d(2, 2, 1, bias=False)
+    >>> segmenter.weight.data = torch.eye(2).view(2, 2, 1, 1)  # each pixel has the class of its larger channel
+    >>> inputs = torch.tensor([[[[1.0, 0.0, 0.0]], [[0.0, 1.0, 1.0]]]])
+    >>> mean_iou(segmenter, inputs, torch.tensor([[[0, 0, 1]]]))  # of each class 1 pixel of 2
+    0.5
+    """
+    from sklearn.metrics import jaccard_score
+
+    device = next(segmenter.parameters()).device
+    found = torch.cat([segmenter(part.to(device)).argmax(1).cpu() for part in inputs.split(_BATCH)])
+    known = masks != UNLABELLED
+    true = masks[known].numpy()
+    return float(jaccard_score(true, found[known].numpy(), labels=np.unique(true), average="macro", zero_division=0))

@@ -1,0 +1,51 @@
+"""Class statistics of a model's features on a data set, which are never in memory at once; by several processes."""
+
+from typing import Any
+
+from torch import distributed, nn
+
+from nclib.data.images import ImageFiles, ImageSet
+from nclib.features.backbones import LAST, Backbone
+from nclib.features.extraction import each_shard, shards_of
+from nclib.metrics.statistics import ClassStatistics, Covariance
+
+
+def feature_statistics(
+    model: Backbone | nn.Module,
+    images: ImageSet | ImageFiles,
+    *,
+    layer: str | int = LAST,
+    covariance: Covariance = "full",
+    **options: Any,
+) -> ClassStatistics:
+    """Class statistics of a layer's features, gathered while they are computed; options as of `extract_layers`.
+
+    Under torch.distributed each process passes over its share of the images, and all have the statistics of all: what
+    one process would have, but for rounding in float64. With a `cache`, which the processes may share, a run that was
+    killed goes on where it was, on any number of processes.
+
+    Examples
+    --------
+    >>> from nclib import backbone, load, nc1
+    >>> digits = load("digits", per_class=2)
+    >>> stats = feature_statistics(backbone("test_resnet", weights="random", device="cpu"), digits)
+    >>> stats.num_samples, stats.num_classes
+    (20, 10)
+    """
+    if not isinstance(images, ImageSet | ImageFiles):
+        raise TypeError(f"images are {type(images).__name__}; they must be an ImageSet or ImageFiles, with labels")
+    several = distributed.is_available() and distributed.is_initialized()
+    rank, number = (distributed.get_rank(), distributed.get_world_size()) if several else (0, 1)
+    shards = shards_of(images)
+    mine = shards[rank::number]
+    one = [range(1)]  # a process without a share needs to know the number of features all the same
+    stats = None
+    for shard, outputs in each_shard(model, images, [layer], mine or one, **(options if mine else {"cache": None})):
+        (features,) = outputs.values()
+        if stats is None:
+            width = features.shape[1]
+            stats = ClassStatistics(width, len(images.classes), covariance=covariance, device=features.device)
+        if mine:
+            stats.update(features, images.labels[shard.start : shard.stop])
+    assert stats is not None  # there is one shard at least
+    return stats.all_reduce() if several else stats

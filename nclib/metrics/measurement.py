@@ -1,0 +1,255 @@
+"""Tables of metrics or scores of one set of features."""
+
+import html
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nclib.checks import as_array, as_tensor, check_labels, check_parameter, check_shapes
+from nclib.metrics.ranks import class_ranks
+from nclib.metrics.registry import METRICS, Metric
+from nclib.metrics.statistics import ClassStatistics, Covariance, class_statistics
+from nclib.metrics.variability import between_spectrum, checked_means
+
+Registry = Mapping[str, Metric]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Measurement(Mapping[str, float]):
+    """What `measure` or `transferability` found: a mapping from metric or score to value that prints as a table.
+
+    `notes` says what a reader of the numbers should know: classes without samples, metrics that are not
+    defined here, class means that span less than K - 1 directions.
+
+    Examples
+    --------
+    >>> from nclib import measure
+    >>> features = torch.tensor([[1.0, 0.5], [1.0, -0.5], [-1.0, 0.5], [-1.0, -0.5]])
+    >>> found = measure(features, [0, 0, 1, 1], metrics=["nc1_ratio", "cdnv"])
+    >>> found["cdnv"], list(found), found.num_samples
+    (0.0625, ['nc1_ratio', 'cdnv'], 4)
+    """
+
+    values_: Mapping[str, float]
+    num_samples: int
+    num_classes: int
+    num_features: int
+    notes: tuple[str, ...] = ()
+    registry: Registry = field(default_factory=lambda: METRICS)
+
+    def __getitem__(self, name: str) -> float:
+        return self.values_[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_)
+
+    def __len__(self) -> int:
+        return len(self.values_)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Sizes, metrics and notes, of plain Python types."""
+        sizes = {name: getattr(self, name) for name in ("num_samples", "num_classes", "num_features")}
+        return sizes | {"metrics": dict(self.values_), "notes": list(self.notes)}
+
+    def __str__(self) -> str:
+        rows = [(name, f"{value:.6g}", self.registry[name].reading) for name, value in self.items()]
+        names, values = (max(len(row[column]) for row in rows) for column in range(2))
+        lines = [f"{name:<{names}}  {value:>{values}}  {reading}" for name, value, reading in rows]
+        return "\n".join([self._title(), *lines, *(f"note: {note}" for note in self.notes)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{name}</td><td>{value:.6g}</td><td>{html.escape(self.registry[name].formula)}</td>"
+            f"<td>{html.escape(self.registry[name].reading)}</td></tr>"
+            for name, value in self.items()
+        )
+        head = "<tr><th>metric</th><th>value</th><th>formula</th><th>range and direction</th></tr>"
+        notes = "".join(f"<p>Note: {html.escape(note)}</p>" for note in self.notes)
+        return f"<table><caption>{self._title()}</caption><thead>{head}</thead><tbody>{rows}</tbody></table>{notes}"
+
+    def _title(self) -> str:
+        return f"{self.num_samples:,} samples, {self.num_classes:,} classes, {self.num_features:,} features"
+
+
+def measured(
+    registry: Registry,
+    names: Iterable[str] | Literal["all"] | None,
+    features: Any,
+    labels: Any,
+    more: Mapping[str, Any],
+    *,
+    num_classes: int | None = None,
+    strict: bool | None = None,
+    progress: bool = False,
+) -> Measurement:
+    """The metrics of a registry by their names, as `measure` describes; `more` are inputs by name, or None.
+
+    If strict, what is not defined is an error, else a note; None is strict about names that were given.
+    """
+    given: dict[str, Any]
+    if isinstance(features, ClassStatistics):
+        if labels is not None or num_classes is not None:
+            raise ValueError("class statistics know their labels and classes; give all else by name")
+        given, counts, width = {"stats": features}, features.counts, features.num_features
+    elif labels is None:
+        raise ValueError("labels are missing: give features and labels, or class statistics")
+    else:
+        features, labels = as_array(features), as_tensor(labels)
+        check_shapes(features, labels)
+        if not len(features):
+            raise ValueError("there are no samples: features has 0 rows")
+        labels = check_labels(labels, num_classes=num_classes)
+        counts, width = labels.bincount(minlength=num_classes or 0), features.shape[1]
+        given = {"features": features, "labels": labels}
+    given |= more
+    for name, size in (("weight", (len(counts), width)), ("bias", (len(counts),))):
+        given[name] = _parameter(given.get(name), name, size)
+    chosen_names = chosen(names, given, registry)
+    given = _of_seen_classes(given, counts > 0)
+    if "stats" not in given:
+        given["stats"] = _statistics(features, given["labels"], [registry[name] for name in chosen_names], progress)
+    strict = names not in (None, "all") if strict is None else strict
+    values, notes = _computed(chosen_names, given, registry, strict=strict)
+    stats = given["stats"]
+    sizes = (stats.num_samples, stats.num_classes, stats.num_features)
+    return Measurement(values, *sizes, (*_about_counts(counts.tolist()), *notes), registry)
+
+
+def chosen(
+    metrics: Iterable[str] | Literal["all"] | None, given: Mapping[str, Any], registry: Registry = METRICS
+) -> list[str]:
+    """The names asked for, once it is sure that they exist and can be computed."""
+    known = {"stats", *(name for name, value in given.items() if value is not None)}
+    known |= {"class_ranks"} if "features" in known else set()
+    possible = [name for name, metric in registry.items() if known.issuperset(metric.inputs)]
+    if metrics is None or metrics == "all":
+        return [name for name in possible if metrics == "all" or not registry[name].on_request]
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    for name in names:
+        if name not in registry:
+            raise ValueError(f"{name!r} is no metric; there are {', '.join(registry)}")
+        if name not in possible:
+            missing = [part.replace("class_ranks", "features") for part in registry[name].inputs if part not in known]
+            raise ValueError(f"{name} needs {' and '.join(missing)}, which was not given")
+    if not names:
+        raise ValueError("no metric was asked for; metrics='all' is all of them")
+    return names
+
+
+def _statistics(features: Any, labels: Tensor, metrics: Iterable[Metric], progress: bool) -> ClassStatistics:
+    """Class statistics with as much of the covariance as the metrics take."""
+    takes = {metric.covariance for metric in metrics}
+    wide = features.shape[1] >= 4 * (int(labels.max()) + 1)  # else the whole is no dearer than the span
+    kind: Covariance = "diagonal" if takes == {"diagonal"} else "full" if "full" in takes or not wide else "span"
+    return class_statistics(features, labels, covariance=kind, progress=progress)
+
+
+def _parameter(value: Any, name: str, size: tuple[int, ...]) -> Tensor | None:
+    return None if value is None else check_parameter(value, name, torch.empty(size, dtype=torch.float64))
+
+
+def _of_seen_classes(given: dict[str, Any], seen: Tensor) -> dict[str, Any]:
+    """The same without the classes that have no samples, the others renumbered in order."""
+    if seen.all() or not seen.any():
+        return given
+    kept = {name: given[name][seen.cpu()] for name in ("weight", "bias") if given[name] is not None}
+    if "stats" in given:
+        return given | kept | {"stats": given["stats"].without_empty_classes()}
+    return given | kept | {"labels": (seen.cumsum(0) - 1)[given["labels"]]}
+
+
+def _about_counts(counts: list[int]) -> Iterator[str]:
+    """What to know of classes with hardly a sample."""
+    for number, words in ((0, "no samples and are left out"), (1, "one sample, whose spread is taken as 0")):
+        if classes := [k for k, count in enumerate(counts) if count == number]:
+            some = ", ".join(map(str, classes[:5])) + (", ..." if len(classes) > 5 else "")
+            yield f"{len(classes)} of {len(counts)} classes have {words} ({some})"
+
+
+def _computed(
+    names: list[str], given: Mapping[str, Any], registry: Registry, *, strict: bool
+) -> tuple[dict[str, float], list[str]]:
+    """The value of every metric that is defined, and what there is to say about it and the others."""
+    stats, values, notes = given["stats"], {}, []
+    checked_means(stats)  # what no metric can do without is an error
+    if any("class_ranks" in registry[name].inputs for name in names):
+        given = {**given, "class_ranks": class_ranks(given["features"], given["labels"])}
+    for name in names:
+        metric = registry[name]
+        arguments = {part: given.get(part) for part in (*metric.inputs, *metric.optional)}
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                values[name] = metric.compute(*arguments.values())
+            notes += [str(warning.message) for warning in caught]
+        except ValueError as error:
+            if strict:
+                raise
+            notes.append(f"{name} is left out: {error}")
+    if {"nc1", "vci"} & values.keys():
+        rank, possible = len(between_spectrum(stats)[0]), min(stats.num_classes - 1, stats.num_features)
+        if rank < possible:
+            notes.append(f"the class means span {rank} of {possible} directions; nc1 and vci count those")
+    return values, notes
+
+
+def measure(
+    features: Any,
+    labels: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    *,
+    metrics: Iterable[str] | Literal["all"] | None = None,
+    num_classes: int | None = None,
+    progress: bool = False,
+) -> Measurement:
+    """Every collapse metric of features (N, d) with labels (N,), and of a classifier if one is given.
+
+    Parameters
+    ----------
+    features, labels
+        Float (N, d) and integer (N,): tensors, arrays, or a memory map larger than memory. Or
+        `ClassStatistics` alone, for what follows from those.
+    weight, bias
+        Of the linear classifier on the features: (K, d) and (K,). NC3, NC4 and NC2 of the weight need them.
+    metrics
+        Names from `nclib.METRICS`; only what they need is computed. None is every metric that the arguments
+        allow but for those marked `on_request`, which take a d x d matrix or another pass over the features
+        (vci, directional CDNV, the ranks); "all" has those too.
+    num_classes
+        K, if the last classes may have no samples; the rows of the weight unless given. Classes without
+        samples are left out, and noted.
+    progress
+        Show a progress bar if the pass over the features takes more than a second.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from nclib import measure
+    >>> features = torch.tensor([[1.0, 0.5], [1.0, -0.5], [-1.0, 0.5], [-1.0, -0.5]])
+    >>> print(measure(features, [0, 0, 1, 1], metrics=["nc1_ratio", "cdnv", "nc2"]))
+    4 samples, 2 classes, 2 features
+    nc1_ratio    0.25  [0, ∞), lower is more collapsed
+    cdnv       0.0625  [0, ∞], lower is more collapsed
+    nc2             0  [0, √2], lower is more collapsed
+    """
+    classifier = {"weight": weight, "bias": bias}
+    if num_classes is None and weight is not None and not isinstance(features, ClassStatistics):
+        num_classes = _classes_of(weight, features, labels)
+    return measured(METRICS, metrics, features, labels, classifier, num_classes=num_classes, progress=progress)
+
+
+def _classes_of(weight: Any, features: Any, labels: Any) -> int | None:
+    """The rows of a weight that goes with the features, or as many as the labels need."""
+    if labels is None:
+        return None
+    weight, labels = as_tensor(weight), as_tensor(labels)
+    if not labels.numel() or weight.shape[1:] != as_array(features).shape[1:]:
+        return None
+    return max(len(weight), int(labels.max()) + 1)

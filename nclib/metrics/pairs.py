@@ -1,0 +1,178 @@
+"""Metrics of class pairs: how far two classes reach towards each other, for their distance."""
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from nclib.checks import as_array, as_tensor, check_labels, check_shapes, row_blocks
+from nclib.metrics.linalg import differences_product
+from nclib.metrics.statistics import ClassStatistics
+from nclib.metrics.variability import checked_means
+
+
+def cdnv(stats: ClassStatistics) -> float:
+    """Class-distance normalised variance, the mean over ordered pairs of (V_i + V_j) / (2 ||mu_i - mu_j||^2).
+
+    Range [0, inf]; lower is more collapsed; infinite if two classes share their mean.
+    Source: Galanti, Gyorgy, Hutter 2022, equation 1.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> cdnv(stats)  # variances of 1, means 2 apart
+    0.25
+    """
+    return mean_of_pairs(cdnv_pairs(stats))
+
+
+def cdnv_pairs(stats: ClassStatistics) -> Tensor:
+    """The class-distance normalised variance of every pair, float64 (K, K), symmetric, 0 on the diagonal.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> cdnv_pairs(stats).tolist()
+    [[0.0, 0.25], [0.25, 0.0]]
+    """
+    checked_means(stats)
+    distances, variances = stats.squared_distances, stats.class_variances
+    spread = (variances.unsqueeze(1) + variances) / 2
+    return (spread / distances).where(distances > 0, torch.inf).fill_diagonal_(0.0)
+
+
+def directional_cdnv(stats: ClassStatistics, features: Any, labels: Any) -> float:
+    """Directional CDNV, the mean over ordered pairs of the variance of class i along the axis to class j.
+
+    As `cdnv`, but of the spread only what points from one class mean to the other counts. Range [0, cdnv];
+    lower is more collapsed. Source: Luthra, Salunkhe, Galanti 2026 (arXiv 2603.03530); the mean over ordered
+    pairs is ours, as in `cdnv`.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> features, labels = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [2.0, -1.0], [2.0, 1.0]]), [0, 0, 1, 1]
+    >>> stats = class_statistics(features, labels)
+    >>> directional_cdnv(stats, features, labels)  # half the CDNV: the second class spreads across the axis
+    0.125
+    """
+    return mean_of_pairs(directional_cdnv_pairs(stats, features, labels))
+
+
+def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -> Tensor:
+    """u^T Sigma_i u / ||mu_i - mu_j||^2 with u the unit vector from mu_i to mu_j, float64 (K, K), 0 on the diagonal.
+
+    `features` (N, d) and `labels` (N,) are those that the statistics are of: the covariance Sigma_i of each class is
+    not in the statistics. Infinite where two classes share their mean.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> features, labels = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [2.0, -1.0], [2.0, 1.0]]), [0, 0, 1, 1]
+    >>> directional_cdnv_pairs(class_statistics(features, labels), features, labels).tolist()
+    [[0.0, 0.25], [0.0, 0.0]]
+    """
+    means, distances = checked_means(stats), stats.squared_distances
+    features, labels = as_array(features), as_tensor(labels)
+    check_shapes(features, labels)
+    labels = check_labels(labels, num_classes=stats.num_classes).to(means.device)
+    if not torch.equal(labels.bincount(minlength=stats.num_classes), stats.counts):
+        raise ValueError("these features are not those of the statistics: their classes have other counts")
+    sums = torch.zeros_like(distances)
+    for start, block in row_blocks(features):
+        classes = labels[start : start + len(block)]
+        centred = block.to(means.device) - stats.means[classes]
+        along = linear(centred, means)  # (B, K): the deviation times each class mean
+        own = along.gather(1, classes.unsqueeze(1))
+        sums.index_add_(0, classes, (along - own).square())
+    variances = sums / stats.counts.unsqueeze(1)  # times ||mu_i - mu_j||^2, for the axis is not yet of length 1
+    return (variances / distances.square()).where(distances > 0, torch.inf).fill_diagonal_(0.0)
+
+
+def directional_cdnv_pooled(stats: ClassStatistics) -> float:
+    """Directional CDNV with the pooled Sigma_W in place of each class's own covariance.
+
+    The mean over pairs of u^T Sigma_W u / ||mu_i - mu_j||^2: what the class statistics give, and equal to
+    `directional_cdnv` where all classes have the same covariance. Range [0, inf]; lower is more collapsed.
+    Ours.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> features, labels = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [2.0, -1.0], [2.0, 1.0]]), [0, 0, 1, 1]
+    >>> round(directional_cdnv_pooled(class_statistics(features, labels)), 6)  # a variance of 1/2, means 2 apart
+    0.125
+    """
+    means, distances = checked_means(stats), stats.squared_distances
+    along = differences_product(means, means @ stats.scatter) / stats.num_samples
+    return mean_of_pairs((along / distances.square()).where(distances > 0, torch.inf))
+
+
+def overlap(stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical") -> float:
+    """Bhattacharyya coefficient of the classes as Gaussians, the mean over pairs.
+
+    Range [0, 1]; lower is better separated: 1 if two classes are the same Gaussian. "spherical" gives each
+    class the variance V_k / d in every direction, "diagonal" one for each feature.
+
+    Source: the coefficient of the Gaussian Bhattacharyya score of Pandy et al. 2022, which is minus its
+    sum over ordered pairs. No floor is put under the variances: a class without spread overlaps with none.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> round(overlap(stats), 4)  # exp(-1)
+    0.3679
+    >>> overlap(stats, covariance="diagonal")  # along the first feature no class has any spread
+    0.0
+    """
+    return mean_of_pairs(overlap_pairs(stats, covariance=covariance))
+
+
+def overlap_pairs(
+    stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical", floor: float = 0.0
+) -> Tensor:
+    """exp(-D_B) for every pair, float64 (K, K), symmetric, 1 on the diagonal.
+
+    D_B = (1/8) sum_j delta_j^2 / v_j + (1/2) sum_j ln(v_j / sqrt(a_j b_j)), with delta the difference of the
+    two means, a and b the variances of the two classes in each direction j, at least `floor`, and v = (a + b) / 2.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> overlap_pairs(stats).log().round(decimals=6).tolist()
+    [[0.0, -1.0], [-1.0, 0.0]]
+    """
+    if covariance not in ("spherical", "diagonal"):
+        raise ValueError(f"covariance is {covariance!r}; it must be 'spherical' or 'diagonal'")
+    if not floor >= 0:
+        raise ValueError(f"floor is {floor}; it must be at least 0")
+    means = checked_means(stats)
+    if covariance == "spherical":
+        spread = (stats.class_variances / stats.num_features).clamp(min=floor)
+        squared = stats.squared_distances / stats.num_features  # in each direction, on average
+        exponent = stats.num_features * _exponent(squared, spread.unsqueeze(1), spread)
+    else:
+        spread = (stats.squares / stats.counts.unsqueeze(1)).clamp(min=floor)
+        pairs = zip(means, spread, strict=True)
+        exponent = torch.stack([_exponent((means - mean).square(), spread, own).sum(1) for mean, own in pairs])
+    return (-exponent).exp().fill_diagonal_(1.0)
+
+
+def mean_of_pairs(pairs: Tensor) -> float:
+    """The mean off the diagonal of (K, K)."""
+    off_diagonal = ~torch.eye(len(pairs), dtype=torch.bool, device=pairs.device)
+    return float(pairs[off_diagonal].mean())
+
+
+def _exponent(squared: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """D_B of two normal variables with variances a and b and `squared` distance; no spread: 0 or infinity."""
+    middle, still = (a + b) / 2, a + b == 0
+    spread = (middle.log() - (a.log() + b.log()) / 2) / 2
+    distance = torch.where(still, torch.where(squared > 0, math.inf, 0.0), squared / middle / 8)
+    return distance + torch.where(still, 0.0, spread)

@@ -1,0 +1,193 @@
+"""NC1, variability collapse: how tightly the features of a class gather, against the spread of the class means.
+
+Every metric is a function of the class statistics. Conventions, the same throughout: the global mean
+is the mean over all samples; classes weigh equally in the between-class covariance (but for `vci`); a
+class of one sample has variance zero; an empty class is an error.
+"""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from nclib.metrics.statistics import ClassStatistics
+
+
+def nc1(stats: ClassStatistics, *, rtol: float | None = None) -> float:
+    """Within-class variability against the spread of the class means: tr(Sigma_W Sigma_B^+) / K.
+
+    Sigma_B = (1/K) sum_k (mu_k - mu_G)(mu_k - mu_G)^T. Range [0, inf); lower is more collapsed. Invariant to
+    rotation, shift and scale. The pseudo-inverse keeps the directions of `between_spectrum(stats, rtol)`;
+    only Sigma_W within their span is looked at, so the value is never negative.
+
+    Source: Papyan, Han, Donoho 2020; the division by K as in Zhu et al. 2021 and Li et al. 2022.
+
+    Raises ValueError if fewer than two classes were seen, if a class is empty, if all class means
+    coincide, or if the statistics are diagonal.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics, nc1
+    >>> features = torch.tensor([[1.0, 0.1], [1.0, -0.1], [-1.0, 0.1], [-1.0, -0.1]])
+    >>> nc1(class_statistics(features, [0, 0, 1, 1]))  # all of the spread is across the means' axis
+    0.0
+    """
+    eigenvalues, directions = between_spectrum(stats, rtol)
+    return float((stats.variances_along(directions) / eigenvalues).sum() / stats.num_classes)
+
+
+def between_spectrum(stats: ClassStatistics, rtol: float | None = None) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (rank,), descending, and eigenvectors (rank, d) of Sigma_B, of what is not zero.
+
+    From the thin singular value decomposition of the K x d centred means; a singular value counts if it
+    exceeds `cut_off(stats, rtol)`.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> eigenvalues, directions = between_spectrum(stats)  # the means are (1, 0) and (-1, 0)
+    >>> eigenvalues.round(decimals=6).tolist(), directions.abs().round(decimals=6).tolist()
+    ([1.0], [[1.0, 0.0]])
+    """
+    checked_means(stats)
+    values, directions = stats.between_svd
+    kept = values > cut_off(stats, rtol)
+    if not kept.any():
+        raise ValueError(
+            f"the class means differ by no more than rounding: singular values up to {values[0]:.1e}, "
+            f"cut-off {cut_off(stats, rtol):.1e}"
+        )
+    return values[kept].square(), directions[kept]
+
+
+def cut_off(stats: ClassStatistics, rtol: float | None = None) -> float:
+    """The singular value of the centred means / sqrt(K) up to which a direction counts as null.
+
+    The largest of three: `rtol` times the largest singular value (0 unless given); what float64 rounding
+    leaves of equal means; and what rounding of the features themselves leaves in the class means. The last
+    is (eps / 2) sqrt(sum_kj e_kj / K), with eps the precision of the coarsest features seen, and e_kj the
+    second moment of feature j in class k, divided by n_k unless the class varies by less than one rounding step
+    there: errors that are equal add up, others average out. (Ours: no source says which directions of a
+    pseudo-inverse are null.)
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> cut_off(stats) < 1e-6, round(cut_off(stats, rtol=0.5), 6)  # the singular value is 1
+    (True, 0.5)
+    """
+    counts = stats.counts.clamp(min=1).unsqueeze(1)
+    second, spread = stats.means.square(), stats.squares / counts
+    averaged = (second + spread).div_(counts)
+    errors = torch.where(spread < second * stats.precision**2, second, averaged)
+    rounding = stats.precision / 2 * float(errors.sum() / stats.num_classes) ** 0.5
+    relative = _checked_rtol(rtol, 0.0)
+    return max(relative and relative * float(stats.between_svd[0][0]), float64_rounding(stats), rounding)
+
+
+def nc1_ratio(stats: ClassStatistics) -> float:
+    """The cheap form of NC1: tr(Sigma_W) / tr(Sigma_B).
+
+    Range [0, inf); lower is more collapsed. Unlike `nc1` it counts the spread in every direction, also
+    across the span of the class means. Source: Li et al. 2022 (public code of its first author).
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> nc1_ratio(stats)  # a variance of 1 within the classes, and of 1 between the means
+    1.0
+    """
+    return float(stats.within_trace / checked_means(stats).square().sum() * stats.num_classes)
+
+
+def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
+    """Variability collapse index, 1 - tr(Sigma_T^+ Sigma_B) / rank(Sigma_B).
+
+    Range [0, 1]; lower is more collapsed: 0 if a linear probe can fit the labels without error, 1 if it
+    explains nothing. Unchanged by any invertible linear map of the features. Sigma_T = Sigma_W + Sigma_B is
+    the covariance of all samples; here alone classes weigh by their size in Sigma_B, without which the
+    range would not hold (so vci = 1 - H-score / rank). Eigenvalues of Sigma_T, of features scaled to
+    variance 1, up to `rtol` (10 max(d, K) eps of float64 unless given) times the largest count as zero.
+    With at most d + 1 samples it is 0 for almost any features, which a warning says.
+
+    Source: Xu, Liu 2023 (arXiv 2306.03440), for balanced classes.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[0.0], [2.0], [2.0], [4.0]], [0, 0, 1, 1])
+    >>> round(vci(stats), 6)  # half of the variance lies between the means
+    0.5
+    """
+    weighted = checked_means(stats) * stats.counts.double().sqrt().unsqueeze(1)
+    if stats.num_samples <= stats.num_features + 1:
+        given = f"{stats.num_samples} samples of {stats.num_features} features"
+        warnings.warn(f"vci says nothing with {given}: two more samples than features are needed", stacklevel=2)
+    rank = len(between_spectrum(stats)[0])
+    rtol = _checked_rtol(rtol, 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps)
+    if ("explained", rtol) not in stats.computed:  # the H-score takes it, too
+        total = total_scatter(stats)
+        scale = total.diagonal().clamp(min=torch.finfo(torch.float64).tiny).rsqrt()  # so that no unit matters
+        found = _explained(total * scale * scale.unsqueeze(1), weighted * scale, rtol)
+        stats.computed["explained", rtol] = found
+    return min(1.0, max(0.0, 1 - stats.computed["explained", rtol] / rank))
+
+
+def total_scatter(stats: ClassStatistics) -> Tensor:
+    """N Sigma_T: outer products of all samples about the global mean, summed, float64 (d, d).
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [0, 0, 1, 1])
+    >>> total_scatter(stats).round(decimals=6).tolist()
+    [[4.0, 0.0], [0.0, 4.0]]
+    """
+    weighted = stats.centred_means * stats.counts.double().sqrt().unsqueeze(1)
+    return torch.addmm(stats.scatter, weighted.T, weighted)
+
+
+def checked_means(stats: ClassStatistics) -> Tensor:
+    """The centred class means (K, d), once it is sure that a collapse metric is defined."""
+    if stats.unseen:
+        some = ", ".join(map(str, stats.unseen[:5])) + (", ..." if len(stats.unseen) > 5 else "")
+        raise ValueError(
+            f"{len(stats.unseen)} of {stats.num_classes} classes have no samples ({some}); "
+            "renumber the labels or use stats.without_empty_classes()"
+        )
+    if stats.num_classes < 2:
+        raise ValueError("collapse is between classes: at least 2 are needed, 1 was given")
+    means = stats.centred_means
+    if torch.linalg.norm(means) <= float64_rounding(stats):
+        raise ValueError(
+            "all class means coincide (within rounding, or 1e-60): there is no spread to measure collapse against"
+        )
+    return means
+
+
+def _checked_rtol(rtol: float | None, default: float) -> float:
+    if rtol is not None and not 0 <= rtol < 1:
+        raise ValueError(f"rtol is {rtol}; it must be at least 0 and below 1")
+    return default if rtol is None else rtol
+
+
+def float64_rounding(stats: ClassStatistics) -> float:
+    """What averaging and centring can leave of means that are equal, or their squares lose to underflow."""
+    low, high = stats.means.aminmax()
+    spread = (stats.squares.amax(1) / stats.counts.clamp(min=1)).max()
+    largest = float(torch.maximum(-low, high).square() + spread) ** 0.5
+    return max(10 * max(stats.means.shape) * torch.finfo(torch.float64).eps * largest, 1e-60)
+
+
+def _explained(total: Tensor, means: Tensor, rtol: float) -> float:
+    """tr(total^+ means^T means): by Cholesky factors if `total` (d, d) has full rank, else by eigenvectors."""
+    factor, failed = torch.linalg.cholesky_ex(total)
+    pivots = factor.diagonal().square()
+    if not failed and pivots.min() > 1e-6 * pivots.max():
+        return float(torch.linalg.solve_triangular(factor, means.T, upper=False).square().sum())
+    values, vectors = torch.linalg.eigh(total)
+    kept = values > rtol * values[-1]
+    return float(((means @ vectors[:, kept]).square() / values[kept]).sum())

@@ -1,0 +1,238 @@
+"""Backbones by name: timm's and torchvision's models, and networks trained by a recipe, each with its preprocessing."""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nclib.features.backbones import Backbone
+from nclib.models.recipes import _recipe
+
+_TIMMS = ("get_classifier", "forward_features", "forward_head")
+
+
+def backbone(
+    name: str, *, weights: str | Path = "pretrained", imports: Sequence[str] = (), device: str | torch.device = "auto"
+) -> Backbone:
+    """A pre-trained model by name, in eval mode, with the preprocessing it was trained with.
+
+    Parameters
+    ----------
+    name
+        A timm model (``resnet18.a1_in1k``), ``torchvision:`` and one of torchvision's classifiers
+        (``torchvision:resnet50``), or ``recipe:`` and the path of a checkpoint that `nclib.train` wrote.
+    weights
+        ``pretrained`` (from the hub, or its cache on this machine), ``random`` (the same ones every time),
+        the name of one of torchvision's weights (``IMAGENET1K_V1``), or the path of a ``.safetensors`` file.
+        The classifier may be of any width there, or missing (but for those that classify by a convolution).
+    imports
+        Modules that register models with timm when they are imported: names, or paths of ``.py`` files.
+    device
+        ``auto`` is a GPU where there is one.
+
+    Examples
+    --------
+    >>> resnet = backbone("resnet18", weights="random", device="cpu")
+    >>> resnet.layers
+    ('layer1.0', 'layer1.1', 'layer2.0', 'layer2.1', 'layer3.0', 'layer3.1', 'layer4.0', 'layer4.1')
+    >>> resnet.classifier
+    Linear(in_features=512, out_features=1000, bias=True)
+    """
+    from nclib.devices import resolve_device
+
+    for module in [imports] if isinstance(imports, str) else imports:
+        import_module(module)
+    if not isinstance(name, str):
+        raise TypeError(
+            f"name is a {type(name).__name__}; for a model of your own it is Backbone(name, model, transform)"
+        )
+    library, colon, rest = name.partition(":")
+    makers = {"timm": _timm, "torchvision": _torchvision, "recipe": _recipe}
+    make, rest = (makers[library], rest) if colon and library in makers else (_timm, name)
+    made = make(rest, str(weights))
+    made.model.eval().to(resolve_device(device)).to(memory_format=torch.channels_last)
+    return made
+
+
+def _timm(name: str, weights: str) -> Backbone:
+    import timm
+
+    if not timm.is_model(name) and not name.startswith(("hf_hub:", "hf-hub:", "local-dir:")):
+        raise ValueError(_unknown(name, "timm", timm.list_models()))
+
+    def make(pretrained: bool = False, **options: Any) -> nn.Module:
+        return timm.create_model(name, pretrained=pretrained, **options)
+
+    model: Any
+    model, classifies = weighted(name, make, _timms_classifier, weights)
+    config = timm.data.resolve_model_data_config(model)
+    classifier = model.get_classifier()
+    return Backbone(
+        name,
+        model,
+        timm.data.create_transform(**config, is_training=False),
+        lambda x: model.forward_head(model.forward_features(x), pre_logits=True),
+        classifier if classifies and isinstance(classifier, nn.Linear) else None,
+    )
+
+
+def _timms_classifier(model: Any) -> Any:
+    if lacking := [method for method in _TIMMS if not hasattr(model, method)]:
+        raise TypeError(
+            f"{type(model).__name__} lacks {', '.join(lacking)}, which a model registered with timm must have"
+        )
+    return model.get_classifier()
+
+
+def _torchvision(name: str, weights: str) -> Backbone:
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        raise ValueError(_unknown(name, "torchvision", models.list_models(module=models)))
+    known = models.get_model_weights(name)
+    chosen = known[weights] if weights in known.__members__ else known.DEFAULT
+
+    def make(pretrained: bool = False, **options: Any) -> nn.Module:
+        if name in ("googlenet", "inception_v3"):
+            options["transform_input"] = True  # as with the hub's weights, wherever these come from
+            options |= {} if pretrained else {"aux_logits": False, "init_weights": True}  # else torchvision warns
+        return models.get_model(name, weights=chosen if pretrained else None, **options)
+
+    weights = "pretrained" if weights in known.__members__ else weights
+    model, classifies = weighted(name, make, _last_linear, weights)
+    classifier = _last_linear(model)
+    if classifier is None:  # SqueezeNet classifies by a convolution, whose input is pooled for the features
+        model.classifier = nn.AdaptiveAvgPool2d(1)
+    else:
+        model.set_submodule(next(n for n, m in model.named_modules() if m is classifier), nn.Identity())
+    return Backbone(f"torchvision:{name}", model, chosen.transforms(), None, classifier if classifies else None)
+
+
+def _unknown(name: str, library: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 5)
+    hint = f"names near it are {', '.join(close)}" if close else f"it has {len(known)}, such as {known[0]}"
+    return f"{library} has no model {name!r}; {hint}"
+
+
+def _last_linear(model: nn.Module) -> nn.Linear | None:
+    return next((m for m in reversed(list(model.modules())) if isinstance(m, nn.Linear)), None)
+
+
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers of torchvision's Inception networks for training them
+
+
+def weighted(
+    name: str, make: Callable[..., nn.Module], classifier_of: Callable[[Any], Any], weights: str
+) -> tuple[nn.Module, bool]:
+    """The model with the weights asked for, of the hub, random, or of a file; and whether they have a classifier."""
+    if weights == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return make(), True
+    if weights == "pretrained":
+        try:
+            with _weights_only():
+                return make(pretrained=True), True
+        except OSError as error:  # what both hubs raise without a network
+            raise FileNotFoundError(
+                f"the weights of {name} could not be fetched ({type(error).__name__}: {error}); "
+                "give weights= the path of a .safetensors file"
+            ) from error
+    return _from_file(name, make, classifier_of, weights)
+
+
+@contextmanager
+def _weights_only() -> Iterator[None]:
+    """Have torch.load unpickle nothing but tensors, also where torchvision calls it without saying so."""
+    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+        if before is not None:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
+
+
+def _from_file(
+    name: str, make: Callable[..., nn.Module], classifier_of: Callable[[Any], Any], path: str
+) -> tuple[nn.Module, bool]:
+    model = make()
+    state = {key: value for key, value in _read(path).items() if not key.startswith(_AUXILIARY)}
+    classifier = classifier_of(model)
+    place = next((f"{n}." for n, module in model.named_modules() if module is classifier), "none.")
+    rows = state.get(f"{place}weight")
+    if rows is not None and len(rows) != len(getattr(classifier, "weight", ())):
+        model = make(num_classes=len(rows))
+    if rows is None:  # only the backbone: the classifier keeps its random weights, and is not to be used
+        state |= {key: value for key, value in model.state_dict().items() if key.startswith(place)}
+    _fit(model, state, name, path)
+    return model, rows is not None
+
+
+def _read(path: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if Path(path).suffix != ".safetensors":
+        raise ValueError(
+            f"weights are {path!r}; they must be 'pretrained', 'random' or the path of a .safetensors file"
+        )
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file of weights {path}")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
+
+
+def _fit(model: nn.Module, state: dict[str, Tensor], name: str, path: str) -> None:
+    """Load the state into the model, all of it and nothing else."""
+    own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    given = {key: tuple(value.shape) for key, value in state.items()}
+    if own != given:
+        keys = [key for key in own | given if own.get(key) != given.get(key)]
+        different = [f"{key} is {given.get(key, 'missing')}, not {own.get(key, 'there')}" for key in keys]
+        raise ValueError(f"{path} does not fit {name} in {len(different)} places: {'; '.join(different[:4])}")
+    model.load_state_dict(state)
+
+
+def import_module(name: str) -> None:
+    """Import a module by name, as seen from the working directory too, or by the path of its file, once."""
+    path = Path(name)
+    if path.suffix == ".py" and not path.is_file():
+        raise FileNotFoundError(f"there is no file {path} to import")
+    folder = str(path.parent.resolve() if path.suffix == ".py" else Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        if path.suffix == ".py":
+            _import_file(path.resolve())
+        else:
+            importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{name} could not be imported ({error}); is it on PYTHONPATH?") from error
+    finally:
+        sys.path.remove(folder)
+
+
+def _import_file(path: Path) -> None:
+    """As a module of the name of its whole path, for others may have its stem."""
+    if str(path) in sys.modules:
+        return
+    loader = SourceFileLoader(str(path), str(path))
+    module = sys.modules[str(path)] = ModuleType(str(path))
+    module.__file__ = str(path)
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        del sys.modules[str(path)]
+        raise

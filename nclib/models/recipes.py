@@ -1,0 +1,273 @@
+"""Pre-training: a recipe says everything about a network; trained once, it is read from a cache."""
+
+import hashlib
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
+from tqdm import tqdm
+
+from nclib.complexity.geometric import geometric_complexity
+from nclib.data.augmentation import distort
+from nclib.data.catalogue import load
+from nclib.data.images import ImageSet
+from nclib.devices import in_half, resolve_device
+from nclib.features.backbones import Backbone, recipe_backbone
+from nclib.models.losses import LOSSES
+from nclib.models.networks import NETWORKS, Network
+from nclib.models.schedules import SCHEDULES
+from nclib.seeds import seeded
+from nclib.storage import load_tensors, save_tensors
+
+_VERSION = 2  # raise it when training changes, so that no older checkpoint is taken for a new one
+
+_SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
+
+_MOMENTUM = 0.9
+
+_PENALISED = 4  # images of a batch: all of them would take four times as long as training without penalty
+
+
+# Settings that records and checkpoints older than they do not name, with what these were made with.
+LATER = {"network": "resnet", "penalty": 0.0}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is pre-trained; equal recipes give equal networks (on one kind of processor).
+
+    `source` and `per_class` name the data, `width` and `blocks` (a stage) the network, `projection` the
+    layers of the head that transfer drops, `augmentation` the strength of random distortion (0 is none).
+    The optimiser is SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`. On a GPU features
+    are computed in bfloat16, all else in torch's default dtype (float32). `penalty` times the geometric complexity of
+    each batch, in eval mode, estimated by one projection of 4 of its images, is added to the loss; with batch norm it
+    can be lowered by the scale of weights that makes no difference in training. `key` is a digest of it all:
+
+    >>> Recipe(epochs=2).key == Recipe(epochs=2).key != Recipe(epochs=3).key
+    True
+    """
+
+    source: str = "glyphs/latin"
+    per_class: int | None = 60
+    width: int = 16
+    blocks: int = 1
+    projection: int = 0
+    loss: str = "cross-entropy"
+    epochs: int = 16
+    batch_size: int = 128
+    learning_rate: float = 0.2
+    weight_decay: float = 5e-4
+    schedule: str = "one-cycle"
+    augmentation: float = 0.0
+    seed: int = 0
+    network: str = "resnet"
+    penalty: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, known in (("loss", LOSSES), ("schedule", SCHEDULES), ("network", NETWORKS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; there are {', '.join(known)}")
+        smallest = {
+            "projection": 0,
+            "epochs": 0,
+            "batch_size": 2,
+            "learning_rate": 0,
+            "weight_decay": 0,
+            "augmentation": 0,
+            "penalty": 0,
+        }
+        for name in ("learning_rate", "weight_decay", "augmentation", "penalty"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # 0 and 0.0 are one recipe
+        for name, least in smallest.items():
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+
+    @classmethod
+    def of(cls, **settings: object) -> "Recipe":
+        """A recipe from settings by name; a misspelt name is an error that lists the right ones."""
+        names = [field.name for field in fields(cls)]
+        if unknown := settings.keys() - set(names):
+            raise ValueError(f"unknown setting {', '.join(sorted(unknown))}; a recipe has {', '.join(names)}")
+        return cls(**settings)  # type: ignore[arg-type]  # the values are checked in __post_init__
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All settings by name, but those of `LATER` only where they are not what older recipes were."""
+        return {name: value for name, value in asdict(self).items() if name not in LATER or value != LATER[name]}
+
+    @property
+    def key(self) -> str:
+        """A digest of the recipe, which names its checkpoint."""
+        text = json.dumps([_VERSION, self.config, *([_PENALISED] if self.penalty else [])], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def train(
+    recipe: Recipe,
+    *,
+    device: str | torch.device = "auto",
+    cache: Path | str | None = None,
+    data_root: Path | str | None = None,
+    on_epoch: Callable[[int, Network], None] | None = None,
+    progress: bool = True,
+) -> Network:
+    """Train the recipe's network, or read it from `cache`.
+
+    `on_epoch(epoch, network)` is called before the first epoch (0) and after each; it sees a network in
+    eval mode, and with it the cache is not read. A training that was killed goes on from its last saved
+    state and gives the network that it would have given. Returned in eval mode on the device.
+
+    >>> network = train(Recipe("digits", per_class=2, width=2, epochs=1), device="cpu", progress=False)
+    >>> network.backbone(torch.zeros(3, 1, 28, 28)).shape, network(torch.zeros(3, 1, 28, 28)).shape
+    (torch.Size([3, 16]), torch.Size([3, 10]))
+    """
+    device = resolve_device(device)
+    source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root).in_memory()
+    network = initial_network(recipe, source).to(device).to(memory_format=torch.channels_last)
+    if not cache:
+        _run_epochs(recipe, network, source, None, on_epoch, progress)
+        return network.eval()
+    done = Path(cache) / f"{recipe.key}.safetensors"
+    if on_epoch is None and _read(done, recipe, network.state_dict()):
+        return network.eval()
+    done.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(done.with_suffix(".lock")):  # of several who want it one trains it, and the others wait
+        if on_epoch is None and _read(done, recipe, network.state_dict()):
+            return network.eval()
+        _run_epochs(recipe, network, source, done.with_suffix(".partial"), on_epoch, progress)
+        save_tensors(done, network.state_dict(), {"recipe": recipe.config, "image": list(source.images.shape[1:])})
+        done.with_suffix(".partial").unlink(missing_ok=True)
+    return network.eval()
+
+
+def initial_network(recipe: Recipe, source: ImageSet) -> Network:
+    """The untrained network of a recipe on its source images; see `network_of`."""
+    return network_of(recipe, source.images.shape[1], len(source.classes))
+
+
+def network_of(recipe: Recipe, in_channels: int, num_classes: int) -> Network:
+    """The untrained network of a recipe; the same for every recipe of one seed and shape."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        backbone = NETWORKS[recipe.network](recipe.width, in_channels=in_channels, blocks=recipe.blocks)
+        width: int = backbone.num_features  # type: ignore[assignment]  # timm sets an int on a Module
+        return Network(backbone, width, num_classes, projection=recipe.projection)
+
+
+def _run_epochs(
+    recipe: Recipe,
+    network: Network,
+    source: ImageSet,
+    partial: Path | None,
+    on_epoch: Callable[[int, Network], None] | None,
+    progress: bool,
+) -> None:
+    device = next(network.parameters()).device
+    optimizer = torch.optim.SGD(
+        network.parameters(), recipe.learning_rate, _MOMENTUM, weight_decay=recipe.weight_decay, nesterov=True
+    )
+    state = _state(network, optimizer)
+    start = (_read(partial, recipe, state) or {"epoch": 0})["epoch"] if partial and on_epoch is None else 0
+    images, labels = source.inputs(device), source.labels.to(device)
+    if start == 0:  # an untrained network's batch norm knows nothing of its inputs yet
+        update_bn((images[batch] for batch in _batches(torch.arange(len(images)), recipe)), network)
+    saved = time.monotonic()
+    if on_epoch:
+        on_epoch(0, network.eval())
+    epochs = tqdm(
+        range(start, recipe.epochs),
+        f"train {recipe.source}",
+        initial=start,
+        total=recipe.epochs,
+        disable=not progress,
+        leave=False,
+    )
+    for epoch in epochs:
+        _run_epoch(recipe, network.train(), optimizer, images, labels, epoch)
+        if partial and time.monotonic() - saved > _SAVE_EVERY:
+            save_tensors(partial, state, {"recipe": recipe.config, "epoch": epoch + 1})
+            saved = time.monotonic()
+        if on_epoch:
+            on_epoch(epoch + 1, network.eval())
+
+
+def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labels: Tensor, epoch: int) -> None:
+    """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
+    generator = seeded("epoch", recipe.seed, epoch)
+    batches = _batches(torch.randperm(len(labels), generator=generator).to(images.device), recipe)
+    for step, batch in enumerate(batches):
+        progress = (epoch + (step + 0.5) / len(batches)) / recipe.epochs
+        optimizer.param_groups[0]["lr"] = recipe.learning_rate * SCHEDULES[recipe.schedule](progress)
+        inputs = distort(images[batch], recipe.augmentation, generator)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=in_half(images.device)):
+            embedding = network.embed(inputs.contiguous(memory_format=torch.channels_last))
+        loss = LOSSES[recipe.loss](network, embedding.to(torch.get_default_dtype()), labels[batch])
+        if recipe.penalty:
+            loss = loss + recipe.penalty * _complexity(network, inputs, seeded("penalty", recipe.seed, epoch, step))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def _complexity(network: Network, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """Geometric complexity of a batch, estimated without bias by a projection of a few images, to be differentiated."""
+    few = inputs[:_PENALISED]  # their order is random already
+    seed = int(torch.randint(2**31, (), generator=generator))
+    found = geometric_complexity(
+        network.backbone, few, method="rademacher", number=1, differentiable=True, seed=seed, memory=math.inf
+    )
+    return found.per_sample.mean()
+
+
+def _batches(order: Tensor, recipe: Recipe) -> list[Tensor]:
+    """The order in batches; a last batch of one is left out, since batch norm needs two."""
+    return [batch for batch in order.split(recipe.batch_size) if len(batch) > 1]
+
+
+def _state(network: Network, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
+    """The tensors that training changes, by name, as views: weights, batch-norm statistics, momentum."""
+    for parameter in network.parameters():
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    momentum = {f"momentum.{name}": optimizer.state[p]["momentum_buffer"] for name, p in network.named_parameters()}
+    return network.state_dict() | momentum
+
+
+def _read(path: Path, recipe: Recipe, into: dict[str, Tensor]) -> dict | None:
+    """Copy a saved state into the tensors and return its metadata; None if there is no whole file."""
+    if not path.exists():
+        return None
+    try:
+        tensors, metadata = load_tensors(path)
+    except ValueError as error:
+        warnings.warn(f"{error}; training again", stacklevel=3)
+        return None
+    shapes = {name: tensor.shape for name, tensor in into.items()}
+    if metadata.get("recipe") != recipe.config or shapes != {name: t.shape for name, t in tensors.items()}:
+        raise ValueError(f"{path} holds the weights of another network than its recipe's; delete it to train anew")
+    for name, tensor in into.items():
+        tensor.copy_(tensors[name])
+    return metadata
+
+
+def _recipe(path: str, weights: str) -> Backbone:
+
+    if weights != "pretrained":
+        raise ValueError(f"a recipe's checkpoint has its own weights; weights are {weights!r}")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    state, metadata = load_tensors(Path(path))
+    if not {"recipe", "image"} <= metadata.keys():
+        raise ValueError(f"{path} is no checkpoint of a recipe; nclib.train writes one")
+    channels, size = metadata["image"][0], metadata["image"][-1]
+    network = network_of(Recipe.of(**metadata["recipe"]), channels, len(state["classifier.bias"]))
+    network.load_state_dict(state)
+    return recipe_backbone(network.backbone, channels, size, name=f"recipe:{Path(path).stem}")

@@ -1,0 +1,307 @@
+"""The training of tuned models: one loop for all methods. What is frozen before the tuned layer is computed once."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from nclib.data.augmentation import distort
+from nclib.data.images import ImageFiles, ImageSet
+from nclib.devices import in_half
+from nclib.models.schedules import SCHEDULES
+from nclib.peft.files import changed
+from nclib.peft.prefix import Inputs, Labelled, Suffix, split
+from nclib.peft.tuned import Tuned
+from nclib.probing.linear import probe_layer
+from nclib.seeds import seeded
+from nclib.storage import load_tensors, save_tensors
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a model is fine-tuned, the same for every method: by AdamW, on the cross-entropy.
+
+    `learning_rate` is the peak of the `schedule`, one of `models.schedules`; too high a rate ruins a model with little
+    data, so give `finetune` images to validate on, or let `finetune_best` choose. An epoch is cut into
+    batches of one size, as near as it goes, and at most `batch_size` (or 3), for batch norm learns nothing good of a
+    small remainder. `augmentation` is the strength of random distortion, 0 is none. With `probe_first` the head begins
+    as a linear probe of inverse strength `C` of the features as they are at first, so that no method has to learn the
+    head from nothing (Kumar et al. 2022).
+
+    >>> Tuning(epochs=20, learning_rate=1e-3).schedule
+    'one-cycle'
+    """
+
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    epochs: int = 10
+    batch_size: int = 64
+    schedule: str = "one-cycle"
+    augmentation: float = 0.0
+    probe_first: bool = True
+    C: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"unknown schedule {self.schedule!r}; there are {', '.join(SCHEDULES)}")
+        for name in ("epochs", "batch_size", "seed"):
+            if type(getattr(self, name)) is not int:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
+        least = {"learning_rate": 0, "weight_decay": 0, "epochs": 0, "batch_size": 2, "augmentation": 0}
+        for name, least_value in least.items():
+            if not getattr(self, name) >= least_value:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least_value}")
+
+
+class Validation(NamedTuple):
+    """What was measured on the validation images before the first epoch and after each: accuracies and losses."""
+
+    accuracies: list[float]
+    losses: list[float]
+
+    @property
+    def best(self) -> int:
+        """The number of epochs of the best accuracy, and of equal ones that of the least loss."""
+        return max(range(len(self.losses)), key=lambda epoch: (self.accuracies[epoch], -self.losses[epoch]))
+
+
+class TuningState:
+    """Trains a model in place, epoch by epoch; `data` names what it is trained and validated on."""
+
+    def __init__(self, tuned: Tuned, part: Tuned | Suffix, settings: Tuning, data: list[str] | None = None):
+        self.tuned, self.part, self.settings, self.data = tuned, part, settings, data
+        self.parameters = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, settings.learning_rate, weight_decay=settings.weight_decay)
+        self.scores = Validation([], [])
+        self.best: dict[str, Tensor] = {}
+
+    def run_epoch(self, data: Inputs, epoch: int) -> None:
+        """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
+        generator = seeded("tune", self.settings.seed, epoch)
+        order = torch.randperm(len(data.labels), generator=generator).to(data.device)
+        number = math.ceil(len(order) / self.settings.batch_size)
+        rows = order.tensor_split(max(1, min(number, len(order) // 2)))  # batch norm needs two
+        self.part.train()
+        for step, (inputs, labels) in enumerate(data.batches(rows)):
+            progress = (epoch + (step + 0.5) / len(rows)) / self.settings.epochs
+            rate = self.settings.learning_rate * SCHEDULES[self.settings.schedule](progress)
+            self.optimizer.param_groups[0]["lr"] = rate
+            with torch.autocast(data.device.type, torch.bfloat16, enabled=in_half(data.device)):
+                logits = self.part(distort(inputs, self.settings.augmentation, generator))
+            self.optimizer.zero_grad()
+            cross_entropy(logits.to(torch.get_default_dtype()), labels).backward()
+            self.optimizer.step()
+        self.part.eval()
+
+    def score(self, held: Inputs) -> None:
+        """Measure the validation images, and keep the weights if they are the best."""
+        logits = held.through(self.part)
+        self.scores.accuracies.append(float((logits.argmax(1) == held.labels).double().mean()))
+        self.scores.losses.append(float(cross_entropy(logits, held.labels)))
+        if self.scores.best == len(self.scores.losses) - 1:
+            self.best = {name: tensor.clone() for name, tensor in changed(self.tuned).items()}
+
+    def finish(self, path: Path | None) -> Validation:
+        """Take the weights of the best epoch, if there was validation, and remove the checkpoint."""
+        _copy(self.best, changed(self.tuned))
+        if path:
+            path.unlink(missing_ok=True)
+        return self.scores
+
+    def save(self, path: Path, epoch: int) -> None:
+        parts = {"now": changed(self.tuned), "best": self.best} | {
+            f"optimizer{i}": self.optimizer.state[parameter] for i, parameter in enumerate(self.parameters)
+        }
+        tensors = {f"{part}/{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+        save_tensors(path, tensors, self._identity() | {"epoch": epoch, "scores": list(self.scores)})
+
+    def resume(self, path: Path) -> int:
+        """Take up the state of a file; the number of epochs done."""
+        tensors, metadata = load_tensors(path)
+        if any(metadata.get(name) != value for name, value in self._identity().items()):
+            raise ValueError(f"{path} is the checkpoint of another fine-tuning than this one; delete it to begin anew")
+        parts: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            part, _, name = key.partition("/")
+            parts.setdefault(part, {})[name] = tensor.to(self.tuned.head.weight.device)
+        _copy(parts["now"], changed(self.tuned))
+        self.best = parts.get("best", {})
+        for i, parameter in enumerate(self.parameters):
+            self.optimizer.state[parameter] = parts.get(f"optimizer{i}", {})  # none had it without a gradient
+        self.scores = Validation(*metadata["scores"])
+        return int(metadata["epoch"])
+
+    def _identity(self) -> dict[str, Any]:
+        what = {"spec": self.tuned.spec, "base": self.tuned.base, "data": self.data}
+        return what | {"settings": asdict(self.settings)}
+
+
+def _copy(tensors: dict[str, Tensor], into: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            into[name].copy_(tensor)
+
+
+_SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
+
+
+def finetune(
+    tuned: Tuned,
+    train: Labelled,
+    settings: Tuning | None = None,
+    *,
+    validation: Labelled | None = None,
+    patience: int | None = None,
+    stop: int | None = None,
+    checkpoint: str | Path | None = None,
+    memory: float = 2e9,
+    progress: bool = False,
+) -> Validation:
+    """Train what is trained of a model, in place.
+
+    For a linear probe, layer and skip tuning without augmentation what is before the tuned layer is computed once, and
+    kept if it takes at most `memory` bytes.
+
+    Parameters
+    ----------
+    tuned
+        Of `linear_probe`, `skip_tuning` and the others, on its device.
+    train, validation
+        Labelled images, which the backbone's transform prepares, or inputs (N, C, H, W) and labels (N,). With
+        `validation` the weights of its best epoch are kept, the first being that before training.
+    patience
+        Epochs without a better one on `validation` after which training stops; None goes on to the end.
+    stop
+        After how many epochs to stop, the schedule being that of all of them.
+    checkpoint
+        A file for the state of an unfinished training, saved every half minute, read if it is there, and removed in
+        the end. ValueError if it is of other settings, data or another model.
+
+    Returns
+    -------
+    `Validation`, empty without images to validate on.
+
+    Examples
+    --------
+    >>> from nclib import backbone, load, skip_tuning
+    >>> train, test = (load("digits", split, per_class=20) for split in ("train", "test"))
+    >>> tuned = skip_tuning(backbone("test_resnet", weights="random", device="cpu"), -2, num_classes=10)
+    >>> scores = finetune(tuned, train, Tuning(epochs=2), validation=test)
+    >>> len(scores.accuracies)  # before the first epoch, and after each
+    3
+    """
+    settings = settings or Tuning()
+    if not isinstance(tuned, Tuned) or not isinstance(settings, Tuning):
+        raise TypeError(
+            f"tuned and settings are {type(tuned).__name__} and {type(settings).__name__}; give what skip_tuning and "
+            "the others make, and a Tuning"
+        )
+    epochs = _checked_epochs(settings, stop, patience, validation)
+    prefix, part = (None if settings.augmentation else split(tuned)) or (None, tuned)
+    tuned.eval()
+    data = Inputs(train, tuned, prefix, memory)
+    held = None if validation is None else Inputs(validation, tuned, prefix, memory)
+    if settings.probe_first and tuned.spec["num_classes"] is not None:
+        features = data.through(part.features)
+        head = probe_layer(features, data.labels, tuned.spec["num_classes"], C=settings.C)
+        tuned.head.load_state_dict(head.state_dict())
+    path = None if checkpoint is None else Path(checkpoint)
+    state = TuningState(tuned, part, settings, [part.digest for part in (data, held) if part] if path else None)
+    done = state.resume(path) if path and path.exists() else 0
+    if held and not done:
+        state.score(held)
+    bar = tqdm(range(done, epochs), f"tune {tuned.spec['method']}", disable=not progress, leave=False)
+    saved = time.monotonic()
+    for epoch in bar:
+        if patience is not None and epoch - state.scores.best >= patience:
+            break
+        with torch.random.fork_rng([data.device] if data.device.type == "cuda" else []):
+            torch.manual_seed(seeded("dropout", settings.seed, epoch).initial_seed())  # the same again
+            state.run_epoch(data, epoch)
+        if held:
+            state.score(held)
+        if path and time.monotonic() - saved > _SAVE_EVERY:
+            state.save(path, epoch + 1)
+            saved = time.monotonic()
+    return state.finish(path)
+
+
+def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, validation: Labelled | None) -> int:
+    """How many epochs are trained at most."""
+    if stop is not None and not 0 <= stop <= settings.epochs:
+        raise ValueError(f"stop is {stop}; it must be from 0 to {settings.epochs}, the epochs of the schedule")
+    if patience is not None and (patience < 1 or validation is None):
+        raise ValueError(f"patience is {patience}; it must be at least 1, and needs images to validate on")
+    return settings.epochs if stop is None else stop
+
+
+class Choice(NamedTuple):
+    """A tuned model, which of the candidates it is, and the epochs that it was trained for.
+
+    Examples
+    --------
+    >>> from nclib import linear_probe
+    >>> model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2))
+    >>> choice = Choice(linear_probe(model), candidate=1, epochs=5)
+    >>> choice.tuned.spec["method"], choice.candidate, choice.epochs
+    ('linear', 1, 5)
+    """
+
+    tuned: Tuned
+    candidate: int
+    epochs: int
+
+
+def finetune_best(
+    candidates: Sequence[tuple[Callable[[], Tuned], Tuning]],
+    train: ImageSet | ImageFiles,
+    *,
+    share: float = 0.2,
+    patience: int | None = None,
+    checkpoint: str | Path | None = None,
+    **options: Any,
+) -> Choice:
+    """Fine-tune on all images as the candidate, and for the epochs, that do best on images held out for that.
+
+    `candidates` are functions that make a model to tune, and settings. The `share` of every class, at least one image
+    of two or more, is held out; of equally accurate candidates the least loss there decides. `patience` is that of the
+    trials. `checkpoint` is a file for the training that is under way; finished trials are run again after a kill.
+    Further `options` are those of `finetune`.
+
+    Examples
+    --------
+    >>> from nclib import backbone, linear_probe, load
+    >>> model = backbone("test_resnet", weights="random", device="cpu")
+    >>> tunings = (Tuning(epochs=0, probe_first=False), Tuning(epochs=0))  # a head of zeros, or a linear probe
+    >>> candidates = [(lambda: linear_probe(model, 10), tuning) for tuning in tunings]
+    >>> finetune_best(candidates, load("digits", per_class=4))[1:]  # the candidate, and its epochs
+    (1, 0)
+    """
+    if not candidates:
+        raise ValueError("there are no candidates; give at least one")
+    if not isinstance(train, ImageSet | ImageFiles):
+        raise TypeError(f"train is {type(train).__name__}; it must be an ImageSet or ImageFiles, to hold images out of")
+    counts = train.labels.bincount(minlength=len(train.classes))
+    if counts.min() < 2:
+        few = train.classes[int(counts.argmin())]
+        raise ValueError(f"there are {int(counts.min())} images of class {few}; two images of every class are needed")
+    rest, held = train.split_off(share)
+
+    def tried(number: int, images: Any, **more: Any) -> tuple[Tuned, Validation]:
+        make, settings = candidates[number]
+        tuned, path = make(), None if checkpoint is None else Path(f"{checkpoint}.{number}")
+        return tuned, finetune(tuned, images, settings, checkpoint=path, **options, **more)
+
+    scores = [tried(i, rest, validation=held, patience=patience)[1] for i in range(len(candidates))]
+    merits = [(score.accuracies[score.best], -score.losses[score.best]) for score in scores]
+    chosen = max(range(len(candidates)), key=merits.__getitem__)
+    epochs = scores[chosen].best
+    return Choice(tried(chosen, train, stop=epochs)[0], chosen, epochs)

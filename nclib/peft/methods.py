@@ -1,0 +1,245 @@
+"""Ways to fine-tune a model, from its classifier alone to all of it. Each returns a module that trains as any other.
+
+They differ in what is trained beside a new linear classifier, the head:
+
+- `linear_probe`: nothing;
+- `bias_tuning`: all biases (Ben Zaken et al. 2022);
+- `layer_tuning`: one block;
+- `skip_tuning`: one block, whose output is added to the features (Li et al. 2212.12206, SCL);
+- `lora_tuning`, `adapter_tuning`: small matrices beside the weights, by Hugging Face's peft (Hu et al. 2022);
+- `full_tuning`: everything.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+
+from nclib.features.backbones import Backbone
+from nclib.peft.tuned import Base, Match, Skip, Tuned
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+
+def linear_probe(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
+    """Train the head alone.
+
+    Parameters
+    ----------
+    model
+        A timm or torchvision classifier, any module that ends in a linear layer, or a `Backbone`. It is copied and
+        stays as it is.
+    num_classes
+        Of the new head, whose weights begin at 0; None keeps the model's own classifier.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> tuned = linear_probe(resnet18(), num_classes=10)
+    >>> tuned(torch.zeros(2, 3, 64, 64)).shape, round(trainable_share(tuned), 5)
+    (torch.Size([2, 10]), 0.00046)
+    """
+    return Base(model).tuned(num_classes, {"method": "linear"})
+
+
+def full_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
+    """Train everything, batch-norm statistics too; parameters as of `linear_probe`.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> trainable_share(full_tuning(resnet18(), num_classes=10))
+    1.0
+    """
+    tuned = Base(model).tuned(num_classes, {"method": "full"})
+    return _train(tuned, "body")
+
+
+def bias_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
+    """Train the head and every bias of the body; parameters as of `linear_probe`.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> round(trainable_share(bias_tuning(resnet18(), num_classes=10)), 5)
+    0.00089
+    """
+    tuned = Base(model).tuned(num_classes, {"method": "bias"})
+    for name, parameter in tuned.body.named_parameters():
+        parameter.requires_grad_(name.rpartition(".")[2].endswith("bias"))
+    return tuned
+
+
+def layer_tuning(model: nn.Module | Backbone, layer: str | int, num_classes: int | None = None) -> Tuned:
+    """Train the head and one layer.
+
+    `layer` is the name of a module of the model, or a place in `Backbone.layers` (negative from the end);
+    other parameters as of `linear_probe`. ValueError if there is no such layer, or it comes after the pooling.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> round(trainable_share(layer_tuning(resnet18(), "layer3.1", num_classes=10)), 4)
+    0.106
+    """
+    base = Base(model)
+    name = base.layer(layer)
+    base.widths(name)
+    return _train(base.tuned(num_classes, {"method": "layer", "layer": name}), f"body.{name}")
+
+
+def skip_tuning(
+    model: nn.Module | Backbone, layer: str | int, num_classes: int | None = None, *, match: Match = "pad"
+) -> Tuned:
+    """Train the head and one layer, whose output is added to the features: skip-connection fine-tuning.
+
+    The output is pooled as `extract_layers` does, a map to the mean over its positions. Li et al. (2212.12206);
+    how the widths are matched is our choice: see `Skip`. Parameters as of `layer_tuning`.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> round(trainable_share(skip_tuning(resnet18(), "layer3.1", num_classes=10)), 4)
+    0.106
+    """
+    base = Base(model)
+    name = base.layer(layer)
+    block_width, width = base.widths(name)
+    spec = {"method": "skip", "layer": name, "match": match}
+    return _train(base.tuned(num_classes, spec, Skip(width, block_width, match)), f"body.{name}")
+
+
+def lora_tuning(
+    model: nn.Module | Backbone,
+    num_classes: int | None = None,
+    *,
+    rank: int = 8,
+    targets: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Tuned:
+    """Train the head and, beside the weights of the target modules, products of two matrices of a low rank.
+
+    `targets` are names of modules; None is every linear layer, torch's attention, and every convolution without
+    groups. `seed` is that of the one matrix; the other begins at 0, so that the model begins as it was. Parameters
+    else as of `linear_probe`. Needs Hugging Face's peft, nclib's extra ``peft``.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> round(trainable_share(lora_tuning(resnet18(), num_classes=10, rank=2)), 4)
+    0.0068
+    """
+    from peft import LoraConfig
+
+    base = Base(model)
+    names = [name for name, module in base.body.named_modules() if _takes_lora(module)]
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets or names))
+    return _adapted(base, config, num_classes, seed)
+
+
+def adapter_tuning(
+    model: nn.Module | Backbone, config: "PeftConfig", num_classes: int | None = None, *, seed: int = 0
+) -> Tuned:
+    """Train the head and any adapter of Hugging Face's peft that its `inject_adapter_in_model` takes, by its config.
+
+    Names in the config are those of the model's modules. `seed` is that of the adapter's first weights. Parameters
+    else as of `linear_probe`.
+
+    Examples
+    --------
+    >>> from peft import LoraConfig
+    >>> from torchvision.models import resnet18
+    >>> tuned = adapter_tuning(resnet18(), LoraConfig(r=2, target_modules=["layer4.1.conv2"]), num_classes=10)
+    >>> round(trainable_share(tuned), 5)
+    0.00137
+    """
+    return _adapted(Base(model), config, num_classes, seed)
+
+
+def trainable_share(model: nn.Module) -> float:
+    """The number of parameters that require a gradient, over that of all parameters, in [0, 1].
+
+    Examples
+    --------
+    >>> trainable_share(nn.Sequential(nn.Linear(2, 1).requires_grad_(False), nn.Linear(8, 1)))  # 9 of 3 + 9
+    0.75
+    """
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, trained in sizes if trained) / sum(size for size, _ in sizes)
+
+
+def _train(tuned: Tuned, *modules: str) -> Tuned:
+    """Train all of the modules, beside the head."""
+    for name in modules:
+        _check_batch_norm(tuned.get_submodule(name).requires_grad_(True))
+    tuned.trained += modules
+    return tuned
+
+
+def _check_batch_norm(module: nn.Module) -> None:
+    """Warn of batch norm that was folded into the weights: in train mode it would compute something else."""
+    norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+    folded = [
+        norm
+        for norm in norms
+        if norm.bias is not None and norm.bias.any() and norm.running_mean is not None and not norm.running_mean.any()
+    ]
+    if folded:
+        warnings.warn(
+            f"{len(folded)} of {len(norms)} batch norms have biases but running means of 0, as where they were folded "
+            "into the weights: training would change what they compute; timm.layers.freeze_batch_norm_2d(model) keeps "
+            "them as they are",
+            stacklevel=4,
+        )
+
+
+def _takes_lora(module: nn.Module) -> bool:
+    """Torch's attention as a whole, for it reads the weight of its last layer without calling it."""
+    if isinstance(module, NonDynamicallyQuantizableLinear):
+        return False
+    return isinstance(module, nn.Linear | nn.MultiheadAttention) or (
+        isinstance(module, nn.Conv2d) and module.groups == 1
+    )
+
+
+def _adapted(base: Base, config: "PeftConfig", num_classes: int | None, seed: int) -> Tuned:
+    from peft import inject_adapter_in_model
+
+    before = {name for name, _ in base.body.named_modules()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, base.body)
+    added = [f"body.{name}" for name, _ in base.body.named_modules() if name not in before]
+    tuned = base.tuned(num_classes, {"method": "adapter", "config": _plain(config.to_dict()), "seed": seed})
+    tuned.trained += tuple(name for name in added if not name.endswith("base_layer"))
+    return tuned
+
+
+def _plain(value: Any) -> Any:
+    """A config's values as JSON has them."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, set | list | tuple):
+        return [_plain(item) for item in (sorted(value) if isinstance(value, set) else value)]
+    return getattr(value, "value", value)
+
+
+def _adapter_of(model: nn.Module | Backbone, config: dict[str, Any], **options: Any) -> Tuned:
+    from peft import PeftConfig
+
+    return adapter_tuning(model, PeftConfig.from_peft_type(**config), **options)
+
+
+METHODS: dict[str, Callable[..., Tuned]] = {
+    "linear": linear_probe,
+    "bias": bias_tuning,
+    "layer": layer_tuning,
+    "skip": skip_tuning,
+    "lora": lora_tuning,
+    "adapter": _adapter_of,
+    "full": full_tuning,
+}

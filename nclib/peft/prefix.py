@@ -1,0 +1,185 @@
+"""The frozen part of a tuned model before its tuned layer, cut off, so that it is computed once for all epochs."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from nclib.checks import as_tensor, check_labels
+from nclib.data.batches import Images, batches
+from nclib.data.images import ImageFiles, ImageSet
+from nclib.peft.tuned import Tuned
+from nclib.storage import digest_of
+
+
+class Suffix(nn.Module):
+    """What follows the cut, from what the prefix gives to logits. Its parameters are those of the tuned model."""
+
+    def __init__(self, tuned: Tuned, rest: nn.Module | None):
+        super().__init__()
+        self.tuned, self.rest = tuned, rest
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """As `Tuned.features`."""
+        if self.rest is None:
+            return inputs
+        if self.tuned.skip is None:
+            return self.rest(inputs)
+        skipped, features = self.rest(inputs)
+        return self.tuned.skip(features, skipped)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.tuned.head(self.features(inputs))
+
+    def train(self, mode: bool = True) -> "Suffix":
+        """As `Tuned.train`."""
+        self.training = mode
+        self.tuned.train(mode)
+        return self
+
+
+def split(tuned: Tuned) -> tuple[nn.Module, Suffix] | None:
+    """The frozen prefix of a tuned model, and the rest; None where it cannot be cut off.
+
+    The prefix gives what the head sees for a linear probe, for layer and skip tuning the input of the tuned layer.
+    It cannot be cut off where other parameters are trained, where torch.fx cannot follow the forward pass, or where
+    something after the tuned layer needs what was before it.
+    """
+    if tuned.spec["method"] == "linear":
+        return tuned.body, Suffix(tuned, None)
+    if tuned.spec["method"] not in ("layer", "skip"):
+        return None
+    try:
+        tracer = _Tracer(tuned.body.get_submodule(tuned.spec["layer"]))
+        before, after = _cut(tracer.trace(tuned.body, _defaults(tuned.body)), tuned)
+    except (_NoCutError, fx.proxy.TraceError, TypeError, ValueError, RuntimeError):
+        return None
+    return fx.GraphModule(tuned.body, before), Suffix(tuned, fx.GraphModule(tuned.body, after))
+
+
+class _NoCutError(Exception):
+    """The graph cannot be cut before the layer."""
+
+
+class _Tracer(fx.Tracer):
+    """Follows the forward pass, but neither into the layer nor into what timm says is not to be followed."""
+
+    def __init__(self, layer: nn.Module):
+        from timm.models import get_notrace_functions, get_notrace_modules
+
+        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
+        self.layer, self.leaves = layer, tuple(get_notrace_modules())
+
+    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
+        return module is self.layer or isinstance(module, self.leaves) or super().is_leaf_module(module, path)
+
+
+def _defaults(body: nn.Module) -> dict[str, Any]:
+    """What the forward pass takes beside the images, as it is if nothing is given."""
+    _, *others = inspect.signature(body.forward).parameters.values()
+    return {parameter.name: parameter.default for parameter in others if parameter.default is not parameter.empty}
+
+
+def _cut(graph: fx.Graph, tuned: Tuned) -> tuple[fx.Graph, fx.Graph]:
+    """From the images to the input of the layer, and from there to the features and what the skip connection takes."""
+    images = next(node for node in graph.nodes if node.op == "placeholder")
+    (block,) = [node for node in graph.nodes if node.op == "call_module" and node.target == tuned.spec["layer"]]
+    (end,) = [node for node in graph.nodes if node.op == "output"]
+    (entry, *_), features = block.args, end.args[0]
+    if tuned.skip is None:
+        return _between(graph, images, entry), _between(graph, entry, features)
+    with graph.inserting_after(block):  # at once, for what follows may overwrite the output
+        skipped = graph.call_function(tuned.pooled, (block,))
+    return _between(graph, images, entry), _between(graph, entry, (skipped, features))
+
+
+def _between(graph: fx.Graph, start: fx.Node, ends: Any) -> fx.Graph:
+    """The graph that makes the ends, a node or several, of the start alone."""
+    needed, waiting = set[fx.Node](), [ends] if isinstance(ends, fx.Node) else list(ends)
+    while waiting:
+        node = waiting.pop()
+        if node is start or node in needed:
+            continue
+        if node.op == "placeholder":
+            raise _NoCutError  # the images are needed on both sides of the cut
+        needed.add(node)
+        waiting += node.all_input_nodes
+    new = fx.Graph()
+    copies = {start: new.placeholder("inputs")}
+    for node in graph.nodes:
+        if node in needed:
+            copies[node] = new.node_copy(node, copies.__getitem__)
+    new.output(fx.node.map_arg(ends, copies.__getitem__))
+    return new
+
+
+Labelled = ImageSet | ImageFiles | tuple[Tensor, Tensor]  # the last: inputs (N, C, H, W), labels (N,)
+
+_AT_ONCE = 256  # images, when all are gone through
+
+
+class Inputs:
+    """Labelled images as the part of a model after a frozen prefix takes them.
+
+    `labels` are int64 (N,) on the model's device. `kept` says whether all is in memory: it is if that takes at most
+    `memory` bytes.
+    """
+
+    def __init__(self, given: Labelled, tuned: Tuned, prefix: nn.Module | None, memory: float):
+        self.images: Images
+        if not isinstance(given, ImageSet | ImageFiles | tuple):
+            raise TypeError(
+                f"images are {type(given).__name__}; they must be an ImageSet, ImageFiles, or inputs and labels"
+            )
+        self.images, labels = given if isinstance(given, tuple) else (given, given.labels)
+        labels = as_tensor(labels)
+        _check_given(given, len(self.images), tuned.head.out_features)
+        self.device = tuned.head.weight.device
+        if len(self.images) != len(labels):
+            raise ValueError(f"there are {len(self.images)} images and {len(labels)} labels; there must be as many")
+        self.labels = check_labels(labels, num_classes=tuned.head.out_features).to(self.device)
+        self._transform, self._prefix = tuned.transform, prefix
+        (first,) = self._made([[0]])
+        self.kept = None
+        if first.numel() * first.element_size() * len(labels) <= memory:
+            self.kept = torch.cat(list(self._made(self._all())))
+
+    @property
+    def digest(self) -> str:
+        """Of the images and labels, hexadecimal."""
+        if isinstance(self.images, Tensor):
+            return digest_of({"inputs": self.images, "labels": self.labels})
+        return self.images.digest
+
+    def batches(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and labels for each of the rows of indices, on the model's device."""
+        made = self._made([batch.tolist() for batch in rows]) if self.kept is None else map(self.kept.__getitem__, rows)
+        return zip(made, map(self.labels.__getitem__, rows), strict=True)
+
+    @torch.no_grad()
+    def through(self, part: Callable[[Tensor], Tensor]) -> Tensor:
+        """What a part of a model in eval mode makes of all images."""
+        rows = [torch.tensor(batch, device=self.device) for batch in self._all()]
+        return torch.cat([part(inputs) for inputs, _ in self.batches(rows)])
+
+    def _all(self) -> list[range]:
+        number = len(self.labels)
+        return [range(start, min(start + _AT_ONCE, number)) for start in range(0, number, _AT_ONCE)]
+
+    def _made(self, rows: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        for batch in batches(self.images, rows, self._transform, device=self.device):
+            batch = batch.to(self.device, non_blocking=True)
+            if self._prefix is not None:
+                with torch.no_grad():  # not around the yield: it would hold for who takes the batch
+                    batch = self._prefix(batch)
+            yield batch
+
+
+def _check_given(given: Labelled, number: int, num_classes: int) -> None:
+    """Refuse no images, and images of more or fewer classes than the head has."""
+    if number == 0:
+        raise ValueError("there are no images; at least one is needed")
+    if not isinstance(given, tuple) and len(given.classes) != num_classes:
+        raise ValueError(f"the images are of {len(given.classes)} classes, the head of {num_classes}; they must agree")

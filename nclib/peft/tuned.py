@@ -1,0 +1,240 @@
+"""What fine-tuning makes of a model: a body that gives features, a linear head, and what of them is trained."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from nclib.features.backbones import LAST, Backbone
+from nclib.features.forward import evaluating, pooled
+from nclib.seeds import seeded
+from nclib.storage import digest_of
+
+Match = Literal["pad", "project"]
+
+
+class Skip(nn.Module):
+    """The sum of last-layer features (N, d) and the pooled output of a block, (N, c), in one width.
+
+    With `match="pad"` the shorter vector is filled up with zeros, so the sum is (N, max(c, d)); with
+    "project" a fixed random map brings the block's to (N, d), orthogonal as far as the two widths allow.
+    """
+
+    projection: Tensor | None
+
+    def __init__(self, width: int, block_width: int, match: Match):
+        super().__init__()
+        if match not in ("pad", "project"):
+            raise ValueError(f"match is {match!r}; it must be 'pad' or 'project'")
+        self.width = max(width, block_width) if match == "pad" else width
+        projection = nn.init.orthogonal_(torch.empty(block_width, width), generator=seeded("skip", block_width, width))
+        self.register_buffer("projection", projection if match == "project" else None)
+
+    def forward(self, features: Tensor, skipped: Tensor) -> Tensor:
+        if self.projection is not None:
+            skipped = skipped @ self.projection.to(skipped)
+        return self._padded(features) + self._padded(skipped)
+
+    def _padded(self, features: Tensor) -> Tensor:
+        return pad(features, (0, self.width - features.shape[1]))
+
+
+class Tuned(nn.Module):
+    """A classifier of which a part is trained; made by `linear_probe`, `skip_tuning` and the others.
+
+    Called with inputs (N, C, H, W) it gives logits (N, K). Exactly what is trained requires a gradient. In train
+    mode all else stays in eval mode, its batch norm and dropout too.
+
+    Attributes
+    ----------
+    body
+        From inputs to last-layer features (N, d): a copy of the model without its classifier.
+    head
+        The linear classifier of K classes.
+    skip
+        Adds the output of the tuned layer to the features, if there is a skip connection.
+    spec
+        What made it, by name, as `save_tuned` keeps it.
+    base
+        The digest of the model that it was made of.
+    transform
+        From a PIL image to what the body takes, if it was made of a `Backbone`.
+    trained
+        The names of the modules that are in train mode when it is.
+
+    Examples
+    --------
+    >>> from nclib import linear_probe
+    >>> tuned = linear_probe(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)), num_classes=2)
+    >>> tuned.features(torch.rand(4, 3, 8, 8)).shape, tuned(torch.rand(4, 3, 8, 8)).shape, tuned.trained
+    (torch.Size([4, 3]), torch.Size([4, 2]), ('head',))
+    """
+
+    def __init__(self, body: nn.Module, head: nn.Linear, skip: Skip | None, spec: dict[str, Any], base: str):
+        super().__init__()
+        self.body, self.head, self.skip, self.spec, self.base = body, head, skip, spec, base
+        self.trained: tuple[str, ...] = ("head",)
+        self.transform: Callable[[Any], Tensor] | None = None
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """What the head sees, (N, d): last-layer features, with what the skip connection adds."""
+        if self.skip is None:
+            features = self.body(inputs)
+            if not isinstance(features, Tensor):
+                raise TypeError(
+                    f"the model gives {type(features).__name__} in training; build it without auxiliary heads"
+                )
+            return features
+        outputs: list[Tensor] = []
+        layer = self.body.get_submodule(self.spec["layer"])
+        with layer.register_forward_hook(lambda module, given, output: outputs.append(self.pooled(output))):
+            features = self.body(inputs)
+        return self.skip(features, outputs[0])
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.features(inputs))
+
+    def pooled(self, output: Tensor) -> Tensor:
+        """What the skip connection takes of the tuned layer's output, pooled as `extract_layers` does."""
+        return pooled(output, self.body, self.spec["layer"])
+
+    @property
+    def backbone(self) -> Backbone:
+        """For `extract` and what builds on it; ``last`` is what the head sees."""
+        return Backbone(f"tuned {self.spec['method']}", self, self.transform, self.features, self.head)
+
+    def train(self, mode: bool = True) -> "Tuned":
+        """Put what is trained into train mode, and all else into eval mode."""
+        super().train(False)
+        self.training = mode
+        for name in self.trained:
+            self.get_submodule(name).train(mode)
+        return self
+
+
+class Base:
+    """A model taken apart, ready to be tuned: its body, the width of its features, and its classifier.
+
+    `model` is a timm or torchvision classifier, or any that ends in a linear layer, or a `Backbone`. It is copied.
+    """
+
+    def __init__(self, model: nn.Module | Backbone):
+        if not isinstance(model, nn.Module | Backbone):
+            raise TypeError(f"model is {model!r}; it must be a module or a Backbone, as nclib.backbone gives by a name")
+        backbone = model if isinstance(model, Backbone) else Backbone(type(model).__name__, model)
+        self.transform = backbone.transform
+        self.body, self.classifier = copy.deepcopy((backbone.model, backbone.classifier))
+        if not isinstance(model, Backbone) or backbone.last is not None:
+            self.classifier = _take_classifier(self.body, backbone.name)
+        self.named = Backbone(backbone.name, self.body)
+        self._digest = digest_of(self.body.state_dict())
+        self._blank = _blank(backbone)
+        (self.width,) = self.widths()
+        self._check_features(backbone)
+        self.body.requires_grad_(False)
+
+    def digest(self, num_classes: int | None) -> str:
+        """Of the weights that a tuned model begins with: those of the body, and the classifier's if it is kept."""
+        if num_classes is not None or self.classifier is None:
+            return self._digest
+        return f"{self._digest}-{digest_of(self.classifier.state_dict())}"
+
+    def _check_features(self, backbone: Backbone) -> None:
+        """Refuse a backbone whose features are not what its model gives without the classifier."""
+        if backbone.last is None:
+            return
+        noise = torch.rand(self._blank.shape, generator=seeded("features")).to(self._blank)
+        with evaluating(self.body), evaluating(backbone.model), torch.no_grad():
+            ours, theirs = self.body(noise), backbone.last(noise)
+        if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5):
+            raise ValueError(
+                f"the features that {backbone.name} names are not those its model gives without its classifier; give a "
+                "Backbone without `last` whose model returns the features"
+            )
+
+    def widths(self, *layers: str) -> list[int]:
+        """The widths of the outputs of layers, pooled, and of the last-layer features."""
+        outputs: dict[str, list[Any]] = {layer: [] for layer in layers}
+        hooks = [
+            self.body.get_submodule(layer).register_forward_hook(lambda m, i, output, to=to: to.append(output))
+            for layer, to in outputs.items()
+        ]
+        with evaluating(self.body), torch.no_grad():
+            features = self.body(self._blank)
+        for hook in hooks:
+            hook.remove()
+        if not isinstance(features, Tensor) or features.ndim != 2:
+            what = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise ValueError(f"without its classifier {self.named.name} gives {what}; it must be features (N, d)")
+        return [self._width(layer, taken) for layer, taken in outputs.items()] + [features.shape[1]]
+
+    def _width(self, layer: str, outputs: Sequence[Any]) -> int:
+        blocks = ", ".join(self.named.layers)
+        if len(outputs) != 1:
+            raise ValueError(f"layer {layer} is used {len(outputs)} times in a forward pass, not once; use {blocks}")
+        if isinstance(outputs[0], Tensor) and outputs[0].ndim == 2:
+            raise ValueError(f"layer {layer} comes after the pooling, where the features are; use {blocks}")
+        return pooled(outputs[0], self.body, layer).shape[1]
+
+    def layer(self, layer: str | int) -> str:
+        """The name of a layer that can be tuned, by its name or place in `Backbone.layers`."""
+        name = self.named.layer(layer)
+        if name == LAST:
+            raise ValueError(f"the last layer is what the head sees; tune one of {', '.join(self.named.layers)}")
+        if not any(True for _ in self.body.get_submodule(name).parameters()):
+            raise ValueError(f"layer {name} has no parameters to tune; use {', '.join(self.named.layers)}")
+        return name
+
+    def tuned(self, num_classes: int | None, spec: dict[str, Any], skip: Skip | None = None) -> Tuned:
+        """The module, of which only the head is trained so far."""
+        width = skip.width if skip else self.width
+        head = self._head(width, num_classes).to(next(self.body.parameters(), torch.empty(0)).device)
+        tuned = Tuned(self.body, head, skip, spec | {"num_classes": num_classes}, self.digest(num_classes))
+        tuned.transform = self.transform
+        return tuned.to(head.weight.device).eval()
+
+    def _head(self, width: int, num_classes: int | None) -> nn.Linear:
+        """A classifier of zeros, or the model's own, with zeros for the width that the skip connection adds."""
+        old = self.classifier
+        if num_classes is not None and (type(num_classes) is not int or num_classes < 2):
+            raise ValueError(f"num_classes is {num_classes!r}; it must be at least 2, and a whole number")
+        if num_classes is None and old is None:
+            raise ValueError(f"{self.named.name} has no classifier; say num_classes")
+        head = nn.Linear(width, old.out_features if num_classes is None and old else int(num_classes or 0))
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+        if num_classes is None and old is not None:
+            with torch.no_grad():
+                head.weight[:, : old.in_features] = old.weight
+                if old.bias is not None:
+                    head.bias.copy_(old.bias)
+        return head
+
+
+def _take_classifier(body: nn.Module, name: str) -> nn.Linear | None:
+    """Put an identity in the place of the model's last linear layer, which is returned."""
+    timms: Callable[[], nn.Module] | None = getattr(body, "get_classifier", None)
+    own = timms() if timms else list(body.modules())[-1]
+    if timms and isinstance(own, nn.Identity):
+        return None  # a timm model without classes gives features already
+    if not isinstance(own, nn.Linear):
+        raise ValueError(
+            f"{name} has no linear classifier: it ends in {type(own).__name__}; give a Backbone without `last` whose "
+            "model returns the features"
+        )
+    body.set_submodule(next(path for path, module in body.named_modules() if module is own), nn.Identity())
+    return own
+
+
+def _blank(backbone: Backbone) -> Tensor:
+    """A batch of one black image, as the model takes it; without a transform or a config it is of 224 px."""
+    if backbone.transform is not None:
+        return backbone.transform(Image.new("RGB", (256, 256)))[None].to(backbone.device)
+    side = getattr(backbone.model, "image_size", 224)  # of torchvision's transformers
+    size = (getattr(backbone.model, "pretrained_cfg", None) or {}).get("input_size", (3, side, side))
+    kernel = next((p for p in backbone.model.parameters() if p.ndim == 4), torch.empty(0, size[0], 0, 0))
+    return torch.zeros(1, kernel.shape[1], *size[1:], device=backbone.device, dtype=kernel.dtype)

@@ -1,0 +1,172 @@
+"""Few-shot accuracy of features: a probe fitted to a few samples of a few classes, over and over."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin, clone
+from torch import Tensor
+
+from nclib.checks import check_features
+from nclib.estimates import Estimate, mean
+from nclib.probing.nearest import NearestClassMean
+from nclib.probing.probe import given_to, to_numpy
+
+_AT_ONCE = 2**23  # numbers of queries of the nearest class mean: 100 MB in all
+
+
+class _Samples(NamedTuple):
+    """Features (N, d), and the rows of each of K classes."""
+
+    features: Tensor
+    rows: list[np.ndarray]
+
+    @classmethod
+    def of(cls, features: Any, labels: Any, classes: np.ndarray) -> "_Samples":
+        names = to_numpy(labels)
+        unknown = np.setdiff1d(names, classes)
+        if len(unknown):
+            raise ValueError(
+                f"the test labels hold {unknown[0]}, which is not among the {len(classes)} classes to learn"
+            )
+        codes = np.searchsorted(classes, names)
+        features, _ = check_features(features, torch.as_tensor(codes))
+        ends = np.cumsum(np.bincount(codes, minlength=len(classes)))
+        return cls(features, np.split(np.argsort(codes, kind="stable"), ends[:-1]))
+
+
+def few_shot(
+    features: Any,
+    labels: Any,
+    *,
+    shots: int = 5,
+    ways: int | None = 5,
+    queries: int | None = 15,
+    episodes: int = 600,
+    test: tuple[Any, Any] | None = None,
+    probe: ClassifierMixin | None = None,
+    seed: int = 0,
+) -> Estimate:
+    """Mean accuracy of a probe over few-shot episodes, in [0, 1], with the 95% interval of the mean.
+
+    In each episode a few classes are drawn, a few samples of each for the probe to be fitted to, and others that
+    it is scored on. The protocol of Vinyals et al. (2016), with the interval over episodes that is usual since.
+
+    Parameters
+    ----------
+    features, labels
+        Float (N, d), as tensor or array, and (N,) of any kind that can be sorted.
+    shots, ways, queries
+        Samples of each class to fit to, classes (None: all), and other samples of each class to score on (None:
+        all that are left).
+    episodes
+        How many; a single one has no interval.
+    test
+        Features and labels that the queries are drawn from, in place of those that the shots come from.
+    probe
+        Any scikit-learn classifier, cloned for each episode; NearestClassMean() if None.
+    seed
+        Of the episodes; they are the same for every probe.
+
+    Raises
+    ------
+    ValueError
+        If there are too few classes, or samples of any class, or a number is not positive.
+
+    Examples
+    --------
+    >>> labels = torch.arange(4).repeat_interleave(10)
+    >>> features = torch.eye(4)[labels] + torch.randn(40, 4, generator=torch.Generator().manual_seed(0)) / 2
+    >>> print(few_shot(features, labels, shots=1, ways=2, queries=5, episodes=100))
+    0.872 [0.846, 0.898]
+    """
+    classes = np.unique(to_numpy(labels))
+    if test is not None and not (isinstance(test, tuple) and len(test) == 2):
+        raise TypeError(f"test is {type(test).__name__}; it must be a pair of features and labels")
+    for name, number in {"shots": shots, "episodes": episodes, "queries": 1 if queries is None else queries}.items():
+        if not number >= 1:
+            raise ValueError(f"{name} is {number}; it must be at least 1")
+    ways = len(classes) if ways is None else ways
+    if not 2 <= ways <= len(classes):
+        raise ValueError(f"ways is {ways}; it must be 2 to the number of classes, which is {len(classes)}")
+    train = _Samples.of(features, labels, classes)
+    others = None if test is None else _Samples.of(*test, classes)
+    if others is not None and others.features.shape[1] != train.features.shape[1]:
+        raise ValueError(
+            f"the test features have {others.features.shape[1]} columns; the others have {train.features.shape[1]}"
+        )
+    _check_enough(classes, train, others, shots, queries)
+    probe, rng = NearestClassMean() if probe is None else probe, np.random.default_rng(seed)
+    drawn = [_draw(rng, train.rows, others and others.rows, shots, ways, queries) for _ in range(episodes)]
+    scored = others or train
+    if type(probe) is NearestClassMean and (queries or len({*map(len, scored.rows)}) == 1):
+        numbers = sum(map(len, drawn[0][1])) * scored.features.shape[1]
+        together = max(1, _AT_ONCE // numbers)
+        parts = (drawn[i : i + together] for i in range(0, episodes, together))
+        return mean(np.concatenate([_nearest(train, scored, part) for part in parts]))
+    return mean(np.array([_score(clone(probe), train, scored, *rows) for rows in drawn]))
+
+
+def _check_enough(
+    classes: np.ndarray, train: _Samples, others: _Samples | None, shots: int, queries: int | None
+) -> None:
+    """Refuse a class, of which an episode may draw every one, that has too few samples."""
+    asked = 1 if queries is None else queries
+    parts = [("", train, shots + asked)] if others is None else [("", train, shots), ("test ", others, asked)]
+    for kind, samples, needed in parts:
+        for name, rows in zip(classes, samples.rows, strict=True):
+            if len(rows) < needed:
+                raise ValueError(
+                    f"class {name} has {len(rows)} {kind}samples; shots={shots} and queries={queries} need {needed}"
+                )
+
+
+def _draw(
+    rng: np.random.Generator,
+    train: list[np.ndarray],
+    others: list[np.ndarray] | None,
+    shots: int,
+    ways: int,
+    queries: int | None,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """An episode: for each class drawn, the rows to fit to and those to score on."""
+    fitted, scored = [], []
+    for k in rng.permutation(len(train))[:ways]:
+        if others is None:
+            rows = _choose(rng, train[k], queries and shots + queries)
+            fitted.append(rows[:shots])
+            scored.append(rows[shots:])
+        else:
+            fitted.append(_choose(rng, train[k], shots))
+            scored.append(_choose(rng, others[k], queries))
+    return fitted, scored
+
+
+def _choose(rng: np.random.Generator, rows: np.ndarray, number: int | None) -> np.ndarray:
+    """Some of the rows, or all, in random order."""
+    return rng.choice(rows, len(rows) if number is None else number, replace=False)
+
+
+def _nearest(
+    train: _Samples, others: _Samples, drawn: Sequence[tuple[list[np.ndarray], list[np.ndarray]]]
+) -> np.ndarray:
+    """What `_score` of a nearest class mean gives for each of some episodes, where all classes have as many queries."""
+    device = train.features.device
+    fitted, scored = (torch.from_numpy(np.array(side)).to(device) for side in zip(*drawn, strict=True))
+    means = train.features[fitted].double().mean(2)  # (episodes, ways, d)
+    distances = torch.cdist(others.features[scored].double().flatten(1, 2), means)
+    codes = torch.arange(means.shape[1], device=device).repeat_interleave(scored.shape[2])
+    return to_numpy((distances.argmin(2) == codes).double().mean(1))
+
+
+def _score(probe: Any, train: _Samples, others: _Samples, fitted: list[np.ndarray], scored: list[np.ndarray]) -> float:
+    """Accuracy in one episode. The rows are per class, and classes are numbered as they were drawn."""
+    probe.fit(*_gathered(probe, train.features, fitted))
+    return probe.score(*_gathered(probe, others.features, scored))
+
+
+def _gathered(probe: Any, features: Tensor, rows: list[np.ndarray]) -> tuple[Any, np.ndarray]:
+    chosen = features[torch.from_numpy(np.concatenate(rows)).to(features.device)]
+    labels = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
+    return given_to(probe, chosen), labels

@@ -1,0 +1,271 @@
+"""Linear probes of frozen features: logistic and ridge regression, the strength of the penalty given or chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from nclib.metrics.statistics import ClassStatistics, class_statistics
+from nclib.metrics.variability import total_scatter
+from nclib.probing.logistic import fit_logistic
+from nclib.probing.probe import Probe, positive_numbers, to_numpy, validated
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """Linear maps of features: mean (d,), weight (..., K, d), bias (..., K) and scale (d,)."""
+
+    mean: Tensor
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor | float = 1.0
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """(..., N, K) of features (N, d), in the weight's dtype."""
+        scaled = ((features.double() - self.mean) / self.scale).to(self.weight)
+        return scaled @ self.weight.mT + self.bias.unsqueeze(-2)
+
+
+class LinearProbe(Probe):
+    """Multinomial logistic regression on standardised features, by L-BFGS on the features' device.
+
+    Minimises sum of cross-entropies + ||W||^2 / (2 C) with a row of W for each class, as scikit-learn's
+    LogisticRegression does for three classes and more on features of mean 0 and variance 1. (For two
+    classes that one keeps a single row, which is this with half of C.) Labels may be anything that can
+    be sorted. `nclib.probing.logistic` says how it is minimised.
+
+    Parameters
+    ----------
+    C
+        Inverse strength of the penalty, positive. Of several, all are fitted at once on a part of the samples,
+        the one of the best accuracy on the rest is chosen (the smallest of equals), and fitted to all samples.
+    standardise
+        Whether every feature is divided by its standard deviation. Its mean is subtracted in any case, which
+        changes nothing but the bias.
+    dtype
+        "float32", or "float64", which is minimised to more digits too: it stops once a step promised to lower the
+        objective by less than 1e-5 (float32) or 1e-12 (float64) of it.
+    max_iter
+        Most L-BFGS iterations, at least 1; a ConvergenceWarning says if the next one promised to lower the
+        objective by more than a thousandth.
+    validation
+        Share of each class, in (0, 1), that C is chosen by; a class too small to be split is not among them.
+    seed
+        Of the choice of those samples.
+
+    Attributes
+    ----------
+    classes_, C_, n_features_in_, n_iter_
+        The K classes in order, the strength used, d, the iterations.
+    weight_, bias_, mean_, scale_
+        Logits are `((features - mean_) / scale_) @ weight_.T + bias_`: (K, d) and (K,) in `dtype`, float64 (d,) twice.
+    scores_
+        Validation accuracies float64 (S,) of the strengths in the order given; None of a single one.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[0.0], [1.0], [4.0], [5.0]])
+    >>> LinearProbe().fit(features, ["a", "a", "b", "b"]).predict(torch.tensor([[0.5], [9.0]])).tolist()
+    ['a', 'b']
+    >>> LinearProbe(C=[0.01, 1, 100], validation=0.5).fit(features, ["a", "a", "b", "b"]).C_
+    0.01
+    """
+
+    def __init__(
+        self,
+        C: float | Sequence[float] = 1.0,
+        *,
+        standardise: bool = True,
+        dtype: Literal["float32", "float64"] = "float32",
+        max_iter: int = 500,
+        validation: float = 0.2,
+        seed: int = 0,
+    ):
+        self.C = C
+        self.standardise = standardise
+        self.dtype = dtype
+        self.max_iter = max_iter
+        self.validation = validation
+        self.seed = seed
+
+    def fit(self, features: Any, labels: Any) -> "LinearProbe":
+        """Fit to features float (N, d) and labels (N,)."""
+        strengths = positive_numbers("C", self.C)
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype is {self.dtype!r}; it must be 'float32' or 'float64'")
+        if not self.max_iter >= 1:
+            raise ValueError(f"max_iter is {self.max_iter}; it must be at least 1")
+        features, labels = self._encode(features, labels)
+        self.C_, self.scores_ = strengths[0], None
+        if len(strengths) > 1:
+            self.scores_ = validated(self._fit_all, features, labels, strengths, share=self.validation, seed=self.seed)
+            self.C_ = max(zip(self.scores_, strengths, strict=True), key=lambda pair: (pair[0], -pair[1]))[1]
+        maps = self._fit_all(features, labels, [self.C_])
+        self.mean_, self.scale_, self.weight_, self.bias_ = maps.mean, maps.scale, maps.weight[0], maps.bias[0]
+        return self
+
+    def decision_function(self, features: Any) -> Tensor:
+        """Logits (N, K) in `dtype`, on the features' device."""
+        features = self._check(features)
+        return _Maps(self.mean_, self.weight_, self.bias_, self.scale_)(features)
+
+    def predict_proba(self, features: Any) -> np.ndarray:
+        """The probability of every class, (N, K) in `dtype`."""
+        return to_numpy(self.decision_function(features).softmax(1))
+
+    def _fit_all(self, features: Tensor, labels: Tensor, strengths: list[float]) -> _Maps:
+        """The fits for all strengths, weight (S, K, d) and bias (S, K)."""
+        mean = features.mean(0, dtype=torch.float64)
+        centred = features.double() - mean
+        scale = _spread(centred, mean) if self.standardise else torch.ones_like(mean)
+        scaled = centred.div_(scale).to(torch.promote_types(getattr(torch, self.dtype), torch.get_default_dtype()))
+        solution = fit_logistic(scaled, labels, len(self.classes_), strengths, max_iter=self.max_iter)
+        self.n_iter_ = solution.iterations
+        return _Maps(mean, solution.weight, solution.bias, scale)
+
+
+class RidgeProbe(Probe):
+    """Ridge regression on targets of 1 for the class and -1 elsewhere, in closed form and float64.
+
+    Minimises ||Y - X W^T - bias||^2 + alpha ||W||^2 as scikit-learn's RidgeClassifier does. Class statistics are
+    enough to fit it. With fewer samples than features it solves an N x N system, whatever d is.
+
+    Parameters
+    ----------
+    alpha
+        Strength of the penalty, positive. Of several, all are fitted at once on a part of the samples, the one
+        of the best accuracy on the rest is chosen (the largest of equals), and fitted to all samples.
+    validation, seed
+        As for `LinearProbe`.
+
+    Attributes
+    ----------
+    classes_, alpha_, n_features_in_
+        The K classes in order, the penalty used, d.
+    weight_, bias_, mean_
+        Decisions are `(features - mean_) @ weight_.T + bias_`: float64 (K, d), (K,) and (d,).
+    scores_
+        Validation accuracies float64 (S,) of the penalties in the order given; None of a single one.
+
+    Examples
+    --------
+    >>> features, labels = torch.tensor([[0.0], [1.0], [4.0], [5.0]]), torch.tensor([0, 0, 1, 1])
+    >>> RidgeProbe().fit(features, labels).predict(torch.tensor([[0.5], [9.0]])).tolist()
+    [0, 1]
+    >>> from nclib import class_statistics
+    >>> RidgeProbe().fit_statistics(class_statistics(features, labels)).score(features, labels)
+    1.0
+    """
+
+    def __init__(self, alpha: float | Sequence[float] = 1.0, *, validation: float = 0.2, seed: int = 0):
+        self.alpha = alpha
+        self.validation = validation
+        self.seed = seed
+
+    def fit(self, features: Any, labels: Any) -> "RidgeProbe":
+        """Fit to features float (N, d) and labels (N,)."""
+        alphas = positive_numbers("alpha", self.alpha)
+        features, labels = self._encode(features, labels)
+        self.alpha_, self.scores_ = alphas[0], None
+        if len(alphas) > 1:
+            self.scores_ = validated(self._fit_all, features, labels, alphas, share=self.validation, seed=self.seed)
+            self.alpha_ = max(zip(self.scores_, alphas, strict=True))[1]
+        return self._keep(self._fit_all(features, labels, [self.alpha_]))
+
+    def fit_statistics(self, stats: ClassStatistics) -> "RidgeProbe":
+        """Fit to class statistics with covariance="full", for a single alpha; the classes are 0..K-1."""
+        alphas = positive_numbers("alpha", self.alpha)
+        if len(alphas) > 1:
+            raise ValueError(
+                f"alpha is {self.alpha}; class statistics take a single one, for it is samples that choose"
+            )
+        if stats.covariance != "full":
+            raise ValueError(f"a ridge probe needs statistics with covariance='full'; these have {stats.covariance!r}")
+        if stats.num_classes < 2 or stats.unseen:
+            raise ValueError(
+                f"a probe needs at least 2 classes, all of them seen; of {stats.num_classes} here, {len(stats.unseen)} "
+                "have no samples: see ClassStatistics.without_empty_classes"
+            )
+        self.classes_, self.n_features_in_ = np.arange(stats.num_classes), stats.num_features
+        self.alpha_, self.scores_ = alphas[0], None
+        return self._keep(_Maps(*fit_ridge_statistics(stats, alphas)))
+
+    def decision_function(self, features: Any) -> Tensor:
+        """Predicted targets float64 (N, K), about 1 for the class and -1 elsewhere."""
+        features = self._check(features)
+        return _Maps(self.mean_, self.weight_, self.bias_)(features)
+
+    def _fit_all(self, features: Tensor, labels: Tensor, alphas: list[float]) -> _Maps:
+        """The fits for all alphas, weight (S, K, d) and one bias (K,)."""
+        return _Maps(*fit_ridge(features, labels, len(self.classes_), alphas))
+
+    def _keep(self, maps: _Maps) -> "RidgeProbe":
+        self.mean_, self.weight_, self.bias_ = maps.mean, maps.weight[0], maps.bias
+        return self
+
+
+def _spread(centred: Tensor, mean: Tensor) -> Tensor:
+    """Standard deviations (d,) of centred features (N, d); 1 where there is nothing but the rounding of the mean."""
+    spread = centred.square().mean(0).sqrt()
+    return spread.where(spread > 100 * torch.finfo(torch.float64).eps * mean.abs(), 1.0)
+
+
+_WELL_POSED = 1e-10  # the least ratio of squared pivots at which Cholesky factors are trusted
+
+
+class Ridge(NamedTuple):
+    """What minimises ||Y - (X - mean) W^T - bias||^2 + alpha ||W||^2, Y being 1 for the class and -1 elsewhere.
+
+    float64 `mean` (d,), `weight` (S, K, d) for S penalties alpha, and `bias` (K,).
+    """
+
+    mean: Tensor
+    weight: Tensor
+    bias: Tensor
+
+
+def fit_ridge(features: Tensor, labels: Tensor, num_classes: int, alphas: Sequence[float]) -> Ridge:
+    """Of features (N, d) and labels int64 (N,): by a d x d system, or by the N x N one where that is smaller."""
+    if len(features) >= features.shape[1]:
+        return fit_ridge_statistics(class_statistics(features, labels, num_classes=num_classes), alphas)
+    mean = features.double().mean(0)
+    centred = features.double() - mean
+    shares = labels.bincount(minlength=num_classes).double() / len(labels)
+    targets = 2 * (torch.nn.functional.one_hot(labels, num_classes) - shares)
+    return Ridge(mean, _solve(centred @ centred.T, targets.T, alphas) @ centred, 2 * shares - 1)
+
+
+def fit_ridge_statistics(stats: ClassStatistics, alphas: Sequence[float]) -> Ridge:
+    """Of class statistics with covariance="full": they hold X^T X and X^T Y, about the global mean."""
+    targets = 2 * stats.counts.unsqueeze(1) * stats.centred_means
+    return Ridge(stats.global_mean, _solve(total_scatter(stats), targets, alphas), 2 * stats.shares - 1)
+
+
+def _solve(gram: Tensor, targets: Tensor, alphas: Sequence[float]) -> Tensor:
+    """targets (gram + alpha I)^-1 for gram (r, r), targets (K, r) in its range, and each alpha, (S, K, r)."""
+    if len(alphas) == 1:
+        factor, failed = torch.linalg.cholesky_ex(gram + alphas[0] * torch.eye(len(gram)).to(gram))
+        pivots = factor.diagonal().square()
+        if not failed and pivots.min() > _WELL_POSED * pivots.max():
+            return torch.cholesky_solve(targets.T, factor).T.unsqueeze(0)
+    values, vectors = torch.linalg.eigh(gram)
+    shrunk = 1 / (values.clamp(min=0) + torch.tensor(alphas).to(values).unsqueeze(1))
+    rounding = len(gram) * torch.finfo(gram.dtype).eps * values[-1]  # below it are directions without a sample
+    shrunk = shrunk.where(values > rounding, 0)
+    return ((targets @ vectors) * shrunk.unsqueeze(1)) @ vectors.T
+
+
+def probe_layer(features: Tensor, labels: Tensor, num_classes: int, *, C: float = 0.1) -> nn.Linear:
+    """A linear layer that is a `LinearProbe` of features (N, d), float32; a class without a sample has zeros."""
+    probe = LinearProbe(C=C).fit(features, labels)
+    layer = skip_init(nn.Linear, features.shape[1], num_classes)  # no random number is drawn
+    weight = probe.weight_.double() / probe.scale_
+    with torch.no_grad():
+        for parameter, rows in ((layer.weight, weight), (layer.bias, probe.bias_ - weight @ probe.mean_)):
+            parameter.zero_()
+            parameter[probe.classes_] = rows.to(parameter)
+    return layer

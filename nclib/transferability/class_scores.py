@@ -1,0 +1,230 @@
+"""Transferability of a pre-trained model to a task, scored from the class statistics of its features there.
+
+Nothing is fine-tuned, and no second pass over the features is needed. `nclib.scores` lists these scores and the others.
+"""
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nclib.metrics.pairs import overlap_pairs
+from nclib.metrics.statistics import ClassStatistics
+from nclib.metrics.variability import between_spectrum, checked_means, nc1, vci
+
+
+def variance_collapse(stats: ClassStatistics) -> float:
+    """The part of FaCe that is collapse: -tr(Sigma_W Sigma_B^+) / K, which is minus `nc1`.
+
+    Range (-inf, 0]; higher is better. Source: Ding et al. 2023 (arXiv 2310.05754), before normalisation over models.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[0.0], [2.0], [2.0], [4.0]], [0, 0, 1, 1])
+    >>> round(variance_collapse(stats), 6)  # a variance of 1 within the classes, and of 1 between the means
+    -0.5
+    """
+    return -nc1(stats)
+
+
+def class_fairness(
+    stats: ClassStatistics,
+    *,
+    covariance: Literal["spherical", "diagonal"] = "spherical",
+    temperature: float = 0.05,
+    floor: float = 1e-4,
+) -> float:
+    """The part of FaCe that is fairness: how evenly a class overlaps with each of the others.
+
+    With BC_ij the Bhattacharyya coefficient of two classes as Gaussians (`overlap_pairs`), whose variances are at
+    least `floor`, and p_i the softmax of BC_ij / temperature over j != i: the mean over classes of the entropy of p_i
+    over ln(K - 1). Range [0, 1]; higher is better: 1 if every class overlaps equally with each other one. The floor
+    makes it depend on the scale of the features.
+
+    Source: Ding et al. 2023 describe it in words; covariance, temperature, floor and normalisation are ours.
+
+    Raises ValueError if there are fewer than 3 classes, for which every overlap is even.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> labels = torch.arange(3).repeat_interleave(2)
+    >>> stats = class_statistics(labels.unsqueeze(1) + torch.tensor([[-0.5], [0.5]]).repeat(3, 1), labels)  # in a row
+    >>> round(class_fairness(stats), 2)  # that in the middle overlaps evenly with the others, they with it alone
+    0.33
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; it must be above 0")
+    number = stats.num_classes
+    if number < 3:
+        raise ValueError(f"class fairness compares a class with several others: at least 3 are needed, not {number}")
+    others = ~torch.eye(number, dtype=torch.bool, device=stats.means.device)
+    overlaps = overlap_pairs(stats, covariance=covariance, floor=floor)[others].view(number, number - 1)
+    logs = (overlaps / temperature).log_softmax(1)
+    return float(-(logs.exp() * logs).sum(1).mean() / math.log(number - 1))
+
+
+def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **options) -> Tensor:
+    """FaCe of each of several models on one task, float64 (models,): collapse plus fairness, each from 0 to 1.
+
+    `variance_collapse` and `class_fairness` (whose options these are) are brought to [0, 1] over the models, and
+    added: so the score of a model depends on the others. Range [0, 2]; higher is better. A part that is the same for
+    all models counts as 0. Source: Ding et al. 2023.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> labels = torch.arange(3).repeat_interleave(2)
+    >>> near, far = (torch.eye(3)[labels] * torch.tensor([[1 + s], [1 - s]]).repeat(3, 1) for s in (0.1, 0.9))
+    >>> face([class_statistics(near, labels), class_statistics(far, labels)]).argmax().item()
+    0
+    """
+    models = list(models.values() if isinstance(models, Mapping) else models)
+    if len(models) < 2:
+        raise ValueError(f"FaCe compares models: at least 2 are needed, {len(models)} was given")
+    if not all(isinstance(stats, ClassStatistics) for stats in models):
+        kinds = ", ".join(sorted({type(stats).__name__ for stats in models}))
+        raise TypeError(f"models are {kinds}; give the class statistics of each")
+    if any(stats.counts.tolist() != models[0].counts.tolist() for stats in models):
+        raise ValueError("the models are of different tasks: their statistics have other numbers of samples of a class")
+    parts = [[variance_collapse(stats), class_fairness(stats, **options)] for stats in models]
+    return over_models(torch.tensor(parts, dtype=torch.float64)).sum(1)
+
+
+def over_models(values: Tensor) -> Tensor:
+    """Each column of values (models, parts) brought to [0, 1]; 0 where all models have the same, but for rounding.
+
+    Examples
+    --------
+    >>> over_models(torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])).tolist()
+    [[0.0, 0.0], [0.5, 0.0], [1.0, 0.0]]
+    """
+    low, high = values.aminmax(dim=0)
+    differ = high - low > 1e-9 * values.abs().amax(0)
+    return ((values - low) / (high - low)).where(differ, 0.0)
+
+
+def h_score(stats: ClassStatistics) -> float:
+    """tr(Sigma_T^+ Sigma_B), the covariance of the class means against that of all samples; classes weigh by size.
+
+    Range [0, K - 1]; higher is better. It is (1 - `vci`) times the rank of Sigma_B, and as meaningless with at most
+    d + 1 samples, which a warning says. Source: Bao et al. 2019.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[0.0], [2.0], [2.0], [4.0]], [0, 0, 1, 1])
+    >>> round(h_score(stats), 6)  # half of the variance lies between the means
+    0.5
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="vci says nothing")
+        value = (1 - vci(stats)) * len(between_spectrum(stats)[0])
+    warn_of_few("h_score", stats)
+    return value
+
+
+def warn_of_few(name: str, stats: ClassStatistics) -> None:
+    """Warn where there are too few samples for the inverse of a covariance to say anything."""
+    if stats.num_samples <= stats.num_features + 1:
+        given = f"{stats.num_samples} samples of {stats.num_features} features"
+        warnings.warn(f"{name} says nothing with {given}: two more samples than features are needed", stacklevel=3)
+
+
+def gbc(
+    stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical", floor: float = 0.0
+) -> float:
+    """Gaussian Bhattacharyya coefficient: minus the sum over ordered pairs of the overlap of two classes.
+
+    Range [-K(K - 1), 0]; higher is better. Source: Pandy et al. 2022, who put a floor of 1e-4 under the variances of
+    features reduced to 64 dimensions; here there is none unless given.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics([[0.0], [2.0], [4.0], [6.0]], [0, 0, 1, 1])
+    >>> round(gbc(stats), 4)  # -2 exp(-2)
+    -0.2707
+    """
+    overlaps = overlap_pairs(stats, covariance=covariance, floor=floor)
+    return float(overlaps.diagonal().sum() - overlaps.sum())
+
+
+def logme(stats: ClassStatistics) -> float:
+    """Log of the maximum evidence of a linear model for the labels, over N, the mean over classes.
+
+    For each class a Bayesian linear regression of its indicator on the features, without intercept, whose prior and
+    noise precision are those of the most evidence. Any real number; higher is better, and its zero means nothing.
+    It does not change with the scale of the features.
+
+    Source: You et al. 2021 (arXiv 2102.11005), by the fixed point of their later work (arXiv 2110.10545) without the
+    1e-5 that its code adds. It follows from F^T F and F^T Y, which the class statistics hold: no pass over the
+    features.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> features = [[-2.0], [-1.0], [1.0], [2.0]]
+    >>> apart, mixed = (class_statistics(features, labels) for labels in ([0, 0, 1, 1], [0, 1, 0, 1]))
+    >>> logme(apart) > logme(mixed)
+    True
+    """
+    checked_means(stats)
+    weighted = stats.means * stats.counts.unsqueeze(1)  # F^T Y, (K, d)
+    values, vectors = torch.linalg.eigh(torch.addmm(stats.scatter, weighted.T, stats.means))
+    kept = values > 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps * values[-1]
+    squares, along = values[kept], (weighted @ vectors[:, kept]).square()  # (r,), (K, r)
+    evidence = largest_evidence(squares, along / squares, stats.counts.double(), stats.num_samples)
+    return float(evidence.mean() / stats.num_samples)
+
+
+_ROUNDS = 1000  # of the fixed point, at most
+
+_STILL = 1e-12  # relative change of both precisions at which it has come to rest
+
+_LEAST = 1e-12  # of a squared length, the error of a fit without any: its evidence would have no bound
+
+
+def largest_evidence(squares: Tensor, fitted: Tensor, lengths: Tensor, number: int) -> Tensor:
+    """Log evidence of each of K targets, float64 (K,), for a linear model w with prior N(0, I / a) and noise 1 / b.
+
+    Parameters
+    ----------
+    squares
+        Squared singular values of the inputs (N, d) that are not zero, float64 (r,).
+    fitted
+        Squared projections of the targets on the left singular vectors, (K, r).
+    lengths
+        Squared lengths of the targets, (K,).
+    number
+        N.
+
+    Directions without a singular value leave the evidence as it is, whatever d. Source: MacKay 1992, by the fixed
+    point of You et al. 2021 (arXiv 2110.10545): a = g / ||m||^2 and b = (N - g) / ||Fm - y||^2, g being the effective
+    number of parameters.
+    """
+    lengths = lengths.unsqueeze(1)
+    rest = (lengths - fitted.sum(1, keepdim=True)).clamp(min=0)
+    prior, noise = torch.ones_like(lengths), torch.ones_like(lengths)
+    for _ in range(_ROUNDS):
+        length, error = _moments(squares, fitted, rest, prior / noise)
+        effective = (squares / (squares + prior / noise)).sum(1, keepdim=True)
+        before = torch.cat([prior, noise], 1)
+        prior = effective / length.clamp(min=torch.finfo(length.dtype).tiny)
+        noise = (number - effective) / error.maximum(_LEAST * lengths)
+        if ((torch.cat([prior, noise], 1) - before).abs() <= _STILL * before).all():
+            break
+    length, error = _moments(squares, fitted, rest, prior / noise)
+    evidence = number * (noise.log() - math.log(2 * math.pi)) - noise * error - prior * length
+    return (evidence - (noise / prior * squares).log1p().sum(1, keepdim=True)).squeeze(1) / 2
+
+
+def _moments(squares: Tensor, fitted: Tensor, rest: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
+    """||m||^2 and ||Fm - y||^2 of the posterior means (K, 1), for the ratio of prior to noise (K, 1)."""
+    length = (squares * fitted / (squares + ratio).square()).sum(1, keepdim=True)
+    error = (fitted * (ratio / (squares + ratio)).square()).sum(1, keepdim=True) + rest
+    return length, error

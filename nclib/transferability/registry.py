@@ -1,0 +1,171 @@
+"""Scores of transferability: the registry of all, and all at once for one model."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+
+from nclib.metrics import pairs, variability
+from nclib.metrics.measurement import Measurement, measured
+from nclib.metrics.registry import Metric
+from nclib.transferability import class_scores, feature_scores, source_scores
+
+_FEATURES = {"inputs": ("features", "labels")}
+
+_SLOW = _FEATURES | {"on_request": True}
+
+_SOURCE = {"inputs": ("probabilities", "labels")}
+
+_FULL = {"covariance": "full"}
+
+
+def _score(name: str, compute: Callable[..., float], formula: str, range: str, source: str, **more: Any) -> Metric:
+    better = more.pop("better", "higher")
+    return Metric(name, compute, formula, range, better, source, meaning="likelier to transfer", **more)
+
+
+def _ncti_part(part: int, features: Any, labels: Any) -> float:
+    return feature_scores.ncti_parts(features, labels)[part]
+
+
+def _of_source(score: Callable[..., float], probabilities: Any, labels: Any) -> float:
+    return score(probabilities=probabilities, labels=labels)
+
+
+def _known_accuracy(source_accuracy: float) -> float:
+    if not 0 <= source_accuracy <= 1:
+        raise ValueError(f"source_accuracy is {source_accuracy}; it must be from 0 to 1")
+    return float(source_accuracy)
+
+
+SCORES: Mapping[str, Metric] = {
+    score.name: score
+    for score in (
+        _score(
+            "variance_collapse",
+            class_scores.variance_collapse,
+            "−tr(Σ_W Σ_B⁺) / K",
+            "(−∞, 0]",
+            "Ding 2023",
+            covariance="span",
+        ),
+        _score(
+            "class_fairness",
+            class_scores.class_fairness,
+            "mean entropy of softmax(BC_ij / 0.05) / ln(K − 1)",
+            "[0, 1]",
+            "ours, for Ding 2023",
+        ),
+        _score("gbc", class_scores.gbc, "−Σ exp(−D_B), spherical Gaussians", "[−K(K − 1), 0]", "Pandy 2022"),
+        _score("h_score", class_scores.h_score, "tr(Σ_T⁺ Σ_B)", "[0, K − 1]", "Bao 2019", **_FULL),
+        _score("logme", class_scores.logme, "max log evidence / N", "(−∞, ∞)", "You 2021", **_FULL),
+        _score("cdnv", pairs.cdnv, "mean CDNV", "[0, ∞]", "Galanti 2022", better="lower"),
+        _score("vci", variability.vci, "1 − tr(Σ_T⁺ Σ_B) / rank Σ_B", "[0, 1]", "Xu 2023", better="lower", **_FULL),
+        _score(
+            "h_score_shrunk",
+            feature_scores.h_score_shrunk,
+            "(1 − a) tr(Σ_a⁻¹ Σ_B), Ledoit-Wolf",
+            "[0, K − 1]",
+            "Ibrahim 2021",
+            **_FEATURES,
+        ),
+        _score("transrate", feature_scores.transrate, "R(Z) − Σ (n_k / N) R(Z_k)", "[0, ∞)", "Huang 2022", **_FEATURES),
+        _score("sfda", feature_scores.sfda, "mean p(y | moved x)", "[0, 1]", "Shao 2022", **_FEATURES),
+        *(
+            _score(f"ncti_{name}", partial(_ncti_part, i), formula, range, "Wang 2023", **_SLOW)
+            for i, (name, formula, range) in enumerate(
+                (
+                    ("spread", "‖LDA coordinates‖_*", "[0, ∞)"),
+                    ("certainty", "mean p(y | x), LDA", "[0, 1]"),
+                    ("collapse", "−ln Σ_k ‖p of class k‖_*", "(−∞, ∞)"),
+                )
+            )
+        ),
+        _score("nleep", source_scores.nleep, "LEEP of 5 K clusters", "(−∞, 0]", "Li 2021", **_SLOW),
+        _score("probe_accuracy", feature_scores.probe_accuracy, "held-out accuracy", "[0, 1]", "usual", **_SLOW),
+        _score(
+            "leep",
+            partial(_of_source, source_scores.leep),
+            "mean ln Σ_z P(y | z) θ_z",
+            "(−∞, 0]",
+            "Nguyen 2020",
+            **_SOURCE,
+        ),
+        _score(
+            "source_accuracy", _known_accuracy, "accuracy on the source", "[0, 1]", "usual", inputs=("source_accuracy",)
+        ),
+        _score("nce", partial(_of_source, source_scores.nce), "−H(y | argmax θ)", "[−ln K, 0]", "Tran 2019", **_SOURCE),
+    )
+}
+
+
+# Scores of a model among others: the sum of these, each brought to [0, 1] over the models.
+OVER_MODELS: Mapping[str, tuple[str, ...]] = {
+    "face": ("variance_collapse", "class_fairness"),
+    "ncti": ("ncti_spread", "ncti_certainty", "ncti_collapse"),
+}
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether the better model has the higher value: of a sum over models, and unless the registry says otherwise."""
+    return name not in SCORES or SCORES[name].better == "higher"
+
+
+def score(
+    features: Any,
+    labels: Any = None,
+    *,
+    probabilities: Any = None,
+    source_accuracy: float | None = None,
+    scores: Iterable[str] | Literal["all"] | None = None,
+    progress: bool = False,
+) -> Measurement:
+    """Every score of how well a model may transfer, from its features (N, d) of the target's training images.
+
+    Parameters
+    ----------
+    features, labels
+        Float (N, d) and integer (N,), or `ClassStatistics` alone, for what follows from those.
+    probabilities
+        Of the source classes, (N, Z), the softmax of the source classifier's logits; LEEP and NCE need them.
+    source_accuracy
+        The model's accuracy on its source data, in [0, 1], where it is known: a score that looks at no features.
+    scores
+        Names from `nclib.SCORES`, whose range and direction they say; only what they need is computed. None is every
+        score that the arguments allow but for the slow ones marked `on_request`, "all" has those too.
+    progress
+        Show a progress bar if the pass over the features takes more than a second.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0, 0.5], [1.0, -0.5], [-1.0, 0.5], [-1.0, -0.5], [0.0, 3.0], [0.0, 2.0]])
+    >>> print(score(features, [0, 0, 1, 1, 2, 2], scores=["h_score", "cdnv"]))
+    6 samples, 3 classes, 2 features
+    h_score    1.84746  [0, K − 1], higher is likelier to transfer
+    cdnv     0.0438218  [0, ∞], lower is likelier to transfer
+    """
+    given = None if probabilities is None else torch.as_tensor(probabilities)
+    more = {"probabilities": given, "source_accuracy": source_accuracy}
+    return measured(SCORES, scores, features, labels, more, progress=progress)
+
+
+def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str] | None:
+    """The scores to compute for each model: those asked for, and the parts of sums over models; None is the usual."""
+    known = (*SCORES, *OVER_MODELS)
+    scores = known if scores == "all" else scores
+    asked = [*([scores] if isinstance(scores, str) else scores or ()), *([by] if by else [])]
+    if unknown := [name for name in asked if name not in known]:
+        raise ValueError(f"{unknown[0]!r} is no score; there are {', '.join(known)}")
+    usual = [] if scores is not None else [name for name, entry in SCORES.items() if not entry.on_request]
+    return list(dict.fromkeys([*usual, *(part for name in asked for part in OVER_MODELS.get(name, (name,)))]))
+
+
+def with_sums(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the scores that are sums over its models, where all of their parts are in it."""
+    sums = {}
+    for name, parts in OVER_MODELS.items():
+        if len(table) > 1 and set(parts) <= set(table) and not table[[*parts]].isna().any(axis=None):
+            sums[name] = class_scores.over_models(torch.tensor(table[[*parts]].to_numpy(dtype=float))).sum(1).numpy()
+    return table.assign(**sums)

@@ -1,0 +1,99 @@
+"""Transferability from what the source classifier says of the target images, and from clusters in its place."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nclib.checks import as_tensor, check_features, check_labels
+from nclib.features.backbones import Backbone
+from nclib.probing.probe import to_numpy
+
+
+def leep(*, probabilities: Any, labels: Any) -> float:
+    """Log expected empirical prediction: the mean log probability of the labels, predicted through source classes.
+
+    With theta (N, Z) the source classifier's probabilities and P(y, z) the mean over samples of label y of theta_z / N:
+    the mean of ln sum_z P(y_i | z) theta_iz. Range (-inf, 0]; higher is better. Source: Nguyen et al. 2020, equation 2.
+
+    Examples
+    --------
+    >>> leep(probabilities=[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], labels=[0, 1, 1])
+    0.0
+    """
+    probabilities, labels = _checked(probabilities, labels)
+    joint = probabilities.new_zeros(int(labels.max()) + 1, probabilities.shape[1])
+    joint.index_add_(0, labels, probabilities)
+    given_source = joint / joint.sum(0).clamp(min=torch.finfo(joint.dtype).tiny)  # (K, Z)
+    predicted = (probabilities * given_source[labels]).sum(1)
+    return float(predicted.log().mean().clamp(max=0))
+
+
+def nce(*, probabilities: Any, labels: Any) -> float:
+    """Negative conditional entropy of the labels, given the likeliest source class of each sample.
+
+    The sum over y, z of P(y, z) ln P(y | z). Range [-ln K, 0]; higher is better. Source: Tran et al. 2019.
+
+    Examples
+    --------
+    >>> round(nce(probabilities=[[0.9, 0.1], [0.8, 0.2], [0.2, 0.8]], labels=[0, 1, 1]), 4)  # two thirds of ln 1/2
+    -0.4621
+    """
+    probabilities, labels = _checked(probabilities, labels)
+    likeliest = probabilities.argmax(1)
+    joint = probabilities.new_zeros(int(labels.max()) + 1, probabilities.shape[1])
+    joint.index_put_((labels, likeliest), joint.new_ones(()), accumulate=True)
+    given_source = joint / joint.sum(0).clamp(min=1)
+    return float((joint.xlogy(given_source).sum() / len(labels)).clamp(max=0))
+
+
+def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8, seed: int = 0) -> float:
+    """LEEP with clusters of the features for source classes: needs no classifier.
+
+    The clusters are a mixture of `per_class` K Gaussians (scikit-learn's, with 1e-3 on the diagonal of covariances) of
+    the principal components that hold the share `energy` of the variance. Range (-inf, 0]; higher is better, and 0
+    where nearly every sample has a cluster of its own. Source: Li et al. 2021; the seed and 1e-3 are ours.
+
+    Examples
+    --------
+    >>> features = [[-1.0], [-1.0], [1.0], [1.0]]
+    >>> nleep(features, [0, 0, 1, 1], per_class=1)  # each cluster is of one class
+    0.0
+    >>> round(nleep(features, [0, 1, 0, 1], per_class=1), 4)  # each is of both: ln 1/2
+    -0.6931
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.mixture import GaussianMixture
+
+    features, labels = check_features(features, labels)
+    number = per_class * (int(labels.max()) + 1)
+    if len(features) < number:
+        raise ValueError(f"nleep takes {number} clusters, {per_class} a class, of {len(features)} samples; too few")
+    reduced = PCA(energy, svd_solver="full").fit_transform(to_numpy(features.double()))
+    mixture = GaussianMixture(number, reg_covar=1e-3 * float(np.var(reduced, 0).mean()), random_state=seed)
+    return leep(probabilities=mixture.fit(reduced).predict_proba(reduced), labels=labels)
+
+
+def source_probabilities(model: Backbone, features: Tensor) -> Tensor | None:
+    """What the model's own classifier says of the images, (N, Z); None without one."""
+    if model.classifier is None:
+        return None
+    with torch.no_grad():
+        return model.classifier(features.to(model.classifier.weight)).softmax(1)
+
+
+def _checked(probabilities: Any, labels: Any) -> tuple[Tensor, Tensor]:
+    probabilities, labels = as_tensor(probabilities).double(), as_tensor(labels)
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
+        raise ValueError(
+            f"probabilities are {tuple(probabilities.shape)} and labels {tuple(labels.shape)}; they must be (N, Z) and "
+            "(N,), N at least 1"
+        )
+    low, sums = probabilities.min(), probabilities.sum(1)
+    if not (low >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)):
+        raise ValueError(
+            f"probabilities have a least entry of {low:.3g} and rows that sum to {sums.min():.3g} to {sums.max():.3g}; "
+            "they must be probabilities: the softmax of logits"
+        )
+    return probabilities, check_labels(labels).to(probabilities.device)

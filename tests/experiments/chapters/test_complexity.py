@@ -1,0 +1,248 @@
+"""Statistics of geometric complexity, on tables whose answer is known; the studies' cells; penalised training."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import nclib
+from nclib.estimates import Estimate
+from nclib.experiments.cells import recipe_of
+from nclib.experiments.chapters import complexity
+from nclib.experiments.chapters.complexity import SWEPT
+from nclib.experiments.claims import judge
+from nclib.experiments.scales import SCALES, settings
+from nclib.experiments.studies import STUDIES
+from nclib.models.networks import NETWORKS
+from nclib.models.recipes import Recipe, train
+
+TINY = Recipe(source="digits", per_class=8, width=4, epochs=3, batch_size=20, learning_rate=0.02, network="vgg")
+
+
+def rows(complexity, cdnv, accuracy=lambda cell: 0.5):
+    """The cells of the demo's study; at the end complexity and CDNV are twice what they are at matched loss."""
+    cells = STUDIES["geometric_complexity"](settings("demo"), [0, 1])
+    values = (("complexity", complexity), ("cdnv", cdnv), ("target_cdnv", cdnv), ("accuracy_5", accuracy))
+    return pd.DataFrame(
+        cell
+        | {"poincare": 2.0, "loss": [1.0, 0.01], "nc1": [9.0, 1.0], "geometric_collapse": [9.0, 2.0]}
+        | {name: [9.0, 2 * value(cell)] for name, value in values[:2]}
+        | {"target_cdnv": 9.0, "accuracy_5": 0.9, "accuracy_5_half": 0.1}
+        | {"matched_loss": [1.0, 0.1], "matched_nc1": [9.0, 1.0], "matched_geometric_collapse": [9.0, 1.0]}
+        | {f"matched_{name}": [9.0, value(cell)] for name, value in values}
+        | {"matched_accuracy_5_half": [0.1, 0.1]}
+        for cell in cells
+    )
+
+
+def falling(cell):
+    """Lower with the rate and L2, higher with the batch, not the same for two kinds of network."""
+    scale = 1e-3 if cell["network"] == "resnet" else 1e-2
+    return scale * cell["batch_size"] ** 0.3 / cell["learning_rate"] ** 0.4 / (1 + 100 * cell["weight_decay"])
+
+
+def claim(key):
+    return next(claim for claim in complexity.CLAIMS if claim.key == key)
+
+
+def words(table):
+    return {claim.key: judge(claim, table).word for claim in complexity.CLAIMS if claim.study == "geometric_complexity"}
+
+
+def test_claims_hold_where_everything_follows_the_complexity():
+    table = rows(falling, falling, lambda cell: 1 / (1 + falling(cell)))
+    assert list(words(table).values()) == ["holds"] * 10
+
+
+def test_claims_fail_where_collapse_and_complexity_go_apart():
+    verdicts = words(rows(falling, lambda cell: 1 / falling(cell), falling))
+    assert {key for key, word in verdicts.items() if word == "holds"} == {
+        "B1-rate-complexity",
+        "B1-batch-complexity",
+        "B1-l2-complexity",
+    }
+    assert set(verdicts.values()) == {"holds", "fails"}
+
+
+def test_networks_are_compared_at_matched_loss_and_those_that_never_got_there_left_out():
+    table = rows(falling, falling)
+    for name in [column for column in table if column.startswith("matched_")]:
+        table.at[3, name] = []
+    matched, end = complexity.at_matched_loss(table), complexity.at_the_end(table)
+    assert len(matched) == len(table) - 1
+    assert matched.loc[0, "complexity"] == table.loc[0, "matched_complexity"][1]
+    assert matched.loc[0, "loss"] == 0.1
+    assert end.loc[0, "complexity"] == table.loc[0, "complexity"][1]
+    assert end.loc[3, "target_cdnv"] == 9.0
+
+
+def test_between_two_epochs_all_is_interpolated_on_the_logarithm_of_the_loss():
+    table = rows(falling, falling)
+    table.at[0, "matched_loss"] = [1.0, 0.001]
+    table.at[0, "matched_complexity"] = [3.0, 6.0]
+    table.at[0, "matched_accuracy_5"] = [0.6, 0.9]
+    matched = complexity.at_matched_loss(table).loc[0]
+    assert matched["complexity"] == pytest.approx(4.0)  # a third of three decades
+    assert matched["accuracy_5"] == pytest.approx(0.7)
+
+
+def test_what_a_seed_shifts_is_no_link():
+    table = complexity.at_matched_loss(rows(falling, falling))
+    noise = np.random.default_rng(0).normal(size=(2, len(table)))
+    table["complexity"], table["cdnv"] = 9 * table["seed"].to_numpy() + noise
+    estimate = complexity.over_networks(table, "complexity", "cdnv")
+    assert estimate.low < 0 < estimate.high
+
+
+def test_the_base_of_a_panel_is_what_its_sweeps_share():
+    base = complexity.base(rows(falling, falling))
+    assert base.groupby("panel").size().tolist() == [2, 2]  # seeds
+    for setting in SWEPT:
+        assert set(base.index) <= set(complexity.sweep(rows(falling, falling), setting).index)
+
+
+def test_a_sweep_varies_one_setting_of_each_panel():
+    table = rows(falling, falling)
+    for setting in SWEPT:
+        part = complexity.sweep(table, setting)
+        assert part.groupby("panel")[setting].nunique().tolist() == [5, 5]
+        for other in set(SWEPT) - {setting}:
+            assert part.groupby("panel")[other].nunique().tolist() == [1, 1]
+
+
+def test_along_a_sweep_the_interval_is_over_panels_and_seeds():
+    table = complexity.at_matched_loss(rows(falling, falling))
+    assert complexity.along(table, "batch_size", "cdnv") == Estimate(1.0, 1.0, 1.0)
+    one = table["seed"].eq(0) & table["panel"].eq("Greek, VGG")
+    table.loc[one, "cdnv"] *= -1
+    mixed = complexity.along(table, "batch_size", "cdnv")
+    assert mixed.value == pytest.approx(0.5)
+    assert mixed.low == -1  # of two seeds in the panel
+    few = table[table["batch_size"].isin([60, 72])]
+    assert math.isnan(complexity.along(few, "batch_size", "cdnv").value)
+
+
+def test_panels_are_not_mixed():
+    """Within each panel CDNV falls with complexity; over both together it rises."""
+    offset = {"resnet": 0.0, "vgg": 1e6}
+    table = rows(falling, lambda cell: offset[cell["network"]] - falling(cell) + 1e3)
+    assert judge(claim("B1-link"), table).estimate.value == pytest.approx(-1)
+
+
+def test_the_bound_is_held_against_the_worst_network_and_epoch():
+    table = rows(lambda cell: 1.0, lambda cell: 1.0)
+    assert complexity.bound_ratio(table).max() == pytest.approx(0.5)
+    table.at[7, "cdnv"] = [1.0, 4.5]
+    assert judge(claim("B3"), table).word == "fails"
+
+
+def test_estimates_are_judged_by_their_error_at_one_amount():
+    ways = {"samples": [8, 64], "entries": [0.01, 0.1], "outputs": [4, 16]}
+    errors = dict(zip(ways, (0.3, 0.05, 0.1), strict=True))
+    table = pd.DataFrame(
+        ways | {f"{way}_error": [error + jitter, error + jitter] for way, error in errors.items()}
+        for jitter in (-0.01, 0.0, 0.01)
+    )
+    verdicts = {key: judge(claim(f"B4-{key}"), table) for key in ways}
+    assert {key: verdict.word for key, verdict in verdicts.items()} == {
+        "samples": "fails",
+        "entries": "holds",
+        "outputs": "undecided",
+    }
+
+
+def test_a_penalty_is_judged_at_the_end():
+    cells = STUDIES["complexity_penalty"](settings("demo"), [0, 1, 2])
+    curves = {name: [1.0] for name in complexity.CURVES}
+    table = pd.DataFrame(
+        cell | curves | {"complexity": [9.0, -cell["penalty"]], "cdnv": [1.0, cell["penalty"]]} for cell in cells
+    )
+    assert judge(claim("B5-complexity"), table).word == "holds"
+    assert judge(claim("B5-collapse"), table).word == "fails"
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_sweep_has_its_base_five_values_and_measured_epochs(scale):
+    for sweep in settings(scale).geometry.sweeps:
+        for name in SWEPT:
+            assert len(set(getattr(sweep, name))) >= 5
+            assert getattr(sweep.recipe, name) in getattr(sweep, name)
+    panels = [sweep.panel for sweep in settings(scale).geometry.sweeps]
+    assert len(set(panels)) == len(panels)
+    for cell in STUDIES["geometric_complexity"](settings(scale), [0]):
+        assert cell["measured_epochs"][0] == 0
+        assert cell["measured_epochs"][-1] == recipe_of(cell).epochs
+        assert sorted(set(cell["measured_epochs"])) == cell["measured_epochs"]
+
+
+def test_later_settings_leave_older_recipes_as_they_were():
+    assert "network" not in Recipe().config
+    assert Recipe().key == "e38ad237c18bdefc59b5"  # of checkpoints made before there were VGGs and penalties
+    assert {"network", "penalty"} <= replace(TINY, penalty=1.0).config.keys()
+    assert recipe_of(TINY.config) == TINY
+    with pytest.raises(ValueError, match="unknown network 'mlp'; there are resnet, vgg, vgg11, resnet50"):
+        Recipe(network="mlp")
+    with pytest.raises(ValueError, match=r"penalty is -1\.0"):
+        Recipe(penalty=-1)
+
+
+def test_a_penalty_lowers_the_complexity_of_what_is_trained():
+    images = nclib.load("digits", "train", per_class=8).inputs()
+    free, penalised = (
+        nclib.geometric_complexity(
+            train(replace(TINY, penalty=penalty), device="cpu", progress=False).backbone, images
+        ).value
+        for penalty in (0.0, 0.1)
+    )
+    assert penalised < 0.5 * free
+
+
+CLASSES = {"glyphs/greek": 24, "cifar100": 100, "cifar100[0:64]": 64, "folder:mini_imagenet[0:64]": 64}  # else 10
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_batches_divide_the_images(scale):
+    for cell in STUDIES["geometric_complexity"](settings(scale), [0]):
+        assert cell["per_class"] * CLASSES.get(cell["source"], 10) % cell["batch_size"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "convolutions", "features"),
+    [("vgg", 2, 10, 32), ("vgg11", 1, 8, 32), ("resnet", 2, 20, 32), ("resnet50", 1, 53, 128)],
+)
+def test_networks_are_as_deep_as_their_names_say(name, blocks, convolutions, features):
+    network = NETWORKS[name](4, in_channels=3, blocks=blocks)
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.modules()) == convolutions
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, features) == (2, network.num_features)
+
+
+@pytest.mark.parametrize("size", [28, 32, 33])
+def test_a_vgg_takes_images_of_any_size(size):
+    network = nclib.small_vgg(4, in_channels=3, blocks=2)
+    assert network(torch.rand(2, 3, size, size)).shape == (2, 32) == (2, network.num_features)
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network) == 10
+    with pytest.raises(ValueError, match="width is 0"):
+        nclib.small_vgg(0)
+
+
+def test_relative_errors_are_those_of_each_amount():
+    table = pd.DataFrame({"samples": [[8, 64]] * 2, "samples_error": [[0.4, 0.1], [0.2, 0.1]]})
+    found = complexity.relative_errors(table, "samples")
+    assert found["amount"].tolist() == [8, 64]
+    assert np.array([error.value for error in found["error"]]) == pytest.approx([np.sqrt(0.1), 0.1])
+    assert (found["error"][0].low, found["error"][0].high) == pytest.approx((0.2, 0.4))
+
+
+def test_penalised_images_name_a_network_and_its_seed_draws_the_projections(monkeypatch):
+    free, penalised = TINY.key, replace(TINY, penalty=1.0).key
+    monkeypatch.setattr("nclib.models.recipes._PENALISED", 3)
+    assert TINY.key == free
+    assert replace(TINY, penalty=1.0).key != penalised
+    seeds = []
+    monkeypatch.setattr("nclib.models.recipes._complexity", lambda net, x, gen: seeds.append(gen.initial_seed()) or 0.0)
+    for seed in (0, 1):
+        train(replace(TINY, penalty=1.0, epochs=1, seed=seed), device="cpu", progress=False)
+    assert len(set(seeds)) == len(seeds)

@@ -1,0 +1,163 @@
+"""Choosing a model: weighted tau against scipy's, scores over zoos, the claims on tables whose answer is known."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import weightedtau
+
+from nclib import class_fairness, class_statistics, face, nc1
+from nclib.estimates import weighted_tau
+from nclib.experiments.chapters import selection
+from nclib.experiments.chapters.selection import CLAIMS, EARLIER, in_zoos
+from nclib.experiments.claims import judge
+from nclib.experiments.scales import SCALES, settings
+from nclib.experiments.studies import STUDIES
+
+few = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), min_size=2, max_size=9)
+
+
+@given(few)
+def test_weighted_tau_is_scipys_of_the_repeated_entries(entries):
+    x, y, times = np.array(entries).T
+    if times.sum() == 0:
+        times = times + 1
+    whole = [np.repeat(side, times) for side in (x, y)]
+    if any(len(set(side)) < 2 for side in whole):
+        assert math.isnan(weighted_tau(x, y, times[None])[0])
+    else:
+        assert weighted_tau(x, y, times[None])[0] == pytest.approx(weightedtau(*whole).statistic, abs=1e-12)
+
+
+def test_weighted_tau_punishes_mistakes_at_the_top():
+    truth = np.arange(6.0)
+    top, bottom = truth.copy(), truth.copy()
+    top[[4, 5]], bottom[[0, 1]] = top[[5, 4]], bottom[[1, 0]]
+    assert weighted_tau(truth, truth)[0] == 1 == -weighted_tau(-truth, truth)[0]
+    assert weighted_tau(top, truth)[0] < weighted_tau(bottom, truth)[0] < 1
+
+
+def rows(**scores):
+    """Six models in two zoos on two tasks, with accuracies 0 to 0.5; scores are functions of the accuracy."""
+    base = {"variance_collapse": lambda a: a, "class_unfairness": lambda a: 1 - a, "nc1_tuned": lambda a: 1 - a}
+    return pd.DataFrame(
+        {"model": f"m{i}", "seed": 0, "task": task, "zoos": ["a", "b"] if i else ["a"], "accuracy": i / 10}
+        | {name: float(of(i / 10)) for name, of in (base | scores).items()}
+        for i in range(6)
+        for task in ("first", "second")
+    )
+
+
+def test_face_of_a_zoo_is_that_of_the_library():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(30) % 3
+    features = [torch.randn(30, 4, generator=generator) + s * torch.eye(4)[labels] for s in (1, 2, 4)]
+    stats = [class_statistics(each, labels) for each in features]
+    table = pd.DataFrame(
+        {"model": f"m{i}", "seed": 0, "task": "t", "zoos": ["z"], "accuracy": 0.5}
+        | {"variance_collapse": -nc1(each), "class_unfairness": 1 - class_fairness(each)}
+        for i, each in enumerate(stats)
+    )
+    assert in_zoos(table)["face"].tolist() == pytest.approx(face(stats).tolist())
+
+
+def test_seeds_of_a_model_are_no_rivals():
+    """Accuracies of the second seed are all lower, and its scores all higher: within a seed they agree."""
+    first = rows(vci=lambda a: -a)
+    second = first.assign(
+        seed=1, accuracy=first["accuracy"] - 1, variance_collapse=first["variance_collapse"] + 9, vci=first["vci"] - 9
+    )
+    found = in_zoos(pd.concat([first, second], ignore_index=True))
+    assert selection.ranks(found).value == selection.ranks(found, "vci").value == 1
+    assert selection.before_and_after(found).value == pytest.approx(1)
+    assert selection.regret(found, "face") == 0
+    assert found.groupby(["zoo", "task", "seed"])["face"].agg(["min", "max"]).drop_duplicates().values.tolist() == [
+        [0, 2]
+    ]
+
+
+def test_intervals_are_of_the_models():
+    rng = np.random.default_rng(0)
+    noisy = in_zoos(rows(leep=lambda a: a + 0.2 * rng.normal()))
+    tau = selection.ranks(noisy, "leep")
+    assert tau.low < tau.value < tau.high <= 1
+    perfect = selection.ranks(noisy)
+    assert perfect.low == perfect.value == perfect.high == 1
+
+
+def test_scores_that_follow_accuracy_rank_perfectly_and_lose_nothing():
+    found = in_zoos(rows(vci=lambda a: -a, leep=lambda a: -a))
+    assert selection.ranks(found).value == 1
+    assert selection.ranks(found, "vci").value == 1  # lower is better
+    assert selection.ranks(found, "leep").value == -1
+    assert selection.regret(found, "face") == 0
+    assert selection.regret(found, "leep") == pytest.approx((0.5 + 0.4) / 2)  # zoo b lacks the worst model
+
+
+def test_face_is_held_against_each_of_its_rivals():
+    found = in_zoos(rows(leep=lambda a: -a, nce=lambda a: a))
+    assert selection.advantage(found).value == 0
+    assert selection.advantage(found, ["leep"]).value == 2
+    assert math.isnan(selection.advantage(found, ["sfda"]).value)
+    part = found.assign(leep=found["leep"].where(found["task"] == "first"))
+    part.loc[part["task"] == "second", "face"] = 0.0  # where the rival has no value the score is not held against it
+    assert selection.advantage(part, ["leep"]).value == 2
+    worse = in_zoos(
+        rows(variance_collapse=lambda a: -a, class_unfairness=lambda a: a, leep=lambda a: -a, nce=lambda a: a)
+    )
+    behind = selection.advantage(worse)
+    assert (behind.value, behind.high) == (-2, -2)
+
+
+def test_models_without_a_score_are_left_out_of_it():
+    table = rows(leep=lambda a: a if a else math.nan)
+    assert selection.ranks(in_zoos(table), "leep").value == 1
+    assert math.isnan(selection.ranks(in_zoos(rows(leep=lambda a: math.nan)), "leep").value)
+
+
+def test_collapse_before_and_after_is_compared_within_tasks():
+    table = rows()
+    table["variance_collapse"] -= 10 * (table["task"] == "second")  # a task that is harder throughout
+    assert selection.before_and_after(in_zoos(table)).value == pytest.approx(1)
+    published = rows().assign(nc1_tuned=math.nan)
+    assert math.isnan(selection.before_and_after(in_zoos(published)).value)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.key)
+def test_claims_hold_for_a_perfect_face_and_not_for_its_opposite(claim):
+    def table(sign):
+        cells = STUDIES[claim.study](settings("demo"), [0, 1])
+        rng = np.random.default_rng(0)
+        quality = {name: i / 40 for i, name in enumerate(dict.fromkeys(cell["model"] for cell in cells))}
+        return pd.DataFrame(
+            cell
+            | {"accuracy": (a := quality[cell["model"]]), "class_unfairness": 0.5 - sign * a / 2}
+            | {"variance_collapse": sign * a - 2, "nc1_tuned": 2 - a}
+            | {name: float(rng.normal()) for name in EARLIER}
+            for cell in cells
+        )
+
+    assert judge(claim, table(1)).word == "holds"
+    assert judge(claim, table(-1)).word == "fails"
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("study", ["model_selection", "scene_selection", "text_selection"])
+def test_no_model_is_chosen_for_what_it_learned_on(scale, study):
+    cells = STUDIES[study](settings(scale), settings(scale).seeds)
+    assert all(cell.get("source", "").partition("[")[0] != cell["data"].partition("[")[0] for cell in cells)
+    zoos = {zoo for cell in cells for zoo in cell["zoos"]}
+    for zoo in zoos:
+        models = {cell["model"] for cell in cells if zoo in cell["zoos"]}
+        assert len(models) >= 3
+
+
+def test_a_network_of_two_zoos_is_measured_once():
+    cells = STUDIES["model_selection"](settings("demo"), [0, 1])
+    base = [cell for cell in cells if cell["model"] == "base" and cell["task"] == "digits"]
+    assert [cell["seed"] for cell in base] == [0, 1]
+    assert base[0]["zoos"] == ["architectures", "source data sets", "training losses"]

@@ -1,0 +1,56 @@
+"""The score card: a strip shows on which side of the threshold an estimate lies."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from nclib.estimates import Estimate
+from nclib.experiments import card
+from nclib.experiments.claims import Claim, Verdict
+from nclib.experiments.studies import CLAIMS
+
+ROOT = Path(__file__).parents[2]
+
+
+def verdict(side, value, low=float("nan"), high=float("nan"), threshold=0.0):
+    claim = Claim("X1", "papyan2020", "A sentence.", "toy", "a number", side, threshold, lambda table: Estimate(value))
+    return Verdict(claim, Estimate(value, low, high))
+
+
+def marks(svg):
+    """Where the marks are, from the threshold, and how long the lines of the intervals."""
+    middle = float(re.search(r'<line x1="([\d.]+)"', svg)[1])
+    places = re.findall(r'<(?:circle c|rect )x="([\d.]+)"', svg)
+    lines = re.findall(r'<line x1="([\d.]+)" x2="([\d.]+)" y1="\d+" y2="\d+" stroke="#', svg)
+    return [float(x) - middle for x in places], [abs(float(a) - float(b)) for a, b in lines]
+
+
+@pytest.mark.parametrize(("side", "sign"), [("above", 1), ("below", -1)])
+def test_right_of_the_line_is_the_side_of_the_claim(side, sign):
+    svg = card.strip({"demo": verdict(side, 0.3, 0.1, 0.5, 0.2), "lab": verdict(side, 0.1, threshold=0.2)})
+    (demo, lab), (line,) = marks(svg)
+    assert demo * sign > 0 > lab * sign
+    assert demo == pytest.approx(-lab)
+    assert line == pytest.approx(4 * abs(demo), abs=0.2)
+    assert 'aria-label="demo undecided: 0.3 [0.1, 0.5]; lab ' in svg
+
+
+def test_what_is_undefined_or_not_run_has_no_mark():
+    not_run = Verdict(verdict("above", 1.0).claim, None)
+    svg = card.strip({"demo": verdict("above", float("nan")), "lab": not_run})
+    assert marks(svg) == ([], [])
+    assert 'aria-label="demo undefined; lab not run yet"' in svg
+
+
+def test_every_claim_is_on_the_front_page_with_its_test_and_records():
+    cells = nbformat.read(ROOT / "notebooks" / "00_score_card.ipynb", as_version=4).cells
+    outputs = [output.data for cell in cells for output in cell.get("outputs", []) if "data" in output]
+    rows = [row for data in outputs for row in data.get("text/markdown", "").splitlines() if row.startswith("| **")]
+    assert len(rows) == len(CLAIMS)
+    for row, claim in zip(rows, CLAIMS, strict=True):
+        assert row.startswith(f"| **{claim.key}** {claim.sentence}<br>*{claim.statistic}: holds if {claim.needed}*")
+        assert "<svg" in row
+    for link in set(re.findall(r"\((\.\./book[^)]*|\d\d_[^)#]*)", "".join(rows))):
+        assert (ROOT / "notebooks" / link).exists()

@@ -1,0 +1,199 @@
+"""Records: whole or not there, read back as written, resumed, and safe with several writers."""
+
+import json
+import multiprocessing
+import os
+import re
+import time
+
+import pytest
+from joblib import Parallel, delayed
+
+import nclib
+from nclib.experiments.records import Records, as_table, fill, measured
+
+CELLS = [{"width": 2, "seed": seed} for seed in range(4)]
+
+
+def double(cell):
+    return {"value": 2.0 * cell["seed"], "trace": [0, 1 / 3]}
+
+
+def test_a_study_is_measured_once_and_then_read(tmp_path):
+    records, calls = Records(tmp_path), []
+
+    def measure(cell):
+        calls.append(cell["seed"])
+        return double(cell)
+
+    first = fill(records, "toy", "demo", CELLS[:2], measure)
+    again = fill(records, "toy", "demo", CELLS, measure)
+    assert calls == [0, 1, 2, 3]
+    assert again["value"].tolist() == [0, 2, 4, 6]
+    assert first.equals(again[:2])
+    assert as_table(records.select("toy", "demo", CELLS)).equals(again)
+    assert [r["seed"] for r in records.select("toy", "demo", [{"width": 2, "seed": 9}, CELLS[3]])] == [3]
+
+
+def test_a_stopped_study_loses_only_the_cell_it_was_at(tmp_path):
+    records = Records(tmp_path)
+
+    def stop_at_two(cell):
+        if cell["seed"] == 2:
+            raise KeyboardInterrupt
+        return double(cell)
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(records, "toy", "demo", CELLS, stop_at_two)
+    assert [r["seed"] for r in records.read("toy", "demo")] == [0, 1]
+    assert len(fill(records, "toy", "demo", CELLS, double)) == 4
+
+
+def test_workers_measure_the_same_table_and_keep_what_was_done_before_an_error(tmp_path):
+    def fail_at_three(cell):
+        if cell["seed"] == 3:
+            for _ in range(600):  # until another worker has done something
+                if Records(tmp_path).read("toy", "demo"):
+                    break
+                time.sleep(0.1)
+            raise ValueError("no three")
+        return double(cell) | {"process": os.getpid()}
+
+    with pytest.raises(ValueError, match="no three"):
+        fill(Records(tmp_path), "toy", "demo", CELLS, fail_at_three, workers=2)
+    kept = Records(tmp_path).read("toy", "demo")
+    assert kept
+    assert all(record["metrics"]["process"] != os.getpid() for record in kept)
+    table = fill(Records(tmp_path), "toy", "demo", CELLS, double, workers=2)
+    assert table["seed"].tolist() == [0, 1, 2, 3]
+    assert table["value"].tolist() == [0, 2, 4, 6]
+
+
+def test_the_package_travels_to_a_worker_by_its_name():
+    assert Parallel(2)(delayed(lambda: nclib.nc1.__name__)() for _ in range(2)) == ["nc1", "nc1"]
+
+
+def test_a_record_says_where_it_comes_from(tmp_path):
+    record = measured("toy", "demo", CELLS[1], double)
+    assert record["config"] == {"width": 2}
+    assert record["metrics"] == {"value": 2.0, "trace": [0, 0.333333]}
+    assert record["provenance"].keys() == {
+        "nclib",
+        "commit",
+        "torch",
+        "machine",
+        "threads",
+        "device",
+        "date",
+        "seconds",
+        "memory",
+    }
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["provenance"]["date"])
+
+
+def test_the_digest_covers_every_digit(tmp_path):
+    records = Records(tmp_path)
+    fill(records, "toy", "demo", CELLS, double)
+    before = records.describe("toy", "demo", CELLS)
+    path = records.path("toy", "demo")
+    path.write_text(path.read_text().replace("0.333333", "0.333334", 1))
+    assert records.describe("toy", "demo", CELLS) != before
+    assert records.describe("toy", "demo", CELLS[2:]) == records.describe("toy", "demo", CELLS[2:])
+    assert records.describe("other", "demo", CELLS) == "other at demo scale: not run yet"
+
+
+def test_further_cells_do_not_change_the_digest(tmp_path):
+    records = Records(tmp_path)
+    fill(records, "toy", "demo", CELLS[:2], double)
+    before = records.describe("toy", "demo", CELLS[:2])
+    fill(records, "toy", "demo", CELLS, double)
+    assert records.describe("toy", "demo", CELLS[:2]) == before
+
+
+def test_a_file_without_a_last_line_end_is_no_trouble(tmp_path):
+    records = Records(tmp_path)
+    fill(records, "toy", "demo", CELLS[:1], double)
+    path = records.path("toy", "demo")
+    path.write_text(path.read_text().rstrip())
+    fill(records, "toy", "demo", CELLS, double)
+    assert [r["seed"] for r in records.read("toy", "demo")] == [0, 1, 2, 3]
+
+
+def test_a_later_record_of_a_cell_wins(tmp_path):
+    records = Records(tmp_path)
+    for value in (1.0, 5.0):
+        records.append(measured("toy", "demo", CELLS[0], lambda cell, value=value: {"value": value}))
+    assert as_table(records.select("toy", "demo", CELLS))["value"].tolist() == [5.0]
+
+
+def _write(folder, first):
+    records = Records(folder)
+    for seed in range(first, first + 20):
+        records.append(measured("toy", "demo", {"seed": seed}, double))
+
+
+def test_two_writers_lose_nothing(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write, args=(tmp_path, first)) for first in (0, 100)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    seeds = {record["seed"] for record in Records(tmp_path).read("toy", "demo")}
+    assert seeds == {*range(20), *range(100, 120)}
+
+
+@pytest.mark.parametrize(("keep", "message"), [(40, "line 2 is not a whole record"), (0, None)])
+def test_a_truncated_record_is_named(tmp_path, keep, message):
+    records = Records(tmp_path)
+    fill(records, "toy", "demo", CELLS[:2], double)
+    path = records.path("toy", "demo")
+    first, second = path.read_text().splitlines()
+    path.write_text(first + "\n" + second[:keep])
+    if message is None:
+        assert len(records.read("toy", "demo")) == 1
+    else:
+        with pytest.raises(ValueError, match=message):
+            records.read("toy", "demo")
+
+
+def test_a_record_that_lacks_a_field_is_named(tmp_path):
+    records = Records(tmp_path)
+    records.path("toy", "demo").write_text(json.dumps({"study": "toy"}) + "\n")
+    with pytest.raises(ValueError, match="line 1 lacks config, metrics, provenance, scale, seed"):
+        records.read("toy", "demo")
+
+
+def test_only_finite_metrics_are_recorded():
+    with pytest.raises(ValueError, match="metric value is inf; only finite numbers are recorded"):
+        measured("toy", "demo", CELLS[0], lambda cell: {"value": float("inf")})
+
+
+def test_a_cell_needs_a_seed(tmp_path):
+    with pytest.raises(ValueError, match="a cell needs a seed; this one has width"):
+        fill(Records(tmp_path), "toy", "demo", [{"width": 2}], double)
+
+
+def test_merging_takes_each_cell_once_and_keeps_what_is_there(tmp_path):
+    book, grid = Records(tmp_path / "book"), Records(tmp_path / "grid")
+    fill(book, "toy", "demo", CELLS[:1], double)
+    fill(grid, "toy", "demo", CELLS, lambda cell: {"value": -1.0})
+    fill(grid, "toy", "lab", CELLS[:2], double)
+    given = grid.read("toy", "demo") + grid.read("toy", "lab")
+    assert [book.merge(given + given[:2]), book.merge(given)] == [5, 0]
+    values = [record["metrics"]["value"] for record in book.select("toy", "demo", CELLS)]
+    assert values == [0.0, -1.0, -1.0, -1.0]
+    assert len(book.read("toy", "lab")) == 2
+
+
+def merge_slowly(folder, name):
+    Records(folder).merge([measured("toy", "demo", {"grid": name, "seed": seed}, double) for seed in range(20)])
+
+
+def test_several_writers_lose_nothing(tmp_path):
+    processes = [multiprocessing.Process(target=merge_slowly, args=(tmp_path, name)) for name in (0, 0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert len(Records(tmp_path).read("toy", "demo")) == 40

@@ -1,0 +1,175 @@
+"""A run: its parameters are checked, its files are where they should be, a cell is measured live."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+from itertools import product
+
+import pandas as pd
+import pytest
+import torch
+
+from nclib.experiments.records import Records, cell_digest, fill
+from nclib.experiments.run import book_root, start
+from nclib.experiments.studies import LIVE, STUDIES, live_cell
+from nclib.experiments.tolerances import FIELDS
+from tests.layouts import picture
+
+
+def square(cell, cache):
+    return {"accuracy": 0.5, "nc1": float(cell["seed"] + 1), "from_cache": int(cache is not None)}
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A run with a study of its own, which has a live cell, its record, and spreads."""
+    monkeypatch.setitem(STUDIES, "toy", lambda scale, seeds: [{"seed": seed} for seed in seeds])
+    monkeypatch.setitem(LIVE, "toy", {})
+    cell = live_cell("toy")
+    fill(Records(tmp_path / "book" / "records"), "toy", "check", [cell], partial(square, cache=None))
+    spread = {"accuracy": 0.01, "nc1": 0.1, "from_cache": 0.0}
+    rows = [["a processor", "as it is", "toy", "check", cell_digest(cell), *pair] for pair in spread.items()]
+    pd.DataFrame(rows, columns=FIELDS).to_csv(tmp_path / "book" / "processors.csv", index=False)
+    return start(root=tmp_path, seeds=[0, 1])
+
+
+def test_a_study_is_measured_with_the_cache(toy, capsys):
+    table = toy.study("toy", square)
+    assert table["from_cache"].tolist() == [1, 1]
+    assert toy.describe("toy").startswith("toy at demo scale: 2 records")
+
+
+def test_a_live_cell_is_measured_from_nothing_in_double_precision(toy, capsys):
+    seen = []
+
+    def measure(cell, cache):
+        seen.append((cache, torch.get_default_dtype()))
+        return square(cell, cache) | {"nc1": 1.25}
+
+    live = toy.live({"toy": measure})
+    assert seen == [(None, torch.float64)]
+    assert torch.get_default_dtype() == torch.float32
+    assert live["agrees"].to_dict() == {("toy", "accuracy"): True, ("toy", "from_cache"): True, ("toy", "nc1"): True}
+    assert live["tolerance"]["toy", "nc1"] == pytest.approx(0.3)
+    assert "the live check agrees with the records: True" in capsys.readouterr().out
+
+
+def test_what_was_measured_live_is_said_in_a_file_and_nowhere_else(toy, capsys):
+    live = toy.live({"toy": lambda cell, cache: square(cell, cache) | {"nc1": 1.4567}})
+    said = capsys.readouterr()
+    assert "the live check agrees with the records: False: nc1 of toy differs" in said.out
+    assert "4567" not in said.out + said.err + live.to_string() + live.to_html()
+    written = pd.read_csv(toy.root / "_build" / "live" / "toy.csv").set_index("metric")
+    assert written.loc["nc1", ["recorded", "now", "agrees"]].tolist() == [1.0, 1.4567, False]
+    assert written["processor"].notna().all()
+
+
+def test_a_live_cell_without_record_or_spread_says_what_makes_them(toy):
+    (toy.root / "book" / "processors.csv").write_text(",".join(FIELDS) + "\n")
+    with pytest.raises(ValueError, match="make processors"):
+        toy.live({"toy": square})
+    (toy.root / "book" / "processors.csv").unlink()
+    with pytest.raises(FileNotFoundError, match="make processors"):
+        toy.live({"toy": square})
+    toy.records.path("toy", "check").unlink()
+    with pytest.raises(ValueError, match="has no record"):
+        toy.live({"toy": square})
+    with pytest.raises(ValueError, match="score_cost has no live cell"):
+        toy.live({"score_cost": square})
+
+
+def test_at_another_scale_nothing_is_measured_live(tmp_path, capsys):
+    assert start("paper", root=tmp_path, device="cpu").live({"fine_tuning": None}).empty
+    assert "the live check is of the demo scale" in capsys.readouterr().out
+
+
+def test_nothing_of_the_machine_is_said_where_a_notebook_keeps_it(tmp_path, capsys):
+    start(root=tmp_path, seeds=[0, 1])
+    said = capsys.readouterr()
+    assert said.out == "demo scale, seeds [0, 1]\n"
+    assert torch.__version__ in said.err
+
+
+def test_the_demo_runs_on_the_cpu_though_there_is_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    assert start(root=tmp_path).device.type == "cpu"
+    assert start("paper", root=tmp_path).device.type == "cuda"
+    assert start(root=tmp_path, device="cuda").device.type == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"), [({}, 1), ({"OMP_NUM_THREADS": "2"}, 2), ({"OMP_WAIT_POLICY": "PASSIVE"}, 2)]
+)
+def test_threads_that_wait_do_not_spin(tmp_path, given, threads):
+    """Two at most: what a run computes on one thread, or on as many as it is told, or on passive ones."""
+    code = f"""
+import os, torch, nclib
+torch.set_num_threads(2)
+nclib.start(root={str(tmp_path)!r})
+print(torch.get_num_threads(), os.environ["OMP_WAIT_POLICY"])
+"""
+    names = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run([sys.executable, "-c", code], env=kept | given, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{threads} PASSIVE"
+
+
+def test_recomputed_records_stand_beside_the_committed_ones(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCLIB_CACHE", str(tmp_path / "mine"))
+    run = start(root=tmp_path, recompute=True)
+    assert run.records.folder == tmp_path / "_build" / "recomputed" / "records"
+    assert run.cache == tmp_path / "_build" / "recomputed" / "cache"
+    assert start(root=tmp_path).cache == tmp_path / "mine"
+    assert start(root=tmp_path).records.folder == tmp_path / "book" / "records"
+
+
+@pytest.mark.parametrize(("given", "seeds"), [("[3, 4]", (3, 4)), (5, (5,)), ("5", (5,)), ([0], (0,))])
+def test_seeds_may_be_what_papermill_passes(tmp_path, given, seeds):
+    assert start(root=tmp_path, seeds=given).seeds == seeds
+
+
+def test_the_book_is_found_from_any_folder_in_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no book/records in"):
+        start()
+    (tmp_path / "book" / "records").mkdir(parents=True)
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir("notebooks")
+    assert book_root() == tmp_path
+
+
+@pytest.mark.parametrize("seeds", [[], [-1], ["a"], [0.5], [True], [0, 0], "0,1", "all"])
+def test_bad_seeds_are_an_error(tmp_path, seeds):
+    with pytest.raises(ValueError, match="they must be different whole numbers from 0 on"):
+        start(root=tmp_path, seeds=seeds)
+
+
+def test_an_unknown_scale_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="unknown scale 'big'"):
+        start("big", root=tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="torch finds no GPU here"):
+        start(device="cuda", root=tmp_path)
+
+
+@pytest.mark.parametrize("scale", ["demo", "lab", "paper"])
+def test_models_and_tasks_of_ones_own_are_chosen_among(tmp_path, scale):
+    for part, k, i in product(("train", "test"), range(2), range(2)):
+        picture(tmp_path / "mine" / part / "ab"[k] / f"{i}.png", k)
+    task = f"folder:{tmp_path / 'mine'}"
+    run = start(scale, root=tmp_path, models=["test_resnet", "test_vit"], tasks=[task])
+    cells = run.cells("model_selection")
+    assert [(cell["model"], cell["task"], cell["method"]) for cell in cells] == [
+        ("test_resnet", task, "full"),
+        ("test_vit", task, "full"),
+    ]
+    assert {cell["zoos"][0] for cell in cells} == {"models"}
+    picture(tmp_path / "mine" / "train" / "a" / "another.png", 0)
+    again = start(scale, root=tmp_path, models=["test_resnet", "test_vit"], tasks=[task]).cells("model_selection")
+    assert [cell["digest"] for cell in again] != [cell["digest"] for cell in cells]
+    assert {cell["model"] for cell in run.cells("scene_selection")} == {"test_resnet", "test_vit"}

@@ -1,0 +1,93 @@
+"""Parquet tables: batch by batch what a table in memory gives, and what is wrong with one is said."""
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from nclib import arrow_batches, arrow_statistics, class_statistics
+from nclib.cli import app
+from nclib.features.files import write_arrow, write_features
+
+arrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture
+def table():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(90) % 3
+    return torch.randn(90, 4, generator=generator) + labels.unsqueeze(1), labels
+
+
+def test_statistics_of_a_file_and_of_a_folder_of_files(table, tmp_path):
+    features, labels = table
+    batches = [(features[:50].numpy(), labels[:50].numpy()), (features[50:].numpy(), labels[50:].numpy())]
+    assert write_arrow(tmp_path / "one.parquet", batches) == 4
+    for i, batch in enumerate(batches):
+        write_arrow(tmp_path / "several" / f"{i}.parquet", [batch])
+    expected = class_statistics(features, labels).state_dict()
+    for path in (tmp_path / "one.parquet", tmp_path / "several"):
+        for name, tensor in arrow_statistics(path, batch_size=7).state_dict().items():
+            torch.testing.assert_close(tensor, expected[name], rtol=1e-10, atol=1e-10)
+    sizes = [len(numbers) for _, numbers in arrow_batches(tmp_path / "one.parquet", batch_size=7)]
+    assert max(sizes) <= 7
+    assert sum(sizes) == 90
+
+
+def test_lists_of_one_length_and_other_names_do(tmp_path):
+    rows = arrow.table({"x": [[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]], "y": [0, 1, 1]})
+    parquet.write_table(rows, tmp_path / "t.parquet")
+    large = rows.set_column(0, "x", rows["x"].cast(arrow.large_list(arrow.float64())))
+    parquet.write_table(large, tmp_path / "large.parquet")
+    for name in ("t", "large"):
+        ((features, labels),) = arrow_batches(tmp_path / f"{name}.parquet", features="x", labels="y")
+        assert features.tolist() == [[1, 2], [3, 4], [5, 7]]
+        assert labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"features": [[1.0], [2.0]]}, "has columns features; it must have features and labels"),
+        (
+            {"features": [1.0, 2.0], "labels": [0, 1]},
+            "are double and int64; they must be lists of floats, and integers",
+        ),
+        ({"features": [[1.0], [2.0]], "labels": [0.0, 1.0]}, "they must be lists of floats, and integers"),
+        ({"features": [[1.0], [2.0, 3.0]], "labels": [0, 1]}, "features of several lengths; all must be of one"),
+        ({"features": [[1.0, 2.0], [3.0], [4.0, 5.0, 6.0], [7.0, 8.0]], "labels": [0, 1, 0, 1]}, "several lengths"),
+        ({"features": [[1.0], None], "labels": [0, 1]}, "rows without features or labels"),
+        ({"features": [[1.0], [None]], "labels": [0, 1]}, "features with numbers missing"),
+    ],
+)
+def test_what_is_wrong_is_said(columns, message, tmp_path):
+    parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=message):
+        list(arrow_batches(tmp_path / "t.parquet"))
+
+
+def test_a_table_without_rows_is_not_written_and_not_measured(tmp_path):
+    with pytest.raises(ValueError, match="there are no features to write to"):
+        write_arrow(tmp_path / "t.parquet", [])
+    empty = {"features": arrow.array([], arrow.list_(arrow.float32())), "labels": arrow.array([], arrow.int64())}
+    parquet.write_table(arrow.table(empty), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="has no rows with labels of 0 or more"):
+        arrow_statistics(tmp_path / "t.parquet")
+
+
+def test_what_is_no_parquet_is_said(tmp_path):
+    (tmp_path / "t.parquet").write_text("no table")
+    with pytest.raises(ValueError, match=r"t\.parquet is not a Parquet file, or a folder of them"):
+        list(arrow_batches(tmp_path / "t.parquet"))
+
+
+def test_the_command_line_measures_it(table, tmp_path):
+    features, labels = table
+    paths = [tmp_path / "t.parquet", tmp_path / "t.npz"]
+    for path in paths:
+        assert write_features(path, [(features[:60], labels[:60]), (features[60:], labels[60:])]) == 4
+    first, second = (CliRunner().invoke(app, ["measure", str(path), "--metrics", "nc1,cdnv"]).output for path in paths)
+    assert first == second
+    assert "90 samples, 3 classes, 4 features" in first
+    assert np.load(paths[1])["features"].shape == (90, 4)

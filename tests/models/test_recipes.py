@@ -1,0 +1,277 @@
+"""Training: cached, resumable, deterministic; losses and networks."""
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+from safetensors.torch import save_file
+
+import nclib
+from nclib.models import losses, recipes, schedules
+from nclib.storage import load_tensors, save_tensors
+
+# Width 8: the gradient of a 1x1 convolution of 4 channels, last, differs from call to call on some processors.
+TINY = nclib.Recipe(source="digits", per_class=8, width=8, epochs=3, batch_size=32)
+
+
+def weights(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def assert_equal(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return weights(nclib.train(TINY, progress=False))
+
+
+def test_training_learns():
+    recipe = replace(TINY, per_class=40, width=4, epochs=12)
+    network = nclib.train(recipe, progress=False)
+    digits = nclib.load("digits", per_class=40)
+    accuracy = (network(digits.inputs()).argmax(1) == digits.labels).float().mean()
+    assert accuracy > 0.9
+    assert not network.training
+
+
+def test_equal_recipes_give_equal_networks(trained):
+    assert_equal(weights(nclib.train(TINY, progress=False)), trained)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"loss": "squared error"}, {"augmentation": 0.5}, {"weight_decay": 0.1}]
+)
+def test_every_setting_matters(trained, change):
+    other = replace(TINY, **change)
+    assert other.key != TINY.key
+    network = weights(nclib.train(other, progress=False))
+    assert not torch.equal(network["classifier.weight"], trained["classifier.weight"])
+
+
+@pytest.mark.parametrize("loss", losses.LOSSES)
+def test_every_loss_trains_with_a_projection_head(loss):
+    network = nclib.train(replace(TINY, loss=loss, projection=2), progress=False)
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+    assert network.backbone(torch.zeros(2, 1, 28, 28)).shape == (2, 64)
+
+
+def test_the_random_numbers_of_the_user_are_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    nclib.train(TINY, progress=False)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_cached_network_is_loaded_not_trained(tmp_path, trained, monkeypatch):
+    nclib.train(TINY, cache=tmp_path, progress=False)
+    monkeypatch.setattr(recipes, "_run_epoch", lambda *args: pytest.fail("trained again"))
+    assert_equal(weights(nclib.train(TINY, cache=tmp_path, progress=False)), trained)
+    assert {path.name for path in tmp_path.iterdir()} <= {f"{TINY.key}.safetensors", f"{TINY.key}.lock"}
+
+
+def test_who_wants_a_network_that_another_trains_waits_for_it(tmp_path, trained, monkeypatch):
+    nclib.train(TINY, cache=tmp_path / "other", progress=False)
+    monkeypatch.setattr(recipes, "_run_epoch", lambda *args: pytest.fail("trained again"))
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(tmp_path / f"{TINY.key}.lock"):
+            network = pool.submit(nclib.train, TINY, cache=tmp_path, progress=False)
+            time.sleep(1)
+            assert not network.done()
+            shutil.copy(tmp_path / "other" / f"{TINY.key}.safetensors", tmp_path)
+        assert_equal(weights(network.result()), trained)
+
+
+def test_a_stopped_training_goes_on_where_it_was(tmp_path, trained, monkeypatch):
+    monkeypatch.setattr(recipes, "_SAVE_EVERY", 0.0)
+    run_epoch, ran = recipes._run_epoch, []
+
+    def stop_before_the_last(*args):
+        if args[-1] == 2 and len(ran) == 2:
+            raise KeyboardInterrupt
+        ran.append(args[-1])
+        run_epoch(*args)
+
+    monkeypatch.setattr(recipes, "_run_epoch", stop_before_the_last)
+    with pytest.raises(KeyboardInterrupt):
+        nclib.train(TINY, cache=tmp_path, progress=False)
+    ran.append("stopped")
+    assert_equal(weights(nclib.train(TINY, cache=tmp_path, progress=False)), trained)
+    assert ran == [0, 1, "stopped", 2]
+
+
+def test_a_training_that_was_killed_gives_the_same_network(tmp_path, monkeypatch):
+    """kill -9 in the middle, then again."""
+    recipe = replace(TINY, epochs=150)
+    code = (
+        "import nclib, nclib.models.recipes as t, tests.models.test_recipes as here\n"
+        "t._SAVE_EVERY = 0.0\n"
+        f"nclib.train(here.replace(here.TINY, epochs=150), cache={str(tmp_path)!r}, progress=False)"
+    )
+    root = str(Path(__file__).parents[2])
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=root, env=os.environ | {"PYTHONPATH": root})
+    while not list(tmp_path.glob("*.partial")):
+        assert process.poll() is None, "the training ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run_epoch, ran = recipes._run_epoch, []
+    monkeypatch.setattr(recipes, "_run_epoch", lambda *args: (ran.append(args[-1]), run_epoch(*args)))
+    resumed = weights(nclib.train(recipe, cache=tmp_path, progress=False))
+    assert 0 < ran[0] < ran[-1] == 149
+    assert_equal(weights(nclib.train(recipe, progress=False)), resumed)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip"])
+def test_a_damaged_checkpoint_is_noticed_and_trained_again(tmp_path, trained, damage):
+    nclib.train(TINY, cache=tmp_path, progress=False)
+    path = tmp_path / f"{TINY.key}.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "truncate":
+        content = content[: len(content) // 2]
+    else:
+        content[-9] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="training again"):
+        network = nclib.train(TINY, cache=tmp_path, progress=False)
+    assert_equal(weights(network), trained)
+
+
+def test_a_checkpoint_whose_metadata_changed_is_noticed(tmp_path):
+    path = tmp_path / "state.safetensors"
+    save_tensors(path, {"weight": torch.zeros(2)}, {"epoch": 3})
+    path.write_bytes(path.read_bytes().replace(b'epoch\\": 3', b'epoch\\": 7'))
+    with pytest.raises(ValueError, match="does not match its digest"):
+        load_tensors(path)
+
+
+def test_a_foreign_file_is_told_from_a_changed_one(tmp_path):
+    path = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="was not written by nclib"):
+        load_tensors(path)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"recipe": asdict(TINY)}])
+def test_weights_that_do_not_fit_are_an_error(tmp_path, metadata):
+    path = tmp_path / f"{TINY.key}.safetensors"
+    save_tensors(path, {"weight": torch.zeros(2)}, metadata)
+    with pytest.raises(ValueError, match="holds the weights of another network"):
+        nclib.train(TINY, cache=tmp_path, progress=False)
+
+
+def test_on_epoch_sees_every_epoch_in_eval_mode():
+    seen = []
+    nclib.train(TINY, on_epoch=lambda epoch, network: seen.append((epoch, network.training)), progress=False)
+    assert seen == [(0, False), (1, False), (2, False), (3, False)]
+
+
+@pytest.mark.parametrize("schedule", schedules.SCHEDULES)
+def test_schedules_stay_between_zero_and_one(schedule):
+    values = [schedules.SCHEDULES[schedule](i / 100) for i in range(100)]
+    assert 0 <= min(values) <= max(values) <= 1
+    assert max(values) > 0.99
+
+
+def test_supervised_contrastive_is_the_formula_written_out():
+    g = torch.Generator().manual_seed(0)
+    embedding, labels = torch.randn(7, 4, generator=g).double(), torch.tensor([0, 0, 1, 1, 1, 2, 0])
+    z = embedding / embedding.norm(dim=1, keepdim=True)
+    terms = []
+    for i in range(7):
+        others = [j for j in range(7) if j != i]
+        same = [j for j in others if labels[j] == labels[i]]
+        below = math.log(sum(math.exp(z[i] @ z[j] / 0.1) for j in others))
+        if same:
+            terms.append(-sum(float(z[i] @ z[j] / 0.1) - below for j in same) / len(same))
+    expected = sum(terms) / len(terms)
+    assert losses.supervised_contrastive(embedding, labels).item() == pytest.approx(expected)
+
+
+def test_supervised_contrastive_without_a_pair_is_zero_with_a_gradient():
+    embedding = torch.randn(3, 4, requires_grad=True)
+    loss = losses.supervised_contrastive(embedding, torch.arange(3))
+    loss.backward()
+    assert loss.item() == 0
+    assert embedding.grad is not None
+    assert torch.isfinite(embedding.grad).all()
+
+
+def test_the_contrastive_loss_hides_the_classifier_from_the_backbone():
+    network = nclib.Network(torch.nn.Identity(), 4, 3)
+    embedding = torch.randn(6, 4, requires_grad=True)
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    losses.LOSSES["contrastive"](network, embedding, labels).backward()
+    alone = torch.autograd.grad(losses.supervised_contrastive(embedding, labels), embedding)[0]
+    torch.testing.assert_close(embedding.grad, alone)
+    assert network.classifier.weight.grad.abs().sum() > 0
+
+
+def test_a_last_batch_of_one_is_left_out():
+    network = nclib.train(replace(TINY, per_class=10, batch_size=33), progress=False)
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
+
+
+def test_one_step_of_training_changes_the_network():
+    untrained, trained = (nclib.train(replace(TINY, epochs=n, batch_size=500), progress=False) for n in (0, 1))
+    assert not torch.equal(untrained.classifier.weight, trained.classifier.weight)
+
+
+def test_zero_and_its_float_are_one_recipe():
+    assert replace(TINY, augmentation=0).key == replace(TINY, augmentation=0.0).key
+
+
+def test_extract_leaves_every_mode_alone_and_batches():
+    backbone = nclib.small_resnet(2).train()
+    backbone.layer1.eval()
+    modes = [module.training for module in backbone.modules()]
+    inputs = torch.randn(5, 1, 28, 28)
+    features = nclib.extract(backbone, inputs, batch_size=2)
+    assert [module.training for module in backbone.modules()] == modes
+    assert torch.equal(nclib.extract(torch.nn.Flatten(), inputs), inputs.flatten(1))
+    assert features.shape == (5, 16)
+    torch.testing.assert_close(features, nclib.extract(backbone.eval(), inputs))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nclib.Recipe(loss="hinge"), "unknown loss 'hinge'; there are cross-entropy, "),
+        (lambda: nclib.Recipe(schedule="step"), "unknown schedule 'step'; there are one-cycle, "),
+        (lambda: nclib.Recipe(epochs=-1), "epochs is -1; it must be at least 0"),
+        (lambda: nclib.Recipe(weight_decay=float("nan")), "weight_decay is nan; it must be at least 0"),
+        (lambda: nclib.Recipe.of(epoch=3), "unknown setting epoch; a recipe has source, "),
+        (lambda: nclib.small_resnet(3), "width is 3 and blocks 1; width must be even"),
+        (lambda: nclib.Network(torch.nn.Identity(), 4, 3, projection=-1), "projection is -1"),
+        (lambda: nclib.extract(nclib.small_resnet(2), torch.zeros(1, 1, 28, 28), batch_size=0), "batch_size is 0"),
+        (lambda: losses.supervised_contrastive(torch.eye(2), torch.arange(2), temperature=0), "temperature is 0"),
+    ],
+)
+def test_bad_settings_say_what_is_allowed(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match="torch finds no GPU here"):
+        nclib.train(TINY, device="cuda")
+
+
+def test_a_device_of_another_kind_is_an_error():
+    with pytest.raises(ValueError, match="device 'meta' is not supported; use 'auto', 'cpu' or 'cuda'"):
+        nclib.resolve_device("meta")

@@ -1,0 +1,298 @@
+"""The training of tuned models: the cached prefix, validation, interruption, the choice of settings."""
+
+from dataclasses import replace
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torchvision import models
+
+import nclib
+from nclib.peft import finetuning, methods
+from nclib.peft.finetuning import TuningState
+from nclib.peft.prefix import split
+
+SHORT = nclib.Tuning(epochs=3, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    """A network that has seen letters, for digits."""
+    folder = tmp_path_factory.mktemp("cache")
+    nclib.train(nclib.Recipe(per_class=20, width=8, blocks=2, epochs=2), cache=folder, device="cpu", progress=False)
+    (checkpoint,) = folder.glob("*.safetensors")
+    return nclib.backbone(f"recipe:{checkpoint}", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return nclib.load("digits", per_class=6), nclib.load("digits", "test", per_class=20)
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "layer"),
+    [
+        (lambda: timm.create_model("test_resnet"), 64, "layer3.0"),
+        (lambda: timm.create_model("test_vit"), 160, "blocks.3"),
+        (lambda: timm.create_model("mobilenetv3_small_050"), 64, "blocks.3.0"),
+        (lambda: models.vit_b_32(image_size=64), 64, "encoder.layers.encoder_layer_9"),
+        (models.swin_t, 64, "features.5.4"),
+        (models.densenet121, 64, "features.denseblock4"),
+        (models.vgg11, 64, "features.8"),  # what follows overwrites the layer's output
+        (models.alexnet, 64, "features.3"),
+        (lambda: timm.create_model("test_nfnet"), 64, "stem.conv1"),
+    ],
+)
+@pytest.mark.parametrize("tune", [methods.layer_tuning, methods.skip_tuning])
+def test_prefix_and_rest_are_the_model(make, size, layer, tune):
+    tuned = tune(make(), layer, 3)
+    nn.init.normal_(tuned.head.weight)
+    inputs = torch.randn(2, 3, size, size)
+    prefix, rest = split(tuned)
+    with torch.no_grad():
+        torch.testing.assert_close(rest(prefix(inputs)), tuned(inputs), atol=1e-4, rtol=1e-4)
+    trained = {parameter for parameter in tuned.parameters() if parameter.requires_grad}
+    assert not trained & set(prefix.parameters())
+    assert trained <= set(rest.parameters())
+
+
+def test_what_cannot_be_cut_off_is_left_whole():
+    assert split(methods.full_tuning(timm.create_model("test_resnet"), 3)) is None
+    parallel = models.googlenet(init_weights=False)
+    assert split(methods.layer_tuning(parallel, "inception5b.branch3.1", 3)) is None  # beside it are others
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: methods.linear_probe(model, 10),
+        lambda model: methods.skip_tuning(model, "layer3.0", 10),
+        lambda model: methods.full_tuning(model, 10),
+    ],
+)
+def test_kept_or_made_again_a_prefix_gives_the_same_training(make, backbone, digits):
+    train, test = digits
+    kept, streamed = make(backbone), make(backbone)
+    scores = nclib.finetune(kept, train, SHORT, validation=test)
+    assert nclib.finetune(streamed, train, SHORT, validation=test, memory=0) == scores
+    assert same(kept, streamed)
+    inputs = (train.inputs(), train.labels)
+    given = make(backbone)
+    nclib.finetune(given, inputs, SHORT, validation=(test.inputs(), test.labels))
+    assert same(kept, given)
+
+
+def test_training_with_the_prefix_is_training_without(backbone, digits):
+    """An augmentation of next to nothing makes the whole model run."""
+    train, _ = digits
+    cut, whole = (methods.skip_tuning(backbone, "layer3.0", 10) for _ in range(2))
+    nclib.finetune(cut, train, SHORT)
+    nclib.finetune(whole, train, replace(SHORT, augmentation=1e-9))
+    for one, other in zip(cut.state_dict().values(), whole.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=1e-2)
+
+
+def test_the_head_begins_as_a_probe(backbone, digits):
+    train, test = digits
+    tuned = methods.skip_tuning(backbone, "layer3.0", 10)
+    with torch.no_grad():
+        features, tested = tuned.features(train.inputs()), tuned.features(test.inputs())
+    scores = nclib.finetune(tuned, train, replace(SHORT, epochs=0), validation=test)
+    probe = nclib.LinearProbe(C=SHORT.C).fit(features, train.labels)
+    assert scores.accuracies == [pytest.approx(probe.score(tested, test.labels), abs=0.011)]
+    from_zero = methods.linear_probe(backbone, 10)
+    nclib.finetune(from_zero, train, replace(SHORT, epochs=0, probe_first=False))
+    assert not from_zero.head.weight.any()
+
+
+def test_the_weights_of_the_best_epoch_are_kept(backbone, digits):
+    train, test = digits
+    tuned = methods.full_tuning(backbone, 10)
+    wild = nclib.Tuning(learning_rate=0.5, epochs=4, schedule="constant")
+    scores = nclib.finetune(tuned, train, wild, validation=test)
+    assert scores.best == 0  # at such a rate all is lost
+    with torch.no_grad():
+        accuracy = (tuned(test.inputs()).argmax(1) == test.labels).double().mean()
+    assert accuracy == scores.accuracies[0] == max(scores.accuracies)
+    patient = nclib.finetune(methods.full_tuning(backbone, 10), train, wild, validation=test, patience=1)
+    assert len(patient.accuracies) == 2
+
+
+class StoppedError(Exception):
+    pass
+
+
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(backbone, digits, tmp_path, monkeypatch):
+    train, test = digits
+    path = tmp_path / "partial.safetensors"
+    monkeypatch.setattr(finetuning, "_SAVE_EVERY", 0.0)
+    run_epoch = TuningState.run_epoch
+
+    def stopping(self, data, epoch):
+        if epoch == 2:
+            raise StoppedError
+        run_epoch(self, data, epoch)
+
+    def make():
+        return methods.skip_tuning(backbone, "layer3.0", 10)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TuningState, "run_epoch", stopping)
+        with pytest.raises(StoppedError):
+            nclib.finetune(make(), train, SHORT, validation=test, checkpoint=path)
+    with pytest.raises(ValueError, match="checkpoint of another fine-tuning than this one; delete it"):
+        nclib.finetune(make(), train, replace(SHORT, seed=1), validation=test, checkpoint=path)
+    for other in ({"validation": None}, {"validation": train}):
+        with pytest.raises(ValueError, match="checkpoint of another fine-tuning"):
+            nclib.finetune(make(), train, SHORT, checkpoint=path, **other)
+    again, fresh = make(), make()
+    scores = nclib.finetune(again, train, SHORT, validation=test, checkpoint=path)
+    assert scores == nclib.finetune(fresh, train, SHORT, validation=test)
+    assert same(again, fresh)
+    assert not path.exists()
+
+
+def test_a_seed_says_all(backbone, digits):
+    train, _ = digits
+    one, other, third = (methods.lora_tuning(backbone, 10, rank=2) for _ in range(3))
+    for tuned, seed in ((one, 0), (other, 0), (third, 1)):
+        torch.manual_seed(torch.seed())
+        nclib.finetune(tuned, train, replace(SHORT, seed=seed))
+    assert same(one, other)
+    assert not same(one, third)
+
+
+def test_the_best_candidate_is_chosen_on_held_out_images_and_trained_on_all(backbone, digits):
+    train, _ = digits
+    rates = (1e-9, 3e-3, 10.0)
+    candidates = [
+        (lambda: methods.full_tuning(backbone, 10), nclib.Tuning(learning_rate=rate, epochs=3)) for rate in rates
+    ]
+    choice = nclib.finetune_best(candidates, train)
+    assert rates[choice.candidate] < 10
+    rest, held = train.split_off(0.2)
+    scores = [nclib.finetune(make(), rest, settings, validation=held) for make, settings in candidates]
+    assert max(scores[choice.candidate].accuracies) == max(max(score.accuracies) for score in scores)
+    again = methods.full_tuning(backbone, 10)
+    nclib.finetune(again, train, candidates[choice.candidate][1], stop=choice.epochs)
+    assert same(again, choice.tuned)
+
+
+def test_a_killed_choice_goes_on(backbone, digits, tmp_path, monkeypatch):
+    train, _ = digits
+    candidates = [
+        (lambda: methods.linear_probe(backbone, 10), replace(SHORT, learning_rate=rate)) for rate in (0.1, 0.01)
+    ]
+    wanted = nclib.finetune_best(candidates, train, patience=1)
+    monkeypatch.setattr(finetuning, "_SAVE_EVERY", 0.0)
+    run_epoch, count = TuningState.run_epoch, []
+
+    def stopping(self, data, epoch):
+        count.append(epoch)
+        if len(count) == 5:  # in the second candidate, or in the last training
+            raise StoppedError
+        run_epoch(self, data, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TuningState, "run_epoch", stopping)
+        with pytest.raises(StoppedError):
+            nclib.finetune_best(candidates, train, patience=3, checkpoint=tmp_path / "partial")
+    assert list(tmp_path.iterdir())
+    again = nclib.finetune_best(candidates, train, patience=3, checkpoint=tmp_path / "partial")
+    assert not list(tmp_path.iterdir())
+    assert isinstance(wanted.epochs, int)
+    assert same(again.tuned, nclib.finetune_best(candidates, train, patience=3).tuned)
+
+
+@pytest.mark.parametrize(("number", "batch_size", "sizes"), [(4097, 64, {63, 64}), (101, 10, {9, 10}), (5, 2, {2, 3})])
+def test_batches_are_of_one_size_as_near_as_it_goes(number, batch_size, sizes):
+    settings = nclib.Tuning(batch_size=batch_size, epochs=1)
+    tuned = methods.linear_probe(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)), 2)
+    seen = []
+    tuned.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    data = type("Data", (), {"labels": torch.arange(number) % 2, "device": torch.device("cpu")})()
+    data.batches = lambda rows: ((torch.rand(len(row), 3, 1, 1), data.labels[row]) for row in rows)
+    TuningState(tuned, tuned, settings).run_epoch(data, 0)
+    assert set(seen) == sizes
+    assert sum(seen) == number
+
+
+def test_a_classifier_that_is_kept_is_trained_on_from_where_it_is(digits):
+    model = timm.create_model("test_resnet", num_classes=10, in_chans=1).eval()
+    tuned = methods.linear_probe(model)
+    inputs, labels = nn.functional.interpolate(digits[0].inputs(), 64), digits[0].labels
+    nclib.finetune(tuned, (inputs, labels), replace(SHORT, epochs=0))
+    assert torch.equal(tuned.head.weight, model.fc.weight)
+
+
+def test_records_of_chapter_4_were_made_with_these_settings():
+    """They are not in its cells: who changes one has to measure again."""
+    assert nclib.Tuning() == nclib.Tuning(
+        learning_rate=3e-3, weight_decay=0.01, epochs=10, batch_size=64, schedule="one-cycle", augmentation=0.0, C=0.1
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stop": 4}, "stop is 4; it must be from 0 to 3"),
+        ({"stop": -1}, "stop is -1"),
+        ({"patience": 1}, "needs images to validate on"),
+    ],
+)
+def test_epochs_that_cannot_be(options, message, backbone, digits):
+    with pytest.raises(ValueError, match=message):
+        nclib.finetune(methods.linear_probe(backbone, 10), digits[0], SHORT, **options)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learning_rate": -1}, "learning_rate is -1; it must be at least 0"),
+        ({"epochs": 1.5}, "epochs is 1.5; it must be a whole number"),
+        ({"batch_size": 1}, "batch_size is 1; it must be at least 2"),
+        ({"schedule": "none"}, "unknown schedule 'none'; there are one-cycle, cosine, constant"),
+    ],
+)
+def test_settings_that_cannot_be(settings, message):
+    with pytest.raises(ValueError, match=message):
+        nclib.Tuning(**settings)
+
+
+def test_wrong_types_are_named(backbone, digits):
+    tuned = methods.linear_probe(backbone, 10)
+    for arguments, message in (
+        ((backbone, digits[0]), "tuned and settings are Backbone and Tuning"),
+        ((tuned, digits[0], {"epochs": 1}), "tuned and settings are Tuned and dict"),
+        ((tuned, "photos"), "images are str; they must be an ImageSet"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            nclib.finetune(*arguments)
+    with pytest.raises(TypeError, match="train is tuple"):
+        nclib.finetune_best([(lambda: tuned, SHORT)], (digits[0].inputs(), digits[0].labels))
+    with pytest.raises(ValueError, match="there are no candidates"):
+        nclib.finetune_best([], digits[0])
+
+
+def test_images_that_do_not_fit_the_head_are_refused(backbone, digits):
+    train, test = digits
+    tuned = methods.linear_probe(backbone, 5)
+    with pytest.raises(ValueError, match="the images are of 10 classes, the head of 5"):
+        nclib.finetune(tuned, train, SHORT)
+    with pytest.raises(ValueError, match=r"labels run from 0 to 9; they must be 0\.\.4"):
+        nclib.finetune(tuned, (train.inputs(), train.labels), SHORT)
+    with pytest.raises(ValueError, match="the images are of 10 classes, the head of 12"):
+        nclib.finetune(methods.linear_probe(backbone, 12), train, SHORT)
+    with pytest.raises(ValueError, match="there are no images"):
+        nclib.finetune(tuned, (train.inputs()[:0], train.labels[:0]), SHORT)
+    with pytest.raises(ValueError, match="two images of every class"):
+        nclib.finetune_best([(lambda: tuned, SHORT)], train.take(1))
+    with pytest.raises(ValueError, match="60 images and 200 labels; there must be as many"):
+        nclib.finetune(methods.linear_probe(backbone, 10), (train.inputs(), test.labels), SHORT)
+    with pytest.raises(ValueError, match="has no transform to prepare images with"):
+        nclib.finetune(methods.linear_probe(timm.create_model("test_resnet"), 10), train, SHORT)

@@ -1,0 +1,221 @@
+"""The grid: which cells it takes for missing, that a run of one cell ends there, and that a kill loses nothing."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from nclib.experiments import scales
+from nclib.experiments.chapters.selection import ON_CPU
+from nclib.experiments.records import Records, as_table, cell_digest, fill
+from nclib.experiments.scales import SCALES
+from nclib.experiments.studies import STUDIES
+from nclib.experiments.tolerances import differences, read_spreads, tolerances
+from workflow import cost_table, grid
+
+ROOT = Path(__file__).parents[2]
+SNAKEMAKE = ROOT / ".venv" / "grid" / "bin" / "snakemake"
+needs_snakemake = pytest.mark.skipif(not SNAKEMAKE.exists(), reason="Snakemake has an environment of its own")
+KILLS = int(os.environ.get("NCLIB_KILLS", "1"))
+
+
+def missing(records, study="source_collapse", seeds=None, **where):
+    cells = grid.chosen(STUDIES[study](SCALES["demo"], seeds or SCALES["demo"].seeds), where)
+    return grid.missing(study, "demo", cells, records)
+
+
+def test_only_cells_without_a_record_are_missing(tmp_path):
+    records = Records(tmp_path)
+    every = missing(records)
+    assert len(every) == len(STUDIES["source_collapse"](SCALES["demo"], SCALES["demo"].seeds))
+    fill(records, "source_collapse", "demo", every[:-1], lambda cell: {"accuracy": 1.0})
+    assert missing(records) == every[-1:]
+    fill(records, "source_collapse", "demo", every[-1:], lambda cell: {"accuracy": 1.0})
+    assert missing(records) == []
+
+
+def test_an_added_seed_and_a_changed_recipe_miss_their_own_cells_only(tmp_path, monkeypatch):
+    records = Records(tmp_path)
+    fill(records, "source_collapse", "demo", missing(records), lambda cell: {"accuracy": 1.0})
+    added = missing(records, seeds=[0, 1, 2, 9])
+    assert {cell["seed"] for cell in added} == {9}
+    assert missing(records, seeds=[9], task="digits") == [cell for cell in added if cell["task"] == "digits"]
+    demo = SCALES["demo"]
+    monkeypatch.setitem(scales.SCALES, "demo", replace(demo, recipe=replace(demo.recipe, epochs=32)))
+    changed = missing(records)
+    assert 0 < len(changed) < len(STUDIES["source_collapse"](SCALES["demo"], demo.seeds))
+    assert all(cell["epochs"] != 16 for cell in changed)
+
+
+def test_settings_are_chosen_by_number_or_text():
+    cells = [{"rate": 1e-4, "task": "digits"}, {"rate": 1e-3, "task": "1"}]
+    assert grid.chosen(cells, {"rate": grid._value("1e-4")}) == cells[:1]
+    assert grid.chosen(cells, {"task": grid._value("1")}) == cells[1:]
+    assert grid.chosen(cells, {"task": grid._value("digits")}) == cells[:1]
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_a_grid_begins(tmp_path):
+    (tmp_path / "records").write_text("no folder")
+    with pytest.raises(OSError, match="records"):
+        CliRunner().invoke(grid.app, ["plan", "--records", str(tmp_path / "records")], catch_exceptions=False)
+
+
+def test_resources_are_named_for_every_scale_and_known_studies():
+    resources = yaml.safe_load((ROOT / "workflow" / "grid.yaml").read_text())["resources"]
+    assert resources.keys() == SCALES.keys()
+    for scale, by_study in resources.items():
+        assert by_study.keys() <= STUDIES.keys() | {"other"}
+        for study in STUDIES:
+            taken = by_study["other"] | by_study.get(study, {})
+            assert taken.keys() == {"threads", "mem_mb", "runtime", "gpu"}
+            assert taken["gpu"] == (scale == "paper" and study not in ON_CPU)
+
+
+def test_every_study_has_its_chapter():
+    chapters = {study: grid.chapter(study) for study in STUDIES}
+    assert all((ROOT / path).exists() for path in chapters.values())  # and has the parameters, else it raises
+    assert chapters["collapse_by_layer"] == "notebooks/03_collapse_on_the_downstream_data.ipynb"
+
+
+def test_a_run_of_one_cell_measures_that_and_ends(tmp_path):
+    """With papermill's own command line, as the grid does."""
+    cell = STUDIES["score_cost"](SCALES["demo"], [0])[1]
+    named = f"score_cost/{cell_digest(cell)}"
+    command = [sys.executable, "-m", "papermill", ROOT / grid.chapter("score_cost"), tmp_path / "run.ipynb"]
+    command += ["--cwd", ROOT / "notebooks", "--no-progress-bar", "-p", "only", named, "-p", "records", tmp_path]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (record,) = Records(tmp_path).read("score_cost", "demo")
+    assert record["config"] | {"seed": record["seed"]} == cell
+    assert not list(tmp_path.glob("model_selection*"))
+    executed = json.loads((tmp_path / "run.ipynb").read_text())["cells"]
+    code = [each for each in executed if each["cell_type"] == "code"]
+    assert code[-1]["execution_count"] is None  # it ended before the figures
+
+
+def snakemake(folder, *options, cwd=ROOT, **config):
+    settings = {"scale": "demo", "records": f"{folder}/records", "folder": f"{folder}/grid"} | config
+    command = [SNAKEMAKE, "-s", "workflow/Snakefile", "--profile", "workflow/profiles/local", *options]
+    command += ["--config", *(f"{name}={json.dumps(value)}" for name, value in settings.items())]
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    environment = os.environ | ({} if cwd == ROOT else {"NCLIB_CHECKOUT": str(ROOT)})
+    return subprocess.Popen(list(map(str, command)), cwd=cwd, env=environment, start_new_session=True, **pipe)
+
+
+def output_of(process):
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return said
+
+
+def jobs(said):
+    """How many cells a plan has."""
+    found = re.search(r"^cell +(\d+)$", said, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+SCIPY = {"studies": ["text_selection"], "where": {"task": "docstrings, which part of scipy"}}
+
+
+def test_records_in_files_and_folders_are_taken_once(tmp_path):
+    cells = STUDIES["score_cost"](SCALES["demo"], [0])
+    for cell in cells[:2]:
+        fill(Records(tmp_path / "kept"), "score_cost", "demo", [cell], lambda cell: {"leep": 1.0})
+    line = Records(tmp_path / "kept").path("score_cost", "demo").read_text().splitlines()
+    (tmp_path / "grid" / "score_cost").mkdir(parents=True)
+    for number, text in enumerate(line):
+        (tmp_path / "grid" / "score_cost" / f"{number}.jsonl").write_text(text + "\n")
+    book = tmp_path / "records"
+    given = [tmp_path / "grid", tmp_path / "grid" / "score_cost" / "0.jsonl"]
+    for _ in range(2):
+        done = CliRunner().invoke(grid.app, ["merge", *map(str, given), "--records", str(book)])
+        assert done.exit_code == 0, done.output
+    assert "0 of 3 records are new" in done.output
+    assert len(Records(book).read("score_cost", "demo")) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--study", "poems"], ["--where", "digits"], ["--where", "flavour=red"], ["--where", "loss=hinge"]],
+)
+def test_what_no_cell_has_is_refused(wrong):
+    done = CliRunner().invoke(grid.app, ["plan", *wrong])
+    assert done.exit_code != 0
+    assert any(word in done.output for word in ("poems", "name=value", "flavour", "hinge"))
+
+
+def test_the_table_of_costs_names_every_study_at_every_scale():
+    table = cost_table.table()
+    rows = [line.split(" | ")[:2] for line in table.splitlines()[2:]]
+    assert len(rows) == len({tuple(row) for row in rows}) == 3 * len(STUDIES) - 1  # demo has no named encoders
+    assert (ROOT / "book" / "cost_table.md").read_text() == table
+
+
+@needs_snakemake
+def test_the_plan_has_a_job_for_each_cell_and_none_when_all_is_there(tmp_path):
+    said = output_of(snakemake(tmp_path, "-n", seeds=[0], **SCIPY))
+    assert jobs(said) == 14
+    fill(
+        Records(tmp_path / "records"),
+        "text_selection",
+        "demo",
+        STUDIES["text_selection"](SCALES["demo"], [0]),
+        lambda cell: {"accuracy": 1.0},
+    )
+    assert jobs(output_of(snakemake(tmp_path, "-n", seeds=[0], **SCIPY))) == 0
+    pod = tmp_path / "pod"  # where there is nothing of the checkout but the workflow
+    shutil.copytree(ROOT / "workflow", pod / "workflow")
+    assert jobs(output_of(snakemake(tmp_path, "-n", cwd=pod, seeds=[0, 1], **SCIPY))) == 14
+
+
+def finished(folder):
+    """The files of cells that are done, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("grid/demo/*/*/*.jsonl")}
+
+
+def wait_for_a_cell(process, folder):
+    while not finished(folder) and process.poll() is None:
+        time.sleep(0.1)
+
+
+@needs_snakemake
+def test_a_grid_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
+    """NCLIB_KILLS says how often; of all cells then. Two grids, one a while after the other, end it together."""
+    where = SCIPY["where"] | ({} if KILLS > 1 else {"zoos": ["training losses"]})
+    config = SCIPY | {"seeds": [0], "where": where}
+    cells = grid.chosen(STUDIES["text_selection"](SCALES["demo"], [0]), where)
+    kept = {}
+    for kill in range(KILLS):
+        process = snakemake(tmp_path, **config)
+        wait_for_a_cell(process, tmp_path)
+        time.sleep(random.Random(kill).uniform(0, 12))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert kept.items() <= finished(tmp_path).items()  # not measured again
+        kept = finished(tmp_path)
+        assert kept
+        assert all(len(Records(path.parent).read("text_selection", "demo")) == 1 for path in kept)
+    first = snakemake(tmp_path, **config)
+    time.sleep(10)
+    second = snakemake(tmp_path, **config)
+    output_of(first), output_of(second)
+    assert kept.items() <= finished(tmp_path).items()
+    records = Records(tmp_path / "records")
+    assert len(records.read("text_selection", "demo")) == len(cells)
+    book = Records(ROOT / "book" / "records")
+    undisturbed, now = (as_table(each.select("text_selection", "demo", cells)) for each in (book, records))
+    demo = STUDIES["text_selection"](SCALES["demo"], SCALES["demo"].seeds)
+    allowed = tolerances(read_spreads(ROOT / "book" / "processors.csv"), ["text_selection"], "demo", demo)
+    assert differences(undisturbed, now, allowed)["agrees"].all()
+    assert jobs(output_of(snakemake(tmp_path, "-n", **config))) == 0

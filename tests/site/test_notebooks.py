@@ -1,0 +1,235 @@
+"""The runner, and that every committed notebook is what its source gives."""
+
+import base64
+import io
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+from PIL import Image
+
+from workflow import readme, run
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
+
+TOY = """# %% tags=["parameters"]
+width: int = 2  # how wide
+# %%
+import sys
+print("width", width)
+_ = sys.stderr.write("\\r50%|#####     | 1/2\\n\\x1b[A\\rmind the gap\\n")
+# %%
+assert width < 5
+"""
+
+
+def code_cells(notebook):
+    return [cell.source.strip() for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_executed_notebook_is_that_of_its_source(source):
+    executed = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    nbformat.validate(executed)
+    assert code_cells(executed) == code_cells(jupytext.read(source))
+    markdown = [cell.source for cell in executed.cells if cell.cell_type == "markdown"]
+    assert markdown == [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "markdown"]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_executed_notebook_is_small_and_whole(source):
+    path = source.with_suffix(".ipynb")
+    assert path.stat().st_size < 1_000_000
+    for cell in nbformat.read(path, as_version=4).cells:
+        outputs = cell.get("outputs", [])
+        assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
+        if any("image/png" in output.get("data", {}) for output in outputs):
+            assert len(cell.metadata["mystnb"]["figure"]["caption"]) > 40
+            assert cell.metadata["mystnb"]["figure"]["name"].startswith("fig-")
+            assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_no_number_in_prose_is_typed_by_hand(source):
+    """What a run measures is glued. Words such as 52 classes or 28 x 28 are facts of the set-up, not results."""
+    for cell in jupytext.read(source).cells:
+        if cell.cell_type == "markdown":
+            prose = re.sub(r"\{[a-z:]+\}`[^`]*`|```.*?```|`[^`]*`|\$[^$]*\$|95%", "", cell.source, flags=re.DOTALL)
+            assert not re.findall(r"\d+\.\d+|\d+ ?%", prose), cell.source
+
+
+@pytest.mark.parametrize("source", SOURCES[1:], ids=lambda path: path.stem)
+def test_a_chapter_has_the_parts_that_a_reader_expects(source):
+    cells = jupytext.read(source).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    begun = re.match(r"\([\w-]+\)=\n# .+\n\n\*\*The claims?\.\*\*.*\n\n\*\*How we test it\.\*\*", text, re.DOTALL)
+    assert begun
+    assert "{cite}`" in text[: begun.end()]
+    parts = [
+        "**What we see**",
+        "## Verdict",
+        "## What differs from the paper",
+        "## On your own",
+        "## Rerun it at scale",
+    ]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    solutions = [cell for cell in cells if "hide-cell" in cell.metadata.get("tags", [])]
+    assert len(solutions) == 2
+    assert all(cell.metadata["mystnb"]["code_prompt_show"] == "Show a solution" for cell in solutions)
+
+
+@pytest.fixture
+def toy(tmp_path):
+    source = tmp_path / "toy.py"
+    source.write_text(TOY)
+    return source
+
+
+def test_an_equal_rerun_is_an_empty_diff_without_progress_bars(toy):
+    output = toy.with_suffix(".ipynb")
+    run.execute(toy, output)
+    first = output.read_text()
+    run.execute(toy, output)
+    assert output.read_text() == first
+    cells = nbformat.reads(first, as_version=4).cells
+    assert [cell.id for cell in cells] == ["cell-00", "cell-01", "cell-02"]
+    assert [output.text for output in cells[1].outputs] == ["width 2\n", "mind the gap"]
+
+
+DRAWING = """# %%
+import os
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython.display import Image, display
+import nclib
+if os.environ.get("PRETEND"):
+    torch.cuda.is_available = lambda: True
+    torch.cuda.get_device_name = lambda device=None: "NVIDIA of another machine"
+run = nclib.start(root=".", seeds=[0], device=os.environ.get("DEVICE", "auto"))
+# %%
+from io import BytesIO
+from PIL import Image as Picture
+pixels = np.full((8, 8, 3), 128, dtype=np.uint8)
+pixels[0, 0] += int(os.environ.get("BRIGHTER", 0))
+file = BytesIO()
+Picture.fromarray(pixels).save(file, "png", compress_level=int(os.environ.get("COMPRESSED", 1)))
+display(Image(file.getvalue()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({}, True),
+        ({"PRETEND": "1"}, True),  # that there is a GPU
+        ({"PRETEND": "1", "DEVICE": "cuda"}, True),
+        ({"COMPRESSED": "9"}, True),
+        ({"BRIGHTER": "2", "COMPRESSED": "9"}, True),
+        ({"BRIGHTER": "3"}, False),
+    ],
+)
+def test_the_old_file_stays_where_source_text_and_pixels_agree(tmp_path, monkeypatch, given, kept):
+    source, output = tmp_path / "drawing.py", tmp_path / "drawing.ipynb"
+    source.write_text(DRAWING)
+    run.execute(source, output)
+    before = output.read_bytes(), output.stat().st_mtime_ns
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    run.execute(source, output)
+    assert ((output.read_bytes(), output.stat().st_mtime_ns) == before) == kept
+    said = [each for cell in nbformat.read(output, as_version=4).cells for each in cell.outputs]
+    assert [each.get("text") for each in said] == ["demo scale, seeds [0]\n", None]
+
+
+def test_a_changed_text_or_source_is_written_and_a_broken_file_replaced(toy):
+    output = toy.with_suffix(".ipynb")
+    output.write_text("<<<<<<< ours")
+    run.execute(toy, output)
+    before = output.read_text()
+    toy.write_text(TOY.replace("# how wide", "# how very wide"))
+    run.execute(toy, output)
+    assert "how very wide" in output.read_text()
+    assert output.read_text() != before
+
+
+def test_pictures_of_other_sizes_are_not_alike():
+    def png(*shape):
+        file = io.BytesIO()
+        Image.new("L", shape).save(file, "png")
+        return base64.b64encode(file.getvalue()).decode()
+
+    assert run.alike(png(4, 4), png(4, 4))
+    assert not run.alike(png(4, 4), png(4, 5))
+
+
+def test_parameters_reach_the_notebook_and_unknown_ones_are_refused(toy):
+    output = toy.with_suffix(".ipynb")
+    run.execute(toy, output, {"width": 3})
+    assert "width 3" in output.read_text()
+    with pytest.raises(ValueError, match=r"has no parameter widht; it has\s+width = 2\s+how wide"):
+        run.execute(toy, output, {"widht": 3})
+
+
+def test_a_failed_run_leaves_what_was_there(toy):
+    output = toy.with_suffix(".ipynb")
+    output.write_text("before")
+    with pytest.raises(Exception, match="AssertionError"):
+        run.execute(toy, output, {"width": 9})
+    assert output.read_text() == "before"
+    assert sorted(path.name for path in toy.parent.iterdir()) == ["toy.ipynb", "toy.py"]
+
+
+def test_the_readme_has_badges_of_the_workflows_there_are_if_a_repository_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "toy"\n')
+    assert readme.badges() == ""
+    (tmp_path / "pyproject.toml").write_text('[project.urls]\nRepository = "https://github.com/someone/toy"\n')
+    named = re.findall(r"https://github.com/someone/toy/actions/workflows/(\w+\.yml)/badge.svg", readme.badges())
+    assert sorted(named) == sorted(path.name for path in (ROOT / ".github" / "workflows").iterdir())
+
+
+def copy_of_the_book(tmp_path) -> Path:
+    (tmp_path / "book").mkdir()
+    shutil.copytree(ROOT / "book" / "records", tmp_path / "book" / "records")
+    (tmp_path / "notebooks").mkdir()
+    return Path(shutil.copy(ROOT / "notebooks" / "00_score_card.ipynb", tmp_path / "notebooks"))
+
+
+def nbval(notebook: Path) -> int:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--nbval",
+        "--nbval-sanitize-with",
+        str(ROOT / "tests" / "sanitize.cfg"),
+        str(notebook),
+    ]
+    return subprocess.run(command, cwd=notebook.parent, capture_output=True, check=False).returncode
+
+
+def test_one_changed_digit_of_one_record_fails_nbval(tmp_path):
+    notebook = copy_of_the_book(tmp_path)
+    assert nbval(notebook) == 0
+    records = tmp_path / "book" / "records" / "source_collapse-demo.jsonl"
+    text = records.read_text()
+    place = text.index('"accuracy": 0.') + len('"accuracy": 0.')
+    records.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
+    assert nbval(notebook) == 1
+
+
+def test_the_readme_has_the_score_card_and_figure_of_the_notebooks():
+    text, figure = readme.current()
+    assert (ROOT / "README.md").read_text() == text
+    assert readme.FIGURE.read_bytes() == figure

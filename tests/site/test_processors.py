@@ -1,0 +1,71 @@
+"""What is emulated, what of the table is kept, and that its pages follow from it."""
+
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from nclib.experiments.records import cell_digest
+from nclib.experiments.studies import LIVE, live_cell
+from nclib.experiments.tolerances import CHANGES, FIELDS, kind, read_spreads
+from workflow import processors, processors_table
+from workflow.measures import ROOT
+
+ROW = dict(zip(FIELDS, ["a", "as it is", "toy", "demo", "0", "nc1", 0.1], strict=True))
+
+
+def test_rows_of_other_machines_are_kept_and_of_one_the_larger():
+    known = pd.DataFrame([ROW, ROW | {"processor": "b", "apart": 0.3}])
+    both = processors.merged(known, [ROW | {"apart": 0.05}, ROW | {"processor": "c"}, ROW | {"metric": "cdnv"}])
+    assert both.set_index(["processor", "metric"])["apart"].to_dict() == {
+        ("a", "nc1"): 0.1,
+        ("b", "nc1"): 0.3,
+        ("c", "nc1"): 0.1,
+        ("a", "cdnv"): 0.1,
+    }
+    assert processors.merged(both, []).equals(both)
+
+
+def test_a_table_is_read_as_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(processors, "TABLE", tmp_path / "book" / "processors.csv")
+    processors.keep([ROW | {"processor": "one, with a comma"}])
+    processors.keep([ROW | {"apart": float("inf")}])
+    found = read_spreads(processors.TABLE)
+    assert found["processor"].tolist() == ["a", "one, with a comma"]
+    assert found["apart"].tolist() == [float("inf"), 0.1]
+
+
+def test_six_combinations_are_named_and_only_lower_ones_are_emulated(monkeypatch):
+    assert len(processors.COMBINATIONS) == 6
+    for found, number in ((["X86_V3"], 5), (["SSE41", "AVX2"], 5), (["X86_V3", "X86_V4"], 6), (["ASIMDHP"], 2)):
+        monkeypatch.setattr(processors, "_FOUND", found)
+        assert sum(each.possible for each in processors.COMBINATIONS.values()) == number
+
+
+def test_cells_of_the_demo_are_taken_evenly():
+    assert len(processors.sample("source_collapse", 3)) == 3
+    assert len(processors.sample("collapse_in_training", 9)) == 3
+    assert processors.sample("fine_tuning", 0) == []
+
+
+@pytest.mark.parametrize("study", LIVE)
+def test_a_change_of_a_live_cell_is_one_that_a_reader_could_make(study):
+    cell = live_cell(study)
+    for change in CHANGES:
+        changed = processors.changed(cell, change)
+        assert changed.keys() == cell.keys()
+        assert cell_digest(changed) != cell_digest(cell)
+
+
+@pytest.mark.parametrize("wrong", [["--study", "poems"], ["--combination", "abacus"]])
+def test_unknown_names_are_refused(wrong):
+    app = typer.Typer()
+    app.command()(processors.main)
+    done = CliRunner().invoke(app, wrong)
+    assert done.exit_code == 2
+    assert wrong[1] in done.output
+
+
+def test_the_page_is_that_of_the_table():
+    assert set(processors_table.KINDS) == set(read_spreads(processors.TABLE)["metric"].map(kind))
+    assert (ROOT / "book" / "processors_table.md").read_text() == processors_table.page()

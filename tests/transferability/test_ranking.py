@@ -1,0 +1,216 @@
+"""Ranking of models: what is found of each, how failures are told, and the command line."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import nclib
+from nclib import SCORES, Backbone, class_statistics, load, rank_models
+from nclib.cli import app
+from nclib.features.backbones import AsTrained
+from nclib.transferability.registry import OVER_MODELS, score
+
+AS_DIGITS = AsTrained(1, 28)
+
+
+def pooled(size):
+    """Pixels averaged over squares: the larger, the less is left of them."""
+    return Backbone(f"pool{size}", torch.nn.Sequential(torch.nn.AvgPool2d(size), torch.nn.Flatten()), AS_DIGITS)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits", per_class=30)
+
+
+@pytest.fixture(scope="module")
+def ranking(digits):
+    return rank_models([pooled(14), pooled(4), "no-such-model", pooled(7)], digits)
+
+
+def test_the_best_comes_first_and_every_score_has_a_column(ranking):
+    assert ranking.by == "face"
+    assert ranking.best == "pool4"
+    assert ranking.table["face"].is_monotonic_decreasing
+    unknown = {"probabilities", "source_accuracy"}
+    usual = {name for name, entry in SCORES.items() if not entry.on_request and unknown.isdisjoint(entry.inputs)}
+    assert set(ranking.table) == usual | {"face", "seconds"}
+    assert (ranking.table["seconds"] > 0).all()
+
+
+def test_source_accuracy_is_a_score_where_it_is_known(digits):
+    models, known = [pooled(14), pooled(7), pooled(4)], {"pool14": 0.9, "pool4": 0.7}
+    table = rank_models(models, digits, by="source_accuracy", source_accuracy=known).table
+    assert list(table.index) == ["pool14", "pool4", "pool7"]
+    assert table["source_accuracy"].isna().tolist() == [False, False, True]
+    with pytest.raises(ValueError, match="resnet18, which is not among the models"):
+        rank_models(models, digits, source_accuracy={"resnet18": 0.7})
+
+
+def test_face_is_the_sum_of_its_parts_over_the_models(ranking):
+    parts = ranking.table[[*OVER_MODELS["face"]]]
+    assert ranking.table["face"].to_numpy() == pytest.approx(
+        ((parts - parts.min()) / np.ptp(parts, axis=0)).sum(axis=1)
+    )
+
+
+def test_a_model_that_fails_is_told_and_the_others_go_on(ranking):
+    assert list(ranking.failures) == ["no-such-model"]
+    assert "timm has no model 'no-such-model'" in ranking.failures["no-such-model"]
+    assert len(ranking.table) == 3
+    assert "no-such-model failed: timm has no model" in str(ranking)
+
+
+def test_scores_that_agree_are_seen_to(ranking):
+    agreement = ranking.agreement()
+    assert agreement.loc["logme", "h_score"] == pytest.approx(1)
+    assert agreement.loc["cdnv", "vci"] >= -1  # both turned so that higher is better
+    assert ranking.relative.loc[ranking.best, "vci"] == 1
+    assert ranking.relative.min().min() == 0
+
+
+def test_it_is_sorted_by_any_score_in_its_direction(digits):
+    found = rank_models([pooled(14), pooled(4)], digits, scores=["gbc"], by="vci")
+    assert list(found.table) == ["gbc", "vci", "seconds"]
+    assert found.table["vci"].is_monotonic_increasing
+    assert found.best == "pool4"
+
+
+def test_the_best_are_verified_by_a_probe(digits):
+    worse = rank_models([pooled(14), pooled(4), pooled(7)], digits, by="class_fairness", verify=3)
+    assert worse.table["probe_accuracy"].is_monotonic_decreasing
+    assert "the first 3 by the accuracy of a linear probe" in str(worse)
+    found = rank_models([pooled(14), pooled(4)], digits, by="logme", verify=1)
+    assert "the first 1 by the accuracy of a linear probe" in str(found)
+    assert 0.5 < found.table.loc["pool4", "probe_accuracy"] <= 1
+    assert np.isnan(found.table.loc["pool14", "probe_accuracy"])
+    assert [set(model) >= {"model", "logme"} for model in found.to_dict()["models"]] == [True, True]
+
+
+def test_a_classifier_gives_leep_and_nce(digits):
+    classifier = torch.nn.Linear(16, 5)
+    known = Backbone("known", pooled(7).model, AS_DIGITS, classifier=classifier)
+    found = rank_models([known, pooled(4)], digits, scores=["leep", "cdnv"], by="cdnv")
+    features = nclib.extract(known, digits)
+    expected = nclib.leep(probabilities=classifier(features).detach().softmax(1), labels=digits.labels)
+    assert found.table.loc["known", "leep"] == pytest.approx(expected)
+    assert np.isnan(found.table.loc["pool4", "leep"])
+
+
+def test_of_two_classes_or_one_model_there_is_no_face(digits):
+    assert rank_models(pooled(4), digits).by == "logme"
+    assert rank_models([pooled(4), pooled(7)], digits).by == "logme"
+    two = digits.of_classes(0, 2)
+    assert rank_models([pooled(4), pooled(7)], two).by == "logme"
+    with pytest.raises(ValueError, match="face is not among the scores found"):
+        rank_models([pooled(4), pooled(7)], two, by="face")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"models": ["nothing"]}, "no model could be scored: nothing: timm has no model"),
+        ({"scores": ["logmee"]}, "'logmee' is no score; there are variance_collapse"),
+        ({"by": "best"}, "'best' is no score"),
+        ({"models": []}, "there are no models to rank"),
+        ({"models": "nothing"}, "no model could be scored: nothing"),
+        ({"verify": -1}, "verify is -1"),
+    ],
+)
+def test_what_cannot_be_ranked_says_why(options, message, digits):
+    with pytest.raises(ValueError, match=message):
+        rank_models(**({"models": [pooled(4)], "images": digits} | options))
+    with pytest.raises(ValueError, match="of one class, 3; a ranking needs at least 2"):
+        rank_models([pooled(4)], digits.of_classes(3, 4))
+
+
+def test_differences_by_rounding_are_none():
+    table = pd.DataFrame({"gbc": [-1.0, -1.0 + 1e-13], "cdnv": [1.0, 2.0], "seconds": [1.0, 1.0]}, index=["a", "b"])
+    relative = nclib.Ranking(table, "cdnv").relative
+    assert relative["gbc"].isna().all()
+    assert relative["cdnv"].tolist() == [1, 0]
+    with pytest.raises(TypeError, match="images are str"):
+        rank_models([pooled(4)], "digits")
+
+
+def test_all_scores_are_asked_for_by_one_word(digits):
+    classifier = torch.nn.Linear(16, 5)
+    models = [Backbone(name, pooled(7).model, AS_DIGITS, classifier=classifier) for name in "ab"]
+    known = {"a": 0.5, "b": 0.6}
+    table = rank_models(models, digits, scores="all", source_accuracy=known).table
+    assert set(table) == {*SCORES, *OVER_MODELS, "seconds"}
+
+
+def test_all_scores_of_one_model(digits):
+    features, probabilities = nclib.extract(pooled(7), digits), torch.rand(300, 7).softmax(1)
+    given = {"probabilities": probabilities, "source_accuracy": 0.5}
+    table = score(features, digits.labels, **given, scores="all")
+    with pytest.raises(ValueError, match=r"source_accuracy is 71\.3; it must be from 0 to 1"):
+        score(features, digits.labels, source_accuracy=71.3, scores=["source_accuracy"])
+    assert set(table) == set(SCORES)
+    assert table["logme"] == pytest.approx(nclib.logme(class_statistics(features, digits.labels)))
+    assert "higher is likelier to transfer" in str(table)
+    assert set(score(class_statistics(features, digits.labels), scores="all")) == {
+        name for name, entry in SCORES.items() if entry.inputs == ("stats",)
+    }
+    with pytest.raises(ValueError, match="leep needs probabilities, which was not given"):
+        score(features, digits.labels, scores=["leep"])
+
+
+@pytest.fixture
+def folder(tmp_path, digits):
+    """Pictures of three digits, one of them broken and one of them alone in its class."""
+    for k in range(3):
+        (tmp_path / "pictures" / str(k)).mkdir(parents=True)
+        for i, index in enumerate((digits.labels == k).nonzero().flatten().tolist()[: 12 if k else 1]):
+            digits.image(index).save(tmp_path / "pictures" / str(k) / f"{i}.png")
+    (tmp_path / "pictures" / "1" / "broken.png").write_bytes(b"no picture")
+    return tmp_path / "pictures"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["rank", "--device", "cpu", "--weights", "random", *map(str, arguments)])
+
+
+def test_the_command_line_ranks_a_folder(folder, tmp_path):
+    names = tmp_path / "models.txt"
+    names.write_text("test_resnet  # timm's smallest\n\ntest_vit\nresnet18x\n")
+    done = run("--data", folder, "--models-from", names, "--csv", tmp_path / "a.csv", "--figure", tmp_path / "a.png")
+    assert done.exit_code == 0, done.output
+    assert "1 images could not be read and were left out" in done.output
+    assert "broken.png" in done.output
+    assert "resnet18x failed" in done.output
+    assert "resnet18" in done.output
+    table = pd.read_csv(tmp_path / "a.csv", index_col="model")
+    assert set(table.index) == {"test_resnet", "test_vit"}
+    assert Image.open(tmp_path / "a.png").size[0] > 300
+
+
+def test_the_command_line_prints_json(folder):
+    done = run("--data", folder, "--models", "test_resnet,test_vit", "--scores", "cdnv,face", "--by", "cdnv", "--json")
+    found = json.loads(done.stdout)
+    assert found["by"] == "cdnv"
+    assert [set(model) for model in found["models"]] == [
+        {"model", "cdnv", "variance_collapse", "class_fairness", "face", "seconds"}
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either --models a,b,c or --models-from FILE"),
+        (["--models", " , "], "there is no name of a model in ' , '"),
+        (["--models", "test_resnet", "--split", "val"], "unknown split 'val'"),
+        (["--models", "test_resnet", "--csv", "no/a.csv"], "no/a.csv cannot be written: its folder is missing"),
+        (["--models", "test_resnet", "--figure", "a.xyz"], "a.xyz ends in '.xyz'; it must be one of .png, .pdf, .svg"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(arguments, message, folder):
+    done = run("--data", folder, *arguments)
+    assert done.exit_code == 1
+    assert message in done.output
