@@ -28,7 +28,7 @@ help:
 	@echo "make links      check the book's links to elsewhere"
 	@echo "make pdf        the book as one file to print, by chromium"
 	@echo "make benchmark  time and memory of the metrics against other code, as ratios"
-	@echo "make lint       ruff and mypy"
+	@echo "make lint       ruff, mypy, and who may import whom"
 	@echo "make clean      remove what was built (records and the environment stay)"
 
 book: .venv/installed
@@ -42,20 +42,20 @@ test: .venv/installed .venv/grid/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m workflow.live
 
 rerun: .venv/installed
-	$(BIN)/python workflow/run.py notebooks/$(NN)_*.py -p scale=$(SCALE) -p device=$(DEVICE)
+	$(BIN)/python workflow/execute.py notebooks/$(NN)_*.py -p scale=$(SCALE) -p device=$(DEVICE)
 
 grid: .venv/installed .venv/grid/installed
 	$(GRID) --config scale=$(SCALE)
 	$(MAKE) book
 
 reproduce: .venv/installed
-	$(BIN)/python -m workflow.reproduce
+	$(BIN)/python -m workflow.reproduce $(if $(KEEP),--keep-spreads)
 
 processors: .venv/installed
 	$(BIN)/python -m workflow.processors
 
 links: .venv/installed
-	$(BIN)/python -m workflow.status
+	$(BIN)/python -m workflow.pages status_table
 	$(BIN)/jupyter-book build . --builder linkcheck -W --keep-going
 
 pdf: book
@@ -69,6 +69,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf _build
@@ -85,16 +86,12 @@ clean:
 	@touch $@
 
 # A notebook runs again when its source, the library or a record has changed.
-_build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/run.py .venv/installed
-	$(BIN)/python workflow/run.py $<
+_build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/execute.py .venv/installed
+	$(BIN)/python workflow/execute.py $<
 	@mkdir -p $(@D) && touch $@
 
 _build/site: $(EXECUTED) $(PAGES) $(wildcard workflow/*.py)
-	$(BIN)/python workflow/readme.py
-	$(BIN)/python workflow/metrics_table.py
-	$(BIN)/python workflow/cost_table.py
-	$(BIN)/python -m workflow.processors_table
-	$(BIN)/python -m workflow.status
+	$(BIN)/python -m workflow.pages
 	$(BIN)/typer nclib.cli utils docs --name nclib --title "Commands" --output book/cli.md
 	# What was read with warnings is read again the next time, so that they are not lost.
 	$(BIN)/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }

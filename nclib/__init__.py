@@ -5,7 +5,7 @@ from importlib.metadata import version as _version
 
 import lazy_loader as _lazy_loader
 
-from nclib.moved import Alias as _Alias
+from nclib.naming import Alias as _Alias
 
 __version__ = _version("nclib")
 

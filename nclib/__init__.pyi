@@ -1,107 +1,90 @@
-from .complexity.bound import geometric_collapse as geometric_collapse
-from .complexity.bound import poincare_constant as poincare_constant
-from .complexity.geometric import Complexity as Complexity
-from .complexity.geometric import geometric_complexity as geometric_complexity
+from .complexity.bound import geometric_collapse as geometric_collapse, poincare_constant as poincare_constant
+from .complexity.geometric import Complexity as Complexity, geometric_complexity as geometric_complexity
 from .data.catalogue import load as load
-from .data.images import ImageFiles as ImageFiles
-from .data.images import ImageSet as ImageSet
-from .data.scene_sets import Scenes as Scenes
-from .data.scene_sets import scenes as scenes
-from .data.text_sets import Texts as Texts
-from .data.text_sets import texts as texts
+from .data.images import ImageFiles as ImageFiles, ImageSet as ImageSet
+from .data.scene_sets import Scenes as Scenes, scenes as scenes
+from .data.text_sets import Texts as Texts, texts as texts
 from .devices import resolve_device as resolve_device
-from .estimates import Estimate as Estimate
-from .estimates import rank_correlation as rank_correlation
-from .experiments.claims import Claim as Claim
-from .experiments.claims import Verdict as Verdict
-from .experiments.claims import judge as judge
+from .estimates import Estimate as Estimate, rank_correlation as rank_correlation
+from .experiments.claims import Claim as Claim, Verdict as Verdict, judge as judge
 from .experiments.records import Records as Records
-from .experiments.run import Run as Run
-from .experiments.run import start as start
+from .experiments.run import Run as Run, start as start
 from .features.backbones import Backbone as Backbone
-from .features.extraction import extract as extract
-from .features.extraction import extract_layers as extract_layers
-from .features.files import arrow_batches as arrow_batches
-from .features.files import arrow_statistics as arrow_statistics
-from .features.pixels import mean_iou as mean_iou
-from .features.pixels import pixel_features as pixel_features
+from .features.extraction import extract as extract, extract_layers as extract_layers
+from .features.files import arrow_batches as arrow_batches, arrow_statistics as arrow_statistics
+from .features.pixels import mean_iou as mean_iou, pixel_features as pixel_features
 from .features.statistics import feature_statistics as feature_statistics
-from .metrics.measurement import Measurement as Measurement
-from .metrics.measurement import measure as measure
-from .metrics.pairs import cdnv as cdnv
-from .metrics.pairs import cdnv_pairs as cdnv_pairs
-from .metrics.pairs import directional_cdnv as directional_cdnv
-from .metrics.pairs import directional_cdnv_pairs as directional_cdnv_pairs
-from .metrics.pairs import directional_cdnv_pooled as directional_cdnv_pooled
-from .metrics.pairs import overlap as overlap
-from .metrics.pairs import overlap_pairs as overlap_pairs
-from .metrics.ranks import class_ranks as class_ranks
-from .metrics.ranks import effective_rank as effective_rank
-from .metrics.ranks import stable_rank as stable_rank
-from .metrics.registry import METRICS as METRICS
-from .metrics.registry import Metric as Metric
-from .metrics.simplex import nc2 as nc2
-from .metrics.simplex import nc2_equiangularity as nc2_equiangularity
-from .metrics.simplex import nc2_equinorm as nc2_equinorm
-from .metrics.simplex import nc3 as nc3
-from .metrics.simplex import nc4 as nc4
-from .metrics.statistics import ClassStatistics as ClassStatistics
-from .metrics.statistics import class_statistics as class_statistics
-from .metrics.variability import between_spectrum as between_spectrum
-from .metrics.variability import cut_off as cut_off
-from .metrics.variability import nc1 as nc1
-from .metrics.variability import nc1_ratio as nc1_ratio
-from .metrics.variability import total_scatter as total_scatter
-from .metrics.variability import vci as vci
-from .models.networks import Network as Network
-from .models.networks import small_resnet as small_resnet
-from .models.networks import small_vgg as small_vgg
+from .metrics.measurement import Measurement as Measurement, measure as measure
+from .metrics.pairs import (
+    cdnv as cdnv,
+    cdnv_pairs as cdnv_pairs,
+    directional_cdnv as directional_cdnv,
+    directional_cdnv_pairs as directional_cdnv_pairs,
+    directional_cdnv_pooled as directional_cdnv_pooled,
+    overlap as overlap,
+    overlap_pairs as overlap_pairs,
+)
+from .metrics.ranks import class_ranks as class_ranks, effective_rank as effective_rank, stable_rank as stable_rank
+from .metrics.registry import METRICS as METRICS, Metric as Metric
+from .metrics.simplex import (
+    nc2 as nc2,
+    nc2_equiangularity as nc2_equiangularity,
+    nc2_equinorm as nc2_equinorm,
+    nc3 as nc3,
+    nc4 as nc4,
+)
+from .metrics.statistics import ClassStatistics as ClassStatistics, class_statistics as class_statistics
+from .metrics.variability import (
+    between_spectrum as between_spectrum,
+    cut_off as cut_off,
+    nc1 as nc1,
+    nc1_ratio as nc1_ratio,
+    total_scatter as total_scatter,
+    vci as vci,
+)
+from .models.networks import Network as Network, small_resnet as small_resnet, small_vgg as small_vgg
 from .models.pretrained import backbone as backbone
-from .models.recipes import Recipe as Recipe
-from .models.recipes import train as train
-from .models.text_encoders import TextEncoder as TextEncoder
-from .models.text_encoders import text_encoder as text_encoder
-from .models.text_encoders import text_features as text_features
-from .peft.files import load_tuned as load_tuned
-from .peft.files import save_tuned as save_tuned
-from .peft.finetuning import Choice as Choice
-from .peft.finetuning import Tuning as Tuning
-from .peft.finetuning import finetune as finetune
-from .peft.finetuning import finetune_best as finetune_best
-from .peft.methods import adapter_tuning as adapter_tuning
-from .peft.methods import bias_tuning as bias_tuning
-from .peft.methods import full_tuning as full_tuning
-from .peft.methods import layer_tuning as layer_tuning
-from .peft.methods import linear_probe as linear_probe
-from .peft.methods import lora_tuning as lora_tuning
-from .peft.methods import skip_tuning as skip_tuning
-from .peft.methods import trainable_share as trainable_share
+from .models.recipes import Recipe as Recipe, train as train
+from .models.text_encoders import (
+    TextEncoder as TextEncoder,
+    text_encoder as text_encoder,
+    text_features as text_features,
+)
+from .peft.files import load_tuned as load_tuned, save_tuned as save_tuned
+from .peft.finetuning import Choice as Choice, Tuning as Tuning, finetune as finetune, finetune_best as finetune_best
+from .peft.methods import (
+    adapter_tuning as adapter_tuning,
+    bias_tuning as bias_tuning,
+    full_tuning as full_tuning,
+    layer_tuning as layer_tuning,
+    linear_probe as linear_probe,
+    lora_tuning as lora_tuning,
+    skip_tuning as skip_tuning,
+    trainable_share as trainable_share,
+)
 from .peft.tuned import Tuned as Tuned
 from .probing.episodes import few_shot as few_shot
 from .probing.layers import layerwise as layerwise
-from .probing.linear import LinearProbe as LinearProbe
-from .probing.linear import RidgeProbe as RidgeProbe
-from .probing.nearest import KNN as KNN
-from .probing.nearest import NearestClassMean as NearestClassMean
-from .transferability.class_scores import class_fairness as class_fairness
-from .transferability.class_scores import face as face
-from .transferability.class_scores import gbc as gbc
-from .transferability.class_scores import h_score as h_score
-from .transferability.class_scores import logme as logme
-from .transferability.class_scores import over_models as over_models
-from .transferability.class_scores import variance_collapse as variance_collapse
-from .transferability.feature_scores import h_score_shrunk as h_score_shrunk
-from .transferability.feature_scores import ncti_parts as ncti_parts
-from .transferability.feature_scores import probe_accuracy as probe_accuracy
-from .transferability.feature_scores import sfda as sfda
-from .transferability.feature_scores import transrate as transrate
-from .transferability.ranking import Ranking as Ranking
-from .transferability.ranking import rank_models as rank_models
-from .transferability.registry import OVER_MODELS as OVER_MODELS
-from .transferability.registry import SCORES as SCORES
-from .transferability.registry import score as score
-from .transferability.source_scores import leep as leep
-from .transferability.source_scores import nce as nce
-from .transferability.source_scores import nleep as nleep
+from .probing.linear import LinearProbe as LinearProbe, RidgeProbe as RidgeProbe
+from .probing.nearest import KNN as KNN, NearestClassMean as NearestClassMean
+from .transferability.class_scores import (
+    class_fairness as class_fairness,
+    face as face,
+    gbc as gbc,
+    h_score as h_score,
+    logme as logme,
+    over_models as over_models,
+    variance_collapse as variance_collapse,
+)
+from .transferability.feature_scores import (
+    h_score_shrunk as h_score_shrunk,
+    ncti_parts as ncti_parts,
+    probe_accuracy as probe_accuracy,
+    sfda as sfda,
+    transrate as transrate,
+)
+from .transferability.ranking import Ranking as Ranking, rank_models as rank_models
+from .transferability.registry import OVER_MODELS as OVER_MODELS, SCORES as SCORES, score as score
+from .transferability.source_scores import leep as leep, nce as nce, nleep as nleep
 
 __version__: str

@@ -1,6 +1,7 @@
 """What a collapse metric can be computed from, and what is said about anything else."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,8 @@ import torch
 from torch import Tensor
 
 _BLOCK = 2**18  # numbers converted to float64 at once: 2 MB stay in a processor's cache
-
 _LEAST_ROWS, _MOST_ROWS = 64, 2048  # of a block
-
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
 LARGEST = 1e60  # of a feature: sums of its fourth power still fit into a float64
 
 
@@ -36,14 +34,41 @@ def as_array(values: Any) -> np.ndarray | Tensor:
     return values if isinstance(values, np.ndarray) else as_tensor(values)
 
 
+@dataclass(frozen=True)
+class Samples:
+    """Features (N, d), which may lie on disk, and labels int64 (N,) of the right shapes, N at least 1.
+
+    What takes features and labels takes this in the place of both, so that nothing is checked twice; `checked` says
+    whether the values of the features were looked at, too.
+    """
+
+    features: Any
+    labels: Tensor
+    checked: bool = False
+
+
+def samples_of(features: Any, labels: Any, *, num_classes: int | None = None) -> Samples:
+    """Features and labels as samples, or what is wrong with them; samples as they are."""
+    if isinstance(features, Samples):
+        return features
+    features, labels = as_array(features), as_tensor(labels)
+    _check_shapes(features, labels)
+    if not len(features):
+        raise ValueError("there are no samples: features has 0 rows")
+    return Samples(features, check_labels(labels, num_classes=num_classes))
+
+
 def check_features(features: Any, labels: Any, *, num_classes: int | None = None) -> tuple[Tensor, Tensor]:
     """Return features (N, d) and labels (N,) as tensors on one device, or say what is wrong with them."""
+    if isinstance(features, Samples):
+        rows = as_tensor(features.features)
+        return rows if features.checked else check_values(rows), features.labels.to(rows.device)
     features, labels = as_tensor(features), as_tensor(labels)
-    check_shapes(features, labels)
+    _check_shapes(features, labels)
     return check_values(features), check_labels(labels, num_classes=num_classes).to(features.device)
 
 
-def check_shapes(features: Any, labels: Any) -> None:
+def _check_shapes(features: Any, labels: Any) -> None:
     """Refuse what is not (N, d) with d >= 1 and (N,)."""
     if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
         raise ValueError(f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (N, d) and (N,)")
@@ -87,8 +112,7 @@ def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
 
 def check_labels(labels: Tensor, *, num_classes: int | None = None) -> Tensor:
     """Return the labels as int64 if they are integers in 0..num_classes-1 (any number of classes if None)."""
-    if num_classes is not None and num_classes < 1:
-        raise ValueError(f"num_classes is {num_classes}; it must be at least 1")
+    check_least(1, num_classes=num_classes)
     if not labels.numel():
         return labels.long()
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
@@ -103,6 +127,20 @@ def check_labels(labels: Tensor, *, num_classes: int | None = None) -> Tensor:
             f"the largest label is {high} for {len(labels)} samples; renumber the labels, or give num_classes"
         )
     return labels
+
+
+def check_least(least: float, **numbers: Any) -> None:
+    """Refuse numbers, by their names, below the least; None is not looked at."""
+    for name, number in numbers.items():
+        if number is not None and not number >= least:
+            raise ValueError(f"{name} is {number}; it must be at least {least}")
+
+
+def check_known(known: Iterable[str], **names: str) -> None:
+    """Refuse what is not among the known names, and list these."""
+    for what, name in names.items():
+        if name not in known:
+            raise ValueError(f"unknown {what} {name!r}; there are {', '.join(known)}")
 
 
 def check_parameter(value: Any, name: str, like: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,37 +14,28 @@ import typer
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-
 _FILE = (
     "An .npz, .safetensors or .pt file of features (N, d) and labels (N,), with weight (K, d) and bias (K,) "
     "of a classifier if you like, by these names; an .npy file of features; a .parquet file, or folder of them, with a "
     "column of each; or class statistics of `nclib statistics`."
 )
 
-
+# The options of a command in groups, as its help shows them.
+_MODELS, _DATA, _SCORES, _OUTPUT = (
+    partial(typer.Option, rich_help_panel=group) for group in ("Models", "Data", "Scores", "Output")
+)
 _Model = Annotated[
     str, typer.Argument(help="A timm model, torchvision:NAME, or recipe:PATH of a checkpoint that nclib wrote.")
 ]
-
-
 _Data = Annotated[str, typer.Argument(help="A data set by name, or folder:PATH with a folder for each class.")]
-
 _Split = Annotated[str, typer.Option(help="train, test, val or all, as far as the data set has them.")]
-
 _Layer = Annotated[str, typer.Option(help="The name of a module, its place among the blocks, or last.")]
-
-
 _Imports = Annotated[
-    list[str] | None, typer.Option("--import", help="A module, or .py file, that registers models with timm.")
+    list[str] | None, _MODELS("--import", help="A module, or .py file, that registers models with timm.")
 ]
-
-
-_DataRoot = Annotated[Path | None, typer.Option(help="Where data sets are; else NCLIB_DATA.")]
-
-_PerClass = Annotated[int | None, typer.Option(help="So many images of each class.")]
-
-_Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-
+_DataRoot = Annotated[Path | None, _DATA(help="Where data sets are; else NCLIB_DATA.")]
+_PerClass = Annotated[int | None, _DATA(help="So many images of each class.")]
+_Device = Annotated[str, _MODELS(help="auto, cpu or cuda.")]
 _Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, for a run that may be cut.")]
 
 
@@ -68,9 +60,8 @@ def measure(
     from nclib.features.files import read_features
     from nclib.metrics.measurement import measure as measured
 
-    names: Any = metrics if metrics in (None, "all") else [name.strip() for name in metrics.split(",") if name.strip()]
     with _errors():
-        result = measured(**read_features(file, labels), metrics=names, progress=sys.stderr.isatty())
+        result = measured(**read_features(file, labels), metrics=_split(metrics), progress=sys.stderr.isatty())
     typer.echo(json.dumps(_plain(result.to_dict()), indent=2) if as_json else str(result))
 
 
@@ -92,14 +83,14 @@ def extract(
 ) -> None:
     """Write the features of a model on a data set, with the labels."""
     import nclib
-    from nclib.features.extraction import each_shard
+    from nclib.features.extraction import Extraction, each_shard
     from nclib.features.files import WRITTEN, write_features
 
     with _errors():
         _check_written(output, WRITTEN)
         images = nclib.load(data, split, per_class=per_class, seed=seed, data_root=data_root, download=download)
         made = nclib.backbone(model, weights=weights, imports=imports or [], device=device)
-        shards = each_shard(made, images, [_layer(layer)], cache=cache, progress=sys.stderr.isatty())
+        shards = each_shard(made, images, [_layer(layer)], Extraction(cache=cache, progress=sys.stderr.isatty()))
         rows = ((next(iter(found.values())), images.labels[part.start : part.stop]) for part, found in shards)
         width = write_features(output, rows)
     typer.echo(f"{output}: {len(images):,} images, {len(images.classes)} classes, {width:,} features")
@@ -142,59 +133,52 @@ def rank(
     data: Annotated[
         str, typer.Option(help="A folder of images for each class in one folder, or a data set, or texts, by name.")
     ],
-    models: Annotated[
-        str | None, typer.Option(help="Names as `nclib extract` takes them, with commas between.")
-    ] = None,
-    models_from: Annotated[Path | None, typer.Option(help="A file with one name a line; # begins a comment.")] = None,
-    scores: Annotated[
-        str | None, typer.Option(help="Names with commas between, or all; without it all but the slow ones.")
-    ] = None,
-    by: Annotated[
-        str | None, typer.Option(help="The score to sort by; else face, or logme of one or two models.")
-    ] = None,
-    verify: Annotated[int, typer.Option(help="Fit a linear probe to the features of so many of the best.")] = 0,
-    split: Annotated[str | None, typer.Option(help="train, test, ...; else all, or train of data with splits.")] = None,
-    per_class: _PerClass = None,
-    weights: Annotated[str, typer.Option(help="pretrained or random.")] = "pretrained",
+    models: Annotated[str | None, _MODELS(help="Names as `nclib extract` takes them, with commas between.")] = None,
+    models_from: Annotated[Path | None, _MODELS(help="A file with one name a line; # begins a comment.")] = None,
+    weights: Annotated[str, _MODELS(help="pretrained or random.")] = "pretrained",
     imports: _Imports = None,
-    data_root: _DataRoot = None,
     device: _Device = "auto",
-    cache: Annotated[Path | None, typer.Option(help="A folder that keeps features, for another run.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the scores to this .png, .pdf or .svg file.")] = None,
+    split: Annotated[str | None, _DATA(help="train, test, ...; else all, or train of data with splits.")] = None,
+    per_class: _PerClass = None,
+    data_root: _DataRoot = None,
+    cache: Annotated[Path | None, _DATA(help="A folder that keeps features, for another run.")] = None,
+    scores: Annotated[
+        str | None, _SCORES(help="Names with commas between, or all; without it all but the slow ones.")
+    ] = None,
+    by: Annotated[str | None, _SCORES(help="The score to sort by; else face, or logme of one or two models.")] = None,
+    verify: Annotated[int, _SCORES(help="Fit a linear probe to the features of so many of the best.")] = 0,
+    as_json: Annotated[bool, _OUTPUT("--json", help="Print JSON.")] = False,
+    csv: Annotated[Path | None, _OUTPUT(help="Write the table to this file.")] = None,
+    figure: Annotated[Path | None, _OUTPUT(help="Draw the scores to this .png, .pdf or .svg file.")] = None,
 ) -> None:
     """Rank pre-trained models by how well they may transfer to your images or texts, without fine-tuning any."""
     import nclib
-    from nclib.storage import replacing
 
     with _errors():
-        names = _listed(models, models_from)
         _check_written(csv, (".csv",))
         _check_written(figure, (".png", ".pdf", ".svg"))
+        names, chosen = _listed(models, models_from), _split(scores)
         images, broken = _training_data(data, split, per_class=per_class, data_root=data_root)
-        ranking = nclib.rank_models(
-            names,
-            images,
-            scores=[name.strip() for name in scores.split(",") if name.strip()]
-            if scores not in (None, "all")
-            else scores,
-            by=by,
-            verify=verify,
-            weights=weights,
-            imports=imports or [],
-            device=device,
-            data_root=data_root,
-            cache=cache,
-            progress=sys.stderr.isatty(),
-        )
+        loading: dict[str, Any] = {
+            "weights": weights,
+            "imports": imports or [],
+            "device": device,
+            "data_root": data_root,
+        }
+        options: dict[str, Any] = {
+            "scores": chosen,
+            "by": by,
+            "verify": verify,
+            "cache": cache,
+            "progress": sys.stderr.isatty(),
+        }
+        ranking = nclib.rank_models(names, images, **options, **loading)
     if broken:
         some = ", ".join(map(str, broken[:5])) + (", ..." if len(broken) > 5 else "")
         typer.echo(f"nclib: {len(broken)} images could not be read and were left out: {some}", err=True)
     typer.echo(json.dumps(_plain(ranking.to_dict()), indent=2) if as_json else str(ranking))
     if csv:
-        with replacing(csv) as temporary:
-            ranking.table.to_csv(temporary, index_label="model")
+        ranking.write(csv)
     if figure:
         ranking.draw(figure)
 
@@ -207,6 +191,11 @@ def _errors() -> Iterator[None]:
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         typer.echo(f"nclib: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def _split(names: str | None) -> Any:
+    """Names with commas between as a list; none, and "all", as they are."""
+    return names if names in (None, "all") else [name.strip() for name in str(names).split(",") if name.strip()]
 
 
 def _layer(layer: str) -> str | int:

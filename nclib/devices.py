@@ -27,6 +27,12 @@ def double_precision() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+def in_words() -> str:
+    """What names of cached files say of the precision that networks compute in: nothing of float32."""
+    dtype = torch.get_default_dtype()
+    return "" if dtype == torch.float32 else f"-{str(dtype).removeprefix('torch.')}"
+
+
 def in_half(device: torch.device) -> bool:
     """Whether networks compute with half the bits by default: on a GPU, but not within `double_precision`."""
     return device.type == "cuda" and torch.get_default_dtype() != torch.float64

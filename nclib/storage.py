@@ -62,6 +62,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, json.loads(header["metadata"])
 
 
+def digest_of_text(text: str, size: int = 16) -> str:
+    """A digest of a text in so many bytes; hexadecimal."""
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
+
+
 def digest_of(tensors: dict[str, Tensor], metadata: str = "") -> str:
     """A digest of names, types, shapes and every byte of the tensors, and of the metadata; hexadecimal."""
     digest = hashlib.blake2b(metadata.encode(), digest_size=16)

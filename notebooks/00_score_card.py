@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # (score-card)=
 # # Neural collapse and transfer learning, claim by claim
@@ -23,10 +10,9 @@
 
 # %% tags=["remove-cell"]
 from IPython.display import Markdown
-from myst_nb import glue
 
-from nclib.experiments import card
-from nclib.experiments import studies
+from nclib.experiments import card, studies
+from nclib.experiments.prose import glue
 from nclib.experiments.records import Records
 from nclib.experiments.run import book_root
 from nclib.experiments.scales import SCALES, settings
@@ -50,9 +36,9 @@ records = Records(book_root() / "book" / "records")
 judged = studies.verdicts_by_scale(records)
 for scale, verdicts in judged.items():
     words = [verdict.word for verdict in verdicts]
-    glue(f"{scale} claims", len(words), display=False)
+    glue(f"{scale} claims", len(words))
     for word in ("holds", "undecided", "fails", "undefined"):
-        glue(f"{scale} {word}", words.count(word), display=False)
+        glue(f"{scale} {word}", words.count(word))
 
 
 def evidence(claim, verdicts):

@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # (watch)=
 # # Watch a network collapse
@@ -34,8 +21,6 @@ device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
 recompute: bool = False  # measure every cell again, beside the records
-records: str = None  # the folder of records; None is book/records
-only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -45,22 +30,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from myst_nb import glue
 
 import nclib
-from nclib.experiments import plots
-from nclib.experiments.studies import score_card
-from nclib.experiments.chapters import in_training
+from nclib.experiments import figures
 from nclib.experiments.cells import recipe_of
+from nclib.experiments.chapters import in_training
+from nclib.experiments.prose import glue
+from nclib.experiments.studies import score_card
 
 run = nclib.start(
-    scale,
-    device=device,
-    seeds=seeds,
-    data_root=data_root,
-    recompute=recompute,
-    records=records,
-    only=only,
+    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute
 )
 
 # %% [markdown]
@@ -77,7 +56,7 @@ picks = [
     torch.randperm(len(s), generator=torch.Generator().manual_seed(0))[:16]
     for s in sets
 ]
-plots.contact_sheet(
+figures.contact_sheet(
     torch.stack([s.images[pick, 0] for s, pick in zip(sets, picks, strict=True)]),
     [f"{name}\n{len(s.classes)} classes" for name, s in zip(names, sets, strict=True)],
 )
@@ -232,30 +211,20 @@ shown = {  # title, and which side is more collapsed
     "nc4": ("NC4: nearest-mean agreement, share", "higher"),
     "test_accuracy": ("test accuracy, share of images", ""),
 }
-fig, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharex=True, layout="constrained")
-for colour, (name, rows) in zip(plots.COLOURS, tables.items(), strict=False):
-    epochs = rows["epoch"][0]
-    starts = [in_training.zero_error_index(errors) for errors in rows["train_error"]]
-    zero_index = len(epochs) - 1 if None in starts else max(starts)
-    for ax, (metric, (title, better)) in zip(axes.flat, shown.items(), strict=True):
-        plots.trajectories(ax, epochs, rows[metric], colour=colour, label=name)
-        if None not in starts:
-            ax.axvline(epochs[zero_index], color=colour, linestyle="--", linewidth=0.8)
-        ax.set(title=title, yscale="log" if metric == "nc1" else "linear")
-        ax.set_ylabel(f"{better} is more collapsed" if better else "")
-        mean = np.mean(rows[metric].tolist(), axis=0)
-        glue(f"{name} {metric} zero", float(mean[zero_index]), display=False)
-        glue(f"{name} {metric} end", float(mean[-1]), display=False)
-    glue(f"{name} zero epoch", int(epochs[zero_index]), display=False)
-    glue(f"{name} last epoch", int(epochs[-1]), display=False)
-plots.log_ticks(axes[0, 1].yaxis)
-for ax in axes[1]:
-    ax.set_xlabel("epoch")
-if len(tables) > 1:
-    fig.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3
-    )
+figures.trajectories_by_scale(tables, shown)
 plt.show()
+
+# %% tags=["remove-cell"]
+for name, rows in tables.items():
+    epochs = rows["epoch"].iloc[0]
+    starts = [in_training.zero_error_index(errors) for errors in rows["train_error"]]
+    zero = len(epochs) - 1 if None in starts else max(starts)
+    for metric in shown:
+        mean = np.mean(rows[metric].tolist(), axis=0)
+        glue(f"{name} {metric} zero", mean[zero])
+        glue(f"{name} {metric} end", mean[-1])
+    glue(f"{name} zero epoch", epochs[zero])
+    glue(f"{name} last epoch", epochs[-1])
 
 # %% [markdown]
 # **What we see** ({numref}`fig-trajectories`). From epoch {glue:text}`demo zero epoch` on no network makes a training
@@ -279,26 +248,10 @@ plt.show()
 # triangle best.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Thirty training images of each of three classes in the plane through their class means, at four moments of the first seed's training. Grey: the equilateral triangle, the simplex of three classes. Distances are in units of the triangle's radius.", "name": "fig-triangle"}, "image": {"alt": "Four scatter plots. At first the points of the three classes lie mixed and spread far; in the end each class is a tight cluster at a corner of an equilateral triangle."}}
-fig, axes = plt.subplots(1, 4, figsize=(8, 2.3), sharex=True, sharey=True)
-corners = torch.tensor([[0, 1], [-(3**0.5) / 2, -0.5], [3**0.5 / 2, -0.5], [0, 1]])
 source = run.load(cells[0]["source"], "train", per_class=1)
 names = [source.classes[k] for k in cells[0]["pictured_classes"]]
-for ax, epoch, picture in zip(
-    axes, cells[0]["pictured_epochs"], table["picture"][0], strict=True
-):
-    ax.plot(*corners.T, color="0.6", linewidth=0.8)
-    for i, points in enumerate(picture):
-        x, y = zip(*points, strict=True)
-        ax.scatter(
-            x,
-            y,
-            s=8,
-            color=plots.COLOURS[i],
-            marker=plots.MARKERS[i],
-            label=names[i],
-        )
-    ax.set(title=f"epoch {epoch}", xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), aspect="equal")
-axes[-1].legend(loc="lower right", handletextpad=0.1)
+pictures, epochs = table["picture"][0], cells[0]["pictured_epochs"]
+figures.classes_in_a_plane(pictures, epochs, names)
 plt.show()
 
 # %% [markdown]

@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # (source)=
 # # Ask whether collapse on the source data hurts transfer
@@ -35,31 +22,21 @@ device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
 recompute: bool = False  # measure every cell again, beside the records
-records: str = None  # the folder of records; None is book/records
-only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
-
 import matplotlib.pyplot as plt
 import pandas as pd
-from myst_nb import glue
 
 import nclib
-from nclib.experiments import plots
-from nclib.experiments.studies import score_card
+from nclib.experiments import figures
+from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import source
-from nclib.experiments.cells import RECIPE_FIELDS, recipe_of
-from nclib.experiments.chapters.source import varied
+from nclib.experiments.prose import glue
+from nclib.experiments.studies import score_card
 
 run = nclib.start(
-    scale,
-    device=device,
-    seeds=seeds,
-    data_root=data_root,
-    recompute=recompute,
-    records=records,
-    only=only,
+    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute
 )
 
 # %% [markdown]
@@ -71,7 +48,7 @@ run = nclib.start(
 # %%
 base = run.settings.recipe
 cells = run.cells("source_collapse")
-VARIED = varied(base)
+VARIED = source.varied(base)
 print(f"{len(cells)} cells: a recipe, a seed and a task each")
 pd.DataFrame({"base": base.config, "varied to": VARIED}).fillna("")
 
@@ -119,57 +96,23 @@ titles = {
     "augmentation": "augmentation, strength",
     "weight_decay": "weight decay",
 }
-fig, axes = plt.subplots(2, 3, figsize=(8, 5.2))
-axes = axes.flat
-for ax, setting in zip(axes, VARIED, strict=False):
-    plots.panel_scatter(ax, source.panel(nets, setting), setting, "nc1", "transfer")
-    ax.set(
-        xscale="log",
-        xlabel="source NC1 (lower: more collapsed)",
-        ylabel="downstream accuracy",
-        title=titles[setting],
-    )
-    plots.log_ticks(ax.xaxis)
-    ax.legend(fontsize="small")
-axes[-1].axis("off")
+figures.transfer_by_setting(nets, titles)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Spearman rank correlation of source NC1 and downstream accuracy over the networks of a panel, with 95% bootstrap intervals: each task, and (black) the mean over the tasks; one column a scale. The seeds of one value of the setting are resampled together. Right of zero, less source collapse goes with better transfer, as A1 says.", "name": "fig-correlations"}, "image": {"alt": "For each scale five groups of points with horizontal error bars between minus one and one, one group for each setting varied, one point for each downstream task and one for their mean."}}
 tables = run.beside("source_collapse", table)
-fig, axes = plt.subplots(
-    1, len(tables), figsize=(8, 5), sharey=True, squeeze=False, layout="constrained"
-)
-for ax, (name, rows_of) in zip(axes[0], tables.items(), strict=True):
-    by_task = rows_of.pivot_table(
-        index=[*RECIPE_FIELDS], columns="task", values="accuracy", sort=False
-    )
-    nets_by_task = source.networks(rows_of).merge(
-        by_task.reset_index(), on=[*RECIPE_FIELDS]
-    )
-    columns = [task for task in by_task if task not in set(rows_of["source"])]
-    for row, setting in enumerate(VARIED):
-        rows = source.panel(nets_by_task, setting)
-        estimates = {
-            c: source.correlation(rows, setting, c) for c in [*columns, "transfer"]
-        }
-        plots.interval_group(ax, row, estimates, labelled=row == 0)
-        for end, value in vars(estimates["transfer"]).items():
-            glue(f"{name} {setting} {end}", value, display=False)
-    ax.axvline(0, color="0.4", linewidth=0.8)
-    ax.set(yticks=range(len(VARIED)), yticklabels=titles.values(), xlim=(-1.05, 1.05))
-    ax.set(title=name, xlabel="rank correlation")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
-axes[0, 0].invert_yaxis()
+figures.correlations_by_setting(tables, titles)
 plt.show()
 
 # %% tags=["remove-cell"]
 for name, rows_of in tables.items():
     for setting in VARIED:
         rows = source.panel(source.networks(rows_of), setting)
+        glue(f"{name} {setting}", source.correlation(rows, setting))
         means = rows.groupby(setting)[["nc1", "transfer"]].mean()
         for value, row in means.iterrows():
             for metric, mean in row.items():
-                glue(f"{name} {setting} {value} {metric}", float(mean), display=False)
+                glue(f"{name} {setting} {value} {metric}", mean)
 
 # %% [markdown]
 # **What we see** ({numref}`fig-panels`, {numref}`fig-correlations`). The five panels do not agree.
@@ -203,40 +146,15 @@ for name, rows_of in tables.items():
 # {numref}`fig-all` puts all networks in one picture.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "All networks: source NC1 (log scale) against downstream accuracy, the mean over the tasks. Grey bars: the mean accuracy of each third, by source NC1, of the networks trained as long as the base.", "name": "fig-all"}, "image": {"alt": "One scatter plot of all networks. Accuracy is highest at moderate source NC1, somewhat lower for the most collapsed networks, and falls steeply towards the barely trained ones on the right."}}
-fig, ax = plt.subplots(figsize=(6.5, 3.8))
-for setting, title in titles.items():
-    rows = source.panel(nets, setting)
-    rows = rows[rows[setting] != getattr(base, setting)]
-    style = plots.setting_style(setting)
-    ax.scatter(rows["nc1"], rows["transfer"], label=title, **style)
-at_base = source.panel(nets, "seed")
-ax.scatter(
-    at_base["nc1"],
-    at_base["transfer"],
-    s=60,
-    label="base",
-    **plots.setting_style("base"),
-)
-full = source.fully_trained(nets)
-parts = [full.iloc[third] for third in source.thirds(full["nc1"].to_numpy())]
-for part in parts:
-    ends = [part["nc1"].min(), part["nc1"].max()]
-    ax.plot(ends, [part["transfer"].mean()] * 2, color="0.5", linewidth=3, zorder=0)
-ax.set(
-    xscale="log",
-    xlabel="source NC1 (lower is more collapsed)",
-    ylabel="downstream accuracy",
-)
-plots.log_ticks(ax.xaxis)
-ax.legend(loc="lower left")
+figures.transfer_of_all(nets, titles, base)
 plt.show()
 
 # %% tags=["remove-cell"]
 for name, rows_of in tables.items():
     full = source.fully_trained(source.networks(rows_of))
-    parts = [full.iloc[third] for third in source.thirds(full["nc1"].to_numpy())]
-    for third, part in zip(("low", "middle", "high"), parts, strict=True):
-        glue(f"{name} third {third}", float(part["transfer"].mean()), display=False)
+    thirds = source.thirds(full["nc1"].to_numpy())
+    for word, third in zip(("low", "middle", "high"), thirds, strict=True):
+        glue(f"{name} third {word}", full.iloc[third]["transfer"].mean())
 
 # %% [markdown]
 # Of the networks trained as long as the base, the most collapsed third transfers at

@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # (downstream)=
 # # Find the model that transfers by its collapse on your data
@@ -47,32 +34,21 @@ imports: list = None  # modules that register models of yours with timm
 models: list = None  # pre-trained models by name, in place of the scale's
 tasks: list = None  # data sets by name, or folder:path, in place of the scale's
 recompute: bool = False  # measure every cell again, beside the records
-records: str = None  # the folder of records; None is book/records
-only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
 import matplotlib.pyplot as plt
 import pandas as pd
-from myst_nb import glue
 
 import nclib
-from nclib.experiments import plots
+from nclib.experiments import figures
+from nclib.experiments.chapters import downstream, source
+from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
-from nclib.experiments.chapters import downstream
-from nclib.experiments.chapters import source
 
+own = {"imports": imports, "models": models, "tasks": tasks}
 run = nclib.start(
-    scale,
-    device=device,
-    seeds=seeds,
-    data_root=data_root,
-    imports=imports,
-    models=models,
-    tasks=tasks,
-    recompute=recompute,
-    records=records,
-    only=only,
+    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )
 
 # %% [markdown]
@@ -150,7 +126,7 @@ pd.DataFrame(
 # ## Across models
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Downstream NC1 (on the training images, log scale; left is more collapsed) against the test accuracy of a linear probe. One point a model, one panel a task; the rows are the scales. Colours and markers are what a recipe varies (demo) or models (lab).", "name": "fig-models"}, "image": {"alt": "A grid of scatter plots, one row a scale and one column a task. In most panels accuracy falls as downstream NC1 grows."}}
-fig = plots.task_panels(tables, "nc1", "accuracy")
+figures.task_panels(tables, "nc1", "accuracy")
 plt.show()
 
 # %% [markdown]
@@ -158,33 +134,14 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Spearman rank correlation over models of four measures of downstream collapse with probe accuracy: each task, and (black) the mean over the tasks, with 95% bootstrap intervals that resample models. Left is better: collapse finds the accurate model.", "name": "fig-rivals"}, "image": {"alt": "For each scale four groups of points with horizontal error bars, one group for each of NC1, trace ratio, CDNV and VCI."}}
 LABELS = {"nc1": "NC1", "nc1_ratio": "trace ratio", "cdnv": "CDNV", "vci": "VCI"}
-
-fig, axes = plt.subplots(
-    1, len(tables), figsize=(8, 3.6), squeeze=False, sharey=True, sharex=True
-)
-for ax, (name, rows) in zip(axes.flat, tables.items(), strict=True):
-    for place, rival in enumerate(LABELS):
-        by_task = {
-            task: downstream.over_models(part, rival)
-            for task, part in rows.groupby("task", sort=False)
-        }
-        everywhere = {"mean over tasks": downstream.over_models(rows, rival)}
-        plots.interval_group(ax, place, by_task | everywhere, labelled=place == 0)
-    ax.axvline(0, color="0.4", linewidth=0.8)
-    ax.set(title=name, xlim=(-1.05, 1.05), xlabel="rank correlation with accuracy")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize="small")
-axes[0, 0].set(
-    yticks=range(len(LABELS)),
-    yticklabels=LABELS.values(),
-)
-axes[0, 0].invert_yaxis()
+figures.correlations_across_models(tables, LABELS)
 plt.show()
 
 # %% tags=["hide-input"]
 advantages = pd.DataFrame(
     {
         name: {
-            label: str(downstream.advantage(rows, rival))
+            label: str(downstream.lead(rows, rival))
             for rival, label in LABELS.items()
             if rival != "nc1"
         }
@@ -215,10 +172,9 @@ for name, rows in tables.items():
     for group, part in groups(rows):
         row = by_group[name, group] = {}
         for measured_by, label in {**LABELS, "num_features": "width"}.items():
-            estimate = downstream.over_models(part, measured_by)
+            estimate = downstream.across_models(part, measured_by)
             row[label] = str(estimate)
-            for end, value in vars(estimate).items():
-                glue(f"{name} {group} {label} {end}", value, display=False)
+            glue(f"{name} {group} {label}", estimate)
 pd.DataFrame(by_group).T
 
 # %% [markdown]
@@ -268,7 +224,7 @@ pd.DataFrame(by_group).T
 # bank.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Along the depth of a model, from its first block (0) to its last layer (1): probe accuracy and, below it, downstream NC1 and CDNV (log scale; lower is more collapsed). Lines are medians over models and seeds, bands reach from the lowest to the highest; one column a task, two rows a scale.", "name": "fig-layers"}, "image": {"alt": "A grid of line plots, two rows a scale and one column a task: with depth accuracy rises and CDNV mostly falls. NC1 falls too, but for high peaks early in the networks on two scripts, and on the flowers, where it rises."}}
-fig = plots.depth_panels(layers, "accuracy", ["nc1", "cdnv"])
+figures.depth_panels(layers, "accuracy", ["nc1", "cdnv"])
 plt.show()
 
 # %% tags=["hide-input"]
@@ -285,18 +241,18 @@ for name, rows in layers.items():
     for part, members in parts.items():
         row = {}
         for metric, label in BY_LAYER.items():
-            ranks = downstream.over_layers(members, metric)
-            lost = downstream.regret(members, metric)
+            ranks = downstream.across_layers(members, metric)
+            lost = downstream.lost_by(members, metric)
             row["rank correlation", label] = str(ranks)
             row["accuracy lost", label] = str(lost)
-            glue(f"layers {name} {part} {label}", ranks.value, display=False)
-            glue(f"lost {name} {part} {label}", lost.value, display=False)
+            glue(f"layers {name} {part} {label}", ranks.value)
+            glue(f"lost {name} {part} {label}", lost.value)
         if part != "others":
             layer_table[name, part] = row
     # of equally good layers the deepest: for some models the last block is the last layer
     best = rows["accuracy"].map(lambda a: 1 - a[::-1].index(max(a)) / (len(a) - 1))
-    glue(f"best depth {name}", float(best.mean()), display=False)
-    glue(f"best last {name}", float((best == 1).mean()), display=False)
+    glue(f"best depth {name}", best.mean())
+    glue(f"best last {name}", (best == 1).mean())
 pd.DataFrame(layer_table).T.sort_index(
     axis=1, level=0, ascending=False, sort_remaining=False
 )
@@ -336,30 +292,23 @@ pd.DataFrame(layer_table).T.sort_index(
 # ## Few shots
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Rank correlation over models of NC1 on all training images with accuracy from 1, 5 and 20 images of a class (nearest class mean) and from all (linear probe), the mean over the tasks, with 95% bootstrap intervals that resample models.", "name": "fig-shots"}, "image": {"alt": "For each scale four points with error bars, for 1, 5, 20 shots and all images."}}
-fig, ax = plt.subplots(figsize=(4.5, 2.8))
-for i, (name, rows) in enumerate(tables.items()):
-    for place, column in enumerate(
-        ["accuracy_1", "accuracy_5", "accuracy_20", "accuracy"]
-    ):
-        estimate = downstream.over_models(rows, "nc1", column)
-        x = place + 0.12 * (i - 0.5)
-        ax.plot(
-            [x, x], [estimate.low, estimate.high], color=plots.COLOURS[i], linewidth=1
-        )
-        label = name if place == 0 else None
-        ax.plot(
-            x, estimate.value, plots.MARKERS[i], color=plots.COLOURS[i], label=label
-        )
-        glue(f"shots {name} {column}", estimate.value, display=False)
-ax.axhline(0, color="0.4", linewidth=0.8)
-ax.set(
-    xticks=range(4),
-    xticklabels=["1 shot", "5 shots", "20 shots", "all, probe"],
-    ylim=(-1.05, 1.05),
-    ylabel="rank correlation\nof NC1 and accuracy",
-)
-ax.legend()
+SHOTS = {
+    "accuracy_1": "1 shot",
+    "accuracy_5": "5 shots",
+    "accuracy_20": "20 shots",
+    "accuracy": "all, probe",
+}
+by_shots = {
+    name: {column: downstream.across_models(rows, "nc1", column) for column in SHOTS}
+    for name, rows in tables.items()
+}
+figures.correlations_by_shots(by_shots, SHOTS)
 plt.show()
+
+# %% tags=["remove-cell"]
+for name, found in by_shots.items():
+    for column, estimate in found.items():
+        glue(f"shots {name} {column}", estimate.value)
 
 # %% [markdown]
 # **What we see** ({numref}`fig-shots`). NC1 on all training images says what a few of them will do about as well as
@@ -428,7 +377,7 @@ pd.DataFrame(
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 for name, rows in tables.items():
     pooled = rows["nc1"].corr(rows["accuracy"], method="spearman")
-    within = downstream.over_models(rows, "nc1").value
+    within = downstream.across_models(rows, "nc1").value
     print(f"{name}: {pooled:.2f} over everything, {within:.2f} within tasks")
 # Also how tasks differ, which says nothing of which model to take: where easy tasks collapse
 # more it flatters, where they do not it hides what there is within tasks.

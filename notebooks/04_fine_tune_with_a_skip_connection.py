@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # (finetuning)=
 # # Fine-tune with a skip connection
@@ -43,8 +30,6 @@ seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
 imports: list = None  # modules that register models of yours with timm
 recompute: bool = False  # measure every cell again, beside the records
-records: str = None  # the folder of records; None is book/records
-only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -52,23 +37,17 @@ import time
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from myst_nb import glue
 
 import nclib
-from nclib.experiments import plots
-from nclib.experiments.studies import score_card
-from nclib.experiments.chapters import fine_tuning
+from nclib.experiments import figures
 from nclib.experiments.cells import candidates
+from nclib.experiments.chapters import fine_tuning
+from nclib.experiments.prose import glue
+from nclib.experiments.studies import score_card
 
+own = {"imports": imports}
 run = nclib.start(
-    scale,
-    device=device,
-    seeds=seeds,
-    data_root=data_root,
-    imports=imports,
-    recompute=recompute,
-    records=records,
-    only=only,
+    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )
 
 # %% [markdown]
@@ -126,10 +105,6 @@ METHODS = {
     "lora": "LoRA",
     "full": "everything",
 }
-STYLES = {
-    method: {"color": plots.COLOURS[i], "marker": plots.MARKERS[i]}
-    for i, method in enumerate(METHODS)
-}
 
 
 def summary(rows):
@@ -157,31 +132,7 @@ pd.concat(
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 after fine-tuning (log scale; left is more collapsed) against test accuracy: small each network, large the mean over the networks. Upper row: NC1 on the training images; lower row: on the test images. One panel a task.", "name": "fig-methods"}, "image": {"alt": "Two rows of scatter plots, one point a method."}}
-_, parts = plots.parts(*[4.8] * len(studies["fine_tuning"]))
-for part, (name, rows) in zip(parts, studies["fine_tuning"].items(), strict=True):
-    tasks = rows["task"].unique()
-    axes = part.subplots(2, len(tasks), sharey="col", squeeze=False)
-    for column, task in zip(axes.T, tasks, strict=True):
-        for ax, metric in zip(column, ("nc1", "nc1_test"), strict=True):
-            for method, title in METHODS.items():
-                there = (rows["task"] == task) & (rows["method"] == method)
-                points, style = rows[there][[metric, "accuracy"]], STYLES[method]
-                ax.scatter(*points.to_numpy().T, s=10, alpha=0.6, linewidth=0, **style)
-                ax.scatter(*points.mean(), label=title, **style)
-            ax.set(xscale="log")
-            plots.log_ticks(ax.xaxis)
-        column[0].set(title=task)
-    for row, where in zip(axes, ("training", "test"), strict=True):
-        row[0].set_ylabel(f"{name}: accuracy")
-        row[len(tasks) // 2].set_xlabel(
-            f"NC1 on the {where} images (lower is more collapsed)"
-        )
-    part.legend(
-        *axes[0, 0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=3,
-        fontsize="small",
-    )
+figures.methods_against_collapse(studies["fine_tuning"], METHODS)
 plt.show()
 
 # %% tags=["hide-input"]
@@ -191,24 +142,22 @@ for name, rows in studies["fine_tuning"].items():
         "nc1": "training images",
         "nc1_test": "test images",
     }.items():
-        estimate = fine_tuning.over_methods(rows, metric)
+        estimate = fine_tuning.across_methods(rows, metric)
         what = f"rank correlation of NC1 on {label} and accuracy"
         collapse[name, what, "all tasks"] = str(estimate)
-        glue(f"methods {name} {metric}", estimate.value, display=False)
+        glue(f"methods {name} {metric}", estimate.value)
     for task, part in [("all tasks", rows), *rows.groupby("task")]:
-        of_task = fine_tuning.over_methods(part)
+        of_task = fine_tuning.across_methods(part)
         what = "rank correlation of NC1 on training images and accuracy"
         collapse[name, what, task] = str(of_task)
         task = task.split(" (")[0]
-        glue(f"methods {name} {task}", of_task.value, display=False)
+        glue(f"methods {name} {task}", of_task.value)
         for other in ("full", "layer", "linear"):
             estimate = fine_tuning.difference(part, "accuracy", "skip", other)
             what = f"accuracy: {METHODS['skip']}, less {METHODS[other]}"
             collapse[name, what, task] = str(estimate)
-            for end, value in vars(estimate).items():
-                glue(f"{name} {task} {other} {end}", value, display=False)
-    largest = float(rows.loc[rows["method"] == "skip", "share"].max())
-    glue(f"share {name}", largest, display=False)
+            glue(f"{name} {task} {other}", estimate)
+    glue(f"share {name}", rows.loc[rows["method"] == "skip", "share"].max())
 pd.Series(collapse, name="estimate").sort_index(
     level=[0, 1], sort_remaining=False
 ).to_frame()
@@ -251,33 +200,7 @@ pd.Series(collapse, name="estimate").sort_index(
 # ## Scarce data
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Against the number of training images a class (log scale): test accuracy, by how much accuracy on the training images is above it, and NC1 on the test images (log scale). Means over draws of the images, with 95% t intervals.", "name": "fig-scarce"}, "image": {"alt": "Three line plots with error bars, one line a method."}}
-_, parts = plots.parts(*[3.4] * len(studies["data_scarcity"]))
-for part, (name, rows) in zip(parts, studies["data_scarcity"].items(), strict=True):
-    rows = fine_tuning.gap(rows)
-    axes = part.subplots(1, 3)
-    titles = {
-        "accuracy": f"{name}: accuracy",
-        "gap": "training less test accuracy",
-        "nc1_test": "NC1 on the test images\n(lower is more collapsed)",
-    }
-    for ax, (metric, title) in zip(axes, titles.items(), strict=True):
-        for i, (method, values) in enumerate(rows.groupby("method", sort=False)):
-            numbers = values.groupby("train_per_class")[metric]
-            estimates = numbers.apply(lambda v: nclib.estimates.mean(v.to_numpy()))
-            plots.estimates(
-                ax,
-                estimates.index.to_numpy() * 1.05 ** (i - 1.5),  # side by side
-                list(estimates),
-                label=METHODS[method],
-                **STYLES[method],
-            )
-        ax.set(xscale="log", xlabel="training images a class", ylabel=title)
-        plots.log_ticks(ax.xaxis)
-    axes[2].set_yscale("log")
-    plots.log_ticks(axes[2].yaxis)
-    part.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4
-    )
+figures.methods_with_few_images(studies["data_scarcity"], METHODS)
 plt.show()
 
 # %% tags=["remove-cell"]
@@ -285,11 +208,9 @@ for name, rows in studies["data_scarcity"].items():
     for number, part in rows.groupby("train_per_class"):
         for method, values in part.groupby("method"):
             for metric in ("accuracy", "train_accuracy", "nc1", "nc1_test"):
-                value = float(values[metric].mean())
-                glue(f"{name} {number:g} {method} {metric}", value, display=False)
+                glue(f"{name} {number:g} {method} {metric}", values[metric].mean())
         ahead = fine_tuning.difference(part, "accuracy", "skip", "full")
-        for end, value in vars(ahead).items():
-            glue(f"{name} {number:g} ahead {end}", value, display=False)
+        glue(f"{name} {number:g} ahead", ahead)
 
 # %% [markdown]
 # **What we see** ({numref}`fig-scarce`). With two images a class nothing beats the linear probe that every method
@@ -323,36 +244,12 @@ for name, rows in studies["data_scarcity"].items():
 # ## Which layer, and is it the skip connection?
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "By the layer that is tuned: test accuracy, NC1 on the test images, and share of the parameters that is trained; without a skip connection, and with one whose widths are matched by zeros or by a fixed map. Means over networks, with 95% t intervals.", "name": "fig-tuned-layer"}, "image": {"alt": "Three plots with error bars, three lines each."}}
-_, parts = plots.parts(*[3.4] * len(studies["tuned_layer"]))
-for part, (name, rows) in zip(parts, studies["tuned_layer"].items(), strict=True):
-    rows = rows.assign(place=rows["layers"].str[0])
-    axes = part.subplots(1, 3)
-    titles = {
-        "accuracy": f"{name}: accuracy",
-        "nc1_test": "NC1 on the test images\n(lower is more collapsed)",
-        "share": "trained share of parameters",
-    }
-    ways = {
-        "layer": ("no skip connection", STYLES["layer"]),
-        "skip": ("skip, zeros", STYLES["skip"]),
-        "skip project": ("skip, map", {"color": plots.COLOURS[6], "marker": "X"}),
-    }
-    for ax, (metric, title) in zip(axes, titles.items(), strict=True):
-        for i, (method, (label, style)) in enumerate(ways.items()):
-            values = rows[rows["method"] == method].groupby("place")[metric]
-            estimates = values.apply(lambda v: nclib.estimates.mean(v.to_numpy()))
-            plots.estimates(
-                ax,
-                estimates.index.to_numpy() + 0.1 * (i - 1),
-                list(estimates),
-                label=label,
-                **style,
-            )
-        ax.set(xlabel="tuned layer, from the end", ylabel=title)
-    axes[2].set_yscale("log")
-    part.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
-    )
+WAYS = {
+    "layer": "no skip connection",
+    "skip": "skip, zeros",
+    "skip project": "skip, map",
+}
+figures.methods_by_layer(studies["tuned_layer"], WAYS)
 plt.show()
 
 # %% tags=["hide-input"]
@@ -366,8 +263,7 @@ for name, rows in studies["tuned_layer"].items():
         for metric in ("accuracy", "nc1_test"):
             estimate = fine_tuning.difference(rows, metric, method, other)
             skip[name, label, metric] = str(estimate)
-            for end, value in vars(estimate).items():
-                glue(f"{name} {label} {metric} {end}", value, display=False)
+            glue(f"{name} {label} {metric}", estimate)
 pd.Series(skip, name="estimate").to_frame()
 
 # %% [markdown]

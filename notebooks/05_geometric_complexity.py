@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # (geometric-complexity)=
 # # Turn the dial behind collapse
@@ -40,8 +27,6 @@ device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
 recompute: bool = False  # measure every cell again, beside the records
-records: str = None  # the folder of records; None is book/records
-only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -50,24 +35,18 @@ from itertools import product
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from myst_nb import glue
 from torch.nn.functional import cross_entropy
 
 import nclib
-from nclib.experiments import plots
-from nclib.experiments.studies import score_card
-from nclib.experiments.chapters import complexity
+from nclib.experiments import figures
 from nclib.experiments.cells import recipe_of
+from nclib.experiments.chapters import complexity
 from nclib.experiments.chapters.complexity import SWEPT
+from nclib.experiments.prose import glue
+from nclib.experiments.studies import score_card
 
 run = nclib.start(
-    scale,
-    device=device,
-    seeds=seeds,
-    data_root=data_root,
-    recompute=recompute,
-    records=records,
-    only=only,
+    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute
 )
 
 # %% [markdown]
@@ -234,51 +213,11 @@ NAMES = {
     "cdnv": "CDNV",
     "loss": "training loss, end",
 }
-COLLAPSED = "\n(lower is more collapsed)"
-PANELS = table["panel"].unique().tolist()
 STAGES = {
-    "matched": (complexity.at_matched_loss(table), "-"),
-    "end": (complexity.at_the_end(table), "--"),
+    "matched": complexity.at_matched_loss(table),
+    "end": complexity.at_the_end(table),
 }
-
-
-def line(ax, rows, x, y, **style):
-    """Means of a metric over the seeds of every value of a setting, with intervals."""
-    groups = rows.groupby(x)[y]
-    means = groups.apply(lambda values: nclib.estimates.mean(values.to_numpy()))
-    plots.estimates(ax, means.index, list(means), **style)
-
-
-def staged_lines(ax, stages, x, y):
-    """A line for every panel, full at matched loss and dashed at the end; of the loss only that."""
-    for stage, (rows, dash) in stages.items():
-        if (y, stage) == ("loss", "matched"):
-            continue
-        for panel, of_panel in rows.groupby("panel", sort=False):
-            i = PANELS.index(panel)
-            style = {"color": plots.COLOURS[i], "marker": plots.MARKERS[i]}
-            when = "matched loss" if stage == "matched" else "the end"
-            line(ax, of_panel, x, y, linestyle=dash, label=f"{panel}, {when}", **style)
-
-
-fig, axes = plt.subplots(3, 3, figsize=(9, 7), sharex="col")
-for ax, setting in zip(axes.T, SWEPT, strict=True):
-    swept = {
-        stage: (complexity.sweep(rows, setting), dash)
-        for stage, (rows, dash) in STAGES.items()
-    }
-    for below, metric in zip(ax, ("complexity", "cdnv", "loss"), strict=True):
-        staged_lines(below, swept, setting, metric)
-        below.set_yscale("log")
-        if metric != "loss":
-            plots.log_ticks(below.yaxis)
-        if setting != "weight_decay":
-            below.set_xscale("log")
-            plots.log_ticks(below.xaxis)
-    ax[-1].set_xlabel(NAMES[setting])
-for ax, metric in zip(axes[:, 0], ("complexity", "cdnv", "loss"), strict=True):
-    ax.set_ylabel(NAMES[metric] + (COLLAPSED if metric == "cdnv" else ""))
-fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+figures.dials(STAGES, NAMES)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Geometric complexity of the training images against CDNV and NC1 on them, CDNV on new classes and 5-way 5-shot accuracy there (with the 95% interval over episodes), one point a network, at matched training loss. One part a scale, one row a source and network.", "name": "fig-link"}, "image": {"alt": "Rows of four scatter plots, in three colours."}}
@@ -292,35 +231,7 @@ scales = {
     name: complexity.at_matched_loss(rows)
     for name, rows in run.beside("geometric_complexity", table).items()
 }
-heights = [1 + 1.6 * rows["panel"].nunique() for rows in scales.values()]
-_, parts = plots.parts(*heights)
-for part, (scale_name, rows) in zip(parts, scales.items(), strict=True):
-    panels = dict(list(rows.groupby("panel", sort=False)))
-    axes = part.subplots(len(panels), 4, squeeze=False)
-    for row, (panel, of_panel) in zip(axes, panels.items(), strict=True):
-        for ax, metric in zip(row, COLUMNS, strict=True):
-            for setting in SWEPT:
-                points = complexity.sweep(of_panel, setting)
-                ax.errorbar(
-                    points["complexity"],
-                    points[metric],
-                    points["accuracy_5_half"] if metric == "accuracy_5" else None,
-                    linestyle="",
-                    elinewidth=0.8,
-                    markersize=4.5,
-                    label=NAMES[setting],
-                    **plots.setting_style(setting),
-                )
-            ax.set_xscale("log")
-            plots.log_ticks(ax.xaxis)
-        row[0].set_ylabel(panel.replace(", ", "\n").replace(" (", "\n("))
-    for ax, (metric, title) in zip(axes[0], COLUMNS.items(), strict=True):
-        ax.set_title(title + ("" if metric == "accuracy_5" else COLLAPSED))
-    part.suptitle(scale_name, fontweight="bold")
-    axes[-1, 1].set_xlabel("geometric complexity, source")
-    part.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3
-    )
+figures.against_complexity(scales, COLUMNS, NAMES)
 plt.show()
 
 
@@ -333,23 +244,23 @@ def correlations(label, rows):
         for metric, title in COLUMNS.items():
             value = complexity.over_networks(part, "complexity", metric)
             found.setdefault((label, "geometric complexity", title), []).append(value)
-            glue(f"{label} {metric} {panel}", value.value, display=False)
+            glue(f"{label} {metric} {panel}", value.value)
         for setting, metric in product(SWEPT, ("complexity", "cdnv")):
             value = complexity.along(part, setting, metric)
             row = (label, NAMES[setting], f"{NAMES[metric]}, source")
             found.setdefault(row, []).append(value)
-            glue(f"{label} {setting} {metric} {panel}", value.value, display=False)
+            glue(f"{label} {setting} {metric} {panel}", value.value)
     return pd.DataFrame(found, index=[*parts]).T.map(str)
 
 
-glue("networks", float(len(table)), display=False)
+glue("networks", len(table))
 between = [losses[0] / losses[1] for losses in table["matched_loss"] if losses]
-glue("bracket", float(np.median(between)), display=False)
-for panel, values in STAGES["matched"][0].groupby("panel")["complexity"]:
-    glue(f"least {panel}", float(values.min()), display=False)
-    glue(f"most {panel}", float(values.max()), display=False)
-glue("networks matched", float(len(STAGES["matched"][0])), display=False)
-pd.concat(correlations(stage, rows) for stage, (rows, _) in STAGES.items())
+glue("bracket", np.median(between))
+for panel, values in STAGES["matched"].groupby("panel")["complexity"]:
+    glue(f"least {panel}", values.min())
+    glue(f"most {panel}", values.max())
+glue("networks matched", len(STAGES["matched"]))
+pd.concat(correlations(stage, rows) for stage, rows in STAGES.items())
 
 # %% tags=["hide-input"]
 others = [
@@ -416,33 +327,15 @@ pd.concat(others) if others else "no other scale was run"
 # ## Along the training, and the bound
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Left and middle: complexity and CDNV of the source along the training of the base networks, means and range over seeds. Right: CDNV against its bound, the largest variance of a class of images along a direction times the geometric collapse, for all networks and epochs; the line is where they are equal.", "name": "fig-along"}, "image": {"alt": "Two line plots over epochs, and a cloud of points far below a diagonal."}}
-fig, axes = plt.subplots(1, 3, figsize=(9, 3))
-base = complexity.base(table)
-for i, (panel, every) in enumerate(table.groupby("panel", sort=False)):
-    rows = base[base["panel"] == panel]
-    epochs = rows["measured_epochs"].iloc[0]
-    for ax, metric in zip(axes, ("complexity", "cdnv"), strict=False):
-        plots.trajectories(
-            ax, epochs, rows[metric], colour=plots.COLOURS[i], label=panel
-        )
-        ax.set(yscale="log", xlabel="epoch", ylabel=NAMES[metric])
-    axes[1].set_ylabel(NAMES["cdnv"] + COLLAPSED)
-    cdnv = np.concatenate(every["cdnv"].to_list())
-    axes[2].scatter(
-        complexity.bounds(every), cdnv, color=plots.COLOURS[i], s=3, alpha=0.4
-    )
-ends = axes[2].get_xlim()
-axes[2].plot(ends, ends, color="0.4", linewidth=0.8)
-axes[2].set(xscale="log", yscale="log", xlabel="bound", ylabel="CDNV" + COLLAPSED)
-axes[0].legend()
+figures.training_and_bound(table, NAMES)
 plt.show()
 
 # %% tags=["hide-input"]
 ratios = complexity.bound_ratio(table)
-glue("bound largest", float(ratios.max()), display=False)
-glue("bound median", float(np.median(ratios)), display=False)
-tight = complexity.over_networks(STAGES["matched"][0], "geometric_collapse", "cdnv")
-glue("bound link", tight.value, display=False)
+glue("bound largest", ratios.max())
+glue("bound median", np.median(ratios))
+tight = complexity.over_networks(STAGES["matched"], "geometric_collapse", "cdnv")
+glue("bound link", tight.value)
 pd.Series(
     {
         "largest CDNV over bound": f"{ratios.max():.2g}",
@@ -472,45 +365,31 @@ TITLES = {
     "outputs": "outputs",
     "rademacher": "projections",
 }
-fig, axes = plt.subplots(1, 4, figsize=(9, 2.8), sharey=True)
-for ax, (way, title) in zip(axes, TITLES.items(), strict=True):
-    found = complexity.relative_errors(estimates, way)
-    plots.estimates(
-        ax, found["amount"], list(found["error"]), color=plots.COLOURS[0], marker="o"
-    )
-    stated = np.sqrt(np.square(estimates[f"{way}_stated"].tolist()).mean(axis=0))
-    ax.plot(found["amount"], stated, color=plots.COLOURS[1], label="stated")
-    ax.set(xscale="log", yscale="log", xlabel=title)
-    plots.log_ticks(ax.xaxis)
-    for amount, error in zip(found["amount"], found["error"], strict=True):
-        glue(f"error {way} {amount:g}", error.value, display=False)
-axes[0].set_ylabel("relative error")
-axes[0].legend()
+figures.errors_of_estimates(estimates, TITLES)
 plt.show()
+
+# %% tags=["remove-cell"]
+for way in TITLES:
+    found = complexity.relative_errors(estimates, way)
+    for amount, error in zip(found["amount"], found["error"], strict=True):
+        glue(f"error {way} {amount:g}", error.value)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Complexity, CDNV on the source and 5-way 5-shot accuracy on new classes of networks trained with a penalty on their complexity, against the strength of the penalty. Full line: where the training loss has fallen to the value of comparison; dashed: at the end. Means over seeds, with 95% t intervals; the point at the left is no penalty.", "name": "fig-penalty"}, "image": {"alt": "Three line plots against the strength of the penalty."}}
 stages = {
-    "matched": (complexity.at_matched_loss(penalties), "-"),
-    "end": (complexity.at_the_end(penalties), "--"),
+    "matched": complexity.at_matched_loss(penalties),
+    "end": complexity.at_the_end(penalties),
 }
 titles = {
     "complexity": "geometric complexity",
     "cdnv": "CDNV, source",
     "accuracy_5": "5-shot accuracy, new classes",
 }
-fig, axes = plt.subplots(1, 3, figsize=(9, 3.2))
-for ax, (metric, title) in zip(axes, titles.items(), strict=True):
-    staged_lines(ax, stages, "penalty", metric)
-    ax.set_xscale("symlog", linthresh=sorted(penalties["penalty"].unique())[1])
-    ax.set(xlabel="strength of the penalty")
-    ax.set_title(title + (COLLAPSED if metric == "cdnv" else ""))
-axes[0].set_yscale("log")
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+figures.penalised(stages, titles, panels=table["panel"].unique().tolist())
 plt.show()
 
 # %% tags=["hide-input"]
 turned = {}
-for stage, (rows, _) in stages.items():
+for stage, rows in stages.items():
     for metric, title in {
         **NAMES,
         **COLUMNS,
@@ -519,17 +398,16 @@ for stage, (rows, _) in stages.items():
         if metric in SWEPT:
             continue
         for strength, values in rows.groupby("penalty")[metric]:
-            label = f"{stage} penalty {strength:g} {metric}"
-            glue(label, float(values.mean()), display=False)
+            glue(f"{stage} penalty {strength:g} {metric}", values.mean())
         found = complexity.along(rows, "penalty", metric)
         turned.setdefault(title, {})[stage] = str(found)
-        glue(f"{stage} penalty {metric}", found.value, display=False)
+        glue(f"{stage} penalty {metric}", found.value)
 for name, rows in run.beside("complexity_penalty", penalties).items():
     for panel, of_panel in complexity.at_the_end(rows).groupby("panel"):
         found = complexity.along(of_panel, "penalty", "cdnv")
-        glue(f"{name} penalty cdnv {panel}", found.value, display=False)
-glue("penalised", float(len(penalties)), display=False)
-glue("penalised matched", float(len(stages["matched"][0])), display=False)
+        glue(f"{name} penalty cdnv {panel}", found.value)
+glue("penalised", len(penalties))
+glue("penalised matched", len(stages["matched"]))
 pd.DataFrame(turned).T.rename_axis("rank correlation with the penalty")
 
 # %% [markdown]

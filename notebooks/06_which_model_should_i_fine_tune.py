@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # (selection)=
 # # Which model should I fine-tune?
@@ -46,8 +33,6 @@ imports: list = None  # modules that register models of yours with timm
 models: list = None  # pre-trained models by name, in place of the scale's zoos
 tasks: list = None  # data sets by name, or folder:path, in place of the scale's
 recompute: bool = False  # measure every cell again, beside the records
-records: str = None  # the folder of records; None is book/records
-only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -56,30 +41,23 @@ import time
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-from myst_nb import glue
 
 import nclib
 from nclib import estimates
-from nclib.experiments import plots
-from nclib.experiments.studies import score_card
+from nclib.experiments import figures
+from nclib.experiments.cells import candidates
 from nclib.experiments.chapters import selection
+from nclib.experiments.prose import glue
+from nclib.experiments.run import book_root
+from nclib.experiments.studies import score_card
 from nclib.features.backbones import Backbone
 from nclib.transferability.source_scores import source_probabilities
-from nclib.experiments.cells import candidates
 
+own = {"imports": imports, "models": models, "tasks": tasks}
 run = nclib.start(
-    scale,
-    device=device,
-    seeds=seeds,
-    data_root=data_root,
-    imports=imports,
-    models=models,
-    tasks=tasks,
-    recompute=recompute,
-    records=records,
-    only=only,
+    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )
-PUBLISHED = nclib.experiments.run.book_root() / "book" / "published"
+PUBLISHED = book_root() / "book" / "published"
 
 # %% [markdown]
 # ## Measure
@@ -224,32 +202,7 @@ pd.DataFrame(
 # ## Collapse before and after
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 of a task's classes on its training images before (horizontal) and after fine-tuning (vertical), log scales; the line is where they are equal. One point a model and seed, one colour a task, one panel a zoo; the rows are the scales.", "name": "fig-before-after"}, "image": {"alt": "Rows of scatter plots, one panel a zoo. Points lie below the diagonal and mostly rise from left to right within a colour."}}
-_, parts = plots.parts(*[3.4] * len(tables))
-for part, (name, every) in zip(parts, tables.items(), strict=True):
-    zoos = dict(iter(every.groupby("zoo", sort=False)))
-    axes = part.subplots(1, len(zoos), squeeze=False)[0]
-    for ax, (zoo, rows) in zip(axes, zoos.items(), strict=True):
-        for task, points in rows.groupby("task", sort=False):
-            ax.scatter(
-                -points["variance_collapse"],
-                points["nc1_tuned"],
-                **plots.task_style(task),
-                s=14,
-                alpha=0.8,
-                label=task,
-            )
-        ends = [*ax.get_xlim(), *ax.get_ylim()]
-        ax.axline((1, 1), slope=1, color="0.4", linewidth=0.8)
-        ax.set(
-            xscale="log",
-            yscale="log",
-            title=zoo,
-            xlabel="NC1 before (lower: more collapsed)",
-        )
-        plots.log_ticks(ax.xaxis)
-        plots.log_ticks(ax.yaxis)
-    axes[0].set_ylabel(f"{name}: NC1 after\n(lower is more collapsed)")
-    plots.shared_legend(part, axes, ncols=5)
+figures.collapse_before_and_after(tables)
 plt.show()
 
 # %% tags=["hide-input"]
@@ -261,7 +214,7 @@ for name, every in tables.items():
             ("mean over tasks", rows),
         ]:
             found = selection.before_and_after(part)
-            glue(f"after {name} {zoo} {task}", found.value, display=False)
+            glue(f"after {name} {zoo} {task}", found.value)
             if zoo != "mean over zoos" or task == "mean over tasks":
                 before_after[name, zoo, task] = str(found)
 pd.Series(before_after, name="rank correlation").to_frame()
@@ -298,13 +251,16 @@ def scored(rows):
 panels = {}
 for name, every in tables.items():
     for zoo, rows in every.groupby("zoo", sort=False):
-        found = {score: selection.ranks(rows, score) for score in scored(rows)}
-        panels.setdefault(zoo, {})[name] = found
-        for score, tau in found.items():
-            for end, value in vars(tau).items():
-                glue(f"{name} {zoo} {score} {end}", value, display=False)
-fig = plots.score_panels(panels, selection.LABELS)
+        ranks = {score: selection.ranks(rows, score) for score in scored(rows)}
+        panels.setdefault(zoo, {})[name] = ranks
+figures.score_panels(panels, selection.LABELS)
 plt.show()
+
+# %% tags=["remove-cell"]
+for zoo, scales in panels.items():
+    for name, ranks in scales.items():
+        for score, tau in ranks.items():
+            glue(f"{name} {zoo} {score}", tau)
 
 # %% tags=["hide-input"]
 compared = {}
@@ -318,11 +274,9 @@ for name, every in tables.items():
         ahead = selection.advantage(every, [score])
         row["FaCe ranks better by"] = str(ahead) if known and score != "face" else ""
         row["accuracy lost"] = f"{lost:.3f}"
-        for end, value in vars(mean_tau).items():
-            glue(f"{name} mean {score} {end}", value, display=False)
-        glue(f"{name} lost {score}", lost, display=False)
-        for end, value in vars(ahead).items():
-            glue(f"{name} ahead {score} {end}", value, display=False)
+        glue(f"{name} mean {score}", mean_tau)
+        glue(f"{name} lost {score}", lost)
+        glue(f"{name} ahead {score}", ahead)
 pd.DataFrame(compared).T.rename_axis(["scale", "score"])
 
 # %% [markdown]
@@ -381,10 +335,10 @@ for name, every in tables.items():
         for zoo, rows in [*every.groupby("zoo", sort=False), ("mean", every)]:
             tau = selection.ranks(rows, part)
             row[zoo] = str(tau)
-            glue(f"{name} {zoo} part {part}", tau.value, display=False)
+            glue(f"{name} {zoo} part {part}", tau.value)
     fairness = every["class_unfairness"]
-    glue(f"{name} unfairness median", float(fairness.median()), display=False)
-    glue(f"{name} unfairness largest", float(fairness.max()), display=False)
+    glue(f"{name} unfairness median", fairness.median())
+    glue(f"{name} unfairness largest", fairness.max())
 pd.DataFrame(ablation).T.rename_axis(["scale", "FaCe of"])
 
 # %% [markdown]
@@ -405,26 +359,19 @@ pd.DataFrame(ablation).T.rename_axis(["scale", "FaCe of"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Seconds that a score takes, one thread, the least of three, against the number of samples, of features and of classes (log scales); where one varies the others are 1,000, 128 and 10.", "name": "fig-cost"}, "image": {"alt": "Three plots of rising lines, one line a score; N-LEEP is far above all others."}}
 base = costs[["samples", "features", "classes"]].mode().iloc[0]
-fig, axes = plt.subplots(1, 3, figsize=(9, 3.8), sharey=True)
-drawn = [name for name in selection.LABELS if name in costs] + ["ncti_spread"]
-for ax, size in zip(axes, base.index, strict=True):
-    others = [name for name in base.index if name != size]
-    rows = costs[(costs[others] == base[others]).all(axis=1)].sort_values(size)
-    for i, name in enumerate(drawn):
-        ax.plot(
-            rows[size],
-            rows[name],
-            linewidth=1,
-            label=selection.LABELS.get(name, "NCTI"),
-            **plots.numbered_style(i),
-        )
-        for number, seconds in zip(rows[size], rows[name], strict=True):
-            glue(f"cost {name} {size} {number}", float(seconds), display=False)
-    ax.set(xscale="log", yscale="log", xlabel=f"number of {size}")
-    plots.log_ticks(ax.xaxis)
-axes[0].set_ylabel("seconds")
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+by_size = {}
+for size in base.index:
+    others = base.drop(size)
+    rows = costs[(costs[others.index] == others).all(axis=1)]
+    by_size[size] = rows.sort_values(size)
+figures.seconds_of_scores(by_size)
 plt.show()
+
+# %% tags=["remove-cell"]
+for size, rows in by_size.items():
+    for score in [name for name in selection.LABELS if name in rows]:
+        for number, seconds in zip(rows[size], rows[score], strict=True):
+            glue(f"cost {score} {size} {number}", seconds)
 
 # %% tags=["hide-input"]
 spent = {}
@@ -437,7 +384,7 @@ for name, every in tables.items():
                 "fine-tuning it": f"{medians['seconds_tuning']:.1f}",
             }
             for column, seconds in medians.items():
-                glue(f"{name} {zoo} {column}", float(seconds), display=False)
+                glue(f"{name} {zoo} {column}", seconds)
 pd.DataFrame(spent).T.rename_axis(["scale", "seconds (median)"])
 
 # %% [markdown]
@@ -484,7 +431,7 @@ NAMES = {"leep": "LEEP", "logme": "LogME", "nleep": "N-LEEP", "parc": "PARC"}
 beside = pd.concat([stated.rename(NAMES | {"sfda": "SFDA"}), pd.DataFrame(ours).T])
 beside.insert(0, "mean", beside.mean(axis=1))
 for score, row in beside.iterrows():
-    glue(f"published {score}", float(row["mean"]), display=False)
+    glue(f"published {score}", row["mean"])
 beside.T.round(2)
 
 # %% [markdown]

@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # (pixels)=
 # # Choose a model for pixels and words
@@ -42,8 +29,6 @@ data_root: str = None  # of real data; None is the variable NCLIB_DATA
 imports: list = None  # modules that register models of yours with timm
 models: list = None  # models of pixels by name, in place of the scale's
 recompute: bool = False  # measure every cell again, beside the records
-records: str = None  # the folder of records; None is book/records
-only: str = None  # of a grid: measure this cell, as study/digest, and end
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -54,32 +39,24 @@ from math import isnan
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from myst_nb import glue
 from torch import cat, nn, no_grad
 from torch.nn.functional import cross_entropy
 
 import nclib
-from nclib.experiments import plots
-from nclib.experiments.studies import score_card
-from nclib.experiments.chapters import selection
-from nclib.experiments.words import fit_best
-from nclib.probing.linear import probe_layer
-from nclib.features.backbones import Backbone
 from nclib.data.scene_sets import UNLABELLED
-from nclib.features.pixels import Segmenter, mean_iou, pixel_layer, prepared
 from nclib.data.text_sets import tokens
-from nclib.experiments.words import TextRecipe, train_words
+from nclib.experiments import figures
+from nclib.experiments.chapters import selection
+from nclib.experiments.prose import glue
+from nclib.experiments.studies import score_card
+from nclib.experiments.words import TextRecipe, fit_best, train_words
+from nclib.features.backbones import Backbone
+from nclib.features.pixels import Segmenter, mean_iou, pixel_layer, prepared
+from nclib.probing.linear import probe_layer
 
+own = {"imports": imports, "models": models}
 run = nclib.start(
-    scale,
-    device=device,
-    seeds=seeds,
-    data_root=data_root,
-    imports=imports,
-    models=models,
-    recompute=recompute,
-    records=records,
-    only=only,
+    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Scenes of digits and of Greek letters, and the classes of their pixels, one shade a class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Two rows of grey pictures, each with four discs that show a digit or letter, beside maps of four coloured discs."}}
@@ -314,49 +291,41 @@ pd.DataFrame(
 ).T.rename_axis(["", "scale", "zoo"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 of a task's classes before fine-tuning (log scale; left is more collapsed) against the quality of the fine-tuned model: mean intersection over union of pixels, accuracy of texts. One point a model and seed, one panel a task, one colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "Scatter plots, one panel a task, points in three colours."}}
-rows_of = [(kind, name) for kind, scales in tables.items() for name in scales]
-_, parts = plots.parts(*[2.9] * len(rows_of))
-for part, (kind, name) in zip(parts, rows_of, strict=True):
-    every = tables[kind][name]
-    axes = part.subplots(1, every["task"].nunique(), squeeze=False)[0]
-    for ax, (task, rows) in zip(axes, every.groupby("task", sort=False), strict=True):
-        for i, (zoo, points) in enumerate(rows.groupby("zoo", sort=False)):
-            style = {"color": plots.COLOURS[i], "marker": plots.MARKERS[i]}
-            x = -points["variance_collapse"]
-            ax.scatter(x, points["accuracy"], s=14, alpha=0.7, label=zoo, **style)
-        ax.set(xscale="log", title=task, xlabel="NC1 before (lower: more collapsed)")
-        plots.log_ticks(ax.xaxis)
-    axes[0].set_ylabel(f"{name}: {'IoU' if kind == 'pixels' else 'accuracy'}")
-    part.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
-    )
+measures = {"pixels": "IoU", "words": "accuracy", "encoder": "accuracy"}
+figures.quality_against_collapse(tables, measures)
 plt.show()
 
+
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Weighted Kendall tau of each score and the quality of the fine-tuned model, the mean over tasks and zoos, with 95% bootstrap intervals that resample models; one panel a kind of task (encoder: one sentence encoder, cut at seven depths), one colour a scale. Right is better.", "name": "fig-kinds"}, "image": {"alt": "Panels of horizontal intervals, one row a score and one panel a kind of task."}}
-panels, by_zoo = {}, {}
+def ranks(rows):
+    """Weighted tau of each score that is not the same for all models."""
+    scores = [score for score in selection.LABELS if score in rows]
+    found = {score: selection.ranks(rows, score) for score in scores}
+    return {score: tau for score, tau in found.items() if not isnan(tau.value)}
+
+
+panels = {
+    kind: {name: ranks(rows) for name, rows in scales.items()}
+    for kind, scales in tables.items()
+    if scales
+}
+figures.score_panels(panels, selection.LABELS)
+plt.show()
+
+# %% tags=["hide-input"]
+by_zoo = {}
 for kind, scales in tables.items():
     for name, every in scales.items():
-        scores = [score for score in selection.LABELS if score in every]
-        panels.setdefault(kind, {})[name] = {}
-        for score in scores:
-            tau = selection.ranks(every, score)
-            if isnan(tau.value):  # it is the same for all models
-                continue
-            panels[kind][name][score] = tau
-            lost = selection.regret(every, score)
+        for score, tau in panels[kind][name].items():
             row = by_zoo[kind, name, selection.LABELS[score]] = {}
             for zoo, rows in every.groupby("zoo", sort=False):
                 of_zoo = selection.ranks(rows, score)
                 row[zoo] = str(of_zoo)
-                glue(f"{kind} {name} {zoo} {score}", of_zoo.value, display=False)
+                glue(f"{kind} {name} {zoo} {score}", of_zoo.value)
+            lost = selection.regret(every, score)
             row["mean"], row["lost"] = str(tau), f"{lost:.3f}"
-            glue(f"{kind} {name} lost {score}", lost, display=False)
-            for end, value in vars(tau).items():
-                glue(f"{kind} {name} {score} {end}", value, display=False)
-fig = plots.score_panels(panels, selection.LABELS)
-plt.show()
-
-# %% tags=["hide-input"]
+            glue(f"{kind} {name} lost {score}", lost)
+            glue(f"{kind} {name} {score}", tau)
 pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"])
 
 # %% [markdown]

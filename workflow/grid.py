@@ -6,26 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-import papermill
 import typer
 
 from nclib.experiments.records import Cell, Records, cell_digest, read_records
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.studies import STUDIES
+from workflow.measures import ROOT, chapter
 
-ROOT = Path(__file__).resolve().parents[1]
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 BookRecords = Annotated[Path, typer.Option("--records", help="the folder of the book's records")]
-
-
-def chapter(study: str) -> str:
-    """The committed notebook, below the root, that measures a study, and can measure one cell of it."""
-    chapters = sorted((ROOT / "notebooks").glob("*.py"))[1:]  # the first is the front page
-    source = next(path for path in chapters if f'"{study}"' in path.read_text())
-    notebook = source.with_suffix(".ipynb")
-    if not {"only", "records"} <= papermill.inspect_notebook(notebook).keys():
-        raise ValueError(f"{notebook} has no parameters only and records: run workflow/run.py {source} first")
-    return str(notebook.relative_to(ROOT))
 
 
 def missing(study: str, scale: str, cells: Iterable[Cell], records: Records) -> list[Cell]:
@@ -70,7 +59,7 @@ def plan(
     found = [(name, cell) for name in cells for cell in missing(name, scale, cells[name], ledger)]
     for name in {name for name, _ in found}:
         ledger.check_writable(name, scale)
-    chapters = {name: chapter(name) for name in cells}
+    chapters = {name: str(chapter(name).with_suffix(".ipynb").relative_to(ROOT)) for name in cells}
     typer.echo(json.dumps({"chapters": chapters, "missing": [(name, cell_digest(cell)) for name, cell in found]}))
 
 

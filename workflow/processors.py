@@ -18,11 +18,12 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
+from filelock import FileLock
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from nclib.devices import double_precision
-from nclib.experiments.records import Cell, Records, cell_digest, measured, processor
+from nclib.experiments.records import EMULATING, Cell, Records, cell_digest, processor, record_of
 from nclib.experiments.run import SPREADS
 from nclib.experiments.scales import settings
 from nclib.experiments.studies import LIVE, STUDIES, live_cell
@@ -31,7 +32,7 @@ from nclib.storage import replacing
 from workflow.measures import ROOT, chapter, measures
 
 TABLE = ROOT / SPREADS
-NOTE = "# What processors differ by; written by make processors, not by hand; apart: nclib/experiments/tolerances.py\n"
+NOTE = "# What processors differ by, by make processors and make reproduce KEEP=1; see experiments/tolerances.py\n"
 # What numpy can do here beyond its least, by its own names, which have changed: X86_V3 is AVX2.
 _FOUND = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
 _AVX512 = ("AVX512", "X86_V4")
@@ -44,6 +45,12 @@ class Combination:
     variables: dict[str, str]
     onednn: bool = True
     needs: tuple[str, ...] = ()  # beginnings of numpy's names of features, one of which must be found
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """This process's variables, but for what emulates another processor."""
+        plain = {name: value for name, value in os.environ.items() if name not in EMULATING}
+        return plain | {"OMP_WAIT_POLICY": "PASSIVE"} | self.variables
 
     @property
     def possible(self) -> bool:
@@ -109,7 +116,7 @@ def of_study(study: str, name: str, number: int) -> list[dict]:
     cell = live_cell(study)
     rows: list[dict] = []
     with double_precision():
-        now = measured(study, "check", cell, measure)
+        now = record_of(study, "check", cell, measure)
         if name == NATIVE:
             records.merge([now])
         if not (found := records.select(study, "check", [cell])):
@@ -117,11 +124,11 @@ def of_study(study: str, name: str, number: int) -> list[dict]:
         recorded = found[0]["metrics"]
         rows += row(name, study, "check", cell, recorded, now["metrics"])
         for change in CHANGES if name == NATIVE else ():
-            moved = measured(study, "check", changed(cell, change), measure)["metrics"]
+            moved = record_of(study, "check", changed(cell, change), measure)["metrics"]
             rows += row(change, study, "check", cell, recorded, moved)
     for cell in sample(study, number):
         recorded = records.select(study, "demo", [cell])[0]["metrics"]
-        rows += row(name, study, "demo", cell, recorded, measured(study, "demo", cell, measure)["metrics"])
+        rows += row(name, study, "demo", cell, recorded, record_of(study, "demo", cell, measure)["metrics"])
     return rows
 
 
@@ -129,23 +136,28 @@ def elsewhere(name: str, studies: list[str], number: int) -> Iterator[list[dict]
     """The rows of each study, by a process that computes as a combination says."""
     command = [sys.executable, "-m", "workflow.processors", "--combination", name, "--here", "--sample", str(number)]
     command += [f"--study={study}" for study in studies]
-    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"} | COMBINATIONS[name].variables
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=COMBINATIONS[name].environment, stdout=subprocess.PIPE, text=True
+    ) as process:
         yield from map(json.loads, process.stdout or ())
     if process.returncode:
         raise RuntimeError(f"not all studies could be measured with {name!r}, see above")
 
 
 def merged(known: pd.DataFrame, rows: Iterable[dict]) -> pd.DataFrame:
-    """The table with new rows; of a processor, combination, cell and metric that it has already the larger is kept."""
+    """The table with new rows; of what it has already the larger is kept, of what a change moves the smaller."""
     both = pd.concat([known, pd.DataFrame(rows, columns=FIELDS)], ignore_index=True).astype({"apart": float})
-    return both.groupby(FIELDS[:-1], sort=True, as_index=False)["apart"].max()
+    sign = 1 - 2 * both["combination"].isin(CHANGES)
+    kept = both.assign(apart=sign * both["apart"]).groupby(FIELDS[:-1], sort=True, as_index=False)["apart"].max()
+    return kept.assign(apart=kept["apart"].abs())
 
 
 def keep(rows: Iterable[dict]) -> None:
-    known = read_spreads(TABLE) if TABLE.exists() else pd.DataFrame(columns=FIELDS)
-    with replacing(TABLE) as path:
-        path.write_text(NOTE + merged(known, rows).to_csv(index=False))
+    """Take rows into the table, also while another process does."""
+    with FileLock(TABLE.with_suffix(".lock")):
+        known = read_spreads(TABLE) if TABLE.exists() else pd.DataFrame(columns=FIELDS)
+        with replacing(TABLE) as path:
+            path.write_text(NOTE + merged(known, rows).to_csv(index=False))
 
 
 def measure_all(names: list[str], studies: list[str], number: int) -> None:
@@ -165,13 +177,13 @@ def measure_all(names: list[str], studies: list[str], number: int) -> None:
 def main(
     study: Annotated[list[str] | None, typer.Option(help="only these studies")] = None,
     combination: Annotated[list[str] | None, typer.Option(help="only these combinations")] = None,
-    number: Annotated[int, typer.Option("--sample", help="demo cells of a study, beside its live cell")] = 2,
+    number: Annotated[int, typer.Option("--sample", min=0, help="demo cells of a study, beside its live cell")] = 2,
     here: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Measure, and add what is found to the table."""
-    studies, names = study or list(LIVE), combination or list(COMBINATIONS)
+    studies, names = list(dict.fromkeys(study or LIVE)), list(dict.fromkeys(combination or COMBINATIONS))
     if unknown := (set(studies) - LIVE.keys()) | (set(names) - COMBINATIONS.keys()):
-        known = ", ".join((*LIVE, *COMBINATIONS))
+        known = "; ".join((*LIVE, *COMBINATIONS))
         raise typer.BadParameter(f"there is no {', '.join(sorted(unknown))}; there are {known}")
     if here:
         torch.backends.mkldnn.enabled = COMBINATIONS[names[0]].onednn  # type: ignore[assignment]  # it is a property
@@ -182,8 +194,12 @@ def main(
         if not COMBINATIONS[name].possible:
             typer.echo(f"{name}: this processor has no {COMBINATIONS[name].needs[0]}, so it was not tried")
     possible = [name for name in names if COMBINATIONS[name].possible]
-    measure_all([name for name in possible if name == NATIVE], studies, number)  # first: it makes records
-    measure_all([name for name in possible if name != NATIVE], studies, number)
+    try:
+        measure_all([name for name in possible if name == NATIVE], studies, number)  # first: it makes records
+        measure_all([name for name in possible if name != NATIVE], studies, number)
+    except RuntimeError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nclib.checks import as_tensor, check_labels
-from nclib.complexity.jacobians import METHODS, Embedding, Jacobians, Way, batch_size, embedded, exact, way
+from nclib.complexity.jacobians import WAYS, Embedding, Jacobians, Way, batch_size, embedded, exact, way
 from nclib.data.batches import Images, batches
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.features.backbones import Backbone
@@ -239,12 +239,10 @@ def geometric_complexity(
 
 def _backbone(model: Any) -> Backbone:
     """A module as it is, and a function as what its module, or one without parameters, ends in."""
-    if isinstance(model, Backbone):
-        return model
+    if isinstance(model, Backbone | nn.Module):
+        return Backbone.of(model)
     if not callable(model):
         raise TypeError(f"model is {model!r}; it must be a Backbone, a module or a function")
-    if isinstance(model, nn.Module):
-        return Backbone(type(model).__name__, model)
     module = getattr(model, "__self__", None)  # of a bound method
     module = module if isinstance(module, nn.Module) else nn.Identity()
     return Backbone(getattr(model, "__name__", "function"), module, last=model)
@@ -282,8 +280,8 @@ def _chosen(images: Images, samples: int | None, seed: int) -> Tensor:
 
 
 def _checked_number(method: str, number: int | None, share: float, relative_error: float | None, memory: float) -> int:
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
+    if method not in WAYS:
+        raise ValueError(f"method is {method!r}; it must be one of {', '.join(WAYS)}")
     if number is not None and (type(number) is not int or number < 1):
         raise ValueError(f"number is {number}; it must be a whole number, at least 1")
     if not memory > 0:

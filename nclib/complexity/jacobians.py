@@ -133,10 +133,9 @@ def _kept_bytes(embedding: Embedding, inputs: Tensor) -> int:
 
 
 Estimates = tuple[Tensor, Tensor]  # of ||J||_F^2, and the variance of each, float64 (B,)
-
 Way = Callable[[Jacobians, torch.Generator], Estimates]
 
-METHODS = ("exact", "rademacher", "gaussian", "outputs", "entries")
+WAYS = ("exact", "rademacher", "gaussian", "outputs", "entries")
 
 
 def way(method: str, number: int, share: float) -> Way:

@@ -1,7 +1,5 @@
 """Data sets: labelled images, scenes and texts, embedded, of torchvision, or in folders and files."""
 
-import lazy_loader as _lazy_loader
+from nclib.naming import names_of
 
-__getattr__, __dir__, __all__ = _lazy_loader.attach(
-    __name__, submod_attrs={"catalogue": ["EMBEDDED", "load"], "torchvision_sets": ["TORCHVISION"]}
-)
+__getattr__, __dir__, __all__ = names_of(__name__, catalogue=["EMBEDDED"], torchvision_sets=["TORCHVISION"])

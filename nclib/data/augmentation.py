@@ -8,12 +8,8 @@ from torch.nn.functional import affine_grid, grid_sample
 
 # The ranges at strength 1; each is drawn uniformly and symmetrically.
 ROTATION = 15.0  # degrees
-
-
 LOG_SCALE = 0.15  # natural logarithm, per axis
-
 SHEAR = 0.2
-
 SHIFT = 0.15  # of half the image
 
 

@@ -10,19 +10,16 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
+from nclib.checks import check_least
 from nclib.data import glyphs
 from nclib.data.folders import check_same_classes, few, read_folder, split_folders
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.torchvision_sets import TORCHVISION
 
 EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
-
 SPLITS = {"train": 120, "test": 40}  # images of a class where the set is drawn on the fly
-
 _OWN_SPLITS = ("train", "test", "all")  # of a set without splits, which we make
-
 _TEST_SHARE = 0.2
-
 _SOME_CLASSES = re.compile(r"(.+)\[(\d*):(\d*)\]")  # of a name: the rest, first and end
 
 
@@ -88,8 +85,7 @@ def load(
     >>> greek.images.shape, greek.classes[:3]
     (torch.Size([48, 1, 28, 28]), ('α', 'β', 'γ'))
     """
-    if per_class is not None and per_class < 1:
-        raise ValueError(f"per_class is {per_class}; it must be at least 1")
+    check_least(1, per_class=per_class)
     some = _SOME_CLASSES.fullmatch(name)
     whole = _whole(some[1] if some else name, split, per_class, seed, data_root, download)
     if some:

@@ -9,7 +9,6 @@ import torch
 from nclib.data.images import ImageFiles
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-
 _SPLITS = ("train", "val", "test")
 
 

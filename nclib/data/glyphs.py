@@ -22,8 +22,6 @@ SCRIPTS = {
     "armenian": "".join(map(chr, range(0x0561, 0x0587))),
     "georgian": "".join(map(chr, range(0x10D0, 0x10F1))),
 }
-
-
 STYLES = tuple(
     f"DejaVu{family}.ttf"
     for family in (
@@ -32,12 +30,8 @@ STYLES = tuple(
         *("Serif", "Serif-Bold", "Serif-Italic", "Serif-BoldItalic"),
     )
 )
-
-
 SIZE = 28  # pixels a side
-
 _OVERSAMPLING = 2  # letters are drawn and distorted at twice the size, then averaged down
-
 _FONT_PIXELS = 40  # at the drawn size: a capital fills about half of the image
 
 

@@ -13,13 +13,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from nclib.checks import check_labels
+from nclib.checks import check_labels, check_least
 from nclib.seeds import seeded
 
 _GREY = ("1", "L")  # the modes of Pillow without colour or alpha, of at most 8 bits
-
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
-
 _NO_RANGE = ("I", "F")  # nothing says which number is white
 
 
@@ -235,8 +233,7 @@ def _in_8_bits(opened: Image.Image) -> Image.Image:
 
 def _stack(images: Iterator[Image.Image], count: int, size: int | None) -> Tensor:
     """The images as uint8 (N, C, H, W), C = 1 if all are grey; at (size, size), or at the one size they have."""
-    if size is not None and size < 1:
-        raise ValueError(f"size is {size}; it must be at least 1")
+    check_least(1, size=size)
     fitted: list[Image.Image] = []
     for image in images:
         fitted.append(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC) if size else image)

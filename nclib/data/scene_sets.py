@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from nclib.checks import check_least
 from nclib.data.catalogue import find_path, load
 from nclib.data.images import ImageSet
 from nclib.seeds import seeded
 
 UNLABELLED = -1  # the class of pixels that count nowhere
-
 _TILE = 28  # pixels a side
-
 _CELL = 42  # a tile lies anywhere in a cell of this size, of which a scene has 2 x 2
 
 
@@ -106,8 +105,7 @@ def scenes(
     >>> scenes("digits", number=4)  # the ground is a class too
     Scenes(4 images of (1, 84, 84), 11 classes)
     """
-    if number < 1:
-        raise ValueError(f"number is {number}; it must be at least 1")
+    check_least(1, number=number)
     if not name.startswith("folder:"):
         return composed(load(name, split, data_root=data_root).in_memory(), number, seeded("scenes", name, split, seed))
     what = f"{split}/images and {split}/labels"

@@ -2,7 +2,6 @@
 
 import ast
 import csv
-import hashlib
 import inspect
 import re
 import sysconfig
@@ -18,18 +17,15 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
+from nclib.checks import check_least
 from nclib.data.catalogue import find_path
 from nclib.seeds import seeded
+from nclib.storage import digest_of_text
 
 LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "sklearn", "timm")  # whose docstrings are told apart
-
 _SHORTEST = 40  # characters: less says nothing
-
 _LONGEST = 400  # of a docstring, from its start
-
 _MOST = 100  # docstrings of a class and split that are looked for: parsing takes time
-
-
 _NO_PARTS = {"tests", "test", "testing", "conftest", "externals", "extern", "_vendor", "_external", "idlelib"}
 
 
@@ -59,7 +55,7 @@ class Texts:
     @property
     def digest(self) -> str:
         """Of texts and labels, hexadecimal."""
-        return hashlib.blake2b(repr((self.texts, self.labels.tolist())).encode(), digest_size=16).hexdigest()
+        return digest_of_text(repr((self.texts, self.labels.tolist())))
 
 
 def texts(
@@ -81,8 +77,7 @@ def texts(
     >>> found.classes[:2], len(found)
     (('numpy', 'pandas'), 18)
     """
-    if per_class is not None and per_class < 1:
-        raise ValueError(f"per_class is {per_class}; it must be at least 1")
+    check_least(1, per_class=per_class)
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}; it must be 'train' or 'test'")
     if name.startswith("file:"):

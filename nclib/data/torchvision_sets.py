@@ -100,17 +100,11 @@ def _flagged(**options: Any) -> dict[str, dict[str, Any]]:
 
 
 _TRAIN_TEST = _named(train="train", test="test")
-
 _TRAIN_VAL_TEST = _named(train="train", val="val", test="test")
-
 _TRAIN_VAL = _named(train="train", test="val")  # the labels of a test part, if there is one, are secret
-
 _FILES = attrgetter("_image_files", "_labels")
-
 _SAMPLES = _unzipped(attrgetter("samples"))
-
 _PRIVATE_SAMPLES = _unzipped(attrgetter("_samples"))
-
 
 TORCHVISION = {
     # In memory

@@ -8,10 +8,7 @@ from nclib.experiments.claims import Verdict
 from nclib.experiments.plots import COLOURS
 
 _WIDTH, _ROW = 130, 12  # pixels
-
 _EDGE = 8  # pixels that are left free at the sides
-
-
 _MARKS = (  # of the scales, in their order; told apart by shape, too
     '<circle cx="{x:.1f}" cy="{y}" r="3.5" fill="{colour}"/>',
     '<rect x="{x:.1f}" y="{y}" width="7" height="7" transform="translate(-3.5 -3.5)" fill="{colour}"/>',

@@ -4,17 +4,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import partial
 
+import pandas as pd
+
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Task
 from nclib.experiments.words import TextRecipe
 from nclib.features.backbones import Backbone
-from nclib.models.recipes import LATER, Recipe
+from nclib.models.recipes import Recipe
 from nclib.peft.finetuning import Tuning
 from nclib.peft.methods import METHODS
 from nclib.peft.tuned import Tuned
 
-# What tells one network from another, of those that no later setting concerns.
-RECIPE_FIELDS = tuple(field.name for field in fields(Recipe) if field.name not in LATER)
+
+def recipe_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of a table that tell one network from another: the settings of recipes that its cells name."""
+    return [field.name for field in fields(Recipe) if field.name in table]
 
 
 def recipe_of(cell: Cell) -> Recipe:

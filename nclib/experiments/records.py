@@ -1,6 +1,5 @@
 """Records: measured results as JSON lines, one file a study and scale, that studies fill and figures read."""
 
-import hashlib
 import json
 import math
 import os
@@ -12,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -20,12 +20,12 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from nclib.storage import replacing
+from nclib.models.recipes import ADDED, Recipe
+from nclib.storage import digest_of_text, replacing
 
 _FIELDS = {"study", "scale", "config", "seed", "metrics", "provenance"}
 
 Cell = dict[str, Any]
-
 Measure = Callable[[Cell], dict[str, Any]]
 
 
@@ -106,7 +106,7 @@ class Records:
         def several(name: str) -> str:
             return ", ".join(sorted({str(provenance[name]) for provenance in made}))
 
-        digest = hashlib.blake2b(json.dumps(records).encode(), digest_size=6).hexdigest()
+        digest = digest_of_text(json.dumps(records), 6)
         return (
             f"{study} at {scale} scale: {len(records)} records, digest {digest}\n"
             f"made with nclib {several('nclib')} ({several('commit')}), torch {several('torch')} on "
@@ -128,8 +128,16 @@ def _extend(path: Path, records: Iterable[dict]) -> None:
 
 
 def as_table(records: Iterable[dict]) -> pd.DataFrame:
-    """Records as a table, one row each: config, seed and metrics as columns."""
-    return pd.DataFrame([r["config"] | {"seed": r["seed"]} | r["metrics"] for r in records])
+    """Records as a table, one row each: config, seed and metrics as columns.
+
+    Settings of a recipe that a config does not name have their defaults.
+    """
+    return pd.DataFrame([_unnamed(r["config"]) | r["config"] | {"seed": r["seed"]} | r["metrics"] for r in records])
+
+
+def _unnamed(config: dict) -> dict[str, Any]:
+    """What a config of a network leaves out."""
+    return {each.name: each.default for each in fields(Recipe) if each.metadata == ADDED} if "blocks" in config else {}
 
 
 def fill(
@@ -158,7 +166,7 @@ def fill(
         records.check_writable(study, scale)
     workers = max(1, min(workers, len(missing)))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the workers: threads that spin slow their neighbours
-    todo = (delayed(measured)(study, scale, cell, measure, device=device) for cell in _apart(missing, workers))
+    todo = (delayed(record_of)(study, scale, cell, measure, device=device) for cell in _apart(missing, workers))
     results = Parallel(workers, return_as="generator_unordered")(todo)
     for record in tqdm(results, f"{study} ({scale})", total=len(missing), disable=not missing):
         records.append(record)
@@ -172,7 +180,7 @@ def _apart(cells: list[Cell], workers: int) -> list[Cell]:
     return [cell for start in range(stride) for cell in cells[start::stride]]
 
 
-def measured(study: str, scale: str, cell: Cell, measure: Measure, *, device: str = "cpu") -> dict:
+def record_of(study: str, scale: str, cell: Cell, measure: Measure, *, device: str = "cpu") -> dict:
     """Measure a cell and make the record of it; metrics are kept to 6 significant digits."""
     start = time.perf_counter()
     metrics = {name: _rounded(value, name) for name, value in measure(cell).items()}
@@ -215,7 +223,7 @@ def _cell_key(cell: dict) -> str:
 
 def cell_digest(cell: Cell) -> str:
     """Twelve hexadecimal digits that stand for a cell, in the names of files."""
-    return hashlib.blake2b(_cell_key(cell).encode(), digest_size=6).hexdigest()
+    return digest_of_text(_cell_key(cell), 6)
 
 
 def _rounded(value: Any, name: str) -> Any:
@@ -240,6 +248,9 @@ def versions() -> dict[str, Any]:
     return versions | {"machine": machine, "threads": torch.get_num_threads()}
 
 
+EMULATING = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "MKL_CBWR", "NPY_DISABLE_CPU_FEATURES")
+
+
 @lru_cache
 def processor() -> str:
     """The processor's name, as its maker or the system gives it."""
@@ -255,8 +266,7 @@ def processor() -> str:
 
 def emulated() -> list[str]:
     """The variables that tell libraries to compute as on another processor, with their values."""
-    names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "MKL_CBWR")
-    return [f"{name}={os.environ[name]}" for name in names if name in os.environ]
+    return [f"{name}={os.environ[name]}" for name in EMULATING if name in os.environ]
 
 
 def _commit() -> str | None:

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,19 +22,21 @@ from nclib.devices import double_precision, resolve_device, wait_passively
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.plots import use_style
-from nclib.experiments.records import Cell, Records, as_table, cell_digest, emulated, fill, measured, processor
+from nclib.experiments.records import Cell, Records, as_table, cell_digest, emulated, fill, processor, record_of
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.scales.scale import Scale, Task, Zoo
 from nclib.experiments.studies import STUDIES, declared, live_cell
-from nclib.experiments.tolerances import differences, read_spreads, tolerances
+from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.features.backbones import Backbone, recipe_backbone
 from nclib.models.networks import Network
 from nclib.models.pretrained import backbone
 from nclib.models.recipes import Recipe, train
 from nclib.storage import replacing
 
+# What a grid tells the runs it is made of: where records are, and the one cell to be measured, as study/digest.
+RECORDS, ONLY = "NCLIB_RECORDS", "NCLIB_ONLY"
+LIVE = "NCLIB_LIVE"  # another folder for what live cells measure, when other processors are emulated
 SPREADS = Path("book") / "processors.csv"
-
 LIVE_FOLDER = Path("_build") / "live"
 
 
@@ -129,6 +131,8 @@ class Run:
         if self.scale != "demo":
             print("the live check is of the demo scale: nothing was measured")
             return pd.DataFrame()
+        if not measures:
+            raise ValueError("there is no study to check; give the measure of one by its name")
         found = pd.concat({study: self._live(study, measure) for study, measure in measures.items()})
         if found["agrees"].all():
             print("the live check agrees with the records: True")
@@ -142,13 +146,24 @@ class Run:
         recorded = Records(self.root / "book" / "records").select(study, "check", [cell])
         if not recorded:
             raise ValueError(f"the live cell of {study} has no record in {self.root}; make processors measures it")
-        allowed = tolerances(read_spreads(self.root / SPREADS), [study], "check", [cell])
+        allowed = self._allowed(study, cell, recorded[0]["metrics"])
         with double_precision():
-            now = measured(study, "check", cell, partial(measure, cache=None), device=self._device_name(study))
+            now = record_of(study, "check", cell, partial(measure, cache=None), device=self._device_name(study))
         found = differences(as_table(recorded), as_table([now]), allowed).rename_axis("metric")
-        with replacing(self.root / LIVE_FOLDER / f"{study}.csv") as path:
+        with replacing(self.root / os.environ.get(LIVE, LIVE_FOLDER) / f"{study}.csv") as path:
             found.assign(processor=", ".join([processor(), *emulated()])).to_csv(path)
         return found
+
+    def _allowed(self, study: str, cell: Cell, metrics: Iterable[str]) -> dict[str, float]:
+        """The tolerances of a live cell; ValueError where nothing is known of a metric, or nothing can be checked."""
+        spreads = read_spreads(self.root / SPREADS)
+        known = set(spreads[(spreads["scale"] == "check") & (spreads["cell"] == cell_digest(cell))]["metric"])
+        if lacking := [name for name in metrics if kind(name) and name not in known]:
+            what = f"{', '.join(lacking)} of {study}"
+            raise ValueError(f"nobody has measured what processors differ by in {what}; make processors does")
+        if not (allowed := tolerances(spreads, [study], "check", [cell])):
+            raise ValueError(f"no metric of the live cell of {study} is steady enough to be checked; choose another")
+        return allowed
 
     def beside(self, study: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """This run's table of a study beside those of the other scales whose records are complete, by scale."""
@@ -187,20 +202,16 @@ def start(
     models: Sequence[str] | str | None = None,
     tasks: Sequence[str] | str | None = None,
     recompute: bool = False,
-    records: str | Path | None = None,
-    only: str | None = None,
     root: str | Path | None = None,
 ) -> Run:
     """Check a notebook's parameters, print what it runs on, and set the style of the figures.
 
     On the device ``auto`` the demo scale, whose networks are too small for a GPU, runs on the CPU, on one thread unless
-    OMP_NUM_THREADS or OMP_WAIT_POLICY is set. Records are those of
-    the folder `records`, by default ``book/records`` under `root`, by default `book_root()`. Of
-    one cell `only`, "study/digest" as `cell_digest` names it, the run measures nothing else, and ends
-    there: so a grid fills records cell by cell. With `recompute`
-    everything is measured again into ``_build/recomputed`` instead, which a killed run fills further;
-    delete that folder to begin anew. Checkpoints and features are cached in ``NCLIB_CACHE``, by default
-    ``~/.cache/nclib``.
+    OMP_NUM_THREADS or OMP_WAIT_POLICY is set. Records are those of ``book/records`` under `root`, by default
+    `book_root()`. With `recompute` everything is measured again into ``_build/recomputed`` instead, which a killed run
+    fills further; delete that folder to begin anew. Checkpoints and features are cached in ``NCLIB_CACHE``, by default
+    ``~/.cache/nclib``. (A grid names another folder of records in NCLIB_RECORDS, and in NCLIB_ONLY one cell,
+    "study/digest" as of `cell_digest`: the run measures that and ends.)
 
     `models` and `tasks` take the place of the scale's pre-trained models and their tasks: names for
     `nclib.backbone` (`imports` are the modules that register your own) and, with all their images, for
@@ -221,8 +232,6 @@ def start(
         own = tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks"))
         zoos = tuple(replace(zoo, tasks=own) for zoo in chosen.zoos)
         chosen = replace(chosen, model_tasks=own, zoos=zoos)
-    if recompute and records:
-        raise ValueError("recompute measures into a folder of its own; give either that or records")
     seeds = chosen.seeds if seeds is None else _parse_seeds(seeds)
     root = book_root() if root is None else Path(root)
     again = root / "_build" / "recomputed"
@@ -233,9 +242,9 @@ def start(
         device=resolve_device(chosen.device if device == "auto" else device),
         data_root=Path(data_root) if data_root else None,
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
-        records=Records(records or (again if recompute else root / "book") / "records"),
+        records=Records(os.environ.get(RECORDS) or (again if recompute else root / "book") / "records"),
         root=root,
-        only=_parse_only(only),
+        only=_parse_only(os.environ.get(ONLY)),
         cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
     )
     use_style()
@@ -252,7 +261,7 @@ def _parse_only(only: str | None) -> tuple[str, str] | None:
         return None
     study, _, digest = only.partition("/")
     if study not in STUDIES:
-        raise ValueError(f"only is {only!r}; it must be study/digest, of the studies {', '.join(STUDIES)}")
+        raise ValueError(f"{ONLY} is {only!r}; it must be study/digest, of the studies {', '.join(STUDIES)}")
     return study, digest
 
 

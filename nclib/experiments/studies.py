@@ -13,7 +13,7 @@ from nclib.experiments.scales.scale import Scale
 CHAPTERS = (in_training, source, downstream, fine_tuning, complexity, selection)
 
 STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
-    name: cells for chapter in CHAPTERS for name, cells in chapter.STUDIES.items()
+    cells.__name__: cells for chapter in CHAPTERS for cells in chapter.STUDIES
 }
 # Of each study the cell of the scale "check" that is measured live: the first that has these settings. Studies without
 # one measure seconds, or have no cell that needs no download.

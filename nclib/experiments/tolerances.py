@@ -11,22 +11,16 @@ from nclib.experiments.records import cell_digest
 
 # A row for every processor, combination, cell and metric: how far apart what it measured is from the record.
 FIELDS = ["processor", "combination", "study", "scale", "cell", "metric", "apart"]
-
-
 CHANGES = ("one epoch less", "rates a tenth lower")  # of a live cell's recipe: what a check must notice
 
 _MARGIN = 3.0  # the largest spread of the few processors that were tried, times this
-
 _SHARPNESS = 3.0  # how many tolerances a change of the recipe must move, for a live check to prove anything
-
-_ONE_IMAGE = 5e-3  # of two hundred
-
-_LEAST = 2e-5  # two units of the last digit that a record keeps
-
+_ONE_SAMPLE = {"probe_accuracy": 0.05, "centroid_accuracy": 0.05}  # of a fifth of few training samples
+_ONE_IMAGE = 5e-3  # of two hundred, elsewhere
+_LEAST = 2e-5  # two units of the last digit that a record keeps, of a number as large as 1 or, by a ratio, of any
+_CHAOTIC = "ncti"  # its parts come from nearly singular matrices: in one study they differ even in double precision
 _COUNTED = ("accuracy", "train_error", "iou", "nc4")  # shares of images or pixels
-
 _BOUNDED = ("vci", "class_", "sfda", "logme", "leep", "nleep", "nce", "gbc", "ncti")  # or of either sign
-
 _NOT_COMPARED = ("picture", "rate", "candidate", "epochs_kept", "epoch")  # they say how a cell was measured
 
 
@@ -40,9 +34,10 @@ def kind(metric: str) -> str | None:
 
 
 def apart(metric: str, recorded: Any, now: Any) -> float:
-    """How far two values of a metric are apart, of lists the most: an absolute difference, or the log of a ratio.
+    """How far two values of a metric are apart, of lists the most: a difference, or the log of a ratio.
 
-    Infinity where they cannot be compared: lists of other lengths, a ratio of other signs.
+    A difference of numbers beyond 1 is divided by the larger, as the digits of a record are counted. Infinity where
+    they cannot be compared: lists of other lengths, a ratio of other signs.
 
     Examples
     --------
@@ -54,7 +49,7 @@ def apart(metric: str, recorded: Any, now: Any) -> float:
     if math.isnan(recorded) or math.isnan(now):
         return math.inf
     if kind(metric) != "ratio":
-        return abs(recorded - now)
+        return abs(recorded - now) / max(1.0, abs(recorded), abs(now))
     if recorded * now <= 0:
         return 0.0 if recorded == now else math.inf
     return abs(math.log(recorded / now))
@@ -64,11 +59,14 @@ def read_spreads(path: Path) -> pd.DataFrame:
     """The table of spreads; FileNotFoundError, or ValueError if it is not whole, says how it is made."""
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing, with what processors differ by; make processors measures it")
-    table = pd.read_csv(path, comment="#")
-    if list(table.columns) != FIELDS or table.isna().any(axis=None):
-        raise ValueError(
-            f"{path} is not whole: each row must have {', '.join(FIELDS)}; restore it, or delete it and make processors"
-        )
+    cure = f"each row must have {', '.join(FIELDS)}; restore it from git, for no one machine can measure it all again"
+    try:
+        table = pd.read_csv(path, comment="#", dtype={"apart": float})
+    except (ValueError, OSError) as error:  # pandas' own errors are among them
+        raise ValueError(f"{path} is not a table ({str(error).strip()}): {cure}") from error
+    whole = list(table.columns) == FIELDS and isinstance(table.index, pd.RangeIndex) and table.notna().all(axis=None)
+    if not whole or (table["apart"] < 0).any():
+        raise ValueError(f"{path} is not whole: {cure}")
     return table
 
 
@@ -77,7 +75,7 @@ def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells:
 
     It is three times the largest spread of any processor and cell, and not less than what rounding does to a record.
     Of a live cell, a metric on which processors differ is left out if its tolerance is above a third of what a change
-    of the recipe moves: otherwise the check would prove nothing.
+    of the recipe moves: otherwise the check would prove nothing. What processors could not be compared by has none.
     """
     studies = list(studies)
     rows = spreads[spreads["study"].isin(studies) & (spreads["scale"] == scale)]
@@ -87,12 +85,20 @@ def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells:
     if largest.empty:
         what = f"{' and '.join(studies)} at {scale} scale"
         raise ValueError(f"nobody has measured what processors differ by in {what}; make processors does")
-    found = {name: max(_MARGIN * value, _LEAST) for name, value in largest.items()}
-    if not changed.any():  # a sample of many cells, among which an image falls on the other side somewhere
-        return {name: max(value, _ONE_IMAGE if kind(name) == "counted" else 0.0) for name, value in found.items()}
+    found = {name: max(_MARGIN * value, _LEAST) for name, value in largest.items() if math.isfinite(value)}
+    if scale != "check":  # a sample of many cells, among which an image falls on the other side somewhere
+        return {name: max(value, _of_one(name)) for name, value in found.items()}
+    if not changed.any():
+        raise ValueError(f"nobody has measured what a change of {' and '.join(studies)} moves; make processors does")
+    found = {name: value for name, value in found.items() if not name.startswith(_CHAOTIC)}
     moved = rows[changed].groupby("metric")["apart"].min()
     sharp = {name for name, value in found.items() if _SHARPNESS * value <= moved.get(name, 0.0)}
     return {name: value for name, value in found.items() if name in sharp or largest[name] == 0}
+
+
+def _of_one(metric: str) -> float:
+    """What one sample that falls on the other side changes a share by."""
+    return _ONE_SAMPLE.get(metric, _ONE_IMAGE) if kind(metric) == "counted" else 0.0
 
 
 def differences(old: pd.DataFrame, new: pd.DataFrame, tolerance: dict[str, float]) -> pd.DataFrame:
@@ -112,7 +118,7 @@ def differences(old: pd.DataFrame, new: pd.DataFrame, tolerance: dict[str, float
         raise ValueError(f"the tables have {len(old)} and {len(new)} rows; they must be of the same cells")
     rows = {name: _farthest(name, old, new) | {"tolerance": tolerance[name]} for name in sorted(tolerance)}
     table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.assign(agrees=table["apart"] <= table["tolerance"]) if len(table) else table
+    return table.assign(agrees=table["apart"] <= table["tolerance"] * (1 + 1e-9)) if len(table) else table
 
 
 def _farthest(name: str, old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """Small encoders of texts: made by a recipe, as the networks of images are, from the mean of word vectors."""
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nclib.checks import check_known
 from nclib.data.text_sets import texts, tokens
+from nclib.devices import in_words
 from nclib.models.losses import LOSSES
 from nclib.models.networks import Network
-from nclib.models.schedules import SCHEDULES
+from nclib.models.recipes import config_of
+from nclib.models.schedules import run_epoch
 from nclib.peft.finetuning import Tuning
 from nclib.seeds import seeded
-from nclib.storage import load_tensors, save_tensors
+from nclib.storage import digest_of_text, load_tensors, save_tensors
 
 
 def fit(
@@ -31,18 +33,18 @@ def fit(
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
     device = parameters[0].device
+
+    def of_rows(rows: Tensor) -> Tensor:
+        return loss(inputs[rows].to(device), targets[rows].to(device))
+
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)  # of dropout
         module.train()
         for epoch in range(settings.epochs):
             order = torch.randperm(len(inputs), generator=seeded("fit", settings.seed, epoch))
             batches = [rows for rows in order.split(settings.batch_size) if len(rows) > 1]
-            for step, rows in enumerate(batches):
-                progress = (epoch + (step + 0.5) / len(batches)) / settings.epochs
-                optimizer.param_groups[0]["lr"] = settings.learning_rate * SCHEDULES[settings.schedule](progress)
-                optimizer.zero_grad()
-                loss(inputs[rows].to(device), targets[rows].to(device)).backward()
-                optimizer.step()
+            passes = {"steps": len(batches), "epoch": epoch, "epochs": settings.epochs}
+            run_epoch(optimizer, batches, of_rows, schedule=settings.schedule, **passes)
     module.eval()
 
 
@@ -99,19 +101,18 @@ class TextRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"unknown loss {self.loss!r}; there are {', '.join(LOSSES)}")
+        check_known(LOSSES, loss=self.loss)
 
     @property
     def config(self) -> dict[str, Any]:
-        """All settings by name."""
-        return asdict(self)
+        """The settings by name, see `config_of`."""
+        return config_of(self)
 
     @property
     def key(self) -> str:
         """A digest of the recipe, which names its checkpoint."""
         text = json.dumps(["words", 1, self.config], sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+        return digest_of_text(text, 10)
 
 
 class MeanOfWords(nn.Module):
@@ -134,7 +135,7 @@ def train_words(recipe: TextRecipe, *, cache: Path | str | None = None, data_roo
         torch.manual_seed(recipe.seed)
         encoder = MeanOfWords(recipe.width, recipe.depth)
         network = Network(encoder, recipe.width, len(source.classes), projection=recipe.projection)
-    done = Path(cache) / f"{recipe.key}-{source.digest[:12]}.safetensors" if cache else None
+    done = Path(cache) / f"{recipe.key}-{source.digest[:12]}{in_words()}.safetensors" if cache else None
     if done and done.exists():
         network.load_state_dict(load_tensors(done)[0])
         return network.eval()

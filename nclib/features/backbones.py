@@ -45,6 +45,11 @@ class Backbone:
     last: Callable[[Tensor], Tensor] | None = None
     classifier: nn.Linear | None = None
 
+    @classmethod
+    def of(cls, model: "nn.Module | Backbone") -> "Backbone":
+        """A backbone as it is; of a module one that is called as its class."""
+        return model if isinstance(model, Backbone) else cls(type(model).__name__, model)
+
     @property
     def device(self) -> torch.device:
         return next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))

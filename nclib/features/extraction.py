@@ -1,6 +1,5 @@
 """Features of images: any layers of a backbone in one pass, kept in a cache that a killed run fills on."""
 
-import hashlib
 import itertools
 import json
 import warnings
@@ -14,14 +13,26 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from nclib.checks import check_least
 from nclib.data.batches import Images, Prepared, batches
 from nclib.data.images import ImageFiles, ImageSet
-from nclib.devices import in_half
+from nclib.devices import in_half, in_words
 from nclib.features.backbones import LAST, Backbone
 from nclib.features.forward import Outputs, evaluating, outputs_of
-from nclib.storage import digest_of, load_tensors, save_tensors
+from nclib.storage import digest_of, digest_of_text, load_tensors, save_tensors
 
 _SHARD = 512  # images in a file of the cache, which are what a killed extraction loses at most
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How features are extracted; see `extract_layers`."""
+
+    batch_size: int | None = None
+    cache: Path | str | None = None
+    workers: int | None = None
+    half: bool | None = None
+    progress: bool = False
 
 
 def extract(model: Backbone | nn.Module, images: Images, **options: Any) -> Tensor:
@@ -83,8 +94,8 @@ def extract_layers(
     >>> {name: tuple(values.shape) for name, values in features.items()}
     {'layer1': (10, 64), 'layer2.1': (10, 128), 'last': (10, 512)}
     """
-    options: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "half": half, "progress": progress}
-    shards = list(each_shard(model, images, layers, cache=cache, **options))
+    how = Extraction(batch_size, cache, workers, half, progress)
+    shards = list(each_shard(model, images, layers, how))
     return {name: torch.cat([outputs[name] for _, outputs in shards]) for name in shards[0][1]}
 
 
@@ -97,38 +108,34 @@ def each_shard(
     model: Backbone | nn.Module,
     images: Images,
     layers: Sequence[str | int],
+    how: Extraction | None = None,
     shards: Sequence[range] | None = None,
-    *,
-    batch_size: int | None = None,
-    cache: Path | str | None = None,
-    workers: int | None = None,
-    half: bool | None = None,
-    progress: bool = False,
 ) -> Iterator[tuple[range, Outputs]]:
     """The features of several layers of `shards_of` images, or of some of them, one shard after the other.
 
     What `extract_layers` puts together, for who need not have all in memory. Until the last the model is in eval mode.
     """
-    _check_given(model, images, layers, batch_size)
-    model = model if isinstance(model, Backbone) else Backbone(type(model).__name__, model)
-    half = in_half(model.device) if half is None else half
+    how = how or Extraction()
+    _check_given(model, images, layers, how.batch_size)
+    model = Backbone.of(model)
+    half = in_half(model.device) if how.half is None else how.half
     names = list(dict.fromkeys(map(model.layer, layers)))
-    store = FeatureCache.of(cache, model, images, half) if cache else None
+    store = FeatureCache.of(how.cache, model, images, half) if how.cache else None
     shards = shards_of(images) if shards is None else shards
     missing = {shard for shard in shards if store is None or not store.holds(shard, names)}
 
     def computed(shards: Sequence[range], progress: bool = False) -> Generator[Outputs]:
-        size = batch_size or (_batch_size(model, images) if shards else 1)
+        size = how.batch_size or (_batch_size(model, images) if shards else 1)
         cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
         rows = list(itertools.chain.from_iterable(cut))
         made = batches(
-            images, rows, model.transform, device=model.device, workers=workers if rows else 0, name=model.name
+            images, rows, model.transform, device=model.device, workers=how.workers if rows else 0, name=model.name
         )
         if progress:
             made = iter(tqdm(made, f"extract {model.name}", total=len(rows), unit="batch", leave=False))
         return _computed(model, map(len, cut), made, names, half)
 
-    with closing(computed([shard for shard in shards if shard in missing], progress)) as anew:
+    with closing(computed([shard for shard in shards if shard in missing], how.progress)) as anew:
         for shard in shards:
             found = store.read(shard, names) if store else {}
             if shard in missing or len(found) < len(names):
@@ -141,8 +148,7 @@ def each_shard(
 
 
 def _check_given(model: object, images: Any, layers: Sequence[str | int], batch_size: int | None) -> None:
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    check_least(1, batch_size=batch_size)
     if not len(images) or not len(layers):
         raise ValueError(f"there are {len(images)} images and {len(layers)} layers; at least one of each is needed")
     if not isinstance(images, ImageSet | ImageFiles | Tensor) or not isinstance(model, Backbone | nn.Module):
@@ -189,11 +195,12 @@ class FeatureCache:
                 f"the transform of {model.name} is {transform}; a cache needs one whose repr says what it does"
             )
         made_of = {"model": model.name, "weights": model.digest, "images": data, "transform": transform, "half": half}
+        made_of |= {"precision": words} if (words := in_words()) else {}
         return cls(Path(cache), made_of | {"network": repr(model.model), "last": _code(model.last)})
 
     def path(self, shard: range, name: str) -> Path:
         text = json.dumps([self.made_of, name], sort_keys=True)
-        key = hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+        key = digest_of_text(text, 10)
         return self.folder / key / f"{shard.start:08d}-{shard.stop:08d}.safetensors"
 
     def holds(self, shard: range, names: Iterable[str]) -> bool:

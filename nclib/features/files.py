@@ -14,7 +14,6 @@ from nclib.metrics.statistics import ClassStatistics
 from nclib.storage import load_tensors, replacing, save_tensors
 
 NAMES = ("features", "labels", "weight", "bias")
-
 WRITTEN = (".safetensors", ".npz", ".parquet")  # how files of tables end that are written here
 
 
@@ -110,7 +109,6 @@ READERS: Mapping[str, Callable[[Path], Any]] = {
     ".safetensors": _read_safetensors,
     ".pt": lambda path: torch.load(path, map_location="cpu", weights_only=True),
 }
-
 
 _AHEAD = {"batch_readahead": 1, "fragment_readahead": 1}  # batches and files that are read ahead: memory is what counts
 

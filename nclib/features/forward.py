@@ -1,7 +1,8 @@
 """The forward pass that features come from: hooks on the layers, pooling, and smaller batches when memory runs out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,17 +29,19 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callable[[Tensor], Outputs]]:
     """A function from a batch to the features of the layers, in pieces that fit into memory."""
-    kept: Outputs = {}
+    inner = [name for name in names if name != LAST]
     limit = None
 
     def forward(batch: Tensor) -> Outputs:
         order = torch.channels_last if batch.ndim == 4 else torch.preserve_format
         batch = batch.to(model.device, memory_format=order, non_blocking=True)
-        with torch.autocast(model.device.type, enabled=half):
-            kept[LAST] = _checked((model.last or model.model)(batch), model.name)
-        if uncalled := [name for name in names if name not in kept]:
+        layers = captured(model.model, inner, partial(pooled, model.model))
+        with torch.autocast(model.device.type, enabled=half), layers as kept:
+            last = _checked((model.last or model.model)(batch), model.name)
+        if uncalled := [name for name in inner if not kept[name]]:
             raise ValueError(f"{model.name} does not use layer {uncalled[0]!r} to make its features")
-        return {name: kept.pop(name).to(torch.get_default_dtype()) for name in names}
+        made = {name: outputs[-1] for name, outputs in kept.items()} | {LAST: last}
+        return {name: made[name].to(torch.get_default_dtype()) for name in names}
 
     def in_pieces(batch: Tensor) -> Outputs:
         nonlocal limit
@@ -52,16 +55,27 @@ def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callab
                     raise
                 limit = size // 2
                 tqdm.write(f"{model.name}: out of memory with {size} images at once; going on with {limit}")
-            kept.clear()
             if model.device.type == "cuda":  # the error, and what it refers to, is gone here
                 torch.cuda.empty_cache()
 
+    yield in_pieces
+
+
+@contextmanager
+def captured(model: nn.Module, layers: Iterable[str], take: Callable[[str, Any], Any]) -> Iterator[dict[str, list]]:
+    """While the block runs, `take(layer, output)` of every output of the layers, by their names, in order.
+
+    It is taken at once, since later layers may overwrite the output.
+    """
+    taken: dict[str, list] = {name: [] for name in layers}
+
+    def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        taken[name].append(take(name, output))
+
     with ExitStack() as hooks:
-        modules = dict(model.model.named_modules())
-        for name in names:
-            if name != LAST:
-                hooks.callback(modules[name].register_forward_hook(_keep(kept, name, model.model)).remove)
-        yield in_pieces
+        for name in taken:
+            hooks.callback(model.get_submodule(name).register_forward_hook(partial(keep, name)).remove)
+        yield taken
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
@@ -77,16 +91,7 @@ def _checked(features: Any, name: str) -> Tensor:
     return features
 
 
-def _keep(kept: Outputs, name: str, model: nn.Module) -> Any:
-    """A forward hook that pools what the layer returns, at once, since later layers may overwrite it."""
-
-    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-        kept[name] = pooled(output, model, name)
-
-    return hook
-
-
-def pooled(output: Any, model: nn.Module, name: str) -> Tensor:
+def pooled(model: nn.Module, name: str, output: Any) -> Tensor:
     """One vector for each image: the mean over the positions of a map, or over its tokens without class tokens."""
     if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
         what = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__

@@ -1,8 +1,6 @@
 """Pixels as samples: features of the pixels of scenes, and networks that give every pixel a class."""
 
 from collections.abc import Iterable
-from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 from torch.nn.utils import skip_init
 
+from nclib.checks import check_least
 from nclib.data.scene_sets import UNLABELLED, Scenes
 from nclib.features.backbones import LAST, AsTrained, Backbone
-from nclib.features.forward import evaluating
+from nclib.features.forward import captured, evaluating
 from nclib.seeds import seeded
 
 _BATCH = 16  # scenes at once
@@ -55,8 +54,7 @@ def pixel_features(
 
 def _drawn(masks: Tensor, per_class: int, seed: int) -> Tensor:
     """Scene, row and column of the pixels that are drawn, int64 (M, 3), in the order of scenes."""
-    if per_class < 1:
-        raise ValueError(f"per_class is {per_class}; it must be at least 1")
+    check_least(1, per_class=per_class)
     generator, parts = seeded("pixels", seed), []
     flat = masks.flatten()
     for k in flat.unique().tolist():
@@ -91,13 +89,9 @@ def feature_maps(model: Backbone, inputs: Tensor, layer: str) -> Tensor:
 
 def _outputs(model: Backbone, inputs: Tensor, layers: Iterable[str]) -> dict[str, Any]:
     """The last output of each of the layers that the pass reaches."""
-    kept: dict[str, Any] = {}
-    with ExitStack() as hooks:
-        for name in layers:
-            keep = partial(lambda name, module, given, output: kept.__setitem__(name, output), name)
-            hooks.callback(model.model.get_submodule(name).register_forward_hook(keep).remove)
+    with captured(model.model, layers, lambda name, output: output) as outputs:
         (model.last or model.model)(inputs)
-    return kept
+    return {name: taken[-1] for name, taken in outputs.items() if taken}
 
 
 @torch.no_grad()

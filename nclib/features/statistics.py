@@ -6,7 +6,7 @@ from torch import distributed, nn
 
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.features.backbones import LAST, Backbone
-from nclib.features.extraction import each_shard, shards_of
+from nclib.features.extraction import Extraction, each_shard, shards_of
 from nclib.metrics.statistics import ClassStatistics, Covariance
 
 
@@ -38,9 +38,10 @@ def feature_statistics(
     rank, number = (distributed.get_rank(), distributed.get_world_size()) if several else (0, 1)
     shards = shards_of(images)
     mine = shards[rank::number]
+    how = Extraction(**options) if mine else Extraction()
     one = [range(1)]  # a process without a share needs to know the number of features all the same
     stats = None
-    for shard, outputs in each_shard(model, images, [layer], mine or one, **(options if mine else {"cache": None})):
+    for shard, outputs in each_shard(model, images, [layer], how, mine or one):
         (features,) = outputs.values()
         if stats is None:
             width = features.shape[1]

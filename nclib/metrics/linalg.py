@@ -41,3 +41,14 @@ def svd_of_centred(means: Tensor) -> tuple[Tensor, Tensor]:
         return values, left[:, 1:].flip(1).T @ means / values.unsqueeze(1)
     _, values, directions = torch.linalg.svd(means, full_matrices=False)
     return values, directions.contiguous()
+
+
+def explained(total: Tensor, means: Tensor, rtol: float) -> float:
+    """tr(total^+ means^T means): by Cholesky factors if `total` (d, d) has full rank, else by eigenvectors."""
+    factor, failed = torch.linalg.cholesky_ex(total)
+    pivots = factor.diagonal().square()
+    if not failed and pivots.min() > 1e-6 * pivots.max():
+        return float(torch.linalg.solve_triangular(factor, means.T, upper=False).square().sum())
+    values, vectors = torch.linalg.eigh(total)
+    kept = values > rtol * values[-1]
+    return float(((means @ vectors[:, kept]).square() / values[kept]).sum())

@@ -3,16 +3,16 @@
 import html
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from nclib.checks import as_array, as_tensor, check_labels, check_parameter, check_shapes
+from nclib.checks import Samples, as_array, as_tensor, check_parameter, samples_of
 from nclib.metrics.ranks import class_ranks
 from nclib.metrics.registry import METRICS, Metric
-from nclib.metrics.statistics import ClassStatistics, Covariance, class_statistics
+from nclib.metrics.statistics import ClassStatistics, Covariance, gathered
 from nclib.metrics.variability import between_spectrum, checked_means
 
 Registry = Mapping[str, Metric]
@@ -100,20 +100,17 @@ def measured(
     elif labels is None:
         raise ValueError("labels are missing: give features and labels, or class statistics")
     else:
-        features, labels = as_array(features), as_tensor(labels)
-        check_shapes(features, labels)
-        if not len(features):
-            raise ValueError("there are no samples: features has 0 rows")
-        labels = check_labels(labels, num_classes=num_classes)
-        counts, width = labels.bincount(minlength=num_classes or 0), features.shape[1]
-        given = {"features": features, "labels": labels}
+        samples = samples_of(features, labels, num_classes=num_classes)
+        counts, width = samples.labels.bincount(minlength=num_classes or 0), samples.features.shape[1]
+        given = {"features": samples, "labels": samples.labels}
     given |= more
     for name, size in (("weight", (len(counts), width)), ("bias", (len(counts),))):
         given[name] = _parameter(given.get(name), name, size)
     chosen_names = chosen(names, given, registry)
     given = _of_seen_classes(given, counts > 0)
     if "stats" not in given:
-        given["stats"] = _statistics(features, given["labels"], [registry[name] for name in chosen_names], progress)
+        given["stats"] = _statistics(given["features"], [registry[name] for name in chosen_names], progress)
+        given["features"] = replace(given["features"], checked=True)
     strict = names not in (None, "all") if strict is None else strict
     values, notes = _computed(chosen_names, given, registry, strict=strict)
     stats = given["stats"]
@@ -142,12 +139,12 @@ def chosen(
     return names
 
 
-def _statistics(features: Any, labels: Tensor, metrics: Iterable[Metric], progress: bool) -> ClassStatistics:
+def _statistics(samples: Samples, metrics: Iterable[Metric], progress: bool) -> ClassStatistics:
     """Class statistics with as much of the covariance as the metrics take."""
     takes = {metric.covariance for metric in metrics}
-    wide = features.shape[1] >= 4 * (int(labels.max()) + 1)  # else the whole is no dearer than the span
+    wide = samples.features.shape[1] >= 4 * (int(samples.labels.max()) + 1)  # else the whole is no dearer
     kind: Covariance = "diagonal" if takes == {"diagonal"} else "full" if "full" in takes or not wide else "span"
-    return class_statistics(features, labels, covariance=kind, progress=progress)
+    return gathered(samples, covariance=kind, progress=progress)
 
 
 def _parameter(value: Any, name: str, size: tuple[int, ...]) -> Tensor | None:
@@ -161,7 +158,8 @@ def _of_seen_classes(given: dict[str, Any], seen: Tensor) -> dict[str, Any]:
     kept = {name: given[name][seen.cpu()] for name in ("weight", "bias") if given[name] is not None}
     if "stats" in given:
         return given | kept | {"stats": given["stats"].without_empty_classes()}
-    return given | kept | {"labels": (seen.cumsum(0) - 1)[given["labels"]]}
+    labels = (seen.cumsum(0) - 1)[given["labels"]]
+    return given | kept | {"labels": labels, "features": replace(given["features"], labels=labels)}
 
 
 def _about_counts(counts: list[int]) -> Iterator[str]:

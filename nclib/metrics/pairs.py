@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nclib.checks import as_array, as_tensor, check_labels, check_shapes, row_blocks
+from nclib.checks import check_least, row_blocks, samples_of
 from nclib.metrics.linalg import differences_product
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means
@@ -77,13 +77,12 @@ def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -
     [[0.0, 0.25], [0.0, 0.0]]
     """
     means, distances = checked_means(stats), stats.squared_distances
-    features, labels = as_array(features), as_tensor(labels)
-    check_shapes(features, labels)
-    labels = check_labels(labels, num_classes=stats.num_classes).to(means.device)
+    samples = samples_of(features, labels, num_classes=stats.num_classes)
+    labels = samples.labels.to(means.device)
     if not torch.equal(labels.bincount(minlength=stats.num_classes), stats.counts):
         raise ValueError("these features are not those of the statistics: their classes have other counts")
     sums = torch.zeros_like(distances)
-    for start, block in row_blocks(features):
+    for start, block in row_blocks(samples.features, checked=samples.checked):
         classes = labels[start : start + len(block)]
         centred = block.to(means.device) - stats.means[classes]
         along = linear(centred, means)  # (B, K): the deviation times each class mean
@@ -150,8 +149,7 @@ def overlap_pairs(
     """
     if covariance not in ("spherical", "diagonal"):
         raise ValueError(f"covariance is {covariance!r}; it must be 'spherical' or 'diagonal'")
-    if not floor >= 0:
-        raise ValueError(f"floor is {floor}; it must be at least 0")
+    check_least(0, floor=floor)
     means = checked_means(stats)
     if covariance == "spherical":
         spread = (stats.class_variances / stats.num_features).clamp(min=floor)

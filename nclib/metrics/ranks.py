@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nclib.checks import as_array, as_tensor, check_labels, check_shapes, check_values
+from nclib.checks import as_tensor, check_values, samples_of
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import total_scatter
 
@@ -60,11 +60,10 @@ def class_ranks(features: Any, labels: Any) -> dict[str, Tensor]:
     >>> {name: rank.tolist() for name, rank in class_ranks(torch.cat([square, line]), [0] * 4 + [1] * 2).items()}
     {'effective': [2.0, 1.0], 'stable': [2.0, 1.0], 'numerical': [2.0, 1.0]}
     """
-    features, labels = as_array(features), as_tensor(labels)
-    check_shapes(features, labels)
-    counts = check_labels(labels).bincount().tolist()
-    order = labels.argsort().cpu().split(counts)
-    spectra = [_class_singular_values(check_values(as_tensor(features[rows.numpy()]))) for rows in order]
+    samples = samples_of(features, labels)
+    order = samples.labels.argsort().cpu().split(samples.labels.bincount().tolist())
+    parts = (as_tensor(samples.features[rows.numpy()]) for rows in order)
+    spectra = [_class_singular_values(part if samples.checked else check_values(part)) for part in parts]
     return {name: torch.stack([rank(values) for values in spectra]) for name, rank in _RANKS.items()}
 
 

@@ -67,17 +67,11 @@ def _metric(name: str, compute: Callable[..., float], formula: str, range: str, 
 
 
 _OF_CLASSES = {"inputs": ("class_ranks",), "on_request": True, "better": "neither"}
-
 _COVARIANCE = {"covariance": "full", "on_request": True}
-
 _WEIGHT = {"inputs": ("weight",)}
-
 _PAIRS = "mean over pairs of "
-
 _ETF = "‖G / ‖G‖ − E / ‖E‖‖, G of the "
-
 _ANGLES = "mean over pairs of |cos + 1 / (K − 1)|, "
-
 
 METRICS: dict[str, Metric] = {
     metric.name: metric

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nclib.checks import as_array, as_tensor, check_parameter, row_blocks
+from nclib.checks import Samples, as_array, as_tensor, check_parameter, row_blocks
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means, cut_off
 
@@ -100,13 +100,14 @@ def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) ->
     >>> nc4(stats, features, weight), nc4(stats, features, weight, bias=[2.0, 0.0])  # always class 0
     (1.0, 0.5)
     """
-    features = as_array(features)
+    checked = isinstance(features, Samples) and features.checked
+    features = features.features if isinstance(features, Samples) else as_array(features)
     if features.ndim != 2 or not len(features) or features.shape[1] != stats.num_features:
         raise ValueError(f"features are {tuple(features.shape)}; they must be (N, {stats.num_features}) with N > 0")
     means, weight = checked_means(stats), check_parameter(weight, "weight", stats.means)
     bias = None if bias is None else check_parameter(bias, "bias", stats.means[:, 0])
     agreed = 0
-    for _, block in row_blocks(features):
+    for _, block in row_blocks(features, checked=checked):
         rows = block.to(means)
         nearest = linear(rows - stats.global_mean, means, means.square().sum(1) / -2).argmax(1)
         agreed += int((linear(rows, weight, bias).argmax(1) == nearest).sum())

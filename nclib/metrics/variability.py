@@ -122,18 +122,23 @@ def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
     >>> round(vci(stats), 6)  # half of the variance lies between the means
     0.5
     """
-    weighted = checked_means(stats) * stats.counts.double().sqrt().unsqueeze(1)
-    if stats.num_samples <= stats.num_features + 1:
-        given = f"{stats.num_samples} samples of {stats.num_features} features"
-        warnings.warn(f"vci says nothing with {given}: two more samples than features are needed", stacklevel=2)
+    value, rank = between_in_total(stats, rtol)
+    warn_of_few("vci", stats)
+    return 1 - value / rank
+
+
+def between_in_total(stats: ClassStatistics, rtol: float | None = None) -> tuple[float, int]:
+    """tr(Sigma_T^+ Sigma_B), from 0 to the rank of Sigma_B, and that rank; see `vci`."""
     rank = len(between_spectrum(stats)[0])
     rtol = _checked_rtol(rtol, 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps)
-    if ("explained", rtol) not in stats.computed:  # the H-score takes it, too
-        total = total_scatter(stats)
-        scale = total.diagonal().clamp(min=torch.finfo(torch.float64).tiny).rsqrt()  # so that no unit matters
-        found = _explained(total * scale * scale.unsqueeze(1), weighted * scale, rtol)
-        stats.computed["explained", rtol] = found
-    return min(1.0, max(0.0, 1 - stats.computed["explained", rtol] / rank))
+    return min(float(rank), max(0.0, stats.explained(rtol))), rank
+
+
+def warn_of_few(name: str, stats: ClassStatistics) -> None:
+    """Warn where there are too few samples for the inverse of a covariance to say anything."""
+    if stats.num_samples <= stats.num_features + 1:
+        given = f"{stats.num_samples} samples of {stats.num_features} features"
+        warnings.warn(f"{name} says nothing with {given}: two more samples than features are needed", stacklevel=3)
 
 
 def total_scatter(stats: ClassStatistics) -> Tensor:
@@ -180,14 +185,3 @@ def float64_rounding(stats: ClassStatistics) -> float:
     spread = (stats.squares.amax(1) / stats.counts.clamp(min=1)).max()
     largest = float(torch.maximum(-low, high).square() + spread) ** 0.5
     return max(10 * max(stats.means.shape) * torch.finfo(torch.float64).eps * largest, 1e-60)
-
-
-def _explained(total: Tensor, means: Tensor, rtol: float) -> float:
-    """tr(total^+ means^T means): by Cholesky factors if `total` (d, d) has full rank, else by eigenvectors."""
-    factor, failed = torch.linalg.cholesky_ex(total)
-    pivots = factor.diagonal().square()
-    if not failed and pivots.min() > 1e-6 * pivots.max():
-        return float(torch.linalg.solve_triangular(factor, means.T, upper=False).square().sum())
-    values, vectors = torch.linalg.eigh(total)
-    kept = values > rtol * values[-1]
-    return float(((means @ vectors[:, kept]).square() / values[kept]).sum())

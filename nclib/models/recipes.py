@@ -1,12 +1,11 @@
 """Pre-training: a recipe says everything about a network; trained once, it is read from a cache."""
 
-import hashlib
 import json
 import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,33 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
+from nclib.checks import check_known, check_least
 from nclib.complexity.geometric import geometric_complexity
 from nclib.data.augmentation import distort
 from nclib.data.catalogue import load
 from nclib.data.images import ImageSet
-from nclib.devices import in_half, resolve_device
+from nclib.devices import in_half, in_words, resolve_device
 from nclib.features.backbones import Backbone, recipe_backbone
 from nclib.models.losses import LOSSES
 from nclib.models.networks import NETWORKS, Network
-from nclib.models.schedules import SCHEDULES
+from nclib.models.schedules import SCHEDULES, run_epoch
 from nclib.seeds import seeded
-from nclib.storage import load_tensors, save_tensors
+from nclib.storage import digest_of_text, load_tensors, save_tensors
 
 _VERSION = 2  # raise it when training changes, so that no older checkpoint is taken for a new one
-
 _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
-
 _MOMENTUM = 0.9
-
 _PENALISED = 4  # images of a batch: all of them would take four times as long as training without penalty
 
+# Metadata of a setting that is added to a recipe: `config` names it only where it is not the default, so that records
+# and checkpoints which are older than the setting stay valid.
+ADDED = {"added": True}
 
-# Settings that records and checkpoints older than they do not name, with what these were made with.
-LATER = {"network": "resnet", "penalty": 0.0}
+
+def config_of(recipe: Any) -> dict[str, Any]:
+    """The settings of a recipe, a dataclass, by name; those marked `ADDED` where they are not the default."""
+    values = ((field, getattr(recipe, field.name)) for field in fields(recipe))
+    return {field.name: value for field, value in values if field.metadata != ADDED or value != field.default}
 
 
 @dataclass(frozen=True)
@@ -69,27 +72,18 @@ class Recipe:
     schedule: str = "one-cycle"
     augmentation: float = 0.0
     seed: int = 0
-    network: str = "resnet"
-    penalty: float = 0.0
+    network: str = field(default="resnet", metadata=ADDED)
+    penalty: float = field(default=0.0, metadata=ADDED)
 
     def __post_init__(self) -> None:
-        for name, known in (("loss", LOSSES), ("schedule", SCHEDULES), ("network", NETWORKS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}; there are {', '.join(known)}")
-        smallest = {
-            "projection": 0,
-            "epochs": 0,
-            "batch_size": 2,
-            "learning_rate": 0,
-            "weight_decay": 0,
-            "augmentation": 0,
-            "penalty": 0,
-        }
+        check_known(LOSSES, loss=self.loss)
+        check_known(SCHEDULES, schedule=self.schedule)
+        check_known(NETWORKS, network=self.network)
         for name in ("learning_rate", "weight_decay", "augmentation", "penalty"):
             object.__setattr__(self, name, float(getattr(self, name)))  # 0 and 0.0 are one recipe
-        for name, least in smallest.items():
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+            check_least(0, **{name: getattr(self, name)})
+        check_least(0, projection=self.projection, epochs=self.epochs)
+        check_least(2, batch_size=self.batch_size)
 
     @classmethod
     def of(cls, **settings: object) -> "Recipe":
@@ -101,14 +95,14 @@ class Recipe:
 
     @property
     def config(self) -> dict[str, Any]:
-        """All settings by name, but those of `LATER` only where they are not what older recipes were."""
-        return {name: value for name, value in asdict(self).items() if name not in LATER or value != LATER[name]}
+        """The settings by name, see `config_of`: what a cell says of a network, and `key` is a digest of."""
+        return config_of(self)
 
     @property
     def key(self) -> str:
         """A digest of the recipe, which names its checkpoint."""
         text = json.dumps([_VERSION, self.config, *([_PENALISED] if self.penalty else [])], sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+        return digest_of_text(text, 10)
 
 
 def train(
@@ -136,7 +130,7 @@ def train(
     if not cache:
         _run_epochs(recipe, network, source, None, on_epoch, progress)
         return network.eval()
-    done = Path(cache) / f"{recipe.key}.safetensors"
+    done = Path(cache) / f"{recipe.key}{in_words()}.safetensors"
     if on_epoch is None and _read(done, recipe, network.state_dict()):
         return network.eval()
     done.parent.mkdir(parents=True, exist_ok=True)
@@ -204,18 +198,19 @@ def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labe
     """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
     generator = seeded("epoch", recipe.seed, epoch)
     batches = _batches(torch.randperm(len(labels), generator=generator).to(images.device), recipe)
-    for step, batch in enumerate(batches):
-        progress = (epoch + (step + 0.5) / len(batches)) / recipe.epochs
-        optimizer.param_groups[0]["lr"] = recipe.learning_rate * SCHEDULES[recipe.schedule](progress)
+
+    def loss(numbered: tuple[int, Tensor]) -> Tensor:
+        step, batch = numbered
         inputs = distort(images[batch], recipe.augmentation, generator)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=in_half(images.device)):
             embedding = network.embed(inputs.contiguous(memory_format=torch.channels_last))
         loss = LOSSES[recipe.loss](network, embedding.to(torch.get_default_dtype()), labels[batch])
-        if recipe.penalty:
-            loss = loss + recipe.penalty * _complexity(network, inputs, seeded("penalty", recipe.seed, epoch, step))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        if not recipe.penalty:
+            return loss
+        return loss + recipe.penalty * _complexity(network, inputs, seeded("penalty", recipe.seed, epoch, step))
+
+    passes = {"steps": len(batches), "epoch": epoch, "epochs": recipe.epochs}
+    run_epoch(optimizer, enumerate(batches), loss, schedule=recipe.schedule, **passes)
 
 
 def _complexity(network: Network, inputs: Tensor, generator: torch.Generator) -> Tensor:

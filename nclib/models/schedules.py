@@ -1,7 +1,13 @@
-"""Schedules of the learning rate: from the part of training that is done, 0 to 1, to the part of the peak."""
+"""The training loop, and schedules of its rate: from the part of training that is done to the part of the peak."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Batch = TypeVar("Batch")
 
 
 def _one_cycle(progress: float) -> float:
@@ -18,3 +24,25 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
     "warm-up": lambda progress: min(1.0, progress / 0.05),
 }
+
+
+def run_epoch(
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[Batch],
+    loss: Callable[[Batch], Tensor],
+    *,
+    steps: int,
+    epoch: int,
+    epochs: int,
+    schedule: str,
+) -> None:
+    """One pass of so many steps over the batches, at the rate that the schedule gives each.
+
+    The peak of the rate is that of the optimiser as it was made, its ``defaults["lr"]``.
+    """
+    for step, batch in enumerate(batches):
+        progress = (epoch + (step + 0.5) / steps) / epochs
+        optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * SCHEDULES[schedule](progress)
+        optimizer.zero_grad()
+        loss(batch).backward()
+        optimizer.step()

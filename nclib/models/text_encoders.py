@@ -15,7 +15,6 @@ from nclib.devices import resolve_device
 from nclib.features.forward import evaluating
 
 _FIRST_LAYERS = re.compile(r"(.+)\[:(\d+)\]")  # of a name: the rest, and how many layers
-
 _NONE = -1  # in place of a token, behind a text's end
 
 

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from nclib.checks import check_known, check_least
 from nclib.data.augmentation import distort
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.devices import in_half
-from nclib.models.schedules import SCHEDULES
+from nclib.models.schedules import SCHEDULES, run_epoch
 from nclib.peft.files import changed
 from nclib.peft.prefix import Inputs, Labelled, Suffix, split
 from nclib.peft.tuned import Tuned
@@ -50,15 +51,14 @@ class Tuning:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"unknown schedule {self.schedule!r}; there are {', '.join(SCHEDULES)}")
+        check_known(SCHEDULES, schedule=self.schedule)
         for name in ("epochs", "batch_size", "seed"):
             if type(getattr(self, name)) is not int:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
-        least = {"learning_rate": 0, "weight_decay": 0, "epochs": 0, "batch_size": 2, "augmentation": 0}
-        for name, least_value in least.items():
-            if not getattr(self, name) >= least_value:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least_value}")
+        check_least(
+            0, **{name: getattr(self, name) for name in ("learning_rate", "weight_decay", "epochs", "augmentation")}
+        )
+        check_least(2, batch_size=self.batch_size)
 
 
 class Validation(NamedTuple):
@@ -89,16 +89,16 @@ class TuningState:
         order = torch.randperm(len(data.labels), generator=generator).to(data.device)
         number = math.ceil(len(order) / self.settings.batch_size)
         rows = order.tensor_split(max(1, min(number, len(order) // 2)))  # batch norm needs two
-        self.part.train()
-        for step, (inputs, labels) in enumerate(data.batches(rows)):
-            progress = (epoch + (step + 0.5) / len(rows)) / self.settings.epochs
-            rate = self.settings.learning_rate * SCHEDULES[self.settings.schedule](progress)
-            self.optimizer.param_groups[0]["lr"] = rate
+
+        def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+            inputs, labels = batch
             with torch.autocast(data.device.type, torch.bfloat16, enabled=in_half(data.device)):
                 logits = self.part(distort(inputs, self.settings.augmentation, generator))
-            self.optimizer.zero_grad()
-            cross_entropy(logits.to(torch.get_default_dtype()), labels).backward()
-            self.optimizer.step()
+            return cross_entropy(logits.to(torch.get_default_dtype()), labels)
+
+        self.part.train()
+        passes = {"steps": len(rows), "epoch": epoch, "epochs": self.settings.epochs}
+        run_epoch(self.optimizer, data.batches(rows), loss, schedule=self.settings.schedule, **passes)
         self.part.eval()
 
     def score(self, held: Inputs) -> None:

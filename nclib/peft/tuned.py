@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nclib.features.backbones import LAST, Backbone
-from nclib.features.forward import evaluating, pooled
+from nclib.features.forward import captured, evaluating, pooled
 from nclib.seeds import seeded
 from nclib.storage import digest_of
 
@@ -89,18 +90,17 @@ class Tuned(nn.Module):
                     f"the model gives {type(features).__name__} in training; build it without auxiliary heads"
                 )
             return features
-        outputs: list[Tensor] = []
-        layer = self.body.get_submodule(self.spec["layer"])
-        with layer.register_forward_hook(lambda module, given, output: outputs.append(self.pooled(output))):
+        layer = self.spec["layer"]
+        with captured(self.body, [layer], partial(pooled, self.body)) as outputs:
             features = self.body(inputs)
-        return self.skip(features, outputs[0])
+        return self.skip(features, outputs[layer][0])
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.head(self.features(inputs))
 
     def pooled(self, output: Tensor) -> Tensor:
         """What the skip connection takes of the tuned layer's output, pooled as `extract_layers` does."""
-        return pooled(output, self.body, self.spec["layer"])
+        return pooled(self.body, self.spec["layer"], output)
 
     @property
     def backbone(self) -> Backbone:
@@ -125,7 +125,7 @@ class Base:
     def __init__(self, model: nn.Module | Backbone):
         if not isinstance(model, nn.Module | Backbone):
             raise TypeError(f"model is {model!r}; it must be a module or a Backbone, as nclib.backbone gives by a name")
-        backbone = model if isinstance(model, Backbone) else Backbone(type(model).__name__, model)
+        backbone = Backbone.of(model)
         self.transform = backbone.transform
         self.body, self.classifier = copy.deepcopy((backbone.model, backbone.classifier))
         if not isinstance(model, Backbone) or backbone.last is not None:
@@ -158,15 +158,9 @@ class Base:
 
     def widths(self, *layers: str) -> list[int]:
         """The widths of the outputs of layers, pooled, and of the last-layer features."""
-        outputs: dict[str, list[Any]] = {layer: [] for layer in layers}
-        hooks = [
-            self.body.get_submodule(layer).register_forward_hook(lambda m, i, output, to=to: to.append(output))
-            for layer, to in outputs.items()
-        ]
-        with evaluating(self.body), torch.no_grad():
+        as_they_are = captured(self.body, layers, lambda layer, output: output)
+        with evaluating(self.body), torch.no_grad(), as_they_are as outputs:
             features = self.body(self._blank)
-        for hook in hooks:
-            hook.remove()
         if not isinstance(features, Tensor) or features.ndim != 2:
             what = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
             raise ValueError(f"without its classifier {self.named.name} gives {what}; it must be features (N, d)")
@@ -178,7 +172,7 @@ class Base:
             raise ValueError(f"layer {layer} is used {len(outputs)} times in a forward pass, not once; use {blocks}")
         if isinstance(outputs[0], Tensor) and outputs[0].ndim == 2:
             raise ValueError(f"layer {layer} comes after the pooling, where the features are; use {blocks}")
-        return pooled(outputs[0], self.body, layer).shape[1]
+        return pooled(self.body, layer, outputs[0]).shape[1]
 
     def layer(self, layer: str | int) -> str:
         """The name of a layer that can be tuned, by its name or place in `Backbone.layers`."""

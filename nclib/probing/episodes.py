@@ -8,7 +8,7 @@ import torch
 from sklearn.base import ClassifierMixin, clone
 from torch import Tensor
 
-from nclib.checks import check_features
+from nclib.checks import check_features, check_least
 from nclib.estimates import Estimate, mean
 from nclib.probing.nearest import NearestClassMean
 from nclib.probing.probe import given_to, to_numpy
@@ -84,9 +84,7 @@ def few_shot(
     classes = np.unique(to_numpy(labels))
     if test is not None and not (isinstance(test, tuple) and len(test) == 2):
         raise TypeError(f"test is {type(test).__name__}; it must be a pair of features and labels")
-    for name, number in {"shots": shots, "episodes": episodes, "queries": 1 if queries is None else queries}.items():
-        if not number >= 1:
-            raise ValueError(f"{name} is {number}; it must be at least 1")
+    check_least(1, shots=shots, episodes=episodes, queries=queries)
     ways = len(classes) if ways is None else ways
     if not 2 <= ways <= len(classes):
         raise ValueError(f"ways is {ways}; it must be 2 to the number of classes, which is {len(classes)}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from nclib.checks import check_least
 from nclib.metrics.statistics import ClassStatistics, class_statistics
 from nclib.metrics.variability import total_scatter
 from nclib.probing.logistic import fit_logistic
@@ -97,8 +98,7 @@ class LinearProbe(Probe):
         strengths = positive_numbers("C", self.C)
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype is {self.dtype!r}; it must be 'float32' or 'float64'")
-        if not self.max_iter >= 1:
-            raise ValueError(f"max_iter is {self.max_iter}; it must be at least 1")
+        check_least(1, max_iter=self.max_iter)
         features, labels = self._encode(features, labels)
         self.C_, self.scores_ = strengths[0], None
         if len(strengths) > 1:

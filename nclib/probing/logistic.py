@@ -19,18 +19,11 @@ from torch import Tensor
 
 # The objective is at its minimum if the next step promises to lower it by less than this share of it.
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-12}
-
-
 _FAR = 1e-3  # from the minimum: the share of the objective from which on a warning is due
-
 _MEMORY = 5  # steps that L-BFGS remembers
-
 _LONGEST = 10.0  # root mean square change of a sample's logits in one step: beyond it the Hessian is another one
-
 _HALVINGS = 12
-
 _LARGEST = 1e30  # of a penalty: it leaves nothing of the weights, and fits into a float32
-
 _BLOCK = 2**19  # logits computed at once: 2 MB in float32 stay in a processor's cache
 
 

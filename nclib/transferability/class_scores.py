@@ -4,7 +4,6 @@ Nothing is fine-tuned, and no second pass over the features is needed. `nclib.sc
 """
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from nclib.metrics.pairs import overlap_pairs
 from nclib.metrics.statistics import ClassStatistics
-from nclib.metrics.variability import between_spectrum, checked_means, nc1, vci
+from nclib.metrics.variability import between_in_total, checked_means, nc1, warn_of_few
 
 
 def variance_collapse(stats: ClassStatistics) -> float:
@@ -92,7 +91,12 @@ def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **op
     if any(stats.counts.tolist() != models[0].counts.tolist() for stats in models):
         raise ValueError("the models are of different tasks: their statistics have other numbers of samples of a class")
     parts = [[variance_collapse(stats), class_fairness(stats, **options)] for stats in models]
-    return over_models(torch.tensor(parts, dtype=torch.float64)).sum(1)
+    return sum_over_models(torch.tensor(parts, dtype=torch.float64))
+
+
+def sum_over_models(values: Tensor) -> Tensor:
+    """The sum of the parts (models, parts) of a score, each brought to [0, 1] over the models: (models,)."""
+    return over_models(values).sum(1)
 
 
 def over_models(values: Tensor) -> Tensor:
@@ -121,18 +125,9 @@ def h_score(stats: ClassStatistics) -> float:
     >>> round(h_score(stats), 6)  # half of the variance lies between the means
     0.5
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="vci says nothing")
-        value = (1 - vci(stats)) * len(between_spectrum(stats)[0])
+    value, _ = between_in_total(stats)
     warn_of_few("h_score", stats)
     return value
-
-
-def warn_of_few(name: str, stats: ClassStatistics) -> None:
-    """Warn where there are too few samples for the inverse of a covariance to say anything."""
-    if stats.num_samples <= stats.num_features + 1:
-        given = f"{stats.num_samples} samples of {stats.num_features} features"
-        warnings.warn(f"{name} says nothing with {given}: two more samples than features are needed", stacklevel=3)
 
 
 def gbc(
@@ -183,9 +178,7 @@ def logme(stats: ClassStatistics) -> float:
 
 
 _ROUNDS = 1000  # of the fixed point, at most
-
 _STILL = 1e-12  # relative change of both precisions at which it has come to rest
-
 _LEAST = 1e-12  # of a squared length, the error of a fit without any: its evidence would have no bound
 
 

@@ -8,10 +8,9 @@ from torch import Tensor
 
 from nclib.checks import check_features
 from nclib.metrics.statistics import ClassStatistics, class_statistics
-from nclib.metrics.variability import checked_means, total_scatter
+from nclib.metrics.variability import checked_means, total_scatter, warn_of_few
 from nclib.probing.linear import LinearProbe
 from nclib.probing.probe import held_out, to_numpy
-from nclib.transferability.class_scores import warn_of_few
 
 
 def h_score_shrunk(features: Any, labels: Any) -> float:

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from nclib.checks import check_least
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.text_sets import Texts
 from nclib.features.backbones import Backbone
@@ -19,13 +20,11 @@ from nclib.metrics.measurement import Measurement, measured
 from nclib.models.pretrained import backbone
 from nclib.models.text_encoders import TextEncoder, text_encoder, text_features
 from nclib.storage import replacing
-from nclib.transferability.registry import SCORES, chosen_scores, higher_is_better, with_sums
+from nclib.transferability.registry import OVER_MODELS, SCORES, chosen_scores, higher_is_better, with_sums
 from nclib.transferability.source_scores import source_probabilities
 
 _ROUNDING = 1e-9  # of a score's values, differences that mean nothing
-
 Model = str | Backbone | TextEncoder
-
 _OF_A_MODEL = (ValueError, TypeError, OSError, ImportError, RuntimeError)  # what a model may fail with
 
 
@@ -93,6 +92,11 @@ class Ranking:
         first = f"; the first {self.verified} by the accuracy of a linear probe" if self.verified else ""
         return f"sorted by {self.by}, {direction} is better{first}"
 
+    def write(self, path: Path | str) -> None:
+        """Write the table to a .csv file."""
+        with replacing(Path(path)) as temporary:
+            self.table.to_csv(temporary, index_label="model")
+
     def draw(self, path: Path | str) -> None:
         """Draw all scores, each from its worst (0) to its best (1) value over the models, to an image file."""
 
@@ -116,12 +120,9 @@ def rank_models(
     by: str | None = None,
     verify: int = 0,
     source_accuracy: Mapping[str, float] | None = None,
-    weights: str | Path = "pretrained",
-    imports: Sequence[str] = (),
-    device: str | torch.device = "auto",
-    data_root: Path | str | None = None,
     cache: Path | str | None = None,
     progress: bool = False,
+    **loading: Any,
 ) -> Ranking:
     """Rank pre-trained models by how well they may transfer to labelled images or texts, without fine-tuning any.
 
@@ -141,14 +142,13 @@ def rank_models(
         the fifth of the images that is held out.
     source_accuracy
         Accuracies of models on their source data by name, in [0, 1], where they are known, as a score among others.
-    weights, imports, device
-        As of `nclib.backbone`, for all models that are named; encoders of texts have the device only.
-    data_root
-        Where folders of encoders of texts may be, as of `nclib.text_encoder`.
     cache
         A folder that keeps features of images, as of `nclib.extract`.
     progress
         Show progress bars.
+    loading
+        How models that are named are loaded: `weights`, `imports` and `device` as of `nclib.backbone`, `device` and
+        `data_root` as of `nclib.text_encoder`.
 
     Raises
     ------
@@ -164,45 +164,74 @@ def rank_models(
     >>> rank_models([Backbone("blurred", blurred, AsTrained(1, 28)), pixels], load("digits", per_class=20)).best
     'pixels'
     """
-    names = chosen_scores(scores, by)
+    names, accuracies = chosen_scores(scores, by), source_accuracy or {}
+    _check_images(images)
+    check_least(0, verify=verify)
+    given, how = _by_name(models, accuracies), _checked_loading(loading, isinstance(images, Texts))
+
+    def scored(model: Model, names: list[str] | None) -> Measurement:
+        features, probabilities = _features(model, images, how, cache, progress)
+        more = {"probabilities": probabilities, "source_accuracy": accuracies.get(_name(model))}
+        unknown = {part for part, value in more.items() if value is None}
+        known = None if names is None else [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
+        return measured(SCORES, known, features, images.labels, more, strict=False)
+
+    found, failures = _all_scored(given, partial(scored, names=names), progress)
+    table = with_sums(pd.DataFrame({name: dict(values) for name, (values, _) in found.items()}).T)
+    table["seconds"] = [seconds for _, seconds in found.values()]
+    by = by or _usual(table)
+    if by not in table:
+        few = "; it takes two models or more" if by in OVER_MODELS and len(table) < 2 else ""
+        raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}{few}")
+    table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
+    if verify:
+        table = _verified(table, verify, lambda name: scored(given[name], ["probe_accuracy"])["probe_accuracy"])
+    notes = {name: values.notes for name, (values, _) in found.items() if values.notes}
+    return Ranking(table, by, min(verify, len(table)), failures, notes)
+
+
+def _check_images(images: Any) -> None:
     if not isinstance(images, ImageSet | ImageFiles | Texts):
         raise TypeError(f"images are {type(images).__name__}; they must be an ImageSet, ImageFiles or Texts")
-    if isinstance(images, Texts) and (weights != "pretrained" or imports):
-        raise ValueError(f"weights are {weights!r} and imports {imports!r}; encoders of texts have none to choose")
-    if not verify >= 0:
-        raise ValueError(f"verify is {verify}; it must be at least 0")
     if len(images.labels.unique()) < 2:
         raise ValueError(f"the images are of one class, {', '.join(images.classes)}; a ranking needs at least 2")
+
+
+def _by_name(models: Iterable[Model], accuracies: Mapping[str, float]) -> dict[str, Model]:
+    """The models by their names, of which no two are the same."""
     models = [models] if isinstance(models, Model) else list(models)
     if not models:
         raise ValueError("there are no models to rank; give a name at least")
     given = {_name(each): each for each in models}
     if len(given) < len(models):
         raise ValueError(f"there are {len(models)} models of {len(given)} names; each needs a name of its own")
-    if unknown := (source_accuracy or {}).keys() - given.keys():
+    if unknown := accuracies.keys() - given.keys():
         raise ValueError(f"source_accuracy has {', '.join(sorted(unknown))}, which is not among the models")
-    how = {
-        "device": device,
-        **({"data_root": data_root} if isinstance(images, Texts) else {"weights": weights, "imports": imports}),
-    }
-    accuracies = source_accuracy or {}
-    scored = partial(_scored, images=images, how=how, accuracies=accuracies, cache=cache, progress=progress)
-    found, failures = _all_scored(given, partial(scored, names=names), progress)
-    table = with_sums(pd.DataFrame({name: dict(values) for name, (values, _) in found.items()}).T)
-    table["seconds"] = [seconds for _, seconds in found.values()]
-    usual = ("face", "logme") if len(table) > 2 else ("logme",)  # of two models FaCe knows 0, 1 and 2
-    by = by or next((name for name in usual if name in table), table.columns[0])
-    if by not in table:
-        few = "; it takes two models or more" if by in ("face", "ncti") and len(table) < 2 else ""
-        raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}{few}")
-    table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
-    if verify:
-        first, rest = table.index[:verify], table.index[verify:]
-        probed = [scored(given[name], names=["probe_accuracy"])["probe_accuracy"] for name in first]
-        table["probe_accuracy"] = pd.Series(probed, first)
-        table = table.loc[[*first[(-table["probe_accuracy"][:verify]).argsort(kind="stable")], *rest]]
-    notes = {name: values.notes for name, (values, _) in found.items() if values.notes}
-    return Ranking(table, by, min(verify, len(table)), failures, notes)
+    return given
+
+
+def _checked_loading(options: Mapping[str, Any], of_texts: bool) -> dict[str, Any]:
+    """The options of `backbone`, or of `text_encoder`."""
+    if unknown := options.keys() - {"weights", "imports", "device", "data_root"}:
+        raise TypeError(f"{', '.join(sorted(unknown))} is no option; models take weights, imports, device, data_root")
+    weights, imports = options.get("weights", "pretrained"), options.get("imports", ())
+    if of_texts and (weights != "pretrained" or imports):
+        raise ValueError(f"weights are {weights!r} and imports {imports!r}; encoders of texts have none to choose")
+    own = ("device", "data_root") if of_texts else ("weights", "imports", "device")
+    return {name: options[name] for name in own if name in options}
+
+
+def _usual(table: pd.DataFrame) -> str:
+    """The score to sort by: FaCe or, of two models, of which FaCe knows 0, 1 and 2 only, LogME."""
+    usual = ("face", "logme") if len(table) > 2 else ("logme",)
+    return next((name for name in usual if name in table), table.columns[0])
+
+
+def _verified(table: pd.DataFrame, number: int, probed: Callable[[str], float]) -> pd.DataFrame:
+    """The table with the accuracy of a probe of the first models, which are sorted by it."""
+    first, rest = table.index[:number], table.index[number:]
+    table["probe_accuracy"] = pd.Series([probed(name) for name in first], first)
+    return table.loc[[*first[(-table["probe_accuracy"][:number]).argsort(kind="stable")], *rest]]
 
 
 def _all_scored(
@@ -219,23 +248,6 @@ def _all_scored(
     if not found:
         raise ValueError("no model could be scored: " + "; ".join(f"{name}: {why}" for name, why in failures.items()))
     return found, failures
-
-
-def _scored(
-    model: Model,
-    *,
-    names: list[str],
-    images: Any,
-    how: dict[str, Any],
-    accuracies: Mapping[str, float],
-    cache: Any,
-    progress: bool,
-) -> Measurement:
-    features, probabilities = _features(model, images, how, cache, progress)
-    more = {"probabilities": probabilities, "source_accuracy": accuracies.get(_name(model))}
-    unknown = {part for part, value in more.items() if value is None}
-    names = [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
-    return measured(SCORES, names, features, images.labels, more, strict=False)
 
 
 def _features(

@@ -13,11 +13,8 @@ from nclib.metrics.registry import Metric
 from nclib.transferability import class_scores, feature_scores, source_scores
 
 _FEATURES = {"inputs": ("features", "labels")}
-
 _SLOW = _FEATURES | {"on_request": True}
-
 _SOURCE = {"inputs": ("probabilities", "labels")}
-
 _FULL = {"covariance": "full"}
 
 
@@ -100,7 +97,6 @@ SCORES: Mapping[str, Metric] = {
     )
 }
 
-
 # Scores of a model among others: the sum of these, each brought to [0, 1] over the models.
 OVER_MODELS: Mapping[str, tuple[str, ...]] = {
     "face": ("variance_collapse", "class_fairness"),
@@ -162,10 +158,11 @@ def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str] | N
     return list(dict.fromkeys([*usual, *(part for name in asked for part in OVER_MODELS.get(name, (name,)))]))
 
 
-def with_sums(table: pd.DataFrame) -> pd.DataFrame:
+def with_sums(table: pd.DataFrame, sums: Mapping[str, tuple[str, ...]] = OVER_MODELS) -> pd.DataFrame:
     """The table with the scores that are sums over its models, where all of their parts are in it."""
-    sums = {}
-    for name, parts in OVER_MODELS.items():
+    found = {}
+    for name, parts in sums.items():
         if len(table) > 1 and set(parts) <= set(table) and not table[[*parts]].isna().any(axis=None):
-            sums[name] = class_scores.over_models(torch.tensor(table[[*parts]].to_numpy(dtype=float))).sum(1).numpy()
-    return table.assign(**sums)
+            values = torch.tensor(table[[*parts]].to_numpy(dtype=float))
+            found[name] = class_scores.sum_over_models(values).numpy()
+    return table.assign(**found)

@@ -10,7 +10,7 @@ import pytest
 from joblib import Parallel, delayed
 
 import nclib
-from nclib.experiments.records import Records, as_table, fill, measured
+from nclib.experiments.records import Records, as_table, fill, record_of
 
 CELLS = [{"width": 2, "seed": seed} for seed in range(4)]
 
@@ -74,7 +74,7 @@ def test_the_package_travels_to_a_worker_by_its_name():
 
 
 def test_a_record_says_where_it_comes_from(tmp_path):
-    record = measured("toy", "demo", CELLS[1], double)
+    record = record_of("toy", "demo", CELLS[1], double)
     assert record["config"] == {"width": 2}
     assert record["metrics"] == {"value": 2.0, "trace": [0, 0.333333]}
     assert record["provenance"].keys() == {
@@ -122,14 +122,14 @@ def test_a_file_without_a_last_line_end_is_no_trouble(tmp_path):
 def test_a_later_record_of_a_cell_wins(tmp_path):
     records = Records(tmp_path)
     for value in (1.0, 5.0):
-        records.append(measured("toy", "demo", CELLS[0], lambda cell, value=value: {"value": value}))
+        records.append(record_of("toy", "demo", CELLS[0], lambda cell, value=value: {"value": value}))
     assert as_table(records.select("toy", "demo", CELLS))["value"].tolist() == [5.0]
 
 
 def _write(folder, first):
     records = Records(folder)
     for seed in range(first, first + 20):
-        records.append(measured("toy", "demo", {"seed": seed}, double))
+        records.append(record_of("toy", "demo", {"seed": seed}, double))
 
 
 def test_two_writers_lose_nothing(tmp_path):
@@ -166,7 +166,7 @@ def test_a_record_that_lacks_a_field_is_named(tmp_path):
 
 def test_only_finite_metrics_are_recorded():
     with pytest.raises(ValueError, match="metric value is inf; only finite numbers are recorded"):
-        measured("toy", "demo", CELLS[0], lambda cell: {"value": float("inf")})
+        record_of("toy", "demo", CELLS[0], lambda cell: {"value": float("inf")})
 
 
 def test_a_cell_needs_a_seed(tmp_path):
@@ -187,7 +187,7 @@ def test_merging_takes_each_cell_once_and_keeps_what_is_there(tmp_path):
 
 
 def merge_slowly(folder, name):
-    Records(folder).merge([measured("toy", "demo", {"grid": name, "seed": seed}, double) for seed in range(20)])
+    Records(folder).merge([record_of("toy", "demo", {"grid": name, "seed": seed}, double) for seed in range(20)])
 
 
 def test_several_writers_lose_nothing(tmp_path):

@@ -1,6 +1,8 @@
 """A run: its parameters are checked, its files are where they should be, a cell is measured live."""
 
+import math
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -13,8 +15,9 @@ import torch
 from nclib.experiments.records import Records, cell_digest, fill
 from nclib.experiments.run import book_root, start
 from nclib.experiments.studies import LIVE, STUDIES, live_cell
-from nclib.experiments.tolerances import FIELDS
+from nclib.experiments.tolerances import CHANGES, FIELDS
 from tests.layouts import picture
+from workflow.measures import ROOT
 
 
 def square(cell, cache):
@@ -30,6 +33,7 @@ def toy(tmp_path, monkeypatch):
     fill(Records(tmp_path / "book" / "records"), "toy", "check", [cell], partial(square, cache=None))
     spread = {"accuracy": 0.01, "nc1": 0.1, "from_cache": 0.0}
     rows = [["a processor", "as it is", "toy", "check", cell_digest(cell), *pair] for pair in spread.items()]
+    rows += [["a processor", CHANGES[0], "toy", "check", cell_digest(cell), name, 9.0] for name in spread]
     pd.DataFrame(rows, columns=FIELDS).to_csv(tmp_path / "book" / "processors.csv", index=False)
     return start(root=tmp_path, seeds=[0, 1])
 
@@ -173,3 +177,26 @@ def test_models_and_tasks_of_ones_own_are_chosen_among(tmp_path, scale):
     again = start(scale, root=tmp_path, models=["test_resnet", "test_vit"], tasks=[task]).cells("model_selection")
     assert [cell["digest"] for cell in again] != [cell["digest"] for cell in cells]
     assert {cell["model"] for cell in run.cells("scene_selection")} == {"test_resnet", "test_vit"}
+
+
+def live_of(tmp_path, change):
+    """A run whose table of spreads is changed."""
+    shutil.copytree(ROOT / "book" / "records", tmp_path / "book" / "records")
+    change(pd.read_csv(ROOT / "book" / "processors.csv", comment="#")).to_csv(
+        tmp_path / "book" / "processors.csv", index=False
+    )
+    return start(root=tmp_path, device="cpu")
+
+
+def test_a_live_check_needs_a_tolerance_of_every_metric(tmp_path):
+    run = live_of(tmp_path, lambda t: t[~((t["study"] == "collapse_by_layer") & (t["metric"] == "nc1"))])
+    with pytest.raises(ValueError, match="nobody has measured what processors differ by in nc1 of collapse_by_layer"):
+        run.live({"collapse_by_layer": lambda cell, cache: {}})
+
+
+def test_a_live_check_of_nothing_is_an_error(tmp_path):
+    run = live_of(tmp_path, lambda t: t.assign(apart=t["apart"].where(t["study"] != "collapse_by_layer", math.inf)))
+    with pytest.raises(ValueError, match="no metric of the live cell of collapse_by_layer is steady enough"):
+        run.live({"collapse_by_layer": lambda cell, cache: {}})
+    with pytest.raises(ValueError, match="there is no study to check"):
+        run.live({})

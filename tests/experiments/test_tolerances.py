@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nclib.experiments.records import Records, cell_digest
 from nclib.experiments.scales import settings
@@ -19,6 +18,8 @@ SPREADS = read_spreads(ROOT / "book" / "processors.csv")
 RECORDS = Records(ROOT / "book" / "records")
 CELL = {"width": 2, "seed": 0}
 positive = st.floats(1e-6, 1e6)
+
+HEAD = ",".join(FIELDS) + "\n"
 
 
 def rows(*spreads, combination="as it is", scale="demo"):
@@ -89,10 +90,16 @@ def test_a_metric_that_is_gone_does_not_agree():
     assert differences(old, old[["nc1"]], {"nc1": 0.1, "cdnv": 0.1})["agrees"].to_dict() == {"nc1": True, "cdnv": False}
 
 
-@pytest.mark.parametrize("text", ["a,b\n1,2\n", ",".join(FIELDS) + "\n<<<<<<< ours\n", ",".join(FIELDS[:-1]) + "\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a,b\n1,2\n", HEAD + "<<<<<<< ours\n", ",".join(FIELDS[:-1]) + "\n", "", "# a comment\n"),
+        *(HEAD + "p,c,s,demo,d,m,hello\n", HEAD + "p,c,s,demo,d,m,-1\n", HEAD + "p,c,s,demo,d,m,0,1\n", HEAD + "\xff"),
+    ],
+)
 def test_a_table_that_is_not_whole_is_an_error(tmp_path, text):
-    (tmp_path / "processors.csv").write_text(text)
-    with pytest.raises(ValueError, match=r"processors.csv is not whole.*make processors"):
+    (tmp_path / "processors.csv").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"processors.csv is not .*restore it from git"):
         read_spreads(tmp_path / "processors.csv")
 
 
@@ -155,3 +162,26 @@ def test_processors_are_named_and_six_ways_to_compute_are_tried():
     tried = SPREADS[~SPREADS["combination"].isin(CHANGES)]
     assert tried["processor"].notna().all()
     assert tried.groupby("processor")["combination"].nunique().max() >= 6
+
+
+def test_numbers_beyond_one_differ_by_their_digits():
+    """A record keeps six digits of 184.529, so a unit of the last is no difference."""
+    assert apart("ncti_spread", 184.529, 184.530) < 2e-5 < apart("ncti_spread", 184.529, 184.629)
+    assert apart("vci", 0.5, 0.6) == pytest.approx(0.1)
+
+
+def test_what_could_not_be_compared_has_no_tolerance():
+    spreads = rows(("nc1", math.inf), ("cdnv", 0.1))
+    assert tolerances(spreads, ["toy"], "demo", [CELL]) == {"cdnv": pytest.approx(0.3)}
+
+
+def test_a_live_cell_is_not_checked_without_what_a_change_moves():
+    spreads = rows(("nc1", 0.1), scale="check")
+    with pytest.raises(ValueError, match="nobody has measured what a change of toy moves"):
+        tolerances(spreads, ["toy"], "check", [CELL])
+
+
+def test_one_sample_is_no_difference():
+    old, new = pd.DataFrame({"accuracy": [0.865]}), pd.DataFrame({"accuracy": [0.87]})
+    spreads = rows(("accuracy", 0.0))
+    assert differences(old, new, tolerances(spreads, ["toy"], "demo", [CELL]))["agrees"].all()

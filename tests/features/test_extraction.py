@@ -17,6 +17,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 import nclib
 from nclib.data.batches import Prepared
 from nclib.features.extraction import _SHARD
+from nclib.features.forward import captured
 
 
 @pytest.fixture(scope="module")
@@ -294,3 +295,17 @@ def test_workers_may_be_started_anew():
 def test_labelled_images_need_a_transform():
     with pytest.raises(ValueError, match="Linear has no transform"):
         nclib.extract(nn.Linear(2, 2), nclib.load("digits", per_class=1))
+
+
+def test_what_layers_return_is_captured_in_order_and_hooks_are_gone_afterwards():
+    shared = nn.Linear(2, 2)
+    model = nn.Sequential(shared, nn.ReLU(), shared)
+    with captured(model, ["0", "1"], lambda name, output: (name, output.shape)) as outputs:
+        model(torch.zeros(3, 2))
+    assert {name: len(found) for name, found in outputs.items()} == {"0": 2, "1": 1}
+    assert outputs["1"] == [("1", (3, 2))]
+    model(torch.zeros(3, 2))
+    assert len(outputs["1"]) == 1
+    with pytest.raises(AttributeError), captured(model, ["0", "9"], lambda name, output: output):
+        pass
+    assert not shared._forward_hooks

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import nclib
 from nclib import ClassStatistics, class_statistics, extract, feature_statistics, load
 from nclib.cli import app
-from nclib.features.extraction import each_shard
+from nclib.features.extraction import Extraction, each_shard
 
 MODEL = "test_resnet"
 OPTIONS = {"weights": "random", "device": "cpu"}
@@ -58,7 +58,7 @@ def test_two_runs_on_one_cache_do_not_mix_their_shards(model, tmp_path, monkeypa
     monkeypatch.setattr("nclib.features.extraction._SHARD", 4)
     images = load("digits", per_class=2)
     expected = extract(model, images)
-    first, second = (each_shard(model, images, ["last"], cache=tmp_path) for _ in range(2))
+    first, second = (each_shard(model, images, ["last"], Extraction(cache=tmp_path)) for _ in range(2))
     parts = [next(first), *second, *first]
     shards = sorted({shard: found["last"] for shard, found in parts}.items(), key=lambda pair: pair[0].start)
     torch.testing.assert_close(torch.cat([features for _, features in shards]), expected)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from filelock import FileLock
 from safetensors.torch import save_file
 
 import nclib
+from nclib.devices import double_precision
 from nclib.models import losses, recipes, schedules
 from nclib.storage import load_tensors, save_tensors
 
@@ -275,3 +276,38 @@ def test_a_gpu_that_is_not_there_is_an_error():
 def test_a_device_of_another_kind_is_an_error():
     with pytest.raises(ValueError, match="device 'meta' is not supported; use 'auto', 'cpu' or 'cuda'"):
         nclib.resolve_device("meta")
+
+
+def test_a_setting_that_is_added_leaves_older_recipes_and_records_as_they_are():
+    @dataclass(frozen=True)
+    class Later(nclib.Recipe):
+        dropout: float = field(default=0.0, metadata=recipes.ADDED)
+
+    assert Later(**asdict(TINY)).config == TINY.config
+    assert Later(**asdict(TINY)).key == TINY.key
+    other = Later(**asdict(TINY), dropout=0.1)
+    assert other.config == TINY.config | {"dropout": 0.1}
+    assert other.key != TINY.key
+    assert Later.of(**TINY.config).dropout == 0.0
+
+
+def test_the_loop_gives_every_step_its_part_of_the_peak():
+    weight = torch.ones(1, requires_grad=True)
+    optimizer, rates = torch.optim.SGD([weight], 0.5), []
+
+    def loss(batch):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return batch * weight.sum()
+
+    schedules.run_epoch(optimizer, [1.0, 2.0], loss, steps=2, epoch=1, epochs=2, schedule="cosine")
+    assert rates == [0.5 * schedules.SCHEDULES["cosine"]((1 + (step + 0.5) / 2) / 2) for step in (0, 1)]
+    assert weight.item() == pytest.approx(1 - rates[0] * 1 - rates[1] * 2)
+
+
+def test_a_cache_is_of_one_precision(tmp_path):
+    single = nclib.train(TINY, cache=tmp_path, device="cpu", progress=False)
+    with double_precision():
+        double = nclib.train(TINY, cache=tmp_path, device="cpu", progress=False)
+    weights = [each.classifier.weight for each in (single, double)]
+    assert not torch.equal(weights[0].double(), weights[1])
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2

@@ -19,10 +19,12 @@ from typer.testing import CliRunner
 from nclib.experiments import scales
 from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.records import Records, as_table, cell_digest, fill
+from nclib.experiments.run import ONLY, RECORDS
 from nclib.experiments.scales import SCALES
 from nclib.experiments.studies import STUDIES
 from nclib.experiments.tolerances import differences, read_spreads, tolerances
-from workflow import cost_table, grid
+from workflow import grid, pages
+from workflow.measures import chapter
 
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = ROOT / ".venv" / "grid" / "bin" / "snakemake"
@@ -83,18 +85,19 @@ def test_resources_are_named_for_every_scale_and_known_studies():
 
 
 def test_every_study_has_its_chapter():
-    chapters = {study: grid.chapter(study) for study in STUDIES}
-    assert all((ROOT / path).exists() for path in chapters.values())  # and has the parameters, else it raises
-    assert chapters["collapse_by_layer"] == "notebooks/03_collapse_on_the_downstream_data.ipynb"
+    chapters = {study: chapter(study) for study in STUDIES}
+    assert all(path.with_suffix(".ipynb").exists() for path in chapters.values())
+    assert chapters["collapse_by_layer"] == ROOT / "notebooks" / "03_collapse_on_the_downstream_data.py"
 
 
 def test_a_run_of_one_cell_measures_that_and_ends(tmp_path):
     """With papermill's own command line, as the grid does."""
     cell = STUDIES["score_cost"](SCALES["demo"], [0])[1]
-    named = f"score_cost/{cell_digest(cell)}"
-    command = [sys.executable, "-m", "papermill", ROOT / grid.chapter("score_cost"), tmp_path / "run.ipynb"]
-    command += ["--cwd", ROOT / "notebooks", "--no-progress-bar", "-p", "only", named, "-p", "records", tmp_path]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    told = {ONLY: f"score_cost/{cell_digest(cell)}", RECORDS: str(tmp_path)}
+    notebook = chapter("score_cost").with_suffix(".ipynb")
+    command = [sys.executable, "-m", "papermill", notebook, tmp_path / "run.ipynb"]
+    command += ["--cwd", ROOT / "notebooks", "--no-progress-bar"]
+    done = subprocess.run(list(map(str, command)), env=os.environ | told, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (record,) = Records(tmp_path).read("score_cost", "demo")
     assert record["config"] | {"seed": record["seed"]} == cell
@@ -156,7 +159,7 @@ def test_what_no_cell_has_is_refused(wrong):
 
 
 def test_the_table_of_costs_names_every_study_at_every_scale():
-    table = cost_table.table()
+    table = pages.cost_table()
     rows = [line.split(" | ")[:2] for line in table.splitlines()[2:]]
     assert len(rows) == len({tuple(row) for row in rows}) == 3 * len(STUDIES) - 1  # demo has no named encoders
     assert (ROOT / "book" / "cost_table.md").read_text() == table

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from workflow import readme, run
+from workflow import execute, pages
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
@@ -94,9 +94,9 @@ def toy(tmp_path):
 
 def test_an_equal_rerun_is_an_empty_diff_without_progress_bars(toy):
     output = toy.with_suffix(".ipynb")
-    run.execute(toy, output)
+    execute.execute(toy, output)
     first = output.read_text()
-    run.execute(toy, output)
+    execute.execute(toy, output)
     assert output.read_text() == first
     cells = nbformat.reads(first, as_version=4).cells
     assert [cell.id for cell in cells] == ["cell-00", "cell-01", "cell-02"]
@@ -139,11 +139,11 @@ display(Image(file.getvalue()))
 def test_the_old_file_stays_where_source_text_and_pixels_agree(tmp_path, monkeypatch, given, kept):
     source, output = tmp_path / "drawing.py", tmp_path / "drawing.ipynb"
     source.write_text(DRAWING)
-    run.execute(source, output)
+    execute.execute(source, output)
     before = output.read_bytes(), output.stat().st_mtime_ns
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    run.execute(source, output)
+    execute.execute(source, output)
     assert ((output.read_bytes(), output.stat().st_mtime_ns) == before) == kept
     said = [each for cell in nbformat.read(output, as_version=4).cells for each in cell.outputs]
     assert [each.get("text") for each in said] == ["demo scale, seeds [0]\n", None]
@@ -152,47 +152,76 @@ def test_the_old_file_stays_where_source_text_and_pixels_agree(tmp_path, monkeyp
 def test_a_changed_text_or_source_is_written_and_a_broken_file_replaced(toy):
     output = toy.with_suffix(".ipynb")
     output.write_text("<<<<<<< ours")
-    run.execute(toy, output)
+    execute.execute(toy, output)
     before = output.read_text()
     toy.write_text(TOY.replace("# how wide", "# how very wide"))
-    run.execute(toy, output)
+    execute.execute(toy, output)
     assert "how very wide" in output.read_text()
     assert output.read_text() != before
 
 
-def test_pictures_of_other_sizes_are_not_alike():
-    def png(*shape):
-        file = io.BytesIO()
-        Image.new("L", shape).save(file, "png")
-        return base64.b64encode(file.getvalue()).decode()
+def png(*shape):
+    file = io.BytesIO()
+    Image.new("L", shape).save(file, "png")
+    return base64.b64encode(file.getvalue()).decode()
 
-    assert run.alike(png(4, 4), png(4, 4))
-    assert not run.alike(png(4, 4), png(4, 5))
+
+def test_pictures_of_other_sizes_are_not_alike():
+    assert execute.alike(png(4, 4), png(4, 4))
+    assert not execute.alike(png(4, 4), png(4, 5))
 
 
 def test_parameters_reach_the_notebook_and_unknown_ones_are_refused(toy):
     output = toy.with_suffix(".ipynb")
-    run.execute(toy, output, {"width": 3})
+    execute.execute(toy, output, {"width": 3})
     assert "width 3" in output.read_text()
     with pytest.raises(ValueError, match=r"has no parameter widht; it has\s+width = 2\s+how wide"):
-        run.execute(toy, output, {"widht": 3})
+        execute.execute(toy, output, {"widht": 3})
 
 
 def test_a_failed_run_leaves_what_was_there(toy):
     output = toy.with_suffix(".ipynb")
     output.write_text("before")
     with pytest.raises(Exception, match="AssertionError"):
-        run.execute(toy, output, {"width": 9})
+        execute.execute(toy, output, {"width": 9})
     assert output.read_text() == "before"
     assert sorted(path.name for path in toy.parent.iterdir()) == ["toy.ipynb", "toy.py"]
 
 
+def with_pictures(path, *cells):
+    """A notebook whose cells have these PNGs, read back from a file."""
+    made = []
+    for i, pngs in enumerate(cells):
+        drawn = [nbformat.v4.new_output("display_data", {"image/png": each, "text/plain": "figure"}) for each in pngs]
+        made.append(nbformat.v4.new_code_cell("x", id=f"c{i}", outputs=drawn))
+    nbformat.write(nbformat.v4.new_notebook(cells=made), path)
+    return nbformat.read(path, as_version=4)
+
+
+def test_a_notebook_is_the_same_if_each_picture_is_where_it_was(tmp_path):
+    one, other, old = png(4, 4), png(4, 5), tmp_path / "old.ipynb"
+    with_pictures(old, [one], [])
+    assert execute.same(old, with_pictures(tmp_path / "new.ipynb", [one], []))
+    for cells in (([other], []), ([one, one], []), ([], []), ([], [one])):
+        assert not execute.same(old, with_pictures(tmp_path / "new.ipynb", *cells))
+
+
+@pytest.mark.parametrize("broken", ["", "no base 64", base64.b64encode(b"no picture").decode()])
+def test_a_broken_picture_or_notebook_is_replaced(tmp_path, broken):
+    new = with_pictures(tmp_path / "new.ipynb", [png(4, 4)])
+    with_pictures(tmp_path / "old.ipynb", [broken])
+    assert not execute.same(tmp_path / "old.ipynb", new)
+    for text in ("[]", "null", '"a"', "<<<<<<< ours"):
+        (tmp_path / "old.ipynb").write_text(text)
+        assert not execute.same(tmp_path / "old.ipynb", new)
+
+
 def test_the_readme_has_badges_of_the_workflows_there_are_if_a_repository_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "toy"\n')
-    assert readme.badges() == ""
+    assert pages.badges() == ""
     (tmp_path / "pyproject.toml").write_text('[project.urls]\nRepository = "https://github.com/someone/toy"\n')
-    named = re.findall(r"https://github.com/someone/toy/actions/workflows/(\w+\.yml)/badge.svg", readme.badges())
+    named = re.findall(r"https://github.com/someone/toy/actions/workflows/(\w+\.yml)/badge.svg", pages.badges())
     assert sorted(named) == sorted(path.name for path in (ROOT / ".github" / "workflows").iterdir())
 
 
@@ -230,6 +259,6 @@ def test_one_changed_digit_of_one_record_fails_nbval(tmp_path):
 
 
 def test_the_readme_has_the_score_card_and_figure_of_the_notebooks():
-    text, figure = readme.current()
+    text, figure = pages.readme()
     assert (ROOT / "README.md").read_text() == text
-    assert readme.FIGURE.read_bytes() == figure
+    assert pages.FIGURE.read_bytes() == figure

@@ -1,5 +1,7 @@
 """What is emulated, what of the table is kept, and that its pages follow from it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pandas as pd
 import pytest
 import typer
@@ -8,7 +10,7 @@ from typer.testing import CliRunner
 from nclib.experiments.records import cell_digest
 from nclib.experiments.studies import LIVE, live_cell
 from nclib.experiments.tolerances import CHANGES, FIELDS, kind, read_spreads
-from workflow import processors, processors_table
+from workflow import pages, processors
 from workflow.measures import ROOT
 
 ROW = dict(zip(FIELDS, ["a", "as it is", "toy", "demo", "0", "nc1", 0.1], strict=True))
@@ -67,5 +69,28 @@ def test_unknown_names_are_refused(wrong):
 
 
 def test_the_page_is_that_of_the_table():
-    assert set(processors_table.KINDS) == set(read_spreads(processors.TABLE)["metric"].map(kind))
-    assert (ROOT / "book" / "processors_table.md").read_text() == processors_table.page()
+    assert set(pages.KINDS) == set(read_spreads(processors.TABLE)["metric"].map(kind))
+    assert (ROOT / "book" / "processors_table.md").read_text() == pages.processors_page()
+
+
+def test_of_what_a_change_moves_the_smaller_is_kept():
+    known = pd.DataFrame([row(name, apart=0.5) for name in ("one", CHANGES[0])])
+    both = processors.merged(known, [row(name, apart=0.1) for name in ("one", CHANGES[0])])
+    assert both.set_index("combination")["apart"].to_dict() == {"one": 0.5, CHANGES[0]: 0.1}
+
+
+def test_two_processes_keep_each_others_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(processors, "TABLE", tmp_path / "processors.csv")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: processors.keep([row(f"c{i}", apart=i)]), range(24)))
+    assert len(read_spreads(tmp_path / "processors.csv")) == 24
+
+
+def test_a_combination_is_not_mixed_with_what_is_emulated_already(monkeypatch):
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    assert "ATEN_CPU_CAPABILITY" not in processors.COMBINATIONS[processors.NATIVE].environment
+    assert processors.COMBINATIONS["AVX2"].environment["ATEN_CPU_CAPABILITY"] == "avx2"
+
+
+def row(combination, *, apart):
+    return dict(zip(FIELDS, ("p", combination, "toy", "check", "d", "nc1", apart), strict=True))

@@ -1,14 +1,18 @@
 """make reproduce: its report of every study, what it refuses before hours of work, and how it ends."""
 
 import json
+import math
+import os
 import shutil
 from functools import partial
 
+import pandas as pd
 import pytest
 import typer
 
 from nclib.devices import double_precision
 from nclib.experiments.records import Records, fill
+from nclib.experiments.run import RECORDS
 from nclib.experiments.studies import CLAIMS, LIVE, live_cell
 from nclib.experiments.tolerances import read_spreads, tolerances
 from workflow import reproduce
@@ -89,8 +93,9 @@ def test_it_exits_as_it_says(again, monkeypatch, equal, code):
         rewrite(again, "downstream_collapse", lambda metrics: metrics | {"num_features": 1 + metrics["num_features"]})
     run = []
     monkeypatch.setattr(reproduce, "AGAIN", again.folder.parent)
+    told = [RECORDS, "NCLIB_CACHE"]
     monkeypatch.setattr(
-        reproduce, "execute", lambda source, output, parameters: run.append((source.stem[:2], parameters))
+        reproduce, "execute", lambda source, output: run.append((source.stem[:2], *map(os.environ.get, told)))
     )
     try:
         reproduce.main(go_on=True)
@@ -98,4 +103,17 @@ def test_it_exits_as_it_says(again, monkeypatch, equal, code):
     except typer.Exit as end:
         ended = end.exit_code
     assert ended == code
-    assert run == [(f"0{number}", {"recompute": True}) for number in range(1, 8)]
+    own = [str(again.folder.parent / name) for name in ("records", "cache")]
+    assert run == [(f"0{number}", *own) for number in range(1, 8)]
+    assert RECORDS not in os.environ
+
+
+def test_the_farthest_cells_are_rows_for_the_table_of_spreads(again):
+    """So that what a whole run differed by is not lost."""
+    rewrite(again, "source_collapse", lambda metrics: metrics | {"nc1": 1.5 * metrics["nc1"]})
+    rows = pd.DataFrame(reproduce.farthest(Records(ROOT / "book" / "records"), again)).set_index(["study", "metric"])
+    assert rows.loc[("source_collapse", "nc1"), "apart"] == pytest.approx(math.log(1.5), rel=1e-2)
+    assert rows.loc[("source_collapse", "cdnv"), "apart"] == 0
+    assert set(rows["combination"]) == {reproduce.FARTHEST}
+    assert rows.index.is_unique
+    assert "score_cost" not in rows.index.get_level_values("study")

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not BROWSER, reason="there is no chromium; NCLIB
 def site(tmp_path_factory):
     """The site, built of the committed notebooks."""
     folder = tmp_path_factory.mktemp("site")
-    subprocess.run([sys.executable, "-m", "workflow.status"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "workflow.pages", "status_table"], cwd=ROOT, check=True)
     command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, "--path-output", folder, "-W", "-n"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

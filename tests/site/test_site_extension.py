@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from workflow.run import KERNEL
+from workflow.execute import KERNEL
 
 ROOT = Path(__file__).parents[2]
 CONFIG = f"""

@@ -13,7 +13,7 @@ from nclib.estimates import Estimate, bootstrap, mean, mean_spearman, rank_corre
 from nclib.experiments.claims import Claim
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale, Sweep
-from nclib.models.recipes import LATER, Recipe
+from nclib.models.recipes import Recipe
 
 SWEPT = ("learning_rate", "batch_size", "weight_decay")
 
@@ -33,15 +33,10 @@ def _geometric(scale: Scale, sweep: Sweep, recipes: Iterable[Recipe], seeds: Ite
         "episodes": given.episodes,
     }
     return [
-        _described(replace(recipe, seed=seed)) | {"measured_epochs": _measured_epochs(recipe)} | more
+        replace(recipe, seed=seed).config | {"measured_epochs": _measured_epochs(recipe)} | more
         for recipe in recipes
         for seed in seeds
     ]
-
-
-def _described(recipe: Recipe) -> Cell:
-    """All settings of a recipe, the later ones too."""
-    return recipe.config | {name: getattr(recipe, name) for name in LATER}
 
 
 def geometric_complexity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
@@ -73,14 +68,13 @@ def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     given = scale.geometry
     more = {"repeats": 3, "of_class": given.per_class, "population_of_class": given.population_per_class} | amounts
     return [
-        _described(replace(sweep.recipe, seed=seed)) | {"panel": sweep.panel} | more
+        replace(sweep.recipe, seed=seed).config | {"panel": sweep.panel} | more
         for sweep in given.sweeps
         for seed in seeds
     ]
 
 
 CURVES = ("loss", "complexity", "cdnv", "nc1", "geometric_collapse")  # one value a measured epoch
-
 TRANSFER = ("target_cdnv", "accuracy_5", "accuracy_5_half")  # one value, at the end
 
 
@@ -177,11 +171,8 @@ def _turned(setting: str, metric: str) -> Callable[[pd.DataFrame], Estimate]:
 
 
 _munn = partial(Claim, paper="munn2024", study="geometric_complexity", threshold=0.0)
-
 _AT = ", at matched training loss, mean over seeds and panels"
-
 _WORDS = {"complexity": "complexity", "cdnv": "CDNV"}
-
 _SAME = {"complexity": ("complexity", "lowers complexity"), "collapse": ("cdnv", "makes the source collapse more")}
 
 
@@ -214,9 +205,7 @@ def _penalty(what: str) -> Claim:
 
 
 _QUICKLY = partial(Claim, paper="munn2024", study="complexity_estimates", side="below", threshold=0.1)
-
 _ERROR = "root mean square relative error of an estimate {}, over networks"
-
 
 CLAIMS = (
     _munn(
@@ -263,11 +252,7 @@ CLAIMS = (
     _penalty("collapse"),
 )
 
-STUDIES = {
-    "geometric_complexity": geometric_complexity,
-    "complexity_penalty": complexity_penalty,
-    "complexity_estimates": complexity_estimates,
-}
+STUDIES = (geometric_complexity, complexity_penalty, complexity_estimates)
 # The settings that the live cell of each study has, of the cells of the scale "check".
 LIVE: dict[str, Cell] = {
     "geometric_complexity": {},

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nclib.estimates import Estimate, bootstrap, mean_spearman
-from nclib.experiments.cells import title
+from nclib.experiments.cells import of_task, title
 from nclib.experiments.chapters.source import recipes
 from nclib.experiments.claims import Claim
 from nclib.experiments.records import Cell
@@ -33,15 +33,7 @@ def zoo(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
 
 
 def _on_tasks(models: Iterable[Cell], scale: Scale, more: Cell) -> list[Cell]:
-    return [
-        model
-        | {"task": task.title, "data": task.data}
-        | {"train_per_class": task.train_per_class, "test_per_class": task.test_per_class}
-        | ({"digest": task.digest} if task.digest else {})
-        | more
-        for model in models
-        for task in scale.model_tasks
-    ]
+    return [model | of_task(task, task.train_per_class) | more for model in models for task in scale.model_tasks]
 
 
 def downstream_collapse(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
@@ -74,7 +66,9 @@ def _models(table: pd.DataFrame) -> np.ndarray:
     return _by_model(table, "accuracy").index.get_level_values("model").to_numpy()
 
 
-def over_models(table: pd.DataFrame, metric: str = "nc1", accuracies: str | Sequence[str] = ("accuracy",)) -> Estimate:
+def across_models(
+    table: pd.DataFrame, metric: str = "nc1", accuracies: str | Sequence[str] = ("accuracy",)
+) -> Estimate:
     """Rank correlation of a metric and accuracies over models, the mean over tasks and accuracies.
 
     Models are resampled with all their seeds and tasks.
@@ -84,8 +78,8 @@ def over_models(table: pd.DataFrame, metric: str = "nc1", accuracies: str | Sequ
     return bootstrap(mean_spearman, x, y, groups=_models(table))
 
 
-def advantage(table: pd.DataFrame, rival: str) -> Estimate:
-    """By how much NC1 ranks better than a rival: the rival's `over_models` less that of NC1; above 0 is better.
+def lead(table: pd.DataFrame, rival: str) -> Estimate:
+    """By how much NC1 ranks better than a rival: the rival's `across_models` less that of NC1; above 0 is better.
 
     The two are of the same resampled models.
     """
@@ -97,7 +91,7 @@ def advantage(table: pd.DataFrame, rival: str) -> Estimate:
     return bootstrap(difference, *samples, groups=_models(table))
 
 
-def over_layers(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
+def across_layers(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
     """Rank correlation of a metric and accuracy over the layers of a model, the mean over models and tasks.
 
     Tasks are resampled with all their models.
@@ -106,16 +100,14 @@ def over_layers(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
     return bootstrap(np.mean, np.array(values), groups=table["task"].to_numpy())
 
 
-def regret(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
+def lost_by(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
     """Accuracy lost by taking the layer with the least of a metric for the best one; tasks are resampled."""
     lost = [max(y) - y[int(np.argmin(x))] for x, y in zip(table[metric], table["accuracy"], strict=True)]
     return bootstrap(np.mean, np.array(lost), groups=table["task"].to_numpy())
 
 
 _claim = partial(Claim, paper="li2022", side="below", threshold=0.0)
-
 _STATISTIC = "rank correlation of downstream NC1 and {} accuracy over {}, mean over tasks"
-
 
 CLAIMS = (
     _claim(
@@ -123,28 +115,25 @@ CLAIMS = (
         sentence="Pre-trained models that collapse more on the downstream training data transfer better.",
         study="downstream_collapse",
         statistic=_STATISTIC.format("probe", "models"),
-        estimate=over_models,
+        estimate=across_models,
     ),
     _claim(
         key="A2-shots",
         sentence="Collapse on the downstream training data goes with few-shot accuracy, too. (Our extension.)",
         study="downstream_collapse",
         statistic=_STATISTIC.format("1-, 5- and 20-shot", "models"),
-        estimate=partial(over_models, accuracies=("accuracy_1", "accuracy_5", "accuracy_20")),
+        estimate=partial(across_models, accuracies=("accuracy_1", "accuracy_5", "accuracy_20")),
     ),
     _claim(
         key="A2-layers",
         sentence="Layers that collapse more on the downstream training data transfer better. (Our extension.)",
         study="collapse_by_layer",
         statistic=_STATISTIC.format("probe", "layers"),
-        estimate=over_layers,
+        estimate=across_layers,
     ),
 )
 
-STUDIES = {
-    "downstream_collapse": downstream_collapse,
-    "collapse_by_layer": collapse_by_layer,
-}
+STUDIES = (downstream_collapse, collapse_by_layer)
 # The settings that the live cell of each study has, of the cells of the scale "check".
 LIVE: dict[str, Cell] = {
     "downstream_collapse": {"model": "base"},

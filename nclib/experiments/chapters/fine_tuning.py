@@ -14,7 +14,7 @@ from nclib.experiments.claims import Claim
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale
 
-METHODS = ("linear", "bias", "layer", "skip", "lora", "full")  # of fine-tuning
+COMPARED = ("linear", "bias", "layer", "skip", "lora", "full")  # of fine-tuning
 
 
 def _tuned(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
@@ -38,7 +38,7 @@ def fine_tuning(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
         model | of_task(task, task.train_per_class) | of_method(method, scale.fine_tuning.layers)
         for model in _tuned(scale, _repeats(scale, seeds))
         for task in scale.fine_tuning.tasks
-        for method in METHODS
+        for method in COMPARED
     ]
 
 
@@ -90,7 +90,7 @@ def difference(table: pd.DataFrame, metric: str, method: str, other: str) -> Est
     return mean((methods[method] - methods[other]).to_numpy())
 
 
-def over_methods(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
+def across_methods(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
     """Rank correlation of a metric and accuracy over methods, the mean over models and tasks; methods are resampled.
 
     The networks of one recipe, told apart by `seed`, are averaged first. The interval says how far six methods decide,
@@ -98,7 +98,7 @@ def over_methods(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
     """
     values = table.groupby(["model", "task", "method"], as_index=False)[[metric, "accuracy"]].mean()
     places = values["model"] + " on " + values["task"]
-    return downstream.over_models(values.assign(task=places, model=values["method"], seed=0), metric)
+    return downstream.across_models(values.assign(task=places, model=values["method"], seed=0), metric)
 
 
 def log_ratio(table: pd.DataFrame, metric: str, method: str, other: str) -> Estimate:
@@ -124,9 +124,7 @@ def growth(table: pd.DataFrame, method: str, other: str) -> Estimate:
 
 
 _scl = partial(Claim, paper="li2024", study="fine_tuning")
-
 _scarce = partial(Claim, paper="li2024", study="data_scarcity", threshold=0.0)
-
 
 CLAIMS = (
     _scl(
@@ -135,7 +133,7 @@ CLAIMS = (
         threshold=0.0,
         sentence="Ways of fine-tuning that collapse more on the downstream training data transfer better.",
         statistic="rank correlation of NC1 and accuracy over six ways of fine-tuning, mean over models and tasks",
-        estimate=over_methods,
+        estimate=across_methods,
     ),
     _scl(
         key="A4-collapse",
@@ -184,11 +182,7 @@ CLAIMS = (
     ),
 )
 
-STUDIES = {
-    "fine_tuning": fine_tuning,
-    "data_scarcity": data_scarcity,
-    "tuned_layer": tuned_layer,
-}
+STUDIES = (fine_tuning, data_scarcity, tuned_layer)
 # The settings that the live cell of each study has, of the cells of the scale "check".
 LIVE: dict[str, Cell] = {
     "fine_tuning": {"method": "skip"},

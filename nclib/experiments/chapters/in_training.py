@@ -52,26 +52,19 @@ def _final_disagreement(table: pd.DataFrame) -> Estimate:
 _papyan = partial(Claim, paper="papyan2020", study="collapse_in_training", side="below")
 
 CLAIMS = (
-    _papyan(
-        key="P1",
-        sentence="Past zero training error the features of a class go on contracting to their mean.",
-        statistic="NC1 at the end over NC1 when the last training error is gone",
-        threshold=1.0,
-        estimate=_past_zero_error("nc1"),
-    ),
-    _papyan(
-        key="P2",
-        sentence="Past zero training error the class means go on towards a simplex.",
-        statistic="NC2 at the end over NC2 when the last training error is gone",
-        threshold=1.0,
-        estimate=_past_zero_error("nc2"),
-    ),
-    _papyan(
-        key="P3",
-        sentence="Past zero training error classifier and class means go on aligning.",
-        statistic="NC3 at the end over NC3 when the last training error is gone",
-        threshold=1.0,
-        estimate=_past_zero_error("nc3"),
+    *(
+        _papyan(
+            key=f"P{metric[-1]}",
+            sentence=f"Past zero training error {sentence}.",
+            statistic=f"{metric.upper()} at the end over {metric.upper()} when the last training error is gone",
+            threshold=1.0,
+            estimate=_past_zero_error(metric),
+        )
+        for metric, sentence in (
+            ("nc1", "the features of a class go on contracting to their mean"),
+            ("nc2", "the class means go on towards a simplex"),
+            ("nc3", "classifier and class means go on aligning"),
+        )
     ),
     _papyan(
         key="P4",
@@ -82,9 +75,7 @@ CLAIMS = (
     ),
 )
 
-STUDIES = {
-    "collapse_in_training": collapse_in_training,
-}
+STUDIES = (collapse_in_training,)
 # The settings that the live cell of each study has, of the cells of the scale "check".
 LIVE: dict[str, Cell] = {
     "collapse_in_training": {},

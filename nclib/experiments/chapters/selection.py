@@ -8,15 +8,13 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-import torch
 
 from nclib.estimates import Estimate, rank_correlation, times_drawn, weighted_tau
 from nclib.experiments.cells import of_method, of_task, title
 from nclib.experiments.claims import Claim
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale, SceneTask, Task, Zoo
-from nclib.transferability.class_scores import over_models
-from nclib.transferability.registry import OVER_MODELS, higher_is_better
+from nclib.transferability.registry import OVER_MODELS, higher_is_better, with_sums
 
 
 def score_cost(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
@@ -93,7 +91,6 @@ def _how(zoo: Zoo) -> Cell:
 # Estimators that were published before FaCe, and are held against it.
 EARLIER = ("leep", "nce", "nleep", "h_score", "h_score_shrunk", "logme", "gbc", "transrate", "sfda", "vci")
 
-
 # Scores in the order of the book's tables, and what they are called there.
 LABELS = {
     "face": "FaCe",
@@ -116,7 +113,8 @@ LABELS = {
     "source_accuracy": "accuracy on the source",
 }
 
-
+# What is recorded of fairness, whose digits are near 1, and what is summed: by the settings of `nclib.class_fairness`.
+FAIR = {f"class_unfairness{kind}": f"class_fairness{kind}" for kind in ("", "_sharp", "_soft", "_diagonal")}
 # Parts that are summed over the models of a zoo, each brought to [0, 1]: as the library does, and variants of FaCe.
 SUMS: dict[str, tuple[str, ...]] = dict(OVER_MODELS) | {
     f"face, {name}": ("variance_collapse", f"class_fairness_{part}")
@@ -130,20 +128,15 @@ def in_zoos(table: pd.DataFrame) -> pd.DataFrame:
     The sums are over the models of one seed on one task: another seed of a model is no rival of it.
     """
     rows = table.explode("zoos").rename(columns={"zoos": "zoo"})
-    fair = {name.replace("un", "", 1): 1 - rows[name] for name in rows if name.startswith("class_unfairness")}
+    fair = {name: 1 - rows[recorded] for recorded, name in FAIR.items() if recorded in rows}
     blocks = rows.assign(**fair).groupby(["zoo", "task", "seed"], sort=False)
     return pd.concat([_with_sums(group) for _, group in blocks], ignore_index=True)
 
 
 def _with_sums(group: pd.DataFrame) -> pd.DataFrame:
-    sums = {name: _brought(group, parts).sum(1) for name, parts in SUMS.items() if set(parts) <= set(group)}
     parts = group[[*SUMS["face"]]]
-    sums["face, z-scores"] = ((parts - parts.mean()) / parts.std()).sum(axis=1).to_numpy()
-    return group.assign(**sums)
-
-
-def _brought(group: pd.DataFrame, parts: Iterable[str]) -> np.ndarray:
-    return over_models(torch.tensor(group[[*parts]].to_numpy(dtype=float))).numpy()
+    z_scores = ((parts - parts.mean()) / parts.std()).sum(axis=1).to_numpy()
+    return with_sums(group, SUMS).assign(**{"face, z-scores": z_scores})
 
 
 def taus(rows: pd.DataFrame, score: str) -> np.ndarray:
@@ -222,9 +215,7 @@ def _better(table: pd.DataFrame, zoo: str) -> Estimate:
 
 
 _ding = partial(Claim, paper="ding2023", side="above", study="model_selection")
-
 _TAU = "weighted Kendall tau of FaCe and {} after fine-tuning, mean over tasks and zoos"
-
 
 CLAIMS = (
     _ding(
@@ -271,13 +262,7 @@ CLAIMS = (
     ),
 )
 
-STUDIES = {
-    "model_selection": model_selection,
-    "score_cost": score_cost,
-    "scene_selection": scene_selection,
-    "text_selection": text_selection,
-    "encoder_selection": encoder_selection,
-}
+STUDIES = (model_selection, score_cost, scene_selection, text_selection, encoder_selection)
 # The settings that the live cell of each study has, of the cells of the scale "check".
 LIVE: dict[str, Cell] = {
     "model_selection": {},

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nclib.estimates import Estimate, bootstrap, rank_correlation
-from nclib.experiments.cells import RECIPE_FIELDS
+from nclib.experiments.cells import recipe_columns
 from nclib.experiments.claims import Claim
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale
@@ -47,7 +47,7 @@ def networks(table: pd.DataFrame) -> pd.DataFrame:
 
     `transfer` is the probe's test accuracy, averaged over the downstream tasks.
     """
-    network = pd.Series(map(str, table[[*RECIPE_FIELDS]].itertuples(index=False)), index=table.index)
+    network = pd.Series(map(str, table[recipe_columns(table)].itertuples(index=False)), index=table.index)
     is_source = table["task"] == table["source"]
     transfer = table[~is_source].groupby(network)["accuracy"].mean()
     return table[is_source].assign(transfer=network[is_source].map(transfer))
@@ -59,7 +59,7 @@ def panel(nets: pd.DataFrame, setting: str) -> pd.DataFrame:
     The base has the most frequent value of every setting: each panel of the study varies one and keeps
     the others.
     """
-    fixed = [name for name in RECIPE_FIELDS if name not in (setting, "seed")]
+    fixed = [name for name in recipe_columns(nets) if name not in (setting, "seed")]
     base = nets[fixed].mode(dropna=False).iloc[0]
     same = (nets[fixed].eq(base) | nets[fixed].isna() & base.isna()).all(axis=1)
     return nets[same].sort_values([setting, "seed"])
@@ -92,32 +92,34 @@ def _middle_third(table: pd.DataFrame) -> Estimate:
         return float(middle - max(low, high))
 
     nets = fully_trained(networks(table))
-    recipes = nets[[name for name in RECIPE_FIELDS if name != "seed"]].astype(str).agg("|".join, axis=1)
+    recipes = nets[[name for name in recipe_columns(nets) if name != "seed"]].astype(str).agg("|".join, axis=1)
     return bootstrap(advantage, nets["nc1"].to_numpy(), nets["transfer"].to_numpy(), groups=recipes.to_numpy())
 
 
 _li_2023 = partial(Claim, paper="li2022", study="source_collapse", side="above", threshold=0.0)
-
 _OVER = "rank correlation of source NC1 and downstream accuracy over {}"
 
 CLAIMS = (
-    _li_2023(
-        key="A1-loss",
-        sentence="Losses that prevent collapse on the source transfer better.",
-        statistic=_OVER.format("losses"),
-        estimate=_correlation_over("loss"),
-    ),
-    _li_2023(
-        key="A1-projection",
-        sentence="Projection heads, which prevent collapse of the features on the source, transfer better.",
-        statistic=_OVER.format("0 to 3 layers of projection head"),
-        estimate=_correlation_over("projection"),
-    ),
-    _li_2023(
-        key="A1-augmentation",
-        sentence="Data augmentation, which prevents collapse on the source, transfers better.",
-        statistic=_OVER.format("strengths of augmentation"),
-        estimate=_correlation_over("augmentation"),
+    *(
+        _li_2023(
+            key=f"A1-{setting}",
+            sentence=sentence,
+            statistic=_OVER.format(values),
+            estimate=_correlation_over(setting),
+        )
+        for setting, values, sentence in (
+            ("loss", "losses", "Losses that prevent collapse on the source transfer better."),
+            (
+                "projection",
+                "0 to 3 layers of projection head",
+                "Projection heads, which prevent collapse of the features on the source, transfer better.",
+            ),
+            (
+                "augmentation",
+                "strengths of augmentation",
+                "Data augmentation, which prevents collapse on the source, transfers better.",
+            ),
+        )
     ),
     _li_2023(
         key="A1-extent",
@@ -137,9 +139,7 @@ CLAIMS = (
     ),
 )
 
-STUDIES = {
-    "source_collapse": source_collapse,
-}
+STUDIES = (source_collapse,)
 # The settings that the live cell of each study has, of the cells of the scale "check".
 LIVE: dict[str, Cell] = {
     "source_collapse": {"task": "digits", "epochs": 2},

@@ -1,5 +1,6 @@
 """Scales: one file each, so that no notebook branches on how large it runs; your own is a copy of lab.py."""
 
+from nclib.checks import check_known
 from nclib.experiments.scales import demo, lab, paper
 from nclib.experiments.scales.scale import Scale
 
@@ -8,6 +9,5 @@ SCALES = {"demo": demo.SCALE, "lab": lab.SCALE, "paper": paper.SCALE}
 
 def settings(scale: str) -> Scale:
     """The settings of a scale by name."""
-    if scale not in SCALES:
-        raise ValueError(f"unknown scale {scale!r}; there are {', '.join(SCALES)}")
+    check_known(SCALES, scale=scale)
     return SCALES[scale]

@@ -42,8 +42,8 @@ class Zoo:
 
     They are `models` by name, with their `weights` as of `nclib.backbone`, or made by `recipes`; those that learned on
     the data of a task are left out there.
-    `method` is one of `nclib.peft.methods.METHODS`, and
-    validation chooses of the learning `rates` and, where one layer is
+
+    `method` is one of `peft.methods.METHODS`, and validation chooses of the learning `rates` and, where one layer is
     tuned, of the `layers`; or it is "published", for accuracies that others measured. So many of the seeds, which
     are those of the networks or, of named models, those of the fine-tuning, are tried: its `repeats`.
     """

@@ -1,7 +1,7 @@
 """Statistics of geometric complexity, on tables whose answer is known; the studies' cells; penalised training."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,8 @@ def rows(complexity, cdnv, accuracy=lambda cell: 0.5):
     cells = STUDIES["geometric_complexity"](settings("demo"), [0, 1])
     values = (("complexity", complexity), ("cdnv", cdnv), ("target_cdnv", cdnv), ("accuracy_5", accuracy))
     return pd.DataFrame(
-        cell
+        asdict(recipe_of(cell))
+        | cell
         | {"poincare": 2.0, "loss": [1.0, 0.01], "nc1": [9.0, 1.0], "geometric_collapse": [9.0, 2.0]}
         | {name: [9.0, 2 * value(cell)] for name, value in values[:2]}
         | {"target_cdnv": 9.0, "accuracy_5": 0.9, "accuracy_5_half": 0.1}
@@ -40,7 +41,7 @@ def rows(complexity, cdnv, accuracy=lambda cell: 0.5):
 
 def falling(cell):
     """Lower with the rate and L2, higher with the batch, not the same for two kinds of network."""
-    scale = 1e-3 if cell["network"] == "resnet" else 1e-2
+    scale = 1e-3 if recipe_of(cell).network == "resnet" else 1e-2
     return scale * cell["batch_size"] ** 0.3 / cell["learning_rate"] ** 0.4 / (1 + 100 * cell["weight_decay"])
 
 
@@ -128,7 +129,7 @@ def test_along_a_sweep_the_interval_is_over_panels_and_seeds():
 def test_panels_are_not_mixed():
     """Within each panel CDNV falls with complexity; over both together it rises."""
     offset = {"resnet": 0.0, "vgg": 1e6}
-    table = rows(falling, lambda cell: offset[cell["network"]] - falling(cell) + 1e3)
+    table = rows(falling, lambda cell: offset[recipe_of(cell).network] - falling(cell) + 1e3)
     assert judge(claim("B1-link"), table).estimate.value == pytest.approx(-1)
 
 
@@ -158,7 +159,11 @@ def test_a_penalty_is_judged_at_the_end():
     cells = STUDIES["complexity_penalty"](settings("demo"), [0, 1, 2])
     curves = {name: [1.0] for name in complexity.CURVES}
     table = pd.DataFrame(
-        cell | curves | {"complexity": [9.0, -cell["penalty"]], "cdnv": [1.0, cell["penalty"]]} for cell in cells
+        cell
+        | {"penalty": recipe_of(cell).penalty}
+        | curves
+        | {"complexity": [9.0, -recipe_of(cell).penalty], "cdnv": [1.0, recipe_of(cell).penalty]}
+        for cell in cells
     )
     assert judge(claim("B5-complexity"), table).word == "holds"
     assert judge(claim("B5-collapse"), table).word == "fails"

@@ -24,22 +24,24 @@ ACCURACY = [[0.9, 0.8], [0.8, 0.7], [0.7, 0.6], [0.6, 0.5]]
 
 
 def test_a_monotone_law_over_models_is_minus_one_with_no_doubt():
-    estimate = downstream.over_models(table(FALLING, ACCURACY, seeds=2))
+    estimate = downstream.across_models(table(FALLING, ACCURACY, seeds=2))
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((-1, -1, -1))
-    assert downstream.over_models(table(FALLING, ACCURACY), "nc1", "accuracy_1").value == pytest.approx(1)
-    assert downstream.over_models(table(FALLING, ACCURACY), "nc1", ["accuracy", "accuracy_1"]).value == pytest.approx(0)
+    assert downstream.across_models(table(FALLING, ACCURACY), "nc1", "accuracy_1").value == pytest.approx(1)
+    assert downstream.across_models(table(FALLING, ACCURACY), "nc1", ["accuracy", "accuracy_1"]).value == pytest.approx(
+        0
+    )
 
 
 def test_seeds_and_models_of_one_task_are_no_new_evidence():
     """Copies make no interval narrower: models are resampled with their seeds, and tasks with their models."""
     rng = np.random.default_rng(1)
     nc1, accuracy = rng.random((2, 6, 2)).tolist()
-    once, often = (downstream.over_models(table(nc1, accuracy, seeds=seeds)) for seeds in (1, 5))
+    once, often = (downstream.across_models(table(nc1, accuracy, seeds=seeds)) for seeds in (1, 5))
     assert vars(often) == pytest.approx(vars(once))
     layers = pd.DataFrame(
         {"task": list("abc"), "nc1": rng.random((3, 5)).tolist(), "accuracy": rng.random((3, 5)).tolist()}
     )
-    once, often = (downstream.over_layers(pd.concat([layers] * copies)) for copies in (1, 4))
+    once, often = (downstream.across_layers(pd.concat([layers] * copies)) for copies in (1, 4))
     assert vars(often) == pytest.approx(vars(once))
 
 
@@ -47,20 +49,20 @@ def test_tasks_are_averaged_and_never_pooled():
     """Between tasks a higher NC1 goes with more accuracy here; within each it goes with less."""
     nc1 = [[1.0, 101.0], [2.0, 102.0], [3.0, 103.0]]
     accuracy = [[0.3, 0.9], [0.2, 0.8], [0.1, 0.7]]
-    assert downstream.over_models(table(nc1, accuracy)).value == pytest.approx(-1)
+    assert downstream.across_models(table(nc1, accuracy)).value == pytest.approx(-1)
 
 
 def test_the_order_of_rows_does_not_matter():
     rng = np.random.default_rng(0)
     rows = table(rng.random((6, 3)).tolist(), rng.random((6, 3)).tolist())
     shuffled = rows.sample(frac=1, random_state=0)
-    assert downstream.over_models(rows).value == pytest.approx(downstream.over_models(shuffled).value)
+    assert downstream.across_models(rows).value == pytest.approx(downstream.across_models(shuffled).value)
 
 
 def test_the_advantage_over_a_rival_is_the_difference_of_correlations():
     rows = table(FALLING, ACCURACY, cdnv=[[-x for x in row] for row in FALLING])
-    assert downstream.advantage(rows, "cdnv").value == pytest.approx(2)
-    assert downstream.advantage(table(FALLING, ACCURACY), "cdnv").value == 0
+    assert downstream.lead(rows, "cdnv").value == pytest.approx(2)
+    assert downstream.lead(table(FALLING, ACCURACY), "cdnv").value == 0
 
 
 def test_layers_are_correlated_within_a_model_and_the_regret_is_what_is_lost():
@@ -71,8 +73,8 @@ def test_layers_are_correlated_within_a_model_and_the_regret_is_what_is_lost():
             "accuracy": [[0.1, 0.2, 0.4], [0.1, 0.2, 0.5]],
         }
     )
-    assert downstream.over_layers(rows).value == pytest.approx((-1 - 0.5) / 2)
-    assert downstream.regret(rows).value == pytest.approx(0.3 / 2)
+    assert downstream.across_layers(rows).value == pytest.approx((-1 - 0.5) / 2)
+    assert downstream.lost_by(rows).value == pytest.approx(0.3 / 2)
 
 
 def test_mean_spearman_is_scipys_column_by_column():

@@ -36,7 +36,7 @@ def test_methods_are_compared_on_the_same_images():
 def test_over_methods_is_a_rank_correlation():
     order = {"linear": 3.0, "skip": 2.0, "full": 1.0}
     rows = table(lambda method, number, draw: 1 - order[method] / 10, nc1=order)
-    assert fine_tuning.over_methods(rows).value == pytest.approx(-1)
+    assert fine_tuning.across_methods(rows).value == pytest.approx(-1)
     assert judge(claim("A2-methods"), rows).word == "holds"
 
 
@@ -58,7 +58,7 @@ def test_collapse_is_compared_as_a_ratio_and_methods_within_a_model():
     rows = table(lambda method, number, draw: 1 / nc1[method], nc1=nc1)
     assert fine_tuning.log_ratio(rows, "nc1", "skip", "linear").value == pytest.approx(-math.log(2))
     other = rows.assign(model="other", nc1=1e3 / rows["nc1"])  # the reverse, and larger
-    assert fine_tuning.over_methods(pd.concat([rows, other])).value == pytest.approx(0)
+    assert fine_tuning.across_methods(pd.concat([rows, other])).value == pytest.approx(0)
 
 
 def test_what_is_no_better_fails():

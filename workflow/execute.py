@@ -61,17 +61,20 @@ def same(path: Path, new: nbformat.NotebookNode) -> bool:
     """Whether a file holds a notebook that agrees in all but the compression, and the rounding, of its pictures."""
     try:
         old = nbformat.read(path, as_version=4)
-    except (ValueError, nbformat.ValidationError):  # no notebook, or one with the marks of a conflict
-        return False
-    (old, drawn), (new, drawn_now) = (without_pictures(notebook) for notebook in (old, new))
-    return old == new and all(alike(*pair) for pair in zip(drawn, drawn_now, strict=True))
+        (old, drawn), (new, drawn_now) = (without_pictures(notebook) for notebook in (old, new))
+        return old == new and all(alike(*pair) for pair in zip(drawn, drawn_now, strict=True))
+    except (ValueError, AttributeError, TypeError, OSError, nbformat.ValidationError):
+        return False  # no notebook, one with the marks of a conflict, or with a broken picture: it is to be replaced
 
 
 def without_pictures(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, list[str]]:
     """A copy without the data of its pictures, and these in their order."""
     notebook = copy.deepcopy(notebook)
     data = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
-    return notebook, [kind.pop("image/png") for kind in data if "image/png" in kind]
+    drawn = [kind["image/png"] for kind in data if "image/png" in kind]
+    for kind in data:
+        kind |= {"image/png": ""} if "image/png" in kind else {}
+    return notebook, drawn
 
 
 def alike(old: str, new: str) -> bool:
@@ -153,7 +156,10 @@ def main(
         name, equals, value = pair.partition("=")
         if not equals:
             raise typer.BadParameter(f"{pair!r} is not NAME=VALUE")
-        parameters[name] = yaml.safe_load(value)
+        try:
+            parameters[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise typer.BadParameter(f"{value!r} is no YAML: {str(error).splitlines()[0]}") from error
     if output is None:
         output = ROOT / "_build" / "runs" / f"{source.stem}.ipynb" if parameters else source.with_suffix(".ipynb")
     start = time.perf_counter()

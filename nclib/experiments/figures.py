@@ -1,0 +1,484 @@
+"""The figures of the chapters, one function each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nclib.estimates import Estimate
+from nclib.experiments import plots
+from nclib.experiments.cells import recipe_columns
+from nclib.experiments.chapters import complexity, downstream, fine_tuning, in_training, selection, source
+from nclib.metrics.registry import METRICS
+from nclib.models.recipes import Recipe
+
+Tables = Mapping[str, pd.DataFrame]  # of a study, mostly by the scale
+Estimates = Mapping[str, Mapping[str, Estimate]]
+
+
+def _parts(tables: Mapping[Any, pd.DataFrame], height: float) -> tuple[Figure, list[tuple[Any, Any, pd.DataFrame]]]:
+    """A figure with a part for each table, one below the other; and the parts, with key and table."""
+    figure, parts = plots.parts(*[height] * len(tables))
+    return figure, [(part, *table) for part, table in zip(parts, tables.items(), strict=True)]
+
+
+# Chapter 1
+
+
+def contact_sheet(images: Any, titles: Sequence[str], *, columns: int = 16) -> Figure:
+    """Rows of images, uint8 (rows, columns, H, W), each row with its title."""
+    figure, axes = plt.subplots(len(titles), 1, figsize=(7, 0.55 * len(titles)), squeeze=False)
+    for axis, row, title in zip(axes[:, 0], images, titles, strict=True):
+        axis.imshow(np.concatenate(list(row[:columns]), axis=1), cmap="gray", vmin=0, vmax=255)
+        axis.set_ylabel(title, rotation=0, ha="right", va="center")
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+    return figure
+
+
+def trajectories_by_scale(tables: Tables, shown: Mapping[str, tuple[str, str]]) -> Figure:
+    """Six metrics along training, a panel each and a colour a scale: means over networks, and their range.
+
+    Of each metric `shown` says the title, and which side is more collapsed. A dashed line is where the training
+    errors of all networks are gone, if they ever are.
+    """
+    figure, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharex=True)
+    for colour, (scale, rows) in zip(plots.COLOURS, tables.items(), strict=False):
+        gone = _errors_gone(rows)
+        for axis, metric in zip(axes.flat, shown, strict=True):
+            plots.trajectories(axis, rows["epoch"].iloc[0], rows[metric], colour=colour, label=scale)
+            if gone is not None:
+                axis.axvline(gone, color=colour, linestyle="--", linewidth=0.8)
+    for axis, (metric, (title, better)) in zip(axes.flat, shown.items(), strict=True):
+        axis.set(title=title, ylabel=f"{better} is more collapsed" if better else "")
+        if metric == "nc1":
+            plots.log_scale(axis, "y")
+    for axis in axes[1]:
+        axis.set_xlabel("epoch")
+    if len(tables) > 1:
+        plots.shared_legend(figure, axes.flat, ncols=3)
+    return figure
+
+
+def _errors_gone(rows: pd.DataFrame) -> int | None:
+    """The first epoch from which on no network makes a training error; None if one still does at the end."""
+    starts = [in_training.zero_error_index(errors) for errors in rows["train_error"]]
+    known = [start for start in starts if start is not None]
+    return rows["epoch"].iloc[0][max(known)] if len(known) == len(starts) else None
+
+
+def classes_in_a_plane(pictures: Sequence[Any], epochs: Sequence[int], names: Sequence[str]) -> Figure:
+    """Samples of three classes about the corners of a triangle, (3, n, 2) for each of some epochs."""
+    figure, axes = plt.subplots(1, len(epochs), figsize=(2 * len(epochs), 2.3), sharex=True, sharey=True, squeeze=False)
+    angles = np.pi / 2 + 2 * np.pi / 3 * np.arange(4)  # the last is the first again
+    for axis, epoch, picture in zip(axes[0], epochs, pictures, strict=True):
+        axis.plot(np.cos(angles), np.sin(angles), color="0.6", linewidth=0.8)
+        for i, (points, name) in enumerate(zip(picture, names, strict=True)):
+            axis.scatter(*np.array(points).T, s=8, label=name, **plots.numbered_style(i))
+        axis.set(title=f"epoch {epoch}", xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), aspect="equal")
+    axes[0, -1].legend(loc="lower right", handletextpad=0.1)
+    return figure
+
+
+# Chapter 2
+
+
+def transfer_by_setting(nets: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Downstream accuracy against source NC1, one point a network: a panel for each setting that is varied."""
+    figure, axes = plt.subplots(2, 3, figsize=(8, 5.2))
+    for axis, (setting, title) in zip(axes.flat, titles.items(), strict=False):
+        plots.panel_scatter(axis, source.panel(nets, setting), setting, "nc1", "transfer")
+        axis.set(title=title, xlabel="source NC1 (lower: more collapsed)", ylabel="downstream accuracy")
+        plots.log_scale(axis, "x")
+        axis.legend(fontsize="small")
+    for axis in axes.flat[len(titles) :]:
+        axis.axis("off")
+    return figure
+
+
+def transfer_of_all(nets: pd.DataFrame, titles: Mapping[str, str], base: Recipe) -> Figure:
+    """Downstream accuracy against source NC1 of all networks, a style a setting that they differ from the base in.
+
+    Grey is the mean of each third of the fully trained ones, by NC1.
+    """
+    figure, axis = plt.subplots(figsize=(6.5, 3.8))
+    for setting, title in titles.items():
+        rows = source.panel(nets, setting)
+        rows = rows[rows[setting] != getattr(base, setting)]
+        axis.scatter(rows["nc1"], rows["transfer"], label=title, **plots.setting_style(setting))
+    rows = source.panel(nets, "seed")
+    axis.scatter(rows["nc1"], rows["transfer"], s=60, label="base", **plots.setting_style("base"))
+    full = source.fully_trained(nets)
+    for third in source.thirds(full["nc1"].to_numpy()):
+        rows = full.iloc[third]
+        ends = [rows["nc1"].min(), rows["nc1"].max()]
+        axis.plot(ends, [rows["transfer"].mean()] * 2, color="0.5", linewidth=3, zorder=0)
+    axis.set(xlabel=f"source NC1 ({plots.LOWER})", ylabel="downstream accuracy")
+    plots.log_scale(axis, "x")
+    axis.legend(loc="lower left")
+    return figure
+
+
+def correlations_by_setting(tables: Tables, titles: Mapping[str, str]) -> Figure:
+    """Rank correlations of source NC1 and accuracy where one setting varies: on each task, and of the mean."""
+    found = {
+        scale: {title: _on_tasks(rows, setting) for setting, title in titles.items()} for scale, rows in tables.items()
+    }
+    return plots.correlation_panels(found, "rank correlation", height=5, below=0.12, ncols=2)
+
+
+def _on_tasks(table: pd.DataFrame, setting: str) -> dict[str, Estimate]:
+    """The correlation over a panel of networks, by the downstream task, and at last that of the mean accuracy."""
+    recipe = recipe_columns(table)
+    by_task = table.pivot_table(index=recipe, columns="task", values="accuracy", sort=False)
+    rows = source.panel(source.networks(table).merge(by_task.reset_index(), on=recipe), setting)
+    tasks = [task for task in by_task if task not in set(table["source"])]
+    return {name: source.correlation(rows, setting, name) for name in [*tasks, "transfer"]}
+
+
+# Chapter 3
+
+
+def task_panels(tables: Tables, x: str, y: str) -> Figure:
+    """Points (x, y), one a model and seed; a row of panels for each table, by scale, a panel for each task.
+
+    The first word of a model's title, such as the setting that it differs in, gives the colour and marker.
+    """
+    figure, parts = _parts(tables, height=2.9)
+    for part, scale, table in parts:
+        axes = part.subplots(1, table["task"].nunique(), sharex="col", sharey="row", squeeze=False)[0]
+        groups = table["model"].str.split(" ").str[0]
+        for axis, (task, points) in zip(axes, table.groupby("task", sort=False), strict=True):
+            for i, group in enumerate(groups.unique()):
+                members = points[groups[points.index] == group]
+                known = group in (*plots.SETTINGS, "base")
+                style = plots.setting_style(group) if known else plots.numbered_style(i)
+                axis.scatter(members[x], members[y], label=group, s=14, alpha=0.8, **style)
+            axis.set(title=task)
+            plots.log_scale(axis, "x")
+        axes[0].set_ylabel(f"{scale}: accuracy")
+        axes[len(axes) // 2].set_xlabel(f"downstream {METRICS[x].name.upper()} ({plots.LOWER})")
+        plots.shared_legend(part, axes, ncols=4, fontsize="x-small")
+    return figure
+
+
+def correlations_across_models(tables: Tables, titles: Mapping[str, str]) -> Figure:
+    """Rank correlations of metrics and accuracy over models: on each task, and their mean."""
+    found = {
+        scale: {title: _across_models(rows, metric) for metric, title in titles.items()}
+        for scale, rows in tables.items()
+    }
+    return plots.correlation_panels(found, "rank correlation with accuracy", height=3.6, below=0.18, fontsize="small")
+
+
+def _across_models(table: pd.DataFrame, metric: str) -> dict[str, Estimate]:
+    """The correlation over models on each task, and at last the mean of them."""
+    tasks = {task: downstream.across_models(rows, metric) for task, rows in table.groupby("task", sort=False)}
+    return tasks | {"mean over tasks": downstream.across_models(table, metric)}
+
+
+def depth_panels(tables: Tables, accuracy: str, metrics: Sequence[str]) -> Figure:
+    """An accuracy and, below it, metrics along the depth of models; two rows for each table, by scale, a column a task.
+
+    Models of different depth meet on relative depth, 0 to 1.
+    """
+    figure, parts = _parts(tables, height=3.3)
+    for part, scale, table in parts:
+        above, below = part.subplots(2, table["task"].nunique(), sharex="col", sharey="row", squeeze=False)
+        for upper, lower, (task, curves) in zip(above, below, table.groupby("task", sort=False), strict=True):
+            plots.along_depth(upper, curves[accuracy], plots.COLOURS[0])
+            for i, name in enumerate(metrics, start=1):
+                plots.along_depth(lower, curves[name], plots.COLOURS[i], METRICS[name].name.upper())
+            upper.set(title=task)
+            lower.set(yscale="log", xlabel="relative depth", xticks=[0, 0.5, 1])
+        above[0].set_ylabel(f"{scale}: accuracy")
+        below[0].set_ylabel(plots.LOWER)
+        below[0].legend(fontsize="x-small")
+    return figure
+
+
+def correlations_by_shots(found: Estimates, titles: Mapping[str, str]) -> Figure:
+    """Rank correlations of NC1 and accuracies, a place for each accuracy, a colour a scale."""
+    figure, axis = plt.subplots(figsize=(4.5, 2.8))
+    for i, (scale, by_shots) in enumerate(found.items()):
+        for place, accuracy in enumerate(titles):
+            estimate, x = by_shots[accuracy], place + 0.12 * (i - 0.5)
+            axis.plot([x, x], [estimate.low, estimate.high], color=plots.COLOURS[i], linewidth=1)
+            label = scale if place == 0 else None
+            axis.plot(x, estimate.value, linestyle="", label=label, **plots.numbered_style(i))
+    axis.axhline(0, **plots.RULE)
+    axis.set(xticks=range(len(titles)), xticklabels=list(titles.values()))
+    axis.set(ylim=(-1.05, 1.05), ylabel="rank correlation\nof NC1 and accuracy")
+    axis.legend()
+    return figure
+
+
+# Chapter 4
+
+
+def methods_against_collapse(tables: Tables, titles: Mapping[str, str]) -> Figure:
+    """Accuracy against NC1 after fine-tuning, on the training images and below it on the test images.
+
+    A part a scale, a column a task, a style a method: small each network, large their mean.
+    """
+    figure, parts = _parts(tables, height=4.8)
+    for part, scale, table in parts:
+        axes = part.subplots(2, table["task"].nunique(), sharey="col", squeeze=False)
+        for row, metric, where in zip(axes, ("nc1", "nc1_test"), ("training", "test"), strict=True):
+            for axis, (task, rows) in zip(row, table.groupby("task", sort=False), strict=True):
+                _methods(axis, rows, metric, titles)
+                axis.set(title=task if metric == "nc1" else "")
+            row[0].set_ylabel(f"{scale}: accuracy")
+            row[len(row) // 2].set_xlabel(f"NC1 on the {where} images ({plots.LOWER})")
+        plots.shared_legend(part, axes.flat, ncols=3, fontsize="small")
+    return figure
+
+
+def _methods(axis: Any, rows: pd.DataFrame, metric: str, titles: Mapping[str, str]) -> None:
+    """Accuracy against a metric on a task: small each network, large the mean of a method."""
+    for method, title in titles.items():
+        points, style = rows.loc[rows["method"] == method, [metric, "accuracy"]], plots.method_style(method)
+        axis.scatter(*points.to_numpy().T, s=10, alpha=0.6, linewidth=0, **style)
+        axis.scatter(*points.mean(), label=title, **style)
+    plots.log_scale(axis, "x")
+
+
+def methods_with_few_images(tables: Tables, titles: Mapping[str, str]) -> Figure:
+    """Accuracy, its gap to that on training images, and NC1 over the number of those, a line a method."""
+    figure, parts = _parts(tables, height=3.4)
+    for part, scale, table in parts:
+        there, rows = {method: titles[method] for method in table["method"].unique()}, fine_tuning.gap(table)
+        rows["place"] = rows["train_per_class"] * 1.05 ** (_order(rows, there) - 1.5)
+        axes = _method_lines(part, rows, ("accuracy", "gap", "nc1_test"), scale, there)
+        for axis in axes:
+            axis.set_xlabel("training images a class")
+            plots.log_scale(axis, "x")
+        plots.log_scale(axes[2], "y")
+    return figure
+
+
+def methods_by_layer(tables: Tables, titles: Mapping[str, str]) -> Figure:
+    """Accuracy, NC1 and trained share of parameters over the layer that is tuned, a line a method."""
+    figure, parts = _parts(tables, height=3.4)
+    for part, scale, table in parts:
+        rows = table.assign(place=table["layers"].str[0] + 0.1 * (_order(table, titles) - 1))
+        axes = _method_lines(part, rows, ("accuracy", "nc1_test", "share"), scale, titles)
+        for axis in axes:
+            axis.set_xlabel("tuned layer, from the end")
+        axes[2].set_yscale("log")
+    return figure
+
+
+def _order(rows: pd.DataFrame, methods: Mapping[str, str]) -> pd.Series:
+    """The place of each row's method among the methods, by which lines stand side by side."""
+    return rows["method"].map({method: i for i, method in enumerate(methods)})
+
+
+def _method_lines(part: Any, rows: pd.DataFrame, metrics: Sequence[str], scale: str, titles: Mapping[str, str]) -> Any:
+    """Panels of metrics over "place", a line a method with its intervals; returns the axes."""
+    ylabels = {
+        "accuracy": f"{scale}: accuracy",
+        "gap": "training less test accuracy",
+        "nc1_test": plots.read_below("NC1 on the test images"),
+        "share": "trained share of parameters",
+    }
+    axes = part.subplots(1, len(metrics))
+    for axis, metric in zip(axes, metrics, strict=True):
+        for method, title in titles.items():
+            of_method = rows[rows["method"] == method]
+            plots.means(axis, of_method, "place", metric, label=title, **plots.method_style(method))
+        axis.set_ylabel(ylabels[metric])
+    plots.shared_legend(part, axes, ncols=len(titles))
+    return axes
+
+
+# Chapter 5
+
+_STAGES = {"matched": ("matched loss", "-"), "end": ("the end", "--")}  # of training, and how each is drawn
+
+
+def dials(stages: Tables, titles: Mapping[str, str]) -> Figure:
+    """Complexity, CDNV and training loss over each setting of training, a column each.
+
+    A colour a panel, that is a source and kind of network; full at matched loss, dashed at the end.
+    """
+    figure, axes = plt.subplots(3, 3, figsize=(9, 7), sharex="col")
+    panels = stages["end"]["panel"].unique().tolist()
+    for row, metric in zip(axes, ("complexity", "cdnv", "loss"), strict=True):
+        for axis, setting in zip(row, complexity.SWEPT, strict=True):
+            swept = {stage: complexity.sweep(rows, setting) for stage, rows in stages.items()}
+            _staged_lines(axis, swept, setting, metric, panels)
+            axis.set_yscale("log")
+            if metric != "loss":
+                plots.log_ticks(axis.yaxis)
+            if setting != "weight_decay":
+                plots.log_scale(axis, "x")
+        row[0].set_ylabel(plots.read_below(titles[metric]) if metric == "cdnv" else titles[metric])
+    for axis, setting in zip(axes[-1], complexity.SWEPT, strict=True):
+        axis.set_xlabel(titles[setting])
+    plots.shared_legend(figure, axes.flat, ncols=2)
+    return figure
+
+
+def _staged_lines(axis: Any, stages: Tables, x: str, y: str, panels: Sequence[str]) -> None:
+    """A line for every panel, full at matched loss and dashed at the end; of the loss only that."""
+    for stage, (when, dash) in _STAGES.items():
+        if (y, stage) == ("loss", "matched"):
+            continue
+        for panel, rows in stages[stage].groupby("panel", sort=False):
+            style = plots.numbered_style(panels.index(panel))
+            plots.means(axis, rows, x, y, linestyle=dash, label=f"{panel}, {when}", **style)
+
+
+def against_complexity(tables: Tables, columns: Mapping[str, str], titles: Mapping[str, str]) -> Figure:
+    """Metrics against source complexity, one point a network: a column a metric, a row a panel, a part a scale."""
+    figure, parts = plots.parts(*[1 + 1.6 * rows["panel"].nunique() for rows in tables.values()])
+    for part, (scale, rows) in zip(parts, tables.items(), strict=True):
+        axes = part.subplots(rows["panel"].nunique(), len(columns), squeeze=False)
+        for row, (panel, of_panel) in zip(axes, rows.groupby("panel", sort=False), strict=True):
+            for axis, metric in zip(row, columns, strict=True):
+                _sweeps(axis, of_panel, metric, titles)
+            row[0].set_ylabel(panel.replace(", ", "\n").replace(" (", "\n("))
+        for axis, (metric, title) in zip(axes[0], columns.items(), strict=True):
+            axis.set_title(title if metric == "accuracy_5" else plots.read_below(title))
+        part.suptitle(scale, fontweight="bold")
+        axes[-1, 1].set_xlabel("geometric complexity, source")
+        plots.shared_legend(part, axes[:, 0], ncols=3)
+    return figure
+
+
+def _sweeps(axis: Any, rows: pd.DataFrame, metric: str, titles: Mapping[str, str]) -> None:
+    """A metric against complexity, a style a setting that is varied; accuracy with its interval."""
+    for setting in complexity.SWEPT:
+        points = complexity.sweep(rows, setting)
+        half = points["accuracy_5_half"] if metric == "accuracy_5" else None
+        style = {"linestyle": "", "elinewidth": 0.8, "markersize": 4.5} | plots.setting_style(setting)
+        axis.errorbar(points["complexity"], points[metric], half, label=titles[setting], **style)
+    plots.log_scale(axis, "x")
+
+
+def training_and_bound(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Complexity and CDNV along the training of each panel's base, and the CDNV of all networks against its bound."""
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3))
+    base = complexity.base(table)
+    for i, (panel, every) in enumerate(table.groupby("panel", sort=False)):
+        rows, colour = base[base["panel"] == panel], plots.numbered_style(i)["color"]
+        for axis, metric in zip(axes, ("complexity", "cdnv"), strict=False):
+            plots.trajectories(axis, rows["measured_epochs"].iloc[0], rows[metric], colour=colour, label=panel)
+        cdnv = np.concatenate(every["cdnv"].to_list())
+        axes[2].scatter(complexity.bounds(every), cdnv, color=colour, s=3, alpha=0.4)
+    axes[0].set(yscale="log", xlabel="epoch", ylabel=titles["complexity"])
+    axes[1].set(yscale="log", xlabel="epoch", ylabel=plots.read_below(titles["cdnv"]))
+    ends = axes[2].get_xlim()
+    axes[2].plot(ends, ends, **plots.RULE)
+    axes[2].set(xscale="log", yscale="log", xlabel="bound", ylabel=plots.read_below(titles["cdnv"]))
+    axes[0].legend()
+    return figure
+
+
+def errors_of_estimates(table: pd.DataFrame, ways: Mapping[str, str]) -> Figure:
+    """Relative errors of ways to estimate complexity over the amount that each looks at, a panel each."""
+    figure, axes = plt.subplots(1, len(ways), figsize=(9, 2.8), sharey=True)
+    for axis, (way, title) in zip(axes, ways.items(), strict=True):
+        found = complexity.relative_errors(table, way)
+        plots.estimates(axis, found["amount"], list(found["error"]), color=plots.COLOURS[0], marker="o")
+        stated = np.sqrt(np.square(table[f"{way}_stated"].tolist()).mean(axis=0))
+        axis.plot(found["amount"], stated, color=plots.COLOURS[1], label="stated")
+        axis.set(yscale="log", xlabel=title)
+        plots.log_scale(axis, "x")
+    axes[0].set_ylabel("relative error")
+    axes[0].legend()
+    return figure
+
+
+def penalised(stages: Tables, titles: Mapping[str, str], panels: Sequence[str]) -> Figure:
+    """Metrics over the strength of a penalty on complexity; lines as of `dials`, whose order of panels is given."""
+    figure, axes = plt.subplots(1, len(titles), figsize=(9, 3.2))
+    weakest = sorted(stages["end"]["penalty"].unique())[1]
+    for axis, (metric, title) in zip(axes, titles.items(), strict=True):
+        _staged_lines(axis, stages, "penalty", metric, panels)
+        axis.set_xscale("symlog", linthresh=weakest)
+        axis.set(xlabel="strength of the penalty", title=plots.read_below(title) if metric == "cdnv" else title)
+    axes[0].set_yscale("log")
+    plots.shared_legend(figure, axes, ncols=2)
+    return figure
+
+
+# Chapters 6 and 7
+
+
+def collapse_before_and_after(tables: Tables) -> Figure:
+    """NC1 after fine-tuning against NC1 before, one point a model: a part a scale, a panel a zoo, a style a task."""
+    figure, parts = _parts(tables, height=3.4)
+    for part, scale, table in parts:
+        axes = part.subplots(1, table["zoo"].nunique(), squeeze=False)[0]
+        for axis, (zoo, rows) in zip(axes, table.groupby("zoo", sort=False), strict=True):
+            for task, points in rows.groupby("task", sort=False):
+                style = {"s": 14, "alpha": 0.8, "label": task} | plots.task_style(task)
+                axis.scatter(-points["variance_collapse"], points["nc1_tuned"], **style)
+            axis.axline((1, 1), slope=1, **plots.RULE)
+            axis.set(title=zoo, xlabel="NC1 before (lower: more collapsed)")
+            plots.log_scale(axis, "x", "y")
+        axes[0].set_ylabel(plots.read_below(f"{scale}: NC1 after"))
+        plots.shared_legend(part, axes, ncols=5)
+    return figure
+
+
+def score_panels(panels: Mapping[str, Estimates], titles: Mapping[str, str]) -> Figure:
+    """Weighted taus with their intervals, one row a score, by its title: for each panel by its title, of each scale.
+
+    Scores that a scale does not have are left out of it, those that none has altogether.
+    """
+    there = {name for scales in panels.values() for found in scales.values() for name in found}
+    rows = {name: row for row, name in enumerate(name for name in titles if name in there)}
+    order = list(dict.fromkeys(scale for scales in panels.values() for scale in scales))
+    figure, axes = plt.subplots(1, len(panels), figsize=(9, 1.6 + 0.23 * len(rows)), sharey=True, squeeze=False)
+    for axis, (title, scales) in zip(axes[0], panels.items(), strict=True):
+        for scale, found in scales.items():
+            i = order.index(scale)
+            heights = [rows[name] + 0.3 * (i - (len(order) - 1) / 2) for name in found]
+            plots.level_intervals(axis, heights, list(found.values()), label=scale, **plots.numbered_style(i))
+        axis.axvline(0, **plots.RULE)
+        axis.set(title=title, xlim=(-1.05, 1.05), xlabel="weighted tau (1: same order)")
+    axes[0, 0].set_yticks(range(len(rows)), [titles[name] for name in rows])
+    axes[0, 0].invert_yaxis()
+    plots.shared_legend(figure, axes[0], ncols=len(order))
+    return figure
+
+
+def seconds_of_scores(by_size: Tables) -> Figure:
+    """Seconds that each score takes over one size of its input, a panel each: the table of one varies only that."""
+    figure, axes = plt.subplots(1, len(by_size), figsize=(9, 3.8), sharey=True)
+    for axis, (size, rows) in zip(axes, by_size.items(), strict=True):
+        drawn = [name for name in selection.LABELS if name in rows]
+        for i, name in enumerate([*drawn, "ncti_spread"]):
+            label = selection.LABELS.get(name, "NCTI")
+            axis.plot(rows[size], rows[name], linewidth=1, label=label, **plots.numbered_style(i))
+        axis.set(yscale="log", xlabel=f"number of {size}")
+        plots.log_scale(axis, "x")
+    axes[0].set_ylabel("seconds")
+    plots.shared_legend(figure, axes, loc="outside right center")
+    return figure
+
+
+def quality_against_collapse(tables: Mapping[str, Tables], measures: Mapping[str, str]) -> Figure:
+    """The quality of fine-tuned models, by the measure of each kind of task, against NC1 before.
+
+    A part a kind and scale, a panel a task, a style a zoo.
+    """
+    by_part = {(kind, scale): rows for kind, scales in tables.items() for scale, rows in scales.items()}
+    figure, parts = _parts(by_part, height=2.9)
+    for part, (kind, scale), table in parts:
+        axes = part.subplots(1, table["task"].nunique(), squeeze=False)[0]
+        for axis, (task, rows) in zip(axes, table.groupby("task", sort=False), strict=True):
+            for i, (zoo, points) in enumerate(rows.groupby("zoo", sort=False)):
+                style = {"s": 14, "alpha": 0.7, "label": zoo} | plots.numbered_style(i)
+                axis.scatter(-points["variance_collapse"], points["accuracy"], **style)
+            axis.set(title=task, xlabel="NC1 before (lower: more collapsed)")
+            plots.log_scale(axis, "x")
+        axes[0].set_ylabel(f"{scale}: {measures[kind]}")
+        plots.shared_legend(part, axes, ncols=3)
+    return figure

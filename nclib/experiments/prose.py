@@ -1,0 +1,21 @@
+"""What the prose of a chapter shows by name."""
+
+from typing import Any
+
+from nclib.estimates import Estimate
+
+
+def glue(name: str, value: Any) -> None:
+    """Keep a number or a text under a name; of an estimate "NAME value", "NAME low" and "NAME high"."""
+    from myst_nb import glue as keep  # type: ignore[import-untyped]
+
+    if isinstance(value, Estimate):
+        for end, number in vars(value).items():
+            glue(f"{name} {end}", number)
+    else:
+        keep(name, _plain(value), display=False)
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of numpy or torch as Python's own, whose digits the page can format."""
+    return value.item() if hasattr(value, "item") else value

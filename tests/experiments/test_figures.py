@@ -1,0 +1,370 @@
+"""The figures of the chapters draw what their tables say."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from nclib.estimates import Estimate
+from nclib.experiments import figures, plots
+from nclib.models.recipes import Recipe
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    plt.switch_backend("agg")
+    with plt.rc_context({"figure.constrained_layout.use": True}):
+        yield
+    plt.close("all")
+
+
+def points(axis):
+    """How many points an axis has of each label."""
+    return {each.get_label(): len(each.get_offsets()) for each in axis.collections}
+
+
+def titles(figure):
+    return [axis.get_title() for axis in figure.axes]
+
+
+def legends(figure):
+    """The labels of each legend beside the axes, part by part."""
+    found = [legend for part in figure.subfigs or [figure] for legend in part.legends]
+    return [[text.get_text() for text in legend.get_texts()] for legend in found]
+
+
+# Chapter 1
+
+
+def watched(errors):
+    curve = {name: [0.5, 0.4, 0.3] for name in ("nc1", "nc2", "nc3", "nc4", "test_accuracy")}
+    return pd.DataFrame([{"epoch": [0, 1, 5], "train_error": one, **curve} for one in errors])
+
+
+SHOWN = {name: (name.upper(), "lower") for name in ("train_error", "nc1", "nc2", "nc3", "nc4", "test_accuracy")}
+
+
+def test_a_sheet_has_a_row_for_each_title():
+    figure = figures.contact_sheet(np.zeros((2, 3, 4, 5), dtype=np.uint8), ["one", "two"])
+    assert [axis.get_ylabel() for axis in figure.axes] == ["one", "two"]
+    assert figure.axes[0].images[0].get_array().shape == (4, 15)
+
+
+@pytest.mark.parametrize(
+    ("errors", "dashed"), [([[0.2, 0.1, 0.0], [0.1, 0.0, 0.0]], [5, 5]), ([[0.2, 0.0, 0.0], [0.1, 0.1, 0.1]], [])]
+)
+def test_trajectories_are_dashed_where_all_networks_are_without_errors(errors, dashed):
+    figure = figures.trajectories_by_scale({"demo": watched(errors)}, SHOWN)
+    first = figure.axes[0]
+    assert titles(figure) == [title for title, _ in SHOWN.values()]
+    np.testing.assert_allclose(first.lines[0].get_ydata(), np.mean(errors, axis=0))
+    assert [x for line in first.lines[1:] for x in line.get_xdata()] == dashed
+    assert [axis.get_yscale() for axis in figure.axes] == ["linear", "log"] + ["linear"] * 4
+    assert legends(figure) == []
+
+
+def test_trajectories_of_two_scales_have_a_legend():
+    tables = dict.fromkeys(["demo", "lab"], watched([[0.2, 0.0, 0.0]]))
+    assert legends(figures.trajectories_by_scale(tables, SHOWN)) == [["demo", "lab"]]
+
+
+def test_three_classes_lie_about_the_corners_of_a_triangle():
+    corners = [[0, 1], [-(3**0.5) / 2, -0.5], [3**0.5 / 2, -0.5]]
+    pictures = [[[corner] * 4 for corner in corners]] * 2
+    figure = figures.classes_in_a_plane(pictures, [0, 8], ["a", "b", "c"])
+    assert titles(figure) == ["epoch 0", "epoch 8"]
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), [*corners, corners[0]], atol=1e-12)
+    assert points(figure.axes[1]) == {"a": 4, "b": 4, "c": 4}
+
+
+# Chapter 2
+
+
+BASE = Recipe(source="letters", epochs=4, loss="cross-entropy")
+
+
+def pretrained():
+    """Six networks on the source and two tasks: three lengths of training and one other loss, two seeds of some."""
+    varied = [(4, "cross-entropy", 0), (4, "cross-entropy", 1), (1, "cross-entropy", 0), (1, "cross-entropy", 1)]
+    varied += [(8, "cross-entropy", 0), (4, "contrastive", 0)]
+    return pd.DataFrame(
+        [
+            {
+                "source": "letters",
+                "epochs": epochs,
+                "loss": loss,
+                "seed": seed,
+                "task": task,
+                "nc1": 1.0 + i,
+                "accuracy": 0.1 * i + place / 100,
+            }
+            for i, (epochs, loss, seed) in enumerate(varied)
+            for place, task in enumerate(["letters", "Greek", "digits"])
+        ]
+    )
+
+
+SETTINGS = {"epochs": "epochs trained", "loss": "loss"}
+
+
+def test_each_setting_has_a_panel_of_the_networks_that_differ_in_it():
+    figure = figures.transfer_by_setting(figures.source.networks(pretrained()), SETTINGS)
+    epochs, loss, *others = figure.axes
+    assert points(epochs) == {"1": 2, "4": 2, "8": 1}
+    assert points(loss) == {"contrastive": 1, "cross-entropy": 2}
+    assert epochs.get_xscale() == "log"
+    assert [axis.axison for axis in others] == [False] * 4
+
+
+def test_all_networks_are_drawn_once_and_three_means():
+    figure = figures.transfer_of_all(figures.source.networks(pretrained()), SETTINGS, BASE)
+    assert points(figure.axes[0]) == {"epochs trained": 3, "loss": 1, "base": 2}
+    heights = [line.get_ydata()[0] for line in figure.axes[0].lines]
+    np.testing.assert_allclose(heights, [0.015, 0.115, 0.515])  # of accuracy 0.1 i, and a half of 0.01 and 0.02
+
+
+def test_correlations_have_a_row_for_each_setting_and_a_panel_for_each_scale():
+    tables = dict.fromkeys(["demo", "lab"], pretrained())
+    figure = figures.correlations_by_setting(tables, SETTINGS)
+    assert titles(figure) == ["demo", "lab"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(SETTINGS.values())
+    assert figure.axes[0].get_legend_handles_labels()[1] == ["Greek", "digits", "mean over tasks"]
+
+
+# Chapter 3
+
+
+def bank():
+    return pd.DataFrame(
+        [
+            {
+                "model": model,
+                "seed": seed,
+                "task": task,
+                "nc1": 2.0 + i + seed,
+                "accuracy": 0.9 - 0.1 * i - 0.01 * seed,
+                "curve": [0.5, 0.7, 0.9][: 2 + i % 2],
+            }
+            for i, model in enumerate(["base", "epochs 2", "epochs 8", "other 1"])
+            for seed in (0, 1)
+            for task in ("Greek", "digits")
+        ]
+    )
+
+
+def test_models_are_in_panels_of_tasks_by_the_first_word_of_their_title():
+    figure = figures.task_panels({"demo": bank()}, "nc1", "accuracy")
+    assert titles(figure) == ["Greek", "digits"]
+    assert points(figure.axes[0]) == {"base": 2, "epochs": 4, "other": 2}
+    assert legends(figure) == [["base", "epochs", "other"]]
+    assert figure.axes[0].get_ylabel() == "demo: accuracy"
+
+
+def test_correlations_over_models_are_of_each_task_and_their_mean(monkeypatch):
+    monkeypatch.setattr(figures.downstream, "across_models", lambda rows, metric: Estimate(len(rows) / 20, 0.0, 1.0))
+    figure = figures.correlations_across_models({"demo": bank()}, {"nc1": "NC1"})
+    (axis,) = figure.axes
+    assert axis.get_legend_handles_labels()[1] == ["Greek", "digits", "mean over tasks"]
+    found = [line.get_xdata()[0] for line in axis.lines if len(line.get_xdata()) == 1]
+    assert found == [0.4, 0.4, 0.8]
+
+
+def test_models_of_different_depth_meet_on_relative_depth():
+    rows = bank().rename(columns={"curve": "cdnv"}).assign(accuracy=lambda table: table["cdnv"])
+    figure = figures.depth_panels({"demo": rows, "lab": rows}, "accuracy", ["cdnv"])
+    assert len(figure.axes) == 8
+    (line,) = figure.axes[0].lines
+    assert (line.get_xdata()[[0, -1]] == [0, 1]).all()
+    np.testing.assert_allclose(line.get_ydata()[[0, -1]], [0.5, 0.8])
+
+
+def test_shots_stand_side_by_side():
+    estimates = {"few": Estimate(0.2, 0.1, 0.3), "all": Estimate(0.6, 0.5, 0.7)}
+    figure = figures.correlations_by_shots(dict.fromkeys(["demo", "lab"], estimates), {"few": "1 shot", "all": "all"})
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1 shot", "all"]
+    assert axis.get_legend_handles_labels()[1] == ["demo", "lab"]
+    found = [line.get_xydata()[0] for line in axis.lines if len(line.get_xdata()) == 1]
+    np.testing.assert_allclose(found, [[-0.06, 0.2], [0.94, 0.6], [0.06, 0.2], [1.06, 0.6]])
+
+
+# Chapter 4
+
+
+def tuned(methods):
+    return pd.DataFrame(
+        [
+            {
+                "task": task,
+                "method": method,
+                "seed": seed,
+                "nc1": 1.0 + i + seed,
+                "nc1_test": 2.0 + i,
+                "accuracy": 0.5 + 0.1 * i,
+                "train_accuracy": 0.9,
+                "share": 0.1,
+                "train_per_class": number,
+                "layers": [place],
+            }
+            for i, method in enumerate(methods)
+            for task in ("Greek", "digits")
+            for seed in (0, 1)
+            for place, number in enumerate([2, 20])
+        ]
+    )
+
+
+METHODS = {"linear": "linear probe", "skip": "with a skip", "full": "everything"}
+
+
+def test_methods_are_drawn_for_each_network_and_their_mean():
+    figure = figures.methods_against_collapse({"demo": tuned(METHODS)}, METHODS)
+    assert titles(figure) == ["Greek", "digits", "", ""]
+    drawn = figure.axes[0].collections
+    assert [len(each.get_offsets()) for each in drawn] == [4, 1] * 3
+    np.testing.assert_allclose(drawn[1].get_offsets(), [[1.5, 0.5]])
+    assert legends(figure) == [list(METHODS.values())]
+
+
+def test_lines_over_the_number_of_images_are_of_the_methods_that_are_there():
+    figure = figures.methods_with_few_images({"demo": tuned(["linear", "full"])}, METHODS)
+    accuracy, gap, nc1 = figure.axes
+    assert legends(figure) == [["linear probe", "everything"]]
+    np.testing.assert_allclose(accuracy.containers[1].lines[0].get_xdata(), np.array([2, 20]) * 1.05**-0.5)
+    np.testing.assert_allclose(gap.containers[1].lines[0].get_ydata(), [0.3, 0.3])
+    assert (accuracy.get_yscale(), nc1.get_yscale()) == ("linear", "log")
+
+
+def test_lines_over_layers_stand_side_by_side():
+    ways = {"layer": "none", "skip": "zeros", "skip project": "map"}
+    figure = figures.methods_by_layer({"demo": tuned(ways)}, ways)
+    places = [container.lines[0].get_xdata() for container in figure.axes[0].containers]
+    np.testing.assert_allclose(places, [[-0.1, 0.9], [0, 1], [0.1, 1.1]])
+    assert figure.axes[2].get_ylabel() == "trained share of parameters"
+
+
+# Chapter 5
+
+
+PANELS = ["digits, large", "letters, small"]
+
+
+def swept():
+    """Two networks, by seed, at the base of a panel, and two that differ in each setting."""
+    base = {"learning_rate": 0.1, "batch_size": 32, "weight_decay": 0.0}
+    settings = [base, base | {"learning_rate": 0.3}, base | {"batch_size": 8}, base | {"weight_decay": 1e-3}]
+    numbers = {"complexity": 1.0, "cdnv": 0.1, "nc1": 1.0, "loss": 0.01, "target_cdnv": 0.5, "accuracy_5": 0.7}
+    return pd.DataFrame(
+        [
+            {"panel": panel, "seed": seed, "penalty": penalty, "accuracy_5_half": 0.1}
+            | setting
+            | {name: value * (1 + seed + i) for name, value in numbers.items()}
+            for panel in PANELS
+            for seed in (0, 1)
+            for i, (setting, penalty) in enumerate(zip([*settings, base], [0.0, 0.0, 0.0, 0.0, 0.1], strict=True))
+        ]
+    )
+
+
+NAMES = {name: name.replace("_", " ") for name in ("learning_rate", "batch_size", "weight_decay", "complexity", "loss")}
+NAMES["cdnv"] = "CDNV"
+
+
+def test_dials_have_a_row_for_each_metric_and_lines_of_both_stages():
+    figure = figures.dials({"matched": swept(), "end": swept()}, NAMES)
+    lines = [axis.get_legend_handles_labels()[1] for axis in figure.axes]
+    assert [len(each) for each in lines] == [4] * 6 + [2] * 3  # of the loss, only the end
+    assert legends(figure) == [[f"{panel}, {when}" for when in ("matched loss", "the end") for panel in PANELS]]
+    assert [figure.axes[i].get_ylabel() for i in (0, 3, 6)] == ["complexity", "CDNV\n(lower is more collapsed)", "loss"]
+    assert [axis.get_xscale() for axis in figure.axes[:3]] == ["log", "log", "linear"]
+
+
+def test_complexity_has_a_row_for_each_panel_and_a_point_for_each_network():
+    columns = {"cdnv": "CDNV, source", "accuracy_5": "5-shot accuracy"}
+    figure = figures.against_complexity({"demo": swept()}, columns, NAMES)
+    assert titles(figure) == ["CDNV, source\n(lower is more collapsed)", "5-shot accuracy", "", ""]
+    assert legends(figure) == [["learning rate", "batch size", "weight decay"]]
+    assert [len(container.lines[0].get_xdata()) for container in figure.axes[0].containers] == [6, 6, 6]
+    assert [[each.has_yerr for each in axis.containers] for axis in figure.axes[:2]] == [[False] * 3, [True] * 3]
+
+
+def test_a_penalty_is_drawn_in_the_colours_of_all_panels():
+    rows = swept()[lambda table: table["panel"] == PANELS[1]]
+    titles_of = {"complexity": "complexity", "cdnv": "CDNV"}
+    figure = figures.penalised({"matched": rows, "end": rows}, titles_of, PANELS)
+    assert {line.lines[0].get_color() for axis in figure.axes for line in axis.containers} == {plots.COLOURS[1]}
+    assert figure.axes[0].get_xscale() == "symlog"
+
+
+def test_the_bound_is_drawn_over_all_epochs_of_all_networks():
+    curves = {"measured_epochs": [0, 4, 8], "complexity": [3.0, 2.0, 1.0], "cdnv": [0.3, 0.2, 0.1]}
+    rows = swept().drop(columns=["complexity", "cdnv"]).assign(poincare=2.0)
+    more = {name: [values] * len(rows) for name, values in curves.items()} | {
+        "geometric_collapse": [[1.0, 1.0, 1.0]] * len(rows)
+    }
+    figure = figures.training_and_bound(rows.assign(**more), NAMES)
+    assert [len(each.get_offsets()) for each in figure.axes[2].collections] == [30, 30]
+    assert [len(axis.lines) for axis in figure.axes] == [2, 2, 1]
+
+
+def test_each_way_of_estimating_has_its_error_and_what_it_states():
+    row = {"samples": [8, 32], "samples_error": [0.2, 0.1], "samples_stated": [0.3, 0.1]}
+    row |= {name.replace("samples", "outputs"): values for name, values in row.items()}
+    figure = figures.errors_of_estimates(pd.DataFrame([row, row]), {"samples": "images", "outputs": "outputs"})
+    axis, other = figure.axes
+    np.testing.assert_allclose(axis.containers[0].lines[0].get_ydata(), [0.2, 0.1])
+    assert [axis.get_xlabel(), other.get_xlabel()] == ["images", "outputs"]
+    assert axis.get_legend_handles_labels()[1] == ["stated"]
+
+
+# Chapters 6 and 7
+
+
+def zoo():
+    return pd.DataFrame(
+        [
+            {
+                "zoo": kind,
+                "task": task,
+                "model": f"model {i}",
+                "variance_collapse": -1.0 - i,
+                "nc1_tuned": 0.5 + i,
+                "accuracy": 0.1 * i,
+            }
+            for kind in ("losses", "sources")
+            for task in ("Greek", "digits")
+            for i in range(3)
+        ]
+    )
+
+
+def test_collapse_before_and_after_has_a_panel_for_each_zoo():
+    figure = figures.collapse_before_and_after({"demo": zoo()})
+    assert titles(figure) == ["losses", "sources"]
+    assert points(figure.axes[0]) == {"Greek": 3, "digits": 3}
+    np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets()[:, 0], [1, 2, 3])
+    assert legends(figure) == [["Greek", "digits"]]
+
+
+def test_quality_has_a_panel_for_each_task_and_the_measure_of_its_kind():
+    tables = {"pixels": {"demo": zoo()}, "words": {"demo": zoo(), "lab": zoo()}}
+    figure = figures.quality_against_collapse(tables, {"pixels": "IoU", "words": "accuracy"})
+    assert titles(figure) == ["Greek", "digits"] * 3
+    assert points(figure.axes[0]) == {"losses": 3, "sources": 3}
+    assert [axis.get_ylabel() for axis in figure.axes[::2]] == ["demo: IoU", "demo: accuracy", "lab: accuracy"]
+
+
+def test_scores_that_no_scale_has_get_no_row():
+    panels = {"losses": {"demo": {"b": Estimate(0.5, 0.0, 1.0)}}, "sources": {"lab": {"c": Estimate(0.1)}}}
+    figure = figures.score_panels(panels, {"a": "A", "b": "B", "c": "C"})
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["B", "C"]
+    assert titles(figure) == ["losses", "sources"]
+    assert legends(figure) == [["demo", "lab"]]
+
+
+def test_costs_have_a_panel_for_each_size():
+    rows = pd.DataFrame({"samples": [10, 100], "features": [8, 8], "face": [1.0, 2.0], "ncti_spread": [2.0, 3.0]})
+    figure = figures.seconds_of_scores({"samples": rows, "features": rows})
+    assert [axis.get_xlabel() for axis in figure.axes] == ["number of samples", "number of features"]
+    assert legends(figure) == [["FaCe", "NCTI"]]
+    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[1.0, 2.0], [2.0, 3.0]]

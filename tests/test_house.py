@@ -1,0 +1,62 @@
+"""The house stands: every public name has one room, no module bears the name of one, and old paths lead to the new."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nclib
+from nclib.naming import MOVED
+
+PACKAGE = Path(nclib.__file__).parent
+ROOMS = sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
+LIBRARY = [room for room in ROOMS if room != "experiments"]
+
+
+def test_there_are_nine_rooms_and_about_ten_files():
+    assert len(ROOMS) == 9
+    assert 8 <= len(list(PACKAGE.glob("*.py"))) <= 11
+
+
+def test_no_module_bears_the_name_of_a_public_one():
+    modules = {path.stem for path in PACKAGE.rglob("*.py")} | set(ROOMS)
+    assert not modules & set(nclib.__all__)
+
+
+@pytest.mark.parametrize("room", LIBRARY)
+def test_a_room_has_its_public_names(room):
+    module = importlib.import_module(f"nclib.{room}")
+    own = {name for name in nclib.__all__ if f"nclib.{room}." in getattr(getattr(nclib, name), "__module__", "")}
+    assert own <= set(module.__all__)
+    assert all(getattr(module, name) is not None for name in module.__all__)
+    assert all(getattr(module, name) is getattr(nclib, name) for name in own)
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_an_old_path_leads_to_the_new_module(old, monkeypatch):
+    monkeypatch.delitem(sys.modules, f"nclib.{old}", raising=False)
+    with pytest.warns(DeprecationWarning, match=re.escape(f"nclib.{old} is nclib.{MOVED[old]} now")):
+        found = importlib.import_module(f"nclib.{old}")
+    assert found is importlib.import_module(f"nclib.{MOVED[old]}")
+
+
+def test_nothing_else_is_found_by_an_old_path():
+    with pytest.raises(ModuleNotFoundError, match=r"nclib\.fine_tuned"):
+        importlib.import_module("nclib.fine_tuned")
+
+
+def test_the_library_does_not_name_the_experiments():
+    """Imports are held by import-linter; here it is words, but for the table of old paths and the lazy names."""
+    files = [path for room in LIBRARY for path in (PACKAGE / room).rglob("*.py")]
+    files += [path for path in PACKAGE.glob("*.py") if path.stem not in ("cli", "naming")]
+    assert len(files) > 60
+    assert [path for path in files if "experiments" in path.read_text()] == []
+
+
+def test_who_imports_whom_is_as_it_should_be():
+    lint = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run([lint], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

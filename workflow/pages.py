@@ -1,0 +1,314 @@
+"""Write what the book and README.md say of the repository: metrics, scores, costs, processors, the status, the card."""
+
+import base64
+import json
+import math
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+
+import nbformat
+import pandas as pd
+
+from nclib import METRICS, SCORES, Metric
+from nclib.experiments.cells import recipe_of
+from nclib.experiments.chapters.selection import ON_CPU
+from nclib.experiments.records import Cell, Records
+from nclib.experiments.run import SPREADS
+from nclib.experiments.scales import SCALES, settings
+from nclib.experiments.studies import LIVE, STUDIES, live_cell, score_card
+from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
+from nclib.naming import MOVED
+from nclib.storage import replacing
+from workflow.execute import NOTES
+from workflow.measures import ROOT
+
+BOOK = ROOT / "book"
+
+
+def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
+    """A table in Markdown."""
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *rows))
+
+
+# README.md
+
+README = ROOT / "README.md"
+FIGURE = ROOT / "book" / "_static" / "source_collapse.png"
+
+
+def readme() -> tuple[str, bytes]:
+    """README.md with the score card of the committed records, and the figure of the executed chapter."""
+    notebook = nbformat.read(ROOT / "notebooks" / "02_collapse_on_the_source_data.ipynb", as_version=4)
+    cell = next(c for c in notebook.cells if c.metadata.get("mystnb", {}).get("figure", {}).get("name") == "fig-panels")
+    figure = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
+    text = README.read_text()
+    for name, content in {"badges": badges(), "score card": card_table()}.items():
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        text = before + mark + content + "<!-- end -->" + rest.partition("<!-- end -->")[2]
+    return text, base64.b64decode(figure)
+
+
+def badges() -> str:
+    """What the workflows of the repository that pyproject.toml names say of it; nothing if it names none."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    url = project.get("urls", {}).get("Repository")
+    names = ("test", "book", "weekly") if url else ()
+    links = (f"[![{name}]({url}/actions/workflows/{name}.yml/badge.svg)]({url}/actions)" for name in names)
+    return "".join(f"{link}\n" for link in links)
+
+
+def card_table() -> str:
+    """The score card as a Markdown table."""
+    card = score_card(Records(ROOT / "book" / "records"))
+    card["sentence"] += "<br><sub>" + card["statistic"] + ": holds if " + card["needed"] + "</sub>"
+    card = card.drop(columns=["statistic", "needed"])
+    return markdown(["claim", *card.columns], map(list, card.itertuples()))
+
+
+# Metrics and scores
+
+
+def registry_table(registry: Mapping[str, Metric], what: str) -> str:
+    """A registry as a Markdown table; `what` is said of the better values."""
+    rows = [
+        [
+            f"`{name}`{' *on request*' if metric.on_request else ''}",
+            metric.formula.replace("|", chr(92) + "|"),
+            metric.range,
+            metric.better,
+            metric.source,
+        ]
+        for name, metric in registry.items()
+    ]
+    return markdown(["name", "formula", "range", what, "source"], rows)
+
+
+# Cost
+
+_SOME = re.compile(r"(.+)\[(\d*):(\d*)\]")  # of a data set's classes
+
+# The data sets of images of the paper scale: images to train and to test, classes; GB on disk, about.
+SIZES = {
+    "caltech101": (6942, 1735, 101, 0.13),
+    "cifar10": (50_000, 10_000, 10, 0.18),
+    "cifar100": (50_000, 10_000, 100, 0.18),
+    "dtd": (1880, 1880, 47, 0.6),
+    "emnist/letters": (124_800, 20_800, 26, 0.5),
+    "eurosat": (21_600, 5400, 10, 0.1),
+    "fashion-mnist": (60_000, 10_000, 10, 0.06),
+    "folder:cifar10": (50_000, 10_000, 10, 0.24),
+    "folder:dtd10": (400, 400, 10, 0.01),
+    "folder:flowers102": (3060, 4000, 102, 0.03),
+    "folder:omniglot/Korean": (400, 400, 40, 0.02),
+    "fgvc-aircraft": (3334, 3333, 100, 2.7),
+    "flowers102": (1020, 6149, 102, 0.35),
+    "food101": (75_750, 25_250, 101, 5),
+    "folder:mini_imagenet": (48_000, 12_000, 100, 3),
+    "mnist": (60_000, 10_000, 10, 0.06),
+    "oxford-iiit-pet": (3680, 3669, 37, 0.8),
+    "stanford-cars": (8144, 8041, 196, 1.9),
+    "stl10": (5000, 8000, 10, 2.6),
+    "sun397": (87_003, 21_751, 397, 37),
+    "svhn": (73_257, 26_032, 10, 0.25),
+}
+# What one GPU of a data centre is taken to do, images a second: small ones, and those of 224 x 224.
+TRAINED = {"small": 10_000, "large": 800}
+PASSED = {"small": 30_000, "large": 2500}
+
+
+def images(name: str, split: int, per_class: int | None) -> float:
+    """How many there are of a data set, as a cell uses it; 0 = train, 1 = test."""
+    some = _SOME.fullmatch(name)
+    whole = SIZES[_whole(name)]
+    number = int(some[3] or whole[2]) - int(some[2] or 0) if some else whole[2]
+    most = whole[split] * number / whole[2]
+    return most if per_class is None else min(most, per_class * number)
+
+
+def seconds(cell: Cell) -> float:
+    """What a cell may take at paper scale, the pre-training of its network left out."""
+    size = "small" if "source" in cell else "large"
+    data = str(cell.get("data", cell.get("task", cell.get("source"))))
+    train = images(data, 0, cell.get("train_per_class"))
+    passed = train + images(data, 1, cell.get("test_per_class"))
+    if "epochs_tuned" not in cell or cell["method"] == "linear":
+        return passed / PASSED[size]
+    candidates = len(cell["rates"]) * max(1, len(cell.get("layers", ())))
+    trials = 1 if candidates == 1 else 1 + 0.8 * candidates
+    return cell["epochs_tuned"] * train * trials / TRAINED[size] + passed / PASSED[size]
+
+
+def estimated_hours(cells: list[Cell]) -> float:
+    """GPU hours of cells, each network of a recipe being trained once."""
+    recipes = {recipe_of(cell) for cell in cells if "blocks" in cell}
+    training = sum(r.epochs * images(r.source, 0, r.per_class) for r in recipes) / TRAINED["small"]
+    return (training + sum(map(seconds, cells))) / 3600
+
+
+def disk(cells: list[Cell]) -> str:
+    """What the data of cells takes in a data root; nothing if they are embedded or few texts."""
+    names = {_whole(str(cell.get("data", cell.get("task", "")))) for cell in cells}
+    names |= {_whole(str(cell["source"])) for cell in cells if "source" in cell}
+    total = sum(SIZES[name][3] for name in names & SIZES.keys())
+    return f"{two_digits(total)} GB" if total else ""
+
+
+def _whole(name: str) -> str:
+    """The name of a data set without the choice of some classes."""
+    some = _SOME.fullmatch(name)
+    return some[1] if some else name
+
+
+def two_digits(number: float) -> str:
+    return f"{float(f'{number:.2g}'):g}"
+
+
+def cost_of(study: str, scale: str, records: Records) -> list[str]:
+    """One study at one scale: measured from its records, or estimated."""
+    cells = [dict(cell) for cell in STUDIES[study](SCALES[scale], SCALES[scale].seeds)]
+    made = [record["provenance"] for record in records.select(study, scale, cells)]
+    if len(made) < len(cells):
+        vague = study in ON_CPU or study == "scene_selection"
+        hours = "not estimated" if vague else f"{two_digits(estimated_hours(cells))} on a GPU, estimated"
+        return [study, scale, str(len(cells)), hours, "", disk(cells), "not run yet"]
+    memory = [each["memory"] for each in made if each.get("memory")]
+    most = f"{max(memory) / 1024:.1f} GiB" if len(memory) == len(made) else ""
+    devices = ", ".join(sorted({each["device"] for each in made}))
+    hours = two_digits(sum(each["seconds"] for each in made) / 3600)
+    return [study, scale, str(len(cells)), hours, most, disk(cells), devices]
+
+
+def cost_table() -> str:
+    """What every study costs at every scale."""
+    records = Records(ROOT / "book" / "records")
+    held = [(study, scale) for scale in SCALES for study in STUDIES if STUDIES[study](SCALES[scale], [0])]
+    head = ["study", "scale", "cells", "hours, all cells one after the other", "memory of a process", "data", "made on"]
+    return markdown(head, [cost_of(study, scale, records) for study, scale in held])
+
+
+# Status
+
+
+def runs_table() -> str:
+    """A row a notebook: as it was run for this build."""
+    lines = []
+    for source in sorted((ROOT / "notebooks").glob("*.py")):
+        note = NOTES / f"{source.stem}.json"
+        if note.exists():
+            made = json.loads(note.read_text())
+            commit = made["commit"] or "no commit"
+            versions = f"nclib {made['nclib']} ({commit}), torch {made['torch']}, Python {made['python']}"
+            rest = [f"{made['seconds']:.0f}", made["date"], f"{versions}, {made['machine']}"]
+        else:
+            rest = ["", "not for this build", "its output is the committed one"]
+        lines.append([f"[{source.stem}](../notebooks/{source.stem}.ipynb)", *rest])
+    return markdown(["notebook", "seconds", "date", "with"], lines)
+
+
+def records_table() -> str:
+    """A row a file of records, with what a scale asks for."""
+    lines = []
+    ledger = Records(ROOT / "book" / "records")
+    for study, cells in STUDIES.items():
+        for scale in SCALES:
+            declared = cells(settings(scale), settings(scale).seeds)
+            if declared:
+                lines.append([study, scale, *_held(ledger, study, scale, declared)])
+    return markdown(["study", "scale", "records", "cells", "made", "commits"], lines)
+
+
+def _held(ledger: Records, study: str, scale: str, declared: list[dict]) -> list[str]:
+    path, found = ledger.path(study, scale), ledger.read(study, scale)
+    if not found:
+        return ["0", f"0 of {len(declared)}", "not run yet", ""]
+    made = [record["provenance"] for record in found]
+    dates = sorted({each["date"] for each in made})
+    commits = sorted({str(each["commit"]) for each in made})
+    held = len(ledger.select(study, scale, declared))
+    link = f"[{path.stat().st_size / 1000:.0f} kB](records/{path.name})"
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return [f"{len(found)}, {link}", f"{held} of {len(declared)}", when, " ".join(commits)]
+
+
+def status_page() -> str:
+    return f"## Notebooks\n\n{runs_table()}\n## Records\n\n{records_table()}"
+
+
+# Processors
+
+KINDS = {"counted": "shares of images", "ratio": "ratios", "difference": "other differences"}
+
+
+def tried(spreads: pd.DataFrame) -> str:
+    """The processors, and what was emulated on each."""
+    rows = spreads[~spreads["combination"].isin(CHANGES)].groupby("processor")["combination"].unique()
+    return "".join(f"- {name}: {'; '.join(sorted(combinations))}.\n" for name, combinations in rows.items())
+
+
+def live_rows(spreads: pd.DataFrame) -> list[list[str]]:
+    """Of each study's live cell: what processors differ by, what a change of the recipe moves, and what is checked."""
+    lines = []
+    for study in LIVE:
+        cell = live_cell(study)
+        rows = spreads[(spreads["study"] == study) & (spreads["scale"] == "check")]
+        checked = tolerances(rows, [study], "check", [cell])
+        changed = rows["combination"].isin(CHANGES)
+        held = rows["metric"].isin(checked)
+        spread, moved = rows[~changed & held]["apart"].max(), rows[changed & held].groupby("metric")["apart"].min()
+        lines.append([study, f"{spread:.1g}", f"{moved.median():.2g}", f"{len(checked)} of {rows['metric'].nunique()}"])
+    return lines
+
+
+def demo_rows(spreads: pd.DataFrame) -> list[list[str]]:
+    """Of each study's demo cells: the largest spread of each kind of metric, and where."""
+    lines = []
+    for study in LIVE:
+        rows = spreads[(spreads["study"] == study) & (spreads["scale"] == "demo")]
+        lines.append([study, *(_largest(rows[rows["metric"].map(kind) == name], name) for name in KINDS)])
+    return lines
+
+
+def _largest(rows: pd.DataFrame, name: str) -> str:
+    if rows.empty:
+        return ""
+    row = rows.loc[rows["apart"].idxmax()]
+    if row["apart"] == 0:
+        return "0"
+    size = f"{math.exp(row['apart']):.3g} times" if name == "ratio" else f"{row['apart']:.2g}"
+    return f"{size}, {row['metric']} ({row['combination']})"
+
+
+def processors_page() -> str:
+    spreads = read_spreads(ROOT / SPREADS)
+    live = markdown(["study", "largest spread", "median move", "metrics checked"], live_rows(spreads))
+    demo = markdown(["study", *KINDS.values()], demo_rows(spreads))
+    return (
+        f"Tried:\n\n{tried(spreads)}\nLive cells, in double precision:\n\n{live}\n"
+        f"Cells of the demo, in single precision:\n\n{demo}"
+    )
+
+
+def moved_table() -> str:
+    """Where modules went."""
+    return markdown(["before", "now"], ([f"`nclib.{old}`", f"`nclib.{new}`"] for old, new in sorted(MOVED.items())))
+
+
+PAGES = {
+    "metrics_table": lambda: registry_table(METRICS, "more collapsed"),
+    "scores_table": lambda: registry_table(SCORES, "likelier to transfer"),
+    "cost_table": cost_table,
+    "processors_table": processors_page,
+    "status_table": status_page,
+    "moved_table": moved_table,
+}
+
+if __name__ == "__main__":  # all of them, or the pages that are named
+    for name in sys.argv[1:] or PAGES:
+        with replacing(BOOK / f"{name}.md") as path:
+            path.write_text(PAGES[name]())
+    if not sys.argv[1:]:
+        text, figure = readme()
+        README.write_text(text)
+        FIGURE.write_bytes(figure)
