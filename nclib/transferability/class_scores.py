@@ -1,6 +1,6 @@
 """Transferability of a pre-trained model to a task, scored from the class statistics of its features there.
 
-Nothing is fine-tuned, and no second pass over the features is needed. `nclib.scores` lists these scores and the others.
+Nothing is fine-tuned, and no second pass over the features is needed. `nclib.SCORES` lists these scores and the others.
 """
 
 import math
