@@ -1,9 +1,15 @@
 """Matrix products that the class statistics are made of, in float64, each the cheaper way."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 _PANEL = 96  # rows of a covariance computed at once
+_HELD = 2**22  # products held at once: 32 MB
+_WELL_POSED = 1e-6  # the least ratio of eigenvalues at which those of products are trusted
+ALL = slice(None)
+TOGETHER = 2048  # classes up to which all pairs are held at once
 
 
 def add_gram(gram: Tensor, rows: Tensor, sign: int = 1) -> None:
@@ -16,31 +22,56 @@ def add_gram(gram: Tensor, rows: Tensor, sign: int = 1) -> None:
         gram[start:end, :end].addmm_(rows[:, start:end].T, rows[:, :end], alpha=sign)
 
 
-def differences_product(a: Tensor, b: Tensor) -> Tensor:
-    """(a_i - a_j) . (b_i - b_j) of every pair of rows, for (K, d) with a symmetric result that is not negative, (K, K).
+def differences_product(a: Tensor, b: Tensor, rows: slice = ALL, columns: slice = ALL) -> Tensor:
+    """(a_i - a_j) . (b_i - b_j) for the rows i and j that two slices take, of (K, d) with a symmetric a b^T.
 
-    By one matrix product, and by the differences themselves where that would lose digits.
+    By matrix products, and by the differences themselves where that would lose digits; none is below 0.
     """
-    products = a @ b.T
-    scale = products.diagonal().unsqueeze(1) + products.diagonal()
-    result = scale - products - products.T
+    own, products = (a * b).sum(1), a[rows] @ b[columns].T
+    scale = own[rows].unsqueeze(1) + own[columns]
+    other = products if a is b else products.T if rows == columns else b[rows] @ a[columns].T
+    result = scale - products - other
     close = result <= 1e-4 * scale
     for i, j in (pair.T for pair in close.nonzero().split(1024)):
-        result[i, j] = ((a[i] - a[j]) * (b[i] - b[j])).sum(1)
-    return result.clamp(min=0)
+        result[i, j] = ((a[rows][i] - a[columns][j]) * (b[rows][i] - b[columns][j])).sum(1)
+    return result.clamp_(min=0)
 
 
 def svd_of_centred(means: Tensor) -> tuple[Tensor, Tensor]:
     """Singular values, descending, and right singular vectors of centred means (K, d): at most K - 1 are not 0.
 
-    By eigenvectors of the K x K products where all K - 1 are well above rounding, which is several times faster.
+    By eigenvectors of the products, K x K or d x d, whichever are smaller, where all that can be are well above
+    rounding; else, several times slower, by the triangle of a QR decomposition, which is as small.
     """
-    eigenvalues, left = torch.linalg.eigh(means @ means.T)  # ascending; the first is 0, for the means are centred
-    if len(means) > 1 and eigenvalues[1] > 1e-6 * eigenvalues[-1]:
-        values = eigenvalues[1:].flip(0).sqrt()
-        return values, left[:, 1:].flip(1).T @ means / values.unsqueeze(1)
-    _, values, directions = torch.linalg.svd(means, full_matrices=False)
+    number, width = means.shape
+    if number <= width:
+        eigenvalues, left = torch.linalg.eigh(means @ means.T)  # ascending; the first is 0, for the means are centred
+        if number > 1 and eigenvalues[1] > _WELL_POSED * eigenvalues[-1]:
+            values = eigenvalues[1:].flip(0).sqrt()
+            return values, left[:, 1:].flip(1).T @ means / values.unsqueeze(1)
+        _, values, directions = torch.linalg.svd(means, full_matrices=False)
+        return values, directions.contiguous()
+    eigenvalues, right = torch.linalg.eigh(means.T @ means)
+    if eigenvalues[0] > _WELL_POSED * eigenvalues[-1]:
+        return eigenvalues.flip(0).sqrt(), right.flip(1).T.contiguous()
+    _, values, directions = torch.linalg.svd(torch.linalg.qr(means, mode="r").R)
     return values, directions.contiguous()
+
+
+def panels(rows: Tensor, columns: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The products rows columns^T (K, L), some rows at a time, so that no K x L numbers are held; and the first row."""
+    size = max(1, _HELD // len(columns))
+    for start in range(0, len(rows), size):
+        yield start, rows[start : start + size] @ columns.T
+
+
+def length_of_products(rows: Tensor, columns: Tensor) -> float:
+    """The Frobenius norm of rows columns^T, for (K, d) and (L, d)."""
+    if rows.shape[1] < len(rows):
+        squared = ((rows.T @ rows) * (columns.T @ columns)).sum()
+    else:
+        squared = torch.stack([panel.square().sum() for _, panel in panels(rows, columns)]).sum()
+    return float(squared.clamp(min=0).sqrt())
 
 
 def explained(total: Tensor, means: Tensor, rtol: float) -> float:

@@ -1,6 +1,8 @@
 """Metrics of class pairs: how far two classes reach towards each other, for their distance."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -8,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from nclib.checks import check_least, row_blocks, samples_of
-from nclib.metrics.linalg import differences_product
+from nclib.metrics.linalg import ALL, differences_product
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means
 
@@ -26,7 +28,13 @@ def cdnv(stats: ClassStatistics) -> float:
     >>> cdnv(stats)  # variances of 1, means 2 apart
     0.25
     """
-    return mean_of_pairs(cdnv_pairs(stats))
+    checked_means(stats)
+    return mean_over_pairs(stats, partial(_cdnv_tile, stats.class_variances))
+
+
+def _cdnv_tile(variances: Tensor, rows: slice, columns: slice, distances: Tensor) -> Tensor:
+    spread = (variances[rows].unsqueeze(1) + variances[columns]) / 2
+    return (spread / distances).where(distances > 0, torch.inf)
 
 
 def cdnv_pairs(stats: ClassStatistics) -> Tensor:
@@ -40,9 +48,7 @@ def cdnv_pairs(stats: ClassStatistics) -> Tensor:
     [[0.0, 0.25], [0.25, 0.0]]
     """
     checked_means(stats)
-    distances, variances = stats.squared_distances, stats.class_variances
-    spread = (variances.unsqueeze(1) + variances) / 2
-    return (spread / distances).where(distances > 0, torch.inf).fill_diagonal_(0.0)
+    return _cdnv_tile(stats.class_variances, ALL, ALL, stats.squared_distances).fill_diagonal_(0.0)
 
 
 def directional_cdnv(stats: ClassStatistics, features: Any, labels: Any) -> float:
@@ -106,9 +112,14 @@ def directional_cdnv_pooled(stats: ClassStatistics) -> float:
     >>> round(directional_cdnv_pooled(class_statistics(features, labels)), 6)  # a variance of 1/2, means 2 apart
     0.125
     """
-    means, distances = checked_means(stats), stats.squared_distances
-    along = differences_product(means, means @ stats.scatter) / stats.num_samples
-    return mean_of_pairs((along / distances.square()).where(distances > 0, torch.inf))
+    means = checked_means(stats)
+    spread = means @ stats.scatter / stats.num_samples
+
+    def tile(rows: slice, columns: slice, distances: Tensor) -> Tensor:
+        along = differences_product(means, spread, rows, columns)
+        return (along / distances.square()).where(distances > 0, torch.inf)
+
+    return mean_over_pairs(stats, tile)
 
 
 def overlap(stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical") -> float:
@@ -129,7 +140,16 @@ def overlap(stats: ClassStatistics, *, covariance: Literal["spherical", "diagona
     >>> overlap(stats, covariance="diagonal")  # along the first feature no class has any spread
     0.0
     """
+    if covariance == "spherical":
+        checked_means(stats)
+        return mean_over_pairs(stats, partial(_spherical_tile, stats, 0.0))
     return mean_of_pairs(overlap_pairs(stats, covariance=covariance))
+
+
+def _spherical_tile(stats: ClassStatistics, floor: float, rows: slice, columns: slice, distances: Tensor) -> Tensor:
+    spread = (stats.class_variances / stats.num_features).clamp(min=floor)
+    squared = distances / stats.num_features  # in each direction, on average
+    return (-stats.num_features * _exponent(squared, spread[rows].unsqueeze(1), spread[columns])).exp()
 
 
 def overlap_pairs(
@@ -152,14 +172,23 @@ def overlap_pairs(
     check_least(0, floor=floor)
     means = checked_means(stats)
     if covariance == "spherical":
-        spread = (stats.class_variances / stats.num_features).clamp(min=floor)
-        squared = stats.squared_distances / stats.num_features  # in each direction, on average
-        exponent = stats.num_features * _exponent(squared, spread.unsqueeze(1), spread)
-    else:
-        spread = (stats.squares / stats.counts.unsqueeze(1)).clamp(min=floor)
-        pairs = zip(means, spread, strict=True)
-        exponent = torch.stack([_exponent((means - mean).square(), spread, own).sum(1) for mean, own in pairs])
+        return _spherical_tile(stats, floor, ALL, ALL, stats.squared_distances).fill_diagonal_(1.0)
+    spread = (stats.squares / stats.counts.unsqueeze(1)).clamp(min=floor)
+    pairs = zip(means, spread, strict=True)
+    exponent = torch.stack([_exponent((means - mean).square(), spread, own).sum(1) for mean, own in pairs])
     return (-exponent).exp().fill_diagonal_(1.0)
+
+
+def mean_over_pairs(stats: ClassStatistics, value: Callable[[slice, slice, Tensor], Tensor]) -> float:
+    """The mean over pairs of classes of a symmetric function, of which K x K values are never held.
+
+    `value(rows, columns, distances)` gives it for a tile of pairs, whose squared distances of means it is given.
+    """
+    total = 0.0
+    for rows, columns, distances in stats.distance_tiles():
+        values = value(rows, columns, distances)
+        total += float(values.fill_diagonal_(0.0).sum() if rows == columns else 2 * values.sum())
+    return total / (stats.num_classes * (stats.num_classes - 1))
 
 
 def mean_of_pairs(pairs: Tensor) -> float:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from nclib.checks import Samples, as_array, as_tensor, check_parameter, row_blocks
+from nclib.metrics.linalg import length_of_products, panels
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means, cut_off
 
@@ -26,7 +27,7 @@ def nc2(vectors: ClassStatistics | Any) -> float:
     (0.0, 0.606)
     """
     vectors = _vectors(vectors)
-    return _distance_to_simplex(vectors @ vectors.T)
+    return _distance_to_simplex(vectors, vectors)
 
 
 def nc2_equinorm(vectors: ClassStatistics | Any) -> float:
@@ -62,9 +63,11 @@ def nc2_equiangularity(vectors: ClassStatistics | Any) -> float:
     null = lengths <= floor
     if null.any():
         raise ValueError(f"{int(null.sum())} of {len(lengths)} vectors have length 0, or of rounding, and so no angle")
-    cosines = (vectors / lengths) @ (vectors / lengths).T
-    i, j = torch.triu_indices(len(vectors), len(vectors), offset=1)
-    return float((cosines[i, j] + 1 / (len(vectors) - 1)).abs().mean())
+    number, units, total = len(vectors), vectors / lengths, 0.0
+    for start, cosines in panels(units, units):
+        gaps = cosines.add_(1 / (number - 1)).abs_()
+        total += float(gaps.sum() - gaps.diagonal(start).sum())
+    return total / (number * (number - 1))
 
 
 def nc3(stats: ClassStatistics, weight: Any) -> float:
@@ -83,7 +86,7 @@ def nc3(stats: ClassStatistics, weight: Any) -> float:
     means, weight = checked_means(stats), check_parameter(weight, "weight", stats.means)
     if not weight.any():
         raise ValueError("all weights are 0, so they have no direction to align with the class means")
-    return _distance_to_simplex(weight @ means.T)
+    return _distance_to_simplex(weight, means)
 
 
 def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) -> float:
@@ -124,9 +127,15 @@ def _vectors(source: ClassStatistics | Any) -> Tensor:
     return weight
 
 
-def _distance_to_simplex(gram: Tensor) -> float:
-    simplex = torch.eye(len(gram)).to(gram) - 1 / len(gram)
-    length = torch.linalg.norm(gram)
+def _distance_to_simplex(rows: Tensor, columns: Tensor) -> float:
+    """The distance of the products rows columns^T (K, K) from those of a simplex, both of length 1."""
+    number, length = len(rows), length_of_products(rows, columns)
     if not length > 0:
         raise ValueError("all products are 0: the vectors have no direction in common")
-    return float(torch.linalg.norm(gram / length - simplex / torch.linalg.norm(simplex)))
+    side = (number - 1) ** 0.5  # the length of I - 11^T / K
+    squared = 0.0
+    for start, products in panels(rows, columns):
+        gaps = products.div_(length).add_(1 / (number * side))
+        gaps.diagonal(start).sub_(1 / side)
+        squared += float(gaps.square_().sum())
+    return squared**0.5

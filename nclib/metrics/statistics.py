@@ -4,8 +4,9 @@ They are gathered in one pass, batch by batch, and merge exactly (Chan, Golub, L
 large data set, several workers or a stream give the numbers that one array would.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -23,7 +24,7 @@ from nclib.checks import (
     samples_of,
     with_bar,
 )
-from nclib.metrics.linalg import add_gram, differences_product, explained, svd_of_centred
+from nclib.metrics.linalg import ALL, TOGETHER, add_gram, differences_product, explained, svd_of_centred
 from nclib.storage import load_tensors, save_tensors
 
 Covariance = Literal["full", "diagonal", "span"]
@@ -190,9 +191,27 @@ class ClassStatistics:
     def squared_distances(self) -> Tensor:
         """||mu_i - mu_j||^2 of every pair of classes, float64 (K, K); 0 if the means differ by rounding only."""
         distances = differences_product(self.centred_means, self.centred_means)
+        return self._beyond_rounding(distances, ALL, ALL)
+
+    def distance_tiles(self) -> Iterator[tuple[slice, slice, Tensor]]:
+        """`squared_distances` in tiles, each with its rows and columns, of all pairs once: rows before columns.
+
+        So many classes may be more than their pairs fit into memory.
+        """
+        if self.num_classes <= TOGETHER:
+            yield ALL, ALL, self.squared_distances
+            return
+        parts = [slice(start, start + TOGETHER) for start in range(0, self.num_classes, TOGETHER)]
+        for rows, columns in combinations_with_replacement(parts, 2):
+            distances = differences_product(self.centred_means, self.centred_means, rows, columns)
+            yield rows, columns, self._beyond_rounding(distances, rows, columns)
+
+    def _beyond_rounding(self, distances: Tensor, rows: slice, columns: slice) -> Tensor:
+        """The distances, and 0 where rounding alone can make them."""
         lengths = (self.means.square().sum(1) + self.class_variances).sqrt()
         rounding = 10 * max(self.means.shape) * torch.finfo(torch.float64).eps * lengths
-        return distances.where(distances > torch.maximum(rounding.unsqueeze(1), rounding).square(), 0.0)
+        least = torch.maximum(rounding[rows].unsqueeze(1), rounding[columns])
+        return distances.where(distances > least.square(), 0.0)
 
     def variances_along(self, directions: Tensor) -> Tensor:
         """The pooled within-class variance along each of the unit vectors (r, d), (r,).

@@ -4,10 +4,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from nclib.probing.probe import Probe, to_numpy
+
+_AT_ONCE = 2**24  # products of queries and samples held at once: 64 MB in float32
 
 
 class NearestClassMean(Probe):
@@ -34,7 +36,10 @@ class NearestClassMean(Probe):
 
 
 class KNN(Probe):
-    """The commonest class among the nearest samples (of equally common ones the first): scikit-learn's, on the CPU.
+    """The commonest class among the nearest samples (of equally common ones the first), on the features' device.
+
+    Distances are those of one matrix product in the features' precision, at least float32: of samples that are equally
+    far, but for rounding, any may be taken.
 
     Parameters
     ----------
@@ -59,20 +64,38 @@ class KNN(Probe):
         """Keep features float (N, d) and labels (N,)."""
         if self.metric not in ("cosine", "euclidean"):
             raise ValueError(f"metric is {self.metric!r}; it must be 'cosine' or 'euclidean'")
-        features, labels = self._encode(features, labels)
+        features, self._labels = self._encode(features, labels)
         if not 1 <= self.neighbours <= len(features):
             raise ValueError(
                 f"neighbours is {self.neighbours}; of {len(features)} samples it must be 1..{len(features)}"
             )
-        self.neighbours_ = KNeighborsClassifier(self.neighbours, metric=self.metric, algorithm="brute")
-        self.neighbours_.fit(to_numpy(features.double()), to_numpy(labels))
+        self.mean_ = features.mean(0, dtype=torch.float64)  # far from zero differences would lose their digits
+        self._rows = self._prepared(features)
+        self._half = self._rows.square().sum(1) / 2
         return self
 
     def predict_proba(self, features: Any) -> np.ndarray:
         """The share of each class among the neighbours, float64 (N, K)."""
-        return self.neighbours_.predict_proba(to_numpy(self._check(features).double()))
+        return to_numpy(self.decision_function(features))
 
     def decision_function(self, features: Any) -> Tensor:
-        """As `predict_proba`, float64 (N, K), on the features' device."""
-        features = self._check(features)
-        return torch.from_numpy(self.predict_proba(features)).to(features.device)
+        """As `predict_proba`, float64 (N, K), on the device of the samples."""
+        queries = self._prepared(self._check(features)).to(self._rows)
+        size = max(1, _AT_ONCE // len(self._rows))
+        return torch.cat([self._votes(rows) for rows in queries.split(size)]) / self.neighbours
+
+    def _prepared(self, features: Tensor) -> Tensor:
+        """What products of two rows are distances of: on the unit sphere, or about the mean of the samples."""
+        dtype = torch.promote_types(features.dtype, torch.float32)
+        if self.metric == "cosine":
+            return normalize(features.to(dtype))
+        return (features.double() - self.mean_.to(features.device)).to(dtype)
+
+    def _votes(self, queries: Tensor) -> Tensor:
+        """How many of the neighbours of each of some queries are of each class, float64 (n, K)."""
+        near = queries @ self._rows.T
+        if self.metric == "euclidean":
+            near -= self._half
+        codes = self._labels[near.topk(self.neighbours, sorted=False).indices]
+        votes = torch.zeros(len(queries), len(self.classes_), dtype=torch.float64, device=near.device)
+        return votes.scatter_add_(1, codes, torch.ones_like(codes, dtype=torch.float64))

@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 import nclib
 from nclib import METRICS
+from nclib.metrics.linalg import svd_of_centred
 from tests.reference import written_out
 
 # Those of `written_out`: all but the ranks of single classes, and those that need a classifier.
@@ -368,3 +369,36 @@ def test_vci_does_not_depend_on_the_unit_of_a_feature():
     units = torch.tensor([1e-8, 1.0, 1e5, 1.0, 1.0])
     expected = nclib.vci(nclib.class_statistics(features, labels))
     assert nclib.vci(nclib.class_statistics(features * units, labels)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("width", [5, 40])
+def test_many_classes_are_gone_through_in_parts_and_give_the_same(width, monkeypatch):
+    """As where K x K numbers would not fit into memory: tiles of three classes, panels of two rows."""
+    g = torch.Generator().manual_seed(0)
+    labels = torch.arange(20).repeat_interleave(4)
+    features = torch.randn(20, width, generator=g)[labels] + torch.randn(80, width, generator=g)
+    features[labels == 7] = features[labels == 3]  # two classes that share their mean
+    weight = torch.randn(20, width, generator=g)
+    names = ["cdnv", "overlap", "directional_cdnv_pooled", "nc2", "nc2_equiangularity", "nc2_weight", "nc3"]
+    whole = nclib.measure(features, labels, weight, metrics=names)
+    monkeypatch.setattr("nclib.metrics.statistics.TOGETHER", 3)
+    monkeypatch.setattr("nclib.metrics.linalg._HELD", 2 * 20)
+    assert dict(nclib.measure(features, labels, weight, metrics=names)) == pytest.approx(dict(whole), rel=1e-12)
+    assert whole["cdnv"] == math.inf
+
+
+@given(st.integers(2, 12), st.integers(1, 12), st.integers(0, 100))
+def test_the_spectrum_of_means_is_that_of_a_singular_value_decomposition(number, width, seed):
+    """Whichever of K and d is smaller, and where directions are missing."""
+    means = torch.randn(number, width, generator=torch.Generator().manual_seed(seed)).double()
+    if seed % 3 == 0:
+        means[:, -1] = means[:, 0]
+    centred = means - means.mean(0)
+    values, directions = svd_of_centred(centred)
+    expected = torch.linalg.svdvals(centred)
+    kept = min(len(values), len(expected))
+    assert values[:kept].tolist() == pytest.approx(expected[:kept].tolist(), abs=1e-9 * float(expected[0]))
+    assert expected[kept:].tolist() == pytest.approx([0.0] * len(expected[kept:]), abs=1e-9 * float(expected[0]))
+    solid = values > 1e-6 * values[0]
+    rebuilt = (centred @ directions[solid].T) @ directions[solid]
+    assert rebuilt.flatten().tolist() == pytest.approx(centred.flatten().tolist(), abs=1e-6 * float(expected[0]))
