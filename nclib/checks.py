@@ -112,7 +112,7 @@ def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
 
 def check_labels(labels: Tensor, *, num_classes: int | None = None) -> Tensor:
     """Return the labels as int64 if they are integers in 0..num_classes-1 (any number of classes if None)."""
-    check_least(1, num_classes=num_classes)
+    check_least(1, num_classes=1 if num_classes is None else num_classes)
     if not labels.numel():
         return labels.long()
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
@@ -130,9 +130,9 @@ def check_labels(labels: Tensor, *, num_classes: int | None = None) -> Tensor:
 
 
 def check_least(least: float, **numbers: Any) -> None:
-    """Refuse numbers, by their names, below the least; None is not looked at."""
+    """Refuse numbers, by their names, below the least."""
     for name, number in numbers.items():
-        if number is not None and not number >= least:
+        if not number >= least:
             raise ValueError(f"{name} is {number}; it must be at least {least}")
 
 

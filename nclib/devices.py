@@ -27,8 +27,8 @@ def double_precision() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def in_words() -> str:
-    """What names of cached files say of the precision that networks compute in: nothing of float32."""
+def precision_suffix() -> str:
+    """The precision that networks compute in, as names of cached files have it; empty for float32."""
     dtype = torch.get_default_dtype()
     return "" if dtype == torch.float32 else f"-{str(dtype).removeprefix('torch.')}"
 

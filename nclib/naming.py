@@ -1,7 +1,6 @@
 """Where public names are found: in `nclib`, in their rooms, and by the paths that modules had in version 0.1."""
 
 import ast
-import sys
 import warnings
 from collections import defaultdict
 from importlib import import_module
@@ -12,38 +11,50 @@ from typing import Any
 
 import lazy_loader
 
-# `import nclib.claims` works as before, with a DeprecationWarning that says where to go.
-MOVED = {
-    "claims": "experiments.claims",
-    "findings": "experiments.studies",
-    "plots": "experiments.plots",
-    "records": "experiments.records",
-    "run": "experiments.run",
-    "scales": "experiments.scales",
-    "studies": "experiments.studies",
-    "tolerances": "experiments.tolerances",
+# `import nclib.claims` works as before, with a DeprecationWarning that says where to go: here are the modules that kept
+# their stem, by room, and below those that did not, some of which are several now.
+_KEPT = {
+    "experiments": "plots records run scales studies tolerances words",
+    "experiments.chapters": "downstream selection",
+    "metrics": "measurement pairs ranks registry simplex statistics torchmetric",
+    "data": "augmentation folders glyphs scene_sets text_sets",
+    "models": "losses networks schedules",
+    "probing": "logistic nearest probe",
+    "complexity": "jacobians",
+    "peft": "finetuning prefix tuned",
+    "transferability": "feature_scores ranking source_scores",
+}
+_ALSO = {
+    "plots": "experiments.figures",
+    "scales": "experiments.scales.scale",
+    "studies": "experiments.cells experiments.chapters.complexity experiments.chapters.source",
+}
+_RENAMED = {
+    "claims": "experiments.claims estimates",
+    "findings": "experiments.studies experiments.chapters.source experiments.chapters.in_training",
+    "fine_tuned": "experiments.chapters.fine_tuning",
+    "geometric": "experiments.chapters.complexity",
+    "fitting": "experiments.words probing.linear",
     "collapse": "metrics.variability",
-    "pairs": "metrics.pairs",
-    "ranks": "metrics.ranks",
-    "registry": "metrics.registry",
-    "simplex": "metrics.simplex",
-    "statistics": "metrics.statistics",
-    "torchmetric": "metrics.torchmetric",
+    "catalogue": "data.torchvision_sets",
     "image_sets": "data.images",
-    "segmentation": "features.pixels",
+    "arrow": "features.files",
     "tables": "features.files",
-    "losses": "models.losses",
-    "networks": "models.networks",
+    "segmentation": "features.pixels",
+    "complexity_bound": "complexity.bound",
     "text_models": "models.text_encoders",
     "training": "models.recipes",
-    "tuned": "peft.tuned",
-    "ranking": "transferability.ranking",
+    "tuning": "peft.finetuning",
+    "tuned_files": "peft.files",
     "scores": "transferability.registry",
+}
+MOVED = _RENAMED | {
+    stem: f"{room}.{stem} {_ALSO.get(stem, '')}".strip() for room, stems in _KEPT.items() for stem in stems.split()
 }
 
 
 class Alias:
-    """Finds and loads a module by its old name, as the module that it is now."""
+    """Finds a module by its old name, as one that has the names of those that it is now."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -51,12 +62,19 @@ class Alias:
         return ModuleSpec(name, Alias()) if package == "nclib" and old in MOVED else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Python makes an empty one, whose place another takes below."""
+        """Python makes an empty one."""
 
     def exec_module(self, module: ModuleType) -> None:
-        new = "nclib." + MOVED[module.__name__.rpartition(".")[2]]
-        warnings.warn(f"{module.__name__} is {new} now", DeprecationWarning, stacklevel=2)
-        sys.modules[module.__name__] = import_module(new)
+        new = [f"nclib.{name}" for name in MOVED[module.__name__.rpartition(".")[2]].split()]
+        warnings.warn(f"{module.__name__} is {' and '.join(new)} now", DeprecationWarning, stacklevel=2)
+        modules = [import_module(name) for name in new]
+
+        def find(name: str) -> Any:
+            if owner := next((each for each in modules if hasattr(each, name)), None):
+                return getattr(owner, name)
+            raise AttributeError(f"{module.__name__} is {' and '.join(new)} now, which has no {name!r}")
+
+        module.__getattr__ = find  # type: ignore[method-assign]
 
 
 def names_of(room: str, **more: list[str]) -> tuple[Any, Any, Any]:

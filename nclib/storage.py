@@ -63,7 +63,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def digest_of_text(text: str, size: int = 16) -> str:
-    """A digest of a text in so many bytes; hexadecimal."""
+    """A digest of a text, of `size` bytes, in hexadecimal."""
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
 
 

@@ -32,6 +32,7 @@ import pandas as pd
 import torch
 
 import nclib
+from nclib.data import EMBEDDED
 from nclib.experiments import figures
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import in_training
@@ -50,7 +51,7 @@ run = nclib.start(
 # scripts, and scikit-learn's real handwritten digits, are the *downstream* tasks of the next chapters.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The data of the demo scale: sixteen random training images of each task, 28 x 28 pixels, grey.", "name": "fig-data"}, "image": {"alt": "Six rows of sixteen small noisy grey images: Latin, Greek, Cyrillic, Armenian and Georgian letters and handwritten digits."}}
-names = nclib.data.catalogue.EMBEDDED
+names = EMBEDDED
 sets = [nclib.load(name, per_class=40) for name in names]
 picks = [
     torch.randperm(len(s), generator=torch.Generator().manual_seed(0))[:16]

@@ -38,14 +38,33 @@ def test_a_room_has_its_public_names(room):
 @pytest.mark.parametrize("old", MOVED)
 def test_an_old_path_leads_to_the_new_module(old, monkeypatch):
     monkeypatch.delitem(sys.modules, f"nclib.{old}", raising=False)
-    with pytest.warns(DeprecationWarning, match=re.escape(f"nclib.{old} is nclib.{MOVED[old]} now")):
+    first, *_ = new = [f"nclib.{name}" for name in MOVED[old].split()]
+    with pytest.warns(DeprecationWarning, match=re.escape(f"nclib.{old} is {' and '.join(new)} now")):
         found = importlib.import_module(f"nclib.{old}")
-    assert found is importlib.import_module(f"nclib.{MOVED[old]}")
+    module = importlib.import_module(first)
+    names = [name for name in vars(module) if not name.startswith("_")]
+    assert names
+    assert all(getattr(found, name) is getattr(module, name) for name in names)
+    with pytest.raises(AttributeError, match="which has no 'nonsense'"):
+        found.nonsense  # noqa: B018
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_the_old_book_imported_is_still_found():
+    from nclib.arrow import write_arrow  # noqa: F401
+    from nclib.catalogue import TORCHVISION  # noqa: F401
+    from nclib.claims import Claim, judge, mean, rank_correlation  # noqa: F401
+    from nclib.findings import networks, panel, score_card  # noqa: F401
+    from nclib.registry import METRICS, Metric  # noqa: F401
+    from nclib.run import book_root, start  # noqa: F401
+    from nclib.torchmetric import NeuralCollapse  # noqa: F401
+
+    from nclib.data import EMBEDDED, load  # noqa: F401
 
 
 def test_nothing_else_is_found_by_an_old_path():
-    with pytest.raises(ModuleNotFoundError, match=r"nclib\.fine_tuned"):
-        importlib.import_module("nclib.fine_tuned")
+    with pytest.raises(ModuleNotFoundError, match=r"nclib\.nonsense"):
+        importlib.import_module("nclib.nonsense")
 
 
 def test_the_library_does_not_name_the_experiments():

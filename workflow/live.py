@@ -6,7 +6,7 @@ import sys
 import nbformat
 import typer
 
-from nclib.experiments.run import LIVE, LIVE_FOLDER
+from nclib.experiments.run import LIVE_AT, LIVE_FOLDER
 from workflow.measures import ROOT, chapters, measuring_cells
 from workflow.processors import COMBINATIONS
 
@@ -27,7 +27,7 @@ def check(name: str) -> bool:
     command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--nbval"]
     command += ["--nbval-sanitize-with", str(ROOT / "tests" / "sanitize.cfg"), str(FOLDER)]
     typer.echo(f"the live cells as on {name}")
-    own = COMBINATIONS[name].environment | {LIVE: str(FOLDER / name)}  # the page shows what this machine measured
+    own = COMBINATIONS[name].environment | {LIVE_AT: str(FOLDER / name)}  # the page shows what this machine measured
     return subprocess.run(command, cwd=ROOT, env=own).returncode == 0
 
 

@@ -292,7 +292,10 @@ def processors_page() -> str:
 
 def moved_table() -> str:
     """Where modules went."""
-    return markdown(["before", "now"], ([f"`nclib.{old}`", f"`nclib.{new}`"] for old, new in sorted(MOVED.items())))
+    rows = []
+    for old, new in sorted(MOVED.items()):
+        rows.append([f"`nclib.{old}`", ", ".join(f"`nclib.{each}`" for each in new.split())])
+    return markdown(["before", "now"], rows)
 
 
 PAGES = {

@@ -106,6 +106,7 @@ def farthest(committed: Records, recomputed: Records) -> Iterator[dict]:
             row
             for cell in cells
             for old, new in [[records.select(study, SCALE, [cell]) for records in (committed, recomputed)]]
+            if old and new
             for row in spread(FARTHEST, study, SCALE, cell, old[0]["metrics"], new[0]["metrics"])
         ]
         table = pd.DataFrame(rows)

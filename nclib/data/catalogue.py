@@ -85,7 +85,7 @@ def load(
     >>> greek.images.shape, greek.classes[:3]
     (torch.Size([48, 1, 28, 28]), ('α', 'β', 'γ'))
     """
-    check_least(1, per_class=per_class)
+    check_least(1, per_class=1 if per_class is None else per_class)
     some = _SOME_CLASSES.fullmatch(name)
     whole = _whole(some[1] if some else name, split, per_class, seed, data_root, download)
     if some:

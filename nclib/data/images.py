@@ -233,7 +233,7 @@ def _in_8_bits(opened: Image.Image) -> Image.Image:
 
 def _stack(images: Iterator[Image.Image], count: int, size: int | None) -> Tensor:
     """The images as uint8 (N, C, H, W), C = 1 if all are grey; at (size, size), or at the one size they have."""
-    check_least(1, size=size)
+    check_least(1, size=1 if size is None else size)
     fitted: list[Image.Image] = []
     for image in images:
         fitted.append(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC) if size else image)

@@ -77,7 +77,7 @@ def texts(
     >>> found.classes[:2], len(found)
     (('numpy', 'pandas'), 18)
     """
-    check_least(1, per_class=per_class)
+    check_least(1, per_class=1 if per_class is None else per_class)
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}; it must be 'train' or 'test'")
     if name.startswith("file:"):

@@ -35,7 +35,7 @@ from nclib.storage import replacing
 
 # What a grid tells the runs it is made of: where records are, and the one cell to be measured, as study/digest.
 RECORDS, ONLY = "NCLIB_RECORDS", "NCLIB_ONLY"
-LIVE = "NCLIB_LIVE"  # another folder for what live cells measure, when other processors are emulated
+LIVE_AT = "NCLIB_LIVE"  # another folder for what live cells measure, when other processors are emulated
 SPREADS = Path("book") / "processors.csv"
 LIVE_FOLDER = Path("_build") / "live"
 
@@ -150,7 +150,7 @@ class Run:
         with double_precision():
             now = record_of(study, "check", cell, partial(measure, cache=None), device=self._device_name(study))
         found = differences(as_table(recorded), as_table([now]), allowed).rename_axis("metric")
-        with replacing(self.root / os.environ.get(LIVE, LIVE_FOLDER) / f"{study}.csv") as path:
+        with replacing(self.root / os.environ.get(LIVE_AT, LIVE_FOLDER) / f"{study}.csv") as path:
             found.assign(processor=", ".join([processor(), *emulated()])).to_csv(path)
         return found
 
@@ -211,7 +211,7 @@ def start(
     `book_root()`. With `recompute` everything is measured again into ``_build/recomputed`` instead, which a killed run
     fills further; delete that folder to begin anew. Checkpoints and features are cached in ``NCLIB_CACHE``, by default
     ``~/.cache/nclib``. (A grid names another folder of records in NCLIB_RECORDS, and in NCLIB_ONLY one cell,
-    "study/digest" as of `cell_digest`: the run measures that and ends.)
+    "study/digest", see `cell_digest`: the run measures that and ends.)
 
     `models` and `tasks` take the place of the scale's pre-trained models and their tasks: names for
     `nclib.backbone` (`imports` are the modules that register your own) and, with all their images, for
@@ -232,6 +232,8 @@ def start(
         own = tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks"))
         zoos = tuple(replace(zoo, tasks=own) for zoo in chosen.zoos)
         chosen = replace(chosen, model_tasks=own, zoos=zoos)
+    if recompute and os.environ.get(RECORDS):
+        raise ValueError(f"recompute measures into a folder of its own; give either that or {RECORDS}")
     seeds = chosen.seeds if seeds is None else _parse_seeds(seeds)
     root = book_root() if root is None else Path(root)
     again = root / "_build" / "recomputed"
@@ -244,7 +246,7 @@ def start(
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
         records=Records(os.environ.get(RECORDS) or (again if recompute else root / "book") / "records"),
         root=root,
-        only=_parse_only(os.environ.get(ONLY)),
+        only=_parse_only(os.environ.get(ONLY) or None),
         cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
     )
     use_style()

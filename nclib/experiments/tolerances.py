@@ -75,7 +75,7 @@ def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells:
 
     It is three times the largest spread of any processor and cell, and not less than what rounding does to a record.
     Of a live cell, a metric on which processors differ is left out if its tolerance is above a third of what a change
-    of the recipe moves: otherwise the check would prove nothing. What processors could not be compared by has none.
+    of the recipe moves: otherwise the check would prove nothing. A metric that cannot be compared has none.
     """
     studies = list(studies)
     rows = spreads[spreads["study"].isin(studies) & (spreads["scale"] == scale)]

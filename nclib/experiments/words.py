@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nclib.checks import check_known
 from nclib.data.text_sets import texts, tokens
-from nclib.devices import in_words
+from nclib.devices import precision_suffix
 from nclib.models.losses import LOSSES
 from nclib.models.networks import Network
 from nclib.models.recipes import config_of
@@ -135,7 +135,7 @@ def train_words(recipe: TextRecipe, *, cache: Path | str | None = None, data_roo
         torch.manual_seed(recipe.seed)
         encoder = MeanOfWords(recipe.width, recipe.depth)
         network = Network(encoder, recipe.width, len(source.classes), projection=recipe.projection)
-    done = Path(cache) / f"{recipe.key}-{source.digest[:12]}{in_words()}.safetensors" if cache else None
+    done = Path(cache) / f"{recipe.key}-{source.digest[:12]}{precision_suffix()}.safetensors" if cache else None
     if done and done.exists():
         network.load_state_dict(load_tensors(done)[0])
         return network.eval()

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from nclib.checks import check_least
 from nclib.data.batches import Images, Prepared, batches
 from nclib.data.images import ImageFiles, ImageSet
-from nclib.devices import in_half, in_words
+from nclib.devices import in_half, precision_suffix
 from nclib.features.backbones import LAST, Backbone
 from nclib.features.forward import Outputs, evaluating, outputs_of
 from nclib.storage import digest_of, digest_of_text, load_tensors, save_tensors
@@ -148,7 +148,7 @@ def each_shard(
 
 
 def _check_given(model: object, images: Any, layers: Sequence[str | int], batch_size: int | None) -> None:
-    check_least(1, batch_size=batch_size)
+    check_least(1, batch_size=1 if batch_size is None else batch_size)
     if not len(images) or not len(layers):
         raise ValueError(f"there are {len(images)} images and {len(layers)} layers; at least one of each is needed")
     if not isinstance(images, ImageSet | ImageFiles | Tensor) or not isinstance(model, Backbone | nn.Module):
@@ -195,7 +195,7 @@ class FeatureCache:
                 f"the transform of {model.name} is {transform}; a cache needs one whose repr says what it does"
             )
         made_of = {"model": model.name, "weights": model.digest, "images": data, "transform": transform, "half": half}
-        made_of |= {"precision": words} if (words := in_words()) else {}
+        made_of |= {"precision": words} if (words := precision_suffix()) else {}
         return cls(Path(cache), made_of | {"network": repr(model.model), "last": _code(model.last)})
 
     def path(self, shard: range, name: str) -> Path:

@@ -170,6 +170,12 @@ def _about_counts(counts: list[int]) -> Iterator[str]:
             yield f"{len(classes)} of {len(counts)} classes have {words} ({some})"
 
 
+def _is_own(metric: Metric) -> bool:
+    """Whether nclib computes it, and so takes samples that were checked; functions of others take the features."""
+    compute = getattr(metric.compute, "func", metric.compute)
+    return getattr(compute, "__module__", "").startswith("nclib.")
+
+
 def _computed(
     names: list[str], given: Mapping[str, Any], registry: Registry, *, strict: bool
 ) -> tuple[dict[str, float], list[str]]:
@@ -181,6 +187,8 @@ def _computed(
     for name in names:
         metric = registry[name]
         arguments = {part: given.get(part) for part in (*metric.inputs, *metric.optional)}
+        if not _is_own(metric) and isinstance(samples := arguments.get("features"), Samples):
+            arguments["features"] = samples.features
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")

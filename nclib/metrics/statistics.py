@@ -225,11 +225,19 @@ class ClassStatistics:
             raise ValueError("these statistics know the variance along the span of the class means only")
         return squares[: len(directions)] / self.num_samples
 
+    @property
+    def _weighted_means(self) -> Tensor:
+        return self.centred_means * self.counts.double().sqrt().unsqueeze(1)
+
+    @property
+    def total_scatter(self) -> Tensor:
+        """N Sigma_T: outer products of all samples about the global mean, summed, float64 (d, d)."""
+        return torch.addmm(self.scatter, self._weighted_means.T, self._weighted_means)
+
     def explained(self, rtol: float) -> float:
         """tr(Sigma_T^+ Sigma_B), classes weighing by their size in Sigma_B: what `vci` and the H-score come from."""
         if rtol not in self._explained:
-            weighted = self.centred_means * self.counts.double().sqrt().unsqueeze(1)
-            total = torch.addmm(self.scatter, weighted.T, weighted)
+            weighted, total = self._weighted_means, self.total_scatter
             scale = total.diagonal().clamp(min=torch.finfo(torch.float64).tiny).rsqrt()  # so that no unit matters
             self._explained[rtol] = explained(total * scale * scale.unsqueeze(1), weighted * scale, rtol)
         return self._explained[rtol]

@@ -151,8 +151,7 @@ def total_scatter(stats: ClassStatistics) -> Tensor:
     >>> total_scatter(stats).round(decimals=6).tolist()
     [[4.0, 0.0], [0.0, 4.0]]
     """
-    weighted = stats.centred_means * stats.counts.double().sqrt().unsqueeze(1)
-    return torch.addmm(stats.scatter, weighted.T, weighted)
+    return stats.total_scatter
 
 
 def checked_means(stats: ClassStatistics) -> Tensor:

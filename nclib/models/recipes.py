@@ -20,7 +20,7 @@ from nclib.complexity.geometric import geometric_complexity
 from nclib.data.augmentation import distort
 from nclib.data.catalogue import load
 from nclib.data.images import ImageSet
-from nclib.devices import in_half, in_words, resolve_device
+from nclib.devices import in_half, precision_suffix, resolve_device
 from nclib.features.backbones import Backbone, recipe_backbone
 from nclib.models.losses import LOSSES
 from nclib.models.networks import NETWORKS, Network
@@ -130,7 +130,7 @@ def train(
     if not cache:
         _run_epochs(recipe, network, source, None, on_epoch, progress)
         return network.eval()
-    done = Path(cache) / f"{recipe.key}{in_words()}.safetensors"
+    done = Path(cache) / f"{recipe.key}{precision_suffix()}.safetensors"
     if on_epoch is None and _read(done, recipe, network.state_dict()):
         return network.eval()
     done.parent.mkdir(parents=True, exist_ok=True)
@@ -254,7 +254,6 @@ def _read(path: Path, recipe: Recipe, into: dict[str, Tensor]) -> dict | None:
 
 
 def _recipe(path: str, weights: str) -> Backbone:
-
     if weights != "pretrained":
         raise ValueError(f"a recipe's checkpoint has its own weights; weights are {weights!r}")
     if not Path(path).is_file():

@@ -36,7 +36,7 @@ def run_epoch(
     epochs: int,
     schedule: str,
 ) -> None:
-    """One pass of so many steps over the batches, at the rate that the schedule gives each.
+    """One pass over the batches, `steps` in all, each at the rate that the schedule gives it.
 
     The peak of the rate is that of the optimiser as it was made, its ``defaults["lr"]``.
     """

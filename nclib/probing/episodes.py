@@ -84,7 +84,7 @@ def few_shot(
     classes = np.unique(to_numpy(labels))
     if test is not None and not (isinstance(test, tuple) and len(test) == 2):
         raise TypeError(f"test is {type(test).__name__}; it must be a pair of features and labels")
-    check_least(1, shots=shots, episodes=episodes, queries=queries)
+    check_least(1, shots=shots, episodes=episodes, queries=1 if queries is None else queries)
     ways = len(classes) if ways is None else ways
     if not 2 <= ways <= len(classes):
         raise ValueError(f"ways is {ways}; it must be 2 to the number of classes, which is {len(classes)}")

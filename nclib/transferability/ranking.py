@@ -198,7 +198,7 @@ def _check_images(images: Any) -> None:
 
 
 def _by_name(models: Iterable[Model], accuracies: Mapping[str, float]) -> dict[str, Model]:
-    """The models by their names, of which no two are the same."""
+    """The models by their names, which must differ."""
     models = [models] if isinstance(models, Model) else list(models)
     if not models:
         raise ValueError("there are no models to rank; give a name at least")
@@ -222,7 +222,7 @@ def _checked_loading(options: Mapping[str, Any], of_texts: bool) -> dict[str, An
 
 
 def _usual(table: pd.DataFrame) -> str:
-    """The score to sort by: FaCe or, of two models, of which FaCe knows 0, 1 and 2 only, LogME."""
+    """The score to sort by: FaCe. With two models FaCe has only the values 0, 1 and 2, so LogME."""
     usual = ("face", "logme") if len(table) > 2 else ("logme",)
     return next((name for name in usual if name in table), table.columns[0])
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import nclib
-from nclib import METRICS, checks, measure
+from nclib import METRICS, Metric, checks, measure
 from nclib.metrics import pairs, ranks, simplex, statistics
 
 
@@ -160,3 +160,11 @@ def test_what_was_checked_is_taken_in_the_place_of_features_and_labels():
     assert nclib.class_ranks(samples, None)["stable"].equal(nclib.class_ranks(FEATURES, LABELS)["stable"])
     with pytest.raises(ValueError, match="there are no samples"):
         checks.samples_of(FEATURES[:0], LABELS[:0])
+
+
+def test_a_metric_of_ones_own_is_given_the_features_themselves(monkeypatch):
+    own = Metric(
+        "spread", lambda features, labels: float(features.std()), "", "", "lower", "", inputs=("features", "labels")
+    )
+    monkeypatch.setitem(METRICS, "spread", own)
+    assert measure(FEATURES, LABELS, metrics=["spread", "nc1"])["spread"] == pytest.approx(float(FEATURES.std()))

@@ -136,7 +136,9 @@ def in_zoos(table: pd.DataFrame) -> pd.DataFrame:
 def _with_sums(group: pd.DataFrame) -> pd.DataFrame:
     parts = group[[*SUMS["face"]]]
     z_scores = ((parts - parts.mean()) / parts.std()).sum(axis=1).to_numpy()
-    return with_sums(group, SUMS).assign(**{"face, z-scores": z_scores})
+    summed = with_sums(group, SUMS)
+    alone = {name: math.nan for name in SUMS.keys() - summed.columns if set(SUMS[name]) <= set(group)}  # a single model
+    return summed.assign(**alone, **{"face, z-scores": z_scores})
 
 
 def taus(rows: pd.DataFrame, score: str) -> np.ndarray:

@@ -11,6 +11,7 @@ from nclib.estimates import Estimate, bootstrap, rank_correlation
 from nclib.experiments.cells import recipe_columns
 from nclib.experiments.claims import Claim
 from nclib.experiments.records import Cell
+from nclib.experiments.scales import check
 from nclib.experiments.scales.scale import Scale
 from nclib.models.recipes import Recipe
 
@@ -142,5 +143,5 @@ CLAIMS = (
 STUDIES = (source_collapse,)
 # The settings that the live cell of each study has, of the cells of the scale "check".
 LIVE: dict[str, Cell] = {
-    "source_collapse": {"task": "digits", "epochs": 2},
+    "source_collapse": {"task": "digits", "epochs": check.SCALE.recipe.epochs},
 }

@@ -160,3 +160,14 @@ def test_a_network_of_two_zoos_is_measured_once():
     base = [cell for cell in cells if cell["model"] == "base" and cell["task"] == "digits"]
     assert [cell["seed"] for cell in base] == [0, 1]
     assert base[0]["zoos"] == ["architectures", "source data sets", "training losses"]
+
+
+def test_a_zoo_of_one_model_decides_nothing():
+    """As where a reader gives one model of their own: there is nothing to rank, and no error."""
+    one = pd.DataFrame(
+        {"model": ["m"], "seed": 0, "task": "t", "zoos": [["z"]], "accuracy": 0.5}
+        | {"variance_collapse": -1.0, "class_unfairness": 0.5, "leep": -1.0}
+    )
+    rows = selection.in_zoos(one)
+    assert math.isnan(selection.ranks(rows).value)
+    assert math.isnan(selection.advantage(rows).value)
