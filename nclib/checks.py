@@ -38,8 +38,8 @@ def as_array(values: Any) -> np.ndarray | Tensor:
 class Samples:
     """Features (N, d), which may lie on disk, and labels int64 (N,) of the right shapes, N at least 1.
 
-    What takes features and labels takes this in the place of both, so that nothing is checked twice; `checked` says
-    whether the values of the features were looked at, too.
+    What takes features and labels takes this in the place of both, so that nothing is checked twice: labels and a
+    number of classes beside it are not looked at. `checked` says whether the values of the features were, too.
     """
 
     features: Any

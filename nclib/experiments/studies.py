@@ -26,7 +26,10 @@ def live_cell(study: str) -> Cell:
     if study not in LIVE:
         raise ValueError(f"{study} has no live cell; there are those of {', '.join(LIVE)}")
     cells = STUDIES[study](check.SCALE, check.SCALE.seeds)
-    return next(cell for cell in cells if all(cell[name] == value for name, value in LIVE[study].items()))
+    found = [cell for cell in cells if all(cell.get(name) == value for name, value in LIVE[study].items())]
+    if not found:
+        raise ValueError(f"no cell of {study} at the scale check has {LIVE[study]}, as LIVE of its chapter asks for")
+    return found[0]
 
 
 def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:

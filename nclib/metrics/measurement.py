@@ -142,7 +142,7 @@ def chosen(
 def _statistics(samples: Samples, metrics: Iterable[Metric], progress: bool) -> ClassStatistics:
     """Class statistics with as much of the covariance as the metrics take."""
     takes = {metric.covariance for metric in metrics}
-    wide = samples.features.shape[1] >= 4 * (int(samples.labels.max()) + 1)  # else the whole is no dearer
+    wide = samples.features.shape[1] >= 4 * (int(samples.labels.max()) + 1)  # else the span is no cheaper
     kind: Covariance = "diagonal" if takes == {"diagonal"} else "full" if "full" in takes or not wide else "span"
     return gathered(samples, covariance=kind, progress=progress)
 
