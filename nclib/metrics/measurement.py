@@ -173,7 +173,7 @@ def _about_counts(counts: list[int]) -> Iterator[str]:
 def _is_own(metric: Metric) -> bool:
     """Whether nclib computes it, and so takes samples that were checked; functions of others take the features."""
     compute = getattr(metric.compute, "func", metric.compute)
-    return getattr(compute, "__module__", "").startswith("nclib.")
+    return str(getattr(compute, "__module__", "")).startswith("nclib.")
 
 
 def _computed(

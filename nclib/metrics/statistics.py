@@ -231,7 +231,7 @@ class ClassStatistics:
 
     @property
     def total_scatter(self) -> Tensor:
-        """N Sigma_T: outer products of all samples about the global mean, summed, float64 (d, d)."""
+        """The outer products of all samples about the global mean, summed (N Sigma_T), float64 (d, d)."""
         return torch.addmm(self.scatter, self._weighted_means.T, self._weighted_means)
 
     def explained(self, rtol: float) -> float:
