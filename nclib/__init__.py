@@ -1,7 +1,9 @@
 """Measure neural collapse and use it for transfer learning."""
 
 import sys as _sys
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from pkgutil import iter_modules as _iter_modules
 
 import lazy_loader as _lazy_loader
 
@@ -10,6 +12,12 @@ from nclib.naming import Alias as _Alias
 __version__ = _version("nclib")
 
 # The names are in __init__.pyi; a module is imported when one of its names is first asked for.
-__getattr__, __dir__, __all__ = _lazy_loader.attach_stub(__name__, __file__)
+_public, __dir__, __all__ = _lazy_loader.attach_stub(__name__, __file__)
+_rooms = {module.name for module in _iter_modules(__path__)} - {"__main__"}
 
 _sys.meta_path.append(_Alias)  # type: ignore[arg-type]  # a class with the method of a finder
+
+
+def __getattr__(name: str) -> object:
+    """A public name or a room, imported now; `nclib.metrics` needs no import of its own."""
+    return _import_module(f"{__name__}.{name}") if name in _rooms else _public(name)

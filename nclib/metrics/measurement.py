@@ -20,7 +20,7 @@ Registry = Mapping[str, Metric]
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Measurement(Mapping[str, float]):
-    """What `measure` or `transferability` found: a mapping from metric or score to value that prints as a table.
+    """What `nclib.measure` or `nclib.score` found: a mapping from metric or score to value that prints as a table.
 
     `notes` says what a reader of the numbers should know: classes without samples, metrics that are not
     defined here, class means that span less than K - 1 directions.

@@ -99,7 +99,6 @@ class Ranking:
 
     def draw(self, path: Path | str) -> None:
         """Draw all scores, each from its worst (0) to its best (1) value over the models, to an image file."""
-
         with replacing(Path(path)) as temporary:
             ranking(self).savefig(temporary, format=Path(path).suffix.lstrip("."))
 
@@ -169,11 +168,11 @@ def rank_models(
     check_least(0, verify=verify)
     given, how = _by_name(models, accuracies), _checked_loading(loading, isinstance(images, Texts))
 
-    def scored(model: Model, names: list[str] | None) -> Measurement:
+    def scored(model: Model, names: list[str]) -> Measurement:
         features, probabilities = _features(model, images, how, cache, progress)
         more = {"probabilities": probabilities, "source_accuracy": accuracies.get(_name(model))}
         unknown = {part for part, value in more.items() if value is None}
-        known = None if names is None else [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
+        known = [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
         return measured(SCORES, known, features, images.labels, more, strict=False)
 
     found, failures = _all_scored(given, partial(scored, names=names), progress)
@@ -254,6 +253,9 @@ def _features(
     model: Any, images: Any, how: dict[str, Any], cache: Any, progress: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """A model's features (N, d), and what its source classifier says of them, if it has one."""
+    kind, what = (TextEncoder, "texts") if isinstance(images, Texts) else (Backbone, "images")
+    if not isinstance(model, str | kind):
+        raise TypeError(f"it is a {type(model).__name__}; {what} need a {kind.__name__}, or the name of one")
     if isinstance(images, Texts):
         encoder = text_encoder(model, **how) if isinstance(model, str) else model
         return text_features(encoder, images.texts, progress=progress), None

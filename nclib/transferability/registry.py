@@ -147,8 +147,8 @@ def score(
     return measured(SCORES, scores, features, labels, more, progress=progress)
 
 
-def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str] | None:
-    """The scores to compute for each model: those asked for, and the parts of sums over models; None is the usual."""
+def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str]:
+    """The scores to compute for each model: those asked for, or all but the slow ones, with the parts of sums."""
     known = (*SCORES, *OVER_MODELS)
     scores = known if scores == "all" else scores
     asked = [*([scores] if isinstance(scores, str) else scores or ()), *([by] if by else [])]

@@ -129,6 +129,12 @@ def test_what_cannot_be_ranked_says_why(options, message, digits):
         rank_models([pooled(4)], digits.of_classes(3, 4))
 
 
+def test_a_model_of_another_kind_of_data_is_told(digits):
+    texts = nclib.texts("docstrings/libraries", per_class=5)
+    with pytest.raises(ValueError, match="pool4: it is a Backbone; texts need a TextEncoder, or the name of one"):
+        rank_models([pooled(4)], texts)
+
+
 def test_differences_by_rounding_are_none():
     table = pd.DataFrame({"gbc": [-1.0, -1.0 + 1e-13], "cdnv": [1.0, 2.0], "seconds": [1.0, 1.0]}, index=["a", "b"])
     relative = nclib.Ranking(table, "cdnv").relative
