@@ -253,15 +253,19 @@ def _features(
     model: Any, images: Any, how: dict[str, Any], cache: Any, progress: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """A model's features (N, d), and what its source classifier says of them, if it has one."""
-    kind, what = (TextEncoder, "texts") if isinstance(images, Texts) else (Backbone, "images")
-    if not isinstance(model, str | kind):
-        raise TypeError(f"it is a {type(model).__name__}; {what} need a {kind.__name__}, or the name of one")
+    _check_kind(model, images)
     if isinstance(images, Texts):
         encoder = text_encoder(model, **how) if isinstance(model, str) else model
         return text_features(encoder, images.texts, progress=progress), None
     made = backbone(model, **how) if isinstance(model, str) else model
     features = extract(made, images, cache=cache, progress=progress)
     return features, source_probabilities(made, features)
+
+
+def _check_kind(model: Any, images: Any) -> None:
+    kind, what = (TextEncoder, "texts") if isinstance(images, Texts) else (Backbone, "images")
+    if not isinstance(model, str | kind):
+        raise TypeError(f"it is a {type(model).__name__}; {what} need a {kind.__name__}, or the name of one")
 
 
 def _name(model: Model) -> str:
