@@ -1,7 +1,8 @@
 """Linear probes of frozen features: logistic and ridge regression, the strength of the penalty given or chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,13 +13,16 @@ from torch.nn.utils import skip_init
 from nclib.checks import check_least
 from nclib.metrics.statistics import ClassStatistics, class_statistics
 from nclib.metrics.variability import total_scatter
-from nclib.probing.logistic import fit_logistic
-from nclib.probing.probe import Probe, positive_numbers, to_numpy, validated
+from nclib.probing.logistic import logistic_path
+from nclib.probing.probe import Probe, positive_numbers, to_numpy, tried
+
+_TO_CHOOSE = 1e-4  # the tolerance of fits that only tell which strength is best
+_HOPELESS = 2.5  # standard errors that an accuracy is below the best, by which stronger fits are given up
 
 
 @dataclass(frozen=True)
 class _Maps:
-    """Linear maps of features: mean (d,), weight (..., K, d), bias (..., K) and scale (d,)."""
+    """A linear map of features: mean (d,), weight (K, d), bias (K,) and scale (d,)."""
 
     mean: Tensor
     weight: Tensor
@@ -26,9 +30,9 @@ class _Maps:
     scale: Tensor | float = 1.0
 
     def __call__(self, features: Tensor) -> Tensor:
-        """(..., N, K) of features (N, d), in the weight's dtype."""
+        """(N, K) of features (N, d), in the weight's dtype."""
         scaled = ((features.double() - self.mean) / self.scale).to(self.weight)
-        return scaled @ self.weight.mT + self.bias.unsqueeze(-2)
+        return scaled @ self.weight.T + self.bias
 
 
 class LinearProbe(Probe):
@@ -42,8 +46,9 @@ class LinearProbe(Probe):
     Parameters
     ----------
     C
-        Inverse strength of the penalty, positive. Of several, all are fitted at once on a part of the samples,
-        the one of the best accuracy on the rest is chosen (the smallest of equals), and fitted to all samples.
+        Inverse strength of the penalty, positive. Of several, each is fitted to a part of the samples, from the
+        smallest on, until one is far less accurate on the rest than the best; that one is chosen (the smallest of
+        equals), and fitted to all samples.
     standardise
         Whether every feature is divided by its standard deviation. Its mean is subtracted in any case, which
         changes nothing but the bias.
@@ -65,7 +70,8 @@ class LinearProbe(Probe):
     weight_, bias_, mean_, scale_
         Logits are `((features - mean_) / scale_) @ weight_.T + bias_`: (K, d) and (K,) in `dtype`, float64 (d,) twice.
     scores_
-        Validation accuracies float64 (S,) of the strengths in the order given; None of a single one.
+        Validation accuracies float64 (S,) of the strengths in the order given, NaN of one that was not tried; None
+        of a single one.
 
     Examples
     --------
@@ -102,10 +108,11 @@ class LinearProbe(Probe):
         features, labels = self._encode(features, labels)
         self.C_, self.scores_ = strengths[0], None
         if len(strengths) > 1:
-            self.scores_ = validated(self._fit_all, features, labels, strengths, share=self.validation, seed=self.seed)
-            self.C_ = max(zip(self.scores_, strengths, strict=True), key=lambda pair: (pair[0], -pair[1]))[1]
-        maps = self._fit_all(features, labels, [self.C_])
-        self.mean_, self.scale_, self.weight_, self.bias_ = maps.mean, maps.scale, maps.weight[0], maps.bias[0]
+            rising, places = np.unique(strengths, return_inverse=True)
+            scores = self._validated(features, labels, rising)
+            self.C_, self.scores_ = float(rising[np.nanargmax(scores)]), scores[places]
+        (maps,) = self._path(features, labels, [self.C_])
+        self.mean_, self.scale_, self.weight_, self.bias_ = maps.mean, maps.scale, maps.weight, maps.bias
         return self
 
     def decision_function(self, features: Any) -> Tensor:
@@ -117,15 +124,30 @@ class LinearProbe(Probe):
         """The probability of every class, (N, K) in `dtype`."""
         return to_numpy(self.decision_function(features).softmax(1))
 
-    def _fit_all(self, features: Tensor, labels: Tensor, strengths: list[float]) -> _Maps:
-        """The fits for all strengths, weight (S, K, d) and bias (S, K)."""
+    def _validated(self, features: Tensor, labels: Tensor, strengths: np.ndarray) -> np.ndarray:
+        """Accuracies on the samples held out, float64 (S,), of strengths that rise until that does no good."""
+        fit = partial(self._path, strengths=strengths.tolist(), tolerance=_TO_CHOOSE)
+        scores, best = np.full(len(strengths), np.nan), None
+        for place, right in enumerate(tried(fit, features, labels, share=self.validation, seed=self.seed)):
+            scores[place] = right.mean()
+            if best is None or right.sum() > best.sum():
+                best = right
+            lost, won = (best & ~right).sum(), (right & ~best).sum()
+            if lost - won > _HOPELESS * (lost + won) ** 0.5:
+                break
+        return scores
+
+    def _path(
+        self, features: Tensor, labels: Tensor, strengths: Iterable[float], tolerance: float | None = None
+    ) -> Iterator[_Maps]:
+        """The fits for strengths that rise, one after the other."""
         mean = features.mean(0, dtype=torch.float64)
         centred = features.double() - mean
         scale = _spread(centred, mean) if self.standardise else torch.ones_like(mean)
         scaled = centred.div_(scale).to(torch.promote_types(getattr(torch, self.dtype), torch.get_default_dtype()))
-        solution = fit_logistic(scaled, labels, len(self.classes_), strengths, max_iter=self.max_iter)
-        self.n_iter_ = solution.iterations
-        return _Maps(mean, solution.weight, solution.bias, scale)
+        options: dict[str, Any] = {"max_iter": self.max_iter, "tolerance": tolerance}
+        for weight, bias, self.n_iter_ in logistic_path(scaled, labels, len(self.classes_), strengths, **options):
+            yield _Maps(mean, weight, bias, scale)
 
 
 class RidgeProbe(Probe):
@@ -172,9 +194,11 @@ class RidgeProbe(Probe):
         features, labels = self._encode(features, labels)
         self.alpha_, self.scores_ = alphas[0], None
         if len(alphas) > 1:
-            self.scores_ = validated(self._fit_all, features, labels, alphas, share=self.validation, seed=self.seed)
+            fit = partial(self._fit_all, alphas=alphas)
+            found = tried(fit, features, labels, share=self.validation, seed=self.seed)
+            self.scores_ = np.array([right.mean() for right in found])
             self.alpha_ = max(zip(self.scores_, alphas, strict=True))[1]
-        return self._keep(self._fit_all(features, labels, [self.alpha_]))
+        return self._keep(*self._fit_all(features, labels, [self.alpha_]))
 
     def fit_statistics(self, stats: ClassStatistics) -> "RidgeProbe":
         """Fit to class statistics with covariance="full", for a single alpha; the classes are 0..K-1."""
@@ -192,19 +216,20 @@ class RidgeProbe(Probe):
             )
         self.classes_, self.n_features_in_ = np.arange(stats.num_classes), stats.num_features
         self.alpha_, self.scores_ = alphas[0], None
-        return self._keep(_Maps(*fit_ridge_statistics(stats, alphas)))
+        mean, (weight,), bias = fit_ridge_statistics(stats, alphas)
+        return self._keep(_Maps(mean, weight, bias))
 
     def decision_function(self, features: Any) -> Tensor:
         """Predicted targets float64 (N, K), about 1 for the class and -1 elsewhere."""
         features = self._check(features)
         return _Maps(self.mean_, self.weight_, self.bias_)(features)
 
-    def _fit_all(self, features: Tensor, labels: Tensor, alphas: list[float]) -> _Maps:
-        """The fits for all alphas, weight (S, K, d) and one bias (K,)."""
-        return _Maps(*fit_ridge(features, labels, len(self.classes_), alphas))
+    def _fit_all(self, features: Tensor, labels: Tensor, alphas: list[float]) -> list[_Maps]:
+        mean, weights, bias = fit_ridge(features, labels, len(self.classes_), alphas)
+        return [_Maps(mean, weight, bias) for weight in weights]
 
     def _keep(self, maps: _Maps) -> "RidgeProbe":
-        self.mean_, self.weight_, self.bias_ = maps.mean, maps.weight[0], maps.bias
+        self.mean_, self.weight_, self.bias_ = maps.mean, maps.weight, maps.bias
         return self
 
 

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from nclib.probing.probe import Probe, to_numpy
 
-_AT_ONCE = 2**24  # products of queries and samples held at once: 64 MB in float32
+_AT_ONCE = 2**22  # products of queries and samples held at once: 16 MB in float32
 
 
 class NearestClassMean(Probe):
@@ -69,9 +69,10 @@ class KNN(Probe):
             raise ValueError(
                 f"neighbours is {self.neighbours}; of {len(features)} samples it must be 1..{len(features)}"
             )
-        self.mean_ = features.mean(0, dtype=torch.float64)  # far from zero differences would lose their digits
+        if self.metric == "euclidean":
+            self.mean_ = features.mean(0, dtype=torch.float64)  # far from zero differences would lose their digits
         self._rows = self._prepared(features)
-        self._half = self._rows.square().sum(1) / 2
+        self._half = self._rows.square().sum(1) / 2 if self.metric == "euclidean" else None
         return self
 
     def predict_proba(self, features: Any) -> np.ndarray:
@@ -94,7 +95,7 @@ class KNN(Probe):
     def _votes(self, queries: Tensor) -> Tensor:
         """How many of the neighbours of each of some queries are of each class, float64 (n, K)."""
         near = queries @ self._rows.T
-        if self.metric == "euclidean":
+        if self._half is not None:
             near -= self._half
         codes = self._labels[near.topk(self.neighbours, sorted=False).indices]
         votes = torch.zeros(len(queries), len(self.classes_), dtype=torch.float64, device=near.device)

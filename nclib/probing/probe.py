@@ -1,6 +1,6 @@
 """What the probes of frozen features share. All are scikit-learn estimators."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -90,17 +90,15 @@ def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     return ranks < numbers[labels]
 
 
-def validated(
-    fit: Callable[[Tensor, Tensor, list[float]], Callable[[Tensor], Tensor]],
+def tried(
+    fit: Callable[[Tensor, Tensor], Iterable[Callable[[Tensor], Tensor]]],
     features: Tensor,
     labels: Tensor,
-    strengths: Sequence[float],
     *,
     share: float,
     seed: int,
-) -> np.ndarray:
-    """Accuracies on the samples held out, float64 (S,). What `fit` returns makes (S, n, K) of features (n, d)."""
+) -> Iterator[np.ndarray]:
+    """Which of the samples held out each fit to the others has right, bool (n,), one after the other."""
     held = torch.from_numpy(held_out(labels.numpy(force=True), share, seed)).to(labels.device)
-    decide = fit(features[~held], labels[~held], list(strengths))
-    right = decide(features[held]).argmax(2) == labels[held]
-    return right.double().mean(1).numpy(force=True)
+    for decide in fit(features[~held], labels[~held]):
+        yield to_numpy(decide(features[held]).argmax(1) == labels[held])

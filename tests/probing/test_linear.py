@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from nclib import ClassStatistics, LinearProbe, RidgeProbe, class_statistics
 from nclib.probing.linear import fit_ridge
-from nclib.probing.logistic import fit_logistic
+from nclib.probing.logistic import logistic_path
 from nclib.probing.probe import held_out
 from tests.clusters import clusters
 
@@ -66,14 +66,19 @@ def test_without_standardising_it_is_logistic_regression_on_the_features(blobs):
     )
 
 
-@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-6), (torch.float32, 0.02)])
-def test_all_strengths_at_once_are_as_each_alone(dtype, rtol):
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-5), (torch.float32, 0.02)])
+def test_along_a_path_strengths_are_as_each_alone(dtype, rtol):
     features, labels = (torch.from_numpy(part) for part in clusters(500, 30, 6))
     features = (features - features.mean(0)).to(dtype)
-    together = fit_logistic(features, labels, 6, STRENGTHS, max_iter=1000)
-    for i, C in enumerate(STRENGTHS):
-        alone = fit_logistic(features, labels, 6, [C], max_iter=1000)
-        torch.testing.assert_close(together.weight[i], alone.weight[0], rtol=0, atol=rtol * alone.weight.abs().max())
+    along = list(logistic_path(features, labels, 6, STRENGTHS, max_iter=1000))
+    alone = [next(logistic_path(features, labels, 6, [C], max_iter=1000)) for C in STRENGTHS]
+    for one, other in zip(along, alone, strict=True):
+        torch.testing.assert_close(one.weight, other.weight, rtol=0, atol=rtol * other.weight.abs().max())
+    assert sum(one.iterations for one in along) < 0.9 * sum(other.iterations for other in alone)
+
+
+def test_all_ridge_penalties_at_once_are_as_each_alone(blobs):
+    features, labels = map(torch.from_numpy, blobs)
     alphas = [0.1, 1.0, 100.0]
     together = fit_ridge(features, labels, 6, alphas)
     for i, alpha in enumerate(alphas):
@@ -120,6 +125,20 @@ def test_the_strength_is_chosen_on_samples_held_out(blobs):
     assert min(best) == probe.C_
     torch.testing.assert_close(probe.weight_, LinearProbe(probe.C_).fit(features, labels).weight_)
     assert LinearProbe(C=[0.1]).fit(features, labels).scores_ is None
+
+
+def test_a_path_ends_where_it_does_no_good_and_an_order_or_a_repetition_changes_nothing():
+    features, labels = clusters(2000, 60, 5, length=0.3)
+    rising = [10.0**power for power in range(-6, 7)]
+    probe = LinearProbe(C=rising).fit(features, labels)
+    tried = ~np.isnan(probe.scores_)
+    assert tried.tolist() == sorted(tried, reverse=True)
+    assert not tried.all()
+    assert probe.C_ == rising[np.nanargmax(probe.scores_)] < rising[tried.sum() - 1]
+    shuffled = [rising[place] for place in (3, 12, 0, 5, 5, 4, 1, 2, 11, 6, 7, 8, 9, 10)]
+    again = LinearProbe(C=shuffled).fit(features, labels)
+    assert again.C_ == probe.C_
+    np.testing.assert_array_equal(again.scores_, [probe.scores_[rising.index(C)] for C in shuffled])
 
 
 def test_of_equal_scores_the_stronger_penalty_is_chosen():
