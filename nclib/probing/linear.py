@@ -127,11 +127,10 @@ class LinearProbe(Probe):
     def _validated(self, features: Tensor, labels: Tensor, strengths: np.ndarray) -> np.ndarray:
         """Accuracies on the samples held out, float64 (S,), of strengths that rise until that does no good."""
         fit = partial(self._path, strengths=strengths.tolist(), tolerance=_TO_CHOOSE)
-        scores, best = np.full(len(strengths), np.nan), None
+        scores, best = np.full(len(strengths), np.nan), np.array(False)
         for place, right in enumerate(tried(fit, features, labels, share=self.validation, seed=self.seed)):
             scores[place] = right.mean()
-            if best is None or right.sum() > best.sum():
-                best = right
+            best = right if right.mean() > best.mean() else best
             lost, won = (best & ~right).sum(), (right & ~best).sum()
             if lost - won > _HOPELESS * (lost + won) ** 0.5:
                 break
@@ -145,9 +144,10 @@ class LinearProbe(Probe):
         centred = features.double() - mean
         scale = _spread(centred, mean) if self.standardise else torch.ones_like(mean)
         scaled = centred.div_(scale).to(torch.promote_types(getattr(torch, self.dtype), torch.get_default_dtype()))
-        options: dict[str, Any] = {"max_iter": self.max_iter, "tolerance": tolerance}
-        for weight, bias, self.n_iter_ in logistic_path(scaled, labels, len(self.classes_), strengths, **options):
-            yield _Maps(mean, weight, bias, scale)
+        number, most = len(self.classes_), self.max_iter
+        for found in logistic_path(scaled, labels, number, strengths, max_iter=most, tolerance=tolerance):
+            self.n_iter_ = found.iterations
+            yield _Maps(mean, found.weight, found.bias, scale)
 
 
 class RidgeProbe(Probe):
