@@ -1,12 +1,13 @@
 """The bound of collapse by geometric complexity: what stands in the place of class variances, and the constant."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nclib.checks import as_tensor, check_features
-from nclib.metrics.pairs import mean_of_pairs
+from nclib.metrics.pairs import cdnv_tile, mean_over_pairs
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means
 
@@ -33,9 +34,7 @@ def geometric_collapse(stats: ClassStatistics, complexities: Any) -> float:
         raise ValueError(
             f"complexities are {complexities.tolist()}; give {stats.num_classes} classes one from 0 on each"
         )
-    distances = stats.squared_distances
-    ratios = (complexities.unsqueeze(1) + complexities) / 2 / distances
-    return mean_of_pairs(ratios.where(distances > 0, torch.inf))
+    return mean_over_pairs(stats, partial(cdnv_tile, complexities))
 
 
 def poincare_constant(inputs: Any, labels: Any) -> float:

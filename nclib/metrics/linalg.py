@@ -58,11 +58,16 @@ def svd_of_centred(means: Tensor) -> tuple[Tensor, Tensor]:
     return values, directions.contiguous()
 
 
+def row_slices(number: int, width: int) -> list[slice]:
+    """Slices of so many rows, by which a matrix of such a width is gone through without being held."""
+    size = max(1, _HELD // width)
+    return [slice(start, start + size) for start in range(0, number, size)]
+
+
 def panels(rows: Tensor, columns: Tensor) -> Iterator[tuple[int, Tensor]]:
     """The products rows columns^T (K, L), some rows at a time, so that no K x L numbers are held; and the first row."""
-    size = max(1, _HELD // len(columns))
-    for start in range(0, len(rows), size):
-        yield start, rows[start : start + size] @ columns.T
+    for some in row_slices(len(rows), len(columns)):
+        yield some.start, rows[some] @ columns.T
 
 
 def length_of_products(rows: Tensor, columns: Tensor) -> float:

@@ -1,7 +1,7 @@
 """Metrics of class pairs: how far two classes reach towards each other, for their distance."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from nclib.checks import check_least, row_blocks, samples_of
-from nclib.metrics.linalg import ALL, differences_product
+from nclib.metrics.linalg import ALL, differences_product, row_slices
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means
 
@@ -29,10 +29,11 @@ def cdnv(stats: ClassStatistics) -> float:
     0.25
     """
     checked_means(stats)
-    return mean_over_pairs(stats, partial(_cdnv_tile, stats.class_variances))
+    return mean_over_pairs(stats, partial(cdnv_tile, stats.class_variances))
 
 
-def _cdnv_tile(variances: Tensor, rows: slice, columns: slice, distances: Tensor) -> Tensor:
+def cdnv_tile(variances: Tensor, rows: slice, columns: slice, distances: Tensor) -> Tensor:
+    """(V_i + V_j) / (2 ||mu_i - mu_j||^2) of the pairs of a tile, from V (K,) and the squared distances."""
     spread = (variances[rows].unsqueeze(1) + variances[columns]) / 2
     return (spread / distances).where(distances > 0, torch.inf)
 
@@ -48,7 +49,7 @@ def cdnv_pairs(stats: ClassStatistics) -> Tensor:
     [[0.0, 0.25], [0.25, 0.0]]
     """
     checked_means(stats)
-    return _cdnv_tile(stats.class_variances, ALL, ALL, stats.squared_distances).fill_diagonal_(0.0)
+    return cdnv_tile(stats.class_variances, ALL, ALL, stats.squared_distances).fill_diagonal_(0.0)
 
 
 def directional_cdnv(stats: ClassStatistics, features: Any, labels: Any) -> float:
@@ -66,7 +67,8 @@ def directional_cdnv(stats: ClassStatistics, features: Any, labels: Any) -> floa
     >>> directional_cdnv(stats, features, labels)  # half the CDNV: the second class spreads across the axis
     0.125
     """
-    return mean_of_pairs(directional_cdnv_pairs(stats, features, labels))
+    pairs = directional_cdnv_pairs(stats, features, labels)
+    return float(pairs.sum() / (len(pairs) * (len(pairs) - 1)))
 
 
 def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -> Tensor:
@@ -140,16 +142,18 @@ def overlap(stats: ClassStatistics, *, covariance: Literal["spherical", "diagona
     >>> overlap(stats, covariance="diagonal")  # along the first feature no class has any spread
     0.0
     """
-    if covariance == "spherical":
-        checked_means(stats)
-        return mean_over_pairs(stats, partial(_spherical_tile, stats, 0.0))
-    return mean_of_pairs(overlap_pairs(stats, covariance=covariance))
+    return total_overlap(stats, covariance=covariance) / (stats.num_classes * (stats.num_classes - 1))
 
 
-def _spherical_tile(stats: ClassStatistics, floor: float, rows: slice, columns: slice, distances: Tensor) -> Tensor:
-    spread = (stats.class_variances / stats.num_features).clamp(min=floor)
-    squared = distances / stats.num_features  # in each direction, on average
-    return (-stats.num_features * _exponent(squared, spread[rows].unsqueeze(1), spread[columns])).exp()
+def total_overlap(
+    stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical", floor: float = 0.0
+) -> float:
+    """The sum of `overlap_pairs` over the ordered pairs of two classes."""
+    total = 0.0
+    for rows, values in overlap_rows(stats, covariance=covariance, floor=floor):
+        values.diagonal(rows.start).fill_(0.0)
+        total += float(values.sum())
+    return total
 
 
 def overlap_pairs(
@@ -167,16 +171,34 @@ def overlap_pairs(
     >>> overlap_pairs(stats).log().round(decimals=6).tolist()
     [[0.0, -1.0], [-1.0, 0.0]]
     """
+    return torch.cat([values for _, values in overlap_rows(stats, covariance=covariance, floor=floor)])
+
+
+def overlap_rows(
+    stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical", floor: float = 0.0
+) -> Iterator[tuple[slice, Tensor]]:
+    """`overlap_pairs`, some rows at a time, for classes whose pairs do not fit into memory."""
     if covariance not in ("spherical", "diagonal"):
         raise ValueError(f"covariance is {covariance!r}; it must be 'spherical' or 'diagonal'")
     check_least(0, floor=floor)
-    means = checked_means(stats)
-    if covariance == "spherical":
-        return _spherical_tile(stats, floor, ALL, ALL, stats.squared_distances).fill_diagonal_(1.0)
-    spread = (stats.squares / stats.counts.unsqueeze(1)).clamp(min=floor)
-    pairs = zip(means, spread, strict=True)
-    exponent = torch.stack([_exponent((means - mean).square(), spread, own).sum(1) for mean, own in pairs])
-    return (-exponent).exp().fill_diagonal_(1.0)
+    checked_means(stats)
+    exponents = _spherical_exponents if covariance == "spherical" else _diagonal_exponents
+    for rows in row_slices(stats.num_classes, stats.num_classes):
+        values = (-exponents(stats, floor, rows)).exp()
+        values.diagonal(rows.start).fill_(1.0)
+        yield rows, values
+
+
+def _spherical_exponents(stats: ClassStatistics, floor: float, rows: slice) -> Tensor:
+    spread = (stats.class_variances / stats.num_features).clamp(min=floor)
+    squared = stats.distances(rows) / stats.num_features  # in each direction, on average
+    return stats.num_features * _exponent(squared, spread[rows].unsqueeze(1), spread)
+
+
+def _diagonal_exponents(stats: ClassStatistics, floor: float, rows: slice) -> Tensor:
+    means, spread = stats.centred_means, (stats.squares / stats.counts.unsqueeze(1)).clamp(min=floor)
+    pairs = zip(means[rows], spread[rows], strict=True)
+    return torch.stack([_exponent((means - mean).square(), spread, own).sum(1) for mean, own in pairs])
 
 
 def mean_over_pairs(stats: ClassStatistics, value: Callable[[slice, slice, Tensor], Tensor]) -> float:
@@ -189,12 +211,6 @@ def mean_over_pairs(stats: ClassStatistics, value: Callable[[slice, slice, Tenso
         values = value(rows, columns, distances)
         total += float(values.fill_diagonal_(0.0).sum() if rows == columns else 2 * values.sum())
     return total / (stats.num_classes * (stats.num_classes - 1))
-
-
-def mean_of_pairs(pairs: Tensor) -> float:
-    """The mean off the diagonal of (K, K)."""
-    off_diagonal = ~torch.eye(len(pairs), dtype=torch.bool, device=pairs.device)
-    return float(pairs[off_diagonal].mean())
 
 
 def _exponent(squared: Tensor, a: Tensor, b: Tensor) -> Tensor:

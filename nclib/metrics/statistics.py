@@ -190,8 +190,7 @@ class ClassStatistics:
     @cached_property
     def squared_distances(self) -> Tensor:
         """||mu_i - mu_j||^2 of every pair of classes, float64 (K, K); 0 if the means differ by rounding only."""
-        distances = differences_product(self.centred_means, self.centred_means)
-        return self._beyond_rounding(distances, ALL, ALL)
+        return self.distances()
 
     def distance_tiles(self) -> Iterator[tuple[slice, slice, Tensor]]:
         """`squared_distances` in tiles, each with its rows and columns, of all pairs once: rows before columns.
@@ -203,11 +202,11 @@ class ClassStatistics:
             return
         parts = [slice(start, start + TOGETHER) for start in range(0, self.num_classes, TOGETHER)]
         for rows, columns in combinations_with_replacement(parts, 2):
-            distances = differences_product(self.centred_means, self.centred_means, rows, columns)
-            yield rows, columns, self._beyond_rounding(distances, rows, columns)
+            yield rows, columns, self.distances(rows, columns)
 
-    def _beyond_rounding(self, distances: Tensor, rows: slice, columns: slice) -> Tensor:
-        """The distances, and 0 where rounding alone can make them."""
+    def distances(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
+        """`squared_distances` of the classes that two slices take; 0 where rounding alone can make one."""
+        distances = differences_product(self.centred_means, self.centred_means, rows, columns)
         lengths = (self.means.square().sum(1) + self.class_variances).sqrt()
         rounding = 10 * max(self.means.shape) * torch.finfo(torch.float64).eps * lengths
         least = torch.maximum(rounding[rows].unsqueeze(1), rounding[columns])

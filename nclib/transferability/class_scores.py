@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nclib.metrics.pairs import overlap_pairs
+from nclib.metrics.pairs import overlap_rows, total_overlap
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import between_in_total, checked_means, nc1, warn_of_few
 
@@ -61,10 +61,13 @@ def class_fairness(
     number = stats.num_classes
     if number < 3:
         raise ValueError(f"class fairness compares a class with several others: at least 3 are needed, not {number}")
-    others = ~torch.eye(number, dtype=torch.bool, device=stats.means.device)
-    overlaps = overlap_pairs(stats, covariance=covariance, floor=floor)[others].view(number, number - 1)
-    logs = (overlaps / temperature).log_softmax(1)
-    return float(-(logs.exp() * logs).sum(1).mean() / math.log(number - 1))
+    entropy = 0.0
+    for rows, overlaps in overlap_rows(stats, covariance=covariance, floor=floor):
+        overlaps.diagonal(rows.start).fill_(-math.inf)
+        logs = (overlaps / temperature).log_softmax(1)
+        shares = logs.exp()
+        entropy -= float((shares * logs.where(shares > 0, 0)).sum())  # a share of 0 has none
+    return entropy / number / math.log(number - 1)
 
 
 def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **options) -> Tensor:
@@ -145,8 +148,7 @@ def gbc(
     >>> round(gbc(stats), 4)  # -2 exp(-2)
     -0.2707
     """
-    overlaps = overlap_pairs(stats, covariance=covariance, floor=floor)
-    return float(overlaps.diagonal().sum() - overlaps.sum())
+    return -total_overlap(stats, covariance=covariance, floor=floor)
 
 
 def logme(stats: ClassStatistics) -> float:

@@ -311,3 +311,20 @@ def test_face_is_of_statistics_of_one_task():
         face([stats, class_statistics(features[1:], labels[1:])])
     with pytest.raises(TypeError, match="models are ClassStatistics, Tensor; give the class statistics of each"):
         face([stats, features])
+
+
+@pytest.mark.parametrize("covariance", ["spherical", "diagonal"])
+@pytest.mark.parametrize("score", [class_fairness, gbc])
+def test_many_classes_are_gone_through_in_parts(score, covariance, monkeypatch):
+    """As where K x K numbers would not fit into memory: two rows of them at a time."""
+    labels = torch.arange(15).repeat_interleave(4)
+    g = torch.Generator().manual_seed(0)
+    stats = class_statistics(torch.randn(15, 6, generator=g)[labels] + torch.randn(60, 6, generator=g), labels)
+    whole = score(stats, covariance=covariance)
+    monkeypatch.setattr("nclib.metrics.linalg._HELD", 2 * 15)
+    assert score(stats, covariance=covariance) == pytest.approx(whole, rel=1e-12)
+
+
+def test_small_overlaps_keep_their_digits():
+    stats = class_statistics([[0.0], [2.0], [12.0], [14.0]], [0, 0, 1, 1])
+    assert gbc(stats) == pytest.approx(-2 * math.exp(-18), rel=1e-12)
