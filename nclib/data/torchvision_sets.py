@@ -25,7 +25,7 @@ class Entry:
     kind: str
     place: str
     splits: Mapping[str, Mapping[str, Any]]
-    samples: Callable[[Any], tuple[Any, Any]]
+    samples: Callable[[Any], Iterable]
     classes: Callable[[Any], Iterable] = attrgetter("classes")
     root: str = ""
     by_hand: str = ""
@@ -66,14 +66,9 @@ def _planes(raw: Any) -> tuple[Tensor, Any]:
     return torch.as_tensor(raw.data), raw.labels  # (N, 3, H, W)
 
 
-def _unzipped(pairs: Callable[[Any], Iterable[tuple]]) -> Callable[[Any], tuple[Any, Any]]:
+def _unzipped(pairs: Callable[[Any], Iterable[tuple]]) -> Callable[[Any], Iterable]:
     """Paths and labels from pairs of them."""
-
-    def samples(raw: Any) -> tuple[Any, Any]:
-        paths, labels = zip(*pairs(raw), strict=True)
-        return paths, labels
-
-    return samples
+    return lambda raw: zip(*pairs(raw), strict=True)
 
 
 def _sun397(raw: Any) -> list[tuple[Path, int]]:
@@ -83,10 +78,6 @@ def _sun397(raw: Any) -> list[tuple[Path, int]]:
 def _caltech101(raw: Any) -> tuple[list[Path], list[int]]:
     folders = (Path(raw.root, "101_ObjectCategories", raw.categories[label]) for label in raw.y)
     return [folder / f"image_{number:04d}.jpg" for folder, number in zip(folders, raw.index, strict=True)], raw.y
-
-
-def _digits(raw: Any) -> str:
-    return "0123456789"
 
 
 def _named(**splits: str) -> dict[str, dict[str, Any]]:
@@ -114,10 +105,10 @@ TORCHVISION = {
     "qmnist": Entry("QMNIST", "QMNIST", _flagged(), _qmnist),
     "emnist/letters": Entry("EMNIST", "EMNIST", _flagged(split="letters"), _letters, lambda raw: raw.classes[1:]),
     "emnist/balanced": Entry("EMNIST", "EMNIST", _flagged(split="balanced"), _upright),
-    "usps": Entry("USPS", "usps*.bz2", _flagged(), _grey, _digits),
+    "usps": Entry("USPS", "usps*.bz2", _flagged(), _grey, lambda raw: "0123456789"),
     "cifar10": Entry("CIFAR10", "cifar-10-batches-py", _flagged(), _colour),
     "cifar100": Entry("CIFAR100", "cifar-100-python", _flagged(), _colour),
-    "svhn": Entry("SVHN", "*_32x32.mat", _TRAIN_TEST, _planes, _digits),
+    "svhn": Entry("SVHN", "*_32x32.mat", _TRAIN_TEST, _planes, lambda raw: "0123456789"),
     "stl10": Entry("STL10", "stl10_binary", _TRAIN_TEST, _planes),
     # In files
     "dtd": Entry("DTD", "dtd/dtd", _TRAIN_VAL_TEST, _FILES),
