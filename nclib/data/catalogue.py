@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
@@ -221,12 +220,11 @@ def _glyphs(name: str, split: str, per_class: int | None, seed: int) -> ImageSet
 
 def _digits(split: str) -> ImageSet:
     """scikit-learn's digits, every second image of a class to either split, enlarged to 28 x 28."""
+    import pandas as pd
     from sklearn.datasets import load_digits
 
     raw = load_digits()
-    rank = np.zeros(len(raw.target), dtype=int)  # 0, 1, 2, ... within each class
-    for k in range(10):
-        rank[raw.target == k] = np.arange((raw.target == k).sum())
+    rank = pd.Series(raw.target).groupby(raw.target).cumcount().to_numpy()  # 0, 1, 2, ... within each class
     chosen = rank % 2 == (split == "test")
     small = torch.from_numpy(raw.images[chosen]).float().unsqueeze(1) / 16  # (N, 1, 8, 8)
     images = pad(interpolate(small, size=22, mode="bilinear"), [3] * 4).clamp(0, 1)
