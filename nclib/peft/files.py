@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from nclib.features.backbones import Backbone
@@ -58,9 +57,7 @@ def load_tuned(path: str | Path, model: nn.Module | Backbone) -> Tuned:
         raise ValueError(
             f"{path} holds no tuned model but the checkpoint of a training, perhaps; save_tuned writes one"
         )
-    with torch.no_grad():
-        for name, tensor in changed(tuned).items():
-            tensor.copy_(tensors[name])
+    tuned.load_state_dict(tensors, strict=False)  # the rest is the model's
     return tuned
 
 

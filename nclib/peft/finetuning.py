@@ -111,7 +111,7 @@ class TuningState:
 
     def finish(self, path: Path | None) -> Validation:
         """Take the weights of the best epoch, if there was validation, and remove the checkpoint."""
-        _copy(self.best, changed(self.tuned))
+        self.tuned.load_state_dict(self.best, strict=False)
         if path:
             path.unlink(missing_ok=True)
         return self.scores
@@ -132,7 +132,7 @@ class TuningState:
         for key, tensor in tensors.items():
             part, _, name = key.partition("/")
             parts.setdefault(part, {})[name] = tensor.to(self.tuned.head.weight.device)
-        _copy(parts["now"], changed(self.tuned))
+        self.tuned.load_state_dict(parts["now"], strict=False)  # all that was not frozen
         self.best = parts.get("best", {})
         for i, parameter in enumerate(self.parameters):
             self.optimizer.state[parameter] = parts.get(f"optimizer{i}", {})  # none had it without a gradient
@@ -142,12 +142,6 @@ class TuningState:
     def _identity(self) -> dict[str, Any]:
         what = {"spec": self.tuned.spec, "base": self.tuned.base, "data": self.data}
         return what | {"settings": asdict(self.settings)}
-
-
-def _copy(tensors: dict[str, Tensor], into: dict[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            into[name].copy_(tensor)
 
 
 _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
