@@ -37,7 +37,7 @@ def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callab
         batch = batch.to(model.device, memory_format=order, non_blocking=True)
         layers = captured(model.model, inner, partial(pooled, model.model))
         with torch.autocast(model.device.type, enabled=half), layers as kept:
-            last = _checked((model.last or model.model)(batch), model.name)
+            last = checked((model.last or model.model)(batch), f"the last layer of {model.name}")
         if uncalled := [name for name in inner if not kept[name]]:
             raise ValueError(f"{model.name} does not use layer {uncalled[0]!r} to make its features")
         made = {name: outputs[-1] for name, outputs in kept.items()} | {LAST: last}
@@ -84,18 +84,23 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)
 
 
-def _checked(features: Any, name: str) -> Tensor:
+def checked(features: Any, giver: str) -> Tensor:
+    """Features as they are, if they are (N, d); the giver is for the message."""
     if not isinstance(features, Tensor) or features.ndim != 2:
-        what = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise ValueError(f"the last layer of {name} gives {what}; it must be features (N, d)")
+        raise ValueError(f"{giver} gives {described(features)}; it must be features (N, d)")
     return features
+
+
+def described(output: Any) -> str:
+    """What a message says of an output: the shape of a tensor, the type of anything else."""
+    return str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
 
 
 def pooled(model: nn.Module, name: str, output: Any) -> Tensor:
     """One vector for each image: the mean over the positions of a map, or over its tokens without class tokens."""
     if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
-        what = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(f"layer {name} returns {what}; it must be a tensor (N, d), (N, tokens, d) or (N, d, H, W)")
+        given = described(output)
+        raise ValueError(f"layer {name} returns {given}; it must be a tensor (N, d), (N, tokens, d) or (N, d, H, W)")
     if output.ndim == 4:
         return output.mean((1, 2) if _channels_come_last(model.get_submodule(name), output) else (2, 3))
     if output.ndim == 3:

@@ -12,7 +12,7 @@ from torch.nn.utils import skip_init
 from nclib.checks import check_least
 from nclib.data.scene_sets import UNLABELLED, Scenes
 from nclib.features.backbones import LAST, AsTrained, Backbone
-from nclib.features.forward import captured, evaluating
+from nclib.features.forward import captured, described, evaluating
 from nclib.seeds import seeded
 
 _BATCH = 16  # scenes at once
@@ -82,8 +82,7 @@ def feature_maps(model: Backbone, inputs: Tensor, layer: str) -> Tensor:
         raise ValueError(f"layer {LAST!r} gives a vector for a whole image; pixels need the name of a layer with a map")
     made = _outputs(model, inputs, [model.layer(layer)])[model.layer(layer)]
     if not isinstance(made, Tensor) or made.ndim != 4:
-        what = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-        raise ValueError(f"layer {layer} of {model.name} gives {what}; pixels need maps (N, d, h, w)")
+        raise ValueError(f"layer {layer} of {model.name} gives {described(made)}; pixels need maps (N, d, h, w)")
     return made
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nclib.features.backbones import LAST, Backbone
-from nclib.features.forward import captured, evaluating, pooled
+from nclib.features.forward import captured, checked, evaluating, pooled
 from nclib.seeds import seeded
 from nclib.storage import digest_of
 
@@ -160,10 +160,7 @@ class Base:
         """The widths of the outputs of layers, pooled, and of the last-layer features."""
         as_they_are = captured(self.body, layers, lambda layer, output: output)
         with evaluating(self.body), torch.no_grad(), as_they_are as outputs:
-            features = self.body(self._blank)
-        if not isinstance(features, Tensor) or features.ndim != 2:
-            what = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-            raise ValueError(f"without its classifier {self.named.name} gives {what}; it must be features (N, d)")
+            features = checked(self.body(self._blank), f"without its classifier {self.named.name}")
         return [self._width(layer, taken) for layer, taken in outputs.items()] + [features.shape[1]]
 
     def _width(self, layer: str, outputs: Sequence[Any]) -> int:
@@ -202,10 +199,8 @@ class Base:
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
         if num_classes is None and old is not None:
-            with torch.no_grad():
-                head.weight[:, : old.in_features] = old.weight
-                if old.bias is not None:
-                    head.bias.copy_(old.bias)
+            weight = pad(old.weight, (0, width - old.in_features))
+            head.load_state_dict({"weight": weight, "bias": head.bias if old.bias is None else old.bias})
         return head
 
 
