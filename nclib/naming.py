@@ -12,9 +12,9 @@ from typing import Any
 import lazy_loader
 
 # `import nclib.claims` works as before, with a DeprecationWarning that says where to go: here are the modules that kept
-# their stem, by room, and below those that did not, some of which are several now.
+# their stem, by room, and below those that did not, or that are several now.
 _KEPT = {
-    "experiments": "plots records run scales studies tolerances words",
+    "experiments": "records run tolerances words",
     "experiments.chapters": "downstream selection",
     "metrics": "measurement pairs ranks registry simplex statistics torchmetric",
     "data": "augmentation folders glyphs scene_sets text_sets",
@@ -24,12 +24,10 @@ _KEPT = {
     "peft": "finetuning prefix tuned",
     "transferability": "feature_scores ranking source_scores",
 }
-_ALSO = {
-    "plots": "experiments.figures",
-    "scales": "experiments.scales.scale",
-    "studies": "experiments.cells experiments.chapters.complexity experiments.chapters.source",
-}
 _RENAMED = {
+    "plots": "experiments.plots experiments.figures",
+    "scales": "experiments.scales experiments.scales.scale",
+    "studies": "experiments.studies experiments.cells experiments.chapters.complexity experiments.chapters.source",
     "claims": "experiments.claims estimates",
     "findings": "experiments.studies experiments.chapters.source experiments.chapters.in_training",
     "fine_tuned": "experiments.chapters.fine_tuning",
@@ -48,9 +46,7 @@ _RENAMED = {
     "tuned_files": "peft.files",
     "scores": "transferability.registry",
 }
-MOVED = _RENAMED | {
-    stem: f"{room}.{stem} {_ALSO.get(stem, '')}".strip() for room, stems in _KEPT.items() for stem in stems.split()
-}
+MOVED = _RENAMED | {stem: f"{room}.{stem}" for room, stems in _KEPT.items() for stem in stems.split()}
 
 
 class Alias:
