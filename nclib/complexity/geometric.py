@@ -251,14 +251,12 @@ def _backbone(model: Any) -> Backbone:
 @contextmanager
 def _fixed(model: nn.Module, fixed: bool) -> Iterator[None]:
     """Parameters without gradients, for which autograd would keep what it need not; then as they were."""
-    free = [parameter for parameter in model.parameters() if fixed and parameter.requires_grad]
-    for parameter in free:
-        parameter.requires_grad_(False)
+    free = nn.ParameterList(parameter for parameter in model.parameters() if fixed and parameter.requires_grad)
+    free.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in free:
-            parameter.requires_grad_(True)
+        free.requires_grad_(True)
 
 
 def _chosen(images: Images, samples: int | None, seed: int) -> Tensor:

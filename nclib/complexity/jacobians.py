@@ -45,20 +45,17 @@ class Jacobians:
         inputs = self._repeated(copies)
         with torch.enable_grad():
             features = embedded(self.embedding, inputs.requires_grad_().clone())  # which may be changed in place
-        if not features.requires_grad:
-            self._check_constant()
         for piece in cotangents.split(copies):
             vectors = piece.flatten(0, 1).to(features)
             yield self._pulled(features, inputs, vectors).unflatten(0, piece.shape[:2]).flatten(2)
 
     def _pulled(self, features: Tensor, inputs: Tensor, vectors: Tensor) -> Tensor:
-        number = len(vectors)
-        if not features.requires_grad:
-            return torch.zeros_like(inputs[:number])
-        options = {"retain_graph": True, "create_graph": self.graph, "allow_unused": True}
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(features[:number], inputs, vectors, **options)
-        if gradient is None:  # it is parameters that the features' graph leads to
+        number, gradient = len(vectors), None
+        if features.requires_grad:
+            options = {"retain_graph": True, "create_graph": self.graph, "allow_unused": True}
+            with torch.enable_grad():
+                (gradient,) = torch.autograd.grad(features[:number], inputs, vectors, **options)
+        if gradient is None:  # the features have no graph, or it is parameters that it leads to
             self._check_constant()
             return torch.zeros_like(inputs[:number])
         return gradient[:number]
