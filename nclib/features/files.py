@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def write_features(path: Path, batches: Iterable[tuple[torch.Tensor, torch.Tenso
 
     Those for a .parquet file are not in memory at once; .safetensors and .npz are written in the end.
     """
-    check_output(path)
+    if path.suffix not in WRITTEN:
+        raise ValueError(f"{path} ends in {path.suffix!r}; a table is written to {', '.join(WRITTEN)}")
     if path.suffix == ".parquet":
         return write_arrow(path, ((values.numpy(force=True), labels.numpy()) for values, labels in batches))
     features, labels = map(torch.cat, zip(*batches, strict=True))
@@ -72,12 +74,6 @@ def write_features(path: Path, batches: Iterable[tuple[torch.Tensor, torch.Tenso
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, features=features.numpy(force=True), labels=labels.numpy())
     return features.shape[1]
-
-
-def check_output(path: Path) -> None:
-    """Refuse what a table cannot be written to, before there is a table."""
-    if path.suffix not in WRITTEN:
-        raise ValueError(f"{path} ends in {path.suffix!r}; a table is written to {', '.join(WRITTEN)}")
 
 
 def _read(path: Path) -> Any:
@@ -203,10 +199,6 @@ def _dataset(path: Path | str, features: str, labels: str) -> Any:
 
 def _arrow(part: str) -> tuple[Any, Any]:
     try:
-        import pyarrow
-        import pyarrow.compute
-        import pyarrow.dataset
-        import pyarrow.parquet
+        return import_module("pyarrow"), import_module(f"pyarrow.{part}")
     except ImportError as error:
         raise ImportError("Parquet files need pyarrow, nclib's extra arrow") from error
-    return pyarrow, getattr(pyarrow, part)
