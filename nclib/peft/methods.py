@@ -55,8 +55,7 @@ def full_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> 
     >>> trainable_share(full_tuning(resnet18(), num_classes=10))
     1.0
     """
-    tuned = Base(model).tuned(num_classes, {"method": "full"})
-    return _train(tuned, "body")
+    return _train(Base(model).tuned(num_classes, {"method": "full"}), "body")
 
 
 def bias_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
@@ -172,11 +171,10 @@ def trainable_share(model: nn.Module) -> float:
     return sum(size for size, trained in sizes if trained) / sum(size for size, _ in sizes)
 
 
-def _train(tuned: Tuned, *modules: str) -> Tuned:
-    """Train all of the modules, beside the head."""
-    for name in modules:
-        _check_batch_norm(tuned.get_submodule(name).requires_grad_(True))
-    tuned.trained += modules
+def _train(tuned: Tuned, name: str) -> Tuned:
+    """Train all of a module, beside the head."""
+    _check_batch_norm(tuned.get_submodule(name).requires_grad_(True))
+    tuned.trained += (name,)
     return tuned
 
 

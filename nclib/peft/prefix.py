@@ -141,7 +141,7 @@ class Inputs:
             raise ValueError(f"there are {len(self.images)} images and {len(labels)} labels; there must be as many")
         self.labels = check_labels(labels, num_classes=tuned.head.out_features).to(self.device)
         self._transform, self._prefix = tuned.transform, prefix
-        (first,) = self._made([[0]])
+        (first,) = self._made([torch.tensor([0])])
         self.kept = None
         if first.numel() * first.element_size() * len(labels) <= memory:
             self.kept = torch.cat(list(self._made(self._all())))
@@ -155,21 +155,19 @@ class Inputs:
 
     def batches(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and labels for each of the rows of indices, on the model's device."""
-        made = self._made([batch.tolist() for batch in rows]) if self.kept is None else map(self.kept.__getitem__, rows)
+        made = self._made(rows) if self.kept is None else map(self.kept.__getitem__, rows)
         return zip(made, map(self.labels.__getitem__, rows), strict=True)
 
     @torch.no_grad()
     def through(self, part: Callable[[Tensor], Tensor]) -> Tensor:
         """What a part of a model in eval mode makes of all images."""
-        rows = [torch.tensor(batch, device=self.device) for batch in self._all()]
-        return torch.cat([part(inputs) for inputs, _ in self.batches(rows)])
+        return torch.cat([part(inputs) for inputs, _ in self.batches(self._all())])
 
-    def _all(self) -> list[range]:
-        number = len(self.labels)
-        return [range(start, min(start + _AT_ONCE, number)) for start in range(0, number, _AT_ONCE)]
+    def _all(self) -> Sequence[Tensor]:
+        return torch.arange(len(self.labels), device=self.device).split(_AT_ONCE)
 
-    def _made(self, rows: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        for batch in batches(self.images, rows, self._transform, device=self.device):
+    def _made(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+        for batch in batches(self.images, [part.tolist() for part in rows], self._transform, device=self.device):
             batch = batch.to(self.device, non_blocking=True)
             if self._prefix is not None:
                 with torch.no_grad():  # not around the yield: it would hold for who takes the batch
