@@ -1,7 +1,6 @@
 """The command line: `nclib measure features.npz`, `nclib extract MODEL DATA features.safetensors`."""
 
 import json
-import math
 import os
 import sys
 from collections.abc import Iterator
@@ -62,7 +61,7 @@ def measure(
 
     with _errors():
         result = measured(**read_features(file, labels), metrics=_split(metrics), progress=sys.stderr.isatty())
-    typer.echo(json.dumps(_plain(result.to_dict()), indent=2) if as_json else str(result))
+    typer.echo(_json(result) if as_json else result)
 
 
 @app.command()
@@ -159,24 +158,23 @@ def rank(
         _check_written(figure, (".png", ".pdf", ".svg"))
         names, chosen = _listed(models, models_from), _split(scores)
         images, broken = _training_data(data, split, per_class=per_class, data_root=data_root)
-        loading: dict[str, Any] = {
-            "weights": weights,
-            "imports": imports or [],
-            "device": device,
-            "data_root": data_root,
-        }
-        options: dict[str, Any] = {
-            "scores": chosen,
-            "by": by,
-            "verify": verify,
-            "cache": cache,
-            "progress": sys.stderr.isatty(),
-        }
-        ranking = nclib.rank_models(names, images, **options, **loading)
+        ranking = nclib.rank_models(
+            names,
+            images,
+            scores=chosen,
+            by=by,
+            verify=verify,
+            cache=cache,
+            progress=sys.stderr.isatty(),
+            weights=weights,
+            imports=imports or [],
+            device=device,
+            data_root=data_root,
+        )
     if broken:
         some = ", ".join(map(str, broken[:5])) + (", ..." if len(broken) > 5 else "")
         typer.echo(f"nclib: {len(broken)} images could not be read and were left out: {some}", err=True)
-    typer.echo(json.dumps(_plain(ranking.to_dict()), indent=2) if as_json else str(ranking))
+    typer.echo(_json(ranking) if as_json else ranking)
     if csv:
         ranking.write(csv)
     if figure:
@@ -234,10 +232,7 @@ def _listed(models: str | None, path: Path | None) -> list[str]:
     return names
 
 
-def _plain(values: Any) -> Any:
-    """The same with the numbers that JSON lacks as text."""
-    if isinstance(values, dict):
-        return {name: _plain(value) for name, value in values.items()}
-    if isinstance(values, list):
-        return [_plain(value) for value in values]
-    return str(values) if isinstance(values, float) and not math.isfinite(values) else values
+def _json(result: Any) -> str:
+    """A result as JSON, with the numbers that it lacks as text."""
+    plain = json.loads(json.dumps(result.to_dict()), parse_constant=lambda name: str(float(name)))
+    return json.dumps(plain, indent=2)
