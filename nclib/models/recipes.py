@@ -126,7 +126,8 @@ def train(
     """
     device = resolve_device(device)
     source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root).in_memory()
-    network = initial_network(recipe, source).to(device).to(memory_format=torch.channels_last)
+    network = network_of(recipe, source.images.shape[1], len(source.classes))
+    network.to(device).to(memory_format=torch.channels_last)
     if not cache:
         _run_epochs(recipe, network, source, None, on_epoch, progress)
         return network.eval()
@@ -141,11 +142,6 @@ def train(
         save_tensors(done, network.state_dict(), {"recipe": recipe.config, "image": list(source.images.shape[1:])})
         done.with_suffix(".partial").unlink(missing_ok=True)
     return network.eval()
-
-
-def initial_network(recipe: Recipe, source: ImageSet) -> Network:
-    """The untrained network of a recipe on its source images; see `network_of`."""
-    return network_of(recipe, source.images.shape[1], len(source.classes))
 
 
 def network_of(recipe: Recipe, in_channels: int, num_classes: int) -> Network:
