@@ -18,7 +18,7 @@ def split_folders(folder: Path) -> dict[str, Path]:
     Empty if the folders are classes: one of them may well be called ``train``, so a split's name counts
     only beside another, or where there is no other folder.
     """
-    names = {path.name for path in _subfolders(folder)}
+    names = set(class_names(folder))
     found = [split for split in _SPLITS if split in names]
     if len(found) < 2 and set(found) != names:
         return {}
@@ -59,16 +59,12 @@ def check_same_classes(splits: dict[str, Path]) -> None:
 
 def class_names(folder: Path) -> tuple[str, ...]:
     """The names of the class folders, sorted."""
-    return tuple(path.name for path in _subfolders(folder))
+    return tuple(path.name for path in _visible(folder) if path.is_dir())
 
 
 def few(names: Sequence[str]) -> str:
     """The first five names, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder) if path.is_dir()]
 
 
 def _images(folder: Path) -> list[Path]:
