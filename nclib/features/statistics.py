@@ -36,17 +36,12 @@ def feature_statistics(
         raise TypeError(f"images are {type(images).__name__}; they must be an ImageSet or ImageFiles, with labels")
     several = distributed.is_available() and distributed.is_initialized()
     rank, number = (distributed.get_rank(), distributed.get_world_size()) if several else (0, 1)
-    shards = shards_of(images)
-    mine = shards[rank::number]
+    mine = shards_of(images)[rank::number]
     how = Extraction(**options) if mine else Extraction()
     one = [range(1)]  # a process without a share needs to know the number of features all the same
-    stats = None
-    for shard, outputs in each_shard(model, images, [layer], how, mine or one):
-        (features,) = outputs.values()
-        if stats is None:
-            width = features.shape[1]
-            stats = ClassStatistics(width, len(images.classes), covariance=covariance, device=features.device)
-        if mine:
-            stats.update(features, images.labels[shard.start : shard.stop])
-    assert stats is not None  # there is one shard at least
+    shards = each_shard(model, images, [layer], how, mine or one)
+    rows = ((next(iter(found.values())), images.labels[part.start : part.stop]) for part, found in shards)
+    if not mine:
+        rows = ((features[:0], labels[:0]) for features, labels in rows)
+    stats = ClassStatistics.from_batches(rows, len(images.classes), covariance=covariance)
     return stats.all_reduce() if several else stats
