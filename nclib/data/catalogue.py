@@ -228,8 +228,5 @@ def _digits(split: str) -> ImageSet:
     chosen = rank % 2 == (split == "test")
     small = torch.from_numpy(raw.images[chosen]).float().unsqueeze(1) / 16  # (N, 1, 8, 8)
     images = pad(interpolate(small, size=22, mode="bilinear"), [3] * 4).clamp(0, 1)
-    return ImageSet(
-        (255 * images).round().to(torch.uint8),
-        torch.from_numpy(raw.target[chosen]).long(),
-        tuple("0123456789"),
-    )
+    labels = torch.from_numpy(raw.target[chosen]).long()
+    return ImageSet((255 * images).round().to(torch.uint8), labels, tuple("0123456789"))
