@@ -118,10 +118,10 @@ def batch_size(embedding: Embedding, one: Tensor, memory: float) -> int:
 
 
 def _kept_bytes(embedding: Embedding, inputs: Tensor) -> int:
-    sizes = [inputs.numel() * inputs.element_size()]
+    sizes = [inputs.nbytes]
 
     def weigh(tensor: Tensor) -> Tensor:
-        sizes.append(tensor.numel() * tensor.element_size())
+        sizes.append(tensor.nbytes)
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):

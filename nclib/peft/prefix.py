@@ -84,10 +84,9 @@ def _defaults(body: nn.Module) -> dict[str, Any]:
 
 def _cut(graph: fx.Graph, tuned: Tuned) -> tuple[fx.Graph, fx.Graph]:
     """From the images to the input of the layer, and from there to the features and what the skip connection takes."""
-    images = next(node for node in graph.nodes if node.op == "placeholder")
-    (block,) = [node for node in graph.nodes if node.op == "call_module" and node.target == tuned.spec["layer"]]
-    (end,) = [node for node in graph.nodes if node.op == "output"]
-    (entry, *_), features = block.args, end.args[0]
+    images, *_ = graph.find_nodes(op="placeholder")
+    (block,) = graph.find_nodes(op="call_module", target=tuned.spec["layer"])
+    (entry, *_), features = block.args, graph.output_node().args[0]
     if tuned.skip is None:
         return _between(graph, images, entry), _between(graph, entry, features)
     with graph.inserting_after(block):  # at once, for what follows may overwrite the output
@@ -142,9 +141,8 @@ class Inputs:
         self.labels = check_labels(labels, num_classes=tuned.head.out_features).to(self.device)
         self._transform, self._prefix = tuned.transform, prefix
         (first,) = self._made([torch.tensor([0])])
-        self.kept = None
-        if first.numel() * first.element_size() * len(labels) <= memory:
-            self.kept = torch.cat(list(self._made(self._all())))
+        fits = first.nbytes * len(labels) <= memory
+        self.kept = torch.cat(list(self._made(self._all()))) if fits else None
 
     @property
     def digest(self) -> str:
