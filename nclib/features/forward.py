@@ -55,8 +55,7 @@ def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callab
                     raise
                 limit = size // 2
                 tqdm.write(f"{model.name}: out of memory with {size} images at once; going on with {limit}")
-            if model.device.type == "cuda":  # the error, and what it refers to, is gone here
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()  # the error, and what it refers to, is gone here
 
     yield in_pieces
 

@@ -57,10 +57,9 @@ def _drawn(masks: Tensor, per_class: int, seed: int) -> Tensor:
     check_least(1, per_class=per_class)
     generator, parts = seeded("pixels", seed), []
     flat = masks.flatten()
-    for k in flat.unique().tolist():
-        if k != UNLABELLED:
-            of_class = (flat == k).nonzero().squeeze(1)
-            parts.append(of_class[torch.randperm(len(of_class), generator=generator)[:per_class]])
+    for k in flat[flat != UNLABELLED].unique().tolist():
+        of_class = (flat == k).nonzero().squeeze(1)
+        parts.append(of_class[torch.randperm(len(of_class), generator=generator)[:per_class]])
     if not parts:
         raise ValueError("no pixel is labelled, so there is none to draw")
     return torch.stack(torch.unravel_index(torch.cat(parts).sort().values, masks.shape), 1)
