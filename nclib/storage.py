@@ -16,9 +16,8 @@ from torch import Tensor
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; move it there if the block ends well, else remove it and say so."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        temporary = Path(file.name)
     try:
         yield temporary
         with temporary.open("rb+") as file:
