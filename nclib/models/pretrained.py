@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -69,11 +70,8 @@ def _timm(name: str, weights: str) -> Backbone:
     if not timm.is_model(name) and not name.startswith(("hf_hub:", "hf-hub:", "local-dir:")):
         raise ValueError(_unknown(name, "timm", timm.list_models()))
 
-    def make(pretrained: bool = False, **options: Any) -> nn.Module:
-        return timm.create_model(name, pretrained=pretrained, **options)
-
     model: Any
-    model, classifies = weighted(name, make, _timms_classifier, weights)
+    model, classifies = weighted(name, partial(timm.create_model, name), _timms_classifier, weights)
     config = timm.data.resolve_model_data_config(model)
     classifier = model.get_classifier()
     return Backbone(

@@ -136,8 +136,7 @@ def _cut(model: nn.Module, number: int, name: str) -> None:
     """Leave the first layers only."""
     config: Any = model.config
     layers = getattr(config, "num_hidden_layers", None)
-    stacks = [each for each in model.modules() if isinstance(each, nn.ModuleList)]
-    stack = next((each for each in stacks if len(each) == layers), None)
+    stack = next((part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == layers), None)
     if stack is None:
         raise ValueError(f"the layers of {name} cannot be told apart, so that none can be left out")
     if number > len(stack):
