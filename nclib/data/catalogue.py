@@ -130,8 +130,7 @@ def _whole(
     hint = f"names near it are {', '.join(near)}; " if near else ""
     raise ValueError(
         f"unknown data set {name!r}, nor is it a folder; {hint}"
-        f"there are {', '.join(known)}, and folder:PATH, each with [first:end] or "
-        "without"
+        f"there are {', '.join(known)}, and folder:PATH, each with [first:end] or without"
     )
 
 

@@ -27,8 +27,6 @@ _SHORTEST = 40  # characters: less says nothing
 _LONGEST = 400  # of a docstring, from its start
 _MOST = 100  # docstrings of a class and split that are looked for: parsing takes time
 _NO_PARTS = {"tests", "test", "testing", "conftest", "externals", "extern", "_vendor", "_external", "idlelib"}
-
-
 _NO_PARTS |= {"array_api_compat", "array_api_extra", "_lib", "site-packages", "__pycache__"}  # tests, and others' code
 
 
