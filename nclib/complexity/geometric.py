@@ -119,8 +119,6 @@ class Passes:
         found = self.measure(way(method, number, 1.0), seed, number)
         exactly = min(Jacobians(self.embedding, self.first).width, self.first.numel())  # so many passes
         while not self._settled(found, number, relative_error):
-            if found.error_of_samples > relative_error * found.value:
-                break
             if number >= exactly:
                 found = self.measure(exact, seed, number)
                 break
@@ -135,7 +133,8 @@ class Passes:
         return found
 
     def _settled(self, found: Complexity, number: int, relative_error: float) -> bool:
-        if found.value == 0:
+        """Whether the error is small enough, and known, or that of the samples, which no projection lowers."""
+        if found.value == 0 or found.error_of_samples > relative_error * found.value:
             return True
         known = len(self.indices) * (number - 1) >= _DEGREES
         return known and 0 < found.standard_error <= relative_error * found.value
