@@ -55,9 +55,8 @@ class Tuning:
         for name in ("epochs", "batch_size", "seed"):
             if type(getattr(self, name)) is not int:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
-        check_least(
-            0, **{name: getattr(self, name) for name in ("learning_rate", "weight_decay", "epochs", "augmentation")}
-        )
+        check_least(0, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+        check_least(0, epochs=self.epochs, augmentation=self.augmentation)
         check_least(2, batch_size=self.batch_size)
 
 

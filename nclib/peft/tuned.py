@@ -182,8 +182,7 @@ class Base:
 
     def tuned(self, num_classes: int | None, spec: dict[str, Any], skip: Skip | None = None) -> Tuned:
         """The module, of which only the head is trained so far."""
-        width = skip.width if skip else self.width
-        head = self._head(width, num_classes).to(next(self.body.parameters(), torch.empty(0)).device)
+        head = self._head(skip.width if skip else self.width, num_classes).to(self.named.device)
         tuned = Tuned(self.body, head, skip, spec | {"num_classes": num_classes}, self.digest(num_classes))
         tuned.transform = self.transform
         return tuned.to(head.weight.device).eval()
