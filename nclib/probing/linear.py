@@ -16,7 +16,7 @@ from nclib.metrics.variability import total_scatter
 from nclib.probing.logistic import logistic_path
 from nclib.probing.probe import Probe, positive_numbers, to_numpy, tried
 
-_TO_CHOOSE = 1e-4  # the tolerance of fits that only tell which strength is best
+_TO_CHOOSE = 10.0  # times the tolerance: that of fits that only tell which strength is best
 _HOPELESS = 2.5  # standard errors that an accuracy is below the best, by which stronger fits are given up
 
 
@@ -126,7 +126,7 @@ class LinearProbe(Probe):
 
     def _validated(self, features: Tensor, labels: Tensor, strengths: np.ndarray) -> np.ndarray:
         """Accuracies on the samples held out, float64 (S,), of strengths that rise until that does no good."""
-        fit = partial(self._path, strengths=strengths.tolist(), tolerance=_TO_CHOOSE)
+        fit = partial(self._path, strengths=strengths.tolist(), looser=_TO_CHOOSE)
         scores, best = np.full(len(strengths), np.nan), np.array(False)
         for place, right in enumerate(tried(fit, features, labels, share=self.validation, seed=self.seed)):
             scores[place] = right.mean()
@@ -137,7 +137,7 @@ class LinearProbe(Probe):
         return scores
 
     def _path(
-        self, features: Tensor, labels: Tensor, strengths: Iterable[float], tolerance: float | None = None
+        self, features: Tensor, labels: Tensor, strengths: Iterable[float], looser: float = 1.0
     ) -> Iterator[_Maps]:
         """The fits for strengths that rise, one after the other."""
         mean = features.mean(0, dtype=torch.float64)
@@ -145,7 +145,7 @@ class LinearProbe(Probe):
         scale = _spread(centred, mean) if self.standardise else torch.ones_like(mean)
         scaled = centred.div_(scale).to(torch.promote_types(getattr(torch, self.dtype), torch.get_default_dtype()))
         number, most = len(self.classes_), self.max_iter
-        for found in logistic_path(scaled, labels, number, strengths, max_iter=most, tolerance=tolerance):
+        for found in logistic_path(scaled, labels, number, strengths, max_iter=most, looser=looser):
             self.n_iter_ = found.iterations
             yield _Maps(mean, found.weight, found.bias, scale)
 

@@ -43,18 +43,18 @@ def logistic_path(
     strengths: Iterable[float],
     *,
     max_iter: int,
-    tolerance: float | None = None,
+    looser: float = 1.0,
 ) -> Iterator[Solution]:
     """Minimise sum of cross-entropies + ||W||^2 / (2 C) over W (K, d) and biases, for strengths C that rise.
 
     `features` float32 or float64 (N, d) are centred, which the preconditioner asks for; labels int64 (N,). The
-    tolerance is that of `TOLERANCES` unless given.
+    tolerance is that of `TOLERANCES`, `looser` times.
     """
     unit = float(features.abs().max()) or 1.0  # so that no square leaves the range of the dtype
     axes = _principal_axes(features / unit)
     rotated = torch.cat([features @ (axes / unit), features.new_ones(len(features), 1)], 1)  # a bias is a weight too
     problem = _Problem.of(rotated, labels, num_classes)
-    tolerance = TOLERANCES[features.dtype] if tolerance is None else tolerance
+    tolerance = looser * TOLERANCES[features.dtype]
     known: list[tuple[float, Tensor]] = []
     for C in strengths:
         penalised = problem.penalised(min(1 / (C * unit**2 * len(features)), _LARGEST))
