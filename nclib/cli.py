@@ -169,7 +169,7 @@ def rank(
             weights=weights,
             imports=imports or [],
             device=device,
-            data_root=data_root,
+            data_root=data_root if isinstance(images, nclib.Texts) else None,
         )
     if broken:
         some = ", ".join(map(str, broken[:5])) + (", ..." if len(broken) > 5 else "")

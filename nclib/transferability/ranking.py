@@ -216,6 +216,8 @@ def _checked_loading(options: Mapping[str, Any], of_texts: bool) -> dict[str, An
     weights, imports = options.get("weights", "pretrained"), options.get("imports", ())
     if of_texts and (weights != "pretrained" or imports):
         raise ValueError(f"weights are {weights!r} and imports {imports!r}; encoders of texts have none to choose")
+    if not of_texts and options.get("data_root"):
+        raise ValueError(f"data_root is {str(options['data_root'])!r}; models of images read nothing from it")
     own = ("device", "data_root") if of_texts else ("weights", "imports", "device")
     return {name: options[name] for name in own if name in options}
 

@@ -120,6 +120,7 @@ def test_of_two_classes_or_one_model_there_is_no_face(digits):
         ({"models": []}, "there are no models to rank"),
         ({"models": "nothing"}, "no model could be scored: nothing"),
         ({"verify": -1}, "verify is -1"),
+        ({"data_root": "data"}, "data_root is 'data'; models of images read nothing from it"),
     ],
 )
 def test_what_cannot_be_ranked_says_why(options, message, digits):
