@@ -1,8 +1,7 @@
 """Linear probes of frozen features: logistic and ridge regression, the strength of the penalty given or chosen."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,10 +12,10 @@ from torch.nn.utils import skip_init
 from nclib.checks import check_least
 from nclib.metrics.statistics import ClassStatistics, class_statistics
 from nclib.metrics.variability import total_scatter
-from nclib.probing.logistic import logistic_path
-from nclib.probing.probe import Probe, positive_numbers, to_numpy, tried
+from nclib.probing.logistic import LogisticFits, Solution
+from nclib.probing.probe import Probe, held_out, positive_numbers, to_numpy
 
-_TO_CHOOSE = 10.0  # times the tolerance: that of fits that only tell which strength is best
+_CLOSE = 3  # samples that a rough fit may be wrong by: strengths so close to the best are fitted again
 _HOPELESS = 2.5  # standard errors that an accuracy is below the best, by which stronger fits are given up
 
 
@@ -111,8 +110,8 @@ class LinearProbe(Probe):
             rising, places = np.unique(strengths, return_inverse=True)
             scores = self._validated(features, labels, rising)
             self.C_, self.scores_ = float(rising[np.nanargmax(scores)]), scores[places]
-        (maps,) = self._path(features, labels, [self.C_])
-        self.mean_, self.scale_, self.weight_, self.bias_ = maps.mean, maps.scale, maps.weight, maps.bias
+        scaled, self.mean_, self.scale_ = self._standardised(features)
+        self.weight_, self.bias_, self.n_iter_ = self._fits(scaled, labels).fit(self.C_)
         return self
 
     def decision_function(self, features: Any) -> Tensor:
@@ -126,28 +125,36 @@ class LinearProbe(Probe):
 
     def _validated(self, features: Tensor, labels: Tensor, strengths: np.ndarray) -> np.ndarray:
         """Accuracies on the samples held out, float64 (S,), of strengths that rise until that does no good."""
-        fit = partial(self._path, strengths=strengths.tolist(), looser=_TO_CHOOSE)
-        scores, best = np.full(len(strengths), np.nan), np.array(False)
-        for place, right in enumerate(tried(fit, features, labels, share=self.validation, seed=self.seed)):
-            scores[place] = right.mean()
-            best = right if right.mean() > best.mean() else best
-            lost, won = (best & ~right).sum(), (right & ~best).sum()
+        held = held_out(labels, self.validation, self.seed)
+        scaled, _, _ = self._standardised(features, ~held)
+        fits, given, wanted = self._fits(scaled[~held], labels[~held]), scaled[held], labels[held]
+
+        def right(found: Solution) -> np.ndarray:
+            return to_numpy((given @ found.weight.T + found.bias).argmax(1) == wanted)
+
+        numbers, best = np.full(len(strengths), np.nan), np.array(False)
+        for place, C in enumerate(strengths):
+            found = right(fits.rough(C))
+            numbers[place] = found.sum()
+            best = found if found.sum() > best.sum() else best
+            lost, won = (best & ~found).sum(), (found & ~best).sum()
             if lost - won > _HOPELESS * (lost + won) ** 0.5:
                 break
-        return scores
+        close = np.flatnonzero(numbers >= best.sum() - _CLOSE).tolist()
+        for place in close if len(close) > 1 else ():
+            numbers[place] = right(fits.fit(strengths[place])).sum()
+        return numbers / len(wanted)
 
-    def _path(
-        self, features: Tensor, labels: Tensor, strengths: Iterable[float], looser: float = 1.0
-    ) -> Iterator[_Maps]:
-        """The fits for strengths that rise, one after the other."""
-        mean = features.mean(0, dtype=torch.float64)
+    def _standardised(self, features: Tensor, among: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
+        """Features less the mean of some, over their standard deviation, float (N, d); and these, float64 (d,)."""
+        mean = features[among].mean(0, dtype=torch.float64)
         centred = features.double() - mean
-        scale = _spread(centred, mean) if self.standardise else torch.ones_like(mean)
-        scaled = centred.div_(scale).to(torch.promote_types(getattr(torch, self.dtype), torch.get_default_dtype()))
-        number, most = len(self.classes_), self.max_iter
-        for found in logistic_path(scaled, labels, number, strengths, max_iter=most, looser=looser):
-            self.n_iter_ = found.iterations
-            yield _Maps(mean, found.weight, found.bias, scale)
+        scale = _spread(centred[among], mean) if self.standardise else torch.ones_like(mean)
+        dtype = torch.promote_types(getattr(torch, self.dtype), torch.get_default_dtype())
+        return centred.div_(scale).to(dtype), mean, scale
+
+    def _fits(self, scaled: Tensor, labels: Tensor) -> LogisticFits:
+        return LogisticFits(scaled, labels, len(self.classes_), max_iter=self.max_iter)
 
 
 class RidgeProbe(Probe):
@@ -194,9 +201,10 @@ class RidgeProbe(Probe):
         features, labels = self._encode(features, labels)
         self.alpha_, self.scores_ = alphas[0], None
         if len(alphas) > 1:
-            fit = partial(self._fit_all, alphas=alphas)
-            found = tried(fit, features, labels, share=self.validation, seed=self.seed)
-            self.scores_ = np.array([right.mean() for right in found])
+            held = held_out(labels, self.validation, self.seed)
+            fits = self._fit_all(features[~held], labels[~held], alphas)
+            right = [fit(features[held]).argmax(1) == labels[held] for fit in fits]
+            self.scores_ = to_numpy(torch.stack(right).double().mean(1))
             self.alpha_ = max(zip(self.scores_, alphas, strict=True))[1]
         return self._keep(*self._fit_all(features, labels, [self.alpha_]))
 

@@ -10,7 +10,6 @@ where it takes a third of the iterations.
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from torch import Tensor
 
 # The objective is at its minimum if the next step promises to lower it by less than this share of it.
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-12}
+_ROUGH = 10.0  # times the tolerance, of fits that only tell which strength is best
 _FAR = 1e-3  # from the minimum: the share of the objective from which on a warning is due
 _MEMORY = 5  # steps that L-BFGS remembers
 _LONGEST = 10.0  # root mean square change of a sample's logits in one step: beyond it the Hessian is another one
@@ -36,32 +36,39 @@ class Solution(NamedTuple):
     iterations: int
 
 
-def logistic_path(
-    features: Tensor,
-    labels: Tensor,
-    num_classes: int,
-    strengths: Iterable[float],
-    *,
-    max_iter: int,
-    looser: float = 1.0,
-) -> Iterator[Solution]:
-    """Minimise sum of cross-entropies + ||W||^2 / (2 C) over W (K, d) and biases, for strengths C that rise.
+class LogisticFits:
+    """Minima of sum of cross-entropies + ||W||^2 / (2 C) over W (K, d) and biases, for one strength C after the other.
 
-    `features` float32 or float64 (N, d) are centred, which the preconditioner asks for; labels int64 (N,). The
-    tolerance is that of `TOLERANCES`, `looser` times.
+    `features` float32 or float64 (N, d) are centred, which the preconditioner asks for; labels int64 (N,).
     """
-    unit = float(features.abs().max()) or 1.0  # so that no square leaves the range of the dtype
-    axes = _principal_axes(features / unit)
-    rotated = torch.cat([features @ (axes / unit), features.new_ones(len(features), 1)], 1)  # a bias is a weight too
-    problem = _Problem.of(rotated, labels, num_classes)
-    tolerance = looser * TOLERANCES[features.dtype]
-    known: list[tuple[float, Tensor]] = []
-    for C in strengths:
-        penalised = problem.penalised(min(1 / (C * unit**2 * len(features)), _LARGEST))
-        start = _foretold(known, math.log(C)) if known else problem.start()
-        weights, iterations = _minimise(penalised, start, max_iter, tolerance)
-        known = [*known[-1:], (math.log(C), weights)]
-        yield Solution(weights[:, :-1] @ (axes.T / unit), weights[:, -1], iterations)
+
+    def __init__(self, features: Tensor, labels: Tensor, num_classes: int, *, max_iter: int):
+        self._unit = float(features.abs().max()) or 1.0  # so that no square leaves the range of the dtype
+        self._axes = _principal_axes(features / self._unit)
+        ones = features.new_ones(len(features), 1)  # a bias is a weight too
+        rotated = torch.cat([features @ (self._axes / self._unit), ones], 1)
+        self._problem, self._max_iter = _Problem.of(rotated, labels, num_classes), max_iter
+        self._known: list[tuple[float, Tensor]] = []  # log C and weights (K, r) of the last two rough fits
+
+    def fit(self, C: float) -> Solution:
+        """The fit for a strength, which does not depend on those before."""
+        return self._solution(*self._minimised(C, self._problem.start(), 1.0))
+
+    def rough(self, C: float) -> Solution:
+        """The fit for a strength to a looser tolerance, from where the last two that were rough foretell it."""
+        place, known = math.log(C), self._known
+        start = _foretold(known, place) if known else self._problem.start()
+        weights, iterations = self._minimised(C, start, _ROUGH)
+        self._known = [*known[-1:], (place, weights)]
+        return self._solution(weights, iterations)
+
+    def _minimised(self, C: float, start: Tensor, looser: float) -> tuple[Tensor, int]:
+        penalty = min(1 / (C * self._unit**2 * len(self._problem.labels)), _LARGEST)
+        tolerance = looser * TOLERANCES[start.dtype]
+        return _minimise(self._problem.penalised(penalty), start, self._max_iter, tolerance)
+
+    def _solution(self, weights: Tensor, iterations: int) -> Solution:
+        return Solution(weights[:, :-1] @ (self._axes.T / self._unit), weights[:, -1], iterations)
 
 
 def _foretold(known: list[tuple[float, Tensor]], place: float) -> Tensor:

@@ -1,6 +1,5 @@
 """What the probes of frozen features share. All are scikit-learn estimators."""
 
-from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -73,32 +72,19 @@ def positive_numbers(name: str, value: Any) -> list[float]:
     return numbers.tolist()
 
 
-def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+def held_out(labels: Tensor, share: float, seed: int) -> Tensor:
     """Which of the labels (N,), integers from 0, are held out: a share of every class, but never all, bool (N,)."""
     if not 0 < share < 1:
         raise ValueError(f"validation is {share}; it must be above 0 and below 1")
-    counts = np.bincount(labels)
+    codes = to_numpy(labels)
+    counts = np.bincount(codes)
     numbers = np.minimum(np.floor(share * counts + 0.5), counts - 1)
     if not (numbers > 0).any():
         raise ValueError(
             f"validation={share} of a class is no sample of any, the largest having {counts.max()}; "
             "raise it, or give one strength"
         )
-    order = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels))
-    ranks = np.empty(len(labels), dtype=np.int64)
-    ranks[order] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return ranks < numbers[labels]
-
-
-def tried(
-    fit: Callable[[Tensor, Tensor], Iterable[Callable[[Tensor], Tensor]]],
-    features: Tensor,
-    labels: Tensor,
-    *,
-    share: float,
-    seed: int,
-) -> Iterator[np.ndarray]:
-    """Which of the samples held out each fit to the others has right, bool (n,), one after the other."""
-    held = torch.from_numpy(held_out(labels.numpy(force=True), share, seed)).to(labels.device)
-    for decide in fit(features[~held], labels[~held]):
-        yield to_numpy(decide(features[held]).argmax(1) == labels[held])
+    order = np.lexsort((np.random.default_rng(seed).random(len(codes)), codes))
+    ranks = np.empty(len(codes), dtype=np.int64)
+    ranks[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return torch.from_numpy(ranks < numbers[codes]).to(labels.device)

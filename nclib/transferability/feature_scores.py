@@ -116,7 +116,7 @@ def probe_accuracy(features: Any, labels: Any, *, share: float = 0.2, seed: int 
     1.0
     """
     features, labels = check_features(features, labels)
-    held = torch.from_numpy(held_out(to_numpy(labels), share, seed)).to(features.device)
+    held = held_out(labels, share, seed)
     return LinearProbe(C=1.0).fit(features[~held], labels[~held]).score(features[held], labels[held])
 
 

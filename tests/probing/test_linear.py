@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from nclib import ClassStatistics, LinearProbe, RidgeProbe, class_statistics
 from nclib.probing.linear import fit_ridge
-from nclib.probing.logistic import logistic_path
+from nclib.probing.logistic import LogisticFits
 from nclib.probing.probe import held_out
 from tests.clusters import clusters
 
@@ -66,15 +66,17 @@ def test_without_standardising_it_is_logistic_regression_on_the_features(blobs):
     )
 
 
-@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-5), (torch.float32, 0.02)])
-def test_along_a_path_strengths_are_as_each_alone(dtype, rtol):
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-4), (torch.float32, 0.05)])
+def test_rough_fits_along_a_path_are_near_those_alone(dtype, rtol):
     features, labels = (torch.from_numpy(part) for part in clusters(500, 30, 6))
     features = (features - features.mean(0)).to(dtype)
-    along = list(logistic_path(features, labels, 6, STRENGTHS, max_iter=1000))
-    alone = [next(logistic_path(features, labels, 6, [C], max_iter=1000)) for C in STRENGTHS]
+    fits = LogisticFits(features, labels, 6, max_iter=1000)
+    along, alone = [fits.rough(C) for C in STRENGTHS], [fits.fit(C) for C in STRENGTHS]
     for one, other in zip(along, alone, strict=True):
         torch.testing.assert_close(one.weight, other.weight, rtol=0, atol=rtol * other.weight.abs().max())
-    assert sum(one.iterations for one in along) < 0.9 * sum(other.iterations for other in alone)
+    assert sum(one.iterations for one in along) < 0.8 * sum(other.iterations for other in alone)
+    fresh = LogisticFits(features, labels, 6, max_iter=1000).fit(STRENGTHS[1])
+    assert torch.equal(fresh.weight, alone[1].weight)  # what was fitted before leaves no trace
 
 
 def test_all_ridge_penalties_at_once_are_as_each_alone(blobs):
@@ -116,7 +118,7 @@ def test_duplicate_features_and_a_tiny_alpha_share_the_weight(blobs):
 
 def test_the_strength_is_chosen_on_samples_held_out(blobs):
     features, labels = blobs
-    held = held_out(labels, 0.25, seed=3)
+    held = held_out(torch.from_numpy(labels), 0.25, seed=3).numpy()
     probe = LinearProbe(C=[100.0, 1e-7, 1.0], validation=0.25, seed=3).fit(features, labels)
     for C, score in zip(probe.C, probe.scores_, strict=True):
         alone = LinearProbe(C).fit(features[~held], labels[~held])
@@ -149,7 +151,7 @@ def test_of_equal_scores_the_stronger_penalty_is_chosen():
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=80), st.sampled_from([0.1, 0.2, 0.5, 0.9]), seeds)
 def test_every_class_is_split_by_the_same_share(labels, share, seed):
-    labels = np.unique(labels, return_inverse=True)[1]
+    labels = torch.tensor(labels).unique(return_inverse=True)[1]
     counts = np.bincount(labels)
     expected = np.minimum(np.floor(share * counts + 0.5), counts - 1)
     if not expected.any():
