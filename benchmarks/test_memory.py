@@ -18,11 +18,16 @@ nclib.measure(torch.randn(4096, 512), torch.randint(9, (4096,)))  # what is load
 """
 
 
+def printed(code: str) -> list[float]:
+    """The numbers that a fresh Python prints after the set-up."""
+    run = subprocess.run([sys.executable, "-c", SETUP + code], capture_output=True, text=True, cwd=ROOT)
+    assert not run.returncode, run.stderr
+    return [float(number) for number in run.stdout.split()]
+
+
 def measured(code: str) -> float:
-    """The least that three fresh Pythons print after the set-up, in MiB: what malloc keeps back varies by 32 MiB."""
-    command = [sys.executable, "-c", SETUP + code]
-    runs = [subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True) for _ in range(3)]
-    return min(float(run.stdout) for run in runs)
+    """The least that three fresh Pythons print, in MiB: what malloc keeps back varies by 32 MiB."""
+    return min(printed(code)[0] for _ in range(3))
 
 
 @pytest.mark.parametrize("metrics", ["THREE", "None"])

@@ -8,13 +8,16 @@ against the time to the minimum.
 
 import warnings
 
+import numpy as np
 import pytest
+import sklearn
 import torch
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.cases import SMALL
 from nclib import LinearProbe
 
+STRENGTHS = (10.0 ** np.arange(-4, 2.1, 0.5)).tolist()
 SPECTRA = {"correlated": (1.0, 0.5), "isotropic": (0.0, 0.17)}  # decay of the axes, length of the means
 
 
@@ -69,6 +72,29 @@ def test_sklearn_float32(benchmark, case):
 
 def test_sklearn_float64(benchmark, case):
     timed(benchmark, case, LogisticRegression(), torch.float64, 3)
+
+
+def test_sklearn_on_tensors(benchmark, case):
+    """What scikit-learn does with tensors, on a GPU too, if the variable SCIPY_ARRAY_API was 1 from the start."""
+    group, features, labels, *test = case
+    probe = LogisticRegression()
+    benchmark.group = group
+    with sklearn.config_context(array_api_dispatch=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        benchmark.pedantic(probe.fit, (features, labels), rounds=1, warmup_rounds=1)
+        print(f"\n{group}: on tensors: accuracy {float(probe.score(*test)):.4f}, {probe.n_iter_}")
+
+
+def test_path_of_13_strengths(benchmark, case):
+    accuracy = timed(benchmark, case, LinearProbe(C=STRENGTHS), torch.float32, 3)
+    _, features, labels, *test = case
+    fits = [LinearProbe(C=C).fit(features, labels).score(*test) for C in (0.1, 1.0)]
+    assert accuracy >= max(fits) - 0.003
+
+
+def test_chosen_strength(benchmark, case):
+    chosen = LinearProbe(C=STRENGTHS).fit(*case[1:3]).C_
+    timed(benchmark, case, LinearProbe(C=chosen), torch.float32, 9)
 
 
 def test_sklearn_converged(benchmark, case):

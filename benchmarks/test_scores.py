@@ -52,6 +52,12 @@ def test_public_logme(benchmark, given):
     assert logme(class_statistics(*given)) == pytest.approx(value, abs=1e-6)
 
 
+def test_transformer_ranker_logme(benchmark, given):
+    peer = pytest.importorskip("transformer_ranker.estimators")
+    value = timed(benchmark, lambda: peer.LogME().fit(*given, max_iter=100, tol=1e-9))
+    assert value == pytest.approx(logme(class_statistics(*given)), abs=1e-3)
+
+
 def test_all_from_features(benchmark, given):
     timed(benchmark, score, *given, scores=ON_STATISTICS)
 

@@ -57,6 +57,18 @@ def test_table(benchmark, case):
     timed(benchmark, size, nclib.measure, features, labels)
 
 
+def test_full_statistics(benchmark, case):
+    size, features, labels = case
+    timed(benchmark, size, nclib.class_statistics, features, labels)
+
+
+def test_float64_product(benchmark, case):
+    """What the peak of the processor allows: the product that class statistics with a full covariance are made of."""
+    size, features, _ = case
+    doubles = features.double()
+    timed(benchmark, size, lambda: doubles.T @ doubles)
+
+
 def test_classifier(benchmark, case):
     size, features, labels = case
     weight = torch.randn(size.num_classes, size.num_features, generator=torch.Generator().manual_seed(1))
