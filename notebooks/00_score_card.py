@@ -43,19 +43,14 @@ for scale, verdicts in judged.items():
 
 def evidence(claim, verdicts):
     """Links to the chapter, the code and the records that a claim is judged by."""
-    code, run = (
-        CHAPTERS[claim.study],
-        [scale for scale, verdict in verdicts.items() if verdict.estimate],
-    )
-    files = [f"[{scale}](../book/records/{claim.study}-{scale}.jsonl)" for scale in run]
-    return " ".join(
-        [
-            f"[chapter]({code.partition('#')[0]}#verdict),",
-            f"[code]({code}),",
-            "records:",
-            *files,
-        ]
-    )
+    code = CHAPTERS[claim.study]
+    files = [
+        f"[{scale}](../book/records/{claim.study}-{scale}.jsonl)"
+        for scale, verdict in verdicts.items()
+        if verdict.estimate
+    ]
+    chapter = f"[chapter]({code.partition('#')[0]}#verdict)"
+    return f"{chapter}, [code]({code}), records: {' '.join(files)}"
 
 
 def table(group):

@@ -107,9 +107,11 @@ plt.show()
 # %% tags=["remove-cell"]
 for name, rows_of in tables.items():
     for setting in VARIED:
-        rows = source.panel(source.networks(rows_of), setting)
-        glue(f"{name} {setting}", source.correlation(rows, setting))
-        means = rows.groupby(setting)[["nc1", "transfer"]].mean()
+        all_nets = source.networks(rows_of)
+        glue(f"{name} {setting}", source.correlation(all_nets, setting))
+        means = (
+            source.panel(all_nets, setting).groupby(setting)[["nc1", "transfer"]].mean()
+        )
         for value, row in means.iterrows():
             for metric, mean in row.items():
                 glue(f"{name} {setting} {value} {metric}", mean)
@@ -234,9 +236,7 @@ pd.DataFrame(
     {
         metric: {
             titles[setting]: str(
-                source.correlation(
-                    source.panel(nets.assign(nc1=nets[metric]), setting), setting
-                )
+                source.correlation(nets.assign(nc1=nets[metric]), setting)
             )
             for setting in VARIED
         }
@@ -258,11 +258,7 @@ parts = {
 pd.DataFrame(
     {
         name: {
-            titles[setting]: str(
-                source.correlation(
-                    source.panel(source.networks(part), setting), setting
-                )
-            )
+            titles[setting]: str(source.correlation(source.networks(part), setting))
             for setting in VARIED
         }
         for name, part in parts.items()

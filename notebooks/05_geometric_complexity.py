@@ -30,6 +30,7 @@ recompute: bool = False  # measure every cell again, beside the records
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
+from collections import defaultdict
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -172,27 +173,19 @@ def estimate(cell, cache):
     truth = [
         nclib.geometric_complexity(network, inputs).value for inputs in (few, many)
     ]
-    metrics = {}
+    metrics = defaultdict(list)
     for way, option in WAYS.items():
         inputs, exact = (many, truth[1]) if way == "samples" else (few, truth[0])
-        found = [
-            [
+        for amount in cell[way]:
+            found = [
                 nclib.geometric_complexity(network, inputs, seed=seed, **option(amount))
                 for seed in range(first, first + cell["repeats"])
             ]
-            for amount in cell[way]
-        ]
-        metrics[f"{way}_error"] = [
-            rms([each.value / exact - 1 for each in group]) for group in found
-        ]
-        metrics[f"{way}_stated"] = [
-            rms([each.standard_error / exact for each in group]) for group in found
-        ]
-    return metrics
-
-
-def rms(values):
-    return float(np.sqrt(np.mean(np.square(values))))
+            errors = [each.value / exact - 1 for each in found]
+            stated = [each.standard_error / exact for each in found]
+            metrics[f"{way}_error"].append(complexity.rms(errors))
+            metrics[f"{way}_stated"].append(complexity.rms(stated))
+    return dict(metrics)
 
 
 table = run.study("geometric_complexity", measure)
@@ -213,10 +206,7 @@ NAMES = {
     "cdnv": "CDNV",
     "loss": "training loss, end",
 }
-STAGES = {
-    "matched": complexity.at_matched_loss(table),
-    "end": complexity.at_the_end(table),
-}
+STAGES = complexity.stages(table)
 figures.dials(STAGES, NAMES)
 plt.show()
 
@@ -375,10 +365,7 @@ for way in TITLES:
         glue(f"error {way} {amount:g}", error.value)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Complexity, CDNV on the source and 5-way 5-shot accuracy on new classes of networks trained with a penalty on their complexity, against the strength of the penalty. Full line: where the training loss has fallen to the value of comparison; dashed: at the end. Means over seeds, with 95% t intervals; the point at the left is no penalty.", "name": "fig-penalty"}, "image": {"alt": "Three line plots against the strength of the penalty."}}
-stages = {
-    "matched": complexity.at_matched_loss(penalties),
-    "end": complexity.at_the_end(penalties),
-}
+stages = complexity.stages(penalties)
 titles = {
     "complexity": "geometric complexity",
     "cdnv": "CDNV, source",
@@ -390,11 +377,8 @@ plt.show()
 # %% tags=["hide-input"]
 turned = {}
 for stage, rows in stages.items():
-    for metric, title in {
-        **NAMES,
-        **COLUMNS,
-        "geometric_collapse": "geometric collapse",
-    }.items():
+    shown = NAMES | COLUMNS | {"geometric_collapse": "geometric collapse"}
+    for metric, title in shown.items():
         if metric in SWEPT:
             continue
         for strength, values in rows.groupby("penalty")[metric]:
@@ -436,10 +420,8 @@ pd.DataFrame(turned).T.rename_axis("rank correlation with the penalty")
 # ## Verdict
 
 # %% tags=["hide-input"]
-pd.concat(
-    score_card(run.records, study=study)
-    for study in ("geometric_complexity", "complexity_penalty", "complexity_estimates")
-)
+STUDIES = ("geometric_complexity", "complexity_penalty", "complexity_estimates")
+score_card(run.records, study=STUDIES)
 
 # %% [markdown]
 # All correlations are taken within a seed, then averaged over seeds and panels: a seed shifts complexity of every recipe

@@ -16,12 +16,14 @@ from nclib.metrics.registry import METRICS
 from nclib.models.recipes import Recipe
 
 Tables = Mapping[str, pd.DataFrame]  # of a study, mostly by the scale
-Estimates = Mapping[str, Mapping[str, Estimate]]
+EstimatesByScale = Mapping[str, Mapping[str, Estimate]]
+Part = tuple[Any, Any, pd.DataFrame]  # of a figure: itself, and the key and the table that it is of
 
 
-def _parts(tables: Mapping[Any, pd.DataFrame], height: float) -> tuple[Figure, list[tuple[Any, Any, pd.DataFrame]]]:
-    """A figure with a part for each table, one below the other; and the parts, with key and table."""
-    figure, parts = plots.parts(*[height] * len(tables))
+def _parts(tables: Mapping[Any, pd.DataFrame], heights: Sequence[float]) -> tuple[Figure, list[Part]]:
+    """A figure with a part for each table, one below the other, each of a height in inches; and the parts."""
+    figure = plt.figure(figsize=(9, sum(heights)))
+    parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     return figure, [(part, *table) for part, table in zip(parts, tables.items(), strict=True)]
 
 
@@ -116,7 +118,7 @@ def transfer_of_all(nets: pd.DataFrame, titles: Mapping[str, str], base: Recipe)
         rows = full.iloc[third]
         ends = [rows["nc1"].min(), rows["nc1"].max()]
         axis.plot(ends, [rows["transfer"].mean()] * 2, color="0.5", linewidth=3, zorder=0)
-    axis.set(xlabel=f"source NC1 ({plots.LOWER})", ylabel="downstream accuracy")
+    axis.set(xlabel=f"source NC1 ({plots.READING})", ylabel="downstream accuracy")
     plots.log_scale(axis, "x")
     axis.legend(loc="lower left")
     return figure
@@ -124,19 +126,16 @@ def transfer_of_all(nets: pd.DataFrame, titles: Mapping[str, str], base: Recipe)
 
 def correlations_by_setting(tables: Tables, titles: Mapping[str, str]) -> Figure:
     """Rank correlations of source NC1 and accuracy where one setting varies: on each task, and of the mean."""
-    found = {
-        scale: {title: _on_tasks(rows, setting) for setting, title in titles.items()} for scale, rows in tables.items()
-    }
-    return plots.correlation_panels(found, "rank correlation", height=5, below=0.12, ncols=2)
+    return plots.correlation_panels(tables, titles, _by_task, "rank correlation", height=5, below=0.12, ncols=2)
 
 
-def _on_tasks(table: pd.DataFrame, setting: str) -> dict[str, Estimate]:
+def _by_task(table: pd.DataFrame, setting: str) -> dict[str, Estimate]:
     """The correlation over a panel of networks, by the downstream task, and at last that of the mean accuracy."""
     recipe = recipe_columns(table)
     by_task = table.pivot_table(index=recipe, columns="task", values="accuracy", sort=False)
-    rows = source.panel(source.networks(table).merge(by_task.reset_index(), on=recipe), setting)
+    nets = source.networks(table).merge(by_task.reset_index(), on=recipe)
     tasks = [task for task in by_task if task not in set(table["source"])]
-    return {name: source.correlation(rows, setting, name) for name in [*tasks, "transfer"]}
+    return {name: source.correlation(nets, setting, name) for name in [*tasks, "transfer"]}
 
 
 # Chapter 3
@@ -147,7 +146,7 @@ def task_panels(tables: Tables, x: str, y: str) -> Figure:
 
     The first word of a model's title, such as the setting that it differs in, gives the colour and marker.
     """
-    figure, parts = _parts(tables, height=2.9)
+    figure, parts = _parts(tables, [2.9] * len(tables))
     for part, scale, table in parts:
         axes = part.subplots(1, table["task"].nunique(), sharex="col", sharey="row", squeeze=False)[0]
         groups = table["model"].str.split(" ").str[0]
@@ -160,18 +159,15 @@ def task_panels(tables: Tables, x: str, y: str) -> Figure:
             axis.set(title=task)
             plots.log_scale(axis, "x")
         axes[0].set_ylabel(f"{scale}: accuracy")
-        axes[len(axes) // 2].set_xlabel(f"downstream {METRICS[x].name.upper()} ({plots.LOWER})")
+        axes[len(axes) // 2].set_xlabel(f"downstream {METRICS[x].name.upper()} ({plots.READING})")
         plots.shared_legend(part, axes, ncols=4, fontsize="x-small")
     return figure
 
 
 def correlations_across_models(tables: Tables, titles: Mapping[str, str]) -> Figure:
     """Rank correlations of metrics and accuracy over models: on each task, and their mean."""
-    found = {
-        scale: {title: _across_models(rows, metric) for metric, title in titles.items()}
-        for scale, rows in tables.items()
-    }
-    return plots.correlation_panels(found, "rank correlation with accuracy", height=3.6, below=0.18, fontsize="small")
+    xlabel = "rank correlation with accuracy"
+    return plots.correlation_panels(tables, titles, _across_models, xlabel, height=3.6, below=0.18, fontsize="small")
 
 
 def _across_models(table: pd.DataFrame, metric: str) -> dict[str, Estimate]:
@@ -185,7 +181,7 @@ def depth_panels(tables: Tables, accuracy: str, metrics: Sequence[str]) -> Figur
 
     Models of different depth meet on relative depth, 0 to 1.
     """
-    figure, parts = _parts(tables, height=3.3)
+    figure, parts = _parts(tables, [3.3] * len(tables))
     for part, scale, table in parts:
         above, below = part.subplots(2, table["task"].nunique(), sharex="col", sharey="row", squeeze=False)
         for upper, lower, (task, curves) in zip(above, below, table.groupby("task", sort=False), strict=True):
@@ -195,12 +191,12 @@ def depth_panels(tables: Tables, accuracy: str, metrics: Sequence[str]) -> Figur
             upper.set(title=task)
             lower.set(yscale="log", xlabel="relative depth", xticks=[0, 0.5, 1])
         above[0].set_ylabel(f"{scale}: accuracy")
-        below[0].set_ylabel(plots.LOWER)
+        below[0].set_ylabel(plots.READING)
         below[0].legend(fontsize="x-small")
     return figure
 
 
-def correlations_by_shots(found: Estimates, titles: Mapping[str, str]) -> Figure:
+def correlations_by_shots(found: EstimatesByScale, titles: Mapping[str, str]) -> Figure:
     """Rank correlations of NC1 and accuracies, a place for each accuracy, a colour a scale."""
     figure, axis = plt.subplots(figsize=(4.5, 2.8))
     for i, (scale, by_shots) in enumerate(found.items()):
@@ -224,7 +220,7 @@ def methods_against_collapse(tables: Tables, titles: Mapping[str, str]) -> Figur
 
     A part a scale, a column a task, a style a method: small each network, large their mean.
     """
-    figure, parts = _parts(tables, height=4.8)
+    figure, parts = _parts(tables, [4.8] * len(tables))
     for part, scale, table in parts:
         axes = part.subplots(2, table["task"].nunique(), sharey="col", squeeze=False)
         for row, metric, where in zip(axes, ("nc1", "nc1_test"), ("training", "test"), strict=True):
@@ -232,7 +228,7 @@ def methods_against_collapse(tables: Tables, titles: Mapping[str, str]) -> Figur
                 _methods(axis, rows, metric, titles)
                 axis.set(title=task if metric == "nc1" else "")
             row[0].set_ylabel(f"{scale}: accuracy")
-            row[len(row) // 2].set_xlabel(f"NC1 on the {where} images ({plots.LOWER})")
+            row[len(row) // 2].set_xlabel(f"NC1 on the {where} images ({plots.READING})")
         plots.shared_legend(part, axes.flat, ncols=3, fontsize="small")
     return figure
 
@@ -248,7 +244,7 @@ def _methods(axis: Any, rows: pd.DataFrame, metric: str, titles: Mapping[str, st
 
 def methods_with_few_images(tables: Tables, titles: Mapping[str, str]) -> Figure:
     """Accuracy, its gap to that on training images, and NC1 over the number of those, a line a method."""
-    figure, parts = _parts(tables, height=3.4)
+    figure, parts = _parts(tables, [3.4] * len(tables))
     for part, scale, table in parts:
         there, rows = {method: titles[method] for method in table["method"].unique()}, fine_tuning.gap(table)
         rows["place"] = rows["train_per_class"] * 1.05 ** (_order(rows, there) - 1.5)
@@ -262,7 +258,7 @@ def methods_with_few_images(tables: Tables, titles: Mapping[str, str]) -> Figure
 
 def methods_by_layer(tables: Tables, titles: Mapping[str, str]) -> Figure:
     """Accuracy, NC1 and trained share of parameters over the layer that is tuned, a line a method."""
-    figure, parts = _parts(tables, height=3.4)
+    figure, parts = _parts(tables, [3.4] * len(tables))
     for part, scale, table in parts:
         rows = table.assign(place=table["layers"].str[0] + 0.1 * (_order(table, titles) - 1))
         axes = _method_lines(part, rows, ("accuracy", "nc1_test", "share"), scale, titles)
@@ -335,12 +331,12 @@ def _staged_lines(axis: Any, stages: Tables, x: str, y: str, panels: Sequence[st
 
 def against_complexity(tables: Tables, columns: Mapping[str, str], titles: Mapping[str, str]) -> Figure:
     """Metrics against source complexity, one point a network: a column a metric, a row a panel, a part a scale."""
-    figure, parts = plots.parts(*[1 + 1.6 * rows["panel"].nunique() for rows in tables.values()])
-    for part, (scale, rows) in zip(parts, tables.items(), strict=True):
+    figure, parts = _parts(tables, [1 + 1.6 * rows["panel"].nunique() for rows in tables.values()])
+    for part, scale, rows in parts:
         axes = part.subplots(rows["panel"].nunique(), len(columns), squeeze=False)
         for row, (panel, of_panel) in zip(axes, rows.groupby("panel", sort=False), strict=True):
             for axis, metric in zip(row, columns, strict=True):
-                _sweeps(axis, of_panel, metric, titles)
+                _styled_by_setting(axis, of_panel, metric, titles)
             row[0].set_ylabel(panel.replace(", ", "\n").replace(" (", "\n("))
         for axis, (metric, title) in zip(axes[0], columns.items(), strict=True):
             axis.set_title(title if metric == "accuracy_5" else plots.read_below(title))
@@ -350,7 +346,7 @@ def against_complexity(tables: Tables, columns: Mapping[str, str], titles: Mappi
     return figure
 
 
-def _sweeps(axis: Any, rows: pd.DataFrame, metric: str, titles: Mapping[str, str]) -> None:
+def _styled_by_setting(axis: Any, rows: pd.DataFrame, metric: str, titles: Mapping[str, str]) -> None:
     """A metric against complexity, a style a setting that is varied; accuracy with its interval."""
     for setting in complexity.SWEPT:
         points = complexity.sweep(rows, setting)
@@ -412,7 +408,7 @@ def penalised(stages: Tables, titles: Mapping[str, str], panels: Sequence[str]) 
 
 def collapse_before_and_after(tables: Tables) -> Figure:
     """NC1 after fine-tuning against NC1 before, one point a model: a part a scale, a panel a zoo, a style a task."""
-    figure, parts = _parts(tables, height=3.4)
+    figure, parts = _parts(tables, [3.4] * len(tables))
     for part, scale, table in parts:
         axes = part.subplots(1, table["zoo"].nunique(), squeeze=False)[0]
         for axis, (zoo, rows) in zip(axes, table.groupby("zoo", sort=False), strict=True):
@@ -427,7 +423,7 @@ def collapse_before_and_after(tables: Tables) -> Figure:
     return figure
 
 
-def score_panels(panels: Mapping[str, Estimates], titles: Mapping[str, str]) -> Figure:
+def score_panels(panels: Mapping[str, EstimatesByScale], titles: Mapping[str, str]) -> Figure:
     """Weighted taus with their intervals, one row a score, by its title: for each panel by its title, of each scale.
 
     Scores that a scale does not have are left out of it, those that none has altogether.
@@ -470,7 +466,7 @@ def quality_against_collapse(tables: Mapping[str, Tables], measures: Mapping[str
     A part a kind and scale, a panel a task, a style a zoo.
     """
     by_part = {(kind, scale): rows for kind, scales in tables.items() for scale, rows in scales.items()}
-    figure, parts = _parts(by_part, height=2.9)
+    figure, parts = _parts(by_part, [2.9] * len(by_part))
     for part, (kind, scale), table in parts:
         axes = part.subplots(1, table["task"].nunique(), squeeze=False)[0]
         for axis, (task, rows) in zip(axes, table.groupby("task", sort=False), strict=True):

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from nclib.estimates import Estimate, mean, nine_digits
+from nclib.experiments.chapters.fine_tuning import COMPARED
 
 # Okabe and Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -19,10 +20,11 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # A line that others are held against, such as that of no correlation.
 RULE: dict[str, Any] = {"color": "0.4", "linewidth": 0.8}
 
-LOWER = "lower is more collapsed"
+# How to read a measure of collapse.
+READING = "lower is more collapsed"
 
 # Ways of fine-tuning, in the order of their styles.
-METHODS = ("linear", "bias", "layer", "skip", "lora", "full", "skip project")
+DRAWN_METHODS = (*COMPARED, "skip project")
 
 # What studies vary, in the order of their styles.
 SETTINGS = (
@@ -66,7 +68,7 @@ def setting_style(setting: str) -> dict[str, Any]:
 
 def method_style(method: str) -> dict[str, Any]:
     """The colour and marker of a way of fine-tuning, the same in every figure."""
-    return numbered_style(METHODS.index(method))
+    return numbered_style(DRAWN_METHODS.index(method))
 
 
 STYLE: dict[str, Any] = {
@@ -135,7 +137,7 @@ def level_intervals(axis: Any, heights: ArrayLike, values: Sequence[Estimate], *
 
 def read_below(title: str) -> str:
     """The title of a measure of collapse, and below it how to read it."""
-    return f"{title}\n({LOWER})"
+    return f"{title}\n({READING})"
 
 
 def log_ticks(axis: Any) -> None:
@@ -183,7 +185,9 @@ def interval_group(axis: Any, row: float, estimates: Mapping[str, Estimate], *, 
 
 
 def correlation_panels(
-    found: Mapping[str, Mapping[str, Mapping[str, Estimate]]],
+    tables: Mapping[str, pd.DataFrame],
+    titles: Mapping[str, str],
+    correlate: Callable[[pd.DataFrame, str], Mapping[str, Estimate]],
     xlabel: str,
     *,
     height: float,
@@ -192,27 +196,21 @@ def correlation_panels(
 ) -> Any:
     """Correlations with their intervals: a panel a scale, in it a row for each title, in it one for each task.
 
-    The legend is so far below each panel, as a share of its height.
+    `correlate` gives those of a table and what is titled, one a task, and at last what sums them up. The legend is so
+    far below each panel, as a share of its height.
     """
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(found), figsize=(8, height), sharey=True, squeeze=False)
-    for axis, (scale, rows) in zip(axes[0], found.items(), strict=True):
-        for place, by_task in enumerate(rows.values()):
-            interval_group(axis, place, by_task, labelled=place == 0)
+    figure, axes = plt.subplots(1, len(tables), figsize=(8, height), sharey=True, squeeze=False)
+    ticks = {"yticks": range(len(titles)), "yticklabels": list(titles.values())}
+    for axis, (scale, table) in zip(axes[0], tables.items(), strict=True):
+        for place, name in enumerate(titles):
+            interval_group(axis, place, correlate(table, name), labelled=place == 0)
         axis.axvline(0, **RULE)
-        axis.set(title=scale, xlim=(-1.05, 1.05), xlabel=xlabel, yticks=range(len(rows)), yticklabels=list(rows))
+        axis.set(title=scale, xlim=(-1.05, 1.05), xlabel=xlabel, **ticks)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -below), **legend)
     axes[0, 0].invert_yaxis()
     return figure
-
-
-def parts(*heights: float) -> tuple[Any, Any]:
-    """A figure of parts, one below the other, each of a height in inches: the figure, and the parts."""
-    import matplotlib.pyplot as plt
-
-    figure = plt.figure(figsize=(9, sum(heights)))
-    return figure, figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
 
 
 def shared_legend(figure: Any, axes: Any, *, loc: str = "outside lower center", **options: Any) -> None:

@@ -1,6 +1,6 @@
 """All studies and claims of the book: which cells each study is made of, and what the records say of each claim."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
@@ -15,8 +15,8 @@ CHAPTERS = (in_training, source, downstream, fine_tuning, complexity, selection)
 STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
     cells.__name__: cells for chapter in CHAPTERS for cells in chapter.STUDIES
 }
-# Of each study the cell of the scale "check" that is measured live: the first that has these settings. Studies without
-# one measure seconds, or have no cell that needs no download.
+# Of each study the cell of the scale "check" that is measured live: the first that has these settings, as its chapter
+# says. Studies without one measure seconds, or have no cell that needs no download.
 LIVE: dict[str, Cell] = {name: chosen for chapter in CHAPTERS for name, chosen in chapter.LIVE.items()}
 CLAIMS: tuple[Claim, ...] = tuple(claim for chapter in CHAPTERS for claim in chapter.CLAIMS)
 
@@ -39,27 +39,35 @@ def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
     return as_table(found) if cells and len(found) == len(cells) else None
 
 
-def verdicts(records: Records, scale: str, study: str | None = None) -> list[Verdict]:
-    """Every claim, or those of one study, held against the records of a scale."""
-    claims = [claim for claim in CLAIMS if study in (None, claim.study)]
+def _claims(study: str | Sequence[str] | None) -> list[Claim]:
+    """The claims of one study, of some in the order of these, or all."""
+    if study is None:
+        return list(CLAIMS)
+    studies = [study] if isinstance(study, str) else study
+    return [claim for name in studies for claim in CLAIMS if claim.study == name]
+
+
+def verdicts(records: Records, scale: str, study: str | Sequence[str] | None = None) -> list[Verdict]:
+    """Every claim, or those of some studies, held against the records of a scale."""
+    claims = _claims(study)
     tables = {name: declared(records, name, scale) for name in {claim.study for claim in claims}}
     return [judge(claim, tables[claim.study]) for claim in claims]
 
 
-def verdicts_by_scale(records: Records, study: str | None = None) -> dict[str, list[Verdict]]:
+def verdicts_by_scale(records: Records, study: str | Sequence[str] | None = None) -> dict[str, list[Verdict]]:
     """`verdicts` of the scales at which any claim was judged, by scale."""
     found = {scale: verdicts(records, scale, study) for scale in SCALES}
     return {scale: judged for scale, judged in found.items() if any(verdict.estimate for verdict in judged)}
 
 
-def score_card(records: Records, *, study: str | None = None) -> pd.DataFrame:
-    """One row a claim (of one study, or all), one column a scale that was run: verdict, statistic and 95% interval.
+def score_card(records: Records, *, study: str | Sequence[str] | None = None) -> pd.DataFrame:
+    """One row a claim, one column a scale that was run: verdict, statistic and 95% interval.
 
-    Indexed by the keys of the claims.
+    The claims are those of one study, of some, or all; their keys are the index.
     """
     by_scale = verdicts_by_scale(records, study)
     rows = []
-    for claim, *judged in zip((c for c in CLAIMS if study in (None, c.study)), *by_scale.values(), strict=True):
+    for claim, *judged in zip(_claims(study), *by_scale.values(), strict=True):
         row = {"claim": claim.key, "sentence": claim.sentence, "statistic": claim.statistic, "needed": claim.needed}
         rows.append(row | dict(zip(by_scale, map(str, judged), strict=True)))
     return pd.DataFrame(rows).set_index("claim").rename_axis(None)

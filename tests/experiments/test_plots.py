@@ -22,7 +22,9 @@ def test_every_setting_has_a_style_of_its_own():
 
 
 def test_every_method_has_a_style_of_its_own():
-    assert len({tuple(plots.method_style(method).values()) for method in plots.METHODS}) == len(plots.METHODS)
+    assert len({tuple(plots.method_style(method).values()) for method in plots.DRAWN_METHODS}) == len(
+        plots.DRAWN_METHODS
+    )
 
 
 def test_tasks_of_a_reader_are_told_apart():

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from nclib.estimates import Estimate, bootstrap, mean, mean_spearman, rank_correlation
 from nclib.experiments.claims import Claim
@@ -18,30 +19,29 @@ from nclib.models.recipes import Recipe
 SWEPT = ("learning_rate", "batch_size", "weight_decay")
 
 
-def _measured_epochs(recipe: Recipe) -> list[int]:
-    return sorted({round(recipe.epochs * part / 8) for part in range(9)})
-
-
-def _geometric(scale: Scale, sweep: Sweep, recipes: Iterable[Recipe], seeds: Iterable[int]) -> list[Cell]:
+def _along_training(scale: Scale, seeds: Iterable[int], recipes: Callable[[Sweep], Iterable[Recipe]]) -> list[Cell]:
+    """The recipes of each sweep and seed, with when and on what their networks are measured."""
     given, seeds = scale.geometry, list(seeds)
-    more = {
-        "panel": sweep.panel,
-        "new": list(sweep.new),
-        "new_per_class": given.new_per_class,
-        "of_class": given.per_class,
-        "loss_of_comparison": given.loss,
-        "episodes": given.episodes,
-    }
     return [
-        replace(recipe, seed=seed).config | {"measured_epochs": _measured_epochs(recipe)} | more
-        for recipe in recipes
+        replace(recipe, seed=seed).config
+        | {
+            "measured_epochs": sorted({round(recipe.epochs * part / 8) for part in range(9)}),
+            "panel": sweep.panel,
+            "new": list(sweep.new),
+            "new_per_class": given.new_per_class,
+            "of_class": given.per_class,
+            "loss_of_comparison": given.loss,
+            "episodes": given.episodes,
+        }
+        for sweep in given.sweeps
+        for recipe in recipes(sweep)
         for seed in seeds
     ]
 
 
 def geometric_complexity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """One network a cell: the base of each sweep, and what differs from it in one setting."""
-    return [cell for sweep in scale.geometry.sweeps for cell in _geometric(scale, sweep, _swept(sweep), seeds)]
+    return _along_training(scale, seeds, _swept)
 
 
 def _swept(sweep: Sweep) -> Iterable[Recipe]:
@@ -50,21 +50,16 @@ def _swept(sweep: Sweep) -> Iterable[Recipe]:
 
 def complexity_penalty(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """One network a cell: the base of a sweep, with penalties on its complexity."""
-    return [
-        cell
-        for sweep in scale.geometry.sweeps
-        for cell in _geometric(scale, sweep, [replace(sweep.recipe, penalty=p) for p in sweep.penalties], seeds)
-    ]
+    return _along_training(scale, seeds, _penalised)
+
+
+def _penalised(sweep: Sweep) -> Iterable[Recipe]:
+    return [replace(sweep.recipe, penalty=penalty) for penalty in sweep.penalties]
 
 
 def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """One network a cell, the base of a sweep, whose complexity is estimated over and over."""
-    amounts = {
-        "samples": [8, 16, 32, 64],
-        "entries": [0.001, 0.01],
-        "outputs": [2, 4, 16],
-        "rademacher": [2, 4, 16],
-    }
+    amounts = {"samples": [8, 16, 32, 64], "entries": [0.001, 0.01], "outputs": [2, 4, 16], "rademacher": [2, 4, 16]}
     given = scale.geometry
     more = {"repeats": 3, "of_class": given.per_class, "population_of_class": given.population_per_class} | amounts
     return [
@@ -100,17 +95,21 @@ def at_the_end(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: table[name].str[-1] for name in CURVES})
 
 
-def base(table: pd.DataFrame) -> pd.DataFrame:
-    """The networks that all settings of a panel start from."""
-    usual = table.groupby("panel")[[*SWEPT]].transform(lambda column: column.mode()[0])
-    return table[(table[[*SWEPT]] == usual).all(axis=1)]
+def stages(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The networks at matched loss, and at the end of training."""
+    return {"matched": at_matched_loss(table), "end": at_the_end(table)}
+
+
+def base(table: pd.DataFrame, but: str = "") -> pd.DataFrame:
+    """The networks that all settings of a panel start from, and those that differ from them in one setting."""
+    names = [name for name in SWEPT if name != but]
+    usual = table.groupby("panel")[names].transform(lambda column: column.mode()[0])
+    return table[(table[names] == usual).all(axis=1)]
 
 
 def sweep(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     """The networks that differ from the base of their panel in no setting but this one, sorted by it."""
-    others = [name for name in SWEPT if name != setting]
-    bases = table.groupby("panel")[others].transform(lambda column: column.mode()[0])
-    return table[(table[others] == bases).all(axis=1)].sort_values(["panel", setting, "seed"])
+    return base(table, but=setting).sort_values(["panel", setting, "seed"])
 
 
 def along(table: pd.DataFrame, setting: str, metric: str) -> Estimate:
@@ -151,10 +150,11 @@ def relative_errors(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """One row an amount: root mean square relative error of an estimate over networks, resampled for the interval."""
     amounts, networks = table[method].iloc[0], np.arange(len(table))
     errors = np.array(table[f"{method}_error"].tolist())
-    return pd.DataFrame({"amount": amounts, "error": [bootstrap(_rms, column, groups=networks) for column in errors.T]})
+    return pd.DataFrame({"amount": amounts, "error": [bootstrap(rms, column, groups=networks) for column in errors.T]})
 
 
-def _rms(values: np.ndarray) -> float:
+def rms(values: ArrayLike) -> float:
+    """The root of the mean square."""
     return float(np.sqrt(np.mean(np.square(values))))
 
 
@@ -192,14 +192,12 @@ def _dial(key: str, more: str, setting: str, side: Literal["above", "below"]) ->
 
 def _penalty(what: str) -> Claim:
     metric, does = _SAME[what]
-    return Claim(
+    return _munn(
         key=f"B5-{what}",
-        paper="munn2024",
         study="complexity_penalty",
         sentence=f"A penalty on complexity {does}.",
         statistic=f"rank correlation of its strength and source {_WORDS[metric]}, at the end, mean over seeds, panels",
         side="below",
-        threshold=0.0,
         estimate=lambda table: along(at_the_end(table), "penalty", metric),
     )
 
@@ -253,9 +251,4 @@ CLAIMS = (
 )
 
 STUDIES = (geometric_complexity, complexity_penalty, complexity_estimates)
-# The settings that the live cell of each study has, of the cells of the scale "check".
-LIVE: dict[str, Cell] = {
-    "geometric_complexity": {},
-    "complexity_penalty": {},
-    "complexity_estimates": {},
-}
+LIVE: dict[str, Cell] = {"geometric_complexity": {}, "complexity_penalty": {}, "complexity_estimates": {}}

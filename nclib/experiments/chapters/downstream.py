@@ -134,8 +134,4 @@ CLAIMS = (
 )
 
 STUDIES = (downstream_collapse, collapse_by_layer)
-# The settings that the live cell of each study has, of the cells of the scale "check".
-LIVE: dict[str, Cell] = {
-    "downstream_collapse": {"model": "base"},
-    "collapse_by_layer": {},
-}
+LIVE: dict[str, Cell] = {"downstream_collapse": {"model": "base"}, "collapse_by_layer": {}}

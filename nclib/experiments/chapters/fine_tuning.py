@@ -183,7 +183,6 @@ CLAIMS = (
 )
 
 STUDIES = (fine_tuning, data_scarcity, tuned_layer)
-# The settings that the live cell of each study has, of the cells of the scale "check".
 LIVE: dict[str, Cell] = {
     "fine_tuning": {"method": "skip"},
     "data_scarcity": {"method": "skip"},

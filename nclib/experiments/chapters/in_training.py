@@ -1,7 +1,7 @@
 """Chapter 1: a network is watched while it collapses (Papyan et al. 2020)."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -33,16 +33,10 @@ def zero_error_index(errors: list[float]) -> int | None:
     return max((i + 1 for i, error in enumerate(errors) if error > 0), default=0)
 
 
-def _past_zero_error(metric: str) -> Callable[[pd.DataFrame], Estimate]:
+def _past_zero_error(table: pd.DataFrame, metric: str) -> Estimate:
     """The metric at the end of training over its value when the last training error was gone."""
-
-    def ratio(errors: list[float], values: list[float]) -> float:
-        start = zero_error_index(errors)
-        return math.nan if start is None else values[-1] / values[start]
-
-    return lambda table: mean(
-        np.array([ratio(*pair) for pair in zip(table["train_error"], table[metric], strict=True)])
-    )
+    pairs = zip(map(zero_error_index, table["train_error"]), table[metric], strict=True)
+    return mean(np.array([math.nan if start is None else values[-1] / values[start] for start, values in pairs]))
 
 
 def _final_disagreement(table: pd.DataFrame) -> Estimate:
@@ -58,7 +52,7 @@ CLAIMS = (
             sentence=f"Past zero training error {sentence}.",
             statistic=f"{metric.upper()} at the end over {metric.upper()} when the last training error is gone",
             threshold=1.0,
-            estimate=_past_zero_error(metric),
+            estimate=partial(_past_zero_error, metric=metric),
         )
         for metric, sentence in (
             ("nc1", "the features of a class go on contracting to their mean"),
@@ -76,7 +70,4 @@ CLAIMS = (
 )
 
 STUDIES = (collapse_in_training,)
-# The settings that the live cell of each study has, of the cells of the scale "check".
-LIVE: dict[str, Cell] = {
-    "collapse_in_training": {},
-}
+LIVE: dict[str, Cell] = {"collapse_in_training": {}}

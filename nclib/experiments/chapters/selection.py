@@ -265,11 +265,6 @@ CLAIMS = (
 )
 
 STUDIES = (model_selection, score_cost, scene_selection, text_selection, encoder_selection)
-# The settings that the live cell of each study has, of the cells of the scale "check".
-LIVE: dict[str, Cell] = {
-    "model_selection": {},
-    "scene_selection": {},
-    "text_selection": {},
-}
+LIVE: dict[str, Cell] = {"model_selection": {}, "scene_selection": {}, "text_selection": {}}
 # What computes on the CPU, whatever the device of a run.
 ON_CPU = frozenset({"score_cost", "text_selection", "encoder_selection"})

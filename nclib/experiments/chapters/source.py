@@ -66,13 +66,14 @@ def panel(nets: pd.DataFrame, setting: str) -> pd.DataFrame:
     return nets[same].sort_values([setting, "seed"])
 
 
-def correlation(rows: pd.DataFrame, setting: str, accuracy: str = "transfer") -> Estimate:
-    """Rank correlation of source NC1 and an accuracy over the rows of a panel, by groups of one value."""
+def correlation(nets: pd.DataFrame, setting: str, accuracy: str = "transfer") -> Estimate:
+    """Rank correlation of source NC1 and an accuracy over the panel of a setting, by groups of one value."""
+    rows = panel(nets, setting)
     return rank_correlation(rows["nc1"].to_numpy(), rows[accuracy].to_numpy(), rows[setting].to_numpy())
 
 
 def _correlation_over(setting: str) -> Callable[[pd.DataFrame], Estimate]:
-    return lambda table: correlation(panel(networks(table), setting), setting)
+    return lambda table: correlation(networks(table), setting)
 
 
 def fully_trained(nets: pd.DataFrame) -> pd.DataFrame:
@@ -88,13 +89,13 @@ def thirds(nc1: np.ndarray) -> list[np.ndarray]:
 def _middle_third(table: pd.DataFrame) -> Estimate:
     """Mean transfer of the middle third of the networks by source NC1, less that of the better outer third."""
 
-    def advantage(nc1: np.ndarray, transfer: np.ndarray) -> float:
+    def ahead(nc1: np.ndarray, transfer: np.ndarray) -> float:
         low, middle, high = (transfer[third].mean() for third in thirds(nc1))
         return float(middle - max(low, high))
 
     nets = fully_trained(networks(table))
-    recipes = nets[[name for name in recipe_columns(nets) if name != "seed"]].astype(str).agg("|".join, axis=1)
-    return bootstrap(advantage, nets["nc1"].to_numpy(), nets["transfer"].to_numpy(), groups=recipes.to_numpy())
+    settings = nets[[name for name in recipe_columns(nets) if name != "seed"]].astype(str).agg("|".join, axis=1)
+    return bootstrap(ahead, nets["nc1"].to_numpy(), nets["transfer"].to_numpy(), groups=settings.to_numpy())
 
 
 _li_2023 = partial(Claim, paper="li2022", study="source_collapse", side="above", threshold=0.0)
@@ -141,7 +142,4 @@ CLAIMS = (
 )
 
 STUDIES = (source_collapse,)
-# The settings that the live cell of each study has, of the cells of the scale "check".
-LIVE: dict[str, Cell] = {
-    "source_collapse": {"task": "digits", "epochs": check.SCALE.recipe.epochs},
-}
+LIVE: dict[str, Cell] = {"source_collapse": {"task": "digits", "epochs": check.SCALE.recipe.epochs}}
