@@ -51,15 +51,17 @@ run = nclib.start(
 # scripts, and scikit-learn's real handwritten digits, are the *downstream* tasks of the next chapters.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The data of the demo scale: sixteen random training images of each task, 28 x 28 pixels, grey.", "name": "fig-data"}, "image": {"alt": "Six rows of sixteen small noisy grey images: Latin, Greek, Cyrillic, Armenian and Georgian letters and handwritten digits."}}
-names = EMBEDDED
-sets = [nclib.load(name, per_class=40) for name in names]
+sets = [nclib.load(name, per_class=40) for name in EMBEDDED]
 picks = [
     torch.randperm(len(s), generator=torch.Generator().manual_seed(0))[:16]
     for s in sets
 ]
 figures.contact_sheet(
     torch.stack([s.images[pick, 0] for s, pick in zip(sets, picks, strict=True)]),
-    [f"{name}\n{len(s.classes)} classes" for name, s in zip(names, sets, strict=True)],
+    [
+        f"{name}\n{len(s.classes)} classes"
+        for name, s in zip(EMBEDDED, sets, strict=True)
+    ],
 )
 plt.show()
 
@@ -198,10 +200,8 @@ def measure(cell, cache):
     return dict(seen)
 
 
-table = run.study("collapse_in_training", measure)
-tables = run.beside("collapse_in_training", table)
-for scale_name in tables:
-    print(run.describe("collapse_in_training", scale_name))
+tables = run.study_by_scale("collapse_in_training", measure)
+table = tables[scale]
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Neural collapse on the training images while a network trains, one colour a scale: mean over the seeds, band from the lowest to the highest. The dashed lines are the first measured epochs from which on no seed makes a training error (if there is one). NC1 to NC3: lower is more collapsed; NC4: higher is.", "name": "fig-trajectories"}, "image": {"alt": "Six line charts over epochs: training error falls to zero, NC1, NC2 and NC3 fall before and after that epoch, NC4 rises to one, test accuracy rises."}}
 shown = {  # title, and which side is more collapsed

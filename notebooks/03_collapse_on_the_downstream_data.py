@@ -87,8 +87,6 @@ def measure(cell, cache):
     return {**collapse, "num_features": width, "accuracy": probe.score(*tested), **few}
 
 
-table = run.study("downstream_collapse", measure)
-
 # %% [markdown]
 # The same for every block of a model, from one forward pass: `nclib.layerwise` averages each feature map over its
 # positions.
@@ -104,11 +102,8 @@ def measure_layers(cell, cache):
     return {name: values.tolist() for name, values in layers.items()}
 
 
-layers = run.beside("collapse_by_layer", run.study("collapse_by_layer", measure_layers))
-tables = run.beside("downstream_collapse", table)
-for study, found in (("downstream_collapse", tables), ("collapse_by_layer", layers)):
-    for scale_name in found:
-        print(run.describe(study, scale_name))
+tables = run.study_by_scale("downstream_collapse", measure)
+layers = run.study_by_scale("collapse_by_layer", measure_layers)
 
 # %% tags=["hide-input"]
 pd.DataFrame(
@@ -138,7 +133,7 @@ figures.correlations_across_models(tables, LABELS)
 plt.show()
 
 # %% tags=["hide-input"]
-advantages = pd.DataFrame(
+pd.DataFrame(
     {
         name: {
             label: str(downstream.lead(rows, rival))
@@ -147,8 +142,7 @@ advantages = pd.DataFrame(
         }
         for name, rows in tables.items()
     }
-)
-advantages.rename_axis("by how much NC1 ranks better than")
+).rename_axis("by how much NC1 ranks better than")
 
 # %% [markdown]
 # Some models are poor for a reason that any measure would find: the barely trained ones, and those whose source data
@@ -320,10 +314,7 @@ for name, found in by_shots.items():
 # ## Verdict
 
 # %% tags=["hide-input"]
-pd.concat(
-    score_card(run.records, study=study)
-    for study in ("downstream_collapse", "collapse_by_layer")
-)
+score_card(run.records, study=("downstream_collapse", "collapse_by_layer"))
 
 # %% [markdown]
 # ## Is it so on your machine?

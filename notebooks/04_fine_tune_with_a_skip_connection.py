@@ -39,6 +39,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import nclib
+from nclib.estimates import mean
 from nclib.experiments import figures
 from nclib.experiments.cells import candidates
 from nclib.experiments.chapters import fine_tuning
@@ -66,19 +67,19 @@ def measure(cell, cache):
     choice = nclib.finetune_best(tried, train)
     seconds = time.perf_counter() - start
     tuned, settings = choice.tuned, tried[choice.candidate][1]
-    metrics = {}
-    for suffix, images in (("", test), ("train_", train)):
+
+    def on(images):
         features = nclib.extract(tuned.backbone, images)
         right = tuned.head(features).argmax(1).cpu() == images.labels
-        metrics[f"{suffix}accuracy"] = float(right.double().mean())
-        metrics[f"{suffix}nc1"] = nclib.measure(
-            features, images.labels, metrics=["nc1"]
-        )["nc1"]
+        collapse = nclib.measure(features, images.labels, metrics=["nc1"])
+        return float(right.double().mean()), collapse["nc1"]
+
+    (accuracy, nc1_test), (train_accuracy, nc1) = on(test), on(train)
     return {
-        "accuracy": metrics["accuracy"],
-        "train_accuracy": metrics["train_accuracy"],
-        "nc1": metrics["train_nc1"],
-        "nc1_test": metrics["nc1"],
+        "accuracy": accuracy,
+        "train_accuracy": train_accuracy,
+        "nc1": nc1,
+        "nc1_test": nc1_test,
         "share": nclib.trainable_share(tuned),
         "rate": settings.learning_rate,
         "candidate": choice.candidate,
@@ -87,17 +88,16 @@ def measure(cell, cache):
     }
 
 
-studies = {}
-for study in ("fine_tuning", "data_scarcity", "tuned_layer"):
-    studies[study] = run.beside(study, run.study(study, measure))
-    for scale_name in studies[study]:
-        print(run.describe(study, scale_name))
+studies = {
+    study: run.study_by_scale(study, measure)
+    for study in ("fine_tuning", "data_scarcity", "tuned_layer")
+}
 
 # %% [markdown]
 # ## Methods on tasks
 
 # %% tags=["hide-input"]
-METHODS = {
+LABELS = {
     "linear": "linear probe",
     "bias": "biases",
     "layer": "one layer",
@@ -112,7 +112,7 @@ def summary(rows):
     numbers = rows[["nc1", "nc1_test", "share", "seconds"]].mean()
     return pd.Series(
         {
-            "accuracy": str(nclib.estimates.mean(rows["accuracy"].to_numpy())),
+            "accuracy": str(mean(rows["accuracy"].to_numpy())),
             "NC1, training images": f"{numbers['nc1']:.2f}",
             "NC1, test images": f"{numbers['nc1_test']:.2f}",
             "trained, mean (most)": f"{numbers['share']:.1%} ({rows['share'].max():.1%})",
@@ -125,23 +125,20 @@ pd.concat(
     {
         name: rows.groupby(["task", "method"], sort=False)[rows.columns]
         .apply(summary)
-        .rename(index=METHODS, level="method")
+        .rename(index=LABELS, level="method")
         for name, rows in studies["fine_tuning"].items()
     },
     names=["scale"],
 )
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 after fine-tuning (log scale; left is more collapsed) against test accuracy: small each network, large the mean over the networks. Upper row: NC1 on the training images; lower row: on the test images. One panel a task.", "name": "fig-methods"}, "image": {"alt": "Two rows of scatter plots, one point a method."}}
-figures.methods_against_collapse(studies["fine_tuning"], METHODS)
+figures.methods_against_collapse(studies["fine_tuning"], LABELS)
 plt.show()
 
 # %% tags=["hide-input"]
 collapse = {}
 for name, rows in studies["fine_tuning"].items():
-    for metric, label in {
-        "nc1": "training images",
-        "nc1_test": "test images",
-    }.items():
+    for metric, label in {"nc1": "training images", "nc1_test": "test images"}.items():
         estimate = fine_tuning.across_methods(rows, metric)
         what = f"rank correlation of NC1 on {label} and accuracy"
         collapse[name, what, "all tasks"] = str(estimate)
@@ -154,7 +151,7 @@ for name, rows in studies["fine_tuning"].items():
         glue(f"methods {name} {task}", of_task.value)
         for other in ("full", "layer", "linear"):
             estimate = fine_tuning.difference(part, "accuracy", "skip", other)
-            what = f"accuracy: {METHODS['skip']}, less {METHODS[other]}"
+            what = f"accuracy: {LABELS['skip']}, less {LABELS[other]}"
             collapse[name, what, task] = str(estimate)
             glue(f"{name} {task} {other}", estimate)
     glue(f"share {name}", rows.loc[rows["method"] == "skip", "share"].max())
@@ -200,7 +197,7 @@ pd.Series(collapse, name="estimate").sort_index(
 # ## Scarce data
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Against the number of training images a class (log scale): test accuracy, by how much accuracy on the training images is above it, and NC1 on the test images (log scale). Means over draws of the images, with 95% t intervals.", "name": "fig-scarce"}, "image": {"alt": "Three line plots with error bars, one line a method."}}
-figures.methods_with_few_images(studies["data_scarcity"], METHODS)
+figures.methods_with_few_images(studies["data_scarcity"], LABELS)
 plt.show()
 
 # %% tags=["remove-cell"]
@@ -289,9 +286,7 @@ pd.Series(skip, name="estimate").to_frame()
 # ## Verdict
 
 # %% tags=["hide-input"]
-pd.concat(
-    score_card(run.records, study=study) for study in ("fine_tuning", "data_scarcity")
-)
+score_card(run.records, study=("fine_tuning", "data_scarcity"))
 
 # %% [markdown]
 # The intervals are Student's over networks and tasks, or over draws of the images.
@@ -360,7 +355,7 @@ for name, rows in studies["fine_tuning"].items():
     for task in means.index:
         best = others.loc[task].idxmax()
         gain = others.loc[task, best] - means.loc[task, "linear"]
-        gains[name, task] = {"best": METHODS[best], "gain": round(gain, 3)}
+        gains[name, task] = {"best": LABELS[best], "gain": round(gain, 3)}
 pd.DataFrame(gains).T
 # On Greek and on textures it is. The best of five is taken by test accuracy here, which flatters
 # it: a gain of nothing would look like a small one.

@@ -32,7 +32,7 @@ def chapter(study: str) -> Path:
 def measuring_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     """A chapter's code cells up to the last that asks for a study, without those that draw a figure."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    last = max(place for place, cell in enumerate(code) if "run.study(" in cell.source)
+    last = max(place for place, cell in enumerate(code) if "run.study" in cell.source)
     return [cell for cell in code[: last + 1] if "figure" not in cell.metadata.get("mystnb", {})]
 
 

@@ -166,9 +166,19 @@ class Run:
         return allowed
 
     def beside(self, study: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        """This run's table of a study beside those of the other scales whose records are complete, by scale."""
+        """This run's table of a study beside those of the other scales whose records are complete, by scale.
+
+        A scale that has no cells of the study is left out.
+        """
         tables = {name: declared(self.records, study, name) for name in SCALES} | {self.scale: table}
-        return {name: table for name, table in tables.items() if table is not None}
+        return {name: table for name, table in tables.items() if table is not None and len(table)}
+
+    def study_by_scale(self, name: str, measure: Callable[..., dict[str, Any]]) -> dict[str, pd.DataFrame]:
+        """The table of a study, as of `study`, beside those of other scales; prints where their records come from."""
+        tables = self.beside(name, self.study(name, measure))
+        for scale in tables:
+            print(self.describe(name, scale))
+        return tables
 
     def describe(self, study: str, scale: str | None = None) -> str:
         """Where the records of a study come from, at this or another scale, with a digest of every digit of them."""

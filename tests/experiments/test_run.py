@@ -44,6 +44,12 @@ def test_a_study_is_measured_with_the_cache(toy, capsys):
     assert toy.describe("toy").startswith("toy at demo scale: 2 records")
 
 
+def test_a_study_by_scale_says_where_its_records_come_from(toy, capsys):
+    tables = toy.study_by_scale("toy", square)
+    assert {scale: len(table) for scale, table in tables.items()} == {"demo": 2}
+    assert toy.describe("toy") in capsys.readouterr().out
+
+
 def test_a_live_cell_is_measured_from_nothing_in_double_precision(toy, capsys):
     seen = []
 

@@ -144,6 +144,6 @@ def test_what_is_checked_on_other_processors_is_what_the_chapters_check():
         found = live.live_only(whole)
         assert found.cells[-1] in whole.cells
         assert found.cells[-1].metadata.tags == ["live"]
-        assert any("run.study(" in cell.source for cell in found.cells)
+        assert any("run.study" in cell.source for cell in found.cells)
     with pytest.raises(ValueError, match="no cell with the tag live"):
         live.live_only(nbformat.v4.new_notebook())
