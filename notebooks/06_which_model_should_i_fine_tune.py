@@ -37,6 +37,8 @@ recompute: bool = False  # measure every cell again, beside the records
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
 import time
+from functools import partial
+from timeit import repeat
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -146,8 +148,6 @@ def measure(cell, cache):
     return {**scores, **unfairness(features, train.labels), **seconds, **truth}
 
 
-table = run.study("model_selection", measure)
-
 # %% [markdown]
 # The cost of the scores is measured on random features, each score by itself.
 
@@ -162,41 +162,25 @@ def measure_cost(cell, cache):
     features = means[labels] + 2 * noise
     probabilities = torch.rand(cell["samples"], 100, generator=generator)
     probabilities /= probabilities.sum(1, keepdim=True)
-    seconds = {}
-    for name in SCORED:
-        tries = []
-        for _ in range(3):  # the first may have to load code
-            start = time.perf_counter()
-            nclib.score(features, labels, probabilities=probabilities, scores=[name])
-            tries.append(time.perf_counter() - start)
-        seconds[name] = min(tries)
-    return seconds
+
+    def seconds(name):
+        score = partial(nclib.score, probabilities=probabilities, scores=[name])
+        tries = repeat(partial(score, features, labels), number=1, repeat=3)
+        return min(tries)  # the first may have to load code
+
+    return {name: seconds(name) for name in SCORED}
 
 
 SCORED = [name for name in nclib.SCORES if name != "source_accuracy"]
 costs = run.study("score_cost", measure_cost)
 tables = {
     name: selection.in_zoos(rows)
-    for name, rows in run.beside("model_selection", table).items()
+    for name, rows in run.study_by_scale("model_selection", measure).items()
 }
-for scale_name in tables:
-    print(run.describe("model_selection", scale_name))
 print(run.describe("score_cost"))
 
 # %% tags=["hide-input"]
-pd.DataFrame(
-    {
-        (name, zoo): {
-            "models": rows["model"].nunique(),
-            "of each": rows["seed"].nunique(),
-            "tasks": ", ".join(rows["task"].unique()),
-            "fine-tuning": ", ".join(rows["method"].unique()),
-            "accuracy": f"{rows['accuracy'].min():.2f} to {rows['accuracy'].max():.2f}",
-        }
-        for name, every in tables.items()
-        for zoo, rows in every.groupby("zoo", sort=False)
-    }
-).T.rename_axis(["scale", "zoo"])
+selection.overview(tables, ["scale"], "fine-tuning", "accuracy")
 
 # %% [markdown]
 # ## Collapse before and after
@@ -251,8 +235,7 @@ def scored(rows):
 panels = {}
 for name, every in tables.items():
     for zoo, rows in every.groupby("zoo", sort=False):
-        ranks = {score: selection.ranks(rows, score) for score in scored(rows)}
-        panels.setdefault(zoo, {})[name] = ranks
+        panels.setdefault(zoo, {})[name] = selection.all_ranks(rows)
 figures.score_panels(panels, selection.LABELS)
 plt.show()
 

@@ -35,7 +35,6 @@ recompute: bool = False  # measure every cell again, beside the records
 import copy
 import time
 from functools import partial
-from math import isnan
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -151,18 +150,9 @@ def measure_scenes(cell, cache):
     }
 
 
-SCORED = [
-    name
-    for name in nclib.SCORES
-    if name not in ("leep", "nce", "source_accuracy", "nleep")
-]
-tables = {
-    "pixels": run.beside(
-        "scene_selection", run.study("scene_selection", measure_scenes)
-    )
-}
-for scale_name in tables["pixels"]:
-    print(run.describe("scene_selection", scale_name))
+LEFT_OUT = ("leep", "nce", "source_accuracy", "nleep")
+SCORED = [name for name in nclib.SCORES if name not in LEFT_OUT]
+tables = {"pixels": run.study_by_scale("scene_selection", measure_scenes)}
 
 # %% [markdown]
 # ## Measure words
@@ -172,6 +162,10 @@ for scale_name in tables["pixels"]:
 def loss_of_texts(module, words, labels):
     """Cross-entropy of texts."""
     return cross_entropy(module(words), labels)
+
+
+def texts_of(name, split, per_class=None):
+    return nclib.texts(name, split, per_class=per_class, data_root=run.data_root)
 
 
 def outputs(module, words):
@@ -195,7 +189,7 @@ def encoder_of(cell, cache):
     settings = {name: cell[name] for name in TextRecipe().config if name in cell}
     recipe = TextRecipe(**settings)
     network = train_words(recipe, cache=cache, data_root=run.data_root)
-    source = nclib.texts(recipe.source, "test", data_root=run.data_root)
+    source = texts_of(recipe.source, "test")
     right = accuracy(network, tokens(source.texts), source.labels)
 
     def of_source(words):
@@ -210,11 +204,8 @@ def measure_texts(cell, cache):
     """Scores of texts, and accuracy on test texts after fine-tuning."""
     encoder, as_words, of_source = encoder_of(cell, cache)
     train, test = (
-        nclib.texts(cell["data"], split, per_class=number, data_root=run.data_root)
-        for split, number in (
-            ("train", cell["train_per_class"]),
-            ("test", cell["test_per_class"]),
-        )
+        texts_of(cell["data"], split, per_class=cell[f"{split}_per_class"])
+        for split in ("train", "test")
     )
     words, labels = as_words(train.texts), train.labels
     features = outputs(encoder, words)
@@ -222,9 +213,8 @@ def measure_texts(cell, cache):
 
     def make(words, labels):
         own = copy.deepcopy(encoder)
-        return nn.Sequential(
-            own, probe_layer(outputs(own, words), labels, len(train.classes))
-        )
+        layer = probe_layer(outputs(own, words), labels, len(train.classes))
+        return nn.Sequential(own, layer)
 
     start = time.perf_counter()
     if cell["method"] == "linear":
@@ -244,19 +234,8 @@ def measure_texts(cell, cache):
     }
 
 
-tables["words"] = run.beside(
-    "text_selection", run.study("text_selection", measure_texts)
-)
-tables["encoder"] = run.beside(
-    "encoder_selection", run.study("encoder_selection", measure_texts)
-)
-for study, kind in (
-    ("text_selection", "words"),
-    ("encoder_selection", "encoder"),
-):
-    tables[kind] = {name: rows for name, rows in tables[kind].items() if len(rows)}
-    for scale_name in tables[kind]:
-        print(run.describe(study, scale_name))
+tables["words"] = run.study_by_scale("text_selection", measure_texts)
+tables["encoder"] = run.study_by_scale("encoder_selection", measure_texts)
 
 # %% [markdown]
 # ## Which score finds the best model?
@@ -270,25 +249,12 @@ def without_itself(rows):
 
 
 tables = {
-    kind: {
-        name: selection.in_zoos(without_itself(rows)) for name, rows in scales.items()
-    }
+    (kind, name): selection.in_zoos(without_itself(rows))
     for kind, scales in tables.items()
+    for name, rows in scales.items()
 }
-pd.DataFrame(
-    {
-        (kind, name, zoo): {
-            "models": rows["model"].nunique(),
-            "of each": rows["seed"].nunique(),
-            "tasks": ", ".join(rows["task"].unique()),
-            "tuned": ", ".join(rows["method"].unique()),
-            "quality": f"{rows['accuracy'].min():.2f} to {rows['accuracy'].max():.2f}",
-        }
-        for kind, scales in tables.items()
-        for name, every in scales.items()
-        for zoo, rows in every.groupby("zoo", sort=False)
-    }
-).T.rename_axis(["", "scale", "zoo"])
+zoos = selection.overview(tables, ["kind", "scale"], "tuned", "quality")
+zoos.rename_axis(["", "scale", "zoo"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 of a task's classes before fine-tuning (log scale; left is more collapsed) against the quality of the fine-tuned model: mean intersection over union of pixels, accuracy of texts. One point a model and seed, one panel a task, one colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "Scatter plots, one panel a task, points in three colours."}}
 measures = {"pixels": "IoU", "words": "accuracy", "encoder": "accuracy"}
@@ -297,35 +263,25 @@ plt.show()
 
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Weighted Kendall tau of each score and the quality of the fine-tuned model, the mean over tasks and zoos, with 95% bootstrap intervals that resample models; one panel a kind of task (encoder: one sentence encoder, cut at seven depths), one colour a scale. Right is better.", "name": "fig-kinds"}, "image": {"alt": "Panels of horizontal intervals, one row a score and one panel a kind of task."}}
-def ranks(rows):
-    """Weighted tau of each score that is not the same for all models."""
-    scores = [score for score in selection.LABELS if score in rows]
-    found = {score: selection.ranks(rows, score) for score in scores}
-    return {score: tau for score, tau in found.items() if not isnan(tau.value)}
-
-
-panels = {
-    kind: {name: ranks(rows) for name, rows in scales.items()}
-    for kind, scales in tables.items()
-    if scales
-}
+panels = {}
+for (kind, name), rows in tables.items():
+    panels.setdefault(kind, {})[name] = selection.all_ranks(rows)
 figures.score_panels(panels, selection.LABELS)
 plt.show()
 
 # %% tags=["hide-input"]
 by_zoo = {}
-for kind, scales in tables.items():
-    for name, every in scales.items():
-        for score, tau in panels[kind][name].items():
-            row = by_zoo[kind, name, selection.LABELS[score]] = {}
-            for zoo, rows in every.groupby("zoo", sort=False):
-                of_zoo = selection.ranks(rows, score)
-                row[zoo] = str(of_zoo)
-                glue(f"{kind} {name} {zoo} {score}", of_zoo.value)
-            lost = selection.regret(every, score)
-            row["mean"], row["lost"] = str(tau), f"{lost:.3f}"
-            glue(f"{kind} {name} lost {score}", lost)
-            glue(f"{kind} {name} {score}", tau)
+for (kind, name), every in tables.items():
+    for score, tau in panels[kind][name].items():
+        row = by_zoo[kind, name, selection.LABELS[score]] = {}
+        for zoo, rows in every.groupby("zoo", sort=False):
+            of_zoo = selection.ranks(rows, score)
+            row[zoo] = str(of_zoo)
+            glue(f"{kind} {name} {zoo} {score}", of_zoo.value)
+        lost = selection.regret(every, score)
+        row["mean"], row["lost"] = str(tau), f"{lost:.3f}"
+        glue(f"{kind} {name} lost {score}", lost)
+        glue(f"{kind} {name} {score}", tau)
 pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"])
 
 # %% [markdown]
@@ -381,10 +337,7 @@ pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"]
 # ## Verdict
 
 # %% tags=["hide-input"]
-pd.concat(
-    score_card(run.records, study=study)
-    for study in ("scene_selection", "text_selection")
-)
+score_card(run.records, study=("scene_selection", "text_selection"))
 
 # %% [markdown]
 # Intervals are bootstrap ones over the models of a zoo, with all their seeds and tasks. *Lost* is by how much the
@@ -440,7 +393,7 @@ pd.DataFrame(rows).T.rename_axis("pixels a class").round(2)
 # 2. Encoders of three widths read the same texts. Is the widest the best on every task?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-texts = tables["words"][run.scale]
+texts = tables["words", run.scale]
 alike = texts[texts["model"].isin(["base", "width 32", "width 128"])]
 alike.drop_duplicates(["model", "seed", "task"]).pivot_table(
     index="task", columns="width", values="accuracy"

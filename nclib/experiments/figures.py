@@ -460,13 +460,12 @@ def seconds_of_scores(by_size: Tables) -> Figure:
     return figure
 
 
-def quality_against_collapse(tables: Mapping[str, Tables], measures: Mapping[str, str]) -> Figure:
+def quality_against_collapse(tables: Mapping[tuple[str, str], pd.DataFrame], measures: Mapping[str, str]) -> Figure:
     """The quality of fine-tuned models, by the measure of each kind of task, against NC1 before.
 
     A part a kind and scale, a panel a task, a style a zoo.
     """
-    by_part = {(kind, scale): rows for kind, scales in tables.items() for scale, rows in scales.items()}
-    figure, parts = _parts(by_part, [2.9] * len(by_part))
+    figure, parts = _parts(tables, [2.9] * len(tables))
     for part, (kind, scale), table in parts:
         axes = part.subplots(1, table["task"].nunique(), squeeze=False)[0]
         for axis, (task, rows) in zip(axes, table.groupby("task", sort=False), strict=True):

@@ -347,7 +347,7 @@ def test_collapse_before_and_after_has_a_panel_for_each_zoo():
 
 
 def test_quality_has_a_panel_for_each_task_and_the_measure_of_its_kind():
-    tables = {"pixels": {"demo": zoo()}, "words": {"demo": zoo(), "lab": zoo()}}
+    tables = dict.fromkeys([("pixels", "demo"), ("words", "demo"), ("words", "lab")], zoo())
     figure = figures.quality_against_collapse(tables, {"pixels": "IoU", "words": "accuracy"})
     assert titles(figure) == ["Greek", "digits"] * 3
     assert points(figure.axes[0]) == {"losses": 3, "sources": 3}

@@ -1,10 +1,11 @@
 """Chapters 6 and 7: choosing a pre-trained model, scores held against accuracy after fine-tuning (Ding et al. 2023)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -141,6 +142,23 @@ def _with_sums(group: pd.DataFrame) -> pd.DataFrame:
     return summed.assign(**alone, **{"face, z-scores": z_scores})
 
 
+def overview(tables: Mapping[Any, pd.DataFrame], levels: list[str], tuned: str, quality: str) -> pd.DataFrame:
+    """One row a zoo: its models and tasks, how they are tuned, and the range of what comes of it, in columns so called.
+
+    `levels` name the keys of the tables, which are of `in_zoos`.
+    """
+
+    def listed(values: pd.Series) -> str:
+        return ", ".join(values.unique())
+
+    def spread(values: pd.Series) -> str:
+        return f"{values.min():.2f} to {values.max():.2f}"
+
+    counts = {"models": ("model", "nunique"), "of each": ("seed", "nunique"), "tasks": ("task", listed)}
+    columns = counts | {tuned: ("method", listed), quality: ("accuracy", spread)}
+    return pd.concat(tables, names=levels).groupby([*levels, "zoo"], sort=False).agg(**columns).astype(object)
+
+
 def taus(rows: pd.DataFrame, score: str) -> np.ndarray:
     """Weighted tau of a score and accuracy over models, (1 + resamples,): of all models, then of the resampled ones.
 
@@ -173,6 +191,12 @@ def estimate(draws: np.ndarray) -> Estimate:
 def ranks(rows: pd.DataFrame, score: str = "face") -> Estimate:
     """Weighted tau of a score and accuracy after fine-tuning, in [-1, 1], higher is better; see `taus`."""
     return estimate(taus(rows, score))
+
+
+def all_ranks(rows: pd.DataFrame) -> dict[str, Estimate]:
+    """`ranks` of each score that there is, in the order of the book's tables; without those that are undefined."""
+    found = {score: ranks(rows, score) for score in LABELS if score in rows}
+    return {score: tau for score, tau in found.items() if not math.isnan(tau.value)}
 
 
 def advantage(rows: pd.DataFrame, rivals: Iterable[str] = EARLIER, score: str = "face") -> Estimate:
