@@ -106,11 +106,8 @@ def transfer(network, new, episodes):
     for images in new:
         features = nclib.extract(network.backbone, images.inputs(run.device))
         collapse.append(nclib.cdnv(nclib.class_statistics(features, images.labels)))
-        accuracy.append(
-            nclib.few_shot(
-                features, images.labels, shots=5, queries=None, episodes=episodes
-            )
-        )
+        options = {"shots": 5, "queries": None, "episodes": episodes}
+        accuracy.append(nclib.few_shot(features, images.labels, **options))
     halves = [each.high - each.value for each in accuracy]
     return {
         "target_cdnv": float(np.mean(collapse)),
@@ -491,12 +488,11 @@ for times in (1, 2):
         linear[1].weight.mul_(times)
         stats = nclib.class_statistics(linear(images), labels)
     complexity = nclib.geometric_complexity(linear, images)
+    by_class = complexity.by_class(labels)
     found[times] = {
         "complexity": complexity.value,
         "NC1": nclib.nc1(stats),
-        "geometric collapse": nclib.geometric_collapse(
-            stats, complexity.by_class(labels)
-        ),
+        "geometric collapse": nclib.geometric_collapse(stats, by_class),
     }
 for name in found[1]:
     print(f"{name}: {found[2][name] / found[1][name]:.2f} times as large")

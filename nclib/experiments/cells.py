@@ -1,8 +1,9 @@
 """Cells: what one says of a network, a task and a way of fine-tuning, and what is made of that again."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
 from functools import partial
+from itertools import product
 
 import pandas as pd
 
@@ -30,6 +31,21 @@ def title(recipe: Recipe | TextRecipe, base: Recipe | TextRecipe) -> str:
     """What a recipe is called among those that differ from a base."""
     differences = [f"{name} {value}" for name, value in recipe.config.items() if value != getattr(base, name)]
     return ", ".join(differences) or "base"
+
+
+def named_models(names: Iterable[str], seeds: Iterable[int], weights: str = "pretrained") -> list[Cell]:
+    """What says all about models that others trained: the name, the weights and a seed of each."""
+    return [{"model": name, "weights": weights, "seed": seed} for name, seed in product(names, seeds)]
+
+
+def trained_models(
+    recipes: Sequence[Recipe | TextRecipe], seeds: Iterable[int], base: Recipe | None = None
+) -> list[Cell]:
+    """What says all about models that are trained here: the recipe, and its title by a base (of none, the first)."""
+    return [
+        {"model": title(recipe, base or recipes[0])} | replace(recipe, seed=seed).config
+        for recipe, seed in product(recipes, seeds)
+    ]
 
 
 def of_task(task: Task, per_class: int | None) -> Cell:

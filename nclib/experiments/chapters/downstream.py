@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nclib.estimates import Estimate, bootstrap, mean_spearman
-from nclib.experiments.cells import of_task, title
+from nclib.experiments.cells import named_models, of_task, trained_models
 from nclib.experiments.chapters.source import recipes
 from nclib.experiments.claims import Claim
 from nclib.experiments.records import Cell
@@ -22,14 +22,10 @@ def zoo(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     widths and depths.
     """
     if scale.models:
-        return [{"model": name, "weights": "pretrained", "seed": 0} for name in scale.models]
+        return named_models(scale.models, [0])
     base = scale.recipe
     others = [replace(base, width=base.width // 2), replace(base, width=3 * base.width // 2), replace(base, blocks=3)]
-    return [
-        {"model": title(recipe, base)} | replace(recipe, seed=seed).config
-        for recipe in (*recipes(base), *others)
-        for seed in seeds
-    ]
+    return trained_models([*recipes(base), *others], seeds, base)
 
 
 def _on_tasks(models: Iterable[Cell], scale: Scale, more: Cell) -> list[Cell]:

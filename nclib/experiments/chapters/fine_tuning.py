@@ -1,14 +1,13 @@
 """Chapter 4: ways of fine-tuning held against each other, and collapse against accuracy over them (Li et al. 2024)."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from nclib.estimates import Estimate, mean
-from nclib.experiments.cells import of_method, of_task
+from nclib.experiments.cells import named_models, of_method, of_task, trained_models
 from nclib.experiments.chapters import downstream
 from nclib.experiments.claims import Claim
 from nclib.experiments.records import Cell
@@ -21,11 +20,8 @@ def _tuned(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """What says all about each model that is fine-tuned, and how, but for the method."""
     given = scale.fine_tuning
     common = {"rates": list(given.rates), "epochs_tuned": given.epochs, "augmentation_tuned": given.augmentation}
-    if given.recipe is None:
-        return [
-            {"model": name, "weights": "pretrained", "seed": seed} | common for name in given.models for seed in seeds
-        ]
-    return [{"model": "base"} | replace(given.recipe, seed=seed).config | common for seed in seeds]
+    models = trained_models([given.recipe], seeds) if given.recipe else named_models(given.models, seeds)
+    return [model | common for model in models]
 
 
 def _repeats(scale: Scale, seeds: Iterable[int]) -> list[int]:

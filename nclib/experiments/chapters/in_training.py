@@ -39,10 +39,6 @@ def _past_zero_error(table: pd.DataFrame, metric: str) -> Estimate:
     return mean(np.array([math.nan if start is None else values[-1] / values[start] for start, values in pairs]))
 
 
-def _final_disagreement(table: pd.DataFrame) -> Estimate:
-    return mean(np.array([1 - values[-1] for values in table["nc4"]]))
-
-
 _papyan = partial(Claim, paper="papyan2020", study="collapse_in_training", side="below")
 
 CLAIMS = (
@@ -65,7 +61,7 @@ CLAIMS = (
         sentence="In the end the classifier decides for the nearest class mean.",
         statistic="share of the training images on which the two disagree, at the end",
         threshold=0.01,
-        estimate=_final_disagreement,
+        estimate=lambda table: mean(1 - table["nc4"].str[-1].to_numpy()),
     ),
 )
 

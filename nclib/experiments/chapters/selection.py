@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nclib.estimates import Estimate, rank_correlation, times_drawn, weighted_tau
-from nclib.experiments.cells import of_method, of_task, title
+from nclib.experiments.cells import named_models, of_method, of_task, trained_models
 from nclib.experiments.claims import Claim
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale, SceneTask, Task, Zoo
@@ -50,7 +49,8 @@ def _selection(zoos: Iterable[Zoo], seeds: list[int]) -> list[Cell]:
     cells: dict[str, Cell] = {}
     members: dict[str, list[str]] = {}
     for zoo in zoos:
-        models = _models(zoo, seeds[: zoo.repeats])
+        repeats = seeds[: zoo.repeats]
+        models = named_models(zoo.models, repeats, zoo.weights) + trained_models(zoo.recipes, repeats)
         for task, model in product(zoo.tasks, models):  # neighbours do not share a network to be trained
             if _plain(model.get("source", "")) == _plain(task.data):
                 continue
@@ -70,16 +70,6 @@ def _of(task: Task | SceneTask) -> Cell:
         return of_task(task, task.train_per_class)
     numbers = {"train": task.train, "test": task.test, "pixels_per_class": task.pixels_per_class}
     return {"task": task.title, "data": task.data} | numbers
-
-
-def _models(zoo: Zoo, seeds: Iterable[int]) -> list[Cell]:
-    named = [{"model": name, "weights": zoo.weights, "seed": seed} for name in zoo.models for seed in seeds]
-    made = [
-        {"model": title(recipe, zoo.recipes[0])} | replace(recipe, seed=seed).config
-        for recipe in zoo.recipes
-        for seed in seeds
-    ]
-    return named + made
 
 
 def _how(zoo: Zoo) -> Cell:
