@@ -188,7 +188,8 @@ def estimate(cell, cache):
 table = run.study("geometric_complexity", measure)
 penalties = run.study("complexity_penalty", measure)
 estimates = run.study("complexity_estimates", estimate)
-for study in ("geometric_complexity", "complexity_penalty", "complexity_estimates"):
+studies = ("geometric_complexity", "complexity_penalty", "complexity_estimates")
+for study in studies:
     print(run.describe(study))
 
 # %% [markdown]
@@ -417,8 +418,7 @@ pd.DataFrame(turned).T.rename_axis("rank correlation with the penalty")
 # ## Verdict
 
 # %% tags=["hide-input"]
-STUDIES = ("geometric_complexity", "complexity_penalty", "complexity_estimates")
-score_card(run.records, study=STUDIES)
+score_card(run.records, study=studies)
 
 # %% [markdown]
 # All correlations are taken within a seed, then averaged over seeds and panels: a seed shifts complexity of every recipe
