@@ -31,6 +31,7 @@ from nclib.experiments.tolerances import CHANGES, FIELDS, apart, kind, read_spre
 from nclib.storage import replacing
 from workflow.measures import ROOT, chapter, measures
 
+RECORDS = Records(ROOT / "book" / "records")
 TABLE = ROOT / SPREADS
 NOTE = "# What processors differ by, by make processors and make reproduce KEEP=1; see experiments/tolerances.py\n"
 # What numpy can do here beyond its least, by its own names, which have changed: X86_V3 is AVX2.
@@ -109,26 +110,33 @@ def row(name: str, study: str, scale: str, cell: Cell, recorded: dict[str, Any],
             yield place | {"metric": metric, "apart": float(f"{apart(metric, recorded[metric], now[metric]):.3g}")}
 
 
+def recorded(study: str, scale: str, cell: Cell) -> dict[str, Any]:
+    """The metrics of a cell's record in the book; ValueError if it has none."""
+    if not (found := RECORDS.select(study, scale, [cell])):
+        raise ValueError(
+            f"{study} at {scale} scale has no record of the cell {cell_digest(cell)}; only a cell with a record in "
+            f"{RECORDS.folder} can be compared: {NATIVE!r} makes that of a live cell, make book those of the demo"
+        )
+    return found[0]["metrics"]
+
+
 def of_study(study: str, name: str, number: int) -> list[dict]:
     """The rows of a study as this process computes; the record of a live cell that has none is made on the way."""
-    records = Records(ROOT / "book" / "records")
     measure = partial(measures(chapter(study))[study], cache=None)
     cell = live_cell(study)
     rows: list[dict] = []
     with double_precision():
         now = record_of(study, "check", cell, measure)
         if name == NATIVE:
-            records.merge([now])
-        if not (found := records.select(study, "check", [cell])):
-            raise ValueError(f"the live cell of {study} has no record; measure with {NATIVE!r} first, which makes it")
-        recorded = found[0]["metrics"]
-        rows += row(name, study, "check", cell, recorded, now["metrics"])
+            RECORDS.merge([now])
+        known = recorded(study, "check", cell)
+        rows += row(name, study, "check", cell, known, now["metrics"])
         for change in CHANGES if name == NATIVE else ():
             moved = record_of(study, "check", changed(cell, change), measure)["metrics"]
-            rows += row(change, study, "check", cell, recorded, moved)
+            rows += row(change, study, "check", cell, known, moved)
     for cell in sample(study, number):
-        recorded = records.select(study, "demo", [cell])[0]["metrics"]
-        rows += row(name, study, "demo", cell, recorded, record_of(study, "demo", cell, measure)["metrics"])
+        known = recorded(study, "demo", cell)
+        rows += row(name, study, "demo", cell, known, record_of(study, "demo", cell, measure)["metrics"])
     return rows
 
 

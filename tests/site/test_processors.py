@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from nclib.experiments.records import cell_digest
+from nclib.experiments.records import Records, cell_digest
 from nclib.experiments.studies import LIVE, live_cell
 from nclib.experiments.tolerances import CHANGES, FIELDS, kind, read_spreads
 from workflow import pages, processors
@@ -57,6 +57,13 @@ def test_a_change_of_a_live_cell_is_one_that_a_reader_could_make(study):
         changed = processors.changed(cell, change)
         assert changed.keys() == cell.keys()
         assert cell_digest(changed) != cell_digest(cell)
+
+
+def test_a_cell_without_a_record_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(processors, "RECORDS", Records(tmp_path))
+    for scale in ("check", "demo"):
+        with pytest.raises(ValueError, match=rf"source_collapse at {scale} scale has no record of .*; only"):
+            processors.recorded("source_collapse", scale, live_cell("source_collapse"))
 
 
 @pytest.mark.parametrize("wrong", [["--study", "poems"], ["--combination", "abacus"]])
