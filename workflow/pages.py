@@ -308,6 +308,9 @@ PAGES = {
 }
 
 if __name__ == "__main__":  # all of them, or the pages that are named
+    if unknown := sorted(set(sys.argv[1:]) - PAGES.keys()):
+        print(f"there is no page {', '.join(unknown)}; there are {', '.join(PAGES)}", file=sys.stderr)
+        sys.exit(2)
     for name in sys.argv[1:] or PAGES:
         with replacing(BOOK / f"{name}.md") as path:
             path.write_text(PAGES[name]())

@@ -29,6 +29,14 @@ def test_a_run_of_the_committed_kind_leaves_a_note(tmp_path, monkeypatch):
     assert not list((tmp_path / "notes").iterdir())
 
 
+def test_an_unknown_page_is_refused_in_one_line():
+    command = [sys.executable, "-m", "workflow.pages", "status_table", "poems"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("there is no page poems; there are metrics_table, ")
+
+
 def test_the_page_has_every_notebook_and_study():
     subprocess.run([sys.executable, "-m", "workflow.pages", "status_table"], cwd=ROOT, check=True)
     text = (ROOT / "book" / "status_table.md").read_text()
