@@ -12,9 +12,20 @@ from nclib.experiments.scales.scale import Scale
 
 CHAPTERS = (in_training, source, downstream, fine_tuning, complexity, selection)
 
-STUDIES: dict[str, Callable[[Scale, Iterable[int]], list[Cell]]] = {
-    cells.__name__: cells for chapter in CHAPTERS for cells in chapter.STUDIES
-}
+Study = Callable[[Scale, Iterable[int]], list[Cell]]
+
+
+def by_name(studies: Iterable[Study]) -> dict[str, Study]:
+    """Studies by their names, in their order; ValueError if two have one name."""
+    found: dict[str, Study] = {}
+    for study in studies:
+        if study.__name__ in found:
+            raise ValueError(f"two studies are called {study.__name__}; each must have a name of its own")
+        found[study.__name__] = study
+    return found
+
+
+STUDIES = by_name(study for chapter in CHAPTERS for study in chapter.STUDIES)
 # Of each study the cell of the scale "check" that is measured live: the first that has these settings, as its chapter
 # says. Studies without one measure seconds, or have no cell that needs no download.
 LIVE: dict[str, Cell] = {name: chosen for chapter in CHAPTERS for name, chosen in chapter.LIVE.items()}

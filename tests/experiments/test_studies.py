@@ -9,7 +9,7 @@ import nclib
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters.downstream import zoo
 from nclib.experiments.scales import SCALES, settings
-from nclib.experiments.studies import STUDIES
+from nclib.experiments.studies import STUDIES, by_name
 from nclib.models.recipes import Recipe
 from tests.layouts import class_folders, picture
 
@@ -20,6 +20,11 @@ def test_cells_are_different_and_say_their_seed(scale, study):
     cells = STUDIES[study](settings(scale), settings(scale).seeds)
     assert len({str(sorted(cell.items())) for cell in cells}) == len(cells)
     assert all("seed" in cell for cell in cells)
+
+
+def test_two_studies_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two studies are called source_collapse"):
+        by_name([*STUDIES.values(), STUDIES["source_collapse"]])
 
 
 def test_without_models_the_zoo_is_the_recipes_of_chapter_2_and_other_shapes():
