@@ -41,6 +41,6 @@ def _beyond(verdict: Verdict) -> list[float]:
 
 def _estimate(x: Sequence[float], row: int) -> list[str]:
     """The mark of a scale at x[1], and the line of its interval, x[0] to x[2], if it has one."""
-    y, colour = row * _ROW + 8, COLOURS[row]
+    y, colour = row * _ROW + 8, COLOURS[row % len(COLOURS)]
     line = f'<line x1="{x[0]:.1f}" x2="{x[2]:.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
-    return [*([] if math.isnan(x[0]) else [line]), _MARKS[row].format(x=x[1], y=y, colour=colour)]
+    return [*([] if math.isnan(x[0]) else [line]), _MARKS[row % len(_MARKS)].format(x=x[1], y=y, colour=colour)]

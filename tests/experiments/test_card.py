@@ -44,6 +44,11 @@ def test_what_is_undefined_or_not_run_has_no_mark():
     assert 'aria-label="demo undefined; lab not run yet"' in svg
 
 
+def test_scales_of_ones_own_have_marks_too():
+    svg = card.strip({f"scale {i}": verdict("above", 1.0) for i in range(9)})
+    assert len(marks(svg)[0]) + svg.count("<path") == 9
+
+
 def test_every_claim_is_on_the_front_page_with_its_test_and_records():
     cells = nbformat.read(ROOT / "notebooks" / "00_score_card.ipynb", as_version=4).cells
     outputs = [output.data for cell in cells for output in cell.get("outputs", []) if "data" in output]
