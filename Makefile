@@ -13,6 +13,8 @@ PROFILE ?= local
 # Two processes of one thread do small work faster than one of two threads. Waiting threads must not spin, which slows
 # everything else on the machine.
 export OMP_WAIT_POLICY ?= PASSIVE
+# What a grid, make reproduce and the live checks tell their own runs; exported by a user, it would change every run.
+unexport NCLIB_ONLY NCLIB_RECORDS NCLIB_LIVE
 TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 

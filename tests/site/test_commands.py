@@ -17,6 +17,7 @@ import yaml
 
 from nclib.cli import app
 from nclib.experiments.records import Records
+from nclib.experiments.run import LIVE_AT, ONLY, RECORDS
 from workflow.execute import agreements
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,14 @@ def test_the_page_of_commands_is_that_of_the_program(tmp_path):
     command = [Path(sys.executable).with_name("typer"), "nclib.cli", "utils", "docs", "--name", "nclib"]
     subprocess.run([*command, "--title", "Commands", "--output", tmp_path / "cli.md"], check=True, capture_output=True)
     assert (tmp_path / "cli.md").read_text() == (ROOT / "book" / "cli.md").read_text()
+
+
+def test_what_a_grid_tells_its_runs_is_not_taken_from_a_user(tmp_path):
+    (tmp_path / "said.mk").write_text(f"include {ROOT / 'Makefile'}\nsaid:\n\t@env\n")
+    told = dict.fromkeys((ONLY, RECORDS, LIVE_AT), "mine") | {"NCLIB_CACHE": "mine"}
+    command = ["make", "-C", str(ROOT), "-f", str(tmp_path / "said.mk"), "said"]
+    said = subprocess.run(command, env=os.environ | told, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"^(NCLIB_\w+)=mine$", said, re.MULTILINE) == ["NCLIB_CACHE"]
 
 
 def test_workflows_make_what_can_be_made():
