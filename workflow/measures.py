@@ -14,6 +14,7 @@ import nbformat
 
 from nclib.experiments.records import as_table
 from nclib.experiments.run import Run
+from nclib.experiments.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[1]
 Measure = Callable[..., dict[str, Any]]
@@ -25,8 +26,12 @@ def chapters() -> list[Path]:
 
 
 def chapter(study: str) -> Path:
-    """The source of the notebook that measures a study."""
-    return next(path for path in chapters() if f'"{study}"' in path.read_text())
+    """The source of the notebook that measures a study; ValueError of a study that none does."""
+    if study in STUDIES:
+        for path in chapters():
+            if f'"{study}"' in path.read_text():
+                return path
+    raise ValueError(f"no chapter measures {study!r}; the studies are {', '.join(STUDIES)}")
 
 
 def measuring_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

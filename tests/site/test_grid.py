@@ -90,6 +90,12 @@ def test_every_study_has_its_chapter():
     assert chapters["collapse_by_layer"] == ROOT / "notebooks" / "03_collapse_on_the_downstream_data.py"
 
 
+@pytest.mark.parametrize("name", ["poems", "demo"])  # the second is a word of every chapter
+def test_an_unknown_study_has_no_chapter(name):
+    with pytest.raises(ValueError, match=f"no chapter measures '{name}'; the studies are .*source_collapse"):
+        chapter(name)
+
+
 def test_a_run_of_one_cell_measures_that_and_ends(tmp_path):
     """With papermill's own command line, as the grid does."""
     cell = STUDIES["score_cost"](SCALES["demo"], [0])[1]
@@ -180,6 +186,17 @@ def test_the_plan_has_a_job_for_each_cell_and_none_when_all_is_there(tmp_path):
     pod = tmp_path / "pod"  # where there is nothing of the checkout but the workflow
     shutil.copytree(ROOT / "workflow", pod / "workflow")
     assert jobs(output_of(snakemake(tmp_path, "-n", cwd=pod, seeds=[0, 1], **SCIPY))) == 14
+
+
+@needs_snakemake
+def test_a_path_of_modules_that_is_set_is_kept(tmp_path, monkeypatch):
+    said = tmp_path / "said"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os\nwith open({str(said)!r}, 'a') as file:\n    print(os.environ['PYTHONPATH'], file=file)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    output_of(snakemake(tmp_path, "-n", seeds=[0], **SCIPY))
+    assert os.pathsep.join([str(ROOT), str(tmp_path)]) in said.read_text().splitlines()
 
 
 def finished(folder):
