@@ -17,12 +17,6 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 BookRecords = Annotated[Path, typer.Option("--records", help="the folder of the book's records")]
 
 
-def missing(study: str, scale: str, cells: Iterable[Cell], records: Records) -> list[Cell]:
-    """Those of a study's cells that have no record."""
-    known = {cell_digest(record["config"] | {"seed": record["seed"]}) for record in records.read(study, scale)}
-    return [cell for cell in cells if cell_digest(cell) not in known]
-
-
 def chosen(cells: Iterable[Cell], where: dict[str, Any]) -> list[Cell]:
     """The cells that have these settings; a number is given as one or as its text."""
     return [cell for cell in cells if all(cell.get(name) in (value, str(value)) for name, value in where.items())]
@@ -56,7 +50,7 @@ def plan(
     if wanted and not any(cells.values()):
         raise typer.BadParameter(f"no cell of {', '.join(cells)} at {scale} scale has {', '.join(where or ())}")
     ledger = Records(records)
-    found = [(name, cell) for name in cells for cell in missing(name, scale, cells[name], ledger)]
+    found = [(name, cell) for name in cells for cell in ledger.missing(name, scale, cells[name])]
     for name in {name for name, _ in found}:
         ledger.check_writable(name, scale)
     chapters = {name: str(chapter(name).with_suffix(".ipynb").relative_to(ROOT)) for name in cells}

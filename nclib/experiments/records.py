@@ -65,7 +65,7 @@ class Records:
         """Add the records of cells that have none yet; how many. So the same ones may be merged again."""
         by_file: dict[tuple[str, str], dict[str, dict]] = {}
         for record in records:
-            by_file.setdefault((record["study"], record["scale"]), {})[_key(record["config"], record["seed"])] = record
+            by_file.setdefault((record["study"], record["scale"]), {})[_key(_cell(record))] = record
         number = 0
         for (study, scale), given in by_file.items():
             with self._locked(study, scale) as path:
@@ -89,13 +89,18 @@ class Records:
             file.write(b" ")
 
     def by_cell(self, study: str, scale: str) -> dict[str, dict]:
-        """The latest record of every cell, by a text that stands for its config and seed."""
-        return {_key(record["config"], record["seed"]): record for record in self.read(study, scale)}
+        """The latest record of every cell, by a text that stands for it."""
+        return {_key(_cell(record)): record for record in self.read(study, scale)}
+
+    def missing(self, study: str, scale: str, cells: Iterable[Cell]) -> list[Cell]:
+        """Those of the cells that have no record."""
+        known = self.by_cell(study, scale)
+        return [cell for cell in cells if _key(cell) not in known]
 
     def select(self, study: str, scale: str, cells: Iterable[Cell]) -> list[dict]:
         """The latest record of each of the cells, in their order; cells without a record are left out."""
         latest = self.by_cell(study, scale)
-        return [latest[key] for key in map(_cell_key, cells) if key in latest]
+        return [latest[key] for key in map(_key, cells) if key in latest]
 
     def describe(self, study: str, scale: str, cells: Iterable[Cell]) -> str:
         """Two lines on where the records of a study's cells come from, with a digest of every digit of them."""
@@ -132,7 +137,7 @@ def as_table(records: Iterable[dict]) -> pd.DataFrame:
 
     Settings of a recipe that a config does not name have their defaults.
     """
-    return pd.DataFrame([_unnamed(r["config"]) | r["config"] | {"seed": r["seed"]} | r["metrics"] for r in records])
+    return pd.DataFrame([_unnamed(r["config"]) | _cell(r) | r["metrics"] for r in records])
 
 
 def _unnamed(config: dict) -> dict[str, Any]:
@@ -160,9 +165,7 @@ def fill(
     from tqdm import tqdm
 
     cells = [dict(cell) for cell in cells]
-    known = records.by_cell(study, scale)
-    missing = [cell for cell in cells if _cell_key(cell) not in known]
-    if missing:
+    if missing := records.missing(study, scale, cells):
         records.check_writable(study, scale)
     workers = max(1, min(workers, len(missing)))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the workers: threads that spin slow their neighbours
@@ -170,8 +173,7 @@ def fill(
     results = Parallel(workers, return_as="generator_unordered")(todo)
     for record in tqdm(results, f"{study} ({scale})", total=len(missing), disable=not missing):
         records.append(record)
-        known[_key(record["config"], record["seed"])] = record
-    return as_table(known[_cell_key(cell)] for cell in cells)
+    return as_table(records.select(study, scale, cells))
 
 
 def _apart(cells: list[Cell], workers: int) -> list[Cell]:
@@ -184,21 +186,10 @@ def record_of(study: str, scale: str, cell: Cell, measure: Measure, *, device: s
     """Measure a cell and make the record of it; metrics are kept to 6 significant digits."""
     start = time.perf_counter()
     metrics = {name: _rounded(value, name) for name, value in measure(cell).items()}
-    provenance = versions() | {
-        "device": device,
-        "date": datetime.now(UTC).date().isoformat(),
-        "seconds": round(time.perf_counter() - start, 2),
-        "memory": peak_memory(device),
-    }
-    config = {name: value for name, value in cell.items() if name != "seed"}
-    return {
-        "study": study,
-        "scale": scale,
-        "config": config,
-        "seed": cell["seed"],
-        "metrics": metrics,
-        "provenance": provenance,
-    }
+    seconds, date = round(time.perf_counter() - start, 2), datetime.now(UTC).date().isoformat()
+    made = {"device": device, "date": date, "seconds": seconds, "memory": peak_memory(device)}
+    head = {"study": study, "scale": scale, "config": _config(cell), "seed": cell["seed"]}
+    return head | {"metrics": metrics, "provenance": versions() | made}
 
 
 def _parse(line: str, path: Path, number: int) -> dict:
@@ -211,19 +202,25 @@ def _parse(line: str, path: Path, number: int) -> dict:
     return record
 
 
-def _key(config: dict, seed: int) -> str:
-    return json.dumps([config, seed], sort_keys=True)
+def _cell(record: dict) -> Cell:
+    """What a record is of."""
+    return record["config"] | {"seed": record["seed"]}
 
 
-def _cell_key(cell: dict) -> str:
+def _config(cell: Cell) -> dict[str, Any]:
+    """A cell without its seed."""
+    return {name: value for name, value in cell.items() if name != "seed"}
+
+
+def _key(cell: Cell) -> str:
     if "seed" not in cell:
         raise ValueError(f"a cell needs a seed; this one has {', '.join(cell)}")
-    return _key({name: value for name, value in cell.items() if name != "seed"}, cell["seed"])
+    return json.dumps([_config(cell), cell["seed"]], sort_keys=True)
 
 
 def cell_digest(cell: Cell) -> str:
     """Twelve hexadecimal digits that stand for a cell, in the names of files."""
-    return digest_of_text(_cell_key(cell), 6)
+    return digest_of_text(_key(cell), 6)
 
 
 def _rounded(value: Any, name: str) -> Any:
@@ -257,10 +254,7 @@ def processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     named = dict(re.split(r"\s*:\s*", line, maxsplit=1) for line in lines if ":" in line)
-    parts = [
-        named.get("model name", ""),
-        *(f"{name} {named[name]}" for name in ("cpu family", "model") if name in named),
-    ]
+    parts = [named.get("model name"), *(f"{name} {named[name]}" for name in ("cpu family", "model") if name in named)]
     return ", ".join(part for part in parts if part) or platform.processor() or platform.machine()
 
 

@@ -34,7 +34,7 @@ KILLS = int(os.environ.get("NCLIB_KILLS", "1"))
 
 def missing(records, study="source_collapse", seeds=None, **where):
     cells = grid.chosen(STUDIES[study](SCALES["demo"], seeds or SCALES["demo"].seeds), where)
-    return grid.missing(study, "demo", cells, records)
+    return records.missing(study, "demo", cells)
 
 
 def test_only_cells_without_a_record_are_missing(tmp_path):
