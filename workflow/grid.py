@@ -1,6 +1,5 @@
 """What a grid needs to know of the studies: which cells have no record yet, and how to take theirs in."""
 
-import contextlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from nclib.experiments.records import Cell, Records, cell_digest, read_records
+from nclib.experiments.run import from_json
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.studies import STUDIES
 from workflow.measures import ROOT, chapter
@@ -20,13 +20,6 @@ BookRecords = Annotated[Path, typer.Option("--records", help="the folder of the 
 def chosen(cells: Iterable[Cell], where: dict[str, Any]) -> list[Cell]:
     """The cells that have these settings; a number is given as one or as its text."""
     return [cell for cell in cells if all(cell.get(name) in (value, str(value)) for name, value in where.items())]
-
-
-def _value(text: str) -> Any:
-    """A number, a list, ... from its JSON; other text as it is."""
-    with contextlib.suppress(json.JSONDecodeError):
-        return json.loads(text)
-    return text
 
 
 @app.command()
@@ -44,7 +37,7 @@ def plan(
         raise typer.BadParameter(f"there is no scale {scale}; there are {', '.join(SCALES)}")
     if wrong := [text for text in where or () if "=" not in text]:
         raise typer.BadParameter(f"--where {wrong[0]} must be name=value")
-    wanted = {name: _value(value) for name, _, value in (text.partition("=") for text in where or ())}
+    wanted = {name: from_json(value) for name, _, value in (text.partition("=") for text in where or ())}
     seeds = seed or settings(scale).seeds
     cells = {name: chosen(STUDIES[name](settings(scale), seeds), wanted) for name in study or STUDIES}
     if wanted and not any(cells.values()):

@@ -16,8 +16,8 @@ from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.records import Cell, Records
 from nclib.experiments.run import SPREADS
-from nclib.experiments.scales import SCALES, settings
-from nclib.experiments.studies import LIVE, STUDIES, live_cell, score_card
+from nclib.experiments.scales import SCALES
+from nclib.experiments.studies import LIVE, STUDIES, cells_of, live_cell, score_card
 from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
 from nclib.naming import MOVED
 from nclib.storage import replacing
@@ -167,7 +167,7 @@ def two_digits(number: float) -> str:
 
 def cost_of(study: str, scale: str, records: Records) -> list[str]:
     """One study at one scale: measured from its records, or estimated."""
-    cells = [dict(cell) for cell in STUDIES[study](SCALES[scale], SCALES[scale].seeds)]
+    cells = cells_of(study, scale)
     made = [record["provenance"] for record in records.select(study, scale, cells)]
     if len(made) < len(cells):
         vague = study in ON_CPU or study == "scene_selection"
@@ -183,7 +183,7 @@ def cost_of(study: str, scale: str, records: Records) -> list[str]:
 def cost_table() -> str:
     """What every study costs at every scale."""
     records = Records(ROOT / "book" / "records")
-    held = [(study, scale) for scale in SCALES for study in STUDIES if STUDIES[study](SCALES[scale], [0])]
+    held = [(study, scale) for scale in SCALES for study in STUDIES if cells_of(study, scale)]
     head = ["study", "scale", "cells", "hours, all cells one after the other", "memory of a process", "data", "made on"]
     return markdown(head, [cost_of(study, scale, records) for study, scale in held])
 
@@ -211,10 +211,9 @@ def records_table() -> str:
     """A row a file of records, with what a scale asks for."""
     lines = []
     ledger = Records(ROOT / "book" / "records")
-    for study, cells in STUDIES.items():
+    for study in STUDIES:
         for scale in SCALES:
-            declared = cells(settings(scale), settings(scale).seeds)
-            if declared:
+            if declared := cells_of(study, scale):
                 lines.append([study, scale, *_held(ledger, study, scale, declared)])
     return markdown(["study", "scale", "records", "cells", "made", "commits"], lines)
 

@@ -25,8 +25,7 @@ from tqdm import tqdm
 from nclib.devices import double_precision
 from nclib.experiments.records import EMULATING, Cell, Records, cell_digest, processor, record_of
 from nclib.experiments.run import SPREADS
-from nclib.experiments.scales import settings
-from nclib.experiments.studies import LIVE, STUDIES, live_cell
+from nclib.experiments.studies import LIVE, cells_of, live_cell
 from nclib.experiments.tolerances import CHANGES, FIELDS, apart, kind, read_spreads
 from nclib.storage import replacing
 from workflow.measures import ROOT, chapter, measures
@@ -88,7 +87,7 @@ NATIVE = next(iter(COMBINATIONS))
 
 def sample(study: str, number: int) -> list[Cell]:
     """Some of a study's demo cells, evenly over all."""
-    cells = STUDIES[study](settings("demo"), settings("demo").seeds)
+    cells = cells_of(study, "demo")
     number = min(number, len(cells))
     return [cells[(2 * i + 1) * len(cells) // (2 * number)] for i in range(number)]
 

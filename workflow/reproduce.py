@@ -18,8 +18,7 @@ import typer
 
 from nclib.experiments.records import Cell, Records, as_table
 from nclib.experiments.run import RECORDS, SPREADS
-from nclib.experiments.scales import settings
-from nclib.experiments.studies import STUDIES, verdicts
+from nclib.experiments.studies import STUDIES, cells_of, verdicts
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from workflow.execute import ROOT, execute, read
 from workflow.processors import keep, row as spread
@@ -34,8 +33,7 @@ ALIKE = (("fine_tuning", "data_scarcity", "tuned_layer"), ("geometric_complexity
 
 def declared() -> dict[str, list[Cell]]:
     """The demo cells of every study that has some."""
-    found = {study: list(cells(settings(SCALE), settings(SCALE).seeds)) for study, cells in STUDIES.items()}
-    return {study: cells for study, cells in found.items() if cells}
+    return {study: cells for study in STUDIES if (cells := cells_of(study, SCALE))}
 
 
 def allowed(spreads: pd.DataFrame, study: str, metrics: Iterable[str]) -> dict[str, float]:

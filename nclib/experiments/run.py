@@ -25,7 +25,7 @@ from nclib.experiments.plots import use_style
 from nclib.experiments.records import Cell, Records, as_table, cell_digest, emulated, fill, processor, record_of
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.scales.scale import Scale, Task, Zoo
-from nclib.experiments.studies import STUDIES, declared, live_cell
+from nclib.experiments.studies import STUDIES, cells_of, declared, live_cell
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.features.backbones import Backbone, recipe_backbone
 from nclib.models.networks import Network
@@ -102,24 +102,20 @@ class Run:
 
         Where the run is of one cell `only`, that is measured and the notebook ends, as done; other studies are read.
         """
-        if self.only:
-            return self._only(name, measure, *self.only)
-        device = self._device_name(name)
-        workers = joblib.cpu_count() if device == "cpu" else 1
-        measure = partial(measure, cache=self.cache)
-        return fill(self.records, name, self.scale, self.cells(name), measure, device=device, workers=workers)
-
-    def _only(self, name: str, measure: Callable[..., dict[str, Any]], study: str, digest: str) -> pd.DataFrame:
+        study, digest = self.only or (name, None)
         cells = self.cells(name)
         if name != study:
             return as_table(self.records.select(name, self.scale, cells))
-        chosen = [cell for cell in cells if cell_digest(cell) == digest]
-        if not chosen:
+        if digest and not (cells := [cell for cell in cells if cell_digest(cell) == digest]):
             raise ValueError(f"{name} at {self.scale} scale, seeds {list(self.seeds)}, has no cell {digest}")
-        measure, device = partial(measure, cache=self.cache), self._device_name(name)
-        fill(self.records, name, self.scale, chosen, measure, device=device)
-        print(self.records.describe(name, self.scale, chosen))
-        raise SystemExit(0)  # papermill takes this for a notebook that is done
+        device = self._device_name(name)
+        workers = joblib.cpu_count() if device == "cpu" else 1
+        measure = partial(measure, cache=self.cache)
+        table = fill(self.records, name, self.scale, cells, measure, device=device, workers=workers)
+        if self.only:
+            print(self.records.describe(name, self.scale, cells))
+            raise SystemExit(0)  # papermill takes this for a notebook that is done
+        return table
 
     def live(self, measures: Mapping[str, Callable[..., dict[str, Any]]]) -> pd.DataFrame:
         """Measure the live cell of each study from nothing, by its `measure(cell, cache)`; compare it with its record.
@@ -182,11 +178,9 @@ class Run:
 
     def describe(self, study: str, scale: str | None = None) -> str:
         """Where the records of a study come from, at this or another scale, with a digest of every digit of them."""
-        if scale in (None, self.scale):
-            return self.records.describe(study, self.scale, self.cells(study))
-        return self.records.describe(
-            study, str(scale), STUDIES[study](settings(str(scale)), settings(str(scale)).seeds)
-        )
+        scale = scale or self.scale
+        cells = self.cells(study) if scale == self.scale else cells_of(study, scale)
+        return self.records.describe(study, scale, cells)
 
     def _device_name(self, study: str | None = None) -> str:
         on_gpu = self.device.type == "cuda" and study not in ON_CPU
@@ -256,7 +250,7 @@ def start(
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
         records=Records(os.environ.get(RECORDS) or (again if recompute else root / "book") / "records"),
         root=root,
-        only=_parse_only(os.environ.get(ONLY) or None),
+        only=_parse_only(os.environ.get(ONLY)),
         cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
     )
     use_style()
@@ -269,7 +263,7 @@ def start(
 
 def _parse_only(only: str | None) -> tuple[str, str] | None:
     """Study and digest of the one cell to be measured."""
-    if only is None:
+    if not only:
         return None
     study, _, digest = only.partition("/")
     if study not in STUDIES:
@@ -283,12 +277,16 @@ def _own_task(name: str, data_root: str | Path | None) -> Task:
     return Task(name, name, None, None, "-".join(digests))
 
 
+def from_json(given: Any) -> Any:
+    """What a text says as JSON, such as a number or a list; anything else as it is."""
+    with contextlib.suppress(json.JSONDecodeError, TypeError):
+        return json.loads(given)
+    return given
+
+
 def _parse_names(given: object, what: str) -> list[str]:
     """Names from a list, or the text of one, which is what papermill -p passes."""
-    names = given
-    if isinstance(names, str):
-        with contextlib.suppress(json.JSONDecodeError):
-            names = json.loads(names)
+    names = from_json(given)
     names = [names] if isinstance(names, str) else list(names) if isinstance(names, list | tuple) else []
     if not (names and all(isinstance(name, str) for name in names)):
         raise ValueError(f'{what} are {given!r}; they must be names, such as ["a", "b"]')
@@ -297,10 +295,7 @@ def _parse_names(given: object, what: str) -> list[str]:
 
 def _parse_seeds(seeds: object) -> tuple[int, ...]:
     """Seeds from a list, one number, or the text of either, which is what papermill -p passes."""
-    given = seeds
-    if isinstance(given, str):
-        with contextlib.suppress(json.JSONDecodeError):
-            given = json.loads(given)
+    given = from_json(seeds)
     numbers = tuple(given) if isinstance(given, list | tuple) else (given,)
     if not numbers or len(set(numbers)) < len(numbers) or not all(type(n) is int and n >= 0 for n in numbers):
         raise ValueError(f"seeds are {seeds!r}; they must be different whole numbers from 0 on, such as [0, 1]")

@@ -32,6 +32,11 @@ LIVE: dict[str, Cell] = {name: chosen for chapter in CHAPTERS for name, chosen i
 CLAIMS: tuple[Claim, ...] = tuple(claim for chapter in CHAPTERS for claim in chapter.CLAIMS)
 
 
+def cells_of(study: str, scale: str) -> list[Cell]:
+    """The cells of a study at a scale, at the seeds that the scale declares."""
+    return STUDIES[study](settings(scale), settings(scale).seeds)
+
+
 def live_cell(study: str) -> Cell:
     """The cell of a study that its chapter measures live."""
     if study not in LIVE:
@@ -44,8 +49,8 @@ def live_cell(study: str) -> Cell:
 
 
 def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
-    """The table of a study's cells at a scale, at the seeds that the scale declares; None if any is missing."""
-    cells = STUDIES[study](settings(scale), settings(scale).seeds)
+    """The table of a study's `cells_of` a scale; None if any is missing."""
+    cells = cells_of(study, scale)
     found = records.select(study, scale, cells)
     return as_table(found) if cells and len(found) == len(cells) else None
 

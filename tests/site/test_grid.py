@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from nclib.experiments import scales
 from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.records import Records, as_table, cell_digest, fill
-from nclib.experiments.run import ONLY, RECORDS
+from nclib.experiments.run import ONLY, RECORDS, from_json
 from nclib.experiments.scales import SCALES
 from nclib.experiments.studies import STUDIES
 from nclib.experiments.tolerances import differences, read_spreads, tolerances
@@ -62,9 +62,9 @@ def test_an_added_seed_and_a_changed_recipe_miss_their_own_cells_only(tmp_path, 
 
 def test_settings_are_chosen_by_number_or_text():
     cells = [{"rate": 1e-4, "task": "digits"}, {"rate": 1e-3, "task": "1"}]
-    assert grid.chosen(cells, {"rate": grid._value("1e-4")}) == cells[:1]
-    assert grid.chosen(cells, {"task": grid._value("1")}) == cells[1:]
-    assert grid.chosen(cells, {"task": grid._value("digits")}) == cells[:1]
+    assert grid.chosen(cells, {"rate": from_json("1e-4")}) == cells[:1]
+    assert grid.chosen(cells, {"task": from_json("1")}) == cells[1:]
+    assert grid.chosen(cells, {"task": from_json("digits")}) == cells[:1]
 
 
 def test_a_folder_that_cannot_be_written_is_noticed_before_a_grid_begins(tmp_path):
