@@ -13,6 +13,9 @@ from nclib.models.recipes import Recipe
 
 _recipe = Recipe(source="glyphs/greek[0:8]", per_class=20, width=8, epochs=2, batch_size=40, learning_rate=0.05)
 _task = Task("digits", "digits", 10, 20)
+_sweep = Sweep("check", _recipe, (0.05,), (40,), (5e-4,), ("digits",), penalties=(1e-4,))
+_words = TextRecipe("docstrings/docutils", epochs=8, learning_rate=0.05)
+_on_texts = Task("docstrings, which part of networkx", "docstrings/networkx", 20, 20)
 _zoo = Zoo("check", (_task,), (_recipe,), rates=(1e-3,), epochs=2, repeats=1)
 
 SCALE = Scale(
@@ -25,24 +28,8 @@ SCALE = Scale(
     fine_tuning=FineTuning(
         (_task,), scarce=(4,), epochs=2, recipe=_recipe, draws=1, layers=(-2,), all_layers=(-2,), rates=(1e-3,)
     ),
-    geometry=Geometry(
-        (Sweep("check", _recipe, (0.05,), (40,), (5e-4,), ("digits",), penalties=(1e-4,)),),
-        loss=2.0,
-        per_class=2,
-        population_per_class=10,
-        new_per_class=10,
-        episodes=30,
-    ),
+    geometry=Geometry((_sweep,), loss=2.0, per_class=2, population_per_class=10, new_per_class=10, episodes=30),
     zoos=(_zoo,),
     scene_zoos=(replace(_zoo, tasks=(SceneTask("scenes of digits", "digits[0:6]", 12, 8),)),),
-    text_zoos=(
-        Zoo(
-            "check",
-            (Task("docstrings, which part of networkx", "docstrings/networkx", 20, 20),),
-            (TextRecipe("docstrings/docutils", epochs=8, learning_rate=0.05),),
-            rates=(1e-2,),
-            epochs=4,
-            repeats=1,
-        ),
-    ),
+    text_zoos=(Zoo("check", (_on_texts,), (_words,), rates=(1e-2,), epochs=4, repeats=1),),
 )

@@ -12,20 +12,11 @@ from nclib.models.recipes import Recipe
 
 _clothes = Recipe(source="fashion-mnist", per_class=600, width=16, epochs=16)
 _bank = (  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
-    "bank_mobilenet_v1_025_128",
-    "bank_mobilenet_v1_050_160",
-    "bank_mobilenet_v1_075_192",
-    "bank_mobilenet_v1_100_224",
-    "bank_mobilenet_v2_100_224",
-    "bank_mobilenet_v2_100_224_tf2",
-    "bank_mobilenet_v2_100_224_gluon",
-    "bank_mobilenet_v2_100_224_inat_bird",
-    "bank_mobilenet_v2_100_224_inat_insect",
-    "bank_mbv2_w035",
-    "bank_mcunet_5fps",
-    "bank_proxyless_w030",
-    "bank_squeezenet1_0_dc",
-    "bank_squeezenet1_1",
+    *("bank_mobilenet_v1_025_128", "bank_mobilenet_v1_050_160", "bank_mobilenet_v1_075_192"),
+    *("bank_mobilenet_v1_100_224", "bank_mobilenet_v2_100_224", "bank_mobilenet_v2_100_224_tf2"),
+    *("bank_mobilenet_v2_100_224_gluon", "bank_mobilenet_v2_100_224_inat_bird"),
+    *("bank_mobilenet_v2_100_224_inat_insect", "bank_mbv2_w035", "bank_mcunet_5fps"),
+    *("bank_proxyless_w030", "bank_squeezenet1_0_dc", "bank_squeezenet1_1"),
 )
 
 _swept = Recipe(source="fashion-mnist", per_class=72, width=8, epochs=36, batch_size=60)
@@ -45,6 +36,7 @@ _sources = (
     *((f"folder:omniglot/{alphabet}", None) for alphabet in ("Balinese", "Sanskrit")),
     ("folder:tiny_imagenet[0:60]", None),
 )
+_by_source = (_clothes, *(replace(_clothes, source=name, per_class=number) for name, number in _sources))
 _on_small = (
     Task("glyphs/greek", "glyphs/greek", 20, 40),
     Task("digits", "digits", 20, 40),
@@ -54,9 +46,11 @@ _on_photographs = (
     Task("flowers102 (4 + 4, 160 px)", "folder:flowers102", 4, 4),
     Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
 )
+_on_camvid = SceneTask("CamVid (180 x 240)", "folder:camvid", 150, 100, 400)
+_depths = tuple(f"folder:text_models/all-MiniLM-L6-v2[:{number}]" for number in range(7))
 _on_texts = tuple(
-    Task(name, f"file:text/{name}_{{split}}.csv", *numbers)
-    for name, numbers in (("ag_news", (50, 300)), ("banking77", (20, 30)), ("sst1", (50, 200)))
+    Task(name, f"file:text/{name}_{{split}}.csv", train, test)
+    for name, train, test in (("ag_news", 50, 300), ("banking77", 20, 30), ("sst1", 50, 200))
 )
 
 SCALE = Scale(
@@ -98,35 +92,15 @@ SCALE = Scale(
             layers=(-2,),  # what comes before it is computed once
             repeats=1,
         ),
-        Zoo(
-            "source data sets",
-            _on_small,
-            (_clothes, *(replace(_clothes, source=name, per_class=number) for name, number in _sources)),
-            repeats=1,
-        ),
+        Zoo("source data sets", _on_small, _by_source, repeats=1),
         Zoo("training losses", _on_small, losses(_clothes), repeats=1),
     ),
-    scene_zoos=(
-        Zoo(
-            "architectures",
-            (SceneTask("CamVid (180 x 240)", "folder:camvid", 150, 100, 400),),
-            models=_bank,
-            method="linear",  # a linear classifier of a map's places: fine-tuning the bank takes hours
-            repeats=1,
-        ),
-    ),
+    # A linear classifier of a map's places: fine-tuning the bank takes hours.
+    scene_zoos=(Zoo("architectures", (_on_camvid,), models=_bank, method="linear", repeats=1),),
     text_zoos=text_zoos(
         TextRecipe(source="file:text/clinc150_{split}.csv", per_class=40),
         (("file:text/ag_news_{split}.csv", 1000), ("docstrings/sympy", None), ("docstrings/python", None)),
         _on_texts,
     ),
-    encoder_zoos=(
-        Zoo(
-            "depths of a sentence encoder",
-            _on_texts,
-            models=tuple(f"folder:text_models/all-MiniLM-L6-v2[:{number}]" for number in range(7)),
-            method="linear",
-            repeats=1,
-        ),
-    ),
+    encoder_zoos=(Zoo("depths of a sentence encoder", _on_texts, models=_depths, method="linear", repeats=1),),
 )

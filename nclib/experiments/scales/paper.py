@@ -1,6 +1,7 @@
 """The paper scale: the published networks and data sets, for a GPU; what it would cost is in *Beyond one machine*."""
 
 from dataclasses import replace
+from functools import partial
 
 from nclib.experiments.scales import lab
 from nclib.experiments.scales.families import resnet_sweep, vgg_sweep
@@ -16,35 +17,19 @@ def _whole(*names: str) -> tuple[Task, ...]:
 # Full-sized networks; of every class so many images that the batches divide them.
 _ten = Recipe(source="cifar10", per_class=4800, width=64, blocks=2, epochs=120, batch_size=200)
 _hundred = replace(_ten, source="cifar100", per_class=400)
-_batches = (100, 200, 400, 800, 1600)
+_small = replace(_ten, network="vgg11", blocks=1)
 _mini = "folder:mini_imagenet"  # a folder of one's own, all images in one size
+_batches = (100, 200, 400, 800, 1600)
+_resnet, _vgg = partial(resnet_sweep, batches=_batches), partial(vgg_sweep, batches=_batches)
+_penalties = (0.0, 1e-7, 1e-6, 1e-5, 1e-4)
 _sweeps = (
-    resnet_sweep("CIFAR-10, ResNet-18", _ten, ("cifar100", "svhn"), _batches),
-    vgg_sweep(
-        *("CIFAR-10, VGG-13", replace(_ten, network="vgg"), ("cifar100", "svhn"), _batches),
-        penalties=(0.0, 1e-7, 1e-6, 1e-5, 1e-4),
-    ),
-    *(
-        vgg_sweep(
-            f"{title}, VGG-11",
-            replace(_ten, source=source, network="vgg11", blocks=1),
-            (other, "emnist/letters"),
-            _batches,
-        )
-        for title, source, other in (
-            ("MNIST", "mnist", "fashion-mnist"),
-            ("Fashion-MNIST", "fashion-mnist", "mnist"),
-        )
-    ),
-    resnet_sweep(
-        "CIFAR-100, ResNet-50", replace(_hundred, network="resnet50", blocks=1), ("cifar10", "svhn"), _batches
-    ),
-    resnet_sweep(
-        "CIFAR-FS style, ResNet-18", replace(_hundred, source="cifar100[0:64]"), ("cifar100[80:100]",), _batches
-    ),
-    resnet_sweep(
-        "mini-ImageNet style, ResNet-18", replace(_hundred, source=f"{_mini}[0:64]"), (f"{_mini}[80:100]",), _batches
-    ),
+    _resnet("CIFAR-10, ResNet-18", _ten, ("cifar100", "svhn")),
+    _vgg("CIFAR-10, VGG-13", replace(_ten, network="vgg"), ("cifar100", "svhn"), penalties=_penalties),
+    _vgg("MNIST, VGG-11", replace(_small, source="mnist"), ("fashion-mnist", "emnist/letters")),
+    _vgg("Fashion-MNIST, VGG-11", replace(_small, source="fashion-mnist"), ("mnist", "emnist/letters")),
+    _resnet("CIFAR-100, ResNet-50", replace(_hundred, network="resnet50", blocks=1), ("cifar10", "svhn")),
+    _resnet("CIFAR-FS style, ResNet-18", replace(_hundred, source="cifar100[0:64]"), ("cifar100[80:100]",)),
+    _resnet("mini-ImageNet style, ResNet-18", replace(_hundred, source=f"{_mini}[0:64]"), (f"{_mini}[80:100]",)),
 )
 
 # The 11 supervised networks and the data sets of the published accuracies; and ResNet-50s of other data and trainings.
@@ -59,6 +44,17 @@ _resnet50s = (
     *("resnet50.tv_in1k", "resnet50.tv2_in1k", "resnet50.a1_in1k", "resnet50.a3_in1k", "resnet50.gluon_in1k"),
     *("resnet50.fb_ssl_yfcc100m_ft_in1k", "resnet50.fb_swsl_ig1b_ft_in1k", "resnet50.ram_in1k", "resnet50.am_in1k"),
 )
+_of_published = _whole(
+    *("fgvc-aircraft", "caltech101", "stanford-cars", "cifar10", "cifar100", "dtd", "flowers102"),
+    *("food101", "oxford-iiit-pet", "sun397"),
+)
+_of_resnet50s = _whole("cifar10", "dtd", "oxford-iiit-pet")
+
+_encoders = (
+    *(f"sentence-transformers/all-{name}" for name in ("MiniLM-L6-v2", "MiniLM-L12-v2", "mpnet-base-v2")),
+    *("google-bert/bert-base-uncased", "FacebookAI/roberta-base", "distilbert/distilbert-base-uncased"),
+)
+_on_texts = lab.SCALE.encoder_zoos[0].tasks
 
 SCALE = Scale(
     recipe=Recipe(source="cifar100", per_class=None, width=64, blocks=2, epochs=200, augmentation=0.5),
@@ -93,37 +89,15 @@ SCALE = Scale(
     zoos=(
         Zoo(
             "architectures",
-            _whole(
-                *("fgvc-aircraft", "caltech101", "stanford-cars", "cifar10", "cifar100", "dtd", "flowers102"),
-                *("food101", "oxford-iiit-pet", "sun397"),
-            ),
+            _of_published,
             models=_published,
             weights="IMAGENET1K_V1",  # those that were fine-tuned
             method="published",
             repeats=1,
         ),
-        Zoo(
-            "source data sets",
-            _whole("cifar10", "dtd", "oxford-iiit-pet"),
-            models=_resnet50s,
-            rates=(1e-4, 1e-3),
-            epochs=30,
-            repeats=1,
-        ),
+        Zoo("source data sets", _of_resnet50s, models=_resnet50s, rates=(1e-4, 1e-3), epochs=30, repeats=1),
     ),
     scene_zoos=(replace(lab.SCALE.scene_zoos[0], models=_published, method="full", rates=(1e-4, 1e-3), epochs=30),),
     text_zoos=tuple(replace(zoo, repeats=3) for zoo in lab.SCALE.text_zoos),
-    encoder_zoos=(
-        Zoo(
-            "architectures",
-            lab.SCALE.encoder_zoos[0].tasks,
-            models=(
-                *(f"sentence-transformers/all-{name}" for name in ("MiniLM-L6-v2", "MiniLM-L12-v2", "mpnet-base-v2")),
-                *("google-bert/bert-base-uncased", "FacebookAI/roberta-base", "distilbert/distilbert-base-uncased"),
-            ),
-            rates=(1e-5, 5e-5),
-            epochs=5,
-            repeats=1,
-        ),
-    ),
+    encoder_zoos=(Zoo("architectures", _on_texts, models=_encoders, rates=(1e-5, 5e-5), epochs=5, repeats=1),),
 )
