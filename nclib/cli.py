@@ -18,6 +18,7 @@ _FILE = (
     "of a classifier if you like, by these names; an .npy file of features; a .parquet file, or folder of them, with a "
     "column of each; or class statistics of `nclib statistics`."
 )
+_METRICS = "Names with commas between, or 'all'; without it vci, directional CDNV and ranks are left out."
 
 # The options of a command in groups, as its help shows them.
 _MODELS, _DATA, _SCORES, _OUTPUT = (
@@ -47,12 +48,7 @@ def main() -> None:
 def measure(
     file: Annotated[Path, typer.Argument(help=_FILE)],
     labels: Annotated[Path | None, typer.Argument(help="An .npy file of labels, for features in an .npy file.")] = None,
-    metrics: Annotated[
-        str | None,
-        typer.Option(
-            help="Names with commas between, or 'all'; without it vci, directional CDNV and ranks are left out."
-        ),
-    ] = None,
+    metrics: Annotated[str | None, typer.Option(help=_METRICS)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the collapse metrics of a table of features."""
@@ -158,19 +154,10 @@ def rank(
         _check_written(figure, (".png", ".pdf", ".svg"))
         names, chosen = _listed(models, models_from), _split(scores)
         images, broken = _training_data(data, split, per_class=per_class, data_root=data_root)
-        ranking = nclib.rank_models(
-            names,
-            images,
-            scores=chosen,
-            by=by,
-            verify=verify,
-            cache=cache,
-            progress=sys.stderr.isatty(),
-            weights=weights,
-            imports=imports or [],
-            device=device,
-            data_root=data_root if isinstance(images, nclib.Texts) else None,
-        )
+        options: Any = {"weights": weights, "imports": imports or [], "device": device}
+        options |= {"data_root": data_root if isinstance(images, nclib.Texts) else None}
+        options |= {"cache": cache, "progress": sys.stderr.isatty()}
+        ranking = nclib.rank_models(names, images, scores=chosen, by=by, verify=verify, **options)
     if broken:
         some = ", ".join(map(str, broken[:5])) + (", ..." if len(broken) > 5 else "")
         typer.echo(f"nclib: {len(broken)} images could not be read and were left out: {some}", err=True)
