@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import re
-import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,22 +37,20 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
     """Execute a source notebook with parameters and write the normalised result, which is returned, to `output`."""
     check_parameters(source, parameters or {})
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the kernel: threads that spin slow their neighbours
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".run-") as folder:
-        temporary = Path(folder) / output.name
-        executed = papermill.execute_notebook(
-            read(source),
-            str(temporary),
-            parameters=parameters or {},
-            kernel_name="python3",
-            language="python",
-            cwd=source.parent,
-            progress_bar=False,
-            stderr_file=typer.get_text_stream("stderr"),
-        )
-        nbformat.write(normalised(executed), temporary)
-        if not (output.exists() and same(output, executed)):
-            os.replace(temporary, output)
+    executed = papermill.execute_notebook(
+        read(source),
+        None,
+        parameters=parameters or {},
+        kernel_name="python3",
+        language="python",
+        cwd=source.parent,
+        progress_bar=False,
+        stderr_file=typer.get_text_stream("stderr"),
+    )
+    executed = normalised(executed)
+    if not (output.exists() and same(output, executed)):
+        with replacing(output) as temporary:
+            nbformat.write(executed, temporary)
     return executed
 
 

@@ -3,7 +3,6 @@
 import base64
 import json
 import math
-import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -72,22 +71,14 @@ def card_table() -> str:
 
 def registry_table(registry: Mapping[str, Metric], what: str) -> str:
     """A registry as a Markdown table; `what` is said of the better values."""
-    rows = [
-        [
-            f"`{name}`{' *on request*' if metric.on_request else ''}",
-            metric.formula.replace("|", chr(92) + "|"),
-            metric.range,
-            metric.better,
-            metric.source,
-        ]
-        for name, metric in registry.items()
-    ]
+    rows = []
+    for name, metric in registry.items():
+        asked, formula = " *on request*" if metric.on_request else "", metric.formula.replace("|", r"\|")
+        rows.append([f"`{name}`{asked}", formula, metric.range, metric.better, metric.source])
     return markdown(["name", "formula", "range", what, "source"], rows)
 
 
 # Cost
-
-_SOME = re.compile(r"(.+)\[(\d*):(\d*)\]")  # of a data set's classes
 
 # The data sets of images of the paper scale: images to train and to test, classes; GB on disk, about.
 SIZES = {
@@ -120,10 +111,11 @@ PASSED = {"small": 30_000, "large": 2500}
 
 def images(name: str, split: int, per_class: int | None) -> float:
     """How many there are of a data set, as a cell uses it; 0 = train, 1 = test."""
-    some = _SOME.fullmatch(name)
-    whole = SIZES[_whole(name)]
-    number = int(some[3] or whole[2]) - int(some[2] or 0) if some else whole[2]
-    most = whole[split] * number / whole[2]
+    whole, _, some = name.removesuffix("]").partition("[")  # of its classes
+    first, _, end = some.partition(":")
+    size, classes = SIZES[whole][split], SIZES[whole][2]
+    number = int(end or classes) - int(first or 0)
+    most = size * number / classes
     return most if per_class is None else min(most, per_class * number)
 
 
@@ -157,8 +149,7 @@ def disk(cells: list[Cell]) -> str:
 
 def _whole(name: str) -> str:
     """The name of a data set without the choice of some classes."""
-    some = _SOME.fullmatch(name)
-    return some[1] if some else name
+    return name.partition("[")[0]
 
 
 def two_digits(number: float) -> str:

@@ -71,15 +71,8 @@ def candidates(cell: Cell, model: Backbone, num_classes: int) -> list[tuple[Call
     same = {"match": cell["match"]} if "match" in cell else {}
     same |= {"seed": cell["seed"]} if cell["method"] == "lora" else {}
     options = [same | {"layer": layer} for layer in cell.get("layers", [])] or [same]
-    settings = [
-        Tuning(
-            learning_rate=rate,
-            epochs=cell["epochs_tuned"],
-            augmentation=cell["augmentation_tuned"],
-            seed=cell["seed"],
-        )
-        for rate in cell["rates"]
-    ]
+    base = Tuning(epochs=cell["epochs_tuned"], augmentation=cell["augmentation_tuned"], seed=cell["seed"])
+    settings = [replace(base, learning_rate=rate) for rate in cell["rates"]]
     return [
         (partial(make, model, num_classes=num_classes, **option), setting) for option in options for setting in settings
     ]

@@ -111,8 +111,7 @@ class TextRecipe:
     @property
     def key(self) -> str:
         """A digest of the recipe, which names its checkpoint."""
-        text = json.dumps(["words", 1, self.config], sort_keys=True)
-        return digest_of_text(text, 10)
+        return digest_of_text(json.dumps(["words", 1, self.config], sort_keys=True), 10)
 
 
 class MeanOfWords(nn.Module):
@@ -139,13 +138,7 @@ def train_words(recipe: TextRecipe, *, cache: Path | str | None = None, data_roo
     if done and done.exists():
         network.load_state_dict(load_tensors(done)[0])
         return network.eval()
-    settings = Tuning(
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        epochs=recipe.epochs,
-        batch_size=128,
-        seed=recipe.seed,
-    )
+    settings = Tuning(recipe.learning_rate, recipe.weight_decay, recipe.epochs, batch_size=128, seed=recipe.seed)
     fit(network, tokens(source.texts, vocabulary=VOCABULARY), source.labels, partial(_loss, network, recipe), settings)
     if done:
         save_tensors(done, network.state_dict(), {"recipe": recipe.config})
