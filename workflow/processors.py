@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from nclib.devices import double_precision
-from nclib.experiments.records import EMULATING, Cell, Records, cell_digest, processor, record_of
+from nclib.experiments.records import EMULATING, Cell, Records, cell_digest, cell_of, processor, record_of
 from nclib.experiments.run import SPREADS
 from nclib.experiments.studies import LIVE, cells_of, live_cell
 from nclib.experiments.tolerances import CHANGES, FIELDS, apart, kind, read_spreads
@@ -101,41 +101,39 @@ def changed(cell: Cell, change: str) -> Cell:
     return cell | lower | ({"rates": [0.9 * rate for rate in cell["rates"]]} if "rates" in cell else {})
 
 
-def row(name: str, study: str, scale: str, cell: Cell, recorded: dict[str, Any], now: dict[str, Any]) -> Iterator[dict]:
-    """A row of the table for each metric that is compared."""
-    place = {"processor": processor(), "combination": name, "study": study, "scale": scale, "cell": cell_digest(cell)}
-    for metric in recorded:
+def rows_of(name: str, known: dict, now: dict) -> Iterator[dict]:
+    """Of two records of a cell a row of the table for each metric that is compared."""
+    place = {"processor": processor(), "combination": name, "study": known["study"], "scale": known["scale"]}
+    place["cell"] = cell_digest(cell_of(known))
+    for metric, value in known["metrics"].items():
         if kind(metric):
-            yield place | {"metric": metric, "apart": float(f"{apart(metric, recorded[metric], now[metric]):.3g}")}
+            yield place | {"metric": metric, "apart": float(f"{apart(metric, value, now['metrics'][metric]):.3g}")}
 
 
-def recorded(study: str, scale: str, cell: Cell) -> dict[str, Any]:
-    """The metrics of a cell's record in the book; ValueError if it has none."""
+def recorded(study: str, scale: str, cell: Cell) -> dict:
+    """A cell's record in the book; ValueError if it has none."""
     if not (found := RECORDS.select(study, scale, [cell])):
         raise ValueError(
             f"{study} at {scale} scale has no record of the cell {cell_digest(cell)}; only a cell with a record in "
             f"{RECORDS.folder} can be compared: {NATIVE!r} makes that of a live cell, make book those of the demo"
         )
-    return found[0]["metrics"]
+    return found[0]
 
 
 def of_study(study: str, name: str, number: int) -> list[dict]:
     """The rows of a study as this process computes; the record of a live cell that has none is made on the way."""
     measure = partial(measures(chapter(study))[study], cache=None)
     cell = live_cell(study)
-    rows: list[dict] = []
     with double_precision():
         now = record_of(study, "check", cell, measure)
         if name == NATIVE:
             RECORDS.merge([now])
         known = recorded(study, "check", cell)
-        rows += row(name, study, "check", cell, known, now["metrics"])
+        rows = [*rows_of(name, known, now)]
         for change in CHANGES if name == NATIVE else ():
-            moved = record_of(study, "check", changed(cell, change), measure)["metrics"]
-            rows += row(change, study, "check", cell, known, moved)
+            rows += rows_of(change, known, record_of(study, "check", changed(cell, change), measure))
     for cell in sample(study, number):
-        known = recorded(study, "demo", cell)
-        rows += row(name, study, "demo", cell, known, record_of(study, "demo", cell, measure)["metrics"])
+        rows += rows_of(name, recorded(study, "demo", cell), record_of(study, "demo", cell, measure))
     return rows
 
 

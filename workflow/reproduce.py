@@ -21,7 +21,7 @@ from nclib.experiments.run import RECORDS, SPREADS
 from nclib.experiments.studies import STUDIES, cells_of, verdicts
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from workflow.execute import ROOT, execute, read
-from workflow.processors import keep, row as spread
+from workflow.processors import keep, rows_of
 
 AGAIN = ROOT / "_build" / "reproduced"  # not where a reader's -p recompute True measures
 SCALE = "demo"
@@ -100,14 +100,10 @@ def farthest(committed: Records, recomputed: Records) -> Iterator[dict]:
     for study, cells in declared().items():
         if study in TIMED:
             continue
-        rows = [
-            row
-            for cell in cells
-            for old, new in [[records.select(study, SCALE, [cell]) for records in (committed, recomputed)]]
-            if old and new
-            for row in spread(FARTHEST, study, SCALE, cell, old[0]["metrics"], new[0]["metrics"])
-        ]
-        table = pd.DataFrame(rows)
+        gone = committed.missing(study, SCALE, cells) + recomputed.missing(study, SCALE, cells)
+        both = [cell for cell in cells if cell not in gone]
+        pairs = zip(*(records.select(study, SCALE, both) for records in (committed, recomputed)), strict=True)
+        table = pd.DataFrame(row for pair in pairs for row in rows_of(FARTHEST, *pair))
         yield from table.loc[table.groupby("metric")["apart"].idxmax()].to_dict("records")
 
 

@@ -65,7 +65,7 @@ class Records:
         """Add the records of cells that have none yet; how many. So the same ones may be merged again."""
         by_file: dict[tuple[str, str], dict[str, dict]] = {}
         for record in records:
-            by_file.setdefault((record["study"], record["scale"]), {})[_key(_cell(record))] = record
+            by_file.setdefault((record["study"], record["scale"]), {})[_key(cell_of(record))] = record
         number = 0
         for (study, scale), given in by_file.items():
             with self._locked(study, scale) as path:
@@ -90,7 +90,7 @@ class Records:
 
     def by_cell(self, study: str, scale: str) -> dict[str, dict]:
         """The latest record of every cell, by a text that stands for it."""
-        return {_key(_cell(record)): record for record in self.read(study, scale)}
+        return {_key(cell_of(record)): record for record in self.read(study, scale)}
 
     def missing(self, study: str, scale: str, cells: Iterable[Cell]) -> list[Cell]:
         """Those of the cells that have no record."""
@@ -137,7 +137,7 @@ def as_table(records: Iterable[dict]) -> pd.DataFrame:
 
     Settings of a recipe that a config does not name have their defaults.
     """
-    return pd.DataFrame([_unnamed(r["config"]) | _cell(r) | r["metrics"] for r in records])
+    return pd.DataFrame([_unnamed(r["config"]) | cell_of(r) | r["metrics"] for r in records])
 
 
 def _unnamed(config: dict) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def _parse(line: str, path: Path, number: int) -> dict:
     return record
 
 
-def _cell(record: dict) -> Cell:
+def cell_of(record: dict) -> Cell:
     """What a record is of."""
     return record["config"] | {"seed": record["seed"]}
 
