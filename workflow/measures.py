@@ -1,9 +1,8 @@
 """The measuring functions of the chapters, outside their notebooks."""
 
-import os
-import sys
 from collections.abc import Callable
-from contextlib import chdir
+from contextlib import chdir, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,12 +51,7 @@ def measures(source: Path) -> dict[str, Measure]:
     chapter = ModuleType(source.stem)
     # Functions of a module that can be imported are sent to other processes by name; this one cannot.
     chapter.__dict__["__name__"] = "__main__"
-    with (
-        patch.object(Run, "study", study),
-        chdir(source.parent),
-        open(os.devnull, "w") as silence,
-        patch.object(sys, "stdout", silence),
-    ):
+    with patch.object(Run, "study", study), chdir(source.parent), redirect_stdout(StringIO()):
         for cell in measuring_cells(jupytext.read(source)):
             lines = [line for line in cell.source.splitlines() if not line.startswith("%")]
             exec(compile("\n".join(lines), source.name, "exec"), chapter.__dict__)

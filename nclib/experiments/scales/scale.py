@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from nclib.checks import check_known
 from nclib.experiments.words import TextRecipe
 from nclib.models.recipes import Recipe
 from nclib.peft.methods import METHODS
@@ -60,8 +61,7 @@ class Zoo:
     repeats: int = 2
 
     def __post_init__(self) -> None:
-        if self.method not in ("published", *METHODS):
-            raise ValueError(f"unknown method {self.method!r}; there are published, {', '.join(METHODS)}")
+        check_known(("published", *METHODS), method=self.method)
 
 
 @dataclass(frozen=True)
