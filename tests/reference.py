@@ -5,8 +5,10 @@ from itertools import permutations
 import numpy as np
 
 
-def written_out(features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """All metrics of features (N, d) and labels (N,) in 0..K-1, none of them empty."""
+def written_out(
+    features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None = None, bias: np.ndarray | None = None
+) -> dict[str, float]:
+    """All metrics of features (N, d) and labels (N,) in 0..K-1, none of them empty, and of a classifier if given."""
     features = features.astype(np.float64)
     classes = range(labels.max() + 1)
     counts = np.bincount(labels)
@@ -16,15 +18,15 @@ def written_out(features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     covariances = [within[labels == k].T @ within[labels == k] / counts[k] for k in classes]
     spread = [np.trace(covariance) for covariance in covariances]
     inverse = np.linalg.pinv(centred, rcond=1e-8)  # (d, K); Sigma_B^+ is K times this by its transpose
-    gram, etf = centred @ centred.T, np.eye(len(means)) - 1 / len(means)
-    lengths = np.linalg.norm(centred, axis=1)
-    cosines = gram / np.outer(lengths, lengths)
+    etf = np.eye(len(means)) - 1 / len(means)
     pairs = list(permutations(classes, 2))
     squared = {(i, j): ((means[i] - means[j]) ** 2).sum() for i, j in pairs}
     axes = {(i, j): (means[j] - means[i]) / squared[i, j] ** 0.5 for i, j in pairs}
     basis, total, _ = np.linalg.svd(features - features.mean(0), full_matrices=False)
     basis = basis[:, total > 1e-10 * total[0]]
-    return {
+    spectra = [np.linalg.svd(within[labels == k], compute_uv=False) for k in classes]
+    spectra = [s[s > 1e-7 * s[0]] for s in spectra if s[0] > 0]  # of one sample there is none, and its ranks are 0
+    found = {
         "nc1": np.trace(inverse.T @ sigma_w @ inverse),
         "nc1_ratio": np.trace(sigma_w) / np.trace(sigma_b),
         "cdnv": np.mean([(spread[i] + spread[j]) / (2 * squared[i, j]) for i, j in pairs]),
@@ -37,9 +39,32 @@ def written_out(features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         "overlap": np.mean([bhattacharyya(squared[i, j], spread[i], spread[j], features.shape[1]) for i, j in pairs]),
         "stable_rank": (total**2).sum() / total[0] ** 2,
         "effective_rank": np.exp(-sum(s * np.log(s) for s in total / total.sum() if s > 1e-12)),
-        "nc2": np.linalg.norm(gram / np.linalg.norm(gram) - etf / np.linalg.norm(etf)),
-        "nc2_equinorm": lengths.std() / lengths.mean(),
-        "nc2_equiangularity": np.mean([abs(cosines[i, j] + 1 / (len(means) - 1)) for i, j in pairs]),
+        "class_stable_rank": sum((s**2).sum() / s[0] ** 2 for s in spectra) / len(means),
+        "class_numerical_rank": sum(s.sum() ** 2 / (s**2).sum() for s in spectra) / len(means),
+        "class_effective_rank": sum(np.exp(-(s / s.sum() * np.log(s / s.sum())).sum()) for s in spectra) / len(means),
+        **simplex(centred, "nc2"),
+    }
+    if weight is None:
+        return found
+    products, offsets = weight @ centred.T, 0 if bias is None else bias
+    nearest = [np.argmin(((row - means) ** 2).sum(1)) for row in features]
+    return found | {
+        **simplex(weight, "nc2_weight"),
+        "nc3": np.linalg.norm(products / np.linalg.norm(products) - etf / np.linalg.norm(etf)),
+        "nc4": np.mean([np.argmax(weight @ row + offsets) == k for row, k in zip(features, nearest, strict=True)]),
+    }
+
+
+def simplex(vectors: np.ndarray, name: str) -> dict[str, float]:
+    """NC2 of vectors (K, d), and its two halves."""
+    gram, etf = vectors @ vectors.T, np.eye(len(vectors)) - 1 / len(vectors)
+    lengths = np.linalg.norm(vectors, axis=1)
+    cosines = gram / np.outer(lengths, lengths)
+    gaps = [abs(cosines[i, j] + 1 / (len(vectors) - 1)) for i, j in permutations(range(len(vectors)), 2)]
+    return {
+        name: np.linalg.norm(gram / np.linalg.norm(gram) - etf / np.linalg.norm(etf)),
+        f"{name}_equinorm": lengths.std() / lengths.mean(),
+        f"{name}_equiangularity": np.mean(gaps),
     }
 
 

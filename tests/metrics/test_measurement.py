@@ -1,7 +1,6 @@
 """The table of all metrics, and the registry behind it."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import torch
 import nclib
 from nclib import METRICS, Metric, checks, measure
 from nclib.metrics import pairs, ranks, simplex, statistics
+from tests.ranges import ends
 
 
 def sample(num_classes: int = 5, per_class: int = 12, dim: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,21 +37,12 @@ def test_the_table_holds_what_the_functions_give():
 
 def test_every_value_lies_in_its_range_and_every_entry_is_complete():
     table = measure(FEATURES, LABELS, WEIGHT, BIAS, metrics="all")
-    bounds = {
-        "[0, 1]": 1,
-        "[0, √2]": 2**0.5,
-        "[0, 2]": 2,
-        "[0, √(K − 1)]": 2,
-        "[0, K / (K − 1)]": 1.25,
-        "[0, d]": 8,
-        "[1, d]": 8,
-    }
-    bounds |= {"[0, ∞)": math.inf, "[0, ∞]": math.inf, "[0, cdnv]": table["cdnv"]}
     for name, metric in METRICS.items():
         assert metric.name == name
-        assert metric.formula
-        assert metric.source
-        assert 0 <= table[name] <= bounds[metric.range]
+        assert metric.formula, f"the entry of {name} in metrics/registry.py has no formula"
+        assert metric.source, f"the entry of {name} in metrics/registry.py has no source"
+        low, high = ends(metric.range, 5, 8, table["cdnv"])
+        assert low <= table[name] <= high, f"{name} is {table[name]}, and METRICS says that its range is {metric.range}"
 
 
 def test_what_is_computed_depends_on_what_is_given():
