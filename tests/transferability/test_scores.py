@@ -4,6 +4,7 @@ import math
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -12,15 +13,22 @@ from scipy.special import softmax
 from scipy.stats import multivariate_normal
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
-from nclib import class_statistics
+from nclib import SCORES, class_statistics
+from nclib.probing.probe import held_out
 from nclib.transferability.class_scores import class_fairness, face, gbc, h_score, logme, over_models, variance_collapse
-from nclib.transferability.feature_scores import h_score_shrunk, ncti_parts, probe_accuracy, sfda, transrate
+from nclib.transferability.feature_scores import h_score_shrunk, sfda, transrate
+from nclib.transferability.registry import OVER_MODELS, with_sums
 from nclib.transferability.source_scores import leep, nce, nleep
+from tests.ranges import ends
+from tests.reference import bhattacharyya, written_out
 
-ON_STATISTICS = (variance_collapse, class_fairness, gbc, h_score, logme)
-ON_FEATURES = (h_score_shrunk, transrate, sfda, probe_accuracy, nleep, lambda *given: ncti_parts(*given)[0])
+# Scores that something may change or leave alone; each is tested by its formula all the same.
+OF_ORDER = {"nleep", "probe_accuracy"}  # which samples come first draws clusters, or those that are held out
+NOT_OF_SPREAD = {"class_fairness", "source_accuracy"}  # fairness may go either way
+HERE = "tests/transferability/test_scores.py"
 
 
 def sample(seed=0, classes=5, number=200, width=12, spread=1.0):
@@ -29,6 +37,22 @@ def sample(seed=0, classes=5, number=200, width=12, spread=1.0):
     labels = torch.cat([torch.arange(classes), torch.randint(classes, (number - classes,), generator=generator)])
     means = torch.randn(classes, width, generator=generator)
     return means[labels] + spread * torch.randn(number, width, generator=generator), labels
+
+
+def source_of(features):
+    """Probabilities of seven source classes, by a classifier that was made for others."""
+    weight = torch.randn(features.shape[1], 7, generator=torch.Generator().manual_seed(3))
+    return (features.double() @ weight.double()).softmax(1)
+
+
+def value(name, features, labels, probabilities=None):
+    """A score by its entry in the registry."""
+    probabilities = source_of(features) if probabilities is None else probabilities
+    given = {"features": features, "labels": labels, "probabilities": probabilities, "source_accuracy": 0.75}
+    inputs = SCORES[name].inputs
+    given |= {"stats": class_statistics(features, labels)} if "stats" in inputs else {}
+    assert given.keys() >= set(inputs), f"{name} takes {inputs}: make what is missing in value() of {HERE}"
+    return SCORES[name].compute(*(given[part] for part in inputs))
 
 
 def plain_logme(features, labels):
@@ -112,20 +136,124 @@ def plain_leep_of_clusters(rows, codes, mixture):
     return np.mean(np.log(np.sum(theta * (joint / joint.sum(0))[codes], 1)))
 
 
-def test_ncti_is_its_formula():
-    features, labels = sample()
-    rows, codes = 0.3 * features.double().numpy(), labels.numpy()
-    components = min(64, *rows.shape)
-    assert ncti_parts(rows, codes) == pytest.approx(plain_ncti(rows, codes, components), abs=1e-6)
-
-
-def test_nleep_is_leep_of_the_clusters():
-    features, labels = sample()
-    rows, codes = features.double().numpy(), labels.numpy()
+def plain_nleep(rows, codes):
     reduced = PCA(0.8, svd_solver="full").fit_transform(rows)
     regular = 1e-3 * np.var(reduced, 0).mean()
     mixture = GaussianMixture(5 * (codes.max() + 1), reg_covar=regular, random_state=0).fit(reduced)
-    assert nleep(features, labels) == pytest.approx(plain_leep_of_clusters(reduced, codes, mixture), abs=1e-6)
+    return plain_leep_of_clusters(reduced, codes, mixture)
+
+
+def plain_overlaps(rows, codes):
+    """Of each class with the others, (K, K - 1)."""
+    parts = [rows[codes == k] for k in range(codes.max() + 1)]
+    means, spread = [part.mean(0) for part in parts], [part.var(0).sum() for part in parts]
+    found = [
+        bhattacharyya(((means[i] - means[j]) ** 2).sum(), spread[i], spread[j], rows.shape[1])
+        for i in range(len(parts))
+        for j in range(len(parts))
+        if i != j
+    ]
+    return np.reshape(found, (len(parts), -1))
+
+
+def plain_fairness(rows, codes):
+    shares = softmax(plain_overlaps(rows, codes) / 0.05, axis=1)
+    return np.mean(-np.sum(shares * np.log(shares), 1)) / np.log(shares.shape[1])
+
+
+def plain_h_score(rows, codes, shrinkage=0.0, covariance=None):
+    means = np.array([rows[codes == k].mean(0) for k in range(codes.max() + 1)])[codes]
+    total = np.cov(rows.T, bias=True) if covariance is None else covariance
+    return (1 - shrinkage) * np.trace(np.linalg.solve(total, np.cov(means.T, bias=True)))
+
+
+def plain_h_score_shrunk(rows, codes):
+    fitted = LedoitWolf().fit(rows)
+    return plain_h_score(rows, codes, fitted.shrinkage_, fitted.covariance_)
+
+
+def plain_transrate(rows, codes):
+    rows = rows - rows.mean(0)
+    rows = rows / np.sqrt(np.mean(np.sum(rows**2, 1)))
+
+    def rate(z):
+        return np.linalg.slogdet(np.eye(z.shape[1]) + z.T @ z / (len(z) * 1e-4))[1] / 2
+
+    return rate(rows) - sum(np.mean(codes == k) * rate(rows[codes == k]) for k in range(codes.max() + 1))
+
+
+def plain_leep(theta, codes):
+    joint = np.array([theta[codes == k].sum(0) for k in range(codes.max() + 1)])
+    return np.mean(np.log(np.sum(theta * (joint / joint.sum(0))[codes], 1)))
+
+
+def plain_nce(theta, codes):
+    """The mean logarithm of how many of the samples of a sample's source class have its label."""
+    source = theta.argmax(1)
+    return np.mean([np.log(np.mean(codes[source == z] == k)) for z, k in zip(source, codes, strict=True)])
+
+
+def plain_probe(rows, codes):
+    held = held_out(torch.as_tensor(codes), 0.2, 0).numpy()
+    kept = rows[~held]
+    rows = (rows - kept.mean(0)) / kept.std(0)
+    return LogisticRegression(C=1.0, max_iter=1000).fit(rows[~held], codes[~held]).score(rows[held], codes[held])
+
+
+# Every score in plain NumPy: of features (N, d), labels (N,) and probabilities (N, Z).
+PLAIN = {
+    "variance_collapse": lambda rows, codes, theta: -written_out(rows, codes)["nc1"],
+    "class_fairness": lambda rows, codes, theta: plain_fairness(rows, codes),
+    "gbc": lambda rows, codes, theta: -plain_overlaps(rows, codes).sum(),
+    "h_score": lambda rows, codes, theta: plain_h_score(rows, codes),
+    "logme": lambda rows, codes, theta: plain_logme(torch.as_tensor(rows), torch.as_tensor(codes)),
+    "cdnv": lambda rows, codes, theta: written_out(rows, codes)["cdnv"],
+    "vci": lambda rows, codes, theta: written_out(rows, codes)["vci"],
+    "h_score_shrunk": lambda rows, codes, theta: plain_h_score_shrunk(rows, codes),
+    "transrate": lambda rows, codes, theta: plain_transrate(rows, codes),
+    "sfda": lambda rows, codes, theta: plain_sfda(torch.as_tensor(rows), torch.as_tensor(codes)),
+    "ncti_spread": lambda rows, codes, theta: plain_ncti(rows, codes, min(64, *rows.shape))[0],
+    "ncti_certainty": lambda rows, codes, theta: plain_ncti(rows, codes, min(64, *rows.shape))[1],
+    "ncti_collapse": lambda rows, codes, theta: plain_ncti(rows, codes, min(64, *rows.shape))[2],
+    "nleep": lambda rows, codes, theta: plain_nleep(rows, codes),
+    "probe_accuracy": lambda rows, codes, theta: plain_probe(rows, codes),
+    "leep": lambda rows, codes, theta: plain_leep(theta, codes),
+    "source_accuracy": lambda rows, codes, theta: 0.75,
+    "nce": lambda rows, codes, theta: plain_nce(theta, codes),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_is_its_formula(name):
+    assert name in PLAIN, f"write the formula of {name} in plain NumPy, and add it to PLAIN of {HERE}"
+    for features, labels in (sample(), sample(seed=1, spread=0.3)):
+        features = 0.5 * features.double()  # of ncti's shrinkage digits are left
+        expected = PLAIN[name](features.numpy(), labels.numpy(), source_of(features).numpy())
+        assert value(name, features, labels) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_the_entry_of_a_score_is_complete(name):
+    entry = SCORES[name]
+    assert entry.name == name
+    assert entry.formula, f"the entry of {name} in transferability/registry.py has no formula"
+    assert entry.source, f"the entry of {name} in transferability/registry.py has no source"
+
+
+def test_what_has_a_formula_is_a_score():
+    assert PLAIN.keys() <= SCORES.keys(), (
+        f"PLAIN of {HERE} has what is no score: {sorted(PLAIN.keys() - SCORES.keys())}"
+    )
+
+
+@pytest.mark.parametrize("name", OVER_MODELS)
+def test_a_sum_over_models_is_of_scores_each_brought_to_one_scale(name):
+    parts = list(OVER_MODELS[name])
+    assert set(parts) <= SCORES.keys(), f"{name} in OVER_MODELS has parts that are not in SCORES"
+    models = [sample(spread=spread) for spread in (0.2, 0.5, 1.0)]
+    table = pd.DataFrame({part: value(part, *model) for part in parts} for model in models)
+    expected = ((table - table.min()) / (table.max() - table.min())).sum(axis=1)
+    assert with_sums(table)[name].to_numpy() == pytest.approx(expected.to_numpy())
 
 
 @pytest.mark.parametrize("spread", [0.05, 1.0, 4.0])
@@ -148,39 +276,14 @@ def test_logme_of_classes_that_are_fitted_without_error_is_finite():
     assert 5 < logme(class_statistics(torch.eye(4, dtype=torch.float64)[labels], labels)) < 50
 
 
-def test_sfda_is_as_published():
-    for spread in (0.3, 1.0):
-        features, labels = sample(spread=spread)
-        assert sfda(features, labels) == pytest.approx(plain_sfda(features, labels), abs=1e-6)
-
-
-def test_the_shrunk_h_score_is_that_of_ledoit_and_wolf():
+def test_the_shrunk_h_score_says_something_of_fewer_samples_than_features():
     features, labels = sample(number=40, width=60)
-    rows = features.double().numpy()
-    fitted = LedoitWolf().fit(rows)
-    means = np.array([rows[labels.numpy() == k].mean(0) for k in range(5)])[labels.numpy()]
-    expected = (1 - fitted.shrinkage_) * np.trace(np.linalg.solve(fitted.covariance_, np.cov(means.T, bias=True)))
+    expected = plain_h_score_shrunk(features.double().numpy(), labels.numpy())
     assert h_score_shrunk(features, labels) == pytest.approx(expected, rel=1e-6)
 
 
-def test_h_score_is_the_trace_of_the_formula():
+def test_transrate_does_not_depend_on_the_scale():
     features, labels = sample()
-    rows = features.double().numpy()
-    means = np.array([rows[labels.numpy() == k].mean(0) for k in range(5)])[labels.numpy()]
-    expected = np.trace(np.linalg.solve(np.cov(rows.T, bias=True), np.cov(means.T, bias=True)))
-    assert h_score(class_statistics(features, labels)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_transrate_is_the_difference_of_coding_rates():
-    features, labels = sample()
-    rows = features.double().numpy() - features.double().numpy().mean(0)
-    rows = rows / np.sqrt(np.mean(np.sum(rows**2, 1)))
-
-    def rate(z):
-        return np.linalg.slogdet(np.eye(z.shape[1]) + z.T @ z / (len(z) * 1e-4))[1] / 2
-
-    parts = [np.mean(labels.numpy() == k) * rate(rows[labels.numpy() == k]) for k in range(5)]
-    assert transrate(features, labels) == pytest.approx(rate(rows) - sum(parts), rel=1e-6)
     assert transrate(1000 * features, labels) == pytest.approx(transrate(features, labels), rel=1e-4)
 
 
@@ -227,48 +330,40 @@ def test_face_adds_two_parts_brought_to_one_scale():
     assert over_models(torch.tensor([[1.0, 5.0], [3.0, 5.0]])).tolist() == [[0, 0], [1, 0]]
 
 
-@settings(max_examples=15, deadline=None)
+@pytest.mark.parametrize("name", SCORES)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6), classes=st.integers(3, 6), spread=st.floats(0.1, 3))
-def test_scores_stay_in_their_ranges_and_are_unchanged_by_rotation_and_order(seed, classes, spread):
-    features, labels = (
-        part.double() if part.is_floating_point() else part for part in sample(seed, classes, 60, 6, spread)
-    )
-    ranges = {
-        variance_collapse: (-math.inf, 0),
-        class_fairness: (0, 1),
-        gbc: (-classes * (classes - 1), 0),
-        h_score: (0, classes - 1),
-        logme: (-math.inf, math.inf),
-        h_score_shrunk: (0, classes - 1),
-        transrate: (0, math.inf),
-        sfda: (0, 1),
-    }
-    order = torch.randperm(60, generator=torch.Generator().manual_seed(seed))
-    turned = features @ torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))[0]
-    for score, (low, high) in ranges.items():
-        values = [
-            score(class_statistics(x, y)) if score in ON_STATISTICS else score(x, y)
-            for x, y in ((features, labels), (features[order], labels[order]), (turned, labels))
-        ]
-        assert low - 1e-9 <= values[0] <= high + 1e-9, score.__name__
-        assert values[1] == pytest.approx(values[0], rel=1e-6, abs=1e-9), score.__name__
-        assert values[2] == pytest.approx(values[0], rel=1e-6, abs=1e-9), score.__name__
+def test_scores_stay_in_their_ranges_and_are_unchanged_by_rotation_and_order(name, seed, classes, spread):
+    features, labels = sample(seed, classes, 60, 6, spread)
+    features, theta = features.double(), source_of(features)
+    found = value(name, features, labels, theta)
+    low, high = ends(SCORES[name].range, classes, 6)
+    assert low - 1e-9 <= found <= high + 1e-9, f"{name} is {found}; SCORES says that its range is {SCORES[name].range}"
+    generator = torch.Generator().manual_seed(seed)
+    turned = features @ torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64, generator=generator))[0]
+    order = torch.randperm(60, generator=generator)
+    cure = f"; if it may be changed, add it to OF_ORDER of {HERE}"
+    if name not in OF_ORDER:
+        same = pytest.approx(found, rel=1e-6, abs=1e-9)
+        assert value(name, turned, labels, theta) == same, f"{name} is changed by a rotation{cure}"
+        assert value(name, features[order], labels[order], theta[order]) == same, f"{name} is changed by order{cure}"
 
 
-@pytest.mark.parametrize("score", [variance_collapse, gbc, h_score, logme, *ON_FEATURES])  # fairness may go either way
-def test_more_spread_is_a_lower_score(score):
-    near, far = (sample(spread=spread) for spread in (0.3, 3.0))
-    values = [score(class_statistics(*each)) if score in ON_STATISTICS else score(*each) for each in (near, far)]
-    assert values[0] > values[1]
+@pytest.mark.parametrize("name", [name for name in SCORES if name not in NOT_OF_SPREAD])
+def test_more_spread_is_a_worse_score(name):
+    near, far = (value(name, *sample(spread=spread)) for spread in (0.3, 3.0))
+    better = near > far if SCORES[name].better == "higher" else near < far
+    cure = f"correct `better` of its entry, or add it to NOT_OF_SPREAD of {HERE}"
+    assert better, f"{name} is {near} of classes with little spread and {far} with more: {cure}"
 
 
-@pytest.mark.parametrize("score", [*ON_STATISTICS, *ON_FEATURES])
-def test_nothing_is_changed_in_place(score):
+@pytest.mark.parametrize("name", SCORES)
+def test_nothing_is_changed_in_place(name):
     features, labels = sample()
-    before = features.clone(), labels.clone()
-    score(class_statistics(features, labels)) if score in ON_STATISTICS else score(features, labels)
-    assert torch.equal(features, before[0])
-    assert torch.equal(labels, before[1])
+    theta = source_of(features)
+    before = [part.clone() for part in (features, labels, theta)]
+    value(name, features, labels, theta)
+    assert all(map(torch.equal, (features, labels, theta), before)), f"{name} changes what it is given"
 
 
 @pytest.mark.parametrize(("score", "name"), [(h_score, "h_score"), (sfda, "sfda")])
