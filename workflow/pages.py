@@ -113,6 +113,9 @@ def images(name: str, split: int, per_class: int | None) -> float:
     """How many there are of a data set, as a cell uses it; 0 = train, 1 = test."""
     whole, _, some = name.removesuffix("]").partition("[")  # of its classes
     first, _, end = some.partition(":")
+    if whole not in SIZES:
+        row = "add its images to train and to test, its classes and its GB"
+        raise ValueError(f"{name} has costs to be estimated, and SIZES of workflow/pages.py has no row {whole}: {row}")
     size, classes = SIZES[whole][split], SIZES[whole][2]
     number = int(end or classes) - int(first or 0)
     most = size * number / classes

@@ -23,6 +23,7 @@ CLASSES = {"glyphs/latin": 52, "glyphs/greek": 24, "glyphs/cyrillic": 33, "glyph
 def test_embedded_sets_are_small_grey_images_with_every_class(name):
     images = nclib.load(name, per_class=3)
     classes = CLASSES.get(name, 10)
+    assert len(images.classes) == classes, f"say in CLASSES of {Path(__file__).name} how many classes {name} has"
     assert images.images.shape == (3 * classes, 1, 28, 28)
     assert images.images.dtype == torch.uint8
     assert images.labels.bincount().tolist() == [3] * classes
@@ -81,6 +82,7 @@ def root(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_a_torchvision_set_is_read_from_the_data_root(name, root):
+    assert name in WRITERS, f"add to WRITERS of tests/layouts.py what writes a few images as {name} lies on disk"
     WRITERS[name](root)
     for split in TORCHVISION[name].splits or ["all"]:
         images = nclib.load(name, split)

@@ -53,9 +53,12 @@ def test_every_claim_is_on_the_front_page_with_its_test_and_records():
     cells = nbformat.read(ROOT / "notebooks" / "00_score_card.ipynb", as_version=4).cells
     outputs = [output.data for cell in cells for output in cell.get("outputs", []) if "data" in output]
     rows = [row for data in outputs for row in data.get("text/markdown", "").splitlines() if row.startswith("| **")]
-    assert len(rows) == len(CLAIMS)
+    cure = "the executed card is not of these claims: python workflow/execute.py notebooks/00_score_card.py"
+    letters = "; a new letter of keys needs a table in notebooks/00_score_card.py"
+    assert len(rows) == len(CLAIMS), cure + letters
     for row, claim in zip(rows, CLAIMS, strict=True):
-        assert row.startswith(f"| **{claim.key}** {claim.sentence}<br>*{claim.statistic}: holds if {claim.needed}*")
+        says = f"| **{claim.key}** {claim.sentence}<br>*{claim.statistic}: holds if {claim.needed}*"
+        assert row.startswith(says), cure
         assert "<svg" in row
     for link in set(re.findall(r"\((\.\./book[^)]*|\d\d_[^)#]*)", "".join(rows))):
         assert (ROOT / "notebooks" / link).exists()

@@ -59,24 +59,29 @@ def test_a_study_with_a_missing_cell_is_not_run_yet(tmp_path):
 def test_the_cells_of_a_study_differ_and_are_of_all_seeds(study):
     scale = settings("lab" if study == "encoder_selection" else "demo")  # which has none at demo scale
     cells = STUDIES[study](scale, [0, 1])
-    assert len({str(cell) for cell in cells}) == len(cells) > 0
+    assert len({str(cell) for cell in cells}) == len(cells)
+    assert cells, f"{study} has no cell at demo scale: a study without any is named here, as encoder_selection is"
     numbers = {"data_scarcity": scale.fine_tuning.draws}
     numbers |= dict.fromkeys(("scene_selection", "encoder_selection", "score_cost"), 1)
-    assert {cell["seed"] for cell in cells} == set(range(numbers.get(study, 2)))
+    seeds = {cell["seed"] for cell in cells}
+    cure = "if it makes no use of the seeds that it is given, say in `numbers` here how many there are"
+    assert seeds == set(range(numbers.get(study, 2))), f"{study} was given the seeds 0 and 1 and has {seeds}: {cure}"
 
 
 def test_every_claim_cites_a_paper_of_the_bibliography():
     bibliography = (BOOK / "references.bib").read_text()
     keys = [claim.key for claim in studies.CLAIMS]
-    assert len(set(keys)) == len(keys)
+    assert len(set(keys)) == len(keys), "two claims have one key"
     for claim in studies.CLAIMS:
-        assert f"{{{claim.paper}," in bibliography
-        assert np.isfinite(claim.threshold)
+        assert f"{{{claim.paper}," in bibliography, f"{claim.key}: add {claim.paper} to book/references.bib"
+        assert np.isfinite(claim.threshold), f"{claim.key} has no threshold"
 
 
 def test_every_claim_is_judged_on_the_committed_demo_records():
     judged = studies.verdicts(Records(BOOK / "records"), "demo")
-    assert {verdict.word for verdict in judged} <= {"holds", "fails", "undecided"}
+    words = {verdict.claim.key: verdict.word for verdict in judged}
+    without = {key: word for key, word in words.items() if word not in ("holds", "fails", "undecided")}
+    assert not without, "run the chapter's notebook, which makes the demo records; or a claim is not defined on them"
     card = studies.score_card(Records(BOOK / "records"))
     assert list(card.index) == [claim.key for claim in studies.CLAIMS]
     ran = {scale for scale in SCALES if any((BOOK / "records").glob(f"*-{scale}.jsonl"))}

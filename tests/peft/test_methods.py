@@ -38,6 +38,12 @@ def all_tuned(model, num_classes=None):
     yield methods.full_tuning(model, num_classes)
 
 
+def test_every_way_of_tuning_is_tried():
+    tried = {tuned.spec["method"] for tuned in all_tuned(timm_model(RESNET), 3)}
+    missing = sorted(methods.METHODS.keys() - tried - {"lora"})  # whose spec is that of an adapter
+    assert not missing, f"add {missing} to all_tuned of tests/peft/test_methods.py"
+
+
 # Of PAPERS: block and head of 10 classes over backbone and head, in percent, for torchvision's models.
 SHARES = [
     ("resnet18", "layer3.0", 8.27),

@@ -37,9 +37,11 @@ def code_cells(notebook):
 def test_the_executed_notebook_is_that_of_its_source(source):
     executed = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     nbformat.validate(executed)
-    assert code_cells(executed) == code_cells(jupytext.read(source))
+    cure = f"execute it again: python workflow/execute.py notebooks/{source.name}"
+    assert code_cells(executed) == code_cells(jupytext.read(source)), cure
     markdown = [cell.source for cell in executed.cells if cell.cell_type == "markdown"]
-    assert markdown == [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "markdown"]
+    written = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "markdown"]
+    assert markdown == written, cure
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
@@ -69,8 +71,8 @@ def test_a_chapter_has_the_parts_that_a_reader_expects(source):
     cells = jupytext.read(source).cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     begun = re.match(r"\([\w-]+\)=\n# .+\n\n\*\*The claims?\.\*\*.*\n\n\*\*How we test it\.\*\*", text, re.DOTALL)
-    assert begun
-    assert "{cite}`" in text[: begun.end()]
+    assert begun, "a chapter begins with (its-label)=, # Title, **The claim.** and **How we test it.**"
+    assert "{cite}`" in text[: begun.end()], "the claim cites its paper"
     parts = [
         "**What we see**",
         "## Verdict",
@@ -78,10 +80,12 @@ def test_a_chapter_has_the_parts_that_a_reader_expects(source):
         "## On your own",
         "## Rerun it at scale",
     ]
+    missing = [part for part in parts if part not in text]
+    assert not missing, "a chapter has these parts, too"
     places = [text.index(part) for part in parts]
-    assert places == sorted(places)
+    assert places == sorted(places), f"the parts come in the order {parts}"
     solutions = [cell for cell in cells if "hide-cell" in cell.metadata.get("tags", [])]
-    assert len(solutions) == 2
+    assert len(solutions) == 2, "a chapter has two exercises, whose solutions are cells with the tag hide-cell"
     assert all(cell.metadata["mystnb"]["code_prompt_show"] == "Show a solution" for cell in solutions)
 
 
@@ -250,7 +254,8 @@ def nbval(notebook: Path) -> int:
 
 def test_one_changed_digit_of_one_record_fails_nbval(tmp_path):
     notebook = copy_of_the_book(tmp_path)
-    assert nbval(notebook) == 0
+    cure = "the executed card is not of these records and claims: python workflow/execute.py notebooks/00_score_card.py"
+    assert nbval(notebook) == 0, cure
     records = tmp_path / "book" / "records" / "source_collapse-demo.jsonl"
     text = records.read_text()
     place = text.index('"accuracy": 0.') + len('"accuracy": 0.')
@@ -260,5 +265,6 @@ def test_one_changed_digit_of_one_record_fails_nbval(tmp_path):
 
 def test_the_readme_has_the_score_card_and_figure_of_the_notebooks():
     text, figure = pages.readme()
-    assert (ROOT / "README.md").read_text() == text
-    assert pages.FIGURE.read_bytes() == figure
+    cure = "run python -m workflow.pages, which writes the README and its figure"
+    assert (ROOT / "README.md").read_text() == text, cure
+    assert pages.FIGURE.read_bytes() == figure, cure

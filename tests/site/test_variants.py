@@ -26,7 +26,8 @@ def names_of(page: str) -> dict:
 def test_the_table_in_the_book_is_that_of_the_registry():
     for name, registry in (("metrics_table", METRICS), ("scores_table", SCORES)):
         text = PAGES[name]()
-        assert (BOOK / f"{name}.md").read_text() == text
+        same = (BOOK / f"{name}.md").read_text() == text
+        assert same, f"book/{name}.md is not that of the registry: run python -m workflow.pages {name}"
         assert all(f"| `{name}`" in text for name in registry)
 
 

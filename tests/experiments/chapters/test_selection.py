@@ -126,7 +126,11 @@ def test_collapse_before_and_after_is_compared_within_tasks():
     assert math.isnan(selection.before_and_after(in_zoos(published)).value)
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.key)
+# Keys of claims that a perfect FaCe says nothing of: each has a test of its own in this file.
+OTHERS: set[str] = set()
+
+
+@pytest.mark.parametrize("claim", [each for each in CLAIMS if each.key not in OTHERS], ids=lambda claim: claim.key)
 def test_claims_hold_for_a_perfect_face_and_not_for_its_opposite(claim):
     def table(sign):
         cells = STUDIES[claim.study](settings("demo"), [0, 1])
@@ -140,19 +144,21 @@ def test_claims_hold_for_a_perfect_face_and_not_for_its_opposite(claim):
             for cell in cells
         )
 
-    assert judge(claim, table(1)).word == "holds"
-    assert judge(claim, table(-1)).word == "fails"
+    cure = f"if {claim.key} is not about FaCe, write a test of its own here and add the key to OTHERS"
+    assert (judge(claim, table(1)).word, judge(claim, table(-1)).word) == ("holds", "fails"), cure
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("study", ["model_selection", "scene_selection", "text_selection"])
 def test_no_model_is_chosen_for_what_it_learned_on(scale, study):
     cells = STUDIES[study](settings(scale), settings(scale).seeds)
-    assert all(cell.get("source", "").partition("[")[0] != cell["data"].partition("[")[0] for cell in cells)
+    learned = [c["task"] for c in cells if c.get("source", "").partition("[")[0] == c["data"].partition("[")[0]]
+    assert not learned
     zoos = {zoo for cell in cells for zoo in cell["zoos"]}
     for zoo in zoos:
         models = {cell["model"] for cell in cells if zoo in cell["zoos"]}
-        assert len(models) >= 3
+        cure = "give its Zoo in experiments/scales/ more models or recipes"
+        assert len(models) >= 3, f"the zoo {zoo!r} of {study} at {scale} has {len(models)} models, and needs 3: {cure}"
 
 
 def test_a_network_of_two_zoos_is_measured_once():
