@@ -39,12 +39,14 @@ class Samples:
     """Features (N, d), which may lie on disk, and labels int64 (N,) of the right shapes, N at least 1.
 
     What takes features and labels takes this in the place of both, so that nothing is checked twice: labels and a
-    number of classes beside it are not looked at. `checked` says whether the values of the features were, too.
+    number of classes beside it are not looked at. `checked` says whether the values of the features were, too, and
+    `stats` are their class statistics, where these were gathered.
     """
 
     features: Any
     labels: Tensor
     checked: bool = False
+    stats: Any = None
 
 
 def samples_of(features: Any, labels: Any, *, num_classes: int | None = None) -> Samples:

@@ -110,7 +110,7 @@ def measured(
     given = _of_seen_classes(given, counts > 0)
     if "stats" not in given:
         given["stats"] = _statistics(given["features"], [registry[name] for name in chosen_names], progress)
-        given["features"] = replace(given["features"], checked=True)
+        given["features"] = replace(given["features"], checked=True, stats=given["stats"])
     strict = names not in (None, "all") if strict is None else strict
     values, notes = _computed(chosen_names, given, registry, strict=strict)
     stats = given["stats"]
@@ -170,12 +170,6 @@ def _about_counts(counts: list[int]) -> Iterator[str]:
             yield f"{len(classes)} of {len(counts)} classes have {words} ({some})"
 
 
-def _is_own(metric: Metric) -> bool:
-    """Whether nclib computes it, and so takes samples that were checked; functions of others take the features."""
-    compute = getattr(metric.compute, "func", metric.compute)
-    return str(getattr(compute, "__module__", "")).startswith("nclib.")
-
-
 def _computed(
     names: list[str], given: Mapping[str, Any], registry: Registry, *, strict: bool
 ) -> tuple[dict[str, float], list[str]]:
@@ -187,7 +181,7 @@ def _computed(
     for name in names:
         metric = registry[name]
         arguments = {part: given.get(part) for part in (*metric.inputs, *metric.optional)}
-        if not _is_own(metric) and isinstance(samples := arguments.get("features"), Samples):
+        if not metric.takes_samples and isinstance(samples := arguments.get("features"), Samples):
             arguments["features"] = samples.features
         try:
             with warnings.catch_warnings(record=True) as caught:

@@ -1,7 +1,7 @@
 """What each collapse metric is: the registry behind `nclib.measure`, its tables and the book's."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -51,6 +51,7 @@ class Metric:
     covariance: Covariance = "diagonal"
     on_request: bool = False
     meaning: str = "more collapsed"
+    takes_samples: bool = field(default=False, init=False, compare=False)  # checked `Samples` in place of features
 
     @property
     def reading(self) -> str:
@@ -58,12 +59,19 @@ class Metric:
         return f"{self.range}" + ("" if self.better == "neither" else f", {self.better} is {self.meaning}")
 
 
+def shipped(*fields: Any, **more: Any) -> Metric:
+    """A metric of nclib, which takes checked `Samples`; yours, also one made of it by `replace`, takes features."""
+    metric = Metric(*fields, **more)
+    object.__setattr__(metric, "takes_samples", True)
+    return metric
+
+
 def _class_rank(kind: str, class_ranks: Mapping[str, Tensor]) -> float:
     return float(class_ranks[kind].mean())
 
 
 def _metric(name: str, compute: Callable[..., float], formula: str, range: str, source: str, **more: Any) -> Metric:
-    return Metric(name, compute, formula, range, more.pop("better", "lower"), source, **more)
+    return shipped(name, compute, formula, range, more.pop("better", "lower"), source, **more)
 
 
 _OF_CLASSES = {"inputs": ("class_ranks",), "on_request": True, "better": "neither"}

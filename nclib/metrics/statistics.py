@@ -465,7 +465,8 @@ def gathered(
 ) -> ClassStatistics:
     """`class_statistics` of samples that were checked, but perhaps for their values."""
     features, labels = samples.features, samples.labels
-    dtype = check_values(as_tensor(features[:1])).dtype  # before any work
+    first = as_tensor(features[:1])
+    dtype = (first if samples.checked else check_values(first)).dtype  # before any work
     stats = ClassStatistics(
         features.shape[1],
         num_classes or int(labels.max()) + 1,

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclib.checks import check_features
-from nclib.metrics.statistics import ClassStatistics, class_statistics
+from nclib.checks import Samples, check_features, samples_of
+from nclib.metrics.statistics import ClassStatistics, gathered
 from nclib.metrics.variability import checked_means, total_scatter, warn_of_few
 from nclib.probing.linear import LinearProbe
 from nclib.probing.probe import held_out, to_numpy
@@ -27,7 +27,7 @@ def h_score_shrunk(features: Any, labels: Any) -> float:
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
-    features, stats = _given(features, labels)
+    features, labels, stats = _given(features, labels)
     shrinkage = float(ledoit_wolf_shrinkage(to_numpy(features)))
     total = total_scatter(stats) / stats.num_samples
     weighted = checked_means(stats) * stats.shares.sqrt().unsqueeze(1)
@@ -51,11 +51,10 @@ def transrate(features: Any, labels: Any, *, epsilon: float = 1e-4) -> float:
     """
     if not epsilon > 0:
         raise ValueError(f"epsilon is {epsilon}; it must be above 0")
-    features, stats = _given(features, labels)
+    features, labels, stats = _given(features, labels)
     checked_means(stats)
     centred = features - stats.global_mean
     centred = centred / centred.square().sum(1).mean().sqrt()
-    labels = torch.as_tensor(labels, device=features.device)
     classes = sum(
         float(share) * _coding_rate(centred[labels == k], epsilon) for k, share in enumerate(stats.shares.tolist())
     )
@@ -84,16 +83,16 @@ def sfda(features: Any, labels: Any) -> float:
     >>> round(sfda(features, [0, 0, 1, 1]), 6)  # the first feature tells the classes apart
     1.0
     """
-    features, stats = _given(features, labels)
+    features, labels, stats = _given(features, labels)
     checked_means(stats)
     warn_of_few("sfda", stats)
-    labels = torch.as_tensor(labels, device=features.device)
     within = stats.scatter / stats.num_samples
     shrinkage = max(float(torch.exp(-5 * torch.linalg.eigvalsh(within)[-1])), 1e-10)
     own = _discriminant(features, stats, shrinkage).softmax(1).gather(1, labels.unsqueeze(1))
     others = (stats.means.sum(0) - stats.means) / (stats.num_classes - 1)
     moved = own * features + (1 - own) * others[labels]
-    return float(_discriminant(moved, class_statistics(moved, labels), shrinkage).gather(1, labels.unsqueeze(1)).mean())
+    after = gathered(Samples(moved, labels, checked=True))
+    return float(_discriminant(moved, after, shrinkage).gather(1, labels.unsqueeze(1)).mean())
 
 
 def _discriminant(features: Tensor, stats: ClassStatistics, shrinkage: float) -> Tensor:
@@ -120,10 +119,11 @@ def probe_accuracy(features: Any, labels: Any, *, share: float = 0.2, seed: int 
     return LinearProbe(C=1.0).fit(features[~held], labels[~held]).score(features[held], labels[held])
 
 
-def _given(features: Any, labels: Any) -> tuple[Tensor, ClassStatistics]:
-    """The features in float64, and their statistics."""
-    features, labels = check_features(features, labels)
-    return features.double(), class_statistics(features, labels)
+def _given(features: Any, labels: Any) -> tuple[Tensor, Tensor, ClassStatistics]:
+    """The features in float64, their labels and their statistics, which are gathered unless the samples have them."""
+    samples = samples_of(features, labels)
+    features, labels = check_features(samples, None)
+    return features.double(), labels, samples.stats or gathered(Samples(features, labels, checked=True))
 
 
 def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:

@@ -9,18 +9,18 @@ import torch
 
 from nclib.metrics import pairs, variability
 from nclib.metrics.measurement import Measurement, measured
-from nclib.metrics.registry import Metric
+from nclib.metrics.registry import Metric, shipped
 from nclib.transferability import class_scores, feature_scores, source_scores
 
 _FEATURES = {"inputs": ("features", "labels")}
 _SLOW = _FEATURES | {"on_request": True}
 _SOURCE = {"inputs": ("probabilities", "labels")}
-_FULL = {"covariance": "full"}
+_FULL = {"covariance": "full"}  # of metrics that take features, too: the statistics come with these
 
 
 def _score(name: str, compute: Callable[..., float], formula: str, range: str, source: str, **more: Any) -> Metric:
     better = more.pop("better", "higher")
-    return Metric(name, compute, formula, range, better, source, meaning="likelier to transfer", **more)
+    return shipped(name, compute, formula, range, better, source, meaning="likelier to transfer", **more)
 
 
 def _ncti_part(part: int, features: Any, labels: Any) -> float:
@@ -67,9 +67,10 @@ SCORES: Mapping[str, Metric] = {
             "[0, K − 1]",
             "Ibrahim 2021",
             **_FEATURES,
+            **_FULL,
         ),
         _score("transrate", feature_scores.transrate, "R(Z) − Σ (n_k / N) R(Z_k)", "[0, ∞)", "Huang 2022", **_FEATURES),
-        _score("sfda", feature_scores.sfda, "mean p(y | moved x)", "[0, 1]", "Shao 2022", **_FEATURES),
+        _score("sfda", feature_scores.sfda, "mean p(y | moved x)", "[0, 1]", "Shao 2022", **_FEATURES, **_FULL),
         *(
             _score(f"ncti_{name}", partial(_ncti_part, i), formula, range, "Wang 2023", **_SLOW)
             for i, (name, formula, range) in enumerate(

@@ -1,5 +1,7 @@
 """The table of all metrics, and the registry behind it."""
 
+import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -159,3 +161,16 @@ def test_a_metric_of_ones_own_is_given_the_features_themselves(monkeypatch):
     )
     monkeypatch.setitem(METRICS, "spread", own)
     assert measure(FEATURES, LABELS, metrics=["spread", "nc1"])["spread"] == pytest.approx(float(FEATURES.std()))
+
+
+@pytest.mark.parametrize("made", ["of its own", "of a shipped one"])
+def test_a_function_that_wraps_one_of_nclib_is_given_the_features_themselves(monkeypatch, made):
+    @functools.wraps(nclib.transrate)  # which also gives it the module's name
+    def scaled(features, labels):
+        return nclib.transrate(features / features.norm(), labels)
+
+    own = Metric("scaled", scaled, "", "", "higher", "", inputs=("features", "labels"))
+    if made == "of a shipped one":
+        own = dataclasses.replace(nclib.SCORES["transrate"], name="scaled", compute=scaled)
+    monkeypatch.setitem(METRICS, "scaled", own)
+    assert measure(FEATURES, LABELS, metrics="scaled")["scaled"] == pytest.approx(scaled(FEATURES, LABELS))

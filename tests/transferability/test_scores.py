@@ -16,7 +16,9 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
-from nclib import SCORES, class_statistics
+import nclib
+from nclib import SCORES, checks, class_statistics
+from nclib.metrics import statistics
 from nclib.probing.probe import held_out
 from nclib.transferability.class_scores import class_fairness, face, gbc, h_score, logme, over_models, variance_collapse
 from nclib.transferability.feature_scores import h_score_shrunk, sfda, transrate
@@ -376,6 +378,21 @@ def test_too_few_samples_are_warned_of(score, name):
         h_score_shrunk(features, labels)
 
 
+def test_all_scores_at_once_check_and_gather_once(monkeypatch):
+    """And find what each does by itself; only SFDA gathers again, of the features that it has moved."""
+    features, labels = sample()
+    seen, gathers = [], []
+    check, add = checks.check_values, statistics.ClassStatistics._add
+    for module in (checks, statistics):
+        monkeypatch.setattr(module, "check_values", lambda x, **more: seen.append(len(x)) or check(x, **more))
+    monkeypatch.setattr(statistics.ClassStatistics, "_add", lambda *given: gathers.append(1) or add(*given))
+    found = nclib.score(features, labels)
+    assert sum(seen) <= len(features) + 1  # and the first row, before any work
+    assert len(gathers) == 2
+    for alone in (h_score_shrunk, transrate, sfda):
+        assert found[alone.__name__] == alone(features, labels)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -385,6 +402,7 @@ def test_too_few_samples_are_warned_of(score, name):
         (lambda f, y: gbc(class_statistics(f, y), floor=-1), "floor is -1"),
         (lambda f, y: transrate(f, y, epsilon=0), "epsilon is 0"),
         (lambda f, y: transrate(f, y[1:]), r"labels \(199,\) must be"),
+        (lambda f, y: sfda(f[:0], y[:0]), "there are no samples"),
         (lambda f, y: sfda(f * math.nan, y), "NaN or infinity"),
         (lambda f, y: sfda(f, 0 * y), "at least 2 are needed, 1 was given"),
         (lambda f, y: nleep(f[:20], y[:20]), "25 clusters, 5 a class, of 20 samples"),
