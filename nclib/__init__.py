@@ -13,11 +13,11 @@ __version__ = _version("nclib")
 
 # The names are in __init__.pyi; a module is imported when one of its names is first asked for.
 _public, __dir__, __all__ = _lazy_loader.attach_stub(__name__, __file__)
-_rooms = {module.name for module in _iter_modules(__path__)} - {"__main__"}
+_modules = {module.name for module in _iter_modules(__path__)} - {"__main__"}
 
 _sys.meta_path.append(_Alias)  # type: ignore[arg-type]  # a class with the method of a finder
 
 
 def __getattr__(name: str) -> object:
-    """A public name or a room, imported now; `nclib.metrics` needs no import of its own."""
-    return _import_module(f"{__name__}.{name}") if name in _rooms else _public(name)
+    """A public name or a module, imported now; `nclib.metrics` needs no import of its own."""
+    return _import_module(f"{__name__}.{name}") if name in _modules else _public(name)

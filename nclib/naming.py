@@ -1,11 +1,13 @@
-"""Where public names are found: in `nclib`, in their rooms, and by the paths that modules had in version 0.1."""
+"""Where public names are found: in `nclib`, in their rooms, and by the paths that modules had before 0.1.0."""
 
 import ast
+import sys
 import warnings
 from collections import defaultdict
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
@@ -14,8 +16,9 @@ import lazy_loader
 # `import nclib.claims` works as before, with a DeprecationWarning that says where to go: here are the modules that kept
 # their stem, by room, and below those that did not, or that are several now.
 _KEPT = {
-    "experiments": "records run tolerances words",
+    "experiments": "card records run tolerances words",
     "experiments.chapters": "downstream selection",
+    "features": "forward",
     "metrics": "measurement pairs ranks registry simplex statistics torchmetric",
     "data": "augmentation folders glyphs scene_sets text_sets",
     "models": "losses networks schedules",
@@ -27,8 +30,16 @@ _KEPT = {
 _RENAMED = {
     "plots": "experiments.plots experiments.figures",
     "scales": "experiments.scales experiments.scales.scale",
-    "studies": "experiments.studies experiments.cells experiments.chapters.complexity experiments.chapters.source",
+    "studies": "experiments.studies experiments.cells experiments.chapters.complexity experiments.chapters.source "
+    "experiments.chapters.in_training experiments.chapters.downstream experiments.chapters.selection",
     "claims": "experiments.claims estimates",
+    "styles": "experiments.plots",
+    "provenance": "experiments.records",
+    "tasks": "experiments.scales.scale",
+    "sweeps": "experiments.scales.scale",
+    "zoos": "experiments.scales.scale experiments.cells",
+    "tuning_studies": "experiments.cells experiments.chapters.fine_tuning",
+    "selection_studies": "experiments.chapters.selection",
     "findings": "experiments.studies experiments.chapters.source experiments.chapters.in_training",
     "fine_tuned": "experiments.chapters.fine_tuning",
     "geometric": "experiments.chapters.complexity",
@@ -45,8 +56,28 @@ _RENAMED = {
     "tuning": "peft.finetuning",
     "tuned_files": "peft.files",
     "scores": "transferability.registry",
+    "evidence": "transferability.class_scores",
+    "ridge": "probing.linear",
+    "validation": "probing.probe",
+    "inputs": "peft.prefix",
+    "loading": "data.batches",
+    "weights": "models.pretrained",
+    "imports": "models.pretrained",
+    "feature_cache": "features.extraction",
+    "accumulators": "metrics.statistics",
+    "products": "metrics.linalg",
+    "complexity_passes": "complexity.geometric",
+    "jacobian_norms": "complexity.jacobians",
 }
 MOVED = _RENAMED | {stem: f"{room}.{stem}" for room, stems in _KEPT.items() for stem in stems.split()}
+# Rooms were modules, too; these names they had, which are in another room now, or are not public.
+_LEFT = {
+    "data": ("data.catalogue", "SPLITS find_path training_images"),
+    "features": ("features.extraction", "each_shard shards_of"),
+    "models": ("features.backbones", "AsTrained Backbone LAST recipe_backbone"),
+    "transferability": ("metrics.variability", "warn_of_few"),
+}
+LEFT = {f"{room}.{name}": new for room, (new, names) in _LEFT.items() for name in names.split()}
 
 
 class Alias:
@@ -62,21 +93,21 @@ class Alias:
 
     def exec_module(self, module: ModuleType) -> None:
         new = [f"nclib.{name}" for name in MOVED[module.__name__.rpartition(".")[2]].split()]
-        warnings.warn(f"{module.__name__} is {' and '.join(new)} now", DeprecationWarning, stacklevel=2)
-        modules = [import_module(name) for name in new]
+        what = f"{module.__name__} is {' and '.join(new)} now"
+        warnings.warn(what, DeprecationWarning, stacklevel=2)
+        for each in reversed([import_module(name) for name in new]):  # of two names the first module's counts
+            vars(module).update({name: value for name, value in vars(each).items() if not name.startswith("_")})
 
-        def find(name: str) -> Any:
-            if owner := next((each for each in modules if hasattr(each, name)), None):
-                return getattr(owner, name)
-            raise AttributeError(f"{module.__name__} is {' and '.join(new)} now, which has no {name!r}")
+        def refuse(name: str) -> Any:
+            raise AttributeError(f"{what}, which has no {name!r}")
 
-        module.__getattr__ = find  # type: ignore[method-assign]
+        module.__getattr__ = refuse  # type: ignore[method-assign]
 
 
 def names_of(room: str, **more: list[str]) -> tuple[Any, Any, Any]:
     """What a room's __init__.py needs to have its public names, those of nclib's stub, and more of its modules' names.
 
-    Each is imported when it is first asked for.
+    Each is imported when it is first asked for, and so are the room's modules.
     """
     stub = ast.parse(Path(__file__).with_name("__init__.pyi").read_text())
     found: dict[str, list[str]] = defaultdict(list, more)
@@ -84,4 +115,15 @@ def names_of(room: str, **more: list[str]) -> tuple[Any, Any, Any]:
         package, _, module = (getattr(node, "module", None) or "").partition(".")
         if isinstance(node, ast.ImportFrom) and f"nclib.{package}" == room:
             found[module] = found[module] + [alias.name for alias in node.names]
-    return lazy_loader.attach(room, submod_attrs=found)
+    modules = {module.name for module in iter_modules(sys.modules[room].__path__)}
+    attached, everything, _ = lazy_loader.attach(room, modules, found)
+
+    def find(name: str) -> Any:
+        old = f"{room.removeprefix('nclib.')}.{name}"
+        if old not in LEFT:
+            return attached(name)
+        warnings.warn(f"nclib.{old} is in nclib.{LEFT[old]} now", DeprecationWarning, stacklevel=2)
+        return getattr(import_module(f"nclib.{LEFT[old]}"), name)
+
+    # `import *` leaves the modules alone: one of them needs a package that not everybody has.
+    return find, everything, sorted(set(everything()) - modules)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import nclib
-from nclib.naming import MOVED
+from nclib.naming import LEFT, MOVED
 
 PACKAGE = Path(nclib.__file__).parent
 ROOMS = sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
@@ -30,28 +30,40 @@ def test_no_module_bears_the_name_of_a_public_one():
 @pytest.mark.parametrize("room", LIBRARY)
 def test_a_room_has_its_public_names(room):
     module = importlib.import_module(f"nclib.{room}")
-    own = {name for name in nclib.__all__ if f"nclib.{room}." in getattr(getattr(nclib, name), "__module__", "")}
+    stub = re.findall(rf"^from \.{room}\.\w+ import (\([^)]*\)|.*)", PACKAGE.joinpath("__init__.pyi").read_text(), re.M)
+    own = {name for names in stub for name in re.findall(r" as (\w+)", names)}
+    assert own
     assert own <= set(module.__all__)
     assert all(getattr(module, name) is not None for name in module.__all__)
     assert all(getattr(module, name) is getattr(nclib, name) for name in own)
 
 
 def test_a_room_needs_no_import_of_its_own():
-    asked = "import nclib; print(nclib.metrics.nc1, nclib.estimates.mean)"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
+    asked = ("metrics.pairs", "metrics.torchmetric", "estimates.mean", "experiments.records", "experiments.start")
+    code = "; ".join(["import nclib", *(f"nclib.{name}" for name in asked)])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_all_of_a_room_is_its_names_and_no_module():
+    """A module may need a package that is not there, as nclib.metrics.torchmetric does."""
+    assert "torchmetric" in dir(nclib.metrics)
+    assert "torchmetric" not in nclib.metrics.__all__
 
 
 @pytest.mark.parametrize("old", MOVED)
 def test_an_old_path_leads_to_the_new_module(old, monkeypatch):
     monkeypatch.delitem(sys.modules, f"nclib.{old}", raising=False)
-    first, *_ = new = [f"nclib.{name}" for name in MOVED[old].split()]
+    new = [f"nclib.{name}" for name in MOVED[old].split()]
     with pytest.warns(DeprecationWarning, match=re.escape(f"nclib.{old} is {' and '.join(new)} now")):
         found = importlib.import_module(f"nclib.{old}")
-    module = importlib.import_module(first)
-    names = [name for name in vars(module) if not name.startswith("_")]
-    assert names
-    assert all(getattr(found, name) is getattr(module, name) for name in names)
+    known = set()
+    for module in map(importlib.import_module, new):
+        names = {name for name in vars(module) if not name.startswith("_")}
+        assert names - known
+        assert all(getattr(found, name) is getattr(module, name) for name in names - known)
+        known |= names
+    assert known <= set(dir(found))
     with pytest.raises(AttributeError, match="which has no 'nonsense'"):
         found.nonsense  # noqa: B018
 
@@ -59,14 +71,40 @@ def test_an_old_path_leads_to_the_new_module(old, monkeypatch):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_the_old_book_imported_is_still_found():
     from nclib.arrow import write_arrow  # noqa: F401
+    from nclib.card import strip  # noqa: F401
     from nclib.catalogue import TORCHVISION  # noqa: F401
     from nclib.claims import Claim, judge, mean, rank_correlation  # noqa: F401
     from nclib.findings import networks, panel, score_card  # noqa: F401
+    from nclib.provenance import processor, versions  # noqa: F401
     from nclib.registry import METRICS, Metric  # noqa: F401
+    from nclib.ridge import fit_ridge  # noqa: F401
     from nclib.run import book_root, start  # noqa: F401
+    from nclib.studies import collapse_in_training, downstream_collapse, recipe_of, score_cost, zoo  # noqa: F401
+    from nclib.styles import COLOURS, task_style  # noqa: F401
     from nclib.torchmetric import NeuralCollapse  # noqa: F401
+    from nclib.tuning_studies import candidates  # noqa: F401
+    from nclib.validation import held_out  # noqa: F401
+    from nclib.zoos import Zoo, title  # noqa: F401
 
     from nclib.data import EMBEDDED, load  # noqa: F401
+
+
+@pytest.mark.parametrize("old", LEFT)
+def test_a_name_that_left_its_room_is_still_found_there(old):
+    room, _, name = old.partition(".")
+    with pytest.warns(DeprecationWarning, match=re.escape(f"nclib.{old} is in nclib.{LEFT[old]} now")):
+        found = getattr(importlib.import_module(f"nclib.{room}"), name)
+    assert found is getattr(importlib.import_module(f"nclib.{LEFT[old]}"), name)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_old_path_gives_all_of_its_names_and_no_second_copy_of_a_module():
+    names = {}
+    exec("from nclib.claims import *", names)
+    assert {"Claim", "judge", "rank_correlation"} <= names.keys()
+    assert {"Claim", "judge", "rank_correlation"} <= set(dir(importlib.import_module("nclib.claims")))
+    with pytest.raises(ModuleNotFoundError, match=r"'nclib\.scales' is not a package"):
+        importlib.import_module("nclib.scales.demo")
 
 
 def test_nothing_else_is_found_by_an_old_path():

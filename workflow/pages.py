@@ -18,7 +18,7 @@ from nclib.experiments.run import SPREADS
 from nclib.experiments.scales import SCALES
 from nclib.experiments.studies import LIVE, STUDIES, cells_of, live_cell, score_card
 from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
-from nclib.naming import MOVED
+from nclib.naming import LEFT, MOVED
 from nclib.storage import replacing
 from workflow.execute import NOTES
 from workflow.measures import ROOT
@@ -286,7 +286,7 @@ def processors_page() -> str:
 def moved_table() -> str:
     """Where modules went."""
     rows = []
-    for old, new in sorted(MOVED.items()):
+    for old, new in sorted((MOVED | LEFT).items()):
         rows.append([f"`nclib.{old}`", ", ".join(f"`nclib.{each}`" for each in new.split())])
     return markdown(["before", "now"], rows)
 
