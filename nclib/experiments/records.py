@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
+from nclib.experiments.words import TextRecipe
 from nclib.models.recipes import ADDED, Recipe
 from nclib.storage import digest_of_text, replacing
 
@@ -137,12 +138,16 @@ def as_table(records: Iterable[dict]) -> pd.DataFrame:
 
     Settings of a recipe that a config does not name have their defaults.
     """
-    return pd.DataFrame([_unnamed(r["config"]) | cell_of(r) | r["metrics"] for r in records])
+    return pd.DataFrame([_unnamed(cell_of(r)) | cell_of(r) | r["metrics"] for r in records])
 
 
-def _unnamed(config: dict) -> dict[str, Any]:
-    """What a config of a network leaves out."""
-    return {each.name: each.default for each in fields(Recipe) if each.metadata == ADDED} if "blocks" in config else {}
+def _unnamed(cell: Cell) -> dict[str, Any]:
+    """What a cell leaves out of its recipe, if it has one: settings that were added, which have their defaults."""
+    for recipe in (Recipe, TextRecipe):
+        added = {each.name: each.default for each in fields(recipe) if each.metadata == ADDED}
+        if {each.name for each in fields(recipe)} <= cell.keys() | added.keys():
+            return added
+    return {}
 
 
 def fill(

@@ -5,11 +5,13 @@ import multiprocessing
 import os
 import re
 import time
+from dataclasses import dataclass, field
 
 import pytest
 from joblib import Parallel, delayed
 
 import nclib
+from nclib.experiments import records as module
 from nclib.experiments.records import Records, as_table, fill, record_of
 
 CELLS = [{"width": 2, "seed": seed} for seed in range(4)]
@@ -117,6 +119,19 @@ def test_a_file_without_a_last_line_end_is_no_trouble(tmp_path):
     path.write_text(path.read_text().rstrip())
     fill(records, "toy", "demo", CELLS, double)
     assert [r["seed"] for r in records.read("toy", "demo")] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("recipe", [module.Recipe, module.TextRecipe])
+def test_a_table_names_a_setting_that_was_added_to_a_recipe_of_images_or_texts(monkeypatch, recipe):
+    @dataclass(frozen=True)
+    class Later(recipe):
+        dropout: float = field(default=0.25, metadata=module.ADDED)
+
+    monkeypatch.setattr(module, recipe.__name__, Later)
+    config = recipe(seed=3).config
+    cells = [config | {"data": "digits"}, config | {"dropout": 0.5}, {"data": "digits", "seed": 3}]
+    table = as_table(record_of("toy", "demo", cell, lambda cell: {"value": 1}) for cell in cells)
+    assert table["dropout"].fillna(-1).tolist() == [0.25, 0.5, -1]
 
 
 def test_a_later_record_of_a_cell_wins(tmp_path):
