@@ -7,7 +7,7 @@ from torch import Tensor
 
 _PANEL = 96  # rows of a covariance computed at once
 _HELD = 2**22  # products held at once: 32 MB
-_WELL_POSED = 1e-6  # the least ratio of eigenvalues at which those of products are trusted
+_WELL_POSED = 1e-6  # the least ratio of eigenvalues, or of squared pivots, at which a factorisation is trusted
 ALL = slice(None)
 TOGETHER = 2048  # classes up to which all pairs are held at once
 
@@ -59,7 +59,7 @@ def svd_of_centred(means: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def row_slices(number: int, width: int) -> list[slice]:
-    """Slices of so many rows, by which a matrix of such a width is gone through without being held."""
+    """Slices of the rows of a matrix, each small enough to be held."""
     size = max(1, _HELD // width)
     return [slice(start, start + size) for start in range(0, number, size)]
 
@@ -83,7 +83,7 @@ def explained(total: Tensor, means: Tensor, rtol: float) -> float:
     """tr(total^+ means^T means): by Cholesky factors if `total` (d, d) has full rank, else by eigenvectors."""
     factor, failed = torch.linalg.cholesky_ex(total)
     pivots = factor.diagonal().square()
-    if not failed and pivots.min() > 1e-6 * pivots.max():
+    if not failed and pivots.min() > _WELL_POSED * pivots.max():
         return float(torch.linalg.solve_triangular(factor, means.T, upper=False).square().sum())
     values, vectors = torch.linalg.eigh(total)
     kept = values > rtol * values[-1]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ _HOPELESS = 2.5  # standard errors that an accuracy is below the best, by which 
 
 
 @dataclass(frozen=True)
-class _Maps:
-    """A linear map of features: mean (d,), weight (K, d), bias (K,) and scale (d,)."""
+class LinearMap:
+    """A linear map of features, or several: mean (d,), weight (..., K, d), bias (K,) and scale (d,)."""
 
     mean: Tensor
     weight: Tensor
@@ -29,9 +29,9 @@ class _Maps:
     scale: Tensor | float = 1.0
 
     def __call__(self, features: Tensor) -> Tensor:
-        """(N, K) of features (N, d), in the weight's dtype."""
+        """(..., N, K) of features (N, d), in the weight's dtype."""
         scaled = ((features.double() - self.mean) / self.scale).to(self.weight)
-        return scaled @ self.weight.T + self.bias
+        return scaled @ self.weight.mT + self.bias
 
 
 class LinearProbe(Probe):
@@ -117,7 +117,7 @@ class LinearProbe(Probe):
     def decision_function(self, features: Any) -> Tensor:
         """Logits (N, K) in `dtype`, on the features' device."""
         features = self._check(features)
-        return _Maps(self.mean_, self.weight_, self.bias_, self.scale_)(features)
+        return LinearMap(self.mean_, self.weight_, self.bias_, self.scale_)(features)
 
     def predict_proba(self, features: Any) -> np.ndarray:
         """The probability of every class, (N, K) in `dtype`."""
@@ -125,7 +125,7 @@ class LinearProbe(Probe):
 
     def _validated(self, features: Tensor, labels: Tensor, strengths: np.ndarray) -> np.ndarray:
         """Accuracies on the samples held out, float64 (S,), of strengths that rise until that does no good."""
-        held = held_out(labels, self.validation, self.seed)
+        held = held_out(labels, self.validation, self.seed, name="validation")
         scaled, _, _ = self._standardised(features, ~held)
         fits, given, wanted = self._fits(scaled[~held], labels[~held]), scaled[held], labels[held]
 
@@ -201,12 +201,11 @@ class RidgeProbe(Probe):
         features, labels = self._encode(features, labels)
         self.alpha_, self.scores_ = alphas[0], None
         if len(alphas) > 1:
-            held = held_out(labels, self.validation, self.seed)
-            fits = self._fit_all(features[~held], labels[~held], alphas)
-            right = [fit(features[held]).argmax(1) == labels[held] for fit in fits]
-            self.scores_ = to_numpy(torch.stack(right).double().mean(1))
+            held = held_out(labels, self.validation, self.seed, name="validation")
+            fits = fit_ridge(features[~held], labels[~held], len(self.classes_), alphas)
+            self.scores_ = to_numpy((fits(features[held]).argmax(2) == labels[held]).double().mean(1))
             self.alpha_ = max(zip(self.scores_, alphas, strict=True))[1]
-        return self._keep(*self._fit_all(features, labels, [self.alpha_]))
+        return self._keep(fit_ridge(features, labels, len(self.classes_), [self.alpha_]))
 
     def fit_statistics(self, stats: ClassStatistics) -> "RidgeProbe":
         """Fit to class statistics with covariance="full", for a single alpha; the classes are 0..K-1."""
@@ -224,20 +223,16 @@ class RidgeProbe(Probe):
             )
         self.classes_, self.n_features_in_ = np.arange(stats.num_classes), stats.num_features
         self.alpha_, self.scores_ = alphas[0], None
-        mean, (weight,), bias = fit_ridge_statistics(stats, alphas)
-        return self._keep(_Maps(mean, weight, bias))
+        return self._keep(fit_ridge_statistics(stats, alphas))
 
     def decision_function(self, features: Any) -> Tensor:
         """Predicted targets float64 (N, K), about 1 for the class and -1 elsewhere."""
         features = self._check(features)
-        return _Maps(self.mean_, self.weight_, self.bias_)(features)
+        return LinearMap(self.mean_, self.weight_, self.bias_)(features)
 
-    def _fit_all(self, features: Tensor, labels: Tensor, alphas: list[float]) -> list[_Maps]:
-        mean, weights, bias = fit_ridge(features, labels, len(self.classes_), alphas)
-        return [_Maps(mean, weight, bias) for weight in weights]
-
-    def _keep(self, maps: _Maps) -> "RidgeProbe":
-        self.mean_, self.weight_, self.bias_ = maps.mean, maps.weight, maps.bias
+    def _keep(self, fits: LinearMap) -> "RidgeProbe":
+        """Keep what was found for the single alpha."""
+        self.mean_, (self.weight_,), self.bias_ = fits.mean, fits.weight, fits.bias
         return self
 
 
@@ -247,35 +242,28 @@ def _spread(centred: Tensor, mean: Tensor) -> Tensor:
     return spread.where(spread > 100 * torch.finfo(torch.float64).eps * mean.abs(), 1.0)
 
 
-_WELL_POSED = 1e-10  # the least ratio of squared pivots at which Cholesky factors are trusted
+_LEAST_PIVOT = 1e-10  # the least ratio of squared pivots at which Cholesky factors are trusted
 
 
-class Ridge(NamedTuple):
+def fit_ridge(features: Tensor, labels: Tensor, num_classes: int, alphas: Sequence[float]) -> LinearMap:
     """What minimises ||Y - (X - mean) W^T - bias||^2 + alpha ||W||^2, Y being 1 for the class and -1 elsewhere.
 
-    float64 `mean` (d,), `weight` (S, K, d) for S penalties alpha, and `bias` (K,).
+    The weight is (S, K, d) for S penalties alpha, all float64. Of features (N, d) and labels int64 (N,): by a d x d
+    system, or by the N x N one where that is smaller.
     """
-
-    mean: Tensor
-    weight: Tensor
-    bias: Tensor
-
-
-def fit_ridge(features: Tensor, labels: Tensor, num_classes: int, alphas: Sequence[float]) -> Ridge:
-    """Of features (N, d) and labels int64 (N,): by a d x d system, or by the N x N one where that is smaller."""
     if len(features) >= features.shape[1]:
         return fit_ridge_statistics(class_statistics(features, labels, num_classes=num_classes), alphas)
     mean = features.double().mean(0)
     centred = features.double() - mean
     shares = labels.bincount(minlength=num_classes).double() / len(labels)
     targets = 2 * (torch.nn.functional.one_hot(labels, num_classes) - shares)
-    return Ridge(mean, _solve(centred @ centred.T, targets.T, alphas) @ centred, 2 * shares - 1)
+    return LinearMap(mean, _solve(centred @ centred.T, targets.T, alphas) @ centred, 2 * shares - 1)
 
 
-def fit_ridge_statistics(stats: ClassStatistics, alphas: Sequence[float]) -> Ridge:
-    """Of class statistics with covariance="full": they hold X^T X and X^T Y, about the global mean."""
+def fit_ridge_statistics(stats: ClassStatistics, alphas: Sequence[float]) -> LinearMap:
+    """`fit_ridge` of class statistics with covariance="full": they hold X^T X and X^T Y, about the global mean."""
     targets = 2 * stats.counts.unsqueeze(1) * stats.centred_means
-    return Ridge(stats.global_mean, _solve(total_scatter(stats), targets, alphas), 2 * stats.shares - 1)
+    return LinearMap(stats.global_mean, _solve(total_scatter(stats), targets, alphas), 2 * stats.shares - 1)
 
 
 def _solve(gram: Tensor, targets: Tensor, alphas: Sequence[float]) -> Tensor:
@@ -283,7 +271,7 @@ def _solve(gram: Tensor, targets: Tensor, alphas: Sequence[float]) -> Tensor:
     if len(alphas) == 1:
         factor, failed = torch.linalg.cholesky_ex(gram + alphas[0] * torch.eye(len(gram)).to(gram))
         pivots = factor.diagonal().square()
-        if not failed and pivots.min() > _WELL_POSED * pivots.max():
+        if not failed and pivots.min() > _LEAST_PIVOT * pivots.max():
             return torch.cholesky_solve(targets.T, factor).T.unsqueeze(0)
     values, vectors = torch.linalg.eigh(gram)
     shrunk = 1 / (values.clamp(min=0) + torch.tensor(alphas).to(values).unsqueeze(1))

@@ -72,18 +72,18 @@ def positive_numbers(name: str, value: Any) -> list[float]:
     return numbers.tolist()
 
 
-def held_out(labels: Tensor, share: float, seed: int) -> Tensor:
-    """Which of the labels (N,), integers from 0, are held out: a share of every class, but never all, bool (N,)."""
+def held_out(labels: Tensor, share: float, seed: int, *, name: str = "share") -> Tensor:
+    """Which of the labels (N,), integers from 0, are held out: a share of every class, but never all, bool (N,).
+
+    The share has the caller's name in messages.
+    """
     if not 0 < share < 1:
-        raise ValueError(f"validation is {share}; it must be above 0 and below 1")
+        raise ValueError(f"{name} is {share}; it must be above 0 and below 1")
     codes = to_numpy(labels)
     counts = np.bincount(codes)
     numbers = np.minimum(np.floor(share * counts + 0.5), counts - 1)
     if not (numbers > 0).any():
-        raise ValueError(
-            f"validation={share} of a class is no sample of any, the largest having {counts.max()}; "
-            "raise it, or give one strength"
-        )
+        raise ValueError(f"{name}={share} of a class is no sample of any, the largest having {counts.max()}; raise it")
     order = np.lexsort((np.random.default_rng(seed).random(len(codes)), codes))
     ranks = np.empty(len(codes), dtype=np.int64)
     ranks[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
