@@ -1,6 +1,6 @@
 """What a collapse metric can be computed from, and what is said about anything else."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +143,15 @@ def check_known(known: Iterable[str], **names: str) -> None:
     for what, name in names.items():
         if name not in known:
             raise ValueError(f"unknown {what} {name!r}; there are {', '.join(known)}")
+
+
+def few(names: Sequence[object]) -> str:
+    """The first five names, for a message, and how many more there are.
+
+    >>> few(range(8))
+    '0, 1, 2, 3, 4 and 3 more'
+    """
+    return ", ".join(map(str, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def check_parameter(value: Any, name: str, like: Tensor) -> Tensor:

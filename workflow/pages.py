@@ -11,6 +11,7 @@ import nbformat
 import pandas as pd
 
 from nclib import METRICS, SCORES, Metric
+from nclib.data.catalogue import split_name
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.records import Cell, Records
@@ -111,13 +112,12 @@ PASSED = {"small": 30_000, "large": 2500}
 
 def images(name: str, split: int, per_class: int | None) -> float:
     """How many there are of a data set, as a cell uses it; 0 = train, 1 = test."""
-    whole, _, some = name.removesuffix("]").partition("[")  # of its classes
-    first, _, end = some.partition(":")
+    whole, some = split_name(name)
     if whole not in SIZES:
         row = "add its images to train and to test, its classes and its GB"
         raise ValueError(f"{name} has costs to be estimated, and SIZES of workflow/pages.py has no row {whole}: {row}")
     size, classes = SIZES[whole][split], SIZES[whole][2]
-    number = int(end or classes) - int(first or 0)
+    number = len(range(classes)[some])
     most = size * number / classes
     return most if per_class is None else min(most, per_class * number)
 
@@ -144,15 +144,10 @@ def estimated_hours(cells: list[Cell]) -> float:
 
 def disk(cells: list[Cell]) -> str:
     """What the data of cells takes in a data root; nothing if they are embedded or few texts."""
-    names = {_whole(str(cell.get("data", cell.get("task", "")))) for cell in cells}
-    names |= {_whole(str(cell["source"])) for cell in cells if "source" in cell}
+    names = {split_name(str(cell.get("data", cell.get("task", ""))))[0] for cell in cells}
+    names |= {split_name(str(cell["source"]))[0] for cell in cells if "source" in cell}
     total = sum(SIZES[name][3] for name in names & SIZES.keys())
     return f"{two_digits(total)} GB" if total else ""
-
-
-def _whole(name: str) -> str:
-    """The name of a data set without the choice of some classes."""
-    return name.partition("[")[0]
 
 
 def two_digits(number: float) -> str:

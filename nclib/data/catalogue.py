@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch.nn.functional import interpolate, pad
 
-from nclib.checks import check_least
+from nclib.checks import check_least, few
 from nclib.data import glyphs
-from nclib.data.folders import check_same_classes, few, read_folder, split_folders
+from nclib.data.folders import check_same_classes, read_folder, split_folders
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.torchvision_sets import TORCHVISION
 
@@ -85,11 +85,23 @@ def load(
     (torch.Size([48, 1, 28, 28]), ('α', 'β', 'γ'))
     """
     check_least(1, per_class=1 if per_class is None else per_class)
-    some = _SOME_CLASSES.fullmatch(name)
-    whole = _whole(some[1] if some else name, split, per_class, seed, data_root, download)
-    if some:
-        whole = whole.of_classes(int(some[2] or 0), int(some[3] or len(whole.classes)))
+    stem, some = split_name(name)
+    whole = _whole(stem, split, per_class, seed, data_root, download)
+    if stem != name:
+        whole = whole.of_classes(some.start or 0, len(whole.classes) if some.stop is None else some.stop)
     return whole if per_class is None else whole.take(per_class, seed=seed)
+
+
+def split_name(name: str) -> tuple[str, slice]:
+    """The name of a whole data set, and which of its classes a name chooses.
+
+    >>> split_name("glyphs/latin[:26]")
+    ('glyphs/latin', slice(None, 26, None))
+    """
+    if not (some := _SOME_CLASSES.fullmatch(name)):
+        return name, slice(None)
+    first, end = (int(number) if number else None for number in some.groups()[1:])
+    return some[1], slice(first, end)
 
 
 def training_images(

@@ -1,11 +1,11 @@
 """Folders of images: one folder a class, with or without folders of splits above them."""
 
-from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 import torch
 
+from nclib.checks import few
 from nclib.data.images import ImageFiles
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -60,11 +60,6 @@ def check_same_classes(splits: dict[str, Path]) -> None:
 def class_names(folder: Path) -> tuple[str, ...]:
     """The names of the class folders, sorted."""
     return tuple(path.name for path in _visible(folder) if path.is_dir())
-
-
-def few(names: Sequence[str]) -> str:
-    """The first five names, and how many more there are."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _images(folder: Path) -> list[Path]:

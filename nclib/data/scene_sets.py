@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nclib.checks import check_least
+from nclib.checks import check_least, few
 from nclib.data.catalogue import find_path, load
 from nclib.data.images import ImageSet
 from nclib.seeds import seeded
 
 UNLABELLED = -1  # the class of pixels that count nowhere
 _TILE = 28  # pixels a side
-_CELL = 42  # a tile lies anywhere in a cell of this size, of which a scene has 2 x 2
+_CELL = 42  # a tile lies anywhere in a cell of this size; a scene has 2 x 2 cells
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,26 @@ def scenes(
 
 
 def _read(folder: Path, split: str, number: int) -> Scenes:
+    files, labels = _files(folder, split)
+    number = min(number, len(files))
+    chosen = [i * len(files) // number for i in range(number)]
+    images = _stacked([files[i] for i in chosen], "RGB").permute(0, 3, 1, 2)
+    masks = _stacked([labels[i] for i in chosen], None).long()
+    masks[masks == 255] = UNLABELLED
+    names = folder / "classes.txt"
+    numbers = (str(k) for k in range(int(masks.max()) + 1))
+    classes = tuple(names.read_text().splitlines() if names.exists() else numbers)
+    if "" in classes:
+        raise ValueError(f"{names} has an empty line; it must have the name of a class in each")
+    if beyond := masks[masks >= len(classes)].unique().tolist():
+        said = f"labels of {folder / split} have values {few(beyond)} beyond the {len(classes)} classes: no class"
+        warnings.warn(said, stacklevel=3)
+    masks[masks >= len(classes)] = UNLABELLED
+    return Scenes(images, masks, classes)
+
+
+def _files(folder: Path, split: str) -> tuple[list[Path], list[Path]]:
+    """The images of a split, by name, and the labels of each."""
     if not all((folder / split / part).is_dir() for part in ("images", "labels")):
         raise FileNotFoundError(f"{folder} has no {split}/images and {split}/labels")
     files = sorted(file for file in (folder / split / "images").iterdir() if not file.name.startswith("."))
@@ -121,25 +141,9 @@ def _read(folder: Path, split: str, number: int) -> Scenes:
         raise ValueError(f"{missing[0]} has no file of labels in {folder / split / 'labels'}")
     if not files:
         raise ValueError(f"there are no images in {folder / split / 'images'}")
-    number = min(number, len(files))
-    files = [files[i * len(files) // number] for i in range(number)]
-    images = _stacked(files, "RGB").permute(0, 3, 1, 2)
-    masks = _stacked([labels[file.stem] for file in files], None).long()
-    masks[masks == 255] = UNLABELLED
     if any(file.suffix.lower() in (".jpg", ".jpeg") for file in labels.values()):
         raise ValueError(f"{folder / split / 'labels'} has JPEG files, which do not keep class indices; write PNG")
-    names = folder / "classes.txt"
-    numbers = (str(k) for k in range(int(masks.max()) + 1))
-    classes = tuple(names.read_text().splitlines() if names.exists() else numbers)
-    if "" in classes:
-        raise ValueError(f"{names} has an empty line; it must have the name of a class in each")
-    if beyond := masks[masks >= len(classes)].unique().tolist():
-        some = ", ".join(map(str, beyond[:5]))
-        warnings.warn(
-            f"labels of {folder / split} have values {some} beyond the {len(classes)} classes: no class", stacklevel=3
-        )
-    masks[masks >= len(classes)] = UNLABELLED
-    return Scenes(images, masks, classes)
+    return files, [labels[file.stem] for file in files]
 
 
 def _stacked(files: list[Path], mode: str | None) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nclib.checks import Samples, as_array, as_tensor, check_parameter, samples_of
+from nclib.checks import Samples, as_array, as_tensor, check_parameter, few, samples_of
 from nclib.metrics.ranks import class_ranks
 from nclib.metrics.registry import METRICS, Metric
 from nclib.metrics.statistics import ClassStatistics, Covariance, gathered
@@ -166,8 +166,7 @@ def _about_counts(counts: list[int]) -> Iterator[str]:
     """What to know of classes with hardly a sample."""
     for number, words in ((0, "no samples and are left out"), (1, "one sample, whose spread is taken as 0")):
         if classes := [k for k, count in enumerate(counts) if count == number]:
-            some = ", ".join(map(str, classes[:5])) + (", ..." if len(classes) > 5 else "")
-            yield f"{len(classes)} of {len(counts)} classes have {words} ({some})"
+            yield f"{len(classes)} of {len(counts)} classes have {words} ({few(classes)})"
 
 
 def _computed(

@@ -10,6 +10,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from nclib.checks import few
 from nclib.metrics.statistics import ClassStatistics
 
 
@@ -157,9 +158,8 @@ def total_scatter(stats: ClassStatistics) -> Tensor:
 def checked_means(stats: ClassStatistics) -> Tensor:
     """The centred class means (K, d), once it is sure that a collapse metric is defined."""
     if stats.unseen:
-        some = ", ".join(map(str, stats.unseen[:5])) + (", ..." if len(stats.unseen) > 5 else "")
         raise ValueError(
-            f"{len(stats.unseen)} of {stats.num_classes} classes have no samples ({some}); "
+            f"{len(stats.unseen)} of {stats.num_classes} classes have no samples ({few(stats.unseen)}); "
             "renumber the labels or use stats.without_empty_classes()"
         )
     if stats.num_classes < 2:

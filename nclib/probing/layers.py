@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from sklearn.base import clone
 
-from nclib.data.folders import few
+from nclib.checks import few
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.features.backbones import LAST, Backbone
 from nclib.features.extraction import extract_layers

@@ -70,7 +70,7 @@ def test_classes_without_samples_are_left_out_and_noted():
     assert dict(table) == pytest.approx(dict(measure(FEATURES, LABELS, WEIGHT, BIAS)))
     assert table.num_classes == 5
     stats = nclib.class_statistics(FEATURES, LABELS * 2, num_classes=12)
-    assert measure(stats).notes == ("7 of 12 classes have no samples and are left out (1, 3, 5, 7, 9, ...)",)
+    assert measure(stats).notes == ("7 of 12 classes have no samples and are left out (1, 3, 5, 7, 9 and 2 more)",)
 
 
 def test_what_is_not_defined_is_noted_or_an_error_if_it_was_asked_for():
