@@ -34,7 +34,7 @@ _Imports = Annotated[
     list[str] | None, _MODELS("--import", help="A module, or .py file, that registers models with timm.")
 ]
 _DataRoot = Annotated[Path | None, _DATA(help="Where data sets are; else NCLIB_DATA.")]
-_PerClass = Annotated[int | None, _DATA(help="So many images of each class.")]
+_PerClass = Annotated[int | None, _DATA(help="The number of images of each class; else all.")]
 _Device = Annotated[str, _MODELS(help="auto, cpu or cuda.")]
 _Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, for a run that may be cut.")]
 
@@ -53,10 +53,12 @@ def measure(
 ) -> None:
     """Print the collapse metrics of a table of features."""
     from nclib.features.files import read_features
-    from nclib.metrics.measurement import measure as measured
+    from nclib.metrics import measurement
 
     with _errors():
-        result = measured(**read_features(file, labels), metrics=_split(metrics), progress=sys.stderr.isatty())
+        result = measurement.measure(
+            **read_features(file, labels), metrics=_split(metrics), progress=sys.stderr.isatty()
+        )
     typer.echo(_json(result) if as_json else result)
 
 
@@ -77,14 +79,15 @@ def extract(
     cache: _Cache = None,
 ) -> None:
     """Write the features of a model on a data set, with the labels."""
-    import nclib
+    from nclib.data.catalogue import load
     from nclib.features.extraction import Extraction, each_shard
     from nclib.features.files import WRITTEN, write_features
+    from nclib.models.pretrained import backbone
 
     with _errors():
         _check_written(output, WRITTEN)
-        images = nclib.load(data, split, per_class=per_class, seed=seed, data_root=data_root, download=download)
-        made = nclib.backbone(model, weights=weights, imports=imports or [], device=device)
+        images = load(data, split, per_class=per_class, seed=seed, data_root=data_root, download=download)
+        made = backbone(model, weights=weights, imports=imports or [], device=device)
         shards = each_shard(made, images, [_layer(layer)], Extraction(cache=cache, progress=sys.stderr.isatty()))
         rows = ((next(iter(found.values())), images.labels[part.start : part.stop]) for part, found in shards)
         width = write_features(output, rows)
@@ -109,15 +112,17 @@ def statistics(
 
     On several GPUs or cores: torchrun --nproc-per-node 4 -m nclib statistics MODEL DATA OUTPUT.
     """
-    import nclib
+    from nclib.data.catalogue import load
     from nclib.devices import process_group
+    from nclib.features.statistics import feature_statistics
+    from nclib.models.pretrained import backbone
 
     with _errors(), process_group(device) as (own, rank):
         _check_written(output, (".safetensors",))
-        images = nclib.load(data, split, per_class=per_class, data_root=data_root)
-        made = nclib.backbone(model, weights=weights, imports=imports or [], device=own)
+        images = load(data, split, per_class=per_class, data_root=data_root)
+        made = backbone(model, weights=weights, imports=imports or [], device=own)
         bar = rank == 0 and sys.stderr.isatty()
-        stats = nclib.feature_statistics(made, images, layer=_layer(layer), cache=cache, progress=bar)
+        stats = feature_statistics(made, images, layer=_layer(layer), cache=cache, progress=bar)
         if rank == 0:
             stats.save(output)
             typer.echo(f"{output}: {stats.num_samples:,} images, {stats.num_classes} classes")
@@ -141,13 +146,15 @@ def rank(
         str | None, _SCORES(help="Names with commas between, or all; without it all but the slow ones.")
     ] = None,
     by: Annotated[str | None, _SCORES(help="The score to sort by; else face, or logme of one or two models.")] = None,
-    verify: Annotated[int, _SCORES(help="Fit a linear probe to the features of so many of the best.")] = 0,
+    verify: Annotated[int, _SCORES(help="How many of the best are sorted by the accuracy of a linear probe.")] = 0,
     as_json: Annotated[bool, _OUTPUT("--json", help="Print JSON.")] = False,
     csv: Annotated[Path | None, _OUTPUT(help="Write the table to this file.")] = None,
     figure: Annotated[Path | None, _OUTPUT(help="Draw the scores to this .png, .pdf or .svg file.")] = None,
 ) -> None:
     """Rank pre-trained models by how well they may transfer to your images or texts, without fine-tuning any."""
-    import nclib
+    from nclib.checks import few
+    from nclib.data.text_sets import Texts
+    from nclib.transferability.ranking import rank_models
 
     with _errors():
         _check_written(csv, (".csv",))
@@ -155,12 +162,11 @@ def rank(
         names, chosen = _listed(models, models_from), _split(scores)
         images, broken = _training_data(data, split, per_class=per_class, data_root=data_root)
         options: Any = {"weights": weights, "imports": imports or [], "device": device}
-        options |= {"data_root": data_root if isinstance(images, nclib.Texts) else None}
+        options |= {"data_root": data_root if isinstance(images, Texts) else None}
         options |= {"cache": cache, "progress": sys.stderr.isatty()}
-        ranking = nclib.rank_models(names, images, scores=chosen, by=by, verify=verify, **options)
+        ranking = rank_models(names, images, scores=chosen, by=by, verify=verify, **options)
     if broken:
-        some = ", ".join(map(str, broken[:5])) + (", ..." if len(broken) > 5 else "")
-        typer.echo(f"nclib: {len(broken)} images could not be read and were left out: {some}", err=True)
+        typer.echo(f"nclib: {len(broken)} images could not be read and were left out: {few(broken)}", err=True)
     typer.echo(_json(ranking) if as_json else ranking)
     if csv:
         ranking.write(csv)
