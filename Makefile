@@ -88,7 +88,7 @@ clean:
 	@touch $@
 
 # A notebook runs again when its source, the library or a record has changed.
-_build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/execute.py .venv/installed
+_build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/execute.py notebooks/jupytext.toml .venv/installed
 	$(BIN)/python workflow/execute.py $<
 	@mkdir -p $(@D) && touch $@
 

@@ -17,6 +17,7 @@ from workflow import execute, pages
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
+assert SOURCES  # without any the tests of each would pass
 
 TOY = """# %% tags=["parameters"]
 width: int = 2  # how wide
