@@ -18,7 +18,7 @@ from nclib.experiments.run import book_root
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.studies import STUDIES
 
-CHAPTERS = {
+LINKS = {
     "collapse_in_training": "01_watch_a_network_collapse.ipynb#train-and-watch",
     "source_collapse": "02_collapse_on_the_source_data.ipynb#measure",
     "downstream_collapse": "03_collapse_on_the_downstream_data.ipynb#measure",
@@ -43,7 +43,7 @@ for scale, verdicts in judged.items():
 
 def evidence(claim, verdicts):
     """Links to the chapter, the code and the records that a claim is judged by."""
-    code = CHAPTERS[claim.study]
+    code = LINKS[claim.study]
     files = [
         f"[{scale}](../book/records/{claim.study}-{scale}.jsonl)"
         for scale, verdict in verdicts.items()

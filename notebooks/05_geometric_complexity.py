@@ -116,12 +116,8 @@ def transfer(network, new, episodes):
     }
 
 
-def measure(cell, cache):
-    """Curves along the training of a network, what it is about the loss of comparison, and transfer there and then."""
-    recipe = recipe_of(cell)
-    images = run.load(recipe.source, "train", per_class=recipe.per_class).in_memory()
-    few = images.take(cell["of_class"])
-    new = [new_classes(name, images, cell["new_per_class"]) for name in cell["new"]]
+def trained(cell, recipe, images):
+    """The network of a recipe, its weights at the epochs measured, and on both sides of the loss of comparison."""
     seen, comparison, before = [], [], None
 
     def keep(epoch, network):
@@ -134,7 +130,16 @@ def measure(cell, cache):
                 comparison = [before, now]
             before = now
 
-    network = run.train(recipe, on_epoch=keep, progress=False)
+    return run.train(recipe, on_epoch=keep, progress=False), seen, comparison
+
+
+def measure(cell, cache):
+    """Curves along the training of a network, what it is about the loss of comparison, and transfer there and then."""
+    recipe = recipe_of(cell)
+    images = run.load(recipe.source, "train", per_class=recipe.per_class).in_memory()
+    few = images.take(cell["of_class"])
+    new = [new_classes(name, images, cell["new_per_class"]) for name in cell["new"]]
+    network, seen, comparison = trained(cell, recipe, images)
     curves = [look_at(loaded(network, each), images, few) for each in seen]
     matched = [
         look_at(loaded(network, each), images, few)

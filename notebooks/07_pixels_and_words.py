@@ -12,7 +12,7 @@
 # - *Pixels.* A scene shows four digits, or letters, each in a disc on a grainy ground, and every pixel has the class of
 #   its disc, or is ground. The features of a pixel are those of a map of the network at its place: of the deepest layer
 #   whose map has a place for every sixteen rows, which is the last but one stage of the ResNets here, and the last layer
-#   of the VGG. So many pixels of every class are drawn at random. Quality is mean intersection over union (IoU) after the
+#   of the VGG. A fixed number of pixels of every class is drawn at random. Quality is mean intersection over union (IoU) after the
 #   network, up to that layer, has been fine-tuned together with a linear classifier of the map's places. (At lab scale
 #   the network is left as it is.)
 #
@@ -88,7 +88,7 @@ def settings_of(cell, batch_size):
 
 
 def segmenter_of(cell, model, layer, classes):
-    """A function from scenes, whose pixels its head begins as a probe of, to a network to be fitted to them."""
+    """A function from scenes to a network to be fitted to them, whose head begins as a probe of their pixels."""
 
     def make(images, masks):
         scenes = nclib.Scenes(images, masks, classes)
@@ -96,8 +96,8 @@ def segmenter_of(cell, model, layer, classes):
             model, scenes, per_class=cell["pixels_per_class"], layer=layer
         )
         body = copy.deepcopy(model.model).requires_grad_(cell["method"] == "full")
-        own = Backbone(model.name, body, model.transform)
-        return Segmenter(own, probe_layer(*pixels, len(classes)), layer).eval()
+        copied = Backbone(model.name, body, model.transform)
+        return Segmenter(copied, probe_layer(*pixels, len(classes)), layer).eval()
 
     return make
 
@@ -199,6 +199,20 @@ def encoder_of(cell, cache):
     return network.backbone, tokens, of_source
 
 
+def tuned_encoder(cell, encoder, words, train):
+    """An encoder with a classifier, fitted to the words of training texts, or of method "linear" as it begins."""
+
+    def make(words, labels):
+        copied = copy.deepcopy(encoder)
+        layer = probe_layer(outputs(copied, words), labels, len(train.classes))
+        return nn.Sequential(copied, layer)
+
+    if cell["method"] == "linear":
+        return make(words, train.labels)
+    settings = settings_of(cell, 32)
+    return fit_best(make, words, train.labels, loss_of_texts, settings, accuracy)
+
+
 # %%
 def measure_texts(cell, cache):
     """Scores of texts, and accuracy on test texts after fine-tuning."""
@@ -210,19 +224,8 @@ def measure_texts(cell, cache):
     words, labels = as_words(train.texts), train.labels
     features = outputs(encoder, words)
     scores = nclib.score(features, labels, scores="all", **of_source(words))
-
-    def make(words, labels):
-        own = copy.deepcopy(encoder)
-        layer = probe_layer(outputs(own, words), labels, len(train.classes))
-        return nn.Sequential(own, layer)
-
     start = time.perf_counter()
-    if cell["method"] == "linear":
-        tuned = make(words, labels)
-    else:
-        tuned = fit_best(
-            make, words, labels, loss_of_texts, settings_of(cell, 32), accuracy
-        )
+    tuned = tuned_encoder(cell, encoder, words, train)
     seconds = time.perf_counter() - start
     after = nclib.measure(outputs(tuned[0], words), labels, metrics=["nc1"])
     return {

@@ -17,7 +17,7 @@ import papermill
 import typer
 
 from nclib.experiments.records import Cell, Records, as_table
-from nclib.experiments.run import RECORDS, SPREADS
+from nclib.experiments.run import RECORDS_AT, SPREADS
 from nclib.experiments.studies import STUDIES, cells_of, verdicts
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from workflow.execute import ROOT, execute, read
@@ -53,9 +53,7 @@ def all_allowed(committed: Records) -> dict[str, dict[str, float]]:
     for study, cells in declared().items():
         recorded = committed.select(study, SCALE, cells)
         if not recorded:
-            raise ValueError(
-                f"{study} has no record at {SCALE} scale in {committed.folder}, so there is none to compare"
-            )
+            raise ValueError(f"{study} has no record at {SCALE} scale in {committed.folder} to compare with")
         found[study] = allowed(spreads, study, recorded[0]["metrics"])
     return found
 
@@ -118,7 +116,7 @@ def main(
         shutil.rmtree(AGAIN, ignore_errors=True)
     for source in (path for path in sorted((ROOT / "notebooks").glob("*.py")) if has_records(path)):
         typer.echo(f"recomputing {source.name}")
-        with patch.dict(os.environ, {RECORDS: str(AGAIN / "records"), "NCLIB_CACHE": str(AGAIN / "cache")}):
+        with patch.dict(os.environ, {RECORDS_AT: str(AGAIN / "records"), "NCLIB_CACHE": str(AGAIN / "cache")}):
             execute(source, AGAIN / source.with_suffix(".ipynb").name)
     agree = report(committed, Records(AGAIN / "records"))
     if keep_spreads:

@@ -34,7 +34,7 @@ from nclib.models.recipes import Recipe, train
 from nclib.storage import replacing
 
 # What a grid tells the runs it is made of: where records are, and the one cell to be measured, as study/digest.
-RECORDS, ONLY = "NCLIB_RECORDS", "NCLIB_ONLY"
+RECORDS_AT, ONLY = "NCLIB_RECORDS", "NCLIB_ONLY"
 LIVE_AT = "NCLIB_LIVE"  # another folder for what live cells measure, when other processors are emulated
 SPREADS = Path("book") / "processors.csv"
 LIVE_FOLDER = Path("_build") / "live"
@@ -97,8 +97,8 @@ class Run:
     def study(self, name: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
         """The table of a study: recorded cells are read, missing ones measured and recorded.
 
-        `measure(cell, cache)` returns the metrics of a cell. Without a GPU every core measures a cell of its own,
-        which networks as small as these make better use of than of threads; LOKY_MAX_CPU_COUNT limits how many.
+        `measure(cell, cache)` returns the metrics of a cell. Without a GPU every core measures a cell of its own:
+        with networks as small as these that is faster than threads. LOKY_MAX_CPU_COUNT limits how many.
 
         Where the run is of one cell `only`, that is measured and the notebook ends, as done; other studies are read.
         """
@@ -228,16 +228,11 @@ def start(
     chosen = settings(scale)
     wait_passively(one_thread=chosen.device == "cpu")
     if models is not None:
-        names = tuple(_parse_names(models, "models"))
-        own_zoo = Zoo("models", chosen.model_tasks, models=names, rates=(1e-4, 1e-3), repeats=1)
-        scenes = replace(own_zoo, tasks=chosen.scene_zoos[0].tasks, method="linear")
-        chosen = replace(chosen, models=names, zoos=(own_zoo,), scene_zoos=(scenes,))
+        chosen = _with_models(chosen, tuple(_parse_names(models, "models")))
     if tasks is not None:
-        own = tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks"))
-        zoos = tuple(replace(zoo, tasks=own) for zoo in chosen.zoos)
-        chosen = replace(chosen, model_tasks=own, zoos=zoos)
-    if recompute and os.environ.get(RECORDS):
-        raise ValueError(f"recompute measures into a folder of its own; give either that or {RECORDS}")
+        chosen = _with_tasks(chosen, tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks")))
+    if recompute and os.environ.get(RECORDS_AT):
+        raise ValueError(f"recompute measures into a folder of its own; give either that or {RECORDS_AT}")
     seeds = chosen.seeds if seeds is None else _parse_seeds(seeds)
     root = book_root() if root is None else Path(root)
     again = root / "_build" / "recomputed"
@@ -248,7 +243,7 @@ def start(
         device=resolve_device(chosen.device if device == "auto" else device),
         data_root=Path(data_root) if data_root else None,
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
-        records=Records(os.environ.get(RECORDS) or (again if recompute else root / "book") / "records"),
+        records=Records(os.environ.get(RECORDS_AT) or (again if recompute else root / "book") / "records"),
         root=root,
         only=_parse_only(os.environ.get(ONLY)),
         cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
@@ -269,6 +264,18 @@ def _parse_only(only: str | None) -> tuple[str, str] | None:
     if study not in STUDIES:
         raise ValueError(f"{ONLY} is {only!r}; it must be study/digest, of the studies {', '.join(STUDIES)}")
     return study, digest
+
+
+def _with_models(scale: Scale, names: tuple[str, ...]) -> Scale:
+    """A scale with these pre-trained models in the place of its own."""
+    zoo = Zoo("models", scale.model_tasks, models=names, rates=(1e-4, 1e-3), repeats=1)
+    scenes = replace(zoo, tasks=scale.scene_zoos[0].tasks, method="linear")
+    return replace(scale, models=names, zoos=(zoo,), scene_zoos=(scenes,))
+
+
+def _with_tasks(scale: Scale, tasks: tuple[Task, ...]) -> Scale:
+    """A scale whose pre-trained models are tried on these tasks."""
+    return replace(scale, model_tasks=tasks, zoos=tuple(replace(zoo, tasks=tasks) for zoo in scale.zoos))
 
 
 def _own_task(name: str, data_root: str | Path | None) -> Task:

@@ -29,25 +29,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callable[[Tensor], Outputs]]:
     """A function from a batch to the features of the layers, in pieces that fit into memory."""
-    inner = [name for name in names if name != LAST]
     limit = None
-
-    def forward(batch: Tensor) -> Outputs:
-        order = torch.channels_last if batch.ndim == 4 else torch.preserve_format
-        batch = batch.to(model.device, memory_format=order, non_blocking=True)
-        layers = captured(model.model, inner, partial(pooled, model.model))
-        with torch.autocast(model.device.type, enabled=half), layers as kept:
-            last = checked((model.last or model.model)(batch), f"the last layer of {model.name}")
-        if uncalled := [name for name in inner if not kept[name]]:
-            raise ValueError(f"{model.name} does not use layer {uncalled[0]!r} to make its features")
-        made = {name: outputs[-1] for name, outputs in kept.items()} | {LAST: last}
-        return {name: made[name].to(torch.get_default_dtype()) for name in names}
 
     def in_pieces(batch: Tensor) -> Outputs:
         nonlocal limit
         while True:
             try:
-                parts = [forward(piece) for piece in batch.split(limit or len(batch))]
+                parts = [_forward(model, names, half, piece) for piece in batch.split(limit or len(batch))]
                 return {name: torch.cat([part[name] for part in parts]) for name in names}
             except RuntimeError as error:
                 size = min(limit or len(batch), len(batch))
@@ -58,6 +46,19 @@ def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callab
             torch.cuda.empty_cache()  # the error, and what it refers to, is gone here
 
     yield in_pieces
+
+
+def _forward(model: Backbone, names: list[str], half: bool, batch: Tensor) -> Outputs:
+    """The features of the layers, of a batch that is computed at once."""
+    order = torch.channels_last if batch.ndim == 4 else torch.preserve_format
+    batch = batch.to(model.device, memory_format=order, non_blocking=True)
+    layers = captured(model.model, [name for name in names if name != LAST], partial(pooled, model.model))
+    with torch.autocast(model.device.type, enabled=half), layers as kept:
+        last = checked((model.last or model.model)(batch), f"the last layer of {model.name}")
+    if uncalled := [name for name, outputs in kept.items() if not outputs]:
+        raise ValueError(f"{model.name} does not use layer {uncalled[0]!r} to make its features")
+    made = {name: outputs[-1] for name, outputs in kept.items()} | {LAST: last}
+    return {name: made[name].to(torch.get_default_dtype()) for name in names}
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from nclib.data.images import ImageFiles, ImageSet
 from nclib.devices import in_half
 from nclib.models.schedules import SCHEDULES, run_epoch
 from nclib.peft.files import changed
-from nclib.peft.prefix import Inputs, Labelled, Suffix, split
+from nclib.peft.prefix import Inputs, LabelledInputs, Suffix, split
 from nclib.peft.tuned import Tuned
 from nclib.probing.linear import probe_layer
 from nclib.seeds import seeded
@@ -81,6 +81,23 @@ class TuningState:
         self.optimizer = torch.optim.AdamW(self.parameters, settings.learning_rate, weight_decay=settings.weight_decay)
         self.scores = Validation([], [])
         self.best: dict[str, Tensor] = {}
+
+    def run(
+        self, epochs: Iterable[int], data: Inputs, held: Inputs | None, *, patience: int | None, path: Path | None
+    ) -> None:
+        """Run the epochs, or until patience ends, and save the state now and then."""
+        saved = time.monotonic()
+        for epoch in epochs:
+            if patience is not None and epoch - self.scores.best >= patience:
+                break
+            with torch.random.fork_rng([data.device] if data.device.type == "cuda" else []):
+                torch.manual_seed(seeded("dropout", self.settings.seed, epoch).initial_seed())  # the same again
+                self.run_epoch(data, epoch)
+            if held:
+                self.score(held)
+            if path and time.monotonic() - saved > _SAVE_EVERY:
+                self.save(path, epoch + 1)
+                saved = time.monotonic()
 
     def run_epoch(self, data: Inputs, epoch: int) -> None:
         """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
@@ -148,10 +165,10 @@ _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
 
 def finetune(
     tuned: Tuned,
-    train: Labelled,
+    train: LabelledInputs,
     settings: Tuning | None = None,
     *,
-    validation: Labelled | None = None,
+    validation: LabelledInputs | None = None,
     patience: int | None = None,
     stop: int | None = None,
     checkpoint: str | Path | None = None,
@@ -212,22 +229,11 @@ def finetune(
     if held and not done:
         state.score(held)
     bar = tqdm(range(done, epochs), f"tune {tuned.spec['method']}", disable=not progress, leave=False)
-    saved = time.monotonic()
-    for epoch in bar:
-        if patience is not None and epoch - state.scores.best >= patience:
-            break
-        with torch.random.fork_rng([data.device] if data.device.type == "cuda" else []):
-            torch.manual_seed(seeded("dropout", settings.seed, epoch).initial_seed())  # the same again
-            state.run_epoch(data, epoch)
-        if held:
-            state.score(held)
-        if path and time.monotonic() - saved > _SAVE_EVERY:
-            state.save(path, epoch + 1)
-            saved = time.monotonic()
+    state.run(bar, data, held, patience=patience, path=path)
     return state.finish(path)
 
 
-def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, validation: Labelled | None) -> int:
+def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, validation: LabelledInputs | None) -> int:
     """How many epochs are trained at most."""
     if stop is not None and not 0 <= stop <= settings.epochs:
         raise ValueError(f"stop is {stop}; it must be from 0 to {settings.epochs}, the epochs of the schedule")

@@ -114,7 +114,7 @@ def _between(graph: fx.Graph, start: fx.Node, ends: Any) -> fx.Graph:
     return new
 
 
-Labelled = ImageSet | ImageFiles | tuple[Tensor, Tensor]  # the last: inputs (N, C, H, W), labels (N,)
+LabelledInputs = ImageSet | ImageFiles | tuple[Tensor, Tensor]  # the last: inputs (N, C, H, W), labels (N,)
 
 _AT_ONCE = 256  # images, when all are gone through
 
@@ -126,7 +126,7 @@ class Inputs:
     `memory` bytes.
     """
 
-    def __init__(self, given: Labelled, tuned: Tuned, prefix: nn.Module | None, memory: float):
+    def __init__(self, given: LabelledInputs, tuned: Tuned, prefix: nn.Module | None, memory: float):
         self.images: Images
         if not isinstance(given, ImageSet | ImageFiles | tuple):
             raise TypeError(
@@ -168,12 +168,12 @@ class Inputs:
         for batch in batches(self.images, [part.tolist() for part in rows], self._transform, device=self.device):
             batch = batch.to(self.device, non_blocking=True)
             if self._prefix is not None:
-                with torch.no_grad():  # not around the yield: it would hold for who takes the batch
+                with torch.no_grad():  # not around the yield: it would hold for the code that takes the batch
                     batch = self._prefix(batch)
             yield batch
 
 
-def _check_given(given: Labelled, number: int, num_classes: int) -> None:
+def _check_given(given: LabelledInputs, number: int, num_classes: int) -> None:
     """Refuse no images, and images of more or fewer classes than the head has."""
     if number == 0:
         raise ValueError("there are no images; at least one is needed")

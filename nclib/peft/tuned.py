@@ -45,7 +45,7 @@ class Skip(nn.Module):
 
 
 class Tuned(nn.Module):
-    """A classifier of which a part is trained; made by `linear_probe`, `skip_tuning` and the others.
+    """A classifier that is trained in part; made by `linear_probe`, `skip_tuning` and the others.
 
     Called with inputs (N, C, H, W) it gives logits (N, K). Exactly what is trained requires a gradient. In train
     mode all else stays in eval mode, its batch norm and dropout too.
@@ -181,7 +181,7 @@ class Base:
         return name
 
     def tuned(self, num_classes: int | None, spec: dict[str, Any], skip: Skip | None = None) -> Tuned:
-        """The module, of which only the head is trained so far."""
+        """The module; so far only its head is trained."""
         head = self._head(skip.width if skip else self.width, num_classes).to(self.named.device)
         tuned = Tuned(self.body, head, skip, spec | {"num_classes": num_classes}, self.digest(num_classes))
         tuned.transform = self.transform

@@ -99,8 +99,19 @@ class Ranking:
 
     def draw(self, path: Path | str) -> None:
         """Draw all scores, each from its worst (0) to its best (1) value over the models, to an image file."""
+        import matplotlib.pyplot as plt
+
+        values = self.relative
+        size = (3 + 0.5 * values.shape[1], 2.2 + 0.32 * len(values))
+        figure, axis = plt.subplots(figsize=size, layout="constrained")
+        shades = axis.imshow(values.to_numpy(dtype=float), cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        axis.set_xticks(range(values.shape[1]), values.columns, rotation=60, ha="right")
+        axis.set_yticks(range(len(values)), values.index)
+        axis.grid(False)
+        axis.set_title(self.order)
+        figure.colorbar(shades, label="0 worst, 1 best")
         with replacing(Path(path)) as temporary:
-            ranking(self).savefig(temporary, format=Path(path).suffix.lstrip("."))
+            figure.savefig(temporary, format=Path(path).suffix.lstrip("."))
 
     @property
     def relative(self) -> pd.DataFrame:
@@ -137,8 +148,8 @@ def rank_models(
     by
         The score to sort by; None is FaCe, or LogME where there are fewer than three classes or models.
     verify
-        To the features of so many of the best a linear probe is fitted, too, and they are sorted by its accuracy on
-        the fifth of the images that is held out.
+        How many of the best are sorted again, by the accuracy of a linear probe on the fifth of the images that is
+        held out.
     source_accuracy
         Accuracies of models on their source data by name, in [0, 1], where they are known, as a score among others.
     cache
@@ -272,18 +283,3 @@ def _check_kind(model: Any, images: Any) -> None:
 
 def _name(model: Model) -> str:
     return model if isinstance(model, str) else model.name
-
-
-def ranking(found: Any) -> Any:
-    """A table of models and scores in shades, each score from the worst (0) to the best (1) of the models."""
-    import matplotlib.pyplot as plt
-
-    values = found.relative
-    figure, axis = plt.subplots(figsize=(3 + 0.5 * values.shape[1], 2.2 + 0.32 * len(values)), layout="constrained")
-    shades = axis.imshow(values.to_numpy(dtype=float), cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    axis.set_xticks(range(values.shape[1]), values.columns, rotation=60, ha="right")
-    axis.set_yticks(range(len(values)), values.index)
-    axis.grid(False)
-    axis.set_title(found.order)
-    figure.colorbar(shades, label="0 worst, 1 best")
-    return figure

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nclib.experiments.records import Records, cell_digest, fill
-from nclib.experiments.run import ONLY, RECORDS, book_root, start
+from nclib.experiments.run import ONLY, RECORDS_AT, book_root, start
 from nclib.experiments.studies import LIVE, STUDIES, live_cell
 from nclib.experiments.tolerances import CHANGES, FIELDS
 from tests.layouts import picture
@@ -209,7 +209,7 @@ def test_a_live_check_of_nothing_is_an_error(tmp_path):
 
 
 def test_recomputing_has_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setenv(RECORDS, str(tmp_path))
+    monkeypatch.setenv(RECORDS_AT, str(tmp_path))
     with pytest.raises(ValueError, match="give either that or NCLIB_RECORDS"):
         start(recompute=True)
     assert start().records.folder == tmp_path

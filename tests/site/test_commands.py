@@ -17,7 +17,7 @@ import yaml
 
 from nclib.cli import app
 from nclib.experiments.records import Records
-from nclib.experiments.run import LIVE_AT, ONLY, RECORDS
+from nclib.experiments.run import LIVE_AT, ONLY, RECORDS_AT
 from workflow.execute import agreements
 
 ROOT = Path(__file__).parents[2]
@@ -89,10 +89,15 @@ def test_the_page_of_commands_is_that_of_the_program(tmp_path):
 
 def test_what_a_grid_tells_its_runs_is_not_taken_from_a_user(tmp_path):
     (tmp_path / "said.mk").write_text(f"include {ROOT / 'Makefile'}\nsaid:\n\t@env\n")
-    told = dict.fromkeys((ONLY, RECORDS, LIVE_AT), "mine") | {"NCLIB_CACHE": "mine"}
+    told = dict.fromkeys((ONLY, RECORDS_AT, LIVE_AT), "mine") | {"NCLIB_CACHE": "mine"}
     command = ["make", "-C", str(ROOT), "-f", str(tmp_path / "said.mk"), "said"]
     said = subprocess.run(command, env=os.environ | told, capture_output=True, text=True, check=True).stdout
     assert re.findall(r"^(NCLIB_\w+)=mine$", said, re.MULTILINE) == ["NCLIB_CACHE"]
+
+
+def test_a_notebook_runs_again_when_the_form_it_is_written_in_has_changed():
+    needed = re.search(r"^_build/executed/%:(.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    assert {"workflow/execute.py", "notebooks/jupytext.toml"} <= {*needed}
 
 
 def test_workflows_make_what_can_be_made():

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from nclib.experiments import scales
 from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.records import Records, as_table, cell_digest, fill
-from nclib.experiments.run import ONLY, RECORDS, from_json
+from nclib.experiments.run import ONLY, RECORDS_AT, from_json
 from nclib.experiments.scales import SCALES
 from nclib.experiments.studies import STUDIES, cells_of
 from nclib.experiments.tolerances import differences, read_spreads, tolerances
@@ -102,7 +102,7 @@ def test_an_unknown_study_has_no_chapter(name):
 def test_a_run_of_one_cell_measures_that_and_ends(tmp_path):
     """With papermill's own command line, as the grid does."""
     cell = STUDIES["score_cost"](SCALES["demo"], [0])[1]
-    told = {ONLY: f"score_cost/{cell_digest(cell)}", RECORDS: str(tmp_path)}
+    told = {ONLY: f"score_cost/{cell_digest(cell)}", RECORDS_AT: str(tmp_path)}
     notebook = chapter("score_cost").with_suffix(".ipynb")
     command = [sys.executable, "-m", "papermill", notebook, tmp_path / "run.ipynb"]
     command += ["--cwd", ROOT / "notebooks", "--no-progress-bar"]

@@ -12,7 +12,7 @@ import typer
 
 from nclib.devices import double_precision
 from nclib.experiments.records import Records, fill
-from nclib.experiments.run import RECORDS
+from nclib.experiments.run import RECORDS_AT
 from nclib.experiments.studies import CLAIMS, LIVE, live_cell
 from nclib.experiments.tolerances import read_spreads, tolerances
 from workflow import reproduce
@@ -93,7 +93,7 @@ def test_it_exits_as_it_says(again, monkeypatch, equal, code):
         rewrite(again, "downstream_collapse", lambda metrics: metrics | {"num_features": 1 + metrics["num_features"]})
     run = []
     monkeypatch.setattr(reproduce, "AGAIN", again.folder.parent)
-    told = [RECORDS, "NCLIB_CACHE"]
+    told = [RECORDS_AT, "NCLIB_CACHE"]
     monkeypatch.setattr(
         reproduce, "execute", lambda source, output: run.append((source.stem[:2], *map(os.environ.get, told)))
     )
@@ -105,7 +105,7 @@ def test_it_exits_as_it_says(again, monkeypatch, equal, code):
     assert ended == code
     own = [str(again.folder.parent / name) for name in ("records", "cache")]
     assert run == [(f"0{number}", *own) for number in range(1, 8)]
-    assert RECORDS not in os.environ
+    assert RECORDS_AT not in os.environ
 
 
 def test_the_farthest_cells_are_rows_for_the_table_of_spreads(again):
