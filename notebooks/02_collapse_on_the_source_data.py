@@ -139,7 +139,7 @@ for name, rows_of in tables.items():
 #   NC1 where it was ({glue:text}`demo augmentation 0.0 nc1:.2f` and {glue:text}`demo augmentation 0.5 nc1:.2f`). More of it does
 #   prevent collapse (NC1 {glue:text}`demo augmentation 2.0 nc1:.2f` at strength two), and transfer falls again
 #   ({glue:text}`demo augmentation 2.0 transfer:.2f`); correlation {glue:text}`demo augmentation value:.2f`.
-# - *Weight decay*, of which the sentence says nothing, points the other way: the most decay gives the most collapse
+# - *Weight decay*, which the sentence does not name, points the other way: the most decay gives the most collapse
 #   (NC1 {glue:text}`demo weight_decay 0.005 nc1:.2f`) and no worse transfer ({glue:text}`demo weight_decay 0.005 transfer:.2f`
 #   against {glue:text}`demo weight_decay 0.0 transfer:.2f` without any); correlation {glue:text}`demo weight_decay value:.2f`.
 #

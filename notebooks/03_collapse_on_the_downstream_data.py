@@ -9,8 +9,8 @@
 #
 # **How we test it.** Each model is frozen and shown the training images of a task. We measure how far its last-layer
 # features collapse on them, and fit a linear probe to the same features; its accuracy is that on the task's test
-# images. Four measures of collapse compete, all lower where features are more collapsed. *NC1*, of which the claim
-# speaks, is the variance within classes seen through the inverse of the variance between them; the *trace ratio* is
+# images. Four measures of collapse compete, all lower where features are more collapsed. *NC1*, which the claim
+# is about, is the variance within classes seen through the inverse of the variance between them; the *trace ratio* is
 # the total of the one over the total of the other; *CDNV* is the mean over pairs of classes of their variances over
 # the squared distance of their means; *VCI* says how much of the total variance is not between classes.
 # [Which NC1 is that?](../book/metrics.md) has the formulas. Here we
@@ -266,9 +266,9 @@ pd.DataFrame(layer_table).T.sort_index(
 # - *Layers narrower than that*: it fails. On the hundred kinds of flowers the correlation is
 #   {glue:text}`layers lab flowers102 (22 + 8, 160 px) NC1:.2f`, of the other sign, and the layer of least NC1, one of
 #   the first, loses {glue:text}`lost lab flowers102 (22 + 8, 160 px) NC1:.2f` of accuracy. NC1 is a sum over the
-#   directions in which class means differ, of which there are at most as many as features, or as classes less one. A
+#   directions in which class means differ. There are at most as many of these as features, or as classes less one. A
 #   layer narrower than that has few terms to sum and looks collapsed. Where the two numbers meet, the variance
-#   between classes has directions in which there is hardly any, its inverse explodes, and NC1 with it: the peaks of
+#   between classes is hardly any in some directions, its inverse explodes, and NC1 with it: the peaks of
 #   Cyrillic and Georgian are at layers of one feature less than the script has letters. The same befalls the last
 #   layers of the two narrowest models on the flowers, on the far right of {numref}`fig-models`.
 #
@@ -370,7 +370,7 @@ for name, rows in tables.items():
     pooled = rows["nc1"].corr(rows["accuracy"], method="spearman")
     within = downstream.across_models(rows, "nc1").value
     print(f"{name}: {pooled:.2f} over everything, {within:.2f} within tasks")
-# Also how tasks differ, which says nothing of which model to take: where easy tasks collapse
+# Also how tasks differ, which does not help to choose a model: where easy tasks collapse
 # more it flatters, where they do not it hides what there is within tasks.
 
 # %% [markdown]

@@ -154,7 +154,7 @@ def measure(cell, cache):
 
 # %%
 def measure_cost(cell, cache):
-    """Seconds that each score takes on features of so many samples, numbers and classes."""
+    """Seconds that each score takes on features of a number of samples, numbers and classes."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(cell["samples"]) % cell["classes"]
     means = torch.randn(cell["classes"], cell["features"], generator=generator)

@@ -44,7 +44,7 @@ class Combination:
 
     variables: dict[str, str]
     onednn: bool = True
-    needs: tuple[str, ...] = ()  # beginnings of numpy's names of features, one of which must be found
+    needs: tuple[str, ...] = ()  # beginnings of numpy's names of features; one must be found
 
     @property
     def environment(self) -> dict[str, str]:

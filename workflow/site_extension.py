@@ -36,7 +36,7 @@ def explain_colab(app: Any, page: str, template: str, context: dict[str, Any], d
 
 
 def keep_needed(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Drop the scripts that would start a server elsewhere (thebe), and doubles, of which a browser complains."""
+    """Drop the scripts that would start a server elsewhere (thebe), and doubles, which a browser complains of."""
     once = {f"{script.filename} {script.attributes}".lower(): script for script in context["script_files"]}
     needless = ("thebe", "mathjax") if page.startswith("_modules/") else ("thebe",)  # source code has no formulas
     context["script_files"] = [script for text, script in once.items() if not any(word in text for word in needless)]

@@ -40,9 +40,9 @@ def geometric_collapse(stats: ClassStatistics, complexities: Any) -> float:
 def poincare_constant(inputs: Any, labels: Any) -> float:
     """An estimate of the c in V_k <= c GC_k: the largest variance of any class of inputs along any direction.
 
-    `inputs` are (N, ...), labels (N,). No smaller c does for all linear functions, and none larger is needed for any
-    function if the inputs of a class are Gaussian; of other laws the constant can be larger. In squared units of the
-    input; 0 if every class has one input, or the same ones. Ours.
+    `inputs` are (N, ...), labels (N,). Linear functions need a c as large as this. It is large
+    enough for all functions if the inputs of a class are Gaussian; for other laws the constant can be larger. In
+    squared units of the input; 0 if every class has one input, or the same ones. Ours.
 
     Examples
     --------

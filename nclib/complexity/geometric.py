@@ -117,7 +117,7 @@ class Passes:
     def refine(self, method: str, number: int, relative_error: float, seed: int) -> Complexity:
         """Take more projections until their stated error is small, and known from enough of them to be believed."""
         found = self.measure(way(method, number, 1.0), seed, number)
-        exactly = min(Jacobians(self.embedding, self.first).width, self.first.numel())  # so many passes
+        exactly = min(Jacobians(self.embedding, self.first).width, self.first.numel())  # one pass each
         while not self._settled(found, number, relative_error):
             if number >= exactly:
                 found = self.measure(exact, seed, number)
@@ -184,8 +184,8 @@ def geometric_complexity(
 ) -> Complexity:
     """Geometric complexity of the last-layer features, in eval mode: the mean squared norm of their Jacobian.
 
-    Lower is flatter, and the papers' link is that flatter features collapse more. It is not unchanged by a scale of
-    the features or of the inputs.
+    Lower is flatter, and the papers' link is that flatter features collapse more. It changes with the scale
+    of the features and of the inputs.
 
     Parameters
     ----------

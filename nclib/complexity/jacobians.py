@@ -136,7 +136,7 @@ WAYS = ("exact", "rademacher", "gaussian", "outputs", "entries")
 
 
 def way(method: str, number: int, share: float) -> Way:
-    """The way of a method: with so many projections or outputs, or such a share of the entries."""
+    """The way of a method, with its number of projections or outputs, or its share of the entries."""
     if method == "exact":
         return exact
     if method == "entries":

@@ -96,7 +96,7 @@ class _Labelled(ABC):
         return [per_class] * len(sizes)
 
     def _check(self, count: int) -> None:
-        """Refuse labels that do not fit to so many images, or to the classes."""
+        """Refuse labels that do not fit the number of images, or the classes."""
         if self.labels.shape != (count,):
             raise ValueError(f"there are {count} images and labels {tuple(self.labels.shape)}; they must be ({count},)")
         check_labels(self.labels, num_classes=len(self.classes))

@@ -101,7 +101,7 @@ def _drawn(name: str, split: str, by_class: dict[str, list[str]], per_class: int
 
 @lru_cache
 def docstrings(package: str, least: int = 50) -> dict[str, dict[str, list[str]]]:
-    """Docstrings by split, and by the part of a package that they come from, of parts that have so many in each split.
+    """Docstrings by split, and by the part of a package they come from; a part has `least` of them in each split.
 
     Sources are parsed, never imported. A text that is in two parts, or both splits, is in neither.
     """

@@ -34,7 +34,7 @@ class Entry:
         """The images of an object of torchvision's class."""
         images, labels = self.samples(raw)
         labels = torch.as_tensor(labels).long()
-        # ImageNet gives each class a tuple of synonyms, the first of which two classes may share.
+        # ImageNet gives each class a tuple of synonyms; two classes may share the first.
         classes = tuple(name if isinstance(name, str) else ", ".join(name) for name in self.classes(raw))
         if isinstance(images, Tensor):
             return ImageSet(images.contiguous(), labels, classes)

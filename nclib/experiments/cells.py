@@ -34,14 +34,14 @@ def title(recipe: Recipe | TextRecipe, base: Recipe | TextRecipe) -> str:
 
 
 def named_models(names: Iterable[str], seeds: Iterable[int], weights: str = "pretrained") -> list[Cell]:
-    """What says all about models that others trained: the name, the weights and a seed of each."""
+    """All that a cell says of models that others trained: the name, the weights and a seed of each."""
     return [{"model": name, "weights": weights, "seed": seed} for name, seed in product(names, seeds)]
 
 
 def trained_models(
     recipes: Sequence[Recipe | TextRecipe], seeds: Iterable[int], base: Recipe | None = None
 ) -> list[Cell]:
-    """What says all about models that are trained here: the recipe, and its title by a base (of none, the first)."""
+    """All that a cell says of models trained here: the recipe, and its title beside a base (by default the first)."""
     return [
         {"model": title(recipe, base or recipes[0])} | replace(recipe, seed=seed).config
         for recipe, seed in product(recipes, seeds)
@@ -49,7 +49,7 @@ def trained_models(
 
 
 def of_task(task: Task, per_class: int | None) -> Cell:
-    """What says all about a task, with so many training images of a class."""
+    """All that a cell says of a task, with `per_class` training images of a class."""
     return {
         "task": task.title,
         "data": task.data,

@@ -102,7 +102,7 @@ def transfer_by_setting(nets: pd.DataFrame, titles: Mapping[str, str]) -> Figure
 
 
 def transfer_of_all(nets: pd.DataFrame, titles: Mapping[str, str], base: Recipe) -> Figure:
-    """Downstream accuracy against source NC1 of all networks, a style a setting that they differ from the base in.
+    """Downstream accuracy against source NC1 of all networks, with a style for each setting that differs from the base.
 
     Grey is the mean of each third of the fully trained ones, by NC1.
     """

@@ -51,13 +51,13 @@ def _tasks() -> tuple[str, ...]:
 
 
 def task_style(task: str) -> dict[str, Any]:
-    """The colour and marker of a task, the same in every figure; no two that a scale names have both in common."""
+    """The colour and marker of a task, the same in every figure; two tasks of a scale differ in one or the other."""
     i = _tasks().index(task) if task in _tasks() else crc32(task.encode())
     return {"color": COLOURS[i % 6], "marker": MARKERS[i % 7]}
 
 
 def numbered_style(i: int) -> dict[str, Any]:
-    """The colour and marker of the i-th of many things, none like another up to the 42nd."""
+    """The colour and marker of the i-th of many things; the first 42 are all different."""
     return {"color": COLOURS[i % 7], "marker": MARKERS[(i + i // 7) % 7]}
 
 

@@ -61,7 +61,7 @@ def fit_best(
 ) -> nn.Module:
     """A module made anew and fitted to all inputs with the settings that do best on the fifth that is held out.
 
-    `make(inputs, targets)` is given what it will be fitted to, of which its first weights may be a probe.
+    `make(inputs, targets)` is given what it will be fitted to: its first weights may be a probe of that.
     `merit(module, inputs, targets)` is higher for the better; every fifth of the inputs, in their order, is held out.
     There is nothing to choose, and no trial, of a single candidate.
     """

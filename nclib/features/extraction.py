@@ -113,7 +113,7 @@ def each_shard(
 ) -> Iterator[tuple[range, Outputs]]:
     """The features of several layers of `shards_of` images, or of some of them, one shard after the other.
 
-    What `extract_layers` puts together, for who need not have all in memory. Until the last the model is in eval mode.
+    What `extract_layers` puts together; here only one shard is in memory. The model is in eval mode until the last.
     """
     how = how or Extraction()
     _check_given(model, images, layers, how.batch_size)
@@ -164,7 +164,7 @@ def _check_given(model: object, images: Any, layers: Sequence[str | int], batch_
 def _computed(
     model: Backbone, numbers: Iterable[int], batches: Iterator[Tensor], names: list[str], half: bool
 ) -> Generator[Outputs]:
-    """The features of every shard, made from so many batches."""
+    """The features of every shard, each made from its number of batches."""
     with evaluating(model.model), outputs_of(model, names, half) as forward:
         for number in numbers:
             parts = [forward(batch) for batch in itertools.islice(batches, number)]

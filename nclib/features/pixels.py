@@ -21,7 +21,7 @@ _BATCH = 16  # scenes at once
 def pixel_features(
     model: Backbone, scenes: Scenes, *, per_class: int = 200, layer: str | None = None, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Features of pixels drawn at random, so many of each class or all there are: float32 (M, d), and labels (M,).
+    """Features of pixels drawn at random, `per_class` or all there are: float32 (M, d), and labels (M,).
 
     A pixel's features are those of the layer's map at its place, between the places of the map interpolated linearly.
     The layer is that of `pixel_layer` unless it is named. Places are taken as even parts of the picture, as
@@ -94,7 +94,7 @@ def _outputs(model: Backbone, inputs: Tensor, layers: Iterable[str]) -> dict[str
 
 @torch.no_grad()
 def pixel_layer(model: Backbone, images: Tensor, *, stride: int = 16) -> str:
-    """The deepest of `Backbone.layers` whose map has a place for every so many rows of images (N, C, H, W), or less.
+    """The deepest of `Backbone.layers` whose map has a place for every `stride` rows of images (N, C, H, W), or fewer.
 
     Later maps of a network for classification are too coarse for pixels. ValueError if there is none.
     """

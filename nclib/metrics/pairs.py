@@ -202,7 +202,7 @@ def _diagonal_exponents(stats: ClassStatistics, floor: float, rows: slice) -> Te
 
 
 def mean_over_pairs(stats: ClassStatistics, value: Callable[[slice, slice, Tensor], Tensor]) -> float:
-    """The mean over pairs of classes of a symmetric function, of which K x K values are never held.
+    """The mean over pairs of classes of a symmetric function, whose K x K values are never held at once.
 
     `value(rows, columns, distances)` gives it for a tile of pairs, whose squared distances of means it is given.
     """

@@ -126,7 +126,7 @@ class ClassStatistics:
 
     @property
     def unseen(self) -> list[int]:
-        """The classes of which no sample was seen."""
+        """The classes without a sample so far."""
         return (self.counts == 0).nonzero().flatten().tolist()
 
     @property
@@ -195,7 +195,7 @@ class ClassStatistics:
     def distance_tiles(self) -> Iterator[tuple[slice, slice, Tensor]]:
         """`squared_distances` in tiles, each with its rows and columns, of all pairs once: rows before columns.
 
-        So many classes may be more than their pairs fit into memory.
+        With many classes the pairs may take more than the memory.
         """
         if self.num_classes <= TOGETHER:
             yield ALL, ALL, self.squared_distances

@@ -109,7 +109,7 @@ def few_shot(
 def _check_enough(
     classes: np.ndarray, train: _Samples, others: _Samples | None, shots: int, queries: int | None
 ) -> None:
-    """Refuse a class, of which an episode may draw every one, that has too few samples."""
+    """Refuse classes with too few samples: an episode may draw any of them."""
     asked = 1 if queries is None else queries
     parts = [("", train, shots + asked)] if others is None else [("", train, shots), ("test ", others, asked)]
     for kind, samples, needed in parts:

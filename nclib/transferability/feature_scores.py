@@ -134,7 +134,7 @@ def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
 def ncti_parts(features: Any, labels: Any, *, components: int = 64) -> tuple[float, float, float]:
     """What NCTI adds up over models: spread of all features, certainty of the labels, and collapse within classes.
 
-    A linear discriminant of so many principal components, its covariance shrunk by exp of minus the variance of the
+    A linear discriminant of the first principal `components`, its covariance shrunk by exp of minus the variance of the
     first 32 (not at all below 1e-10), gives discriminant coordinates and probabilities. The parts are the sum of the
     singular values of the centred coordinates, in [0, inf), the mean probability of the label, in [0, 1], and minus the
     logarithm of the sum over classes of the singular values of the probabilities of its samples. Higher is better of

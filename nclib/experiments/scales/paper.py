@@ -14,7 +14,7 @@ def _whole(*names: str) -> tuple[Task, ...]:
     return tuple(Task(name, name, None, None) for name in names)
 
 
-# Full-sized networks; of every class so many images that the batches divide them.
+# Full-sized networks; the number of images of a class is one that the batches divide.
 _ten = Recipe(source="cifar10", per_class=4800, width=64, blocks=2, epochs=120, batch_size=200)
 _hundred = replace(_ten, source="cifar100", per_class=400)
 _small = replace(_ten, network="vgg11", blocks=1)

@@ -27,7 +27,7 @@ class Task:
 class SceneTask:
     """A task of pixels: what `nclib.scenes` makes or reads, and how many scenes there are to train and test.
 
-    Of each class so many pixels are scored.
+    `pixels_per_class` pixels of each class are scored.
     """
 
     title: str
@@ -45,8 +45,8 @@ class Zoo:
     the data of a task are left out there.
 
     `method` is one of `peft.methods.METHODS`, and validation chooses of the learning `rates` and, where one layer is
-    tuned, of the `layers`; or it is "published", for accuracies that others measured. So many of the seeds, which
-    are those of the networks or, of named models, those of the fine-tuning, are tried: its `repeats`.
+    tuned, of the `layers`; or it is "published", for accuracies that others measured. `repeats` is the
+    number of seeds that are tried: of the networks or, for named models, of the fine-tuning.
     """
 
     title: str
@@ -85,11 +85,11 @@ class Sweep:
 class FineTuning:
     """What a scale fixes for the studies of fine-tuning.
 
-    `models` are named, or there is the `recipe` of the one network. `scarce` are the numbers of images a class, the
-    last being all, that the methods are given of the first of the `tasks`, in so many `draws`. `layers` (by their
-    place in `Backbone.layers`) are the candidates for the one that is tuned, and `rates` the learning rates of every
-    method, of which validation chooses; `all_layers` are compared. Every method is tried with so many of the seeds,
-    which are those of the networks or, of named models, those of the training: its `repeats`.
+    `models` are named, or there is the `recipe` of the one network. `scarce` are the numbers of images a class that
+    the methods are given of the first of the `tasks`, the last being all; `draws` is how often these are drawn.
+    Validation chooses the layer that is tuned from `layers` (by their place in `Backbone.layers`) and the learning
+    rate of every method from `rates`; `all_layers` are compared. `repeats` is the number of seeds that every method
+    is tried with: of the networks or, for named models, of the training.
     """
 
     tasks: tuple[Task, ...]
@@ -109,8 +109,8 @@ class FineTuning:
 class Geometry:
     """What a scale fixes for the studies of geometric complexity.
 
-    The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in so many
-    few-shot `episodes` on each of the new data sets, of which `new_per_class` images are used. Complexity is that of
+    The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in few-shot
+    `episodes`, that many on `new_per_class` images of each new data set. Complexity is that of
     `per_class` training images; how few of them do is seen on `population_per_class`.
     """
 
@@ -126,12 +126,12 @@ class Geometry:
 class Scale:
     """What a scale fixes for every chapter.
 
-    `recipe` is the base that the studies of networks trained here vary, `tasks` are their downstream data
-    sets, of which `train_per_class` and `test_per_class` images are used, and `seeds` are those of the
-    networks. `models` are pre-trained models, for `nclib.backbone`, and `model_tasks` what they are tried
-    on; without models the networks trained here stand in for them. Of each of the `zoos` the best model is chosen,
-    of `scene_zoos` for tasks of pixels, of `text_zoos` for tasks of words; those of `encoder_zoos` are Hugging Face's.
-    `device` is what a run computes on if it is not told: a scale of small networks gains nothing from a GPU.
+    `recipe` is the base that the studies of networks trained here vary, `tasks` are their downstream data sets, with
+    `train_per_class` and `test_per_class` images of a class, and `seeds` are those of the networks. `models` are
+    pre-trained models, for `nclib.backbone`, and `model_tasks` what they are tried on; without models the networks
+    trained here stand in for them. Of each of the `zoos` the best model is chosen, of `scene_zoos` for tasks of pixels,
+    of `text_zoos` for tasks of words; those of `encoder_zoos` are Hugging Face's. `device` is what a run computes on if
+    it is not told: a scale of small networks gains nothing from a GPU.
     """
 
     recipe: Recipe
