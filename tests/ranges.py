@@ -12,6 +12,6 @@ def ends(written: str, classes: int, features: int, cdnv: float = math.inf) -> t
     parts = written[1:-1].split(", ")
     right = written[:1] in ("[", "(") and written[-1:] in ("]", ")") and len(parts) == 2 and known.keys() >= set(parts)
     assert right, (
-        f"the range {written!r} is not known: write it with two of {list(known)}, or add to these in {__file__}"
+        f"the range {written!r} is not known: write it with two of {list(known)}, or add to these in tests/ranges.py"
     )
     return known[parts[0]], known[parts[1]]
