@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 _PANEL = 96  # rows of a covariance computed at once
-_HELD = 2**22  # products held at once: 32 MB
+_HELD = 2**20  # products held at once: 8 MB
 _WELL_POSED = 1e-6  # the least ratio of eigenvalues, or of squared pivots, at which a factorisation is trusted
 ALL = slice(None)
 TOGETHER = 2048  # classes up to which all pairs are held at once
@@ -27,8 +27,8 @@ def differences_product(a: Tensor, b: Tensor, rows: slice = ALL, columns: slice 
 
     By matrix products, and by the differences themselves where that would lose digits; none is below 0.
     """
-    own, products = (a * b).sum(1), a[rows] @ b[columns].T
-    scale = own[rows].unsqueeze(1) + own[columns]
+    own, products = [(a[some] * b[some]).sum(1) for some in (rows, columns)], a[rows] @ b[columns].T
+    scale = own[0].unsqueeze(1) + own[1]
     other = products if a is b else products.T if rows == columns else b[rows] @ a[columns].T
     result = scale - products - other
     close = result <= 1e-4 * scale

@@ -29,6 +29,7 @@ from nclib.storage import load_tensors, save_tensors
 
 Covariance = Literal["full", "diagonal", "span"]
 
+_SIDE = 512  # classes whose pairs, a tile of 2 MB, stay in a processor's cache
 _SLAB = 2048  # samples whose outer products are added at once
 
 
@@ -200,17 +201,17 @@ class ClassStatistics:
         if self.num_classes <= TOGETHER:
             yield ALL, ALL, self.squared_distances
             return
-        parts = [slice(start, start + TOGETHER) for start in range(0, self.num_classes, TOGETHER)]
+        parts = [slice(start, start + _SIDE) for start in range(0, self.num_classes, _SIDE)]
         for rows, columns in combinations_with_replacement(parts, 2):
             yield rows, columns, self.distances(rows, columns)
 
     def distances(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
         """`squared_distances` of the classes that two slices take; 0 where rounding alone can make one."""
         distances = differences_product(self.centred_means, self.centred_means, rows, columns)
-        lengths = (self.means.square().sum(1) + self.class_variances).sqrt()
-        rounding = 10 * max(self.means.shape) * torch.finfo(torch.float64).eps * lengths
-        least = torch.maximum(rounding[rows].unsqueeze(1), rounding[columns])
-        return distances.where(distances > least.square(), 0.0)
+        rounding = (10 * max(self.means.shape) * torch.finfo(torch.float64).eps) ** 2
+        squares = [self.means[some].square().sum(1) + self.class_variances[some] for some in (rows, columns)]
+        least = rounding * torch.maximum(squares[0].unsqueeze(1), squares[1])
+        return distances.where(distances > least, 0.0)
 
     def variances_along(self, directions: Tensor) -> Tensor:
         """The pooled within-class variance along each of the unit vectors (r, d), (r,).
