@@ -29,7 +29,7 @@ help:
 	@echo "make processors measure what other processors would find, for the tolerances"
 	@echo "make links      check the book's links to elsewhere"
 	@echo "make pdf        the book as one file to print, by chromium"
-	@echo "make benchmark  time and memory of the metrics against other code, as ratios"
+	@echo "make benchmark  time and memory against other code, as ratios; KEEP=1 for the book, LIKE=\"AVX2\""
 	@echo "make lint       ruff, mypy, and who may import whom"
 	@echo "make clean      remove what was built (records and the environment stay)"
 
@@ -65,7 +65,7 @@ pdf: book
 
 benchmark: .venv/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -r benchmarks/requirements.txt
-	$(BIN)/python -m pytest benchmarks -s --benchmark-columns=median,iqr,rounds --benchmark-sort=name
+	$(BIN)/python -m benchmarks $(if $(LIKE),--like "$(LIKE)") $(if $(ONLY),--only "$(ONLY)") $(if $(KEEP),--keep)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ def main(
     if like not in COMBINATIONS:
         raise typer.BadParameter(f"there is no {like!r}; there are {'; '.join(COMBINATIONS)}")
     command = [sys.executable, "-m", "pytest", "benchmarks", "-s", "-k", only, *["--keep-rows"] * keep]
+    command += [] if like.startswith("as it is") else ["--emulated", like]
     command += ["--benchmark-columns=median,iqr,rounds", "--benchmark-sort=name"]
     environment = COMBINATIONS[like].environment | {"SCIPY_ARRAY_API": "1"}  # for scikit-learn on tensors
     raise typer.Exit(subprocess.run(command, cwd=ROOT, env=environment).returncode)

@@ -17,7 +17,7 @@ class Size(NamedTuple):
         return f"N={self.num_samples:,} d={self.num_features:,} K={self.num_classes:,}"
 
 
-SMALL, LARGE = Size(10_000, 512, 100), Size(50_000, 2_048, 1_000)
+TINY, SMALL, LARGE = Size(100, 32, 5), Size(10_000, 512, 100), Size(50_000, 2_048, 1_000)
 THREE = ("nc1", "nc1_ratio", "cdnv")
 
 

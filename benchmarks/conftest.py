@@ -3,10 +3,11 @@
 import pandas as pd
 import pytest
 
-from benchmarks import rows
+from benchmarks import page, rows
 
 
 def pytest_addoption(parser):
+    parser.addoption("--emulated", default="", help="the processor that is emulated, for the rows")
     parser.addoption("--keep-rows", action="store_true", help=f"take what was timed into {rows.PATH.name}")
 
 
@@ -14,7 +15,7 @@ def pytest_addoption(parser):
 def pytest_terminal_summary(terminalreporter, config):
     for each in config._benchmarksession.benchmarks:
         rows.note(each.group, each.name.removeprefix("test_").split("[")[0], each.stats.median)
-    found = rows.noted()
+    found = rows.noted(config.getoption("emulated"))
     if found.empty:
         return
     terminalreporter.section("ratios of medians")
@@ -24,4 +25,5 @@ def pytest_terminal_summary(terminalreporter, config):
         times = f"{row.what} {row.seconds:.3g} s / {row.against} {row.seconds_against:.3g} s"
         terminalreporter.write_line(f"{row.group}: {times} = {row.ratio:.3g}, {wanted}")
     if config.getoption("keep_rows"):
-        rows.keep()
+        rows.keep(found)
+        page.draw(page.read())

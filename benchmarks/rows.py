@@ -1,6 +1,5 @@
 """What was timed, as rows of book/benchmarks.csv, and which times are compared."""
 
-import os
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,6 @@ import torch
 
 from nclib.experiments.records import processor
 from nclib.storage import replacing
-from workflow.processors import COMBINATIONS
 
 PATH = Path(__file__).parents[1] / "book" / "benchmarks.csv"
 PLACE = ["processor", "emulated", "threads", "group", "what"]
@@ -29,9 +27,11 @@ _SMALL, _LARGE = "N=10,000 d=512 K=100", "N=50,000 d=2,048 K=1,000"
 _PROBES = [f"{_SMALL}, {spectrum}" for spectrum in ("correlated", "isotropic")]
 _NEIGHBOURS, _SCORES = f"{_SMALL}, 2,000 queries", "N=50,000 d=2,048 K=100, scores"
 _EPOCH, _IMAGES = "128 images of 128 px, ResNet-18", "512 images of 96 px, MobileNetV2"
+_FOLDER = "64 JPEG files of 500 x 375 px, MobileNetV2 at 224 px"
 _COMMANDS = "901 images of 224 px, MobileNetV2, whole commands"
 # In float32 the plain pseudo-inverse gives no NC1 (it is off by seven decades, and negative), so float64 it is.
 PAIRS = [
+    Pair("N=100 d=32 K=5", "three", "plain_float64"),
     Pair(_SMALL, "three", "plain_float64", 1 / 5),
     Pair(_SMALL, "table", "three", 2),
     Pair(_SMALL, "classifier", "three"),
@@ -60,6 +60,9 @@ PAIRS = [
     Pair(_COMMANDS, "two_processes", "one_process_of_two_threads"),
     *(Pair(_IMAGES, what, "bare", 1.1) for what in ("extract", "all_layers", "into_cache")),
     Pair(_IMAGES, "extract_images", "bare_from_images", 1.1),
+    *(Pair(_FOLDER, what, "folder_extract") for what in ("decode", "resize", "forward", "folder_from_cache")),
+    Pair(_FOLDER, "decode_by_torchvision", "decode"),
+    Pair(_FOLDER, "resize_by_torchvision", "resize"),
 ]
 
 _noted: list[dict] = []
@@ -70,17 +73,14 @@ def note(group: str, what: str, seconds: float, peak: float | None = None) -> No
     _noted.append({"group": group, "what": what, "seconds": float(f"{seconds:.3g}"), "peak_mib": peak and round(peak)})
 
 
-def noted() -> pd.DataFrame:
+def noted(emulated: str = "") -> pd.DataFrame:
     """The rows of this run: where, what, seconds, MiB; and GFLOP/s of a float64 product there."""
-    known = {name: c.variables for name, c in COMBINATIONS.items() if not name.startswith("as it is")}
-    emulated = next((name for name, variables in known.items() if variables.items() <= os.environ.items()), "")
     where = {"processor": processor(), "emulated": emulated, "threads": torch.get_num_threads()}
-    return pd.DataFrame([where | row | {"gflops": _gflops()} for row in _noted])
+    return pd.DataFrame([where | row for row in _noted]).assign(gflops=_gflops())
 
 
-def keep() -> None:
-    """Take the rows of this run into the table, instead of those of the same place."""
-    rows = noted()
+def keep(rows: pd.DataFrame) -> None:
+    """Take the rows of a run into the table, instead of those of the same place."""
     known = pd.read_csv(PATH, keep_default_na=False) if PATH.exists() else rows[:0]
     both = pd.concat([known, rows]).drop_duplicates(PLACE, keep="last").sort_values(PLACE, kind="stable")
     with replacing(PATH) as temporary:
@@ -88,15 +88,14 @@ def keep() -> None:
 
 
 def ratios(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a pair and place: both times, their ratio, and the most that is wanted."""
-    found = []
-    for place, group in rows.groupby(PLACE[:3], sort=True):
-        seconds = group.set_index(["group", "what"])["seconds"]
-        for pair in PAIRS:
-            times = [seconds.get((pair.group, each)) for each in (pair.what, pair.against)]
-            if None not in times:
-                found.append([*place, *pair, *times, times[0] / times[1]])
-    return pd.DataFrame(found, columns=[*PLACE[:3], *Pair._fields, "seconds", "seconds_against", "ratio"])
+    """A row a pair and place: both times, their ratio, and the most that is wanted, NaN without a target."""
+    found = pd.DataFrame(PAIRS, columns=Pair._fields).astype({"most": float})
+    where = [name for name in rows if name not in {"group", "what", "seconds", "peak_mib", "gflops"}]
+    times = rows[[*where, "group", "what", "seconds"]]
+    found = found.merge(times, on=["group", "what"])
+    against = times.rename(columns={"what": "against"})
+    found = found.merge(against, on=[*where, "group", "against"], suffixes=("", "_against"))
+    return found.assign(ratio=found["seconds"] / found["seconds_against"])
 
 
 def _gflops(n: int = 2_048) -> float:

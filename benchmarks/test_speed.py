@@ -9,25 +9,14 @@ import pytest
 import torch
 
 import nclib
-from benchmarks.cases import LARGE, SMALL, THREE, Size, sample
+from benchmarks.cases import LARGE, SMALL, THREE, TINY, Size, sample
 from benchmarks.plain import plain
 
 FINISHED = Size(20_000, 2_048, 100)
-GROWTH = [
-    Size(n, d, k)
-    for n, d, k in (
-        (5_000, 512, 100),
-        (20_000, 512, 100),
-        (10_000, 128, 100),
-        (10_000, 1_024, 100),
-        (10_000, 512, 10),
-        (10_000, 512, 400),
-    )
-]
-ROUNDS = {SMALL: 31, LARGE: 3, FINISHED: 5}
+ROUNDS = {SMALL: 31, LARGE: 3, FINISHED: 5, TINY: 101}
 
 
-@pytest.fixture(scope="module", params=[SMALL, *GROWTH, LARGE], ids=str)
+@pytest.fixture(scope="module", params=[TINY, SMALL, LARGE], ids=str)
 def case(request):
     return request.param, *sample(request.param)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 import nbformat
 import pandas as pd
 
+from benchmarks import page as speed
 from nclib import METRICS, SCORES, Metric
 from nclib.data.catalogue import split_name
 from nclib.experiments.cells import recipe_of
@@ -44,7 +45,11 @@ def readme() -> tuple[str, bytes]:
     cell = next(c for c in notebook.cells if c.metadata.get("mystnb", {}).get("figure", {}).get("name") == "fig-panels")
     figure = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
     text = README.read_text()
-    for name, content in {"badges": badges(), "score card": card_table()}.items():
+    for name, content in {
+        "badges": badges(),
+        "score card": card_table(),
+        "speed": speed.sentence(speed.read()),
+    }.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
         text = before + mark + content + "<!-- end -->" + rest.partition("<!-- end -->")[2]
     return text, base64.b64decode(figure)
@@ -286,6 +291,14 @@ def moved_table() -> str:
     return markdown(["before", "now"], rows)
 
 
+def speed_page() -> str:
+    """Where times were measured, how they compare, and how they grow."""
+    rows = speed.read()
+    listed = "".join(f"- {place} {words}\n" for place, words in speed.places(rows).items())
+    tables = (markdown(list(table), table.to_numpy()) for table in (speed.ratio_table(rows), speed.growth_table(rows)))
+    return "\n".join([listed, *tables])
+
+
 PAGES = {
     "metrics_table": lambda: registry_table(METRICS, "more collapsed"),
     "scores_table": lambda: registry_table(SCORES, "likelier to transfer"),
@@ -293,6 +306,7 @@ PAGES = {
     "processors_table": processors_page,
     "status_table": status_page,
     "moved_table": moved_table,
+    "speed_table": speed_page,
 }
 
 if __name__ == "__main__":  # all of them, or the pages that are named
