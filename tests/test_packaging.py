@@ -70,7 +70,7 @@ def imported(path: Path) -> set[str]:
 
 def test_everything_imported_is_declared():
     files = [path for folder in ("nclib", "workflow", "notebooks", "tests") for path in (ROOT / folder).rglob("*.py")]
-    own = {"nclib", "tests", "workflow", *(path.stem for path in files)}
+    own = {"nclib", "tests", "workflow", "benchmarks", *(path.stem for path in files)}
     names = set().union(*map(imported, files)) - own - sys.stdlib_module_names
     distributions = packages_distributions()
     declared = {requirement.name.lower().replace("_", "-") for requirement in REQUIREMENTS}
