@@ -1,8 +1,14 @@
-"""Training losses, each a function of the network, what the loss sees (B, d) and the labels (B,)."""
+"""Training losses, each a function of the network, what the loss sees (B, d) and the labels (B,).
+
+Those about the output layer are the nine of Kornblith, Chen, Lee, Norouzi 2021 (arXiv 2010.16402). Their strengths are
+this book's choice: round numbers with which a small network learns its source about as well as by cross-entropy.
+"""
+
+import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, dropout, linear, normalize, one_hot
 
 from nclib.models.networks import Network
 
@@ -24,6 +30,51 @@ def supervised_contrastive(embedding: Tensor, labels: Tensor, *, temperature: fl
     return -(log_share / pairs.clamp(min=1)).sum() / (pairs > 0).sum().clamp(min=1)
 
 
+def log_trace_ratio(features: Tensor, labels: Tensor) -> Tensor:
+    """The logarithm of `nclib.nc1_ratio`, tr(Sigma_W) / tr(Sigma_B), of a batch (B, d), to be differentiated.
+
+    Lower is more collapsed; the scale of the features makes no difference. With n samples of each class it is biased:
+    of features that know nothing of the classes it is about log(n - 1), however many samples there are. A trace of 0
+    counts as the least positive number, and has no gradient.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> log_trace_ratio(features, torch.tensor([0, 0, 1, 1])).item()
+    0.0
+    """
+    _, own, counts = labels.unique(return_inverse=True, return_counts=True)
+    members = one_hot(own).to(features)  # (B, K); a product is the same in every run, on a GPU too
+    means = members.T @ features / counts.unsqueeze(1)
+    within = (features - members @ means).square().sum(1).mean()
+    between = (means - features.mean(0)).square().sum(1).mean()
+    least = torch.finfo(features.dtype).tiny
+    return within.clamp(min=least).log() - between.clamp(min=least).log()
+
+
+# A ratio of 10 leaves an eleventh of the variance to the classes, about what it is of the letters' pixels (9). Without
+# a bound classes would be given up for ever more; with fewer than 12 images of each, chance is below it anyway.
+_LOOSEST = math.log(10)
+
+
+def collapse_term(features: Tensor, labels: Tensor, strength: float) -> Tensor:
+    """What is added to a loss to force collapse (`strength` above 0) or to prevent it (below 0).
+
+    It is ``strength * log(tr(Sigma_W) / tr(Sigma_B))`` of the batch; below 0 a ratio above 10 counts as 10. Unlike
+    weight decay, which acts on weights, it acts on the features, and their scale makes no difference to it. Ours: the
+    nearest is Harun et al. 2025 (arXiv 2502.10691), who prevent collapse by a regulariser of entropy, and force it by
+    a fixed projector.
+
+    Examples
+    --------
+    >>> features, labels = torch.tensor([[0.0], [2.0], [2.0], [4.0]]), torch.tensor([0, 0, 1, 1])
+    >>> collapse_term(4 * features, labels, 0.5).item()  # the traces are 16 and 16
+    0.0
+    """
+    ratio = log_trace_ratio(features, labels)
+    return strength * (ratio if strength > 0 else ratio.clamp(max=_LOOSEST))
+
+
 def _cross_entropy(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(network.classifier(embedding), labels)
 
@@ -42,6 +93,44 @@ def _squared_error(network: Network, embedding: Tensor, labels: Tensor) -> Tenso
     return (logits - 10 * one_hot(labels, logits.shape[1])).square().mean()
 
 
+def _dropout(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
+    """A part of what the classifier sees is zero at random; in eval mode it sees all, and nothing is random."""
+    return _cross_entropy(network, dropout(embedding, 0.3, training=network.training), labels)
+
+
+def _final_l2(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
+    """With lambda / 2 times the squared weights of the classifier, beside the decay of all weights."""
+    return _cross_entropy(network, embedding, labels) + 5e-3 / 2 * network.classifier.weight.square().sum()
+
+
+def _logit_penalty(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
+    """With beta times the mean squared norm of the logits."""
+    logits = network.classifier(embedding)
+    return cross_entropy(logits, labels) + 1e-3 * logits.square().sum(1).mean()
+
+
+def _logit_normalisation(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
+    """Logits over their norm times a temperature: only their direction counts."""
+    return cross_entropy(normalize(network.classifier(embedding)) / 0.05, labels)
+
+
+def _cosine_softmax(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
+    """Cosines of embedding and class weights over a temperature; the bias is not used."""
+    cosines = linear(normalize(embedding), normalize(network.classifier.weight))
+    return cross_entropy(cosines / 0.05, labels)
+
+
+def _sigmoid(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy, summed over the classes.
+
+    Less log K, so that each of K classes starts with a probability of about 1 / K, and not of one half.
+    """
+    logits = network.classifier(embedding)
+    targets = one_hot(labels, logits.shape[1]).to(logits)
+    shifted = logits - math.log(logits.shape[1])
+    return binary_cross_entropy_with_logits(shifted, targets, reduction="sum") / len(labels)
+
+
 def _contrastive(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
     """The classifier is trained beside the contrastive loss, on features that do not feel it."""
     return supervised_contrastive(embedding, labels) + _cross_entropy(network, embedding.detach(), labels)
@@ -52,4 +141,15 @@ LOSSES = {
     "label smoothing": _smoothing,
     "squared error": _squared_error,
     "contrastive": _contrastive,
+    "dropout": _dropout,
+    "final L2": _final_l2,
+    "logit penalty": _logit_penalty,
+    "logit normalisation": _logit_normalisation,
+    "cosine softmax": _cosine_softmax,
+    "sigmoid": _sigmoid,
+    "two views": _contrastive,
 }
+
+# How many times a loss sees every image of a batch, each time distorted anew. Two make the contrastive loss that of
+# Khosla et al. 2020, with the recipe's `projection` as the head.
+VIEWS = {"two views": 2}

@@ -22,7 +22,8 @@ from nclib.data.catalogue import load
 from nclib.data.images import ImageSet
 from nclib.devices import in_half, precision_suffix, resolve_device
 from nclib.features.backbones import Backbone, recipe_backbone
-from nclib.models.losses import LOSSES
+from nclib.models.batches import balanced, in_order
+from nclib.models.losses import LOSSES, VIEWS, collapse_term
 from nclib.models.networks import NETWORKS, Network
 from nclib.models.schedules import SCHEDULES, run_epoch
 from nclib.seeds import seeded
@@ -49,11 +50,14 @@ class Recipe:
     """How a network is pre-trained; equal recipes give equal networks (on one kind of processor).
 
     `source` and `per_class` name the data, `width` and `blocks` (a stage) the network, `projection` the
-    layers of the head that transfer drops, `augmentation` the strength of random distortion (0 is none).
+    layers of the head that transfer drops, `augmentation` the strength of random distortion (0 is none), of which
+    the loss "two views" needs some.
     The optimiser is SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`. On a GPU features
     are computed in bfloat16, all else in torch's default dtype (float32). `penalty` times the geometric complexity of
     each batch, in eval mode, estimated by one projection of 4 of its images, is added to the loss; with batch norm it
-    can be lowered by the scale of weights that makes no difference in training. `key` is a digest of it all:
+    can be lowered by the scale of weights that makes no difference in training. With `balanced` above 0 a batch holds
+    so many images of each of ``batch_size // balanced`` classes; then `collapse` times the logarithm of the trace ratio
+    of its features is added to the loss, see `nclib.models.losses.collapse_term`. `key` is a digest of it all:
 
     >>> Recipe(epochs=2).key == Recipe(epochs=2).key != Recipe(epochs=3).key
     True
@@ -74,16 +78,27 @@ class Recipe:
     seed: int = 0
     network: str = field(default="resnet", metadata=ADDED)
     penalty: float = field(default=0.0, metadata=ADDED)
+    collapse: float = field(default=0.0, metadata=ADDED)
+    balanced: int = field(default=0, metadata=ADDED)
 
     def __post_init__(self) -> None:
         check_known(LOSSES, loss=self.loss)
         check_known(SCHEDULES, schedule=self.schedule)
         check_known(NETWORKS, network=self.network)
-        for name in ("learning_rate", "weight_decay", "augmentation", "penalty"):
+        floats: dict[str, float] = dict.fromkeys(("learning_rate", "weight_decay", "augmentation", "penalty"), 0)
+        for name, least in (floats | {"collapse": -math.inf}).items():  # NaN is not even at least that
             object.__setattr__(self, name, float(getattr(self, name)))  # 0 and 0.0 are one recipe
-            check_least(0, **{name: getattr(self, name)})
-        check_least(0, projection=self.projection, epochs=self.epochs)
+            check_least(least, **{name: getattr(self, name)})
+        check_least(0, projection=self.projection, epochs=self.epochs, balanced=self.balanced)
         check_least(2, batch_size=self.batch_size)
+        if 2 * self.balanced > self.batch_size:
+            raise ValueError(
+                f"balanced is {self.balanced}; a batch of {self.batch_size} must hold two classes of so many"
+            )
+        if self.collapse and self.balanced < 2:
+            raise ValueError(f"collapse is {self.collapse} and balanced {self.balanced}; balanced must be at least 2")
+        if self.loss in VIEWS and not self.augmentation:
+            raise ValueError(f"loss {self.loss!r} needs augmentation above 0; without it all views of an image are one")
 
     @classmethod
     def of(cls, **settings: object) -> "Recipe":
@@ -169,7 +184,7 @@ def _run_epochs(
     start = (_read(partial, recipe, state) or {"epoch": 0})["epoch"] if partial and on_epoch is None else 0
     images, labels = source.inputs(device), source.labels.to(device)
     if start == 0:  # an untrained network's batch norm knows nothing of its inputs yet
-        update_bn((images[batch] for batch in _batches(torch.arange(len(images)), recipe)), network)
+        update_bn((images[batch] for batch in in_order(torch.arange(len(images)), recipe.batch_size)), network)
     saved = time.monotonic()
     if on_epoch:
         on_epoch(0, network.eval())
@@ -193,20 +208,28 @@ def _run_epochs(
 def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labels: Tensor, epoch: int) -> None:
     """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
     generator = seeded("epoch", recipe.seed, epoch)
-    batches = _batches(torch.randperm(len(labels), generator=generator).to(images.device), recipe)
+    batches = [batch.to(images.device) for batch in _batches(recipe, labels, generator)]
 
     def loss(numbered: tuple[int, Tensor]) -> Tensor:
         step, batch = numbered
+        batch = batch.repeat(VIEWS.get(recipe.loss, 1))
         inputs = distort(images[batch], recipe.augmentation, generator)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=in_half(images.device)):
-            embedding = network.embed(inputs.contiguous(memory_format=torch.channels_last))
-        loss = LOSSES[recipe.loss](network, embedding.to(torch.get_default_dtype()), labels[batch])
-        if not recipe.penalty:
-            return loss
-        return loss + recipe.penalty * _complexity(network, inputs, seeded("penalty", recipe.seed, epoch, step))
+            features = network.backbone(inputs.contiguous(memory_format=torch.channels_last))
+            embedding = network.projection(features)
+        features, embedding = (seen.to(torch.get_default_dtype()) for seen in (features, embedding))
+        loss = LOSSES[recipe.loss](network, embedding, labels[batch])
+        if recipe.collapse:
+            loss = loss + collapse_term(features, labels[batch], recipe.collapse)
+        if recipe.penalty:
+            complexity = _complexity(network, inputs, seeded("penalty", recipe.seed, epoch, step))
+            loss = loss + recipe.penalty * complexity
+        return loss
 
     passes = {"steps": len(batches), "epoch": epoch, "epochs": recipe.epochs}
-    run_epoch(optimizer, enumerate(batches), loss, schedule=recipe.schedule, **passes)
+    with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
+        torch.manual_seed(seeded("dropout", recipe.seed, epoch).initial_seed())  # of losses that are random
+        run_epoch(optimizer, enumerate(batches), loss, schedule=recipe.schedule, **passes)
 
 
 def _complexity(network: Network, inputs: Tensor, generator: torch.Generator) -> Tensor:
@@ -219,9 +242,10 @@ def _complexity(network: Network, inputs: Tensor, generator: torch.Generator) ->
     return found.per_sample.mean()
 
 
-def _batches(order: Tensor, recipe: Recipe) -> list[Tensor]:
-    """The order in batches; a last batch of one is left out, since batch norm needs two."""
-    return [batch for batch in order.split(recipe.batch_size) if len(batch) > 1]
+def _batches(recipe: Recipe, labels: Tensor, generator: torch.Generator) -> list[Tensor]:
+    if recipe.balanced:
+        return balanced(labels.cpu(), recipe.batch_size, recipe.balanced, generator)
+    return in_order(torch.randperm(len(labels), generator=generator), recipe.batch_size)
 
 
 def _state(network: Network, optimizer: torch.optim.SGD) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from nclib.storage import load_tensors, save_tensors
 
 # Width 8: the gradient of a 1x1 convolution of 4 channels, last, differs from call to call on some processors.
 TINY = nclib.Recipe(source="digits", per_class=8, width=8, epochs=3, batch_size=32)
+UNLIKE_OTHERS = {"balanced": 3, "collapse": -0.1, "loss": "dropout", "augmentation": 0.5}  # all that is random
 
 
 def weights(network):
@@ -54,7 +55,7 @@ def test_equal_recipes_give_equal_networks(trained):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"loss": "squared error"}, {"augmentation": 0.5}, {"weight_decay": 0.1}]
+    "change", [{"seed": 1}, {"loss": "squared error"}, {"augmentation": 0.5}, {"weight_decay": 0.1}, {"balanced": 2}]
 )
 def test_every_setting_matters(trained, change):
     other = replace(TINY, **change)
@@ -65,7 +66,7 @@ def test_every_setting_matters(trained, change):
 
 @pytest.mark.parametrize("loss", losses.LOSSES)
 def test_every_loss_trains_with_a_projection_head(loss):
-    network = nclib.train(replace(TINY, loss=loss, projection=2), progress=False)
+    network = nclib.train(replace(TINY, loss=loss, projection=2, augmentation=0.5), progress=False)
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
     assert network.backbone(torch.zeros(2, 1, 28, 28)).shape == (2, 64)
 
@@ -97,7 +98,10 @@ def test_who_wants_a_network_that_another_trains_waits_for_it(tmp_path, trained,
         assert_equal(weights(network.result()), trained)
 
 
-def test_a_stopped_training_goes_on_where_it_was(tmp_path, trained, monkeypatch):
+@pytest.mark.parametrize("settings", [{}, UNLIKE_OTHERS])
+def test_a_stopped_training_goes_on_where_it_was(tmp_path, settings, monkeypatch):
+    recipe = replace(TINY, **settings)
+    expected = weights(nclib.train(recipe, progress=False))
     monkeypatch.setattr(recipes, "_SAVE_EVERY", 0.0)
     run_epoch, ran = recipes._run_epoch, []
 
@@ -109,19 +113,20 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path, trained, monkeypatch)
 
     monkeypatch.setattr(recipes, "_run_epoch", stop_before_the_last)
     with pytest.raises(KeyboardInterrupt):
-        nclib.train(TINY, cache=tmp_path, progress=False)
+        nclib.train(recipe, cache=tmp_path, progress=False)
     ran.append("stopped")
-    assert_equal(weights(nclib.train(TINY, cache=tmp_path, progress=False)), trained)
+    assert_equal(weights(nclib.train(recipe, cache=tmp_path, progress=False)), expected)
     assert ran == [0, 1, "stopped", 2]
 
 
-def test_a_training_that_was_killed_gives_the_same_network(tmp_path, monkeypatch):
+@pytest.mark.parametrize("settings", [{}, UNLIKE_OTHERS])
+def test_a_training_that_was_killed_gives_the_same_network(tmp_path, settings, monkeypatch):
     """kill -9 in the middle, then again."""
-    recipe = replace(TINY, epochs=150)
+    recipe = replace(TINY, epochs=150, **settings)
     code = (
         "import nclib, nclib.models.recipes as t, tests.models.test_recipes as here\n"
         "t._SAVE_EVERY = 0.0\n"
-        f"nclib.train(here.replace(here.TINY, epochs=150), cache={str(tmp_path)!r}, progress=False)"
+        f"nclib.train(here.replace(here.TINY, epochs=150, **{settings}), cache={str(tmp_path)!r}, progress=False)"
     )
     root = str(Path(__file__).parents[2])
     process = subprocess.Popen([sys.executable, "-c", code], cwd=root, env=os.environ | {"PYTHONPATH": root})
@@ -255,6 +260,9 @@ def test_extract_leaves_every_mode_alone_and_batches():
         (lambda: nclib.Recipe(schedule="step"), "unknown schedule 'step'; there are one-cycle, "),
         (lambda: nclib.Recipe(epochs=-1), "epochs is -1; it must be at least 0"),
         (lambda: nclib.Recipe(weight_decay=float("nan")), "weight_decay is nan; it must be at least 0"),
+        (lambda: nclib.Recipe(collapse=float("nan"), balanced=4), "collapse is nan; it must be at least -inf"),
+        (lambda: nclib.Recipe(collapse=-0.1), r"collapse is -0\.1 and balanced 0; balanced must be at least 2"),
+        (lambda: nclib.Recipe(collapse=0.1, balanced=1), r"collapse is 0\.1 and balanced 1; balanced must be at"),
         (lambda: nclib.Recipe.of(epoch=3), "unknown setting epoch; a recipe has source, "),
         (lambda: nclib.small_resnet(3), "width is 3 and blocks 1; width must be even"),
         (lambda: nclib.Network(torch.nn.Identity(), 4, 3, projection=-1), "projection is -1"),
@@ -311,3 +319,22 @@ def test_a_cache_is_of_one_precision(tmp_path):
     weights = [each.classifier.weight for each in (single, double)]
     assert not torch.equal(weights[0].double(), weights[1])
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({}, "e38ad237c18bdefc59b5"),
+        ({"loss": "contrastive", "projection": 2, "augmentation": 0.5, "seed": 3}, "2f4dec2267b3b2dd914f"),
+        ({"network": "vgg", "penalty": 0.1}, "9cac7cd5d1c5f6f265cb"),
+    ],
+)
+def test_recipes_of_before_the_latest_settings_keep_their_keys(settings, key):
+    assert nclib.Recipe(**settings).key == key
+
+
+def test_the_latest_settings_are_named_where_they_are_set():
+    assert not {"collapse", "balanced"} & nclib.Recipe(collapse=0).config.keys()
+    recipe = nclib.Recipe(collapse=-1, balanced=4)
+    assert recipe.config == nclib.Recipe().config | {"collapse": -1.0, "balanced": 4}
+    assert len({recipe.key, replace(recipe, collapse=0).key, nclib.Recipe().key}) == 3

@@ -1,0 +1,39 @@
+"""Which images of a source make up the batches of an epoch: in any order, or equally many of each class."""
+
+import torch
+from torch import Tensor
+
+
+def in_order(order: Tensor, batch_size: int) -> list[Tensor]:
+    """The order in batches; a last batch of one is left out, since batch norm needs two."""
+    return [batch for batch in order.split(batch_size) if len(batch) > 1]
+
+
+def balanced(labels: Tensor, batch_size: int, least: int, generator: torch.Generator) -> list[Tensor]:
+    """Batches of `least` images of each of ``batch_size // least`` classes, as many as pass about once over all.
+
+    Where there are fewer classes, each batch holds all of them, and more images of each. Whose turn it is are the
+    classes that were drawn the least, and of a class the images that were; ties are broken by `generator`. An image is
+    in a batch once, unless its class has fewer than are drawn of it.
+
+    Examples
+    --------
+    >>> labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2])
+    >>> batches = balanced(labels, 4, 2, torch.Generator().manual_seed(0))
+    >>> [sorted(labels[batch].tolist()) for batch in batches]
+    [[1, 1, 2, 2], [0, 0, 1, 1], [0, 0, 2, 2]]
+    """
+    shuffled = torch.randperm(len(labels), generator=generator)
+    images = [shuffled[labels[shuffled] == label] for label in labels.unique()]
+    classes = min(batch_size // least, len(images))
+    each = max(least, batch_size // len(images))
+    drawn = torch.zeros(len(images), dtype=torch.int64)  # times of every class
+    batches = []
+    for _ in range(max(1, round(len(labels) / (classes * each)))):
+        anyhow = torch.randperm(len(images), generator=generator)
+        turn = anyhow[drawn[anyhow].argsort(stable=True)][:classes]
+        rows = [(drawn[label] * each + torch.arange(each)) % len(images[label]) for label in turn]
+        batch = torch.cat([images[label][row] for label, row in zip(turn, rows, strict=True)])
+        batches.append(batch[torch.randperm(len(batch), generator=generator)])  # a part of it is not of one class
+        drawn[turn] += 1
+    return batches
