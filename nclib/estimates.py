@@ -1,7 +1,7 @@
 """A number with its interval: means, rank correlations and their bootstrap."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ def nine_digits(values: ArrayLike) -> np.ndarray:
 class Estimate:
     """A statistic with its 95% interval; NaN where it is undefined, or there is too little to give an interval.
 
+    An interval of Student's has a standard error and degrees of freedom, and so a p-value.
+
     Examples
     --------
     >>> print(Estimate(0.5, 0.25, 0.75), Estimate(0.5))
@@ -35,6 +37,8 @@ class Estimate:
     value: float
     low: float = math.nan
     high: float = math.nan
+    error: float = math.nan
+    freedom: float = math.nan
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -44,6 +48,24 @@ class Estimate:
     def __str__(self) -> str:
         interval = "" if math.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"
         return f"{self.value:.3g}{interval}"
+
+    def p_value(self, threshold: float) -> float:
+        """Of the hypothesis that the mean is the threshold, two-sided; NaN without a standard error."""
+        return 2 * self._tail(abs(self.value - threshold))
+
+    def p_of_no_effect(self, threshold: float, smallest: float) -> float:
+        """Twice that of the hypothesis that the mean is so far from the threshold, or farther: two one-sided tests.
+
+        At most 0.05 where the 95% interval lies within the smallest effect.
+        """
+        return min(2 * self._tail(smallest - abs(self.value - threshold)), 1.0)
+
+    def _tail(self, distance: float) -> float:
+        from scipy.stats import t
+
+        if self.error == 0:
+            return 0.5 if distance == 0 else float(distance < 0)
+        return float(t.sf(distance / self.error, self.freedom))
 
 
 def mean(x: np.ndarray, strata: np.ndarray | None = None) -> Estimate:
@@ -56,13 +78,21 @@ def mean(x: np.ndarray, strata: np.ndarray | None = None) -> Estimate:
 
     strata = np.zeros(len(x)) if strata is None else np.asarray(strata)
     parts = [np.asarray(x, dtype=float)[strata == stratum] for stratum in pd.unique(strata)]
-    value, sizes = float(np.mean([part.mean() for part in parts])), np.array([len(part) for part in parts])
-    if (sizes < 2).any():
-        return Estimate(value)
-    errors = np.array([part.var(ddof=1) for part in parts]) / sizes
-    freedom = errors.sum() ** 2 / (errors**2 / (sizes - 1)).sum() if errors.any() else 1.0
-    half = float(t.ppf(0.975, freedom) * np.sqrt(errors.sum()) / len(parts))
-    return Estimate(value, value - half, value + half)
+    if min(map(len, parts)) < 2:
+        return Estimate(float(np.mean([part.mean() for part in parts])))
+    value, error, freedom = map(float, student(parts))
+    half = float(t.ppf(0.975, freedom)) * error
+    return Estimate(value, value - half, value + half, error, freedom)
+
+
+def student(strata: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean of the means of strata (..., n), n at least 2, its standard error and degrees of freedom."""
+    sizes = [part.shape[-1] for part in strata]
+    errors = [part.var(-1, ddof=1) / size for part, size in zip(strata, sizes, strict=True)]
+    total, squares = sum(errors), sum(e**2 / (size - 1) for e, size in zip(errors, sizes, strict=True))
+    freedom = np.divide(total**2, squares, out=np.ones_like(squares), where=squares > 0)
+    value = np.mean([part.mean(-1) for part in strata], axis=0)
+    return value, np.sqrt(total) / len(strata), freedom
 
 
 def rank_correlation(
@@ -147,6 +177,35 @@ def mean_spearman(x: np.ndarray, y: np.ndarray) -> float:
     x, y = (rankdata(side, axis=0) - (len(side) + 1) / 2 for side in (x, y))
     scale = np.sqrt((x * x).sum(0) * (y * y).sum(0))
     return float(np.mean((x * y).sum(0) / scale)) if np.all(scale > 0) else math.nan
+
+
+def fisher(correlations: ArrayLike) -> np.ndarray:
+    """Fisher's z of correlations: their inverse hyperbolic tangent, which is nearer to normal. 1 counts as 0.995.
+
+    Examples
+    --------
+    >>> fisher([0.0, 0.5, 1.0]).round(2).tolist()
+    [0.0, 0.55, 2.99]
+    """
+    return np.arctanh(np.clip(correlations, -0.995, 0.995))
+
+
+def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
+    """Spearman's correlation of x and y (n,), the ranks of a third held fixed; NaN where that one explains a side.
+
+    Examples
+    --------
+    >>> depth = np.arange(5)
+    >>> round(partial_spearman(depth + [0, 2, 0, 2, 0], depth + [0, -2, 0, -2, 0], depth), 2)
+    -0.94
+    """
+    from scipy.stats import rankdata
+
+    ranks = np.stack([rankdata(side) - (len(side) + 1) / 2 for side in (x, y, given)])
+    fixed = ranks[2]
+    left = ranks[:2] - np.outer(ranks[:2] @ fixed / (fixed @ fixed), fixed)
+    scale = np.sqrt((left**2).sum(1).prod())
+    return float(left[0] @ left[1] / scale) if scale > 1e-9 else math.nan
 
 
 def weighted_tau(x: np.ndarray, y: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:

@@ -60,6 +60,14 @@ def test_a_mean_over_strata_has_the_error_within_them():
     assert math.isnan(estimates.mean(x, np.array([0, 0, 1, 1, 2])).low)
 
 
+def test_many_samples_at_once_have_the_errors_of_each():
+    samples = [np.random.default_rng(i).normal(size=(4, size)) for i, size in enumerate((3, 5))]
+    value, error, freedom = estimates.student(samples)
+    for i in range(4):
+        one = estimates.mean(np.concatenate([part[i] for part in samples]), np.repeat([0, 1], [3, 5]))
+        assert [value[i], error[i], freedom[i]] == pytest.approx([one.value, one.error, one.freedom])
+
+
 def test_the_rank_correlation_with_a_constant_is_undefined():
     assert math.isnan(estimates.rank_correlation(np.ones(5), np.arange(5), np.arange(5)).value)
 

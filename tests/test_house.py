@@ -74,7 +74,7 @@ def test_what_the_old_book_imported_is_still_found():
     from nclib.card import strip  # noqa: F401
     from nclib.catalogue import TORCHVISION  # noqa: F401
     from nclib.claims import Claim, judge, mean, rank_correlation  # noqa: F401
-    from nclib.findings import networks, panel, score_card  # noqa: F401
+    from nclib.findings import panel, score_card  # noqa: F401
     from nclib.provenance import processor, versions  # noqa: F401
     from nclib.registry import METRICS, Metric  # noqa: F401
     from nclib.ridge import fit_ridge  # noqa: F401

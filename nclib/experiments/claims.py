@@ -1,27 +1,42 @@
-"""Claims: one sentence of a paper, a statistic of the records, and the side of a threshold it must fall on."""
+"""Claims: one sentence of a paper, a statistic of the records, and the word that its interval earns."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from nclib.estimates import Estimate
+from nclib.estimates import Estimate, fisher
+from nclib.experiments.inference import by_panel, enough, holm, panels_differ, simulated, summaries
+
+# What is too small to matter, in the units of a statistic.
+POINT = 0.01  # of accuracy
+FACTOR = math.log(1.25)  # of NC1 or complexity
+RANKS = 0.1  # of a rank correlation or tau
+
+Word = Literal["holds", "fails", "fails: no effect", "mixed", "undecided", "not tested", "undefined", "not run yet"]
 
 
 @dataclass(frozen=True)
 class Claim:
     """A sentence of a paper and how it is tested.
 
-    The statistic is this book's choice; the threshold follows from the sentence, and stays where it is
-    when results come in.
+    `replicates` gives, of the table of a study, rows of `nclib.experiments.inference`: a number for each replicate, in
+    each panel. Of several contrasts all must be on the side of the threshold. `smallest` is the smallest effect: what
+    lies within it of the threshold is none. Without one the threshold is itself a margin. A "correlation" is judged as
+    Fisher's z, and what is "exact" by its value, without an interval. `untested` says why the records do not test the
+    sentence, or nothing.
 
     Examples
     --------
-    >>> claim = Claim("k", "paper", "It helps.", "study", "gain", "above", 0, lambda table: Estimate(table.gain.mean()))
+    >>> from nclib.experiments.inference import rows_of
+    >>> claim = Claim("k", "paper", "It helps.", "study", "gain", "above", 0, lambda table: rows_of(table.gain))
     >>> claim.needed
     '> 0'
+    >>> print(judge(claim, pd.DataFrame({"gain": [2.0, 2.5, 3.0]})))
+    holds: 2.5 [1.26, 3.74]
     """
 
     key: str
@@ -31,29 +46,72 @@ class Claim:
     statistic: str  # in words, with its unit
     side: Literal["above", "below"]
     threshold: float
-    estimate: Callable[[pd.DataFrame], Estimate]
+    replicates: Callable[[pd.DataFrame], pd.DataFrame]
+    smallest: float | None = None
+    kind: Literal["mean", "correlation", "exact"] = "mean"
+    untested: Callable[[pd.DataFrame], str] = lambda table: ""
 
     @property
     def needed(self) -> str:
         """On which side of what the statistic must fall, such as ``> 0``."""
         return f"{'>' if self.side == 'above' else '<'} {self.threshold:g}"
 
+    def beyond(self, value: Any) -> Any:
+        """How far a value is on the side where the claim holds; negative on the other."""
+        return (value - self.threshold) * (1 if self.side == "above" else -1)
+
+    def within(self, low: float, high: float) -> bool:
+        """Whether an interval lies within the smallest effect."""
+        return self.smallest is not None and max(abs(end - self.threshold) for end in (low, high)) <= self.smallest
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the records of one scale say of a claim; `estimate` is None where cells are missing.
+    """What the records of one scale say of a claim.
+
+    Attributes
+    ----------
+    word
+        *holds* if the interval is beyond the threshold, *fails* if it is on the other side, *fails: no effect* if it
+        reaches over the threshold and lies within the smallest effect, *mixed* if panels differ beyond chance and lie
+        on both sides; else *undecided*. Of several contrasts all must hold; one that fails is enough to fail.
+        *undefined* if a replicate is, *not tested* if what the sentence says did not happen, *not run yet* if a cell is
+        missing.
+    estimate
+        The mean over the replicates, of several contrasts the least favourable; None where there is none.
+    number
+        Replicates.
+    p
+        The p-value of what the word says; NaN of what is exact or not judged.
+    panels
+        The estimates of several panels.
+    why
+        Of *not tested* the reason.
+    enough
+        The replicates that would do, with 90% power at two thirds of the effect seen.
+    survives
+        Whether `p` is at most 0.05 after Holm's adjustment for all claims of the scale.
+    confirmed
+        Whether the records are those of a protocol that was frozen before; else they are exploration.
 
     Examples
     --------
-    >>> claim = Claim("k", "paper", "It helps.", "study", "gain", "above", 0, lambda table: Estimate(table.gain.mean()))
-    >>> print(Verdict(claim, Estimate(2.0, 1.0, 3.0)))
-    holds: 2 [1, 3]
-    >>> Verdict(claim, Estimate(2.0, -1.0, 5.0)).word
-    'undecided'
+    >>> from nclib.experiments.inference import rows_of
+    >>> claim = Claim("k", "paper", "It helps.", "study", "gain", "above", 0, lambda table: rows_of(table.gain))
+    >>> print(Verdict(claim, "not tested", why="nothing was done"))
+    not tested (nothing was done)
     """
 
     claim: Claim
-    estimate: Estimate | None
+    word: Word
+    estimate: Estimate | None = None
+    number: int = 0
+    p: float = math.nan
+    panels: Mapping[str, Estimate] = field(default_factory=dict)
+    why: str = ""
+    enough: float = math.nan
+    survives: bool = False
+    confirmed: bool = False
 
     @property
     def defined(self) -> bool:
@@ -61,26 +119,20 @@ class Verdict:
         return self.estimate is not None and not math.isnan(self.estimate.value)
 
     @property
-    def word(self) -> str:
-        """One of holds, fails, undecided, undefined, not run yet.
-
-        A claim holds, or fails, if its whole interval does; it is undecided if the interval reaches over
-        the threshold. Without an interval the value decides.
-        """
-        if self.estimate is None:
-            return "not run yet"
-        if not self.defined:
-            return "undefined"
-        ends = {self._beyond(end) for end in (self.estimate.low, self.estimate.high) if not math.isnan(end)}
-        if len(ends) == 2:
-            return "undecided"
-        return "holds" if self._beyond(self.estimate.value) else "fails"
-
-    def _beyond(self, value: float) -> bool:
-        return value > self.claim.threshold if self.claim.side == "above" else value < self.claim.threshold
+    def small(self) -> bool:
+        """Whether it holds, or fails, by no more than the smallest effect."""
+        decided = self.word in ("holds", "fails") and self.estimate is not None
+        return decided and self.claim.within(self.estimate.low, self.estimate.high)  # type: ignore[union-attr]
 
     def __str__(self) -> str:
-        return f"{self.word}: {self.estimate}" if self.defined else self.word
+        notes = [self.why] if self.why else []
+        if self.word == "undecided" and self.number < 2:
+            notes.append("one replicate")
+        elif self.word == "undecided" and not math.isnan(self.enough):
+            notes.append(f"{self.enough:.0f} would do" if self.enough <= 2000 else "thousands would do")
+        notes += ["small"] if self.small else []
+        said = f"{self.word} ({'; '.join(notes)})" if notes else self.word
+        return f"{said}: {self.estimate}" if self.defined else said
 
 
 def judge(claim: Claim, table: pd.DataFrame | None) -> Verdict:
@@ -88,10 +140,118 @@ def judge(claim: Claim, table: pd.DataFrame | None) -> Verdict:
 
     Examples
     --------
-    >>> claim = Claim("k", "paper", "It helps.", "study", "gain", "above", 0, lambda table: Estimate(table.gain.mean()))
-    >>> print(judge(claim, pd.DataFrame({"gain": [-2.0]})))
-    fails: -2
+    >>> from nclib.experiments.inference import rows_of
+    >>> claim = Claim("k", "paper", "It helps.", "study", "gain", "above", 0, lambda table: rows_of(table.gain))
+    >>> print(judge(claim, pd.DataFrame({"gain": [2.0, -2.5, 3.0, 1.0]})))
+    undecided (179 would do): 0.875 [-2.93, 4.68]
     >>> print(judge(claim, None))
     not run yet
     """
-    return Verdict(claim, None if table is None else claim.estimate(table))
+    if table is None:
+        return Verdict(claim, "not run yet")
+    if why := claim.untested(table):
+        return Verdict(claim, "not tested", why=why)
+    straight, rows = _straight(claim, claim.replicates(table))
+    number = rows["replicate"].nunique()
+    if rows.empty or rows["value"].isna().any():
+        return Verdict(claim, "undefined", Estimate(math.nan), number)
+    found = summaries(rows)
+    least = min(found.values(), key=lambda each: straight.beyond(_near_end(straight, each)))
+    contrasts, panels = list(found.values()), by_panel(rows) if len(found) == 1 and rows["panel"].nunique() > 1 else {}
+    word = "mixed" if _mixed(straight, rows, panels) else _word(straight, contrasts)
+    return Verdict(
+        claim,
+        word,
+        _shown(claim, least),
+        number,
+        p=_p_value(straight, word, contrasts),
+        panels={name: _shown(claim, each) for name, each in panels.items()},
+        enough=enough(least, number, straight.threshold),
+    )
+
+
+def _straight(claim: Claim, rows: pd.DataFrame) -> tuple[Claim, pd.DataFrame]:
+    """The claim and its rows, with Fisher's z in place of correlations."""
+    if claim.kind != "correlation":
+        return claim, rows
+    threshold, smallest = fisher([claim.threshold, claim.smallest or 0]).tolist()
+    straight = replace(claim, threshold=threshold, smallest=smallest or None)
+    return straight, rows.assign(value=fisher(rows["value"]))
+
+
+def _shown(claim: Claim, estimate: Estimate) -> Estimate:
+    """The estimate, of Fisher's z as that of the correlation."""
+    if claim.kind != "correlation":
+        return estimate
+    return Estimate(*np.tanh([estimate.value, estimate.low, estimate.high]).tolist())
+
+
+def with_survivors(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts of one scale, marked where they survive Holm's adjustment for all of them."""
+    adjusted = holm([verdict.p for verdict in verdicts])
+    return [replace(verdict, survives=p <= 0.05) for verdict, p in zip(verdicts, adjusted, strict=True)]
+
+
+def power(claim: Claim, table: pd.DataFrame, number: int) -> tuple[float, float]:
+    """How often so many replicates a panel, like the table's, would decide the claim, and how often show no effect.
+
+    The first is at two thirds of the effect in the table, on its side; the second at no effect. Both are simulated.
+    """
+    claim, rows = _straight(claim, claim.replicates(table))
+    likely = [
+        sorted(map(claim.beyond, ends), key=np.mean) for ends in simulated(rows, number, claim.threshold).values()
+    ]
+    holds = np.all([low > 0 for low, _ in likely], axis=0).mean()
+    fails = np.any([high < 0 for _, high in likely], axis=0).mean()
+    if not claim.smallest:
+        return float(max(holds, fails)), math.nan
+    none = simulated(rows, number, claim.threshold, effect=0).values()
+    within = [np.maximum(*(abs(end - claim.threshold) for end in ends)) <= claim.smallest for ends in none]
+    return float(max(holds, fails)), float(np.any(within, axis=0).mean())
+
+
+def _near(claim: Claim, low: Any, high: Any) -> Any:
+    """The end of an interval that must be beyond the threshold, too, for the claim to hold."""
+    return low if claim.side == "above" else high
+
+
+def _near_end(claim: Claim, estimate: Estimate) -> float:
+    end = _near(claim, estimate.low, estimate.high)
+    return estimate.value if math.isnan(end) else end
+
+
+def _word(claim: Claim, estimates: Sequence[Estimate]) -> Word:
+    """Of contrasts that must all hold."""
+    words = [_word_of_one(claim, each) for each in estimates]
+    for word in ("fails", "fails: no effect", "undecided"):
+        if word in words:
+            return word  # type: ignore[return-value]
+    return "holds"
+
+
+def _word_of_one(claim: Claim, estimate: Estimate) -> Word:
+    if claim.kind == "exact":
+        return "holds" if claim.beyond(estimate.value) > 0 else "fails"
+    ends = [claim.beyond(end) for end in (estimate.low, estimate.high)]
+    if min(ends) > 0:
+        return "holds"
+    if max(ends) < 0:
+        return "fails"
+    return "fails: no effect" if claim.within(estimate.low, estimate.high) else "undecided"  # NaN of one replicate
+
+
+def _p_value(claim: Claim, word: Word, estimates: Sequence[Estimate]) -> float:
+    """The largest of the contrasts' if all must hold; of one that fails, the least."""
+    if word == "fails: no effect":
+        return min(each.p_of_no_effect(claim.threshold, claim.smallest or 0) for each in estimates)
+    p = [each.p_value(claim.threshold) for each in estimates]
+    return min(p) if word == "fails" else max(p)
+
+
+def _mixed(claim: Claim, rows: pd.DataFrame, panels: Mapping[str, Estimate]) -> bool:
+    """Whether panels differ beyond chance, and of those that survive Holm's adjustment some are on either side."""
+    if not panels or not panels_differ(rows) <= 0.05:
+        return False
+    adjusted = holm([each.p_value(claim.threshold) for each in panels.values()])
+    sides = {claim.beyond(each.value) > 0 for each, p in zip(panels.values(), adjusted, strict=True) if p <= 0.05}
+    return len(sides) == 2

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nclib.estimates import Estimate
+from nclib.estimates import Estimate, nine_digits
 from nclib.experiments import plots
-from nclib.experiments.cells import recipe_columns
 from nclib.experiments.chapters import complexity, downstream, fine_tuning, in_training, selection, source
+from nclib.experiments.claims import Verdict
 from nclib.metrics.registry import METRICS
-from nclib.models.recipes import Recipe
 
 Tables = Mapping[str, pd.DataFrame]  # of a study, mostly by the scale
 EstimatesByScale = Mapping[str, Mapping[str, Estimate]]
@@ -44,16 +43,16 @@ def contact_sheet(images: Any, titles: Sequence[str], *, columns: int = 16) -> F
 def trajectories_by_scale(tables: Tables, shown: Mapping[str, tuple[str, str]]) -> Figure:
     """Six metrics along training, a panel each and a colour a scale: means over networks, and their range.
 
-    Of each metric `shown` says the title, and which side is more collapsed. A dashed line is where the training
-    errors of all networks are gone, if they ever are.
+    Of each metric `shown` says the title, and which side is more collapsed. A dashed line is where the terminal
+    phase of all networks has begun, if it has.
     """
     figure, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharex=True)
     for colour, (scale, rows) in zip(plots.COLOURS, tables.items(), strict=False):
-        gone = _errors_gone(rows)
+        begun = _begun(rows)
         for axis, metric in zip(axes.flat, shown, strict=True):
             plots.trajectories(axis, rows["epoch"].iloc[0], rows[metric], colour=colour, label=scale)
-            if gone is not None:
-                axis.axvline(gone, color=colour, linestyle="--", linewidth=0.8)
+            if begun is not None:
+                axis.axvline(begun, color=colour, linestyle="--", linewidth=0.8)
     for axis, (metric, (title, better)) in zip(axes.flat, shown.items(), strict=True):
         axis.set(title=title, ylabel=f"{better} is more collapsed" if better else "")
         if metric == "nc1":
@@ -65,9 +64,9 @@ def trajectories_by_scale(tables: Tables, shown: Mapping[str, tuple[str, str]]) 
     return figure
 
 
-def _errors_gone(rows: pd.DataFrame) -> int | None:
-    """The first epoch from which on no network makes a training error; None if one still does at the end."""
-    starts = [in_training.zero_error_index(errors) for errors in rows["train_error"]]
+def _begun(rows: pd.DataFrame) -> int | None:
+    """The first epoch at which the terminal phase of all networks has begun; None if that of one has not."""
+    starts = [in_training.phase_start(errors) for errors in rows["train_error"]]
     known = [start for start in starts if start is not None]
     return rows["epoch"].iloc[0][max(known)] if len(known) == len(starts) else None
 
@@ -88,54 +87,87 @@ def classes_in_a_plane(pictures: Sequence[Any], epochs: Sequence[int], names: Se
 # Chapter 2
 
 
-def transfer_by_setting(nets: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Downstream accuracy against source NC1, one point a network: a panel for each setting that is varied."""
-    figure, axes = plt.subplots(2, 3, figsize=(8, 5.2))
-    for axis, (setting, title) in zip(axes.flat, titles.items(), strict=False):
-        plots.panel_scatter(axis, source.panel(nets, setting), setting, "nc1", "transfer")
-        axis.set(title=title, xlabel="source NC1 (lower: more collapsed)", ylabel="downstream accuracy")
-        plots.log_scale(axis, "x")
-        axis.legend(fontsize="small")
-    for axis in axes.flat[len(titles) :]:
-        axis.axis("off")
+def dial(tables: Tables) -> Figure:
+    """What transfers, and accuracy on the source, where collapse alone is dialled: a column a scale, a line a seed."""
+    figure, axes = plt.subplots(2, len(tables), figsize=(4.4 * len(tables), 4.8), sharex="col", squeeze=False)
+    for column, (scale, table) in zip(axes.T, tables.items(), strict=True):
+        rows = source.panel(table, "collapse")
+        for axis, metric, name in zip(column, ("transfer", "source_accuracy"), ("downstream", "source"), strict=True):
+            _seeds_and_mean(axis, rows, "collapse", metric, plots.COLOURS[0])
+            axis.set_ylabel(f"{name} accuracy")
+        column[0].set_title(f"{scale}: {rows['source'].iloc[0]}")
+        column[1].set_xlabel(f"source trace ratio ({plots.READING})")
     return figure
 
 
-def transfer_of_all(nets: pd.DataFrame, titles: Mapping[str, str], base: Recipe) -> Figure:
-    """Downstream accuracy against source NC1 of all networks, with a style for each setting that differs from the base.
-
-    Grey is the mean of each third of the fully trained ones, by NC1.
-    """
-    figure, axis = plt.subplots(figsize=(6.5, 3.8))
-    for setting, title in titles.items():
-        rows = source.panel(nets, setting)
-        rows = rows[rows[setting] != getattr(base, setting)]
-        axis.scatter(rows["nc1"], rows["transfer"], label=title, **plots.setting_style(setting))
-    rows = source.panel(nets, "seed")
-    axis.scatter(rows["nc1"], rows["transfer"], s=60, label="base", **plots.setting_style("base"))
-    full = source.fully_trained(nets)
-    for third in source.thirds(full["nc1"].to_numpy()):
-        rows = full.iloc[third]
-        ends = [rows["nc1"].min(), rows["nc1"].max()]
-        axis.plot(ends, [rows["transfer"].mean()] * 2, color="0.5", linewidth=3, zorder=0)
-    axis.set(xlabel=f"source NC1 ({plots.READING})", ylabel="downstream accuracy")
+def _seeds_and_mean(axis: Any, rows: pd.DataFrame, setting: str, metric: str, colour: str) -> None:
+    """A metric against the trace ratio: a thin line a seed, and the mean over seeds with the values of the setting."""
+    for _, seed in rows.groupby("seed"):
+        axis.plot(seed["nc1_ratio"], nine_digits(seed[metric]), color=colour, linewidth=0.5, alpha=0.5)
+    points = _means(rows, setting, metric)
+    axis.plot(points["nc1_ratio"], points[metric], color=colour, marker="o")
+    for value, point in points.iterrows():
+        axis.annotate(f"{value:g}", point, xytext=(3, 4), textcoords="offset points", fontsize=6.5)
     plots.log_scale(axis, "x")
-    axis.legend(loc="lower left")
+
+
+def _means(rows: pd.DataFrame, setting: str, metric: str) -> pd.DataFrame:
+    """The mean of a metric, and the geometric mean of the trace ratio, over the seeds of each value of a setting."""
+    groups = rows.assign(nc1_ratio=np.log(rows["nc1_ratio"])).groupby(setting)[["nc1_ratio", metric]].mean()
+    return groups.assign(nc1_ratio=np.exp(groups["nc1_ratio"])).map(lambda value: float(nine_digits(value)))
+
+
+def heuristics(tables: Tables, titles: Mapping[str, str]) -> Figure:
+    """What transfers against source NC1, a panel for each setting that is varied, a row of panels a scale."""
+    figure, parts = _parts(tables, [2.9] * len(tables))
+    for part, scale, table in parts:
+        axes = part.subplots(1, len(titles), sharey=True)
+        for axis, (setting, title) in zip(axes, titles.items(), strict=True):
+            plots.panel_scatter(axis, source.panel(table, setting), setting, "nc1", "transfer")
+            axis.set(title=title, xlabel="source NC1")
+            plots.log_scale(axis, "x")
+            axis.legend(fontsize="x-small")
+        axes[0].set_ylabel(f"{scale}: downstream accuracy")
     return figure
 
 
-def correlations_by_setting(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """Rank correlations of source NC1 and accuracy where one setting varies: on each task, and of the mean."""
-    return plots.correlation_panels(tables, titles, _by_task, "rank correlation", height=5, below=0.12, ncols=2)
+def at_equal_collapse(studies: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], titles: Mapping[str, str]) -> Figure:
+    """The dial's curve by scale and, at their own trace ratios, the means of the values of each setting.
+
+    What transfers worse than all of the dial is outside.
+    """
+    figure, axes = plt.subplots(1, len(studies), figsize=(4.4 * len(studies), 3.4), squeeze=False)
+    for axis, (scale, (dialled, varied)) in zip(axes[0], studies.items(), strict=True):
+        curve = _means(source.panel(dialled, "collapse"), "collapse", "transfer")
+        axis.plot(curve["nc1_ratio"], curve["transfer"], color="black", label="collapse alone")
+        for setting, title in titles.items():
+            points = _means(source.panel(varied, setting), setting, "transfer")
+            shown = points[points["transfer"] > curve["transfer"].min()]
+            style = plots.setting_style(setting)
+            axis.plot(shown["nc1_ratio"], shown["transfer"], linestyle="", alpha=0.8, label=title, **style)
+        axis.set(title=scale, xlabel=f"source trace ratio ({plots.READING})")
+        plots.log_scale(axis, "x")
+    axes[0, 0].set_ylabel("downstream accuracy")
+    plots.shared_legend(figure, axes[0], ncols=5)
+    return figure
 
 
-def _by_task(table: pd.DataFrame, setting: str) -> dict[str, Estimate]:
-    """The correlation over a panel of networks, by the downstream task, and at last that of the mean accuracy."""
-    recipe = recipe_columns(table)
-    by_task = table.pivot_table(index=recipe, columns="task", values="accuracy", sort=False)
-    nets = source.networks(table).merge(by_task.reset_index(), on=recipe)
-    tasks = [task for task in by_task if task not in set(table["source"])]
-    return {name: source.correlation(nets, setting, name) for name in [*tasks, "transfer"]}
+def contrasts(judged: Mapping[str, Sequence[Verdict]]) -> Figure:
+    """The estimates of claims with their intervals, by scale, those of one unit; the band is the smallest effect."""
+    claims = [verdict.claim for verdict in next(iter(judged.values()))]
+    figure, axis = plt.subplots(figsize=(7, 0.6 + 0.5 * len(claims)))
+    heights = -np.arange(len(claims), dtype=float)
+    for i, (scale, verdicts) in enumerate(judged.items()):
+        known = [(y, verdict.estimate) for y, verdict in zip(heights, verdicts, strict=True) if verdict.estimate]
+        places = [y - 0.2 * i for y, _ in known]
+        plots.level_intervals(axis, places, [each for _, each in known], label=scale, **plots.numbered_style(i))
+    smallest = claims[0].smallest or 0
+    axis.axvspan(-smallest, smallest, color="0.9", zorder=0)
+    axis.axvline(0, **plots.RULE)
+    axis.set_yticks(heights, [claim.key for claim in claims])
+    axis.set_xlabel("difference in downstream accuracy (grey: the smallest effect)")
+    axis.legend()
+    return figure
 
 
 # Chapter 3

@@ -145,7 +145,7 @@ def log_ticks(axis: Any) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     low, high = axis.get_view_interval()
-    steps = (1.0, 2.0, 5.0) if high > 6 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+    steps = (1.0,) if high > 2000 * low else (1.0, 2.0, 5.0) if high > 6 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
     narrow = high < 2 * low  # where a logarithm is all but straight
     axis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=steps, numticks=6))
     axis.set_major_formatter("{x:g}")
@@ -167,7 +167,7 @@ def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -
     values = list(dict.fromkeys(rows[setting]))
     for i, value in enumerate(values):
         points = rows[rows[setting] == value]
-        axis.scatter(points[x], points[y], color=COLOURS[i], marker=MARKERS[i], alpha=0.8, label=f"{value}", zorder=3)
+        axis.scatter(points[x], points[y], alpha=0.8, label=f"{value}", zorder=3, **numbered_style(i))
     if isinstance(values[0], str):
         return
     averages = rows.groupby(setting, sort=False)[[x, y]].mean().map(nine_digits)

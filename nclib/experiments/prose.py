@@ -10,8 +10,8 @@ def glue(name: str, value: Any) -> None:
     from myst_nb import glue as keep  # type: ignore[import-untyped]
 
     if isinstance(value, Estimate):
-        for end, number in vars(value).items():
-            glue(f"{name} {end}", number)
+        for end in ("value", "low", "high"):
+            glue(f"{name} {end}", getattr(value, end))
     else:
         keep(name, _plain(value), display=False)
 

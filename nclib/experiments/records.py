@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
+from nclib.experiments.protocols import stamped
 from nclib.experiments.words import TextRecipe
 from nclib.models.recipes import ADDED, Recipe
 from nclib.storage import digest_of_text, replacing
@@ -177,7 +178,7 @@ def fill(
     todo = (delayed(record_of)(study, scale, cell, measure, device=device) for cell in _apart(missing, workers))
     results = Parallel(workers, return_as="generator_unordered")(todo)
     for record in tqdm(results, f"{study} ({scale})", total=len(missing), disable=not missing):
-        records.append(record)
+        records.append(stamped(record))
     return as_table(records.select(study, scale, cells))
 
 

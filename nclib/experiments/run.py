@@ -25,7 +25,7 @@ from nclib.experiments.plots import use_style
 from nclib.experiments.records import Cell, Records, as_table, cell_digest, emulated, fill, processor, record_of
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.scales.scale import Scale, Task, Zoo
-from nclib.experiments.studies import STUDIES, cells_of, declared, live_cell
+from nclib.experiments.studies import STUDIES, cells_of, declared, explored, live_cell, seeds_of
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.features.backbones import Backbone, recipe_backbone
 from nclib.models.networks import Network
@@ -47,13 +47,13 @@ class Run:
     Examples
     --------
     >>> start(device="cpu").load("digits", "test", per_class=2)
-    demo scale, seeds [0, 1, 2]
+    demo scale
     ImageSet(20 images, 10 classes)
     """
 
     scale: str
     settings: Scale
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...] | None  # None are those of each study
     device: torch.device
     data_root: Path | None
     imports: tuple[str, ...]
@@ -92,7 +92,7 @@ class Run:
 
     def cells(self, study: str) -> list[Cell]:
         """The cells of a study at this scale, for the seeds of this run."""
-        return STUDIES[study](self.settings, self.seeds)
+        return STUDIES[study](self.settings, self.seeds or seeds_of(study, self.scale))
 
     def study(self, name: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
         """The table of a study: recorded cells are read, missing ones measured and recorded.
@@ -107,7 +107,7 @@ class Run:
         if name != study:
             return as_table(self.records.select(name, self.scale, cells))
         if digest and not (cells := [cell for cell in cells if cell_digest(cell) == digest]):
-            raise ValueError(f"{name} at {self.scale} scale, seeds {list(self.seeds)}, has no cell {digest}")
+            raise ValueError(f"{name} at {self.scale} scale, seeds {self.seeds or 'as declared'}, has no cell {digest}")
         device = self._device_name(name)
         workers = joblib.cpu_count() if device == "cpu" else 1
         measure = partial(measure, cache=self.cache)
@@ -166,8 +166,11 @@ class Run:
 
         A scale that has no cells of the study is left out.
         """
-        tables = {name: declared(self.records, study, name) for name in SCALES} | {self.scale: table}
-        return {name: table for name, table in tables.items() if table is not None and len(table)}
+        tables = {self.scale: table}
+        for scale in SCALES.keys() - {self.scale}:
+            found = declared(self.records, study, scale)
+            tables[scale] = explored(self.records, study, scale) if found is None else found
+        return {name: tables[name] for name in SCALES if tables.get(name) is not None and len(tables[name])}
 
     def study_by_scale(self, name: str, measure: Callable[..., dict[str, Any]]) -> dict[str, pd.DataFrame]:
         """The table of a study, as of `study`, beside those of other scales; prints where their records come from."""
@@ -233,13 +236,12 @@ def start(
         chosen = _with_tasks(chosen, tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks")))
     if recompute and os.environ.get(RECORDS_AT):
         raise ValueError(f"recompute measures into a folder of its own; give either that or {RECORDS_AT}")
-    seeds = chosen.seeds if seeds is None else _parse_seeds(seeds)
     root = book_root() if root is None else Path(root)
     again = root / "_build" / "recomputed"
     run = Run(
         scale=scale,
         settings=chosen,
-        seeds=seeds,
+        seeds=None if seeds is None else _parse_seeds(seeds),
         device=resolve_device(chosen.device if device == "auto" else device),
         data_root=Path(data_root) if data_root else None,
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
@@ -252,7 +254,7 @@ def start(
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
     # To stderr, which the runner removes: it depends on the machine.
     print(f"nclib {__version__}, torch {torch.__version__}, {run._device_name()}", file=sys.stderr)
-    print(f"{scale} scale, seeds {list(seeds)}")
+    print(f"{scale} scale, seeds {list(run.seeds)}" if run.seeds else f"{scale} scale")
     return run
 
 

@@ -1,11 +1,13 @@
 """All studies and claims of the book: which cells each study is made of, and what the records say of each claim."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from nclib.experiments.chapters import complexity, downstream, fine_tuning, in_training, selection, source
-from nclib.experiments.claims import Claim, Verdict, judge
+from nclib.experiments.claims import Claim, Verdict, judge, with_survivors
+from nclib.experiments.protocols import confirming, confirming_seeds
 from nclib.experiments.records import Cell, Records, as_table
 from nclib.experiments.scales import SCALES, check, settings
 from nclib.experiments.scales.scale import Scale
@@ -32,9 +34,19 @@ LIVE: dict[str, Cell] = {name: chosen for chapter in CHAPTERS for name, chosen i
 CLAIMS: tuple[Claim, ...] = tuple(claim for chapter in CHAPTERS for claim in chapter.CLAIMS)
 
 
+def seeds_of(study: str, scale: str) -> tuple[int, ...]:
+    """The seeds of a study at a scale: those that confirm, once its chapter has a protocol, else those that explore."""
+    return confirming_seeds(study, scale) or settings(scale).seeds
+
+
 def cells_of(study: str, scale: str) -> list[Cell]:
-    """The cells of a study at a scale, at the seeds that the scale declares."""
-    return STUDIES[study](settings(scale), settings(scale).seeds)
+    """The cells of a study at a scale, at its `seeds_of` it."""
+    return STUDIES[study](settings(scale), seeds_of(study, scale))
+
+
+def explored(records: Records, study: str, scale: str) -> pd.DataFrame | None:
+    """The table of a study's cells at the seeds of exploration; None if any is missing."""
+    return _whole(records.select(study, scale, cells := STUDIES[study](settings(scale), settings(scale).seeds)), cells)
 
 
 def live_cell(study: str) -> Cell:
@@ -49,9 +61,13 @@ def live_cell(study: str) -> Cell:
 
 
 def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
-    """The table of a study's `cells_of` a scale; None if any is missing."""
+    """The table of a study's `cells_of` a scale; None if any is missing, or not made under the protocol in force."""
     cells = cells_of(study, scale)
     found = records.select(study, scale, cells)
+    return _whole(confirming(found) if confirming_seeds(study, scale) else found, cells)
+
+
+def _whole(found: list[dict], cells: list[Cell]) -> pd.DataFrame | None:
     return as_table(found) if cells and len(found) == len(cells) else None
 
 
@@ -64,16 +80,27 @@ def _claims(study: str | Sequence[str] | None) -> list[Claim]:
 
 
 def verdicts(records: Records, scale: str, study: str | Sequence[str] | None = None) -> list[Verdict]:
-    """Every claim, or those of some studies, held against the records of a scale."""
-    claims = _claims(study)
-    tables = {name: declared(records, name, scale) for name in {claim.study for claim in claims}}
-    return [judge(claim, tables[claim.study]) for claim in claims]
+    """Every claim, or those of some studies, held against the records of a scale.
+
+    What survives the adjustment for several tests does so among all claims. Where records that confirm are missing,
+    those of exploration are judged.
+    """
+    judged = with_survivors([_judged(claim, records, scale) for claim in CLAIMS])
+    by_key = {verdict.claim.key: verdict for verdict in judged}
+    return [by_key[claim.key] for claim in _claims(study)]
+
+
+def _judged(claim: Claim, records: Records, scale: str) -> Verdict:
+    table = declared(records, claim.study, scale)
+    if table is None:
+        return judge(claim, explored(records, claim.study, scale))
+    return replace(judge(claim, table), confirmed=confirming_seeds(claim.study, scale) is not None)
 
 
 def verdicts_by_scale(records: Records, study: str | Sequence[str] | None = None) -> dict[str, list[Verdict]]:
     """`verdicts` of the scales at which any claim was judged, by scale."""
     found = {scale: verdicts(records, scale, study) for scale in SCALES}
-    return {scale: judged for scale, judged in found.items() if any(verdict.estimate for verdict in judged)}
+    return {scale: judged for scale, judged in found.items() if {each.word for each in judged} != {"not run yet"}}
 
 
 def score_card(records: Records, *, study: str | Sequence[str] | None = None) -> pd.DataFrame:

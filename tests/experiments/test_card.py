@@ -9,14 +9,15 @@ import pytest
 from nclib.estimates import Estimate
 from nclib.experiments import card
 from nclib.experiments.claims import Claim, Verdict
+from nclib.experiments.inference import rows_of
 from nclib.experiments.studies import CLAIMS
 
 ROOT = Path(__file__).parents[2]
 
 
-def verdict(side, value, low=float("nan"), high=float("nan"), threshold=0.0):
-    claim = Claim("X1", "papyan2020", "A sentence.", "toy", "a number", side, threshold, lambda table: Estimate(value))
-    return Verdict(claim, Estimate(value, low, high))
+def verdict(side, value, low=float("nan"), high=float("nan"), threshold=0.0, **more):
+    claim = Claim("X1", "papyan2020", "A sentence.", "toy", "a number", side, threshold, lambda table: rows_of([value]))
+    return Verdict(claim, "undecided", Estimate(value, low, high), number=3, **more)
 
 
 def marks(svg):
@@ -38,10 +39,19 @@ def test_right_of_the_line_is_the_side_of_the_claim(side, sign):
 
 
 def test_what_is_undefined_or_not_run_has_no_mark():
-    not_run = Verdict(verdict("above", 1.0).claim, None)
-    svg = card.strip({"demo": verdict("above", float("nan")), "lab": not_run})
+    claim = verdict("above", 1.0).claim
+    undefined = Verdict(claim, "undefined", Estimate(float("nan")))
+    untested = Verdict(claim, "not tested", why="nothing was prevented")
+    svg = card.strip({"demo": undefined, "lab": Verdict(claim, "not run yet"), "paper": untested})
     assert marks(svg) == ([], [])
-    assert 'aria-label="demo undefined; lab not run yet"' in svg
+    assert 'aria-label="demo undefined; lab not run yet; paper not tested (nothing was prevented)"' in svg
+
+
+def test_what_is_only_explored_is_hollow():
+    hollow, filled = (card.strip({"demo": verdict("above", 1.0, confirmed=known)}) for known in (False, True))
+    assert f'fill="{card.COLOURS[0]}"' in filled
+    assert f'fill="{card.COLOURS[0]}"' not in hollow
+    assert hollow.count(f'stroke="{card.COLOURS[0]}"') == filled.count(f'stroke="{card.COLOURS[0]}"') == 1
 
 
 def test_scales_of_ones_own_have_marks_too():

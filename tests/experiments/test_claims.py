@@ -1,50 +1,132 @@
-"""Claims: verdicts, intervals, and that the book's own claims fit its records and references."""
+"""Claims: the words that intervals earn, several tests, and that the book's claims fit its records."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from nclib.estimates import Estimate
+from nclib.estimates import mean
 from nclib.experiments import studies
-from nclib.experiments.claims import Claim, judge
+from nclib.experiments.claims import Claim, Verdict, judge, power, with_survivors
+from nclib.experiments.inference import rows_of
 from nclib.experiments.records import Records
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.studies import STUDIES
 
 BOOK = Path(__file__).parents[2] / "book"
+TABLE = pd.DataFrame({"a": [1]})
 
 
-def claim(side, threshold, estimate):
-    return Claim("X", "paper", "A sentence.", "study", "a number", side, threshold, lambda table: estimate)
+def claim(values, side="above", threshold=0.0, **more):
+    """Judged on values of replicates, or on rows that are given."""
+    rows = values if isinstance(values, pd.DataFrame) else rows_of(values)
+    return Claim("X", "paper", "A sentence.", "study", "a number", side, threshold, lambda table: rows, **more)
+
+
+def spread(centre, half):
+    """Three values whose 95% interval is the centre and so much to either side."""
+    width = half / (mean(np.array([-1.0, 0.0, 1.0])).high)
+    return [centre - width, centre, centre + width]
 
 
 @pytest.mark.parametrize(
-    ("side", "low", "high", "expected"),
+    ("side", "centre", "half", "smallest", "expected"),
     [
-        ("above", 0.2, 0.8, "holds"),
-        ("above", -0.2, 0.8, "undecided"),
-        ("above", -0.9, 0.1, "undecided"),
-        ("above", -0.9, -0.1, "fails"),
-        ("below", -0.9, -0.1, "holds"),
-        ("below", 0.0, 0.0, "fails"),
-        ("above", math.nan, math.nan, "undefined"),
+        ("above", 0.5, 0.3, None, "holds"),
+        ("above", 0.3, 0.5, 0.1, "undecided"),
+        ("above", 0.3, 0.5, 0.9, "fails: no effect"),
+        ("above", 0.3, 0.5, None, "undecided"),
+        ("above", -0.5, 0.3, 0.1, "fails"),
+        ("below", -0.5, 0.4, None, "holds"),
+        ("above", math.nan, 0.1, None, "undefined"),
     ],
 )
-def test_a_claim_holds_or_fails_if_its_whole_interval_does(side, low, high, expected):
-    estimate = Estimate((low + high) / 2, low, high)
-    assert judge(claim(side, 0.0, estimate), pd.DataFrame({"a": [1]})).word == expected
+def test_the_interval_earns_the_word(side, centre, half, smallest, expected):
+    assert judge(claim(spread(centre, half), side, smallest=smallest), TABLE).word == expected
 
 
-def test_what_is_not_wholly_run_is_not_judged():
-    assert str(judge(claim("above", 0, Estimate(1, 1, 1)), None)) == "not run yet"
+def test_an_effect_within_the_smallest_is_called_small():
+    verdict = judge(claim(spread(0.05, 0.02), smallest=0.1), TABLE)
+    assert (verdict.word, verdict.small) == ("holds", True)
+    assert str(verdict) == "holds (small): 0.05 [0.03, 0.07]"
+    assert not judge(claim(spread(0.5, 0.02), smallest=0.1), TABLE).small
 
 
-def test_without_an_interval_the_value_decides():
-    assert str(judge(claim("above", 0, Estimate(1.0)), pd.DataFrame({"a": [1]}))) == "holds: 1"
-    assert str(Estimate(0.12345)) == "0.123"
+def test_what_is_not_wholly_run_or_not_tested_is_not_judged():
+    assert str(judge(claim([1.0, 2.0]), None)) == "not run yet"
+    untested = claim([1.0, 2.0], untested=lambda table: "nothing was prevented")
+    assert str(judge(untested, TABLE)) == "not tested (nothing was prevented)"
+    assert judge(claim([]), TABLE).word == "undefined"
+
+
+def test_one_replicate_decides_only_what_is_exact():
+    assert str(judge(claim([1.0]), TABLE)) == "undecided (one replicate): 1"
+    assert str(judge(claim([1.0], kind="exact"), TABLE)) == "holds: 1"
+    assert math.isnan(judge(claim([1.0], kind="exact"), TABLE).p)
+
+
+def test_an_undecided_claim_says_how_many_replicates_would_do():
+    verdict = judge(claim([0.1, 0.5, -0.2, 0.4]), TABLE)
+    assert verdict.word == "undecided"
+    assert str(verdict).startswith(f"undecided ({verdict.enough:.0f} would do): 0.2 [")
+
+
+def test_all_contrasts_must_hold_and_one_is_enough_to_fail():
+    def rows(*centres):
+        parts = [rows_of(spread(centre, 0.1)).assign(contrast=i) for i, centre in enumerate(centres)]
+        return pd.concat(parts)
+
+    both = judge(claim(rows(0.5, 0.3)), TABLE)
+    assert (both.word, both.estimate.value) == ("holds", pytest.approx(0.3))
+    assert both.p == pytest.approx(mean(np.array(spread(0.3, 0.1))).p_value(0))
+    assert judge(claim(rows(0.5, 0.05)), TABLE).word == "undecided"
+    failed = judge(claim(rows(0.5, -0.3, 0.05)), TABLE)
+    assert (failed.word, failed.estimate.value) == ("fails", pytest.approx(-0.3))
+
+
+def test_panels_on_both_sides_are_mixed():
+    values = np.array([[1.0, -1.0, 0.9], [1.1, -1.2, 1.0], [0.9, -1.1, 1.1], [1.0, -0.9, 1.0], [1.1, -1.0, 0.9]])
+    replicates, panels = np.indices(values.shape)
+    rows = rows_of(values.ravel(), replicate=replicates.ravel(), panel=[f"p{i}" for i in panels.ravel()])
+    verdict = judge(claim(rows), TABLE)
+    assert verdict.word == "mixed"
+    assert {name: round(each.value, 2) for name, each in verdict.panels.items()} == {
+        "p0": 1.02,
+        "p1": -1.04,
+        "p2": 0.98,
+    }
+    assert judge(claim(rows.assign(value=rows["value"].abs())), TABLE).word == "holds"
+
+
+def test_correlations_are_judged_as_fishers_z_and_shown_as_correlations():
+    values = [0.9, 0.95, 0.8, 0.97]
+    verdict = judge(claim(values, kind="correlation", threshold=0.5), TABLE)
+    z = mean(np.arctanh(values))
+    assert verdict.word == "holds"
+    assert [verdict.estimate.value, verdict.estimate.low] == pytest.approx([np.tanh(z.value), np.tanh(z.low)])
+    assert verdict.p == pytest.approx(z.p_value(np.arctanh(0.5)))
+    none = judge(claim([0.02, -0.01, 0.03, 0.0], kind="correlation", smallest=0.1), TABLE)
+    assert none.word == "fails: no effect"
+
+
+def test_what_survives_is_adjusted_for_all_claims_of_a_scale():
+    verdicts = [Verdict(claim([1.0]), "holds", p=p) for p in (0.01, 0.03, 0.2, math.nan)]
+    assert [each.survives for each in with_survivors(verdicts)] == [True, False, False, False]
+
+
+def test_power_is_that_of_two_thirds_of_the_effect_and_of_none():
+    rng = np.random.default_rng(0)
+    seen = claim(rng.normal(0.3, 0.3, 200), smallest=0.1)
+    found, none = power(seen, TABLE, 12)
+    drawn = rng.normal(0.2, 0.3, (4000, 12))
+    expected = np.mean(drawn.mean(1) - 2.201 * drawn.std(1, ddof=1) / 12**0.5 > 0)
+    assert found == pytest.approx(expected, abs=0.05)
+    assert none < 0.05
+    assert power(seen, TABLE, 200)[1] > 0.95
+    assert math.isnan(power(replace(seen, smallest=None), TABLE, 12)[1])
 
 
 def test_a_study_with_a_missing_cell_is_not_run_yet(tmp_path):
@@ -80,7 +162,7 @@ def test_every_claim_cites_a_paper_of_the_bibliography():
 def test_every_claim_is_judged_on_the_committed_demo_records():
     judged = studies.verdicts(Records(BOOK / "records"), "demo")
     words = {verdict.claim.key: verdict.word for verdict in judged}
-    without = {key: word for key, word in words.items() if word not in ("holds", "fails", "undecided")}
+    without = {key: word for key, word in words.items() if word in ("undefined", "not run yet")}
     assert not without, "run the chapter's notebook, which makes the demo records; or a claim is not defined on them"
     card = studies.score_card(Records(BOOK / "records"))
     assert list(card.index) == [claim.key for claim in studies.CLAIMS]

@@ -7,7 +7,8 @@ import pytest
 
 from nclib.estimates import Estimate
 from nclib.experiments import figures, plots
-from nclib.models.recipes import Recipe
+from nclib.experiments.chapters import source
+from nclib.experiments.claims import judge
 
 
 @pytest.fixture(autouse=True)
@@ -79,56 +80,60 @@ def test_three_classes_lie_about_the_corners_of_a_triangle():
 
 # Chapter 2
 
+SETTINGS = {"loss": "loss", "epochs": "training, epochs"}
 
-BASE = Recipe(source="letters", epochs=4, loss="cross-entropy")
 
-
-def pretrained():
-    """Six networks on the source and two tasks: three lengths of training and one other loss, two seeds of some."""
-    varied = [(4, "cross-entropy", 0), (4, "cross-entropy", 1), (1, "cross-entropy", 0), (1, "cross-entropy", 1)]
-    varied += [(8, "cross-entropy", 0), (4, "contrastive", 0)]
+def networks(seeds=(0, 1)):
+    """Three losses and three lengths of training; the base is in both panels."""
+    varied = [("cross-entropy", 4, ["loss", "epochs"]), ("sigmoid", 4, ["loss"]), ("squared error", 4, ["loss"])]
+    varied += [("cross-entropy", 1, ["epochs"]), ("cross-entropy", 8, ["epochs"])]
     return pd.DataFrame(
-        [
-            {
-                "source": "letters",
-                "epochs": epochs,
-                "loss": loss,
-                "seed": seed,
-                "task": task,
-                "nc1": 1.0 + i,
-                "accuracy": 0.1 * i + place / 100,
-            }
-            for i, (epochs, loss, seed) in enumerate(varied)
-            for place, task in enumerate(["letters", "Greek", "digits"])
-        ]
+        {"source": "letters", "loss": loss, "epochs": epochs, "panels": panels, "seed": seed}
+        | {"nc1": 1.0 + i, "nc1_ratio": 0.1 * (1 + i), "accuracy": [0.5 + 0.1 * i, 0.5], "source_accuracy": 0.9}
+        for i, (loss, epochs, panels) in enumerate(varied)
+        for seed in seeds
     )
 
 
-SETTINGS = {"epochs": "epochs trained", "loss": "loss"}
+def dialled(seeds=(0, 1)):
+    return pd.DataFrame(
+        {"source": "letters", "collapse": strength, "seed": seed, "nc1": 1.0, "nc1_ratio": ratio}
+        | {"accuracy": [transfer, transfer], "source_accuracy": 0.9}
+        for strength, ratio, transfer in ((-0.1, 2.0, 0.5), (0.0, 0.3, 0.6), (1.0, 0.01, 0.4))
+        for seed in seeds
+    )
+
+
+def test_the_dial_has_a_line_a_seed_and_their_mean():
+    figure = figures.dial({"demo": dialled(), "lab": dialled((0, 1, 2))})
+    transfer, other, *source = figure.axes
+    assert [len(axis.lines) for axis in (transfer, other)] == [3, 4]
+    np.testing.assert_allclose(transfer.lines[-1].get_ydata(), [0.5, 0.6, 0.4])
+    np.testing.assert_allclose(transfer.lines[-1].get_xdata(), [2.0, 0.3, 0.01])
+    assert [text.get_text() for text in transfer.texts] == ["-0.1", "0", "1"]
+    assert [axis.get_xscale() for axis in source] == ["log", "log"]
 
 
 def test_each_setting_has_a_panel_of_the_networks_that_differ_in_it():
-    figure = figures.transfer_by_setting(figures.source.networks(pretrained()), SETTINGS)
-    epochs, loss, *others = figure.axes
-    assert points(epochs) == {"1": 2, "4": 2, "8": 1}
-    assert points(loss) == {"contrastive": 1, "cross-entropy": 2}
-    assert epochs.get_xscale() == "log"
-    assert [axis.axison for axis in others] == [False] * 4
+    figure = figures.heuristics({"demo": networks()}, SETTINGS)
+    loss, epochs = figure.axes
+    assert points(loss) == {"cross-entropy": 2, "sigmoid": 2, "squared error": 2}
+    assert points(epochs) == {"1": 2, "4": 2, "8": 2}
 
 
-def test_all_networks_are_drawn_once_and_three_means():
-    figure = figures.transfer_of_all(figures.source.networks(pretrained()), SETTINGS, BASE)
-    assert points(figure.axes[0]) == {"epochs trained": 3, "loss": 1, "base": 2}
-    heights = [line.get_ydata()[0] for line in figure.axes[0].lines]
-    np.testing.assert_allclose(heights, [0.015, 0.115, 0.515])  # of accuracy 0.1 i, and a half of 0.01 and 0.02
+def test_settings_stand_at_their_own_trace_ratio_and_what_is_far_below_is_outside():
+    figure = figures.at_equal_collapse({"demo": (dialled(), networks())}, SETTINGS)
+    curve, loss, epochs = figure.axes[0].lines
+    np.testing.assert_allclose(curve.get_xdata(), [2.0, 0.3, 0.01])
+    np.testing.assert_allclose(loss.get_xdata(), [0.1, 0.2, 0.3])
+    np.testing.assert_allclose(epochs.get_ydata(), [0.65, 0.5, 0.7])
 
 
-def test_correlations_have_a_row_for_each_setting_and_a_panel_for_each_scale():
-    tables = dict.fromkeys(["demo", "lab"], pretrained())
-    figure = figures.correlations_by_setting(tables, SETTINGS)
-    assert titles(figure) == ["demo", "lab"]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(SETTINGS.values())
-    assert figure.axes[0].get_legend_handles_labels()[1] == ["Greek", "digits", "mean over tasks"]
+def test_contrasts_show_every_claim_and_the_smallest_effect():
+    judged = [judge(claim, dialled()) for claim in source.CLAIMS if claim.key == "A1-force"]
+    figure = figures.contrasts({"demo": judged})
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["A1-force"]
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), [0.2])
 
 
 # Chapter 3

@@ -1,5 +1,7 @@
 """What each study is made of, at every scale."""
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -7,6 +9,7 @@ import torchvision
 
 import nclib
 from nclib.experiments.cells import recipe_of
+from nclib.experiments.chapters import source
 from nclib.experiments.chapters.downstream import zoo
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.studies import STUDIES, by_name
@@ -28,10 +31,10 @@ def test_two_studies_of_one_name_are_refused():
         by_name([*STUDIES.values(), STUDIES["source_collapse"]])
 
 
-def test_without_models_the_zoo_is_the_recipes_of_chapter_2_and_other_shapes():
+def test_without_models_the_zoo_is_one_setting_after_another_and_other_shapes():
     models = zoo(settings("demo"), [0, 1])
-    chapter_2 = {recipe_of(cell) for cell in STUDIES["source_collapse"](settings("demo"), [0, 1])}
-    others = {recipe_of(model) for model in models} - chapter_2
+    varied = {replace(recipe, seed=seed) for recipe in source.recipes(settings("demo").recipe) for seed in (0, 1)}
+    others = {recipe_of(model) for model in models} - varied
     assert {(recipe.width, recipe.blocks) for recipe in others} == {(8, 1), (24, 1), (16, 3)}
     titles = [model["model"] for model in models if model["seed"] == 0]
     assert len(set(titles)) == len(titles)

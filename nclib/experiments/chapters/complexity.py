@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from nclib.estimates import Estimate, bootstrap, mean, mean_spearman, rank_correlation
-from nclib.experiments.claims import Claim
+from nclib.experiments.claims import FACTOR, RANKS, Claim
+from nclib.experiments.inference import rows_of
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale, Sweep
 from nclib.models.recipes import Recipe
@@ -158,16 +159,53 @@ def rms(values: ArrayLike) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def _error_with(method: str, amount: float) -> Callable[[pd.DataFrame], Estimate]:
-    return lambda table: relative_errors(table, method).set_index("amount").loc[amount, "error"]
+def changes(table: pd.DataFrame, setting: str, metric: str) -> pd.DataFrame:
+    """By how much the logarithm of a metric changes along a sweep, from its first value to its last, of each network.
+
+    It is the slope of a straight line through the values of the sweep, which are taken to be evenly spaced: some start
+    at 0. A sweep of fewer than three values is left out.
+    """
+    found = []
+    for (panel, seed), rows in sweep(table, setting).groupby(["panel", "seed"]):
+        if len(rows) > 2:
+            slope = np.polyfit(np.linspace(0, 1, len(rows)), np.log(rows[metric].to_numpy()), 1)[0]
+            found.append((f"{panel}/{seed}", panel, slope))
+    return rows_of([row[2] for row in found], replicate=[row[0] for row in found], panel=[row[1] for row in found])
 
 
-def _link(x: str, y: str) -> Callable[[pd.DataFrame], Estimate]:
-    return lambda table: over_networks(at_matched_loss(table), x, y)
+def _ends(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The logarithm of a metric with the strongest penalty over that without one, of each network."""
+    values = np.log(table.pivot(index=["panel", "seed"], columns="penalty", values=metric))
+    found = (values[values.columns.max()] - values[0.0]).dropna().rename("value").reset_index()
+    return found.assign(replicate=found["panel"] + "/" + found["seed"].astype(str), contrast="")
 
 
-def _turned(setting: str, metric: str) -> Callable[[pd.DataFrame], Estimate]:
-    return lambda table: along(at_matched_loss(table), setting, metric)
+def _correlations(table: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """Rank correlation of two columns over the recipes of a panel, of each seed."""
+
+    def correlation(rows: pd.DataFrame) -> float:
+        return mean_spearman(rows[x].to_numpy(), rows[y].to_numpy())
+
+    found = table.groupby(["panel", "seed"])[[x, y]].apply(correlation).rename("value").reset_index()
+    return found.assign(replicate=found["panel"] + "/" + found["seed"].astype(str), contrast="")
+
+
+def _errors(method: str, amount: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """The size of an estimate's relative error, of each network."""
+
+    def replicates(table: pd.DataFrame) -> pd.DataFrame:
+        errors = np.abs(np.array(table[f"{method}_error"].tolist()))[:, table[method].iloc[0].index(amount)]
+        return rows_of(errors, panel=table["panel"].to_numpy())
+
+    return replicates
+
+
+def _link(x: str, y: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda table: _correlations(at_matched_loss(table), x, y)
+
+
+def _turned(setting: str, metric: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda table: changes(at_matched_loss(table), setting, metric)
 
 
 _munn = partial(Claim, paper="munn2024", study="geometric_complexity", threshold=0.0)
@@ -182,9 +220,10 @@ def _dial(key: str, more: str, setting: str, side: Literal["above", "below"]) ->
         _munn(
             key=f"B1-{key}-{what}",
             sentence=f"{more} {does}.",
-            statistic=f"rank correlation of {setting.replace('_', ' ')} and source {_WORDS[metric]}{_AT}",
+            statistic=f"change of ln {_WORDS[metric]} over the sweep of the {setting.replace('_', ' ')}{_AT}",
             side=side,
-            estimate=_turned(setting, metric),
+            smallest=FACTOR,
+            replicates=_turned(setting, metric),
         )
         for what, (metric, does) in _SAME.items()
     ]
@@ -196,14 +235,15 @@ def _penalty(what: str) -> Claim:
         key=f"B5-{what}",
         study="complexity_penalty",
         sentence=f"A penalty on complexity {does}.",
-        statistic=f"rank correlation of its strength and source {_WORDS[metric]}, at the end, mean over seeds, panels",
+        statistic=f"natural logarithm of source {_WORDS[metric]} with the strongest penalty over that with none",
         side="below",
-        estimate=lambda table: along(at_the_end(table), "penalty", metric),
+        smallest=FACTOR,
+        replicates=lambda table: _ends(at_the_end(table), metric),
     )
 
 
 _QUICKLY = partial(Claim, paper="munn2024", study="complexity_estimates", side="below", threshold=0.1)
-_ERROR = "root mean square relative error of an estimate {}, over networks"
+_ERROR = "size of the relative error of an estimate {}, mean over networks"
 
 CLAIMS = (
     _munn(
@@ -211,7 +251,9 @@ CLAIMS = (
         sentence="What changes the geometric complexity of the embedding changes its collapse the same way.",
         statistic="rank correlation of source complexity and source CDNV over all settings" + _AT,
         side="above",
-        estimate=_link("complexity", "cdnv"),
+        smallest=RANKS,
+        kind="correlation",
+        replicates=_link("complexity", "cdnv"),
     ),
     *_dial("rate", "A higher learning rate", "learning_rate", "below"),
     *_dial("batch", "A smaller batch", "batch_size", "above"),
@@ -221,14 +263,18 @@ CLAIMS = (
         sentence="The effect carries over: lower source complexity, more collapse on new classes.",
         statistic="rank correlation of source complexity and CDNV on new classes over all settings" + _AT,
         side="above",
-        estimate=_link("complexity", "target_cdnv"),
+        smallest=RANKS,
+        kind="correlation",
+        replicates=_link("complexity", "target_cdnv"),
     ),
     _munn(
         key="B2-accuracy",
         sentence="Lower source complexity goes with higher few-shot accuracy on new classes.",
         statistic="rank correlation of source complexity and 5-way 5-shot accuracy over all settings" + _AT,
         side="below",
-        estimate=_link("complexity", "accuracy_5"),
+        smallest=RANKS,
+        kind="correlation",
+        replicates=_link("complexity", "accuracy_5"),
     ),
     _munn(
         key="B3",
@@ -236,10 +282,11 @@ CLAIMS = (
         statistic="the largest CDNV over its bound, with the constant of a Gaussian, of all networks and epochs",
         side="below",
         threshold=1.0,
-        estimate=lambda table: Estimate(float(bound_ratio(table).max())),
+        kind="exact",
+        replicates=lambda table: rows_of([bound_ratio(table).max()]),
     ),
     *(
-        _QUICKLY(key=f"B4-{method}", sentence=sentence, statistic=_ERROR.format(words), estimate=_error_with(method, n))
+        _QUICKLY(key=f"B4-{method}", sentence=sentence, statistic=_ERROR.format(words), replicates=_errors(method, n))
         for method, n, sentence, words in (
             ("samples", 64, "Complexity can be estimated from few samples.", "from 64 images"),
             ("entries", 0.01, "It survives an extreme masking of the Jacobian.", "from a hundredth of the entries"),

@@ -6,13 +6,15 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from nclib.estimates import Estimate, mean
+from nclib.estimates import Estimate, mean, mean_spearman
 from nclib.experiments.cells import named_models, of_method, of_task, trained_models
 from nclib.experiments.chapters import downstream
-from nclib.experiments.claims import Claim
+from nclib.experiments.claims import FACTOR, POINT, RANKS, Claim
+from nclib.experiments.inference import rows_of
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale
 
+SENSITIVE = 0.04  # of accuracy that full fine-tuning must win over a linear probe, for a task to tell methods apart
 COMPARED = ("linear", "bias", "layer", "skip", "lora", "full")  # of fine-tuning
 
 
@@ -97,11 +99,6 @@ def across_methods(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
     return downstream.across_models(values.assign(task=places, model=values["method"], seed=0), metric)
 
 
-def log_ratio(table: pd.DataFrame, metric: str, method: str, other: str) -> Estimate:
-    """The mean natural logarithm of a metric of a method over that of another, with Student's t interval."""
-    return difference(table.assign(**{metric: np.log(table[metric])}), metric, method, other)
-
-
 def fewest(table: pd.DataFrame) -> pd.DataFrame:
     """The rows with the fewest training images a class."""
     return table[table["train_per_class"] == table["train_per_class"].min()]
@@ -112,40 +109,68 @@ def most(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["train_per_class"] == table["train_per_class"].max()]
 
 
-def growth(table: pd.DataFrame, method: str, other: str) -> Estimate:
-    """By how much more a method is ahead of another with the fewest images than with all, on the same draw."""
-    ahead = [paired(rows, "accuracy") for rows in (fewest(table), most(table))]
-    few, all_ = ((rows[method] - rows[other]).droplevel("train_per_class") for rows in ahead)
-    return mean((few - all_).to_numpy())
+def contrast(table: pd.DataFrame, metric: str, method: str, other: str) -> pd.DataFrame:
+    """A metric of a method less that of another: replicates are networks (or models) and draws, panels the tasks."""
+    methods = paired(table, metric)
+    found = (methods[method] - methods[other]).rename("value").reset_index()
+    ids = [name for name in ("model", "seed", "draw") if name in found]
+    return found.assign(replicate=found[ids].astype(str).agg("/".join, axis=1), panel=found["task"], contrast="")
+
+
+def _over_methods(table: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlation of NC1 and accuracy over methods, of each network on each task."""
+
+    def correlation(rows: pd.DataFrame) -> float:
+        return mean_spearman(rows["nc1"].to_numpy(), rows["accuracy"].to_numpy())
+
+    by_network = table.groupby(["model", "seed", "task"])[["nc1", "accuracy"]]
+    found = by_network.apply(correlation).rename("value").reset_index()
+    return found.assign(replicate=found["model"] + "/" + found["seed"].astype(str), panel=found["task"], contrast="")
+
+
+def _growth(table: pd.DataFrame) -> pd.DataFrame:
+    """By how much more it is ahead with the fewest images than with all, of each draw."""
+    few, all_ = (contrast(rows, "accuracy", "skip", "full") for rows in (fewest(table), most(table)))
+    return few.assign(value=few["value"] - all_["value"])
+
+
+def sensitive(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of tasks on which there is something to win: full fine-tuning is well above a linear probe."""
+    won = (paired(table, "accuracy")["full"] - paired(table, "accuracy")["linear"]).groupby("task").mean()
+    return table[table["task"].isin(won.index[won >= SENSITIVE])]
 
 
 _scl = partial(Claim, paper="li2024", study="fine_tuning")
-_scarce = partial(Claim, paper="li2024", study="data_scarcity", threshold=0.0)
+_scarce = partial(Claim, paper="li2024", study="data_scarcity", threshold=0.0, smallest=POINT)
 
 CLAIMS = (
     _scl(
         key="A2-methods",
         side="below",
         threshold=0.0,
+        smallest=RANKS,
+        kind="correlation",
         sentence="Ways of fine-tuning that collapse more on the downstream training data transfer better.",
-        statistic="rank correlation of NC1 and accuracy over six ways of fine-tuning, mean over models and tasks",
-        estimate=across_methods,
+        statistic="rank correlation of NC1 and accuracy over six ways of fine-tuning, mean over tasks",
+        replicates=_over_methods,
     ),
     _scl(
         key="A4-collapse",
-        sentence="Fine-tuning with a skip connection induces collapse on the downstream data.",
-        statistic="natural logarithm of NC1 on the training images with it over that of the frozen features",
+        sentence="With a skip connection a layer's tuning collapses the downstream data more than without it.",
+        statistic="natural logarithm of NC1 on the training images with it over that without",
         side="below",
         threshold=0.0,
-        estimate=partial(log_ratio, metric="nc1", method="skip", other="linear"),
+        smallest=FACTOR,
+        replicates=lambda table: contrast(table.assign(nc1=np.log(table["nc1"])), "nc1", "skip", "layer"),
     ),
     _scl(
         key="A4-accuracy",
         sentence="It performs about as well as full fine-tuning, or better. (Our reading: at most two points worse.)",
-        statistic="its test accuracy less that of full fine-tuning",
+        statistic="its test accuracy less that of full fine-tuning, where that is four points above a linear probe's",
         side="above",
         threshold=-0.02,
-        estimate=partial(difference, metric="accuracy", method="skip", other="full"),
+        replicates=lambda table: contrast(sensitive(table), "accuracy", "skip", "full"),
+        untested=lambda table: "" if len(sensitive(table)) else "a linear probe does as well as full fine-tuning",
     ),
     _scl(
         key="A4-parameters",
@@ -153,28 +178,29 @@ CLAIMS = (
         statistic="the largest share of the parameters that it trains, of all models and tasks",
         side="below",
         threshold=0.1,
-        estimate=lambda table: Estimate(float(paired(table, "share")["skip"].max())),
+        kind="exact",
+        replicates=lambda table: rows_of([paired(table, "share")["skip"].max()]),
     ),
     _scarce(
         key="A5-gap",
         sentence="It mitigates overfitting.",
         statistic="training less test accuracy with it, less that of full fine-tuning, with the fewest images",
         side="below",
-        estimate=lambda table: difference(gap(fewest(table)), "gap", "skip", "full"),
+        replicates=lambda table: contrast(gap(fewest(table)), "gap", "skip", "full"),
     ),
     _scarce(
         key="A5-scarce",
         sentence="It does better than full fine-tuning where data is scarce.",
         statistic="its test accuracy less that of full fine-tuning, with the fewest images",
         side="above",
-        estimate=lambda table: difference(fewest(table), "accuracy", "skip", "full"),
+        replicates=lambda table: contrast(fewest(table), "accuracy", "skip", "full"),
     ),
     _scarce(
         key="A5-most",
         sentence="It helps most when data is scarce.",
         statistic="by how much more it is ahead of full fine-tuning with the fewest images than with all",
         side="above",
-        estimate=partial(growth, method="skip", other="full"),
+        replicates=_growth,
     ),
 )
 

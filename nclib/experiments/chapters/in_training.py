@@ -1,15 +1,14 @@
 """Chapter 1: a network is watched while it collapses (Papyan et al. 2020)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
-from nclib.estimates import Estimate, mean
-from nclib.experiments.claims import Claim
+from nclib.experiments.claims import FACTOR, Claim
+from nclib.experiments.inference import rows_of
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale
 
@@ -26,17 +25,18 @@ def collapse_in_training(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     return [replace(recipe, seed=seed).config | more for seed in seeds]
 
 
-def zero_error_index(errors: list[float]) -> int | None:
-    """Index of the first measured epoch from which on there is no training error; None if it ends with one."""
-    if errors[-1] > 0:
-        return None
-    return max((i + 1 for i, error in enumerate(errors) if error > 0), default=0)
+TERMINAL = 0.001  # training error, from which on the terminal phase is counted: 99.9% accuracy
 
 
-def _past_zero_error(table: pd.DataFrame, metric: str) -> Estimate:
-    """The metric at the end of training over its value when the last training error was gone."""
-    pairs = zip(map(zero_error_index, table["train_error"]), table[metric], strict=True)
-    return mean(np.array([math.nan if start is None else values[-1] / values[start] for start, values in pairs]))
+def phase_start(errors: Sequence[float]) -> int | None:
+    """Index of the first measured epoch with next to no training error; None if there is none."""
+    return next((i for i, error in enumerate(errors) if error <= TERMINAL), None)
+
+
+def _gone_on(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Of each network the logarithm of a metric at the end over its value when the terminal phase began."""
+    pairs = zip(map(phase_start, table["train_error"]), table[metric], strict=True)
+    return rows_of([math.nan if start is None else math.log(curve[-1] / curve[start]) for start, curve in pairs])
 
 
 _papyan = partial(Claim, paper="papyan2020", study="collapse_in_training", side="below")
@@ -45,10 +45,11 @@ CLAIMS = (
     *(
         _papyan(
             key=f"P{metric[-1]}",
-            sentence=f"Past zero training error {sentence}.",
-            statistic=f"{metric.upper()} at the end over {metric.upper()} when the last training error is gone",
-            threshold=1.0,
-            estimate=partial(_past_zero_error, metric=metric),
+            sentence=f"In the terminal phase of training {sentence}.",
+            statistic=f"natural logarithm of {metric.upper()} at the end over {metric.upper()} when the phase begins",
+            threshold=0.0,
+            smallest=FACTOR,
+            replicates=partial(_gone_on, metric=metric),
         )
         for metric, sentence in (
             ("nc1", "the features of a class go on contracting to their mean"),
@@ -59,9 +60,10 @@ CLAIMS = (
     _papyan(
         key="P4",
         sentence="In the end the classifier decides for the nearest class mean.",
-        statistic="share of the training images on which the two disagree, at the end",
+        statistic="share of the training images on which the two disagree, at the end, the largest of all networks",
         threshold=0.01,
-        estimate=lambda table: mean(1 - table["nc4"].str[-1].to_numpy()),
+        kind="exact",
+        replicates=lambda table: rows_of([(1 - table["nc4"].str[-1]).max()]),
     ),
 )
 

@@ -127,11 +127,44 @@ def test_along_a_sweep_the_interval_is_over_panels_and_seeds():
     assert math.isnan(complexity.along(few, "batch_size", "cdnv").value)
 
 
-def test_panels_are_not_mixed():
+def test_panels_are_not_pooled():
     """Within each panel CDNV falls with complexity; over both together it rises."""
     offset = {"resnet": 0.0, "vgg": 1e6}
     table = rows(falling, lambda cell: offset[recipe_of(cell).network] - falling(cell) + 1e3)
-    assert judge(claim("B1-link"), table).estimate.value == pytest.approx(-1)
+    assert claim("B1-link").replicates(table)["value"].tolist() == pytest.approx([-1.0] * 4)  # two seeds of each panel
+
+
+def test_a_link_that_turns_between_panels_is_mixed():
+    """In ResNets CDNV rises with complexity, in VGGs it falls; the noise is the same for both."""
+    rng = np.random.default_rng(0)
+    sign = {"resnet": 1, "vgg": -1}
+
+    def cdnv(cell):
+        return np.exp(sign[recipe_of(cell).network] * np.log(falling(cell)) + rng.normal(0, 0.1))
+
+    table = pd.concat([rows(falling, cdnv).assign(seed=lambda t, i=i: t["seed"] + 2 * i) for i in range(3)])
+    verdict = judge(claim("B1-link"), table.reset_index(drop=True))
+    assert verdict.word == "mixed"
+    assert verdict.panels["Greek, VGG"].high < 0 < verdict.panels["Greek, ResNet"].low
+
+
+def test_a_dial_is_the_change_over_its_sweep():
+    """From one end of five evenly spaced values to the other the logarithm goes by four steps of a tenth."""
+    rate = {value: i for i, value in enumerate(sorted(set(rows(falling, falling)["learning_rate"])))}
+    table = rows(lambda cell: math.exp(-0.1 * rate.get(cell["learning_rate"], 0)), falling)
+    for _, of_panel in table.groupby("panel"):
+        order = {
+            value: i
+            for i, value in enumerate(sorted(complexity.sweep(of_panel, "learning_rate")["learning_rate"].unique()))
+        }
+        values = of_panel["learning_rate"].map(order).map(lambda i: [9.0, math.exp(-0.1 * i)])
+        table.loc[of_panel.index, "matched_complexity"] = values
+    found = complexity.changes(complexity.at_matched_loss(table), "learning_rate", "complexity")
+    assert found["value"].tolist() == pytest.approx([-0.4] * 4)
+    assert found["panel"].tolist() == ["Greek, ResNet"] * 2 + ["Greek, VGG"] * 2
+    assert judge(claim("B1-rate-complexity"), table).word == "holds"
+    few = complexity.at_matched_loss(rows(falling, falling).query("batch_size in (60, 72)"))
+    assert complexity.changes(few, "batch_size", "cdnv").empty
 
 
 def test_the_bound_is_held_against_the_worst_network_and_epoch():
@@ -145,7 +178,7 @@ def test_estimates_are_judged_by_their_error_at_one_amount():
     ways = {"samples": [8, 64], "entries": [0.01, 0.1], "outputs": [4, 16]}
     errors = dict(zip(ways, (0.3, 0.05, 0.1), strict=True))
     table = pd.DataFrame(
-        ways | {f"{way}_error": [error + jitter, error + jitter] for way, error in errors.items()}
+        {"panel": "one"} | ways | {f"{way}_error": [error + jitter, error + jitter] for way, error in errors.items()}
         for jitter in (-0.01, 0.0, 0.01)
     )
     verdicts = {key: judge(claim(f"B4-{key}"), table) for key in ways}
@@ -154,19 +187,28 @@ def test_estimates_are_judged_by_their_error_at_one_amount():
         "entries": "holds",
         "outputs": "undecided",
     }
+    assert (
+        judge(claim("B4-entries"), table.assign(entries_error=[[-0.3, 9.0], [-0.31, 9.0], [-0.29, 9.0]])).word
+        == "fails"
+    )
 
 
-def test_a_penalty_is_judged_at_the_end():
+def test_a_penalty_is_judged_at_the_end_strongest_over_none():
     cells = STUDIES["complexity_penalty"](settings("demo"), [0, 1, 2])
-    curves = {name: [1.0] for name in complexity.CURVES}
+    strongest = max(recipe_of(cell).penalty for cell in cells)
+
+    def end(cell):  # of complexity: a factor of e, but for 1% a seed
+        return math.exp(-(recipe_of(cell).penalty == strongest) * (1 + cell["seed"] / 100))
+
     table = pd.DataFrame(
         cell
         | {"penalty": recipe_of(cell).penalty}
-        | curves
-        | {"complexity": [9.0, -recipe_of(cell).penalty], "cdnv": [1.0, recipe_of(cell).penalty]}
+        | {name: [1.0] for name in complexity.CURVES}
+        | {"complexity": [9.0, end(cell)], "cdnv": [1.0, 1 / end(cell)]}
         for cell in cells
     )
-    assert judge(claim("B5-complexity"), table).word == "holds"
+    verdict = judge(claim("B5-complexity"), table)
+    assert (verdict.word, verdict.estimate.value) == ("holds", pytest.approx(-1.01))
     assert judge(claim("B5-collapse"), table).word == "fails"
 
 

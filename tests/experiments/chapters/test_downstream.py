@@ -6,6 +6,7 @@ import pytest
 
 from nclib.estimates import mean_spearman
 from nclib.experiments.chapters import downstream
+from nclib.experiments.claims import judge
 
 
 def table(nc1, accuracy, cdnv=None, seeds=1):
@@ -37,12 +38,73 @@ def test_seeds_and_models_of_one_task_are_no_new_evidence():
     rng = np.random.default_rng(1)
     nc1, accuracy = rng.random((2, 6, 2)).tolist()
     once, often = (downstream.across_models(table(nc1, accuracy, seeds=seeds)) for seeds in (1, 5))
-    assert vars(often) == pytest.approx(vars(once))
+    assert vars(often) == pytest.approx(vars(once), nan_ok=True)
     layers = pd.DataFrame(
         {"task": list("abc"), "nc1": rng.random((3, 5)).tolist(), "accuracy": rng.random((3, 5)).tolist()}
     )
     once, often = (downstream.across_layers(pd.concat([layers] * copies)) for copies in (1, 4))
-    assert vars(often) == pytest.approx(vars(once))
+    assert vars(often) == pytest.approx(vars(once), nan_ok=True)
+
+
+def claim(key):
+    return next(claim for claim in downstream.CLAIMS if claim.key == key)
+
+
+def noisy(sign, seeds, rng, slope=(1.0, 1.0)):
+    """Eight models on two tasks: NC1 and accuracies in one order (sign 1) or the other, with noise between seeds."""
+    return pd.DataFrame(
+        {"model": f"m{i}", "seed": seed, "task": f"t{j}", "nc1": float(i)}
+        | {name: sign * slope[j] * i + rng.normal() for name in ("accuracy", "accuracy_1", "accuracy_5", "accuracy_20")}
+        for i in range(8)
+        for seed in range(seeds)
+        for j in range(2)
+    )
+
+
+@pytest.mark.parametrize("key", ["A2-models", "A2-shots"])
+@pytest.mark.parametrize(("sign", "word"), [(-1, "holds"), (1, "fails")])
+def test_a_law_over_models_holds_with_a_replicate_a_seed(key, sign, word):
+    verdict = judge(claim(key), noisy(sign, 4, np.random.default_rng(0)))
+    assert (verdict.word, verdict.number) == (word, 4)
+    assert verdict.estimate.value * sign > 0.8
+
+
+def test_few_shots_are_judged_by_all_three_numbers_of_them():
+    rows = noisy(-1, 4, np.random.default_rng(0))
+    found = claim("A2-shots").replicates(rows.assign(accuracy_5=-rows["accuracy_1"]))  # takes back that of one shot
+    alone = claim("A2-models").replicates(rows.assign(accuracy=rows["accuracy_20"]))
+    assert found["value"].to_numpy() == pytest.approx(alone["value"].to_numpy() / 3)
+
+
+def test_without_seeds_the_tasks_are_the_replicates():
+    """Models by name have no seeds: what is found is of other tasks, not of other networks."""
+    assert judge(claim("A2-models"), noisy(-1, 1, np.random.default_rng(0))).number == 2
+
+
+def test_a_law_that_turns_between_tasks_is_mixed():
+    verdict = judge(claim("A2-models"), noisy(1, 6, np.random.default_rng(0), slope=(-1.0, 1.0)))
+    assert verdict.word == "mixed"
+    assert verdict.panels["t0"].high < 0 < verdict.panels["t1"].low
+
+
+def by_layer(follows, seeds=5):
+    """Ten layers on two tasks: NC1 falls and accuracy rises with depth, and beyond that as `follows` says."""
+    rng, depth = np.random.default_rng(0), np.arange(10.0)
+    rows = []
+    for seed in range(seeds):
+        for task in ("a", "b"):
+            shared = 4 * rng.normal(size=10)
+            nc1, accuracy = -depth + shared, depth + follows * shared + 3 * rng.normal(size=10)
+            rows.append({"seed": seed, "task": task, "nc1": nc1.tolist(), "accuracy": accuracy.tolist()})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(("follows", "word"), [(-1, "holds"), (1, "fails")])
+def test_layers_are_compared_at_equal_depth(follows, word):
+    """Depth alone makes NC1 and accuracy go apart; the claim asks for what is left of that."""
+    assert judge(claim("A2-layers"), by_layer(follows)).word == word
+    assert downstream.across_layers(by_layer(0)).value < -0.3
+    assert abs(judge(claim("A2-layers"), by_layer(0, seeds=30)).estimate.value) < 0.1
 
 
 def test_tasks_are_averaged_and_never_pooled():

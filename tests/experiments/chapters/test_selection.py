@@ -126,26 +126,81 @@ def test_collapse_before_and_after_is_compared_within_tasks():
     assert math.isnan(selection.before_and_after(in_zoos(published)).value)
 
 
+def study(name, sign, noise=0.0):
+    """The cells of a study with models' qualities, which FaCe follows (sign 1) or reverses; rivals are noise.
+
+    With `noise` of one each seed has qualities of its own.
+    """
+    cells = STUDIES[name](settings("demo"), [0, 1])
+    rng = np.random.default_rng(0)
+    names = dict.fromkeys(cell["model"] for cell in cells)
+    quality = {seed: rng.permutation(len(names)) for seed in (0, 1)}
+    order = {
+        (model, seed): (1 - noise) * i + noise * quality[seed][i] for i, model in enumerate(names) for seed in (0, 1)
+    }
+    return pd.DataFrame(
+        cell
+        | {"accuracy": (a := order[cell["model"], cell["seed"]] / 40), "class_unfairness": 0.5 - sign * a / 2}
+        | {"variance_collapse": sign * a - 2, "nc1_tuned": 2 - a}
+        | {name: float(rng.normal()) for name in EARLIER}
+        for cell in cells
+    )
+
+
+def enough(name, sign, **options):
+    """The study with six times its seeds, and rivals drawn anew."""
+    tables = [study(name, sign, **options).assign(seed=lambda t, i=i: t["seed"] + 2 * i) for i in range(6)]
+    rng, whole = np.random.default_rng(1), pd.concat(tables, ignore_index=True)
+    return whole.assign(**{rival: rng.normal(size=len(whole)) for rival in EARLIER})
+
+
 # Keys of claims that a perfect FaCe says nothing of: each has a test of its own in this file.
 OTHERS: set[str] = set()
 
 
 @pytest.mark.parametrize("claim", [each for each in CLAIMS if each.key not in OTHERS], ids=lambda claim: claim.key)
 def test_claims_hold_for_a_perfect_face_and_not_for_its_opposite(claim):
-    def table(sign):
-        cells = STUDIES[claim.study](settings("demo"), [0, 1])
-        rng = np.random.default_rng(0)
-        quality = {name: i / 40 for i, name in enumerate(dict.fromkeys(cell["model"] for cell in cells))}
-        return pd.DataFrame(
-            cell
-            | {"accuracy": (a := quality[cell["model"]]), "class_unfairness": 0.5 - sign * a / 2}
-            | {"variance_collapse": sign * a - 2, "nc1_tuned": 2 - a}
-            | {name: float(rng.normal()) for name in EARLIER}
-            for cell in cells
-        )
+    """If a claim is not about FaCe, write a test of its own here and add the key to OTHERS."""
+    held, failed = (judge(claim, enough(claim.study, sign)) for sign in (1, -1))
+    assert (held.word, held.number) == ("holds", 6 if claim.key == "C3-pixels" else 12)  # which has one seed
+    assert failed.word == "fails"
 
-    cure = f"if {claim.key} is not about FaCe, write a test of its own here and add the key to OTHERS"
-    assert (judge(claim, table(1)).word, judge(claim, table(-1)).word) == ("holds", "fails"), cure
+
+@pytest.mark.parametrize("key", ["C2-ranks", "C2-sources", "C3-words"])
+def test_accuracies_that_do_not_repeat_test_no_ranking(key):
+    claim = next(claim for claim in CLAIMS if claim.key == key)
+    table = study(claim.study, 1, noise=1.0)
+    assert selection.reliability(in_zoos(table)) < 0.5
+    verdict = judge(claim, table)
+    assert verdict.word == "not tested"
+    assert verdict.why.startswith("seeds agree on the models' order by ")
+
+
+def test_reliability_is_the_rank_correlation_between_seeds():
+    table = pd.concat([rows().assign(seed=seed) for seed in (0, 1)], ignore_index=True)
+    assert selection.reliability(in_zoos(table)) == pytest.approx(1)
+    table["accuracy"] *= np.where(table["seed"] == 1, -1, 1)
+    assert selection.reliability(in_zoos(table)) == pytest.approx(-1)
+    assert math.isnan(selection.reliability(in_zoos(rows())))  # of one seed: it does not forbid a test
+    assert judge(next(claim for claim in CLAIMS if claim.key == "C2-ranks"), rows()).word != "not tested"
+
+
+def test_a_block_has_the_tau_of_its_models_and_a_replicate_is_a_seed():
+    found = in_zoos(rows(leep=lambda a: -a))
+    assert selection.tau(found, "leep") == pytest.approx(-1)
+    assert math.isnan(selection.tau(found, "sfda"))
+    assert sorted(selection.blocks(found, selection.tau)["replicate"]) == [
+        f"{zoo} on {task}" for zoo in "ab" for task in ("first", "second")
+    ]  # of one seed
+    seeds = in_zoos(pd.concat([rows().assign(seed=seed) for seed in range(3)], ignore_index=True))
+    assert set(selection.blocks(seeds, selection.tau)["replicate"]) == {0, 1, 2}
+
+
+def test_face_is_ahead_of_the_average_rival_over_the_models_that_this_has():
+    found = in_zoos(rows(leep=lambda a: -a, nce=lambda a: a, gbc=lambda a: a if a > 0.2 else math.nan))
+    block = found[(found["zoo"] == "a") & (found["task"] == "first")]
+    assert selection.ahead_of_the_average(block) == pytest.approx((2 + 0 + 0) / 3)
+    assert "vci" not in selection.DISTINCT  # the H-score once more
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -1,45 +1,97 @@
-"""Chapter 2: panels of networks that differ in one setting, and which of them a claim is about."""
+"""Chapter 2: contrasts and peaks over panels of networks, on tables whose answer is known."""
 
-import numpy as np
-import pandas as pd
+import math
+from dataclasses import replace
+
 import pytest
 
 from nclib.experiments import studies
 from nclib.experiments.chapters import source
 from nclib.experiments.claims import judge
+from nclib.experiments.records import as_table, record_of
+from nclib.experiments.scales import SCALES, settings
+
+DEMO = settings("demo")
 
 
-def toy_study() -> pd.DataFrame:
-    """Four epochs x two seeds of one recipe and three weight decays, on the source and two tasks."""
-    base = {"source": "s", "per_class": None, "width": 2, "projection": 0, "loss": "l", "batch_size": 2}
-    base |= {"learning_rate": 0.1, "schedule": "c", "augmentation": 0.0, "blocks": 1}
-    varied = [(epochs, 0.0) for epochs in (0, 1, 2, 4)] + [(2, decay) for decay in (0.1, 0.2, 0.3)]
-    rows = []
-    for epochs, decay in varied:
-        for seed in (0, 1):
-            recipe = base | {"epochs": epochs, "weight_decay": decay, "seed": seed}
-            for task, accuracy in (("s", 1.0), ("a", epochs / 10), ("b", epochs / 5)):
-                rows.append(recipe | {"task": task, "nc1": 10.0 - epochs + decay, "accuracy": accuracy})
-    return pd.DataFrame(rows)
+def table(study, transfer, nc1=lambda cell: 1.0, seeds=(10, 11, 12)):
+    """The demo's networks, with what they are to have; seeds differ by hundredths."""
+
+    def measured(cell):
+        shift = cell["seed"] / 1000
+        return {"nc1": nc1(cell) * (1 + shift), "nc1_ratio": nc1(cell), "accuracy": [transfer(cell) + shift] * 5}
+
+    cells = studies.STUDIES[study](DEMO, seeds)
+    return as_table([record_of(study, "demo", cell, measured) for cell in cells])
 
 
-def test_a_panel_varies_one_setting_and_keeps_the_base():
-    nets = source.networks(toy_study())
-    assert len(nets) == 14
-    assert source.panel(nets, "epochs")["epochs"].tolist() == [0, 0, 1, 1, 2, 2, 4, 4]
-    assert source.panel(nets, "weight_decay")["weight_decay"].unique().tolist() == [0.0, 0.1, 0.2, 0.3]
-    assert source.panel(nets, "epochs")["transfer"].tolist() == pytest.approx([0, 0, 0.15, 0.15, 0.3, 0.3, 0.6, 0.6])
+def word(key, rows):
+    return judge(next(claim for claim in source.CLAIMS if claim.key == key), rows).word
 
 
-def test_longer_training_with_lower_nc1_and_better_transfer_makes_a3_hold():
-    a3 = next(c for c in studies.CLAIMS if c.key == "A3")
-    verdict = judge(a3, toy_study())
-    assert verdict.word == "holds"
-    assert verdict.estimate.value == pytest.approx(-1)
+def test_a_panel_has_the_networks_that_belong_to_it():
+    rows = table("source_collapse", lambda cell: 0.5)
+    assert source.panel(rows, "projection")["projection"].tolist() == [depth for depth in range(7) for _ in range(3)]
+    assert set(source.panel(rows, "loss")["loss"]) == set(source.LOSSES)
+    assert source.panel(rows, "loss")["augmentation"].unique().tolist() == [1.0]
+    base = replace(DEMO.recipe, seed=10).config
+    both = [cell for cell in studies.STUDIES["source_collapse"](DEMO, [10]) if base.items() <= cell.items()]
+    assert [cell["panels"] for cell in both] == [["projection", "augmentation", "epochs"]]
 
 
-def test_only_networks_trained_in_full_speak_of_the_extent():
-    nets = source.networks(toy_study())
-    assert source.fully_trained(nets)["epochs"].unique().tolist() == [2]
-    parts = source.thirds(np.array([5.0, 1.0, 3.0, 2.0, 4.0, 0.0]))
-    assert [part.tolist() for part in parts] == [[5, 1], [3, 2], [4, 0]]
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_the_claims_compare_is_among_what_is_varied(scale):
+    base = settings(scale).recipe
+    assert 0.0 in source.DIAL
+    assert -0.1 in source.DIAL
+    assert {0.0, 1.0} <= set(source.STRENGTHS)
+    assert source.BEST_DIAL.get(base.source, 0.0) in source.DIAL[1:-1]
+    assert source.BEST_LENGTH.get(base.source, base.epochs) in source.lengths(base)[1:-1]
+    cells = studies.STUDIES["collapse_dial"](settings(scale), [10])
+    assert [cell.get("collapse", 0.0) for cell in cells] == list(source.DIAL)
+    assert {cell["balanced"] for cell in cells} == {source.BALANCED}
+
+
+def test_a_dial_that_helps_where_it_prevents_and_costs_where_it_forces():
+    def transfer(cell):
+        return 0.8 - 0.1 * (cell.get("collapse", 0.0) - 0.0)
+
+    def nc1(cell):
+        return math.exp(-10 * cell.get("collapse", 0.0))
+
+    rows = table("collapse_dial", transfer, nc1)
+    assert word("A1-dial", rows) == word("A1-force", rows) == "holds"
+    assert word("A1-extent", rows) == "fails"  # the best is at an end
+    assert word("A1-dial", table("collapse_dial", transfer)).startswith("not tested")
+
+
+def test_an_inverted_u_has_a_peak_between_the_ends():
+    def transfer(cell):
+        return 0.8 - (cell.get("collapse", 0.0) - source.BEST_DIAL["glyphs/latin"]) ** 2
+
+    rows = table("collapse_dial", transfer)
+    assert word("A1-extent", rows) == "holds"
+    longest = table("source_collapse", lambda cell: 0.5 + cell["epochs"] / 100)
+    assert word("A3", longest) == "fails"
+    best = source.BEST_LENGTH["glyphs/latin"]
+    assert word("A3", table("source_collapse", lambda cell: 0.5 - abs(cell["epochs"] - best) / 100)) == "holds"
+
+
+def test_heuristics_are_held_against_none():
+    def prevented(cell):
+        return 2.0 if cell["projection"] else 1.0
+
+    rows = table("source_collapse", lambda cell: 0.8 + 0.05 * (cell["augmentation"] == 1.0), prevented)
+    assert word("A1-augmentation", rows) == "holds"
+    assert word("A1-projection", rows) == "fails: no effect"
+    assert word("A1-mechanism", rows) == "fails: no effect"
+    assert word("A1-projection", table("source_collapse", lambda cell: 0.8)) == "not tested"
+
+
+def test_losses_are_ranked_within_a_seed():
+    order = {loss: place / 20 for place, loss in enumerate(source.LOSSES)}
+    rows = table("source_collapse", lambda cell: 0.5 + order[cell["loss"]], lambda cell: 1 + order[cell["loss"]])
+    found = source.over_losses(rows)
+    assert found["value"].tolist() == pytest.approx([1.0] * 3)
+    assert word("A1-loss", rows) == "holds"
+    assert word("A1-loss", rows.assign(nc1=1 / rows["nc1"])) == "fails"

@@ -1,0 +1,62 @@
+"""Protocols: what a chapter fixed before the records that confirm it were made.
+
+What was run before, with seeds 0 and on, is exploration: statistics, sizes and numbers of seeds were chosen on it. A
+protocol is frozen by the commit that adds it here. From then on the chapter's studies are of its seeds, and their
+records carry its digest, which covers cells, statistics and claims, how cells are measured, and how claims are judged.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+FIRST = 10  # the first seed that may confirm
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A chapter's: its number among those of the chapter, its studies, and the seeds that confirm, by scale.
+
+    `digest` is of what it fixed, by `workflow.protocols`; `why` says what it was chosen on, or why it follows another.
+    """
+
+    chapter: str
+    number: int
+    studies: tuple[str, ...]
+    seeds: Mapping[str, tuple[int, ...]]
+    digest: str
+    why: str
+
+    def __post_init__(self) -> None:
+        if early := [seed for seeds in self.seeds.values() for seed in seeds if seed < FIRST]:
+            raise ValueError(f"seeds {early} of {self.chapter} are exploration; those that confirm begin at {FIRST}")
+
+
+PROTOCOLS: tuple[Protocol, ...] = ()  # oldest first
+
+
+def in_force(study: str) -> Protocol | None:
+    """The last protocol of a study; None of one that is still explored."""
+    return next((protocol for protocol in reversed(PROTOCOLS) if study in protocol.studies), None)
+
+
+def confirming_seeds(study: str, scale: str) -> tuple[int, ...] | None:
+    """The seeds of a study's protocol at a scale; None where it has none."""
+    protocol = in_force(study)
+    return protocol.seeds.get(scale) if protocol else None
+
+
+def stamped(record: dict) -> dict:
+    """A record with the digest of the protocol that its seed belongs to, if there is one."""
+    protocol = in_force(record["study"])
+    if protocol is None or record["seed"] not in protocol.seeds.get(record["scale"], ()):
+        return record
+    return record | {"provenance": record["provenance"] | {"protocol": protocol.digest}}
+
+
+def confirming(records: Iterable[dict]) -> list[dict]:
+    """The records that were made under the protocol in force, by sources that their commit holds."""
+    return [record for record in records if _confirms(record["provenance"], in_force(record["study"]))]
+
+
+def _confirms(made: Mapping[str, object], protocol: Protocol | None) -> bool:
+    commit = str(made["commit"] or "+")
+    return protocol is not None and made.get("protocol") == protocol.digest and not commit.endswith("+")

@@ -1,0 +1,104 @@
+"""Protocols: what is fixed before it is confirmed, which records confirm it, and how its digest notices a change."""
+
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from nclib.experiments import protocols, studies
+from nclib.experiments.chapters import source
+from nclib.experiments.protocols import PROTOCOLS, Protocol, confirming, in_force, stamped
+from nclib.experiments.records import Records, fill
+from nclib.experiments.scales import settings
+from workflow.measures import ROOT
+from workflow.protocols import digest, meaning, measuring
+
+SEEDS = {"demo": (10, 11), "lab": (10,)}
+ONE = Protocol("source", 1, ("source_collapse",), SEEDS, "d" * 16, "because")
+
+
+@pytest.fixture
+def one_protocol(monkeypatch):
+    monkeypatch.setattr(protocols, "PROTOCOLS", (replace(ONE, digest="old"), ONE))
+
+
+def record(seed=10, scale="demo", study="source_collapse", commit="abc", **made):
+    return {"study": study, "scale": scale, "seed": seed, "provenance": {"commit": commit} | made}
+
+
+def test_records_of_its_seeds_carry_its_digest(one_protocol):
+    assert in_force("source_collapse") is ONE
+    assert stamped(record())["provenance"] == {"commit": "abc", "protocol": ONE.digest}
+    for other in (record(seed=0), record(seed=11, scale="lab"), record(study="fine_tuning")):
+        assert stamped(other) == other
+
+
+def test_records_of_another_protocol_or_of_changed_sources_do_not_confirm(one_protocol):
+    good = record(protocol=ONE.digest)
+    others = [record(), record(protocol="old"), record(commit="abc+", protocol=ONE.digest)]
+    others.append(record(commit=None, protocol=ONE.digest))
+    assert confirming([good, *others]) == [good]
+
+
+def test_a_study_is_of_the_seeds_that_confirm_and_judged_on_exploration_until_they_are_there(one_protocol, tmp_path):
+    assert studies.seeds_of("source_collapse", "demo") == (10, 11)
+    assert studies.seeds_of("source_collapse", "paper") == settings("paper").seeds
+    assert studies.seeds_of("fine_tuning", "demo") == settings("demo").seeds
+
+    def measure(cell):
+        return {"nc1": 1.0 + cell["augmentation"], "nc1_ratio": 1.0, "accuracy": [0.5 + cell["seed"] / 1000] * 5}
+
+    records = Records(tmp_path)
+    explored = source.source_collapse(settings("demo"), settings("demo").seeds)
+    fill(records, "source_collapse", "demo", explored, measure)
+    fill(records, "source_collapse", "demo", source.source_collapse(settings("demo"), [10]), measure)
+    assert studies.declared(records, "source_collapse", "demo") is None
+    by_key = {verdict.claim.key: verdict for verdict in studies.verdicts(records, "demo", "source_collapse")}
+    assert (by_key["A1-mechanism"].number, by_key["A1-mechanism"].confirmed) == (3, False)
+
+
+def test_seeds_of_exploration_cannot_confirm():
+    with pytest.raises(ValueError, match=r"seeds \[2\] of source are exploration; those that confirm begin at 10"):
+        replace(ONE, seeds={"demo": (2, 10)})
+
+
+def test_a_digest_notices_what_is_computed_and_not_how_it_is_written():
+    code = "def f(x):\n    'Doc.'\n    return x + 1  # why\n"
+    assert meaning(code) == meaning("def f(x):\n\n    return (x + 1)\n")
+    assert meaning(code) != meaning("def f(x):\n    return x + 2\n")
+    functions = "".join(measuring("source_collapse"))
+    assert "def measure(" in functions
+    assert "import" not in functions
+    found = digest("source", ("source_collapse",), SEEDS)
+    assert found == digest("source", ("source_collapse",), SEEDS)
+    assert found != digest("source", ("source_collapse",), SEEDS | {"lab": (10, 11)})
+    assert found != digest("downstream", ("source_collapse",), SEEDS)
+
+
+@pytest.mark.parametrize("protocol", {p.chapter: p for p in PROTOCOLS}.values(), ids=lambda p: p.chapter)
+def test_what_a_protocol_fixed_is_still_so(protocol):
+    now = digest(protocol.chapter, protocol.studies, protocol.seeds)
+    assert now == protocol.digest, (
+        f"{protocol.chapter} is no longer what its protocol fixed; put it back, or add the next protocol to "
+        "nclib/experiments/protocols.py, with fresh seeds and the reason"
+    )
+
+
+@pytest.mark.skipif(not shutil.which("git") or not (ROOT / ".git").exists(), reason="no repository")
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: f"{p.chapter} {p.number}")
+def test_what_confirms_was_made_after_the_protocol(protocol):
+    def git(*arguments):
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+
+    added = git("log", "--format=%H", "-S", protocol.digest, "--", "nclib/experiments/protocols.py").stdout.split()
+    records = Records(ROOT / "book" / "records")
+    commits = {
+        each["provenance"]["commit"]
+        for study in protocol.studies
+        for scale in protocol.seeds
+        for each in records.read(study, scale)
+        if each["provenance"].get("protocol") == protocol.digest
+    }
+    for commit in commits:
+        assert git("merge-base", "--is-ancestor", added[-1], commit).returncode == 0, commit
