@@ -18,7 +18,7 @@ unexport NCLIB_ONLY NCLIB_RECORDS NCLIB_LIVE
 TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 
-.PHONY: help book test rerun grid reproduce processors links pdf benchmark lint clean
+.PHONY: help book test rerun grid reproduce processors evidence links pdf benchmark lint clean
 
 help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
@@ -27,6 +27,7 @@ help:
 	@echo "make grid       SCALE=lab PROFILE=slurm: every cell without a record, each a run of its chapter, then the book"
 	@echo "make reproduce  compute every demo record again, from nothing, and report what differs"
 	@echo "make processors measure what other processors would find, for the tolerances"
+	@echo "make evidence   simulate how often intervals hold the truth, and the power of every claim"
 	@echo "make links      check the book's links to elsewhere"
 	@echo "make pdf        the book as one file to print, by chromium"
 	@echo "make benchmark  time and memory against other code, as ratios; KEEP=1 for the book, LIKE=\"AVX2\""
@@ -55,6 +56,10 @@ reproduce: .venv/installed
 
 processors: .venv/installed
 	$(BIN)/python -m workflow.processors
+
+evidence: .venv/installed
+	$(BIN)/python -m workflow.coverage
+	$(BIN)/python -m workflow.power
 
 links: .venv/installed
 	$(BIN)/python -m workflow.pages status_table

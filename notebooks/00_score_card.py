@@ -9,18 +9,21 @@
 # written with.
 
 # %% tags=["remove-cell"]
+from typing import get_args
+
 from IPython.display import Markdown
 
 from nclib.experiments import card, studies
-from nclib.experiments.prose import glue
+from nclib.experiments.claims import Word
 from nclib.experiments.records import Records
 from nclib.experiments.run import book_root
-from nclib.experiments.scales import SCALES, settings
+from nclib.experiments.scales import SCALES
 from nclib.experiments.studies import STUDIES
 
 LINKS = {
     "collapse_in_training": "01_watch_a_network_collapse.ipynb#train-and-watch",
     "source_collapse": "02_collapse_on_the_source_data.ipynb#measure",
+    "collapse_dial": "02_collapse_on_the_source_data.ipynb#measure",
     "downstream_collapse": "03_collapse_on_the_downstream_data.ipynb#measure",
     "collapse_by_layer": "03_collapse_on_the_downstream_data.ipynb#measure",
     "fine_tuning": "04_fine_tune_with_a_skip_connection.ipynb#measure",
@@ -34,11 +37,33 @@ LINKS = {
 }
 records = Records(book_root() / "book" / "records")
 judged = studies.verdicts_by_scale(records)
-for scale, verdicts in judged.items():
-    words = [verdict.word for verdict in verdicts]
-    glue(f"{scale} claims", len(words))
-    for word in ("holds", "undecided", "fails", "undefined"):
-        glue(f"{scale} {word}", words.count(word))
+
+
+def markdown(rows):
+    """A table, its head first."""
+    head, *others = rows
+    lines = [head, ["---"] * len(head), *others]
+    return Markdown("".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
+def counts():
+    """How many claims earn each word, a row a word that occurs, a column a scale."""
+    rows = [["", *judged]]
+    for word in get_args(Word):
+        found = [
+            sum(each.word == word for each in verdicts) for verdicts in judged.values()
+        ]
+        if any(found):
+            rows.append([f"*{word}*", *map(str, found)])
+    for what, mark in (("✓ survive Holm", "survives"), ("confirmed", "confirmed")):
+        found = [
+            sum(getattr(each, mark) for each in verdicts)
+            for verdicts in judged.values()
+        ]
+        rows.append([what, *map(str, found)])
+    return markdown(
+        [*rows, ["claims", *(str(len(verdicts)) for verdicts in judged.values())]]
+    )
 
 
 def evidence(claim, verdicts):
@@ -47,46 +72,66 @@ def evidence(claim, verdicts):
     files = [
         f"[{scale}](../book/records/{claim.study}-{scale}.jsonl)"
         for scale, verdict in verdicts.items()
-        if verdict.estimate
+        if verdict.word != "not run yet"
     ]
     chapter = f"[chapter]({code.partition('#')[0]}#verdict)"
-    return f"{chapter}, [code]({code}), records: {' '.join(files)}"
+    links = f"{chapter}, [code]({code})"
+    return f"{links}, records: {' '.join(files)}" if files else links
+
+
+def says(verdict):
+    """The word, why or how many would do, the estimate; what survives Holm, what is exploration, what is mixed."""
+    notes = (
+        [] if verdict.confirmed or verdict.word == "not run yet" else ["*exploration*"]
+    )
+    notes += [
+        f"{panel}: {estimate}"
+        for panel, estimate in verdict.panels.items()
+        if verdict.word == "mixed"
+    ]
+    mark = " ✓" if verdict.survives else ""
+    return "<br>".join(
+        [f"**{verdict.word}**{str(verdict).removeprefix(verdict.word)}{mark}", *notes]
+    )
 
 
 def table(group):
     """The claims whose key begins with the group, a row each."""
-    lines = [["claim, and how it is tested", "fails \\| holds", *judged, "evidence"]]
-    lines += [["---"] * len(lines[0])]
+    rows = [["claim, and how it is tested", "fails \\| holds", *judged, "evidence"]]
     for claim, *of_claim in zip(studies.CLAIMS, *judged.values(), strict=True):
         if claim.key.startswith(group):
             verdicts = dict(zip(judged, of_claim, strict=True))
-            words = [
-                f"**{verdict.word}** {verdict.estimate if verdict.defined else ''}"
-                for verdict in of_claim
-            ]
             tested = f"*{claim.statistic}: holds if {claim.needed}*"
-            says = f"**{claim.key}** {claim.sentence}<br>{tested}"
-            lines.append(
-                [says, card.strip(verdicts), *words, evidence(claim, verdicts)]
+            sentence = f"**{claim.key}** {claim.sentence}<br>{tested}"
+            words = map(says, of_claim)
+            rows.append(
+                [sentence, card.strip(verdicts), *words, evidence(claim, verdicts)]
             )
-    return Markdown("".join(f"| {' | '.join(line)} |\n" for line in lines))
+    return markdown(rows)
 
 
 # %% [markdown]
 # ## What was claimed, and what we find
 #
-# Of {glue:text}`demo claims` claims, {glue:text}`demo holds` hold at *demo* scale, small networks on letters and
-# digits that need no download, and {glue:text}`lab holds` at *lab* scale, small pre-trained models and networks trained on
-# real images; {glue:text}`demo fails` and {glue:text}`lab fails` fail, {glue:text}`demo undecided` and
-# {glue:text}`lab undecided` stay undecided. {glue:text}`lab undefined` are undefined at lab scale: they ask for a time without
-# a training error, to which not every network comes. A third scale, *paper*, has not been run.
+# Each claim is tested at two scales: *demo* has small networks on letters and digits that need no download, *lab* small
+# pre-trained models and networks trained on real images. (A third, *paper*, has not been run.) Each claim earns a word:
+
+# %% tags=["remove-input"]
+counts()
+
+# %% [markdown]
+# Under each sentence, in italics, is the statistic that tests it, and the side of its threshold on which it must fall.
+# An estimate is a mean over {term}`replicates <replicate>` (networks, draws of images or tasks) with its 95% interval.
 #
-# Under each sentence, in italics, is how it is tested: a statistic of measured results, which is our choice, and the side
-# of a threshold, which follows from the paper's sentence and does not move when results come in (some statistics did, see
-# {doc}`/book/evidence`). A claim *holds* if the
-# whole 95% interval, in brackets, lies on that side, *fails* if it lies on the other, and is *undecided* if it reaches
-# over the threshold; without an interval the value decides. In the small figures the upright line is the threshold, and
-# right of it the claim holds; demo is the disc, lab the square, and each row has a range of its own.
+# - *holds*: the interval lies on that side (*small*: by no more than the {term}`smallest effect`). *fails*: on the other.
+# - *fails: no effect*: it reaches over the threshold and lies within the smallest effect.
+# - *mixed*: it holds in some panels and fails in others. *undecided*: none of these; we say how many replicates would do.
+# - *not tested*: what the sentence speaks of did not happen, for the reason given. *undefined*: there is no number.
+# - ✓: the verdict stands though many claims are tested ({term}`Holm`'s adjustment for all claims of the scale).
+# - *exploration*: the statistics were chosen on these networks; only new ones can confirm it. Its mark is hollow.
+#
+# In the small figures the upright line is the threshold, and right of it the claim holds; demo is the disc, lab the
+# square, and each row has a range of its own. {doc}`/book/evidence` has the details.
 #
 # ### Neural collapse in training
 #
@@ -167,7 +212,7 @@ table("C")
 
 # %% tags=["hide-input"]
 for scale in SCALES:
-    for study, cells in STUDIES.items():
-        declared = cells(settings(scale), settings(scale).seeds)
-        if records.select(study, scale, declared):
-            print(records.describe(study, scale, declared))
+    for study in STUDIES:
+        cells = studies.cells_of(study, scale)
+        if records.select(study, scale, cells):
+            print(records.describe(study, scale, cells))

@@ -22,8 +22,10 @@ from nclib.experiments.studies import LIVE, STUDIES, cells_of, live_cell, score_
 from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
 from nclib.naming import LEFT, MOVED
 from nclib.storage import replacing
+from workflow.coverage import TABLE as COVERAGE
 from workflow.execute import NOTES
 from workflow.measures import ROOT
+from workflow.power import TABLE as POWER
 
 BOOK = ROOT / "book"
 
@@ -283,6 +285,26 @@ def processors_page() -> str:
     )
 
 
+def coverage_table() -> str:
+    """How often intervals hold the truth, by design."""
+    rows = pd.read_csv(COVERAGE)
+    return markdown(["replicates", "covered"], ([row.design, f"{row.covered:.1%}"] for row in rows.itertuples()))
+
+
+def power_table() -> str:
+    """The power of each claim, by scale, and how many replicates a panel has."""
+    rows = pd.read_csv(POWER, dtype=str, keep_default_na=False)
+    return markdown(list(rows), rows.to_numpy().tolist())
+
+
+def verdicts_table() -> str:
+    """What was said of each claim before the book had one inference, beside what is said now."""
+    before = pd.read_csv(BOOK / "verdicts_before.csv", index_col="Unnamed: 0", keep_default_na=False)
+    now = score_card(Records(ROOT / "book" / "records")).drop(columns=["sentence", "statistic", "needed"])
+    lines = before.join(now, how="outer", lsuffix=", before", rsuffix=", now").reindex(now.index).fillna("")
+    return markdown(["claim", *lines], map(list, lines.itertuples()))
+
+
 def moved_table() -> str:
     """Where modules went."""
     rows = []
@@ -300,6 +322,9 @@ def speed_page() -> str:
 
 
 PAGES = {
+    "coverage_table": coverage_table,
+    "power_table": power_table,
+    "verdicts_table": verdicts_table,
     "metrics_table": lambda: registry_table(METRICS, "more collapsed"),
     "scores_table": lambda: registry_table(SCORES, "likelier to transfer"),
     "cost_table": cost_table,

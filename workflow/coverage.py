@@ -1,0 +1,108 @@
+"""How often the book's 95% intervals hold the truth, on data like the records': the table of the evidence page.
+
+Each design draws what its replicates are, with as many units, seeds and ties as the studies have. The truth is the mean
+of a million of them.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.random import Generator
+from scipy.stats import rankdata, t
+
+from nclib.estimates import fisher, student
+from nclib.storage import replacing
+from workflow.measures import ROOT
+
+TABLE = ROOT / "book" / "coverage.csv"
+SIMULATIONS = 20_000
+_TRUTH = 200_000
+
+# Each gives replicates (*shape,) of one panel.
+Draw = Callable[[Generator, tuple[int, ...]], np.ndarray]
+
+
+def accuracies(rng: Generator, chances: np.ndarray, images: int) -> np.ndarray:
+    """Test accuracies of networks with these chances, each on so many images."""
+    return rng.binomial(images, np.clip(chances, 0, 1)) / images
+
+
+def contrast(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Of two recipes on 960 images: 4 points apart, networks 2 points."""
+    better, worse = (mean + 0.02 * rng.standard_normal(shape) for mean in (0.86, 0.82))
+    return accuracies(rng, better, 960) - accuracies(rng, worse, 960)
+
+
+def few_images(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Of two methods on 400 images, with draws of training images that help or hurt both."""
+    draw = 0.05 * rng.standard_normal(shape)
+    better, worse = (mean + draw + 0.03 * rng.standard_normal(shape) for mean in (0.6, 0.57))
+    return accuracies(rng, better, 400) - accuracies(rng, worse, 400)
+
+
+def log_ratio(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Of NC1 of two recipes: lognormal, a tenth apart from network to network, with now and then one far off."""
+    far = rng.random(shape) < 0.05
+    return 0.3 + np.where(far, 0.4, 0.1) * rng.standard_normal(shape)
+
+
+def slope(rng: Generator, shape: tuple[int, ...], values: int = 5) -> np.ndarray:
+    """Of a metric along five values of a setting."""
+    x = np.linspace(-0.5, 0.5, values)
+    return (0.3 * x + 0.15 * rng.standard_normal((*shape, values))) @ x / (x @ x)
+
+
+def correlation(rng: Generator, shape: tuple[int, ...], models: int, strength: float) -> np.ndarray:
+    """Spearman's, as Fisher's z, over models, of a metric and an accuracy on 200 images, which has ties."""
+    metric = rng.standard_normal((*shape, models))
+    latent = strength * metric + np.sqrt(1 - strength**2) * rng.standard_normal((*shape, models))
+    x, y = (rankdata(side, axis=-1) - (models + 1) / 2 for side in (metric, np.round(0.7 + 0.1 * latent, 3)))
+    return fisher((x * y).sum(-1) / np.sqrt((x**2).sum(-1) * (y**2).sum(-1)))
+
+
+def strong(models: int) -> Draw:
+    return lambda rng, shape: correlation(rng, shape, models, 0.8)
+
+
+def weak(models: int) -> Draw:
+    return lambda rng, shape: correlation(rng, shape, models, 0.2)
+
+
+# What is simulated: replicates of a panel, panels.
+DESIGNS: dict[str, tuple[Draw, int, int]] = {
+    "two recipes, 3 seeds": (contrast, 3, 1),
+    "two recipes, 8 seeds": (contrast, 8, 1),
+    "two methods, 15 draws": (few_images, 15, 1),
+    "two methods, 10 draws on each of 3 tasks": (few_images, 10, 3),
+    "log ratio of NC1, 8 seeds": (log_ratio, 8, 1),
+    "log ratio of NC1, 6 seeds in each of 5 panels": (log_ratio, 6, 5),
+    "slope over 5 values, 3 seeds in each of 2 panels": (slope, 3, 2),
+    "slope over 5 values, 8 seeds": (slope, 8, 1),
+    "strong correlation over 10 values, 8 seeds": (strong(10), 8, 1),
+    "weak correlation over 10 values, 8 seeds": (weak(10), 8, 1),
+    "strong correlation over 14 models, 5 tasks": (strong(14), 5, 1),
+    "weak correlation over 14 models, 5 tasks": (weak(14), 5, 1),
+    "strong correlation over 12 recipes, 6 seeds in each of 5 panels": (strong(12), 6, 5),
+    "weak correlation over 7 models, 4 seeds": (weak(7), 4, 1),
+}
+
+
+def covered(design: str, simulations: int = SIMULATIONS) -> float:
+    """The share of simulated intervals that hold the truth."""
+    draw, number, panels = DESIGNS[design]
+    rng = np.random.default_rng(0)
+    truth = draw(rng, (_TRUTH,)).mean()
+    value, error, freedom = student([draw(rng, (simulations, number)) for _ in range(panels)])
+    return float((abs(value - truth) <= t.ppf(0.975, freedom) * error).mean())
+
+
+def main() -> None:
+    """Simulate all designs, and write the table."""
+    rows = [{"design": design, "covered": round(covered(design), 3)} for design in DESIGNS]
+    with replacing(TABLE) as path:
+        pd.DataFrame(rows).to_csv(path, index=False)
+
+
+if __name__ == "__main__":
+    main()

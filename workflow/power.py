@@ -1,0 +1,45 @@
+"""The power of every claim, simulated from the records of exploration: the table of the evidence page."""
+
+import math
+from collections.abc import Iterator
+
+import pandas as pd
+
+from nclib.experiments.claims import Claim, judge, power
+from nclib.experiments.protocols import confirming_seeds
+from nclib.experiments.records import Records
+from nclib.experiments.scales import SCALES
+from nclib.experiments.studies import CLAIMS, explored
+from nclib.storage import replacing
+from workflow.measures import ROOT
+
+TABLE = ROOT / "book" / "power.csv"
+
+
+def of_claim(claim: Claim, records: Records, scale: str) -> dict | None:
+    """A row of the table; None of what is exact, not tested or not run."""
+    table = explored(records, claim.study, scale)
+    verdict = judge(claim, table)
+    if claim.kind == "exact" or verdict.number < 2 or table is None:
+        return None
+    seeds = confirming_seeds(claim.study, scale)
+    number = len(seeds) if seeds else claim.replicates(table).groupby(["contrast", "panel"]).size().min()
+    found, none = power(claim, table, number)
+    shown = {"power": round(found, 2), "power of none": "" if math.isnan(none) else round(none, 2)}
+    return {"claim": claim.key, "scale": scale, "replicates a panel": number} | shown
+
+
+def rows() -> Iterator[dict]:
+    records = Records(ROOT / "book" / "records")
+    for scale in SCALES:
+        yield from filter(None, (of_claim(claim, records, scale) for claim in CLAIMS))
+
+
+def main() -> None:
+    """Simulate, and write the table."""
+    with replacing(TABLE) as path:
+        pd.DataFrame(rows()).to_csv(path, index=False)
+
+
+if __name__ == "__main__":
+    main()

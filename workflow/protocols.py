@@ -1,0 +1,64 @@
+"""Digests of what a chapter fixes before it is confirmed, for `nclib.experiments.protocols`."""
+
+import ast
+import importlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import jupytext
+import typer
+
+from nclib.experiments.protocols import FIRST
+from nclib.experiments.scales import settings
+from nclib.experiments.studies import CHAPTERS, STUDIES
+from nclib.storage import digest_of_text
+from workflow.measures import chapter, measuring_cells
+
+JUDGING = ("nclib.estimates", "nclib.experiments.inference", "nclib.experiments.claims")
+
+
+def meaning(source: str) -> str:
+    """What Python code computes: without comments, layout and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def measuring(study: str) -> Iterator[str]:
+    """The functions of the notebook that measures a study."""
+    for cell in measuring_cells(jupytext.read(chapter(study))):
+        lines = (line for line in cell.source.splitlines() if not line.startswith("%"))
+        for node in ast.parse("\n".join(lines)).body:
+            if isinstance(node, ast.FunctionDef):
+                yield ast.unparse(node)
+
+
+def digest(name: str, studies: Sequence[str], seeds: Mapping[str, Sequence[int]]) -> str:
+    """Of a chapter's module and of what judges its claims, of what measures its studies, and of their cells."""
+    modules = [importlib.import_module(each) for each in (f"nclib.experiments.chapters.{name}", *JUDGING)]
+    code = [meaning(Path(str(module.__file__)).read_text()) for module in modules]
+    code += [meaning(function) for study in studies for function in measuring(study)]
+    cells = [STUDIES[study](settings(scale), seeds[scale]) for study in studies for scale in sorted(seeds)]
+    return digest_of_text(json.dumps([code, cells], sort_keys=True), 8)
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="a chapter's module")],
+    demo: Annotated[int, typer.Option(help="seeds that confirm at demo scale")] = 8,
+    lab: Annotated[int, typer.Option(help="seeds that confirm at lab scale")] = 8,
+) -> None:
+    """Print a protocol that fixes a chapter as it is now, to be added to nclib/experiments/protocols.py."""
+    known = {module.__name__.rpartition(".")[2]: module for module in CHAPTERS}
+    if name not in known:
+        raise typer.BadParameter(f"there is no chapter {name!r}; there are {', '.join(known)}")
+    studies = tuple(study.__name__ for study in known[name].STUDIES)
+    seeds = {scale: tuple(range(FIRST, FIRST + number)) for scale, number in (("demo", demo), ("lab", lab))}
+    typer.echo(f'Protocol("{name}", 1, {studies}, {seeds}, "{digest(name, studies, seeds)}", "why")')
+
+
+if __name__ == "__main__":
+    typer.run(main)
