@@ -23,7 +23,6 @@ from nclib.experiments.studies import STUDIES
 LINKS = {
     "collapse_in_training": "01_watch_a_network_collapse.ipynb#train-and-watch",
     "source_collapse": "02_collapse_on_the_source_data.ipynb#measure",
-    "collapse_dial": "02_collapse_on_the_source_data.ipynb#measure",
     "downstream_collapse": "03_collapse_on_the_downstream_data.ipynb#measure",
     "collapse_by_layer": "03_collapse_on_the_downstream_data.ipynb#measure",
     "fine_tuning": "04_fine_tune_with_a_skip_connection.ipynb#measure",

@@ -173,8 +173,12 @@ def in_the_plane(three, each=30):
 def measure(cell, cache):
     """Train a network and follow its collapse on its own training images."""
     recipe = recipe_of(cell)
-    train = run.load(recipe.source, "train", per_class=recipe.per_class)
-    test = run.load(recipe.source, "test", per_class=cell["test_per_class"])
+    train = run.load(recipe.source, "train", per_class=recipe.per_class).in_memory(
+        recipe.size
+    )
+    test = run.load(recipe.source, "test", per_class=cell["test_per_class"]).in_memory(
+        recipe.size
+    )
     seen = defaultdict(list)
 
     def look(epoch, network):

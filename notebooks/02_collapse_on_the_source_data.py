@@ -47,8 +47,8 @@ run = nclib.start(
 # %% [markdown]
 # ## The networks
 #
-# The base is trained with cross-entropy, no projection head, no augmentation. One study varies what is said to prevent
-# collapse, one setting at a time. The other changes nothing but collapse itself.
+# The base is trained with cross-entropy, no projection head, no augmentation. We vary what is said to prevent collapse,
+# one setting at a time, and then nothing but collapse itself.
 
 # %%
 base = run.settings.recipe
@@ -56,9 +56,8 @@ cells = run.cells("source_collapse")
 pd.Series(
     {
         name: ", ".join(str(getattr(each, name)) for each in panel)
-        for name, panel in source.heuristics(base).items()
-    }
-    | {"collapse, on its own": ", ".join(map(str, source.DIAL))},
+        for name, panel in source.panels(base).items()
+    },
     name="varied to",
 ).to_frame()
 
@@ -73,9 +72,8 @@ def measure(cell, cache):
     """Train or load the network, freeze it, and measure it on the source and on every task."""
     recipe = recipe_of(cell)
     network = run.train(recipe, cache=cache, progress=False)
-    source_train = run.load(recipe.source, "train", per_class=recipe.per_class)
-    features = nclib.extract(network.backbone, source_train.inputs())
-    stats = nclib.class_statistics(features, source_train.labels)
+    features, labels = seen(network, cell, recipe.source, "train", recipe.per_class)
+    stats = nclib.class_statistics(features, labels)
     return {
         "nc1": nclib.nc1(stats),
         "nc1_ratio": nclib.nc1_ratio(stats),
@@ -91,16 +89,17 @@ def measure(cell, cache):
 
 def probed(network, task, number, cell):
     """Test accuracy of a linear probe of the frozen features, fitted to a number of images of each class."""
-    train = run.load(task, "train", per_class=number)
-    test = run.load(task, "test", per_class=cell["test_per_class"])
-    probe = nclib.LinearProbe().fit(
-        nclib.extract(network.backbone, train.inputs()), train.labels
-    )
-    return probe.score(nclib.extract(network.backbone, test.inputs()), test.labels)
+    probe = nclib.LinearProbe().fit(*seen(network, cell, task, "train", number))
+    return probe.score(*seen(network, cell, task, "test", cell["test_per_class"]))
+
+
+def seen(network, cell, data, split, number):
+    """The features and labels of a number of images of each class, of the size that the network was trained on."""
+    images = run.load(data, split, per_class=number).in_memory(cell.get("size"))
+    return nclib.extract(network.backbone, images.inputs()), images.labels
 
 
 tables = run.study_by_scale("source_collapse", measure)
-dialled = run.study_by_scale("collapse_dial", measure)
 
 # %% [markdown]
 # ## Does collapse on the source hurt?
@@ -111,11 +110,11 @@ dialled = run.study_by_scale("collapse_dial", measure)
 # at $\lambda = 1$ class means lose directions, and NC1, which divides by the least of them, rises again.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Transfer is best near plain training; forcing collapse costs accuracy on new tasks. Top: mean accuracy of linear probes on the downstream tasks. Bottom: accuracy on the source. A thin line is a seed, the thick one their mean, with the values of lambda; one column a scale. Left is more collapsed.", "name": "fig-dial"}, "image": {"alt": "Line charts of downstream and of source accuracy against the trace ratio on a log axis. Downstream accuracy rises from the right, has its maximum near lambda 0 to 0.1, and falls to the left."}}
-figures.dial(dialled)
+figures.dial(tables)
 plt.show()
 
 # %% tags=["remove-cell"]
-for name, table in dialled.items():
+for name, table in tables.items():
     means = source.panel(table, "collapse").groupby("collapse")
     for metric in ("transfer", "source_accuracy", "norm"):
         for value, mean in means[metric].mean().items():
@@ -147,7 +146,7 @@ figures.heuristics(tables, titles)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Augmentation helps; forcing collapse costs; preventing collapse, alone or by projection heads, does not help. Differences in mean downstream accuracy that the claims are about, with 95% intervals over the seeds, one marker a scale. The grey band is the smallest effect, one point; of the claims about a best value between two ends the less favourable end is shown.", "name": "fig-contrasts"}, "image": {"alt": "Horizontal intervals around zero for the claims A1-dial, A1-force, A1-extent, A1-projection, A1-augmentation and A3."}}
-judged = studies.verdicts_by_scale(run.records, ("collapse_dial", "source_collapse"))
+judged = studies.verdicts_by_scale(run.records, "source_collapse")
 in_points = {
     name: [each for each in verdicts if each.claim.smallest == POINT]
     for name, verdicts in judged.items()
@@ -182,10 +181,7 @@ for name, table in tables.items():
 # If they did, a network with augmentation would transfer as well as one whose collapse was dialled to the same trace ratio.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "At one trace ratio transfer differs by many points: what was varied matters, not how far the features collapsed. The black line is the dial, the mean over seeds; a coloured point is the mean of the networks of one value of a setting, at their own trace ratio; one column a scale. All losses see distorted images. Points below the whole curve are outside.", "name": "fig-mechanism"}, "image": {"alt": "A black curve of downstream accuracy against the trace ratio. The coloured points stand in a narrow column at one trace ratio, from well above the curve to well below it."}}
-figures.at_equal_collapse(
-    {name: (dialled[name], tables[name]) for name in tables if name in dialled},
-    titles,
-)
+figures.at_equal_collapse(tables, titles)
 plt.show()
 
 # %% [markdown]
@@ -197,7 +193,7 @@ plt.show()
 # ## Verdict
 
 # %% tags=["hide-input"]
-score_card(run.records, study=("collapse_dial", "source_collapse"))
+score_card(run.records, study="source_collapse")
 
 # %% [markdown]
 # ## Is it so on your machine?
@@ -206,7 +202,7 @@ score_card(run.records, study=("collapse_dial", "source_collapse"))
 # {ref}`processors` explains the tolerances, and why the numbers just measured stand on the built page only.
 
 # %% tags=["live"]
-run.live({"source_collapse": measure, "collapse_dial": measure})
+run.live({"source_collapse": measure})
 
 # %% [markdown]
 # ## What differs from the paper
@@ -239,11 +235,11 @@ pd.Series(
 #    what without them?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-tasks = dialled[scale]["tasks"].iloc[0]
-by_task = pd.DataFrame(dialled[scale]["accuracy"].tolist(), columns=tasks)
+dialled = source.panel(tables[scale], "collapse").reset_index()
+by_task = pd.DataFrame(dialled["accuracy"].tolist(), columns=dialled["tasks"][0])
 pd.DataFrame(
     {"digits": by_task["digits"], "others": by_task.drop(columns="digits").mean(axis=1)}
-).groupby(dialled[scale]["collapse"]).mean()
+).groupby(dialled["collapse"]).mean()
 
 # %% [markdown]
 # ## Rerun it at scale

@@ -138,7 +138,9 @@ def trained(cell, recipe, images):
 def measure(cell, cache):
     """Curves along the training of a network, what it is about the loss of comparison, and transfer there and then."""
     recipe = recipe_of(cell)
-    images = run.load(recipe.source, "train", per_class=recipe.per_class).in_memory()
+    images = run.load(recipe.source, "train", per_class=recipe.per_class).in_memory(
+        recipe.size
+    )
     few = images.take(cell["of_class"])
     new = [new_classes(name, images, cell["new_per_class"]) for name in cell["new"]]
     network, seen, comparison = trained(cell, recipe, images)
@@ -170,7 +172,9 @@ def estimate(cell, cache):
     """Relative errors of estimates of a network's complexity, and those they state."""
     recipe = recipe_of(cell)
     network = run.train(recipe, cache=cache, progress=False).backbone
-    images = run.load(recipe.source, "train", per_class=recipe.per_class).in_memory()
+    images = run.load(recipe.source, "train", per_class=recipe.per_class).in_memory(
+        recipe.size
+    )
     few = images.take(cell["of_class"]).inputs(run.device)
     many = images.take(cell["population_of_class"]).inputs(run.device)
     first = int(recipe.key[:7], 16)  # every network has draws of its own

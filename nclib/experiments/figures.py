@@ -88,14 +88,16 @@ def classes_in_a_plane(pictures: Sequence[Any], epochs: Sequence[int], names: Se
 
 
 def dial(tables: Tables) -> Figure:
-    """What transfers, and accuracy on the source, where collapse alone is dialled: a column a scale, a line a seed."""
-    figure, axes = plt.subplots(2, len(tables), figsize=(4.4 * len(tables), 4.8), sharex="col", squeeze=False)
-    for column, (scale, table) in zip(axes.T, tables.items(), strict=True):
-        rows = source.panel(table, "collapse")
-        for axis, metric, name in zip(column, ("transfer", "source_accuracy"), ("downstream", "source"), strict=True):
+    """What transfers, and accuracy on the source, where collapse alone is dialled: a column a source, a line a seed."""
+    sources = [
+        (scale, *each) for scale, table in tables.items() for each in source.by_source(table, "collapse").items()
+    ]
+    figure, axes = plt.subplots(2, len(sources), figsize=(9, 4.8), sharex="col", squeeze=False)
+    for column, (scale, name, rows) in zip(axes.T, sources, strict=True):
+        for axis, metric, where in zip(column, ("transfer", "source_accuracy"), ("downstream", "source"), strict=True):
             _seeds_and_mean(axis, rows, "collapse", metric, plots.COLOURS[0])
-            axis.set_ylabel(f"{name} accuracy")
-        column[0].set_title(f"{scale}: {rows['source'].iloc[0]}")
+            axis.set_ylabel(f"{where} accuracy")
+        column[0].set_title(f"{scale}: {name}")
         column[1].set_xlabel(f"source trace ratio ({plots.READING})")
     return figure
 
@@ -123,7 +125,8 @@ def heuristics(tables: Tables, titles: Mapping[str, str]) -> Figure:
     for part, scale, table in parts:
         axes = part.subplots(1, len(titles), sharey=True)
         for axis, (setting, title) in zip(axes, titles.items(), strict=True):
-            plots.panel_scatter(axis, source.panel(table, setting), setting, "nc1", "transfer")
+            own, *_ = source.by_source(table, setting).values()
+            plots.panel_scatter(axis, own, setting, "nc1", "transfer")
             axis.set(title=title, xlabel="source NC1")
             plots.log_scale(axis, "x")
             axis.legend(fontsize="x-small")
@@ -131,17 +134,18 @@ def heuristics(tables: Tables, titles: Mapping[str, str]) -> Figure:
     return figure
 
 
-def at_equal_collapse(studies: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], titles: Mapping[str, str]) -> Figure:
+def at_equal_collapse(tables: Tables, titles: Mapping[str, str]) -> Figure:
     """The dial's curve by scale and, at their own trace ratios, the means of the values of each setting.
 
-    What transfers worse than all of the dial is outside.
+    They are of the scale's own source. What transfers worse than all of the dial is outside.
     """
-    figure, axes = plt.subplots(1, len(studies), figsize=(4.4 * len(studies), 3.4), squeeze=False)
-    for axis, (scale, (dialled, varied)) in zip(axes[0], studies.items(), strict=True):
-        curve = _means(source.panel(dialled, "collapse"), "collapse", "transfer")
+    figure, axes = plt.subplots(1, len(tables), figsize=(4.4 * len(tables), 3.4), squeeze=False)
+    for axis, (scale, table) in zip(axes[0], tables.items(), strict=True):
+        own = table[table["source"] == table["source"].iloc[0]]
+        curve = _means(source.panel(own, "collapse"), "collapse", "transfer")
         axis.plot(curve["nc1_ratio"], curve["transfer"], color="black", label="collapse alone")
         for setting, title in titles.items():
-            points = _means(source.panel(varied, setting), setting, "transfer")
+            points = _means(source.panel(own, setting), setting, "transfer")
             shown = points[points["transfer"] > curve["transfer"].min()]
             style = plots.setting_style(setting)
             axis.plot(shown["nc1_ratio"], shown["transfer"], linestyle="", alpha=0.8, label=title, **style)

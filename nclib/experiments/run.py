@@ -78,9 +78,10 @@ class Run:
         """The pre-trained model of a cell and, of one that is trained here, the whole network."""
         if "weights" in cell:
             return backbone(cell["model"], weights=cell["weights"], imports=self.imports, device=self.device), None
-        network = self.train(recipe_of(cell), cache=cache, progress=False)
-        shape = self.load(cell["source"], "test", per_class=1).in_memory().images.shape
-        return recipe_backbone(network.backbone, shape[1], shape[-1], name=recipe_of(cell).key), network
+        recipe = recipe_of(cell)
+        network = self.train(recipe, cache=cache, progress=False)
+        shape = self.load(recipe.source, "test", per_class=1).in_memory(recipe.size).images.shape
+        return recipe_backbone(network.backbone, shape[1], shape[-1], name=recipe.key), network
 
     def task(self, cell: Cell) -> tuple[ImageSet | ImageFiles, ImageSet | ImageFiles]:
         """The training and test images of the task of such a cell."""

@@ -49,9 +49,9 @@ def config_of(recipe: Any) -> dict[str, Any]:
 class Recipe:
     """How a network is pre-trained; equal recipes give equal networks (on one kind of processor).
 
-    `source` and `per_class` name the data, `width` and `blocks` (a stage) the network, `projection` the
-    layers of the head that transfer drops, `augmentation` the strength of random distortion (0 is none), of which
-    the loss "two views" needs some.
+    `source` and `per_class` name the data, whose images are brought to `size` pixels a side if it is given, `width`
+    and `blocks` (a stage) the network, `projection` the layers of the head that transfer drops, `augmentation` the
+    strength of random distortion (0 is none), of which the loss "two views" needs some.
     The optimiser is SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`. On a GPU features
     are computed in bfloat16, all else in torch's default dtype (float32). `penalty` times the geometric complexity of
     each batch, in eval mode, estimated by one projection of 4 of its images, is added to the loss; with batch norm it
@@ -80,6 +80,7 @@ class Recipe:
     penalty: float = field(default=0.0, metadata=ADDED)
     collapse: float = field(default=0.0, metadata=ADDED)
     balanced: int = field(default=0, metadata=ADDED)
+    size: int | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         check_known(LOSSES, loss=self.loss)
@@ -91,6 +92,7 @@ class Recipe:
             check_least(least, **{name: getattr(self, name)})
         check_least(0, projection=self.projection, epochs=self.epochs, balanced=self.balanced)
         check_least(2, batch_size=self.batch_size)
+        check_least(1, size=1 if self.size is None else self.size)
         if 2 * self.balanced > self.batch_size:
             raise ValueError(
                 f"balanced is {self.balanced}; a batch of {self.batch_size} must hold two classes of so many"
@@ -140,7 +142,7 @@ def train(
     (torch.Size([3, 16]), torch.Size([3, 10]))
     """
     device = resolve_device(device)
-    source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root).in_memory()
+    source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root).in_memory(recipe.size)
     network = network_of(recipe, source.images.shape[1], len(source.classes))
     network.to(device).to(memory_format=torch.channels_last)
     if not cache:

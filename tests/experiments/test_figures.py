@@ -95,9 +95,9 @@ def networks(seeds=(0, 1)):
     )
 
 
-def dialled(seeds=(0, 1)):
+def dialled(seeds=(0, 1), source="letters"):
     return pd.DataFrame(
-        {"source": "letters", "collapse": strength, "seed": seed, "nc1": 1.0, "nc1_ratio": ratio}
+        {"source": source, "panels": ["collapse"], "collapse": strength, "seed": seed, "nc1": 1.0, "nc1_ratio": ratio}
         | {"accuracy": [transfer, transfer], "source_accuracy": 0.9}
         for strength, ratio, transfer in ((-0.1, 2.0, 0.5), (0.0, 0.3, 0.6), (1.0, 0.01, 0.4))
         for seed in seeds
@@ -105,24 +105,27 @@ def dialled(seeds=(0, 1)):
 
 
 def test_the_dial_has_a_line_a_seed_and_their_mean():
-    figure = figures.dial({"demo": dialled(), "lab": dialled((0, 1, 2))})
-    transfer, other, *source = figure.axes
-    assert [len(axis.lines) for axis in (transfer, other)] == [3, 4]
+    two = pd.concat([dialled((0, 1, 2), "clothes"), dialled((0, 1, 2), "photographs")])
+    figure = figures.dial({"demo": dialled(), "lab": two})
+    transfer, *others = figure.axes[:3]
+    assert [axis.get_title() for axis in figure.axes[:3]] == ["demo: letters", "lab: clothes", "lab: photographs"]
+    assert [len(axis.lines) for axis in (transfer, *others)] == [3, 4, 4]
     np.testing.assert_allclose(transfer.lines[-1].get_ydata(), [0.5, 0.6, 0.4])
     np.testing.assert_allclose(transfer.lines[-1].get_xdata(), [2.0, 0.3, 0.01])
     assert [text.get_text() for text in transfer.texts] == ["-0.1", "0", "1"]
-    assert [axis.get_xscale() for axis in source] == ["log", "log"]
+    assert [axis.get_xscale() for axis in figure.axes[3:]] == ["log"] * 3
 
 
 def test_each_setting_has_a_panel_of_the_networks_that_differ_in_it():
-    figure = figures.heuristics({"demo": networks()}, SETTINGS)
+    elsewhere = networks().assign(source="photographs")
+    figure = figures.heuristics({"demo": pd.concat([networks(), elsewhere])}, SETTINGS)
     loss, epochs = figure.axes
     assert points(loss) == {"cross-entropy": 2, "sigmoid": 2, "squared error": 2}
     assert points(epochs) == {"1": 2, "4": 2, "8": 2}
 
 
 def test_settings_stand_at_their_own_trace_ratio_and_what_is_far_below_is_outside():
-    figure = figures.at_equal_collapse({"demo": (dialled(), networks())}, SETTINGS)
+    figure = figures.at_equal_collapse({"demo": pd.concat([networks(), dialled()])}, SETTINGS)
     curve, loss, epochs = figure.axes[0].lines
     np.testing.assert_allclose(curve.get_xdata(), [2.0, 0.3, 0.01])
     np.testing.assert_allclose(loss.get_xdata(), [0.1, 0.2, 0.3])

@@ -15,7 +15,7 @@ from nclib.experiments.scales.scale import Scale
 
 def collapse_in_training(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """One network a cell, trained long, with the epochs and classes that are pictured."""
-    epochs = 5 * scale.recipe.epochs // 2
+    epochs = scale.watched
     recipe = replace(scale.recipe, epochs=epochs, weight_decay=2e-3, schedule="cosine")
     more = {
         "test_per_class": scale.test_per_class,

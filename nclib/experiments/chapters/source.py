@@ -1,19 +1,18 @@
 """Chapter 2: collapse on the source data, and what transfers (Li et al. 2022, 2024)."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from nclib.estimates import mean, mean_spearman
+from nclib.estimates import mean_spearman
 from nclib.experiments.claims import FACTOR, POINT, RANKS, Claim
-from nclib.experiments.inference import rows_of
+from nclib.experiments.inference import by_panel, rows_of
 from nclib.experiments.records import Cell
-from nclib.experiments.scales import check
-from nclib.experiments.scales.scale import Scale
+from nclib.experiments.scales.scale import Scale, Source
 from nclib.models.recipes import Recipe
 
 # Those of Kornblith et al. 2021, and supervised contrastive learning as published: with two views and a head.
@@ -25,6 +24,7 @@ STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # of augmentation
 DEPTHS = range(7)  # of the projection head
 DIAL = (-0.3, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.3, 1.0)  # what is added to the loss, times the log trace ratio
 BALANCED = 4  # images of a class in a batch, where the trace ratio of a batch is dialled
+ELSEWHERE = ("collapse", "epochs")  # the panels of other sources than a scale's own
 
 
 Replicates = Callable[[pd.DataFrame], pd.DataFrame]  # of a study's table, for a `Claim`
@@ -35,17 +35,18 @@ def lengths(base: Recipe) -> list[int]:
     return [0, base.epochs // 16, 3 * base.epochs // 16, base.epochs // 2, base.epochs, 2 * base.epochs]
 
 
-def heuristics(base: Recipe) -> dict[str, list[Recipe]]:
-    """What is said to prevent collapse, one setting at a time, and lengths of training.
+def panels(base: Recipe) -> dict[str, list[Recipe]]:
+    """Networks by the one setting that they differ in: what is said to prevent collapse, and collapse itself.
 
     All losses are given distorted images: two views of an image must differ.
     """
-    distorted = replace(base, augmentation=1.0)
+    distorted, equally = replace(base, augmentation=1.0), replace(base, balanced=BALANCED)
     return {
         "loss": [replace(distorted, loss=loss, projection=int(loss == "two views")) for loss in LOSSES],
         "projection": [replace(base, projection=depth) for depth in DEPTHS],
         "augmentation": [replace(base, augmentation=strength) for strength in STRENGTHS],
         "epochs": [replace(base, epochs=epochs) for epochs in lengths(base)],
+        "collapse": [replace(equally, collapse=strength) for strength in DIAL],
     }
 
 
@@ -62,73 +63,98 @@ def recipes(base: Recipe) -> list[Recipe]:
 
 
 def source_collapse(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """One network a cell, tried on the source and on all tasks; the panels it belongs to are named."""
-    varied = heuristics(scale.recipe)
-    networks = dict.fromkeys(recipe for panel in varied.values() for recipe in panel)
-    return [
-        _cell(recipe, seed, scale) | {"panels": [name for name, panel in varied.items() if recipe in panel]}
-        for seed in seeds
-        for recipe in networks
-    ]
+    """One network a cell, tried on its source and on all tasks; the panels it belongs to are named.
+
+    On other sources than the scale's own, only collapse itself and the length of training are varied.
+    """
+    own = Source(scale.recipe, scale.tasks, scale.train_per_class, scale.test_per_class)
+    varied = [(own, panels(own.recipe))]
+    for other in scale.other_sources:
+        varied.append((other, {name: panels(other.recipe)[name] for name in ELSEWHERE}))
+    return [cell for seed in seeds for each in varied for cell in _cells(*each, seed)]
 
 
-def collapse_dial(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """One network a cell: collapse itself is forced, or prevented, and nothing else is changed."""
-    base = replace(scale.recipe, balanced=BALANCED)
-    return [_cell(replace(base, collapse=strength), seed, scale) for seed in seeds for strength in DIAL]
-
-
-def _cell(recipe: Recipe, seed: int, scale: Scale) -> Cell:
-    counts = {"train_per_class": scale.train_per_class, "test_per_class": scale.test_per_class}
-    return replace(recipe, seed=seed).config | {"tasks": list(scale.tasks)} | counts
+def _cells(source: Source, varied: Mapping[str, Sequence[Recipe]], seed: int) -> Iterator[Cell]:
+    counts = {"train_per_class": source.train_per_class, "test_per_class": source.test_per_class}
+    for recipe in dict.fromkeys(recipe for panel in varied.values() for recipe in panel):
+        of = [name for name, panel in varied.items() if recipe in panel]
+        yield replace(recipe, seed=seed).config | {"tasks": list(source.tasks), "panels": of} | counts
 
 
 def panel(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     """The networks of a panel, sorted by what it varies, with their `transfer`.
 
-    That is the mean over the tasks of the probes' test accuracies. The dial is a study, and a panel, of its own.
+    That is the mean over the tasks of the probes' test accuracies.
     """
-    rows = table[table["panels"].map(lambda panels: setting in panels)] if "panels" in table else table
-    found = rows.assign(transfer=rows["accuracy"].map(np.mean), log_nc1=np.log(rows["nc1"]))
-    return found.sort_values([setting, "seed"])
+    rows = table[table["panels"].map(lambda names: setting in names)]
+    logs = {f"log_{name}": np.log(rows[name]) for name in ("nc1", "nc1_ratio")}
+    found = rows.assign(transfer=rows["accuracy"].map(np.mean), **logs)
+    return found.sort_values(["source", setting, "seed"])
 
 
-def _along(table: pd.DataFrame, setting: str, metric: str = "transfer") -> pd.DataFrame:
+def by_source(table: pd.DataFrame, setting: str) -> dict[str, pd.DataFrame]:
+    """The `panel` of each source."""
+    return {str(source): rows for source, rows in panel(table, setting).groupby("source", sort=False)}
+
+
+def _along(rows: pd.DataFrame, setting: str, metric: str = "transfer") -> pd.DataFrame:
     """A metric over the panel of a setting, one row a seed, one column a value."""
-    return panel(table, setting).pivot(index="seed", columns=setting, values=metric)
+    return rows.pivot(index="seed", columns=setting, values=metric)
 
 
-def contrast(values: pd.DataFrame, one: float | Sequence[float], other: float) -> pd.DataFrame:
+def contrast(values: pd.DataFrame, one: float | Sequence[float], other: float) -> pd.Series:
     """Of each seed the value at one setting (or the mean over several) less that at another."""
-    ahead = values[list(np.atleast_1d(one))].mean(axis=1) - values[other]
-    return rows_of(ahead, replicate=ahead.index)
+    return values[list(np.atleast_1d(one))].mean(axis=1) - values[other]
 
 
-def peak(values: pd.DataFrame, best: float) -> pd.DataFrame:
-    """Of each seed the value at a setting between the ends less that at either end."""
-    ends = {"first": values.columns.min(), "last": values.columns.max()}
-    return pd.concat([contrast(values, best, end).assign(contrast=name) for name, end in ends.items()])
+def _of_sources(found: Mapping[str, pd.Series], **columns: object) -> pd.DataFrame:
+    """Rows of what was found of the seeds of each source: panels, each with networks of its own."""
+    parts = [
+        rows_of(each, replicate=[f"{source}, {seed}" for seed in each.index], panel=source, **columns)
+        for source, each in found.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _at(setting: str, one: float | Sequence[float], other: float, metric: str = "transfer") -> Replicates:
     """A contrast in the panel of a setting."""
-    return lambda table: contrast(_along(table, setting, metric), one, other)
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        along = {name: _along(each, setting, metric) for name, each in by_source(table, setting).items()}
+        return _of_sources({name: contrast(values, one, other) for name, values in along.items()})
+
+    return rows
 
 
 def _at_best(setting: str, chosen: Mapping[str, float]) -> Replicates:
-    """A peak in the panel of a setting, where it was chosen to be for the table's source."""
-    return lambda table: peak(_along(table, setting), chosen[table["source"].iloc[0]])
+    """The best value of a panel's setting between the ends, less either end.
+
+    It was `chosen` for a source; of one that nothing was chosen for it is the middle.
+    """
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        along = {name: _along(each, setting) for name, each in by_source(table, setting).items()}
+        first, last = (
+            {
+                name: contrast(values, chosen.get(name, values.columns[len(values.columns) // 2]), values.columns[end])
+                for name, values in along.items()
+            }
+            for end in (0, -1)
+        )
+        return pd.concat([_of_sources(first, contrast="first"), _of_sources(last, contrast="last")])
+
+    return rows
 
 
 def _unprevented(setting: str, one: float | Sequence[float], other: float) -> Callable[[pd.DataFrame], str]:
-    """Why collapse was not prevented: NC1 must rise by a factor of 1.5 beyond doubt."""
+    """Why collapse was not prevented: NC1 must rise by a factor of 1.5 beyond doubt, of every source."""
 
     def why(table: pd.DataFrame) -> str:
-        risen = mean(_at(setting, one, other, "log_nc1")(table)["value"].to_numpy())
-        if risen.low > math.log(1.5):
-            return ""
-        low, factor, high = (f"{math.exp(each):.2f}" for each in (risen.low, risen.value, risen.high))
-        return f"collapse was not prevented: NC1 is {factor} [{low}, {high}] times what it was"
+        for source, risen in by_panel(_at(setting, one, other, "log_nc1")(table)).items():
+            if not risen.low > math.log(1.5):
+                low, factor, high = (f"{math.exp(each):.2f}" for each in (risen.low, risen.value, risen.high))
+                return f"{source}: collapse was not prevented, NC1 is {factor} [{low}, {high}] times what it was"
+        return ""
 
     return why
 
@@ -140,8 +166,23 @@ def over_losses(table: pd.DataFrame, metric: str = "nc1") -> pd.DataFrame:
     return rows_of(found, replicate=found.index)
 
 
+def unexplained(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each seed the gain from augmentation less that of dialling its network to the same trace ratio.
+
+    The curve of transfer against the logarithm of the trace ratio is that of the dial, interpolated; beyond its ends it
+    stays level.
+    """
+    augmented = panel(table, "augmentation")
+    dial = {seed: rows.sort_values("log_nc1_ratio") for seed, rows in panel(table, "collapse").groupby("seed")}
+    gains = {}
+    for seed, rows in augmented.groupby("seed"):
+        ends = rows.set_index("augmentation").loc[[0.0, 1.0]]
+        dialled = np.interp(ends["log_nc1_ratio"], dial[seed]["log_nc1_ratio"], dial[seed]["transfer"])
+        gains[seed] = np.diff(ends["transfer"]).item() - np.diff(dialled).item()
+    return rows_of(list(gains.values()), replicate=list(gains))
+
+
 _li = partial(Claim, paper="li2022", study="source_collapse", side="above", threshold=0.0, smallest=POINT)
-_dial = partial(_li, study="collapse_dial")
 _TRANSFER = "mean accuracy of linear probes on the tasks, {}"
 
 # Where transfer is best between the ends, chosen on the seeds of exploration, by source.
@@ -149,20 +190,20 @@ BEST_DIAL = {"glyphs/latin": 0.05, "fashion-mnist": 0.0}
 BEST_LENGTH = {"glyphs/latin": 16, "fashion-mnist": 3}
 
 CLAIMS = (
-    _dial(
+    _li(
         key="A1-dial",
         sentence="Preventing collapse on the source transfers better. (Our intervention: a penalty on collapse alone.)",
         statistic=_TRANSFER.format("with collapse prevented (-0.1) less that without a penalty"),
         replicates=_at("collapse", -0.1, 0.0),
         untested=_unprevented("collapse", -0.1, 0.0),
     ),
-    _dial(
+    _li(
         key="A1-force",
         sentence="Forcing collapse on the source costs transfer. (Our intervention.)",
         statistic=_TRANSFER.format("without a penalty less that with collapse forced (1)"),
         replicates=_at("collapse", 0.0, 1.0),
     ),
-    _dial(
+    _li(
         key="A1-extent",
         sentence="Preventing collapse helps to a certain extent. (Our reading: the best lies between the extremes.)",
         statistic=_TRANSFER.format("at the best penalty between the ends less that at either end"),
@@ -197,6 +238,16 @@ CLAIMS = (
         replicates=_at("augmentation", 1.0, 0.0, "log_nc1"),
     ),
     _li(
+        key="A1-mediation",
+        sentence="Data augmentation transfers better because it prevents collapse. (Our reading: no better than a "
+        "network whose collapse alone was changed as much.)",
+        statistic=_TRANSFER.format("the gain from augmentation of strength 1 less that from dialling to its collapse"),
+        side="below",
+        threshold=POINT,
+        smallest=None,
+        replicates=unexplained,
+    ),
+    _li(
         key="A3",
         paper="li2024",
         sentence="The relation is more nuanced than one direction. (Our case: the longer a network is trained the more "
@@ -206,8 +257,5 @@ CLAIMS = (
     ),
 )
 
-STUDIES = (source_collapse, collapse_dial)
-LIVE: dict[str, Cell] = {
-    "source_collapse": {"epochs": check.SCALE.recipe.epochs, "loss": "cross-entropy"},
-    "collapse_dial": {"collapse": 0.1},
-}
+STUDIES = (source_collapse,)
+LIVE: dict[str, Cell] = {"source_collapse": {"collapse": 0.1}}

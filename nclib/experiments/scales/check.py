@@ -24,6 +24,7 @@ SCALE = Scale(
     train_per_class=10,
     test_per_class=20,
     seeds=(0,),
+    watched=5,
     model_tasks=(_task,),
     fine_tuning=FineTuning(
         (_task,), scarce=(4,), epochs=2, recipe=_recipe, draws=1, layers=(-2,), all_layers=(-2,), rates=(1e-3,)

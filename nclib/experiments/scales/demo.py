@@ -41,6 +41,7 @@ SCALE = Scale(
     train_per_class=40,
     test_per_class=40,
     seeds=(0, 1, 2),
+    watched=40,
     model_tasks=tuple(Task(name, name, 40, 40) for name in _tasks),
     fine_tuning=FineTuning(
         recipe=replace(_letters, blocks=2, epochs=24, augmentation=1.0),

@@ -6,11 +6,17 @@ The models are registered with timm by a module of your own (`imports`), the dat
 from dataclasses import replace
 
 from nclib.experiments.scales.families import PENALTIES, losses, resnet_sweep, text_zoos, vgg_sweep
-from nclib.experiments.scales.scale import FineTuning, Geometry, Scale, SceneTask, Task, Zoo
+from nclib.experiments.scales.scale import FineTuning, Geometry, Scale, SceneTask, Source, Task, Zoo
 from nclib.experiments.words import TextRecipe
 from nclib.models.recipes import Recipe
 
 _clothes = Recipe(source="fashion-mnist", per_class=600, width=16, epochs=16)
+_photographs = Source(  # half of the classes of Tiny ImageNet; its tasks are the other half, and two sets besides
+    replace(_clothes, source="folder:tiny_imagenet[0:100]", per_class=100, width=32, size=32),
+    ("folder:cifar10", "folder:tiny_imagenet[100:200]", "folder:dtd10"),
+    train_per_class=80,
+    test_per_class=25,
+)
 _bank = (  # small ImageNet models, but for two of iNaturalist; register your own with timm in their place
     *("bank_mobilenet_v1_025_128", "bank_mobilenet_v1_050_160", "bank_mobilenet_v1_075_192"),
     *("bank_mobilenet_v1_100_224", "bank_mobilenet_v2_100_224", "bank_mobilenet_v2_100_224_tf2"),
@@ -59,6 +65,8 @@ SCALE = Scale(
     train_per_class=80,
     test_per_class=80,
     seeds=(0, 1, 2),
+    watched=100,
+    other_sources=(_photographs,),
     models=_bank,
     model_tasks=(
         Task("flowers102 (22 + 8, 160 px)", "folder:flowers102", 22, 8),

@@ -62,6 +62,7 @@ SCALE = Scale(
     train_per_class=500,
     test_per_class=500,
     seeds=(0, 1, 2),
+    watched=500,
     models=(
         *("torchvision:" + name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
         *("torchvision:" + name for name in ("densenet121", "densenet169", "densenet201")),

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from nclib.experiments import studies
 from nclib.experiments.chapters import source
 from nclib.experiments.claims import judge
 from nclib.experiments.records import as_table, record_of
@@ -14,15 +13,15 @@ from nclib.experiments.scales import SCALES, settings
 DEMO = settings("demo")
 
 
-def table(study, transfer, nc1=lambda cell: 1.0, seeds=(10, 11, 12)):
-    """The demo's networks, with what they are to have; seeds differ by hundredths."""
+def table(transfer, nc1=lambda cell: 1.0, seeds=(10, 11, 12), scale="demo"):
+    """A scale's networks, with what they are to have; seeds differ by thousandths."""
 
     def measured(cell):
         shift = cell["seed"] / 1000
         return {"nc1": nc1(cell) * (1 + shift), "nc1_ratio": nc1(cell), "accuracy": [transfer(cell) + shift] * 5}
 
-    cells = studies.STUDIES[study](DEMO, seeds)
-    return as_table([record_of(study, "demo", cell, measured) for cell in cells])
+    cells = source.source_collapse(settings(scale), seeds)
+    return as_table([record_of("source_collapse", scale, cell, measured) for cell in cells])
 
 
 def word(key, rows):
@@ -30,13 +29,14 @@ def word(key, rows):
 
 
 def test_a_panel_has_the_networks_that_belong_to_it():
-    rows = table("source_collapse", lambda cell: 0.5)
+    rows = table(lambda cell: 0.5)
     assert source.panel(rows, "projection")["projection"].tolist() == [depth for depth in range(7) for _ in range(3)]
     assert set(source.panel(rows, "loss")["loss"]) == set(source.LOSSES)
     assert source.panel(rows, "loss")["augmentation"].unique().tolist() == [1.0]
     base = replace(DEMO.recipe, seed=10).config
-    both = [cell for cell in studies.STUDIES["source_collapse"](DEMO, [10]) if base.items() <= cell.items()]
-    assert [cell["panels"] for cell in both] == [["projection", "augmentation", "epochs"]]
+    both = [cell["panels"] for cell in source.source_collapse(DEMO, [10]) if base.items() <= cell.items()]
+    assert both[0] == ["projection", "augmentation", "epochs"]
+    assert both[1:] == [["collapse"]] * 9  # whose batches are balanced
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -47,9 +47,11 @@ def test_what_the_claims_compare_is_among_what_is_varied(scale):
     assert {0.0, 1.0} <= set(source.STRENGTHS)
     assert source.BEST_DIAL.get(base.source, 0.0) in source.DIAL[1:-1]
     assert source.BEST_LENGTH.get(base.source, base.epochs) in source.lengths(base)[1:-1]
-    cells = studies.STUDIES["collapse_dial"](settings(scale), [10])
-    assert [cell.get("collapse", 0.0) for cell in cells] == list(source.DIAL)
-    assert {cell["balanced"] for cell in cells} == {source.BALANCED}
+    found = source.by_source(table(lambda cell: 0.5, seeds=(10,), scale=scale), "collapse")
+    assert list(found) == [base.source, *(other.recipe.source for other in settings(scale).other_sources)]
+    for dialled in found.values():
+        assert dialled["collapse"].tolist() == list(source.DIAL)
+        assert set(dialled["balanced"]) == {source.BALANCED}
 
 
 def test_a_dial_that_helps_where_it_prevents_and_costs_where_it_forces():
@@ -59,39 +61,68 @@ def test_a_dial_that_helps_where_it_prevents_and_costs_where_it_forces():
     def nc1(cell):
         return math.exp(-10 * cell.get("collapse", 0.0))
 
-    rows = table("collapse_dial", transfer, nc1)
+    rows = table(transfer, nc1)
     assert word("A1-dial", rows) == word("A1-force", rows) == "holds"
     assert word("A1-extent", rows) == "fails"  # the best is at an end
-    assert word("A1-dial", table("collapse_dial", transfer)).startswith("not tested")
+    assert word("A1-dial", table(transfer)).startswith("not tested")
 
 
 def test_an_inverted_u_has_a_peak_between_the_ends():
     def transfer(cell):
         return 0.8 - (cell.get("collapse", 0.0) - source.BEST_DIAL["glyphs/latin"]) ** 2
 
-    rows = table("collapse_dial", transfer)
+    rows = table(transfer)
     assert word("A1-extent", rows) == "holds"
-    longest = table("source_collapse", lambda cell: 0.5 + cell["epochs"] / 100)
+    longest = table(lambda cell: 0.5 + cell["epochs"] / 100)
     assert word("A3", longest) == "fails"
     best = source.BEST_LENGTH["glyphs/latin"]
-    assert word("A3", table("source_collapse", lambda cell: 0.5 - abs(cell["epochs"] - best) / 100)) == "holds"
+    assert word("A3", table(lambda cell: 0.5 - abs(cell["epochs"] - best) / 100)) == "holds"
 
 
 def test_heuristics_are_held_against_none():
     def prevented(cell):
         return 2.0 if cell["projection"] else 1.0
 
-    rows = table("source_collapse", lambda cell: 0.8 + 0.05 * (cell["augmentation"] == 1.0), prevented)
+    rows = table(lambda cell: 0.8 + 0.05 * (cell["augmentation"] == 1.0), prevented)
     assert word("A1-augmentation", rows) == "holds"
     assert word("A1-projection", rows) == "fails: no effect"
     assert word("A1-mechanism", rows) == "fails: no effect"
-    assert word("A1-projection", table("source_collapse", lambda cell: 0.8)) == "not tested"
+    assert word("A1-projection", table(lambda cell: 0.8)) == "not tested"
 
 
 def test_losses_are_ranked_within_a_seed():
     order = {loss: place / 20 for place, loss in enumerate(source.LOSSES)}
-    rows = table("source_collapse", lambda cell: 0.5 + order[cell["loss"]], lambda cell: 1 + order[cell["loss"]])
+    rows = table(lambda cell: 0.5 + order[cell["loss"]], lambda cell: 1 + order[cell["loss"]])
     found = source.over_losses(rows)
     assert found["value"].tolist() == pytest.approx([1.0] * 3)
     assert word("A1-loss", rows) == "holds"
     assert word("A1-loss", rows.assign(nc1=1 / rows["nc1"])) == "fails"
+
+
+@pytest.mark.parametrize(("beyond", "found"), [(0.0, "holds"), (0.05, "fails")])
+def test_augmentation_is_held_against_a_network_that_is_dialled_to_its_collapse(beyond, found):
+    def nc1(cell):
+        return math.exp(cell["augmentation"] - cell.get("collapse", 0.0))
+
+    def transfer(cell):
+        return 0.5 + 0.1 * math.log(nc1(cell)) + beyond * (cell["augmentation"] == 1.0)
+
+    rows = table(lambda cell: min(transfer(cell), 0.5 + 0.1 * 0.3 + beyond * (cell["augmentation"] == 1.0)), nc1)
+    # The dial ends at a trace ratio of exp(0.3), and stays level from there.
+    assert source.unexplained(rows)["value"].tolist() == pytest.approx([beyond] * 3)
+    assert word("A1-mediation", rows) == found
+
+
+def test_sources_are_panels_with_networks_of_their_own():
+    def transfer(cell):
+        return 0.8 + (1 if cell["source"] == "fashion-mnist" else -1) * cell.get("collapse", 0.0)
+
+    rows = table(transfer, lambda cell: math.exp(-10 * cell.get("collapse", 0.0)), scale="lab")
+    verdict = judge(next(claim for claim in source.CLAIMS if claim.key == "A1-dial"), rows)
+    assert list(verdict.panels) == ["fashion-mnist", settings("lab").other_sources[0].recipe.source]
+    assert (verdict.word, verdict.number) == ("mixed", 6)
+
+
+def test_an_unknown_source_has_its_best_in_the_middle():
+    rows = table(lambda cell: 0.5 - abs(cell.get("collapse", 0.0)) / 10).assign(source="letters of your own")
+    assert word("A1-extent", rows) == "holds"
