@@ -10,6 +10,7 @@ PAGES := $(shell find book -type f ! -name '*.lock') _config.yml _toc.yml
 SCALE ?= lab
 DEVICE ?= auto
 PROFILE ?= local
+SEEDS ?= one
 # Two processes of one thread do small work faster than one of two threads. Waiting threads must not spin, which slows
 # everything else on the machine.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -25,7 +26,7 @@ help:
 	@echo "make test       install, test the library, check every notebook with nbval"
 	@echo "make rerun      NN=03 SCALE=lab DEVICE=cuda: one chapter at another scale, into _build/runs"
 	@echo "make grid       SCALE=lab PROFILE=slurm: every cell without a record, each a run of its chapter, then the book"
-	@echo "make reproduce  compute every demo record again, from nothing, and report what differs"
+	@echo "make reproduce  compute demo records again, from nothing, and report what differs: one seed, or SEEDS=all"
 	@echo "make processors measure what other processors would find, for the tolerances"
 	@echo "make evidence   simulate how often intervals hold the truth, and the power of every claim"
 	@echo "make links      check the book's links to elsewhere"
@@ -52,7 +53,8 @@ grid: .venv/installed .venv/grid/installed
 	$(MAKE) book
 
 reproduce: .venv/installed
-	$(BIN)/python -m workflow.reproduce $(if $(KEEP),--keep-spreads)
+	OMP_NUM_THREADS=1 $(BIN)/python -m workflow.reproduce --seeds $(SEEDS) $(if $(LIKE),--like "$(LIKE)") \
+		$(if $(KEEP),--keep-spreads)
 
 processors: .venv/installed
 	$(BIN)/python -m workflow.processors

@@ -3,7 +3,7 @@
 import ast
 import importlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +19,40 @@ from workflow.measures import chapter, measuring_cells
 JUDGING = ("nclib.estimates", "nclib.experiments.inference", "nclib.experiments.claims")
 
 
-def meaning(source: str) -> str:
+def meaning(node: ast.AST | str) -> str:
     """What Python code computes: without comments, layout and docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
+    tree = ast.parse(node) if isinstance(node, str) else node
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(each) is not None:
+            each.body = each.body[1:] or [ast.Pass()]
     return ast.dump(tree)
+
+
+def definitions(modules: Iterable[str]) -> dict[str, ast.stmt]:
+    """The functions, classes and values that modules define, by their names."""
+    found: dict[str, ast.stmt] = {}
+    for name in modules:
+        for node in ast.parse(Path(str(importlib.import_module(name).__file__)).read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found[node.name] = node
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                found |= {
+                    each.id: node for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)
+                }
+    return found
+
+
+def reached(roots: Iterable[str], known: Mapping[str, ast.stmt]) -> set[str]:
+    """The names of the definitions that some rest on, these among them."""
+    found, todo = set[str](), list(roots)
+    while todo:
+        name = todo.pop()
+        if name in known and name not in found:
+            found.add(name)
+            todo += [each.id for each in ast.walk(known[name]) if isinstance(each, ast.Name)]
+            todo += [each.attr for each in ast.walk(known[name]) if isinstance(each, ast.Attribute)]
+    return found
 
 
 def measuring(study: str) -> Iterator[str]:
@@ -38,9 +65,12 @@ def measuring(study: str) -> Iterator[str]:
 
 
 def digest(name: str, studies: Sequence[str], seeds: Mapping[str, Sequence[int]]) -> str:
-    """Of a chapter's module and of what judges its claims, of what measures its studies, and of their cells."""
-    modules = [importlib.import_module(each) for each in (f"nclib.experiments.chapters.{name}", *JUDGING)]
-    code = [meaning(Path(str(module.__file__)).read_text()) for module in modules]
+    """Of a chapter's claims and of what judges them, of what measures its studies, and of their cells.
+
+    What is added to these modules for other chapters changes nothing.
+    """
+    known = definitions([f"nclib.experiments.chapters.{name}", *JUDGING])
+    code = [meaning(known[each]) for each in sorted(reached(["CLAIMS", "judge", "with_survivors", *studies], known))]
     code += [meaning(function) for study in studies for function in measuring(study)]
     cells = [STUDIES[study](settings(scale), seeds[scale]) for study in studies for scale in sorted(seeds)]
     return digest_of_text(json.dumps([code, cells], sort_keys=True), 8)

@@ -1,27 +1,31 @@
-"""Compute every demo record again, from nothing, and report where it differs from the committed one.
+"""Compute demo records again, from nothing, and report where they differ from the committed ones.
 
-The exit code is 1 if a value is beyond its tolerance or a verdict differs, else 0. A killed run is taken up again with
---go-on.
+That is one seed of every cell or, with --seeds all, each of them, and the verdicts as well. The exit code is 1 if a
+value is beyond its tolerance or a verdict differs, else 0. A killed run is taken up again with --go-on.
 """
 
-import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Annotated
-from unittest.mock import patch
+from functools import partial
+from typing import Annotated, Literal
 
+import joblib
 import pandas as pd
-import papermill
 import typer
 
-from nclib.experiments.records import Cell, Records, as_table
-from nclib.experiments.run import RECORDS_AT, SPREADS
-from nclib.experiments.studies import STUDIES, cells_of, verdicts
+from nclib.experiments.claims import judge
+from nclib.experiments.records import Cell, Records, as_table, fill
+from nclib.experiments.run import SPREADS
+from nclib.experiments.scales import settings
+from nclib.experiments.studies import CLAIMS, STUDIES, seeds_of
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
-from workflow.execute import ROOT, execute, read
-from workflow.processors import keep, rows_of
+from workflow.measures import ROOT, chapter, measures
+from workflow.processors import COMBINATIONS, keep, rows_of
+
+Seeds = Literal["one", "all"]
 
 AGAIN = ROOT / "_build" / "reproduced"  # not where a reader's -p recompute True measures
 SCALE = "demo"
@@ -31,9 +35,11 @@ TIMED = {"score_cost"}  # it measures seconds, which differ from day to day
 ALIKE = (("fine_tuning", "data_scarcity", "tuned_layer"), ("geometric_complexity", "complexity_penalty"))
 
 
-def declared() -> dict[str, list[Cell]]:
-    """The demo cells of every study that has some."""
-    return {study: cells for study in STUDIES if (cells := cells_of(study, SCALE))}
+def declared(seeds: Seeds = "all") -> dict[str, list[Cell]]:
+    """The demo cells of every study that has some, of its first seed or of all."""
+    number = 1 if seeds == "one" else None
+    each = {name: study(settings(SCALE), seeds_of(name, SCALE)[:number]) for name, study in STUDIES.items()}
+    return {name: cells for name, cells in each.items() if cells}
 
 
 def allowed(spreads: pd.DataFrame, study: str, metrics: Iterable[str]) -> dict[str, float]:
@@ -72,30 +78,33 @@ def compare(
     return f"{header}\n{found.to_string(float_format='%.4g')}", int((~found["agrees"]).sum())
 
 
-def report(committed: Records, recomputed: Records) -> bool:
-    """Print the differences of every study, then the verdicts; return whether nothing is beyond what it may be."""
+def report(committed: Records, recomputed: Records, studies: dict[str, list[Cell]]) -> int:
+    """Print the differences of studies; return how many metrics are beyond what they may be."""
     beyond, tolerance = 0, all_allowed(committed)
-    for study, cells in declared().items():
+    for study, cells in studies.items():
         text, number = compare(committed, recomputed, study, SCALE, cells, tolerance[study])
         typer.echo(f"\n{text}")
         beyond += number
-    pairs = list(zip(verdicts(committed, SCALE), verdicts(recomputed, SCALE), strict=True))
+    typer.echo(f"\n{beyond} metrics are beyond their tolerance")
+    return beyond
+
+
+def report_verdicts(committed: Records, recomputed: Records, studies: dict[str, list[Cell]]) -> int:
+    """Print what the claims of studies earn from all these cells, then and now; return how many verdicts differ."""
     typer.echo("\nVerdicts; ! marks those that differ")
-    for old, new in pairs:
-        typer.echo(f"{' ' if old.word == new.word else '!'} {old.claim.key:18} recorded {old}; now {new}")
-    other = sum(old.word != new.word for old, new in pairs)
-    typer.echo(f"\n{beyond} metrics are beyond their tolerance, {other} of {len(pairs)} verdicts differ")
-    return not beyond and not other
+    claims, other = [claim for claim in CLAIMS if claim.study in studies], 0
+    for claim in claims:
+        found = [records.select(claim.study, SCALE, studies[claim.study]) for records in (committed, recomputed)]
+        old, new = (judge(claim, as_table(each) if each else None) for each in found)
+        typer.echo(f"{' ' if old.word == new.word else '!'} {claim.key:18} recorded {old}; now {new}")
+        other += old.word != new.word
+    typer.echo(f"\n{other} of {len(claims)} verdicts differ")
+    return other
 
 
-def has_records(source: Path) -> bool:
-    """Whether a notebook measures anything, and so can do it again."""
-    return "recompute" in papermill.inspect_notebook(read(source))
-
-
-def farthest(committed: Records, recomputed: Records) -> Iterator[dict]:
+def farthest(committed: Records, recomputed: Records, studies: dict[str, list[Cell]]) -> Iterator[dict]:
     """A row for the table of spreads of the farthest cell of every metric."""
-    for study, cells in declared().items():
+    for study, cells in studies.items():
         if study in TIMED:
             continue
         gone = committed.missing(study, SCALE, cells) + recomputed.missing(study, SCALE, cells)
@@ -105,26 +114,50 @@ def farthest(committed: Records, recomputed: Records) -> Iterator[dict]:
         yield from table.loc[table.groupby("metric")["apart"].idxmax()].to_dict("records")
 
 
+app = typer.Typer()
+
+
+@app.command()
 def main(
+    seeds: Annotated[Seeds, typer.Option(help="one of every cell, or all, with the verdicts")] = "one",
+    study: Annotated[list[str] | None, typer.Option(help="a study; again for more of them [default: all]")] = None,
+    like: Annotated[str | None, typer.Option(help="a processor to emulate, as of make processors")] = None,
     go_on: Annotated[bool, typer.Option(help="keep what an earlier, killed run has computed")] = False,
     keep_spreads: Annotated[bool, typer.Option(help="take the farthest cells into the table of spreads")] = False,
 ) -> None:
-    """Run every notebook with records and a cache of its own, and compare its records with the committed ones."""
-    committed, start = Records(ROOT / "book" / "records"), time.monotonic()
+    """Measure the cells with records and a cache of their own, and compare these records with the committed ones."""
+    if like:
+        raise typer.Exit(_elsewhere(like))
+    studies = {name: cells for name, cells in declared(seeds).items() if not study or name in study}
+    if unknown := set(study or ()) - studies.keys():
+        raise typer.BadParameter(f"there is no study {', '.join(sorted(unknown))}; there are {', '.join(declared())}")
+    committed, recomputed, start = Records(ROOT / "book" / "records"), Records(AGAIN / "records"), time.monotonic()
     all_allowed(committed)  # what cannot be reported in the end is said before hours go into it
     if not go_on:
         shutil.rmtree(AGAIN, ignore_errors=True)
-    for source in (path for path in sorted((ROOT / "notebooks").glob("*.py")) if has_records(path)):
-        typer.echo(f"recomputing {source.name}")
-        with patch.dict(os.environ, {RECORDS_AT: str(AGAIN / "records"), "NCLIB_CACHE": str(AGAIN / "cache")}):
-            execute(source, AGAIN / source.with_suffix(".ipynb").name)
-    agree = report(committed, Records(AGAIN / "records"))
+    for name, cells in studies.items():
+        measure = partial(measures(chapter(name))[name], cache=AGAIN / "cache")
+        fill(recomputed, name, SCALE, cells, measure, workers=joblib.cpu_count())
+    wrong = report(committed, recomputed, studies)
+    if seeds == "all":
+        wrong += report_verdicts(committed, recomputed, studies)
     if keep_spreads:
-        keep(farthest(committed, Records(AGAIN / "records")))
+        keep(farthest(committed, recomputed, studies))
     typer.echo(f"{(time.monotonic() - start) / 60:.0f} minutes")
-    if not agree:
+    if wrong:
         raise typer.Exit(1)
 
 
+def _elsewhere(like: str) -> int:
+    """The exit code of this command, run as it is but for a processor that is emulated."""
+    possible = {name: each for name, each in COMBINATIONS.items() if each.possible and each.onednn}
+    if like not in possible:
+        raise typer.BadParameter(f"{like!r} cannot be emulated here; there are {', '.join(possible)}")
+    given = [argument for argument in sys.argv[1:] if argument not in ("--like", like, f"--like={like}")]
+    return subprocess.run(
+        [sys.executable, "-m", "workflow.reproduce", *given], cwd=ROOT, env=possible[like].environment
+    ).returncode
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -12,7 +12,7 @@ from nclib.experiments.protocols import PROTOCOLS, Protocol, confirming, in_forc
 from nclib.experiments.records import Records, fill
 from nclib.experiments.scales import settings
 from workflow.measures import ROOT
-from workflow.protocols import digest, meaning, measuring
+from workflow.protocols import JUDGING, definitions, digest, meaning, measuring, reached
 
 SEEDS = {"demo": (10, 11), "lab": (10,)}
 ONE = Protocol("source", 1, ("source_collapse",), SEEDS, "d" * 16, "because")
@@ -67,6 +67,13 @@ def test_a_digest_notices_what_is_computed_and_not_how_it_is_written():
     code = "def f(x):\n    'Doc.'\n    return x + 1  # why\n"
     assert meaning(code) == meaning("def f(x):\n\n    return (x + 1)\n")
     assert meaning(code) != meaning("def f(x):\n    return x + 2\n")
+
+
+def test_a_digest_is_of_what_claims_rest_on():
+    known = definitions(["nclib.experiments.chapters.source", *JUDGING])
+    found = reached(["CLAIMS", "judge"], known)
+    assert {"BEST_DIAL", "contrast", "panel", "unexplained", "summary", "mean", "Estimate", "holm"} <= found
+    assert not {"recipes", "weighted_tau", "STUDIES"} & found
     functions = "".join(measuring("source_collapse"))
     assert "def measure(" in functions
     assert "import" not in functions

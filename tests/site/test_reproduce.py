@@ -2,18 +2,17 @@
 
 import json
 import math
-import os
 import shutil
+from collections import defaultdict
 from functools import partial
 
 import pandas as pd
 import pytest
-import typer
+from typer.testing import CliRunner
 
 from nclib.devices import double_precision
 from nclib.experiments.records import Records, fill
-from nclib.experiments.run import RECORDS_AT
-from nclib.experiments.studies import CLAIMS, LIVE, live_cell
+from nclib.experiments.studies import CLAIMS, LIVE, live_cell, seeds_of
 from nclib.experiments.tolerances import read_spreads, tolerances
 from workflow import reproduce
 from workflow.measures import ROOT, chapter, measures
@@ -48,36 +47,47 @@ def test_a_cheap_cell_of_every_study_is_measured_again_and_reported(tmp_path, st
 
 
 def test_equal_records_are_reported_study_by_study_and_end_well(again, capsys):
-    assert reproduce.report(BOOK, again)
+    studies = reproduce.declared()
+    assert not reproduce.report(BOOK, again, studies)
+    assert not reproduce.report_verdicts(BOOK, again, studies)
     said = capsys.readouterr().out
-    assert all(f"{study} at demo scale" in said for study in reproduce.declared())
+    assert all(f"{study} at demo scale" in said for study in studies)
     assert all(f"  {claim.key}" in said for claim in CLAIMS)
-    assert f"0 metrics are beyond their tolerance, 0 of {len(CLAIMS)} verdicts differ" in said
+    assert "0 metrics are beyond their tolerance" in said
+    assert f"0 of {len(CLAIMS)} verdicts differ" in said
 
 
-def test_a_value_beyond_its_tolerance_ends_in_an_error(again, capsys):
+def test_one_seed_of_every_cell_is_of_those_that_the_verdicts_rest_on():
+    one, every = reproduce.declared("one"), reproduce.declared()
+    assert one.keys() == every.keys()
+    for study, cells in one.items():
+        assert {cell["seed"] for cell in cells} == {seeds_of(study, "demo")[0]}
+        assert all(cell in every[study] for cell in cells)
+
+
+def test_a_value_beyond_its_tolerance_is_counted(again, capsys):
     rewrite(again, "downstream_collapse", lambda metrics: metrics | {"num_features": 1 + metrics["num_features"]})
-    assert not reproduce.report(BOOK, again)
+    assert reproduce.report(BOOK, again, reproduce.declared("one")) == 1
     assert "1 metrics are beyond their tolerance" in capsys.readouterr().out
 
 
-def test_a_verdict_that_differs_is_marked_and_ends_in_an_error(again, capsys):
+def test_a_verdict_that_differs_is_marked_and_counted(again, capsys):
     rewrite(again, "collapse_in_training", lambda metrics: metrics | {"nc4": [0.5 for _ in metrics["nc4"]]})
-    assert not reproduce.report(BOOK, again)
+    assert reproduce.report_verdicts(BOOK, again, reproduce.declared()) == 1
     assert "! P4 " in capsys.readouterr().out
 
 
-def test_missing_cells_are_said_and_end_in_an_error(again, capsys):
+def test_missing_cells_are_said_and_counted(again, capsys):
     path = again.path("tuned_layer", "demo")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    assert not reproduce.report(BOOK, again)
+    assert reproduce.report(BOOK, again, reproduce.declared()) == 1
     assert "27 cells are committed, 26 recomputed, of 27" in capsys.readouterr().out
 
 
 def test_a_study_without_a_tolerance_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
     spreads = read_spreads(ROOT / reproduce.SPREADS)
     monkeypatch.setattr(reproduce, "read_spreads", lambda path: spreads[spreads["study"] != "scene_selection"])
-    monkeypatch.setattr(reproduce, "execute", lambda *given: pytest.fail("a notebook was run"))
+    monkeypatch.setattr(reproduce, "fill", lambda *given, **options: pytest.fail("a cell was measured"))
     with pytest.raises(ValueError, match="scene_selection at demo scale; make processors"):
         reproduce.main()
     some = spreads[(spreads["study"] != "scene_selection") | (spreads["metric"] != "gbc")]
@@ -86,32 +96,31 @@ def test_a_study_without_a_tolerance_is_refused_before_anything_is_measured(tmp_
         reproduce.main()
 
 
-@pytest.mark.parametrize(("equal", "code"), [(True, None), (False, 1)])
-def test_it_exits_as_it_says(again, monkeypatch, equal, code):
+@pytest.mark.parametrize("equal", [True, False])
+def test_it_exits_as_it_says(again, monkeypatch, equal):
     """With records that are there in place of hours of work."""
     if not equal:
         rewrite(again, "downstream_collapse", lambda metrics: metrics | {"num_features": 1 + metrics["num_features"]})
-    run = []
     monkeypatch.setattr(reproduce, "AGAIN", again.folder.parent)
-    told = [RECORDS_AT, "NCLIB_CACHE"]
-    monkeypatch.setattr(
-        reproduce, "execute", lambda source, output: run.append((source.stem[:2], *map(os.environ.get, told)))
-    )
-    try:
-        reproduce.main(go_on=True)
-        ended = None
-    except typer.Exit as end:
-        ended = end.exit_code
-    assert ended == code
-    own = [str(again.folder.parent / name) for name in ("records", "cache")]
-    assert run == [(f"0{number}", *own) for number in range(1, 8)]
-    assert RECORDS_AT not in os.environ
+    run = []
+    monkeypatch.setattr(reproduce, "fill", lambda records, study, scale, cells, *rest, **options: run.append(study))
+    monkeypatch.setattr(reproduce, "measures", lambda source: defaultdict(lambda: run.append))
+    arguments = ["--seeds", "all", "--go-on"]
+    assert CliRunner().invoke(reproduce.app, arguments).exit_code == (0 if equal else 1)
+    assert run == list(reproduce.declared())
+
+
+@pytest.mark.parametrize("given", [["--like", "a toaster"], ["--study", "toasters"]])
+def test_what_is_not_there_is_said_with_what_is(given):
+    result = CliRunner().invoke(reproduce.app, given)
+    assert result.exit_code == 2
+    assert "there are" in result.output
 
 
 def test_the_farthest_cells_are_rows_for_the_table_of_spreads(again):
     """So that what a whole run differed by is not lost."""
     rewrite(again, "source_collapse", lambda metrics: metrics | {"nc1": 1.5 * metrics["nc1"]})
-    rows = pd.DataFrame(reproduce.farthest(Records(ROOT / "book" / "records"), again)).set_index(["study", "metric"])
+    rows = pd.DataFrame(reproduce.farthest(BOOK, again, reproduce.declared())).set_index(["study", "metric"])
     assert rows.loc[("source_collapse", "nc1"), "apart"] == pytest.approx(math.log(1.5), rel=1e-2)
     assert rows.loc[("source_collapse", "cdnv"), "apart"] == 0
     assert set(rows["combination"]) == {reproduce.FARTHEST}
