@@ -94,9 +94,16 @@ class KNN(Probe):
 
     def _votes(self, queries: Tensor) -> Tensor:
         """How many of the neighbours of each of some queries are of each class, float64 (n, K)."""
-        near = queries @ self._rows.T
+        near = _products(queries, self._rows)
         if self._half is not None:
             near -= self._half
         codes = self._labels[near.topk(self.neighbours, sorted=False).indices]
         votes = torch.zeros(len(queries), len(self.classes_), dtype=torch.float64, device=near.device)
         return votes.scatter_add_(1, codes, torch.ones_like(codes, dtype=torch.float64))
+
+
+def _products(queries: Tensor, rows: Tensor) -> Tensor:
+    """Products (n, m) of each query with each row; on a CPU by numpy, whose BLAS beats torch's on AMD by a fifth."""
+    if queries.device.type != "cpu":
+        return queries @ rows.T
+    return torch.from_numpy(queries.detach().numpy() @ rows.detach().numpy().T)
