@@ -54,7 +54,7 @@ grid: .venv/installed .venv/grid/installed
 
 reproduce: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m workflow.reproduce --seeds $(SEEDS) $(if $(LIKE),--like "$(LIKE)") \
-		$(if $(KEEP),--keep-spreads)
+		$(if $(KEEP),--keep)
 
 processors: .venv/installed
 	$(BIN)/python -m workflow.processors

@@ -18,7 +18,7 @@ from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.records import Cell, Records
 from nclib.experiments.run import SPREADS
 from nclib.experiments.scales import SCALES
-from nclib.experiments.studies import LIVE, STUDIES, cells_of, live_cell, score_card
+from nclib.experiments.studies import LIVE, STUDIES, cells_of, elsewhere, live_cell, score_card, verdicts
 from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
 from nclib.naming import LEFT, MOVED
 from nclib.storage import replacing
@@ -305,6 +305,15 @@ def verdicts_table() -> str:
     return markdown(["claim", *lines], map(list, lines.itertuples()))
 
 
+def elsewhere_table() -> str:
+    """What claims earn from records that other processors made, beside what they earn here."""
+    records = Records(ROOT / "book" / "records")
+    here = {(scale, each.claim.key): str(each) for scale in SCALES for each in verdicts(records, scale)}
+    rows = elsewhere(records)
+    shown = ([row.claim, row.scale, here[row.scale, row.claim], row.processor, row.said] for row in rows.itertuples())
+    return markdown(["claim", "scale", "verdict", "another processor", "its verdict"], shown)
+
+
 def moved_table() -> str:
     """Where modules went."""
     rows = []
@@ -325,6 +334,7 @@ PAGES = {
     "coverage_table": coverage_table,
     "power_table": power_table,
     "verdicts_table": verdicts_table,
+    "elsewhere_table": elsewhere_table,
     "metrics_table": lambda: registry_table(METRICS, "more collapsed"),
     "scores_table": lambda: registry_table(SCORES, "likelier to transfer"),
     "cost_table": cost_table,

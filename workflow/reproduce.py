@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Literal
 
@@ -16,12 +16,14 @@ import joblib
 import pandas as pd
 import typer
 
-from nclib.experiments.claims import judge
-from nclib.experiments.records import Cell, Records, as_table, fill
+from nclib.experiments.claims import Verdict, judge
+from nclib.experiments.protocols import in_force
+from nclib.experiments.records import Cell, Records, as_table, fill, processor
 from nclib.experiments.run import SPREADS
 from nclib.experiments.scales import settings
-from nclib.experiments.studies import CLAIMS, STUDIES, seeds_of
+from nclib.experiments.studies import CLAIMS, ELSEWHERE, STUDIES, elsewhere, seeds_of
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
+from nclib.storage import replacing
 from workflow.measures import ROOT, chapter, measures
 from workflow.processors import COMBINATIONS, keep, rows_of
 
@@ -89,17 +91,38 @@ def report(committed: Records, recomputed: Records, studies: dict[str, list[Cell
     return beyond
 
 
-def report_verdicts(committed: Records, recomputed: Records, studies: dict[str, list[Cell]]) -> int:
-    """Print what the claims of studies earn from all these cells, then and now; return how many verdicts differ."""
-    typer.echo("\nVerdicts; ! marks those that differ")
-    claims, other = [claim for claim in CLAIMS if claim.study in studies], 0
-    for claim in claims:
+def judged(
+    committed: Records, recomputed: Records, studies: dict[str, list[Cell]]
+) -> Iterator[tuple[Verdict, Verdict]]:
+    """What all these cells earn the claims of studies, then and now."""
+    for claim in (claim for claim in CLAIMS if claim.study in studies):
         found = [records.select(claim.study, SCALE, studies[claim.study]) for records in (committed, recomputed)]
         old, new = (judge(claim, as_table(each) if each else None) for each in found)
-        typer.echo(f"{' ' if old.word == new.word else '!'} {claim.key:18} recorded {old}; now {new}")
-        other += old.word != new.word
-    typer.echo(f"\n{other} of {len(claims)} verdicts differ")
+        yield old, new
+
+
+def report_verdicts(pairs: Sequence[tuple[Verdict, Verdict]]) -> int:
+    """Print verdicts, then and now; return how many differ."""
+    typer.echo("\nVerdicts; ! marks those that differ")
+    for old, new in pairs:
+        typer.echo(f"{' ' if old.word == new.word else '!'} {old.claim.key:18} recorded {old}; now {new}")
+    other = sum(old.word != new.word for old, new in pairs)
+    typer.echo(f"\n{other} of {len(pairs)} verdicts differ")
     return other
+
+
+def keep_verdicts(found: Iterable[Verdict], name: str) -> None:
+    """Take what was found under protocols into the table of other processors' verdicts."""
+    where, known = f"{processor()} as {name}" if name else processor(), elsewhere(Records(ROOT / "book" / "records"))
+    rows = [
+        {"claim": each.claim.key, "scale": SCALE, "protocol": protocol.digest, "processor": where}
+        | {"word": each.word, "said": str(each)}
+        for each in found
+        if (protocol := in_force(each.claim.study))
+    ]
+    now = pd.DataFrame([*known.to_dict("records"), *rows], columns=known.columns)
+    with replacing(ROOT / "book" / ELSEWHERE) as path:
+        now.drop_duplicates(["claim", "scale", "processor"], keep="last").to_csv(path, index=False)
 
 
 def farthest(committed: Records, recomputed: Records, studies: dict[str, list[Cell]]) -> Iterator[dict]:
@@ -123,7 +146,8 @@ def main(
     study: Annotated[list[str] | None, typer.Option(help="a study; again for more of them [default: all]")] = None,
     like: Annotated[str | None, typer.Option(help="a processor to emulate, as of make processors")] = None,
     go_on: Annotated[bool, typer.Option(help="keep what an earlier, killed run has computed")] = False,
-    keep_spreads: Annotated[bool, typer.Option(help="take the farthest cells into the table of spreads")] = False,
+    kept: Annotated[bool, typer.Option("--keep", help="take what was found into the tables of the book")] = False,
+    here: Annotated[str, typer.Option(hidden=True, help="what this process emulates already")] = "",
 ) -> None:
     """Measure the cells with records and a cache of their own, and compare these records with the committed ones."""
     if like:
@@ -139,10 +163,11 @@ def main(
         measure = partial(measures(chapter(name))[name], cache=AGAIN / "cache")
         fill(recomputed, name, SCALE, cells, measure, workers=joblib.cpu_count())
     wrong = report(committed, recomputed, studies)
-    if seeds == "all":
-        wrong += report_verdicts(committed, recomputed, studies)
-    if keep_spreads:
+    pairs = list(judged(committed, recomputed, studies)) if seeds == "all" else []
+    wrong += report_verdicts(pairs) if pairs else 0
+    if kept:
         keep(farthest(committed, recomputed, studies))
+        keep_verdicts((new for _, new in pairs), here)
     typer.echo(f"{(time.monotonic() - start) / 60:.0f} minutes")
     if wrong:
         raise typer.Exit(1)
@@ -155,7 +180,7 @@ def _elsewhere(like: str) -> int:
         raise typer.BadParameter(f"{like!r} cannot be emulated here; there are {', '.join(possible)}")
     given = [argument for argument in sys.argv[1:] if argument not in ("--like", like, f"--like={like}")]
     return subprocess.run(
-        [sys.executable, "-m", "workflow.reproduce", *given], cwd=ROOT, env=possible[like].environment
+        [sys.executable, "-m", "workflow.reproduce", *given, "--here", like], cwd=ROOT, env=possible[like].environment
     ).returncode
 
 

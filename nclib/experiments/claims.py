@@ -86,7 +86,7 @@ class Verdict:
     panels
         The estimates of several panels.
     why
-        Of *not tested* the reason.
+        Of *not tested* the reason; of *undecided*, that another processor finds otherwise, if it does.
     enough
         The replicates that would do, with 90% power at two thirds of the effect seen.
     survives
@@ -128,7 +128,7 @@ class Verdict:
         notes = [self.why] if self.why else []
         if self.word == "undecided" and self.number < 2:
             notes.append("one replicate")
-        elif self.word == "undecided" and not math.isnan(self.enough):
+        elif self.word == "undecided" and not self.why and not math.isnan(self.enough):
             notes.append(f"{self.enough:.0f} would do" if self.enough <= 2000 else "thousands would do")
         notes += ["small"] if self.small else []
         said = f"{self.word} ({'; '.join(notes)})" if notes else self.word

@@ -1,5 +1,6 @@
 """All studies and claims of the book: which cells each study is made of, and what the records say of each claim."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pandas as pd
 
 from nclib.experiments.chapters import complexity, downstream, fine_tuning, in_training, selection, source
 from nclib.experiments.claims import Claim, Verdict, judge, with_survivors
-from nclib.experiments.protocols import confirming, confirming_seeds
+from nclib.experiments.protocols import confirming, confirming_seeds, in_force
 from nclib.experiments.records import Cell, Records, as_table
 from nclib.experiments.scales import SCALES, check, settings
 from nclib.experiments.scales.scale import Scale
@@ -31,6 +32,7 @@ STUDIES = by_name(study for chapter in CHAPTERS for study in chapter.STUDIES)
 # Of each study the cell of the scale "check" that is measured live: the first that has these settings, as its chapter
 # says. Studies without one measure seconds, or have no cell that needs no download.
 LIVE: dict[str, Cell] = {name: chosen for chapter in CHAPTERS for name, chosen in chapter.LIVE.items()}
+ELSEWHERE = "verdicts_elsewhere.csv"
 CLAIMS: tuple[Claim, ...] = tuple(claim for chapter in CHAPTERS for claim in chapter.CLAIMS)
 
 
@@ -94,7 +96,28 @@ def _judged(claim: Claim, records: Records, scale: str) -> Verdict:
     table = declared(records, claim.study, scale)
     if table is None:
         return judge(claim, explored(records, claim.study, scale))
-    return replace(judge(claim, table), confirmed=confirming_seeds(claim.study, scale) is not None)
+    verdict = replace(judge(claim, table), confirmed=confirming_seeds(claim.study, scale) is not None)
+    return _held_elsewhere(verdict, elsewhere(records), scale)
+
+
+def elsewhere(records: Records) -> pd.DataFrame:
+    """What records that other processors made earn: a row a claim and processor, from a file beside the records."""
+    path = records.folder.parent / ELSEWHERE
+    columns = ["claim", "scale", "protocol", "processor", "word", "said"]
+    return pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame(columns=columns)
+
+
+def _held_elsewhere(verdict: Verdict, others: pd.DataFrame, scale: str) -> Verdict:
+    """The verdict, or *undecided* where another processor found another under the same protocol."""
+    protocol = in_force(verdict.claim.study)
+    if protocol is None or not verdict.confirmed:
+        return verdict
+    same = (others["claim"] == verdict.claim.key) & (others["scale"] == scale) & (others["protocol"] == protocol.digest)
+    other = others[same & (others["word"] != verdict.word)]
+    if other.empty:
+        return verdict
+    why = "; ".join(f"{row.word} on {row.processor}" for row in other.itertuples())
+    return replace(verdict, word="undecided", p=math.nan, why=f"{verdict.word} here, {why}")
 
 
 def verdicts_by_scale(records: Records, study: str | Sequence[str] | None = None) -> dict[str, list[Verdict]]:

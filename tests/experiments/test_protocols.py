@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from nclib.experiments import protocols, studies
@@ -56,6 +57,32 @@ def test_a_study_is_of_the_seeds_that_confirm_and_judged_on_exploration_until_th
     assert studies.declared(records, "source_collapse", "demo") is None
     by_key = {verdict.claim.key: verdict for verdict in studies.verdicts(records, "demo", "source_collapse")}
     assert (by_key["A1-mechanism"].number, by_key["A1-mechanism"].confirmed) == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("found", "protocol", "said"),
+    [
+        ("fails", ONE.digest, "undecided (holds here, fails on a toaster)"),
+        ("holds", ONE.digest, "holds"),
+        ("fails", "old", "holds"),
+    ],
+)
+def test_what_another_processor_finds_otherwise_is_undecided(
+    one_protocol, monkeypatch, tmp_path, found, protocol, said
+):
+    def measure(cell):
+        augmented = cell["augmentation"] + cell["seed"] / 1000
+        return {"nc1": 1.0 + augmented, "nc1_ratio": 1.0, "accuracy": [0.5 + augmented / 100] * 5}
+
+    monkeypatch.setattr("nclib.experiments.records.versions", lambda: {"commit": "abc"})
+    records = Records(tmp_path / "book" / "records")
+    fill(records, "source_collapse", "demo", studies.cells_of("source_collapse", "demo"), measure)
+    row = {"claim": "A1-mechanism", "scale": "demo", "protocol": protocol, "processor": "a toaster", "word": found}
+    pd.DataFrame([row | {"said": ""}]).to_csv(tmp_path / "book" / studies.ELSEWHERE, index=False)
+    by_key = {verdict.claim.key: verdict for verdict in studies.verdicts(records, "demo", "source_collapse")}
+    assert str(by_key["A1-mechanism"]).startswith(said)
+    assert by_key["A1-mechanism"].confirmed
+    assert not by_key["A1-mechanism"].survives or by_key["A1-mechanism"].word == "holds"
 
 
 def test_seeds_of_exploration_cannot_confirm():

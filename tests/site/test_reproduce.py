@@ -5,12 +5,14 @@ import math
 import shutil
 from collections import defaultdict
 from functools import partial
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from nclib.devices import double_precision
+from nclib.experiments.claims import Verdict
 from nclib.experiments.records import Records, fill
 from nclib.experiments.studies import CLAIMS, LIVE, live_cell, seeds_of
 from nclib.experiments.tolerances import read_spreads, tolerances
@@ -49,7 +51,7 @@ def test_a_cheap_cell_of_every_study_is_measured_again_and_reported(tmp_path, st
 def test_equal_records_are_reported_study_by_study_and_end_well(again, capsys):
     studies = reproduce.declared()
     assert not reproduce.report(BOOK, again, studies)
-    assert not reproduce.report_verdicts(BOOK, again, studies)
+    assert not reproduce.report_verdicts(list(reproduce.judged(BOOK, again, studies)))
     said = capsys.readouterr().out
     assert all(f"{study} at demo scale" in said for study in studies)
     assert all(f"  {claim.key}" in said for claim in CLAIMS)
@@ -61,8 +63,9 @@ def test_one_seed_of_every_cell_is_of_those_that_the_verdicts_rest_on():
     one, every = reproduce.declared("one"), reproduce.declared()
     assert one.keys() == every.keys()
     for study, cells in one.items():
-        assert {cell["seed"] for cell in cells} == {seeds_of(study, "demo")[0]}
+        assert 0 < len(cells) <= len(every[study])
         assert all(cell in every[study] for cell in cells)
+    assert {cell["seed"] for cell in one["source_collapse"]} == {seeds_of("source_collapse", "demo")[0]}
 
 
 def test_a_value_beyond_its_tolerance_is_counted(again, capsys):
@@ -73,7 +76,7 @@ def test_a_value_beyond_its_tolerance_is_counted(again, capsys):
 
 def test_a_verdict_that_differs_is_marked_and_counted(again, capsys):
     rewrite(again, "collapse_in_training", lambda metrics: metrics | {"nc4": [0.5 for _ in metrics["nc4"]]})
-    assert reproduce.report_verdicts(BOOK, again, reproduce.declared()) == 1
+    assert reproduce.report_verdicts(list(reproduce.judged(BOOK, again, reproduce.declared()))) == 1
     assert "! P4 " in capsys.readouterr().out
 
 
@@ -126,3 +129,16 @@ def test_the_farthest_cells_are_rows_for_the_table_of_spreads(again):
     assert set(rows["combination"]) == {reproduce.FARTHEST}
     assert rows.index.is_unique
     assert "score_cost" not in rows.index.get_level_values("study")
+
+
+def test_verdicts_of_another_processor_join_the_table_once(tmp_path, monkeypatch):
+    (tmp_path / "book").mkdir()
+    monkeypatch.setattr(reproduce, "ROOT", tmp_path)
+    monkeypatch.setattr(reproduce, "processor", lambda: "a toaster")
+    monkeypatch.setattr(reproduce, "in_force", {"collapse_in_training": Mock(digest="d")}.get)
+    for word in ("fails", "holds"):
+        reproduce.keep_verdicts([Verdict(claim, word) for claim in CLAIMS], "AVX2")
+    kept = reproduce.elsewhere(Records(tmp_path / "book" / "records"))
+    assert kept["claim"].tolist() == [claim.key for claim in CLAIMS if claim.study == "collapse_in_training"]
+    assert set(kept["processor"]) == {"a toaster as AVX2"}
+    assert set(kept["word"]) == {"holds"}
