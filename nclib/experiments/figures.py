@@ -40,11 +40,15 @@ def contact_sheet(images: Any, titles: Sequence[str], *, columns: int = 16) -> F
     return figure
 
 
-def trajectories_by_scale(tables: Tables, shown: Mapping[str, tuple[str, str]]) -> Figure:
+def trajectories_by_scale(
+    tables: Tables,
+    shown: Mapping[str, tuple[str, str]],
+    at_random: Mapping[str, Mapping[str, float]] | None = None,
+) -> Figure:
     """Six metrics along training, a panel each and a colour a scale: means over networks, and their range.
 
     Of each metric `shown` says the title, and which side is more collapsed. A dashed line is where the terminal
-    phase of all networks has begun, if it has.
+    phase of all networks has begun, if it has; a dotted one is the value `at_random` of a metric, by scale.
     """
     figure, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharex=True)
     for colour, (scale, rows) in zip(plots.COLOURS, tables.items(), strict=False):
@@ -53,6 +57,8 @@ def trajectories_by_scale(tables: Tables, shown: Mapping[str, tuple[str, str]]) 
             plots.trajectories(axis, rows["epoch"].iloc[0], rows[metric], colour=colour, label=scale)
             if begun is not None:
                 axis.axvline(begun, color=colour, linestyle="--", linewidth=0.8)
+            if reference := (at_random or {}).get(metric, {}).get(scale):
+                axis.axhline(float(nine_digits(reference)), color=colour, linestyle=":", linewidth=0.8)
     for axis, (metric, (title, better)) in zip(axes.flat, shown.items(), strict=True):
         axis.set(title=title, ylabel=f"{better} is more collapsed" if better else "")
         if metric == "nc1":

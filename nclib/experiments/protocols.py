@@ -30,7 +30,21 @@ class Protocol:
             raise ValueError(f"seeds {early} of {self.chapter} are exploration; those that confirm begin at {FIRST}")
 
 
-PROTOCOLS: tuple[Protocol, ...] = ()  # oldest first
+def _first(number: int) -> tuple[int, ...]:
+    return tuple(range(FIRST, FIRST + number))
+
+
+PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
+    Protocol(
+        "in_training",
+        1,
+        ("collapse_in_training",),
+        {"demo": _first(8), "lab": _first(8)},
+        "0ef0dc1779aab957",
+        "Three networks a scale were explored. At lab they are trained for 100 epochs, for 11 measured epochs of the "
+        "terminal phase, which begins at 0.1% training error; eight networks give P2 at lab a power of 99%.",
+    ),
+)
 
 
 def in_force(study: str) -> Protocol | None:

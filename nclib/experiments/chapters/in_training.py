@@ -28,14 +28,18 @@ def collapse_in_training(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
 TERMINAL = 0.001  # training error, from which on the terminal phase is counted: 99.9% accuracy
 
 
-def phase_start(errors: Sequence[float]) -> int | None:
-    """Index of the first measured epoch with next to no training error; None if there is none."""
-    return next((i for i, error in enumerate(errors) if error <= TERMINAL), None)
+def phase_start(errors: Sequence[float], terminal: float = TERMINAL) -> int | None:
+    """Index of the first measured epoch with a training error of at most `terminal`; None if there is none."""
+    return next((i for i, error in enumerate(errors) if error <= terminal), None)
 
 
-def _gone_on(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Of each network the logarithm of a metric at the end over its value when the terminal phase began."""
-    pairs = zip(map(phase_start, table["train_error"]), table[metric], strict=True)
+def gone_on(table: pd.DataFrame, metric: str, terminal: float = TERMINAL) -> pd.DataFrame:
+    """Of each network the logarithm of a metric at the end over its value when the terminal phase began.
+
+    Undefined (NaN) for a network that does not come to that phase.
+    """
+    starts = [phase_start(errors, terminal) for errors in table["train_error"]]
+    pairs = zip(starts, table[metric], strict=True)
     return rows_of([math.nan if start is None else math.log(curve[-1] / curve[start]) for start, curve in pairs])
 
 
@@ -49,7 +53,7 @@ CLAIMS = (
             statistic=f"natural logarithm of {metric.upper()} at the end over {metric.upper()} when the phase begins",
             threshold=0.0,
             smallest=FACTOR,
-            replicates=partial(_gone_on, metric=metric),
+            replicates=partial(gone_on, metric=metric),
         )
         for metric, sentence in (
             ("nc1", "the features of a class go on contracting to their mean"),
