@@ -22,8 +22,8 @@ LOSSES = (
 )
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # of augmentation
 DEPTHS = range(7)  # of the projection head
-# What is added to the loss, times the logarithm of the trace ratio. (At 1 the class means fall together, and accuracy on
-# the source falls.)
+# What is added to the loss, times the logarithm of the trace ratio. At 1 the class means fall together, and source
+# accuracy falls.
 DIAL = (-0.3, -0.2, -0.1, -0.05, 0.0, 0.02, 0.05, 0.1, 0.3)
 BALANCED = 4  # images of a class in a batch, where the trace ratio of a batch is dialled
 ELSEWHERE = ("collapse", "epochs")  # the panels of other sources than a scale's own
