@@ -32,6 +32,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import nclib
+from nclib.estimates import mean_spearman
 from nclib.experiments import figures, studies
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import source
@@ -218,8 +219,8 @@ run.live({"source_collapse": measure})
 #
 # ## On your own
 #
-# 1. Would another measure of collapse have ordered the losses differently? Put the trace ratio and CDNV in the place of
-#    NC1.
+# 1. Would another measure of collapse have said otherwise of the losses? Put the trace ratio and CDNV in the place of NC1,
+#    and a rank correlation in the place of the slope.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 pd.Series(
@@ -227,8 +228,18 @@ pd.Series(
         metric: str(summary(source.over_losses(tables[scale], metric)))
         for metric in ("nc1", "nc1_ratio", "cdnv")
     },
-    name="rank correlation with transfer over the losses",
-).to_frame()
+    name="accuracy gained for each doubling, over the losses",
+).to_frame().assign(
+    **{
+        "mean rank correlation": [
+            source.panel(tables[scale], "loss")
+            .groupby("seed")[[metric, "transfer"]]
+            .apply(lambda rows: mean_spearman(*rows.to_numpy().T))
+            .mean()
+            for metric in ("nc1", "nc1_ratio", "cdnv")
+        ]
+    }
+)
 
 # %% [markdown]
 # 2. The digits are the task farthest from the letters. What does the dial say if they are the only downstream task, and

@@ -90,13 +90,13 @@ def test_heuristics_are_held_against_none():
     assert word("A1-projection", table(lambda cell: 0.8)) == "not tested"
 
 
-def test_losses_are_ranked_within_a_seed():
-    order = {loss: place / 20 for place, loss in enumerate(source.LOSSES)}
-    rows = table(lambda cell: 0.5 + order[cell["loss"]], lambda cell: 1 + order[cell["loss"]])
-    found = source.over_losses(rows)
-    assert found["value"].tolist() == pytest.approx([1.0] * 3)
+def test_losses_gain_by_the_doubling_of_nc1():
+    order = {loss: place for place, loss in enumerate(source.LOSSES)}
+    rows = table(lambda cell: 0.5 + order[cell["loss"]] / 50, lambda cell: 2.0 ** order[cell["loss"]])
+    assert source.over_losses(rows)["value"].tolist() == pytest.approx([0.02] * 3)
     assert word("A1-loss", rows) == "holds"
     assert word("A1-loss", rows.assign(nc1=1 / rows["nc1"])) == "fails"
+    assert word("A1-loss", rows.assign(accuracy=[[0.5]] * len(rows))) == "fails: no effect"
 
 
 @pytest.mark.parametrize(("beyond", "found"), [(0.0, "holds"), (0.05, "fails")])
