@@ -15,7 +15,7 @@ _clothes = Recipe(source="fashion-mnist", per_class=600, width=16, epochs=16)
 # and it does not collapse.
 _photographs = Source(
     replace(_clothes, source="folder:cifar10", per_class=1000, size=32),
-    (*(f"folder:tiny_imagenet[{first}:{first + 50}]" for first in range(0, 200, 50)), "folder:dtd10"),
+    (*(f"folder:tiny_imagenet[{first}:{first + 20}]" for first in range(0, 200, 20)), "folder:dtd10"),
     train_per_class=80,
     test_per_class=25,
 )
