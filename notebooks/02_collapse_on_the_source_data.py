@@ -242,15 +242,14 @@ pd.Series(
 )
 
 # %% [markdown]
-# 2. The digits are the task farthest from the letters. What does the dial say if they are the only downstream task, and
-#    what without them?
+# 2. Does the dial say the same of every downstream task? Take them one by one.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-dialled = source.panel(tables[scale], "collapse").reset_index()
-by_task = pd.DataFrame(dialled["accuracy"].tolist(), columns=dialled["tasks"][0])
-pd.DataFrame(
-    {"digits": by_task["digits"], "others": by_task.drop(columns="digits").mean(axis=1)}
-).groupby(dialled["collapse"]).mean()
+dialled, *_ = source.by_source(tables[scale], "collapse").values()
+by_task = pd.DataFrame(
+    dialled["accuracy"].tolist(), dialled.index, columns=dialled["tasks"].iloc[0]
+)
+by_task.groupby(dialled["collapse"]).mean().round(3)
 
 # %% [markdown]
 # ## Rerun it at scale

@@ -84,7 +84,7 @@ class Verdict:
     p
         The p-value of what the word says; NaN of what is exact or not judged.
     panels
-        The estimates of several panels.
+        The estimates of several panels, of several contrasts for the least favourable.
     why
         Of *not tested* the reason; of *undecided*, that another processor finds otherwise, if it does.
     enough
@@ -156,9 +156,10 @@ def judge(claim: Claim, table: pd.DataFrame | None) -> Verdict:
     if rows.empty or rows["value"].isna().any():
         return Verdict(claim, "undefined", Estimate(math.nan), number)
     found = summaries(rows)
-    least = min(found.values(), key=lambda each: straight.beyond(_near_end(straight, each)))
-    contrasts, panels = list(found.values()), by_panel(rows) if len(found) == 1 and rows["panel"].nunique() > 1 else {}
-    word = "mixed" if _mixed(straight, rows, panels) else _word(straight, contrasts)
+    name = min(found, key=lambda each: straight.beyond(_near_end(straight, found[each])))
+    least, contrasts, part = found[name], list(found.values()), rows[rows["contrast"].astype(str) == name]
+    panels = by_panel(part) if part["panel"].nunique() > 1 else {}
+    word = "mixed" if _mixed(straight, part, panels) else _word(straight, contrasts)
     return Verdict(
         claim,
         word,

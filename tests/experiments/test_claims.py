@@ -99,6 +99,9 @@ def test_panels_on_both_sides_are_mixed():
         "p2": 0.98,
     }
     assert judge(claim(rows.assign(value=rows["value"].abs())), TABLE).word == "holds"
+    ahead = rows.assign(value=5.0 + rows["value"].abs(), contrast="other")
+    of_two = judge(claim(pd.concat([rows, ahead])), TABLE)
+    assert (of_two.word, of_two.panels) == ("mixed", verdict.panels)
 
 
 def test_correlations_are_judged_as_fishers_z_and_shown_as_correlations():

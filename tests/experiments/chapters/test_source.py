@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from nclib.experiments.chapters import source
@@ -108,7 +109,9 @@ def test_augmentation_is_held_against_a_network_that_is_dialled_to_its_collapse(
         return 0.5 + 0.1 * math.log(nc1(cell)) + beyond * (cell["augmentation"] == 1.0)
 
     rows = table(lambda cell: min(transfer(cell), 0.5 + 0.1 * 0.3 + beyond * (cell["augmentation"] == 1.0)), nc1)
-    # The dial ends at a trace ratio of exp(0.3), and stays level from there.
+    # The dial ends at a trace ratio of exp(0.3), and stays level from there. Another source says nothing of it.
+    other = rows.assign(source="photographs", accuracy=[[0.9]] * len(rows), panels=[["collapse"]] * len(rows))
+    rows = pd.concat([rows, other])
     assert source.unexplained(rows)["value"].tolist() == pytest.approx([beyond] * 3)
     assert word("A1-mediation", rows) == found
 
