@@ -50,10 +50,10 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         ("source_collapse",),
         {"demo": _first(16), "lab": _first(10)},
         "8488d831233d1770",
-        "Three networks of each recipe, scale and source were explored. They chose the best places of the dial and of the "
-        "length of training, the end of the dial (at 1 source accuracy falls), the slope over the losses (a rank "
-        "correlation would need 32 networks), and the numbers: at demo all claims but A1-projection have a power of 95%, "
-        "at lab all but A3 (90%) and A1-extent (55%).",
+        "Three networks of each recipe, scale and source were explored. They chose the best places of the dial and of "
+        "the length of training, the end of the dial (at 1 source accuracy falls), the slope over the losses (a rank "
+        "correlation would need 32 networks), and the numbers: at demo all claims but A1-projection have a power of "
+        "95%, at lab all but A3 (90%) and A1-extent (55%).",
     ),
 )
 
