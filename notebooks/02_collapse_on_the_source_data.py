@@ -146,13 +146,13 @@ titles = {
 figures.heuristics(tables, titles)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Augmentation helps; forcing collapse costs; preventing collapse, alone or by projection heads, does not help. Differences in mean downstream accuracy that the claims are about, with 95% intervals over the seeds, one marker a scale. The grey band is the smallest effect, one point; of the claims about a best value between two ends the less favourable end is shown.", "name": "fig-contrasts"}, "image": {"alt": "Horizontal intervals around zero for the claims A1-dial, A1-force, A1-extent, A1-projection, A1-augmentation and A3."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Augmentation helps; forcing collapse costs; preventing collapse, alone or by projection heads, does not help. Differences in mean downstream accuracy that the claims are about, with 95% intervals, one marker a scale; the faint points below an interval are its networks. The grey band is the smallest effect, one point; of the claims about a best value between two ends the less favourable end is shown.", "name": "fig-contrasts"}, "image": {"alt": "Horizontal intervals around zero for the claims A1-dial, A1-force, A1-extent, A1-projection, A1-augmentation and A3."}}
 judged = studies.verdicts_by_scale(run.records, "source_collapse")
 in_points = {
     name: [each for each in verdicts if each.claim.smallest == POINT]
     for name, verdicts in judged.items()
 }
-figures.contrasts(in_points)
+figures.contrasts(in_points, tables)
 plt.show()
 
 # %% tags=["remove-cell"]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from nclib.estimates import Estimate, nine_digits
 from nclib.experiments import plots
 from nclib.experiments.chapters import complexity, downstream, fine_tuning, in_training, selection, source
-from nclib.experiments.claims import Verdict
+from nclib.experiments.claims import Claim, Verdict
 from nclib.metrics.registry import METRICS
 
 Tables = Mapping[str, pd.DataFrame]  # of a study, mostly by the scale
@@ -162,15 +162,22 @@ def at_equal_collapse(tables: Tables, titles: Mapping[str, str]) -> Figure:
     return figure
 
 
-def contrasts(judged: Mapping[str, Sequence[Verdict]]) -> Figure:
-    """The estimates of claims with their intervals, by scale, those of one unit; the band is the smallest effect."""
+def contrasts(judged: Mapping[str, Sequence[Verdict]], tables: Tables) -> Figure:
+    """The estimates of claims with their intervals, by scale, and their replicates; grey is the smallest effect.
+
+    The claims are of one unit. Of several contrasts the least favourable is shown.
+    """
     claims = [verdict.claim for verdict in next(iter(judged.values()))]
     figure, axis = plt.subplots(figsize=(7, 0.6 + 0.5 * len(claims)))
     heights = -np.arange(len(claims), dtype=float)
     for i, (scale, verdicts) in enumerate(judged.items()):
-        known = [(y, verdict.estimate) for y, verdict in zip(heights, verdicts, strict=True) if verdict.estimate]
-        places = [y - 0.2 * i for y, _ in known]
-        plots.level_intervals(axis, places, [each for _, each in known], label=scale, **plots.numbered_style(i))
+        style = plots.numbered_style(i)
+        known = [(y - 0.25 * i, each) for y, each in zip(heights, verdicts, strict=True) if each.estimate]
+        for y, verdict in known:
+            values = nine_digits(_least_favourable(verdict.claim, tables[scale]))
+            axis.plot(values, np.full(len(values), y - 0.1), linestyle="", alpha=0.3, markersize=2.5, **style)
+        estimates = [each.estimate for _, each in known if each.estimate]
+        plots.level_intervals(axis, [y for y, _ in known], estimates, label=scale, **style)
     smallest = claims[0].smallest or 0
     axis.axvspan(-smallest, smallest, color="0.9", zorder=0)
     axis.axvline(0, **plots.RULE)
@@ -178,6 +185,12 @@ def contrasts(judged: Mapping[str, Sequence[Verdict]]) -> Figure:
     axis.set_xlabel("difference in downstream accuracy (grey: the smallest effect)")
     axis.legend()
     return figure
+
+
+def _least_favourable(claim: Claim, table: pd.DataFrame) -> pd.Series:
+    """The replicates of a claim's contrast whose mean is least on its side."""
+    contrasts = dict(list(claim.replicates(table).groupby("contrast")["value"]))
+    return min(contrasts.values(), key=lambda values: claim.beyond(values.mean()))
 
 
 # Chapter 3

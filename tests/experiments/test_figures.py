@@ -99,7 +99,7 @@ def dialled(seeds=(0, 1), source="letters"):
     return pd.DataFrame(
         {"source": source, "panels": ["collapse"], "collapse": strength, "seed": seed, "nc1": 1.0, "nc1_ratio": ratio}
         | {"accuracy": [transfer, transfer], "source_accuracy": 0.9}
-        for strength, ratio, transfer in ((-0.1, 2.0, 0.5), (0.0, 0.3, 0.6), (1.0, 0.01, 0.4))
+        for strength, ratio, transfer in ((-0.1, 2.0, 0.5), (0.0, 0.3, 0.6), (0.3, 0.01, 0.4))
         for seed in seeds
     )
 
@@ -112,7 +112,7 @@ def test_the_dial_has_a_line_a_seed_and_their_mean():
     assert [len(axis.lines) for axis in (transfer, *others)] == [3, 4, 4]
     np.testing.assert_allclose(transfer.lines[-1].get_ydata(), [0.5, 0.6, 0.4])
     np.testing.assert_allclose(transfer.lines[-1].get_xdata(), [2.0, 0.3, 0.01])
-    assert [text.get_text() for text in transfer.texts] == ["-0.1", "0", "1"]
+    assert [text.get_text() for text in transfer.texts] == ["-0.1", "0", "0.3"]
     assert [axis.get_xscale() for axis in figure.axes[3:]] == ["log"] * 3
 
 
@@ -134,9 +134,11 @@ def test_settings_stand_at_their_own_trace_ratio_and_what_is_far_below_is_outsid
 
 def test_contrasts_show_every_claim_and_the_smallest_effect():
     judged = [judge(claim, dialled()) for claim in source.CLAIMS if claim.key == "A1-force"]
-    figure = figures.contrasts({"demo": judged})
+    figure = figures.contrasts({"demo": judged}, {"demo": dialled()})
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["A1-force"]
-    np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), [0.2])
+    networks, mean, *_ = figure.axes[0].lines
+    np.testing.assert_allclose(networks.get_xdata(), [0.2, 0.2])
+    np.testing.assert_allclose(mean.get_xdata(), [0.2])
 
 
 # Chapter 3
