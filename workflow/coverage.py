@@ -5,6 +5,7 @@ of a million of them.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -73,12 +74,15 @@ def weak(models: int) -> Draw:
 DESIGNS: dict[str, tuple[Draw, int, int]] = {
     "two recipes, 3 seeds": (contrast, 3, 1),
     "two recipes, 8 seeds": (contrast, 8, 1),
+    "two recipes, 16 seeds": (contrast, 16, 1),
+    "two recipes, 10 seeds on each of 2 sources": (contrast, 10, 2),
     "two methods, 15 draws": (few_images, 15, 1),
     "two methods, 10 draws on each of 3 tasks": (few_images, 10, 3),
     "log ratio of NC1, 8 seeds": (log_ratio, 8, 1),
     "log ratio of NC1, 6 seeds in each of 5 panels": (log_ratio, 6, 5),
     "slope over 5 values, 3 seeds in each of 2 panels": (slope, 3, 2),
     "slope over 5 values, 8 seeds": (slope, 8, 1),
+    "slope over 10 values, 16 seeds": (partial(slope, values=10), 16, 1),
     "strong correlation over 10 values, 8 seeds": (strong(10), 8, 1),
     "weak correlation over 10 values, 8 seeds": (weak(10), 8, 1),
     "strong correlation over 14 models, 5 tasks": (strong(14), 5, 1),
