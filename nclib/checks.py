@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nclib.devices import double_device
+
 _BLOCK = 2**18  # numbers converted to float64 at once: 2 MB stay in a processor's cache
 _LEAST_ROWS, _MOST_ROWS = 64, 2048  # of a block
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -15,7 +17,7 @@ LARGEST = 1e60  # of a feature: sums of its fourth power still fit into a float6
 
 
 def as_tensor(values: Any) -> Tensor:
-    """A tensor without a gradient, sharing memory where it can."""
+    """A tensor without a gradient, sharing memory where it can; on the CPU if its own device has no float64."""
     if isinstance(values, np.ndarray) and (
         not values.flags.writeable or min(values.strides, default=0) < 0 or not values.dtype.isnative
     ):  # torch has no read-only tensors (a memory map is one), nor reversed or foreign ones
@@ -23,7 +25,8 @@ def as_tensor(values: Any) -> Tensor:
     if hasattr(values, "to_numpy"):  # tables and columns of pandas
         values = values.to_numpy()
     try:
-        return torch.as_tensor(values).detach()
+        tensor = torch.as_tensor(values).detach()
+        return tensor.to(double_device(tensor.device))
     except (RuntimeError, TypeError, ValueError) as error:
         hint = "; np.unique(labels, return_inverse=True)[1] makes numbers of texts" if "str" in str(error) else ""
         raise TypeError(f"{type(values).__name__} is no tensor or array of numbers: {error}{hint}") from error

@@ -35,7 +35,7 @@ _Imports = Annotated[
 ]
 _DataRoot = Annotated[Path | None, _DATA(help="Where data sets are; else NCLIB_DATA.")]
 _PerClass = Annotated[int | None, _DATA(help="The number of images of each class; else all.")]
-_Device = Annotated[str, _MODELS(help="auto, cpu or cuda.")]
+_Device = Annotated[str, _MODELS(help="auto, cpu, cuda or mps.")]
 _Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, for a run that may be cut.")]
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 
 @contextmanager
@@ -38,6 +38,29 @@ def in_half(device: torch.device) -> bool:
     return device.type == "cuda" and torch.get_default_dtype() != torch.float64
 
 
+def double_device(device: torch.device | str) -> torch.device:
+    """Where numbers of a device can be float64: there, or on the CPU for Apple's mps, which has none.
+
+    Examples
+    --------
+    >>> double_device("cuda"), double_device("mps")
+    (device(type='cuda'), device(type='cpu'))
+    """
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def in_double(tensor: Tensor) -> Tensor:
+    """The numbers in float64, on their device where it has that and else on the CPU.
+
+    Examples
+    --------
+    >>> in_double(torch.ones(1))
+    tensor([1.], dtype=torch.float64)
+    """
+    return tensor.to(double_device(tensor.device)).double()
+
+
 def wait_passively(*, one_thread: bool) -> None:
     """Keep threads that wait from spinning, which makes whatever else runs on the machine many times slower.
 
@@ -50,7 +73,7 @@ def wait_passively(*, one_thread: bool) -> None:
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device by name; ``auto`` is a GPU where there is one.
+    """The device by name; ``auto`` is a GPU where there is one, and else Apple's mps where there is that.
 
     Examples
     --------
@@ -58,16 +81,21 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     device(type='cpu')
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(next((name for name, there in _FOUND.items() if there()), "cpu"))
     try:
         device = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"device {device!r} is not known; use 'auto', 'cpu' or 'cuda'") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device {str(device)!r} is not supported; use 'auto', 'cpu' or 'cuda'")
-    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} is not known; use {_NAMES}") from error
+    if device.type not in ("cpu", *_FOUND):
+        raise ValueError(f"device {str(device)!r} is not supported; use {_NAMES}")
+    if device.type != "cpu" and not _FOUND[device.type]():
         raise ValueError(f"device {str(device)!r} was asked for, but torch finds no GPU here; use 'auto' or 'cpu'")
     return device
+
+
+# Whether torch finds a device, by its name: the first that it finds is "auto".
+_FOUND = {"cuda": lambda: torch.cuda.is_available(), "mps": lambda: torch.backends.mps.is_available()}
+_NAMES = "'auto', 'cpu', 'cuda' or 'mps'"
 
 
 @contextmanager

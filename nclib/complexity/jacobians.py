@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from nclib.seeds import seeded
+from nclib.devices import double_device, in_double
+from nclib.seeds import moved, seeded
 
 Embedding = Callable[[Tensor], Tensor]  # from inputs (B, ...) to features (B, d), each of its own input alone
 
@@ -146,7 +147,7 @@ def way(method: str, number: int, share: float) -> Way:
 
 def exact(jacobians: Jacobians, generator: torch.Generator | None = None) -> Estimates:
     """The sum of the squares of all entries."""
-    squares = sum((part.double().square().sum((0, 2)) for part in _all(jacobians)), torch.zeros(()))
+    squares = sum((in_double(part).square().sum((0, 2)) for part in _all(jacobians)), torch.zeros(()))
     return squares, torch.zeros_like(squares)
 
 
@@ -188,17 +189,19 @@ def _outputs(number: int, jacobians: Jacobians, generator: torch.Generator) -> E
 
 def _entries(share: float, jacobians: Jacobians, generator: torch.Generator) -> Estimates:
     """The squares of a share of all entries, over that share."""
-    totals = torch.zeros(2, len(jacobians.inputs), dtype=torch.float64, device=jacobians.inputs.device)
+    device = double_device(jacobians.inputs.device)
+    totals = torch.zeros(2, len(jacobians.inputs), dtype=torch.float64, device=device)
+    generator = moved(generator, device)  # there are as many numbers to draw as entries, a pass at a time
     for part in _rows(jacobians):
-        squares = part.double().square()
-        kept = squares * (torch.rand(squares.shape, generator=generator) < share).to(squares)
+        squares = in_double(part).square()
+        kept = squares * (torch.rand(squares.shape, generator=generator, device=device) < share).to(squares)
         totals += torch.stack([kept.sum((0, 2)) / share, kept.square().sum((0, 2)) * (1 - share) / share**2])
     return totals[0], totals[1]
 
 
 def _squares(jacobians: Jacobians, vectors: Tensor) -> Tensor:
     """||v^T J||^2 for vectors (m, B, d), float64 (m, B)."""
-    return torch.cat([part.double().square().sum(2) for part in jacobians.rows(vectors)])
+    return torch.cat([in_double(part).square().sum(2) for part in jacobians.rows(vectors)])
 
 
 def _mean(values: Tensor) -> Estimates:

@@ -18,7 +18,7 @@ import torch
 from nclib import __version__
 from nclib.data.catalogue import load
 from nclib.data.images import ImageFiles, ImageSet
-from nclib.devices import double_precision, resolve_device, wait_passively
+from nclib.devices import double_device, double_precision, resolve_device, wait_passively
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.plots import use_style
@@ -243,7 +243,7 @@ def start(
         scale=scale,
         settings=chosen,
         seeds=None if seeds is None else _parse_seeds(seeds),
-        device=resolve_device(chosen.device if device == "auto" else device),
+        device=_with_double(chosen.device if device == "auto" else device),
         data_root=Path(data_root) if data_root else None,
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
         records=Records(os.environ.get(RECORDS_AT) or (again if recompute else root / "book") / "records"),
@@ -257,6 +257,18 @@ def start(
     print(f"nclib {__version__}, torch {torch.__version__}, {run._device_name()}", file=sys.stderr)
     print(f"{scale} scale, seeds {list(run.seeds)}" if run.seeds else f"{scale} scale")
     return run
+
+
+def _with_double(name: str) -> torch.device:
+    """The device by name; "auto" passes mps over, for the frozen protocols take float64 of features where they are."""
+    device = resolve_device(name)
+    if double_device(device) == device:
+        return device
+    if name == "auto":
+        return double_device(device)
+    raise ValueError(
+        f"device {str(device)!r} has no float64, which the chapters compute in; use 'auto', 'cpu' or 'cuda'"
+    )
 
 
 def _parse_only(only: str | None) -> tuple[str, str] | None:

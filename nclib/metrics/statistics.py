@@ -24,6 +24,7 @@ from nclib.checks import (
     samples_of,
     with_bar,
 )
+from nclib.devices import double_device
 from nclib.metrics.linalg import ALL, TOGETHER, add_gram, differences_product, explained, svd_of_centred
 from nclib.storage import load_tensors, save_tensors
 
@@ -80,7 +81,7 @@ class ClassStatistics:
             raise ValueError(f"num_features is {num_features} and num_classes {num_classes}; both must be at least 1")
         if covariance not in ("full", "diagonal"):
             raise ValueError(f"covariance is {covariance!r}; it must be 'full' or 'diagonal'")
-        device = torch.device("cpu" if torch.device(device).type == "mps" else device)
+        device = double_device(device)
         self.counts = torch.zeros(num_classes, dtype=torch.int64, device=device)
         self.precision = torch.finfo(torch.float64).eps
         self._origin = torch.zeros(num_classes, num_features, dtype=torch.float64, device=device)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from nclib.devices import double_device
 from nclib.metrics.measurement import chosen, measure
 from nclib.metrics.registry import METRICS
 from nclib.metrics.statistics import ClassStatistics, Covariance
@@ -85,12 +86,12 @@ class NeuralCollapse(Metric):
         return reduce(ClassStatistics.merge, parts)
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> "NeuralCollapse":
-        """Follow a module to its device, but stay float64 whatever its type: that is what the sums need."""
-        before = self._state() if hasattr(self, "_names") else {}
-        super()._apply(fn, *args, **kwargs)
-        for name, tensor in before.items():
-            setattr(self, name, tensor.to(getattr(self, name).device))
-            self._defaults[name] = torch.zeros_like(getattr(self, name))
+        """Follow a module to its device, or the CPU if that has no float64, but not to its type: sums need float64."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(double_device(fn(tensor.new_zeros(0, dtype=torch.float32)).device))
+
+        super()._apply(moved, *args, **kwargs)
         return self
 
     def _state(self) -> dict[str, Tensor]:

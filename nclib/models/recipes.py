@@ -225,6 +225,8 @@ def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labe
             loss = loss + collapse_term(features, labels[batch], recipe.collapse)
         if recipe.penalty:
             complexity = _complexity(network, inputs, seeded("penalty", recipe.seed, epoch, step))
+            if complexity.device != loss.device:  # it is float64, which the network's device lacks
+                complexity = complexity.to(loss)
             loss = loss + recipe.penalty * complexity
         return loss
 

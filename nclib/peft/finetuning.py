@@ -15,7 +15,7 @@ from tqdm import tqdm
 from nclib.checks import check_known, check_least
 from nclib.data.augmentation import distort
 from nclib.data.images import ImageFiles, ImageSet
-from nclib.devices import in_half
+from nclib.devices import in_double, in_half
 from nclib.models.schedules import SCHEDULES, run_epoch
 from nclib.peft.files import changed
 from nclib.peft.prefix import Inputs, LabelledInputs, Suffix, split
@@ -120,7 +120,7 @@ class TuningState:
     def score(self, held: Inputs) -> None:
         """Measure the validation images, and keep the weights if they are the best."""
         logits = held.through(self.part)
-        self.scores.accuracies.append(float((logits.argmax(1) == held.labels).double().mean()))
+        self.scores.accuracies.append(float(in_double(logits.argmax(1) == held.labels).mean()))
         self.scores.losses.append(float(cross_entropy(logits, held.labels)))
         if self.scores.best == len(self.scores.losses) - 1:
             self.best = {name: tensor.clone() for name, tensor in changed(self.tuned).items()}

@@ -282,7 +282,7 @@ def test_a_gpu_that_is_not_there_is_an_error():
 
 
 def test_a_device_of_another_kind_is_an_error():
-    with pytest.raises(ValueError, match="device 'meta' is not supported; use 'auto', 'cpu' or 'cuda'"):
+    with pytest.raises(ValueError, match="device 'meta' is not supported; use 'auto', 'cpu', 'cuda' or 'mps'"):
         nclib.resolve_device("meta")
 
 

@@ -1,0 +1,225 @@
+"""Whatever the device, the numbers are those of the CPU: on simulated ones, of which mps has no float64."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import nclib
+from nclib.experiments.run import start
+from nclib.features.backbones import AsTrained
+from nclib.peft.methods import METHODS
+from nclib.transferability.registry import SCORES
+from tests.clusters import clusters
+from tests.simulated import simulated
+
+KINDS = ("cuda", "mps")
+FEATURES, LABELS = map(torch.from_numpy, clusters(samples=60, width=6, classes=3))
+PROBABILITIES = FEATURES[:, :4].softmax(1)
+DIGITS = nclib.load("digits", per_class=6)
+SOURCE = nclib.Recipe("digits", per_class=8, width=2, epochs=2, batch_size=20)
+
+
+@pytest.fixture(params=KINDS)
+def device(request):
+    with simulated(request.param) as device:
+        yield device
+
+
+def metrics(features, labels):
+    weight = features[:3] - features[:3].mean(0)
+    return dict(nclib.measure(features, labels, weight, weight.sum(1), metrics="all"))
+
+
+def ranks(features, labels):
+    return {name: values.tolist() for name, values in nclib.class_ranks(features, labels).items()}
+
+
+def statistics(features, labels):
+    stats = nclib.ClassStatistics.from_batches([(features[:9], labels[:9]), (features[9:], labels[9:])], 3)
+    return {"nc1": nclib.nc1(stats), "h": nclib.h_score(stats), "logme": nclib.logme(stats)}
+
+
+def scores(features, labels):
+    probabilities = features[:, :4].softmax(1)
+    return dict(nclib.score(features, labels, probabilities=probabilities, source_accuracy=0.5, scores="all"))
+
+
+def few_shot(features, labels):
+    options = {"ways": 3, "queries": 5, "episodes": 4}
+    found = nclib.few_shot(features, labels, **options), nclib.few_shot(features, labels, probe=nclib.KNN(1), **options)
+    return {"mean": [each.value for each in found]}
+
+
+def poincare(features, labels):
+    return {"constant": nclib.poincare_constant(features, labels)}
+
+
+def probe(made):
+    def measured(features, labels):
+        fitted = made().fit(features, labels)
+        decisions = fitted.decision_function(features).numpy(force=True).tolist()
+        return {"score": fitted.score(features, labels), "decisions": decisions}
+
+    return measured
+
+
+PROBES = {
+    "linear": nclib.LinearProbe,
+    "linear of float64": lambda: nclib.LinearProbe(dtype="float64"),
+    "linear, chosen": lambda: nclib.LinearProbe(C=[0.1, 1.0]),
+    "ridge": nclib.RidgeProbe,
+    "ridge, chosen": lambda: nclib.RidgeProbe(alpha=[0.1, 1.0]),
+    "ridge of few": lambda: nclib.RidgeProbe(),
+    "nearest class mean": nclib.NearestClassMean,
+    "neighbours": nclib.KNN,
+    "euclidean": lambda: nclib.KNN(metric="euclidean"),
+}
+MEASURES = {each.__name__: each for each in (metrics, ranks, statistics, scores, few_shot, poincare)}
+MEASURES |= {name: probe(made) for name, made in PROBES.items()}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_features_on_a_device_give_what_they_give_on_the_cpu(name, device):
+    features, labels = FEATURES.to(device.kind), LABELS.to(device.kind)
+    if name == "ridge of few":
+        features, labels = (given[:4] for given in (features, labels))
+    found = MEASURES[name](features, labels)
+    expected = MEASURES[name](features.cpu(), labels.cpu())
+    assert list(found) == list(expected)
+    for part, value in expected.items():
+        np.testing.assert_allclose(found[part], value, rtol=1e-5, atol=1e-5, err_msg=part)
+
+
+def test_a_metric_follows_its_module_to_a_device(device):
+    metric = pytest.importorskip("nclib.metrics.torchmetric").NeuralCollapse(6, 3, metrics=["nc1", "cdnv"])
+    before = nclib.measure(FEATURES, LABELS, metrics=["nc1", "cdnv"])
+    metric.to(device.kind)
+    metric.update(FEATURES.to(device.kind), LABELS.to(device.kind))
+    assert {name: float(value) for name, value in metric.compute().items()} == pytest.approx(dict(before), rel=1e-6)
+    metric.reset()
+    assert metric.statistics.num_samples == 0
+
+
+@pytest.mark.parametrize("name", ["leep", "nce"])
+def test_probabilities_on_a_device_give_what_they_give_on_the_cpu(name, device):
+    score = getattr(nclib, name)
+    found = score(probabilities=PROBABILITIES.to(device.kind), labels=LABELS.to(device.kind))
+    assert found == pytest.approx(score(probabilities=PROBABILITIES, labels=LABELS))
+
+
+def test_a_device_goes_by_its_name(device):
+    assert nclib.resolve_device("auto").type == nclib.resolve_device(device.kind).type == device.kind
+    other = {"cuda": "mps", "mps": "cuda"}[device.kind]
+    with pytest.raises(ValueError, match=f"device '{other}' was asked for, but torch finds no GPU here"):
+        nclib.resolve_device(other)
+
+
+def test_a_chapter_runs_where_its_frozen_protocol_can(device, tmp_path):
+    assert start("paper", root=tmp_path).device.type == {"cuda": "cuda", "mps": "cpu"}[device.kind]
+    if device.kind == "mps":
+        with pytest.raises(ValueError, match="device 'mps' has no float64, which the chapters compute in; use"):
+            start("paper", device="mps", root=tmp_path)
+
+
+def small_model(device):
+    """A residual network of timm's, on the device, and the images that it takes."""
+    made = nclib.backbone("test_resnet", weights="random", device=device)
+    return replace(made, transform=AsTrained(3, 32))
+
+
+def test_extraction_gives_what_it_gives_on_the_cpu(device, tmp_path):
+    here = nclib.extract_layers(small_model("cpu"), DIGITS, [0, "last"])
+    model = small_model(device.kind)
+    found = nclib.extract_layers(model, DIGITS, [0, "last"], half=False, cache=tmp_path)
+    again = nclib.extract_layers(model, DIGITS, [0, "last"], half=False, cache=tmp_path)
+    for name, features in found.items():
+        assert features.device == again[name].device == device.device
+        torch.testing.assert_close(features.cpu(), here[name])
+        assert torch.equal(features.cpu(), again[name].cpu())
+    table = nclib.layerwise(model, DIGITS, DIGITS, layers=[0, "last"], half=False)
+    expected = nclib.layerwise(small_model("cpu"), DIGITS, DIGITS, layers=[0, "last"])
+    np.testing.assert_allclose(table, expected, rtol=1e-3)
+
+
+def test_statistics_of_a_model_come_from_a_device(device):
+    stats = nclib.feature_statistics(small_model(device.kind), DIGITS, half=False)
+    expected = nclib.feature_statistics(small_model("cpu"), DIGITS)
+    assert nclib.nc1(stats) == pytest.approx(nclib.nc1(expected), rel=1e-3)
+
+
+def test_pixels_have_features_on_a_device(device):
+    scenes = nclib.scenes("digits", number=4)
+    found, labels = nclib.pixel_features(nclib.backbone("test_resnet", weights="random", device=device.kind), scenes)
+    expected, _ = nclib.pixel_features(nclib.backbone("test_resnet", weights="random", device="cpu"), scenes)
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-4)
+    assert nclib.measure(found, labels)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"augmentation": 1.0},
+        {"loss": "dropout", "projection": 1},
+        {"loss": "two views", "augmentation": 1.0},
+        {"balanced": 4, "collapse": 0.1},
+        {"penalty": 0.01, "network": "vgg"},
+    ],
+    ids=lambda settings: "+".join(settings),
+)
+def test_networks_train_on_a_device(settings, device, tmp_path):
+    recipe = replace(SOURCE, **settings)
+    network = nclib.train(recipe, device=device.kind, cache=tmp_path, progress=False)
+    again = nclib.train(recipe, device=device.kind, cache=tmp_path, progress=False)
+    for found, kept in zip(network.state_dict().values(), again.state_dict().values(), strict=True):
+        assert found.device == kept.device == device.device
+        assert found.isfinite().all()
+        assert torch.equal(found, kept)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_way_of_tuning_trains_on_a_device(method, device, tmp_path):
+    pytest.importorskip("peft")
+    options = {"layer": -1} if method in ("layer", "skip") else {}
+    if method == "adapter":
+        options = {"config": {"peft_type": "LORA", "r": 2, "target_modules": ["fc"]}}
+    model = small_model(device.kind)
+    if method in ("lora", "adapter"):
+        model = replace(model, model=nn.Sequential(nn.Flatten(), nn.Linear(3072, 8)), last=None, classifier=None)
+        model.model.to(device.kind)
+        options |= {"targets": ["1"]} if method == "lora" else {"config": options["config"] | {"target_modules": ["1"]}}
+    tuned = METHODS[method](model, num_classes=10, **options)
+    settings = nclib.Tuning(epochs=2, batch_size=20)
+    scores = nclib.finetune(tuned, DIGITS, settings, validation=DIGITS, checkpoint=tmp_path / "now.safetensors")
+    assert len(scores.accuracies) == 3
+    assert tuned.head.weight.device == device.device
+    nclib.save_tuned(tmp_path / "tuned.safetensors", tuned)
+    again = nclib.load_tuned(tmp_path / "tuned.safetensors", model)
+    assert again.head.weight.device == device.device
+    assert torch.equal(again.head.weight, tuned.head.weight)
+
+
+@pytest.mark.parametrize("method", ["exact", "rademacher", "gaussian", "outputs", "entries"])
+@pytest.mark.parametrize("outputs", [3, 20])  # more and fewer than the inputs are: columns, and rows
+def test_complexity_is_that_of_the_cpu(method, outputs, device):
+    function, inputs = nn.Sequential(nn.Linear(5, outputs), nn.Tanh()), torch.rand(4, 5)
+    expected = nclib.geometric_complexity(function, inputs, method=method, share=0.5)
+    function.to(device.kind)
+    found = nclib.geometric_complexity(function, inputs.to(device.kind), method=method, share=0.5)
+    if method == "entries":  # drawn on the device, which draws other numbers
+        exact = nclib.geometric_complexity(function, inputs.to(device.kind))
+        assert abs(found.value - exact.value) < 4 * found.standard_error
+    else:
+        assert found.value == pytest.approx(expected.value, rel=1e-5)
+    assert found.by_class([0, 0, 1, 1]).shape == (2,)
+
+
+def test_models_are_ranked_on_a_device(device):
+    names = ("test_resnet", "test_vit", "test_mambaout")
+    models = [nclib.backbone(name, weights="random", device=device.kind) for name in names]
+    found = nclib.rank_models(models, DIGITS, scores="all", source_accuracy=dict.fromkeys(names, 0.5), verify=1)
+    assert not found.failures
+    assert SCORES.keys() <= {*found.table}
