@@ -108,7 +108,9 @@ def process_group(device: str | torch.device = "auto") -> Iterator[tuple[torch.d
     rank, on_gpu = int(os.environ["LOCAL_RANK"]), device.type == "cuda"
     if on_gpu and rank >= torch.cuda.device_count():
         raise ValueError(f"there are {torch.cuda.device_count()} GPUs for {rank + 1} processes or more; start as many")
-    device = torch.device("cuda", rank) if on_gpu else device
+    if on_gpu:
+        device = torch.device("cuda", rank)
+        torch.cuda.set_device(device)  # else what does not say where it goes, goes to the first GPU, for each process
     backend, of_device = ("nccl", device) if on_gpu else ("gloo", None)
     # Of a run that goes on one process may have all that is left to do, and the others wait for it.
     distributed.init_process_group(backend, device_id=of_device, timeout=timedelta(days=7))

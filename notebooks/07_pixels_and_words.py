@@ -169,21 +169,23 @@ def texts_of(name, split, per_class=None):
 
 
 def outputs(module, words):
-    """What a module makes of texts, without gradients, some at once."""
+    """What a module makes of texts, on its device, without gradients, some at once."""
+    device = next(module.parameters()).device
     with no_grad():
-        return cat([module(rows) for rows in words.split(256)])
+        return cat([module(rows.to(device)) for rows in words.split(256)])
 
 
 def accuracy(module, words, labels):
     """Share of texts that a classifier gives their label."""
-    return float((outputs(module, words).argmax(1) == labels).double().mean())
+    said = outputs(module, words).argmax(1).cpu()
+    return float((said == labels).double().mean())
 
 
 def encoder_of(cell, cache):
     """An encoder, what makes words of texts for it, and what scores need of its source."""
     if "weights" in cell:
         encoder = nclib.text_encoder(
-            cell["model"], device="cpu", data_root=run.data_root
+            cell["model"], device=run.device, data_root=run.data_root
         )
         return encoder, partial(encoder.tokens, length=64), lambda words: {}
     settings = {name: cell[name] for name in TextRecipe().config if name in cell}

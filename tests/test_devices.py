@@ -1,13 +1,17 @@
 """Whatever the device, the numbers are those of the CPU: on simulated ones, of which mps has no float64."""
 
+import ast
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
 
 import nclib
+from nclib.devices import process_group
 from nclib.experiments.run import start
 from nclib.features.backbones import AsTrained
 from nclib.peft.methods import METHODS
@@ -124,6 +128,21 @@ def test_a_chapter_runs_where_its_frozen_protocol_can(device, tmp_path):
             start("paper", device="mps", root=tmp_path)
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_of_torchrun_takes_its_own_gpu(rank, monkeypatch):
+    taken = []
+    with simulated("cuda") as device:
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+        monkeypatch.setattr(distributed, "init_process_group", lambda *args, **options: taken.append(args[0]))
+        monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+        monkeypatch.setattr(distributed, "get_rank", lambda: 4 + rank)
+        with process_group(device.kind) as found:
+            assert found == (torch.device("cuda", rank), 4 + rank)
+    assert taken == [torch.device("cuda", rank), "nccl"]
+
+
 def small_model(device):
     """A residual network of timm's, on the device, and the images that it takes."""
     made = nclib.backbone("test_resnet", weights="random", device=device)
@@ -202,19 +221,25 @@ def test_every_way_of_tuning_trains_on_a_device(method, device, tmp_path):
     assert torch.equal(again.head.weight, tuned.head.weight)
 
 
-@pytest.mark.parametrize("method", ["exact", "rademacher", "gaussian", "outputs", "entries"])
-@pytest.mark.parametrize("outputs", [3, 20])  # more and fewer than the inputs are: columns, and rows
+@pytest.mark.parametrize("method", ["exact", "rademacher", "gaussian", "outputs"])
+@pytest.mark.parametrize("outputs", [3, 20])  # fewer and more than the inputs are: rows, and columns
 def test_complexity_is_that_of_the_cpu(method, outputs, device):
     function, inputs = nn.Sequential(nn.Linear(5, outputs), nn.Tanh()), torch.rand(4, 5)
-    expected = nclib.geometric_complexity(function, inputs, method=method, share=0.5)
-    function.to(device.kind)
-    found = nclib.geometric_complexity(function, inputs.to(device.kind), method=method, share=0.5)
-    if method == "entries":  # drawn on the device, which draws other numbers
-        exact = nclib.geometric_complexity(function, inputs.to(device.kind))
-        assert abs(found.value - exact.value) < 4 * found.standard_error
-    else:
-        assert found.value == pytest.approx(expected.value, rel=1e-5)
+    expected = nclib.geometric_complexity(function, inputs, method=method)
+    found = nclib.geometric_complexity(function.to(device.kind), inputs.to(device.kind), method=method)
+    assert found.value == pytest.approx(expected.value, rel=1e-5)
     assert found.by_class([0, 0, 1, 1]).shape == (2,)
+
+
+def test_entries_are_drawn_where_they_are(device):
+    """As many numbers as entries are neither drawn on the CPU nor carried over; they are others than there."""
+    function, inputs = nn.Sequential(nn.Linear(5, 4), nn.Tanh()).to(device.kind), torch.rand(4, 5).to(device.kind)
+    device.waits.clear()
+    exact = nclib.geometric_complexity(function, inputs)
+    carried = device.waits.count("to")
+    found = nclib.geometric_complexity(function, inputs, method="entries", share=0.5)
+    assert device.waits.count("to") <= 2 * carried
+    assert abs(found.value - exact.value) < 4 * found.standard_error
 
 
 def test_models_are_ranked_on_a_device(device):
@@ -223,3 +248,42 @@ def test_models_are_ranked_on_a_device(device):
     found = nclib.rank_models(models, DIGITS, scores="all", source_accuracy=dict.fromkeys(names, 0.5), verify=1)
     assert not found.failures
     assert SCORES.keys() <= {*found.table}
+
+
+@pytest.fixture(scope="module")
+def encoder_files(tmp_path_factory):
+    """A small BERT that is not trained, with its tokenizer."""
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("bert")
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c"]))
+    config = transformers.BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    transformers.BertModel(config).save_pretrained(folder)
+    transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    return f"folder:{folder}"
+
+
+def test_encoders_of_texts_run_on_the_device_that_is_asked_for(encoder_files, device):
+    said = [" ".join(letter * length) for length in range(1, 5) for letter in "abc"]
+    found = nclib.text_features(nclib.text_encoder(encoder_files, device=device.kind), said)
+    assert found.device == device.device
+    expected = nclib.text_features(nclib.text_encoder(encoder_files, device="cpu"), said)
+    torch.testing.assert_close(found.cpu(), expected)
+    texts = nclib.Texts(tuple(said), torch.arange(12) % 3, ("a", "b", "c"))
+    assert not nclib.rank_models([encoder_files], texts, device=device.kind).failures
+
+
+def test_chapter_7_tunes_encoders_on_the_device_of_its_run(encoder_files):
+    source = Path(__file__).parents[1] / "notebooks" / "07_pixels_and_words.py"
+    defined = (ast.Import, ast.ImportFrom, ast.FunctionDef)
+    chapter = {}
+    parts = [node for node in ast.parse(source.read_text()).body if isinstance(node, defined)]
+    exec(compile(ast.Module(parts, []), str(source), "exec"), chapter)
+    train = nclib.Texts(tuple("abc" * 4), torch.arange(12) % 3, ("a", "b", "c"))
+    cell = {"weights": "pretrained", "model": encoder_files, "method": "full", "rates": [1e-3], "epochs": 1, "seed": 0}
+    chapter["settings_of"] = lambda cell, size: [nclib.Tuning(epochs=1, batch_size=4)]
+    with simulated("cuda") as device:
+        chapter["run"] = SimpleNamespace(device=device.device, data_root=None)
+        encoder, as_words, _ = chapter["encoder_of"](cell, None)
+        tuned = chapter["tuned_encoder"](cell, encoder, as_words(train.texts), train)
+        assert {parameter.device for parameter in tuned.parameters()} == {device.device}
+        assert 0 <= chapter["accuracy"](tuned, as_words(train.texts), train.labels) <= 1

@@ -166,7 +166,7 @@ def cost_of(study: str, scale: str, records: Records) -> list[str]:
     cells = cells_of(study, scale)
     made = [record["provenance"] for record in records.select(study, scale, cells)]
     if len(made) < len(cells):
-        vague = study in ON_CPU or study == "scene_selection"
+        vague = study in ON_CPU or study in ("scene_selection", "encoder_selection")
         hours = "not estimated" if vague else f"{two_digits(estimated_hours(cells))} on a GPU, estimated"
         return [study, scale, str(len(cells)), hours, "", disk(cells), "not run yet"]
     memory = [each["memory"] for each in made if each.get("memory")]

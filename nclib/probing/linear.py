@@ -281,9 +281,9 @@ def _solve(gram: Tensor, targets: Tensor, alphas: Sequence[float]) -> Tensor:
 
 
 def probe_layer(features: Tensor, labels: Tensor, num_classes: int, *, C: float = 0.1) -> nn.Linear:
-    """A linear layer that is a `LinearProbe` of features (N, d), float32; a class without a sample has zeros."""
+    """A linear layer that is a `LinearProbe` of features (N, d), on their device; a class without samples has zeros."""
     probe = LinearProbe(C=C).fit(features, labels)
-    layer = skip_init(nn.Linear, features.shape[1], num_classes)  # no random number is drawn
+    layer = skip_init(nn.Linear, features.shape[1], num_classes, device=features.device)  # no random number is drawn
     weight = probe.weight_.double() / probe.scale_
     with torch.no_grad():
         for parameter, rows in ((layer.weight, weight), (layer.bias, probe.bias_ - weight @ probe.mean_)):

@@ -336,4 +336,4 @@ CLAIMS = (
 STUDIES = (model_selection, score_cost, scene_selection, text_selection, encoder_selection)
 LIVE: dict[str, Cell] = {"model_selection": {}, "scene_selection": {}, "text_selection": {}}
 # What computes on the CPU, whatever the device of a run.
-ON_CPU = frozenset({"score_cost", "text_selection", "encoder_selection"})
+ON_CPU = frozenset({"score_cost", "text_selection"})
