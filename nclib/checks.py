@@ -32,6 +32,20 @@ def as_tensor(values: Any) -> Tensor:
         raise TypeError(f"{type(values).__name__} is no tensor or array of numbers: {error}{hint}") from error
 
 
+def note_rounding(features: Tensor, epsilon: float) -> Tensor:
+    """The features themselves, with a note: numbers of this machine epsilon went into them, whatever their dtype.
+
+    Class statistics take it for their precision. A part of the features, or a copy, does not have it.
+    """
+    features.rounding = epsilon  # type: ignore[attr-defined]  # a tensor takes attributes
+    return features
+
+
+def noted_rounding(features: Any) -> float:
+    """What `note_rounding` noted of features, or 0."""
+    return getattr(features, "rounding", 0.0) if isinstance(features, Tensor) else 0.0
+
+
 def as_array(values: Any) -> np.ndarray | Tensor:
     """Arrays as they are, for they may lie on disk, and anything else as a tensor."""
     return values if isinstance(values, np.ndarray) else as_tensor(values)
@@ -42,25 +56,26 @@ class Samples:
     """Features (N, d), which may lie on disk, and labels int64 (N,) of the right shapes, N at least 1.
 
     What takes features and labels takes this in the place of both, so that nothing is checked twice: labels and a
-    number of classes beside it are not looked at. `checked` says whether the values of the features were, too, and
-    `stats` are their class statistics, where these were gathered.
+    number of classes beside it are not looked at. `checked` says whether the values of the features were, too,
+    `stats` are their class statistics, where these were gathered, and `rounding` is what was noted of them.
     """
 
     features: Any
     labels: Tensor
     checked: bool = False
     stats: Any = None
+    rounding: float = 0.0
 
 
 def samples_of(features: Any, labels: Any, *, num_classes: int | None = None) -> Samples:
     """Features and labels as samples, or what is wrong with them; samples as they are."""
     if isinstance(features, Samples):
         return features
-    features, labels = as_array(features), as_tensor(labels)
+    rounding, features, labels = noted_rounding(features), as_array(features), as_tensor(labels)
     _check_shapes(features, labels)
     if not len(features):
         raise ValueError("there are no samples: features has 0 rows")
-    return Samples(features, check_labels(labels, num_classes=num_classes))
+    return Samples(features, check_labels(labels, num_classes=num_classes), rounding=rounding)
 
 
 def check_features(features: Any, labels: Any, *, num_classes: int | None = None) -> tuple[Tensor, Tensor]:
@@ -109,7 +124,9 @@ def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
     if not torch.isfinite(features.sum()):  # cheap; a sum can also overflow, so only the rows decide
         bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
         if len(bad):
-            raise ValueError(f"features hold NaN or infinity, the first in row {first_row + int(bad[0])}")
+            half = f"; {features.dtype} has none above 65504: compute them in float32"
+            cure = half if features.dtype == torch.float16 else ""
+            raise ValueError(f"features hold NaN or infinity, the first in row {first_row + int(bad[0])}{cure}")
     if features.dtype == torch.float64 and features.numel() and features.abs().max() > LARGEST:
         raise ValueError(f"features reach {features.abs().max():.1e}, more than {LARGEST:.0e}; scale them down")
     return features

@@ -38,6 +38,14 @@ def in_half(device: torch.device) -> bool:
     return device.type == "cuda" and torch.get_default_dtype() != torch.float64
 
 
+def features_in_half(device: torch.device) -> bool:
+    """Whether features are computed with half the bits: as NCLIB_HALF says, 1 or 0, and without it as `in_half`."""
+    chosen = os.environ.get("NCLIB_HALF", "")
+    if chosen not in ("", "0", "1"):
+        raise ValueError(f"NCLIB_HALF is {chosen!r}; it must be 1 (features in half precision), 0 (not) or empty")
+    return chosen == "1" if chosen else in_half(device)
+
+
 def double_device(device: torch.device | str) -> torch.device:
     """Where numbers of a device can be float64: there, or on the CPU for Apple's mps, which has none.
 

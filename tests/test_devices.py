@@ -1,6 +1,7 @@
 """Whatever the device, the numbers are those of the CPU: on simulated ones, of which mps has no float64."""
 
 import ast
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -169,6 +170,36 @@ def test_statistics_of_a_model_come_from_a_device(device):
     assert nclib.nc1(stats) == pytest.approx(nclib.nc1(expected), rel=1e-3)
 
 
+@pytest.mark.parametrize(("kind", "half"), [("cuda", None), ("cuda", False), ("cpu", True), ("cpu", None)])
+def test_statistics_know_what_precision_features_were_computed_in(kind, half, tmp_path):
+    with simulated(kind):
+        model, known = small_model(kind), {("cuda", None): torch.float16, ("cpu", True): torch.bfloat16}
+        epsilon = torch.finfo(known.get((kind, half), torch.float32)).eps
+        for _ in range(2):  # computed, and read
+            features = nclib.extract(model, DIGITS, half=half, cache=tmp_path)
+            assert features.dtype == torch.float32
+            assert nclib.class_statistics(features, DIGITS.labels).precision == epsilon
+            assert nclib.ClassStatistics.from_batches([(features, DIGITS.labels)], 10).precision == epsilon
+            assert nclib.feature_statistics(model, DIGITS, half=half, cache=tmp_path).precision == epsilon
+
+
+def test_an_overflow_of_half_precision_says_so(monkeypatch):
+    with simulated("cuda"):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).to("cuda")
+        inputs = torch.full((3, 4), 5e4, device="cuda")
+        nn.init.ones_(model[1].weight)
+        with pytest.raises(ValueError, match=r"layer last of Sequential .* torch.float16, .*; give half=False"):
+            nclib.extract(model, inputs)
+        assert nclib.extract(model, inputs, half=False).isfinite().all()
+        monkeypatch.setenv("NCLIB_HALF", "0")
+        assert nclib.extract(model, inputs).isfinite().all()
+        monkeypatch.setenv("NCLIB_HALF", "no")
+        with pytest.raises(ValueError, match="NCLIB_HALF is 'no'; it must be 1"):
+            nclib.extract(model, inputs)
+    with pytest.raises(ValueError, match=r"infinity, the first in row 1; torch.float16 has none above 65504"):
+        nclib.class_statistics(torch.tensor([[1.0], [torch.inf]]).half(), [0, 1])
+
+
 def test_pixels_have_features_on_a_device(device):
     scenes = nclib.scenes("digits", number=4)
     found, labels = nclib.pixel_features(nclib.backbone("test_resnet", weights="random", device=device.kind), scenes)
@@ -177,18 +208,17 @@ def test_pixels_have_features_on_a_device(device):
     assert nclib.measure(found, labels)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"augmentation": 1.0},
-        {"loss": "dropout", "projection": 1},
-        {"loss": "two views", "augmentation": 1.0},
-        {"balanced": 4, "collapse": 0.1},
-        {"penalty": 0.01, "network": "vgg"},
-    ],
-    ids=lambda settings: "+".join(settings),
-)
+RECIPES = [
+    {},
+    {"augmentation": 1.0},
+    {"loss": "dropout", "projection": 1},
+    {"loss": "two views", "augmentation": 1.0},
+    {"balanced": 4, "collapse": 0.1},
+    {"penalty": 0.01, "network": "vgg"},
+]
+
+
+@pytest.mark.parametrize("settings", RECIPES, ids=lambda settings: "+".join(settings))
 def test_networks_train_on_a_device(settings, device, tmp_path):
     recipe = replace(SOURCE, **settings)
     network = nclib.train(recipe, device=device.kind, cache=tmp_path, progress=False)
@@ -197,6 +227,31 @@ def test_networks_train_on_a_device(settings, device, tmp_path):
         assert found.device == kept.device == device.device
         assert found.isfinite().all()
         assert torch.equal(found, kept)
+
+
+def waits_a_step(device, run):
+    """What waits for the device in a step, by name: in two epochs more than in one, whose steps are as many."""
+    counts = []
+    for epochs in (1, 2):
+        device.waits.clear()
+        run(epochs)
+        counts.append(Counter(device.waits))
+    return counts[1] - counts[0]
+
+
+@pytest.mark.parametrize("settings", RECIPES[:-2], ids=lambda settings: "+".join(settings))
+def test_a_step_of_a_recipe_does_not_wait(settings, device):
+    recipe = replace(SOURCE, batch_size=10, **settings)
+    run = lambda epochs: nclib.train(replace(recipe, epochs=epochs), device=device.kind, progress=False)  # noqa: E731
+    print(waits_a_step(device, run))
+
+
+@pytest.mark.parametrize("augmentation", [0.0, 1.0])
+def test_a_step_of_fine_tuning_does_not_wait(augmentation, device):
+    model = small_model(device.kind)
+    settings = nclib.Tuning(batch_size=10, augmentation=augmentation)
+    run = lambda epochs: nclib.finetune(nclib.full_tuning(model, 10), DIGITS, replace(settings, epochs=epochs))  # noqa: E731
+    print(waits_a_step(device, run))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -245,7 +300,9 @@ def test_entries_are_drawn_where_they_are(device):
 def test_models_are_ranked_on_a_device(device):
     names = ("test_resnet", "test_vit", "test_mambaout")
     models = [nclib.backbone(name, weights="random", device=device.kind) for name in names]
-    found = nclib.rank_models(models, DIGITS, scores="all", source_accuracy=dict.fromkeys(names, 0.5), verify=1)
+    found = nclib.rank_models(
+        models, DIGITS, scores="all", half=False, source_accuracy=dict.fromkeys(names, 0.5), verify=1
+    )
     assert not found.failures
     assert SCORES.keys() <= {*found.table}
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nclib.checks import check_least
+from nclib.checks import check_least, note_rounding, noted_rounding
 from nclib.data.batches import Images, Prepared, batches
 from nclib.data.images import ImageFiles, ImageSet
-from nclib.devices import in_half, precision_suffix
+from nclib.devices import features_in_half, precision_suffix
 from nclib.features.backbones import LAST, Backbone
-from nclib.features.forward import Outputs, evaluating, outputs_of
+from nclib.features.forward import Outputs, evaluating, half_type, outputs_of
 from nclib.storage import digest_of, digest_of_text, load_tensors, save_tensors
 
 _SHARD = 512  # images in a file of the cache, which are what a killed extraction loses at most
@@ -82,7 +82,9 @@ def extract_layers(
         Processes that read and transform images; by default none on a CPU, which they would slow down, and up
         to 8 beside a GPU.
     half
-        Whether to compute with half the bits (autocast: float16 on a GPU, bfloat16 on a CPU); by default on a GPU only.
+        Whether to compute with half the bits (autocast: float16 on a GPU, bfloat16 on a CPU); by default as the
+        environment's NCLIB_HALF says, 1 or 0, and without it on a CUDA GPU only. Class statistics of the features know
+        it by their `precision`.
     progress
         Show a progress bar.
 
@@ -96,7 +98,10 @@ def extract_layers(
     """
     how = Extraction(batch_size, cache, workers, half, progress)
     shards = list(each_shard(model, images, layers, how))
-    return {name: torch.cat([outputs[name] for _, outputs in shards]) for name in shards[0][1]}
+    return {
+        name: note_rounding(torch.cat([outputs[name] for _, outputs in shards]), noted_rounding(first))
+        for name, first in shards[0][1].items()
+    }
 
 
 def shards_of(images: Images) -> list[range]:
@@ -118,7 +123,7 @@ def each_shard(
     how = how or Extraction()
     _check_given(model, images, layers, how.batch_size)
     model = Backbone.of(model)
-    half = in_half(model.device) if how.half is None else how.half
+    half = features_in_half(model.device) if how.half is None else how.half
     names = list(dict.fromkeys(map(model.layer, layers)))
     store = FeatureCache.of(how.cache, model, images, half) if how.cache else None
     shards = shards_of(images) if shards is None else shards
@@ -144,7 +149,8 @@ def each_shard(
                 if store:
                     store.write(shard, {name: outputs[name] for name in names if name not in found})
                 found = outputs
-            yield shard, {name: found[name].to(model.device) for name in names}
+            rounding = torch.finfo(half_type(model)).eps if half else 0.0
+            yield shard, {name: note_rounding(found[name].to(model.device), rounding) for name in names}
 
 
 def _check_given(model: object, images: Any, layers: Sequence[str | int], batch_size: int | None) -> None:
@@ -168,7 +174,21 @@ def _computed(
     with evaluating(model.model), outputs_of(model, names, half) as forward:
         for number in numbers:
             parts = [forward(batch) for batch in itertools.islice(batches, number)]
-            yield {name: torch.cat([part[name] for part in parts]) for name in names}
+            outputs = {name: torch.cat([part[name] for part in parts]) for name in names}
+            if half:
+                _check_range(model, outputs)
+            yield outputs
+
+
+def _check_range(model: Backbone, outputs: Outputs) -> None:
+    """Refuse what half precision made infinite, and tell it from other features with NaN or infinity by its words."""
+    for name, features in outputs.items():
+        if not features.isfinite().all():
+            kind = half_type(model)
+            raise ValueError(
+                f"layer {name} of {model.name} gives NaN or infinity in half precision, {kind}, which ends at "
+                f"{torch.finfo(kind).max:.3g}; give half=False, or set NCLIB_HALF=0, to compute in float32"
+            )
 
 
 def _batch_size(model: Backbone, images: Any) -> int:

@@ -48,6 +48,11 @@ def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callab
     yield in_pieces
 
 
+def half_type(model: Backbone) -> torch.dtype:
+    """What autocast computes in on the model's device."""
+    return torch.get_autocast_dtype(model.device.type)
+
+
 def _forward(model: Backbone, names: list[str], half: bool, batch: Tensor) -> Outputs:
     """The features of the layers, of a batch that is computed at once."""
     order = torch.channels_last if batch.ndim == 4 else torch.preserve_format

@@ -20,6 +20,7 @@ from nclib.checks import (
     as_tensor,
     check_features,
     check_values,
+    noted_rounding,
     row_blocks,
     samples_of,
     with_bar,
@@ -58,7 +59,8 @@ class ClassStatistics:
     counts
         int64 (K,), samples seen of each class.
     precision
-        The machine epsilon of the coarsest features seen: what rounding has done before they came here.
+        The machine epsilon of the coarsest features seen: what rounding has done before they came here. Of features
+        that `extract` gives, that of the half precision that it may compute in.
 
     Examples
     --------
@@ -98,9 +100,8 @@ class ClassStatistics:
         stats = None
         for features, labels in batches:
             if stats is None:
-                features = as_tensor(features)
-                check_features(features, labels)
-                stats = cls(features.shape[1], num_classes, covariance=covariance, device=features.device)
+                first, _ = check_features(features, labels)
+                stats = cls(first.shape[1], num_classes, covariance=covariance, device=first.device)
             stats.update(features, labels)
         if stats is None:
             raise ValueError("there are no batches; at least one is needed")
@@ -251,9 +252,11 @@ class ClassStatistics:
     def update(self, features: Any, labels: Any) -> Self:
         """Add a batch: features of any float type (B, d) on any device, labels integer (B,) in 0..K-1."""
         self._refuse_span("updated")
+        rounding = noted_rounding(features)
         features, labels = check_features(features, labels, num_classes=self.num_classes)
         if features.shape[1] != self.num_features:
             raise ValueError(f"features have {features.shape[1]} columns; these statistics are of {self.num_features}")
+        self.precision = max(self.precision, rounding)
         return self._add(row_blocks(features), labels)
 
     def merge(self, other: "ClassStatistics") -> Self:
@@ -475,6 +478,7 @@ def gathered(
         covariance="diagonal" if covariance == "span" else covariance,
         device=features.device,
     )
+    stats.precision = max(stats.precision, samples.rounding)
     if covariance == "span":
         _find_span(stats, samples)
     checked = samples.checked or (covariance == "span" and dtype != torch.float64)

@@ -131,6 +131,7 @@ def rank_models(
     verify: int = 0,
     source_accuracy: Mapping[str, float] | None = None,
     cache: Path | str | None = None,
+    half: bool | None = None,
     progress: bool = False,
     **loading: Any,
 ) -> Ranking:
@@ -154,6 +155,8 @@ def rank_models(
         Accuracies of models on their source data by name, in [0, 1], where they are known, as a score among others.
     cache
         A folder that keeps features of images, as of `nclib.extract`.
+    half
+        Whether features of images are computed in half precision, as of `nclib.extract`.
     progress
         Show progress bars.
     loading
@@ -180,7 +183,7 @@ def rank_models(
     given, how = _by_name(models, accuracies), _checked_loading(loading, isinstance(images, Texts))
 
     def scored(model: Model, names: list[str]) -> Measurement:
-        features, probabilities = _features(model, images, how, cache, progress)
+        features, probabilities = _features(model, images, how, {"cache": cache, "half": half, "progress": progress})
         more = {"probabilities": probabilities, "source_accuracy": accuracies.get(_name(model))}
         unknown = {part for part, value in more.items() if value is None}
         known = [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
@@ -263,15 +266,15 @@ def _all_scored(
 
 
 def _features(
-    model: Any, images: Any, how: dict[str, Any], cache: Any, progress: bool
+    model: Any, images: Any, how: dict[str, Any], extracting: dict[str, Any]
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """A model's features (N, d), and what its source classifier says of them, if it has one."""
     _check_kind(model, images)
     if isinstance(images, Texts):
         encoder = text_encoder(model, **how) if isinstance(model, str) else model
-        return text_features(encoder, images.texts, progress=progress), None
+        return text_features(encoder, images.texts, progress=extracting["progress"]), None
     made = backbone(model, **how) if isinstance(model, str) else model
-    features = extract(made, images, cache=cache, progress=progress)
+    features = extract(made, images, **extracting)
     return features, source_probabilities(made, features)
 
 
