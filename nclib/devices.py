@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
@@ -67,6 +68,14 @@ def in_double(tensor: Tensor) -> Tensor:
     tensor([1.], dtype=torch.float64)
     """
     return tensor.to(double_device(tensor.device)).double()
+
+
+def sent(tensor: Tensor, device: torch.device, **options: Any) -> Tensor:
+    """The tensor on a device, to which it may still be on its way, so that nothing waits; options as of Tensor.to.
+
+    On mps it is there: a copy that is on its way there may find that its source has been freed.
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda", **options)
 
 
 def wait_passively(*, one_thread: bool) -> None:

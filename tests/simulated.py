@@ -54,6 +54,8 @@ class Simulated:
         if args and isinstance(args[0], Tensor):
             args = (self.device if self.has(args[0]) else "cpu", args[0].dtype, *args[1:])
         device, dtype, passes_on, order = torch._C._nn._parse_to(*args, **options)
+        if passes_on and self.kind == "mps":
+            raise RuntimeError("a copy to mps that is on its way may find that its source has been freed")
         before = self.has(tensor)
         there = before if device is None else self.names(device)
         if before and not there:

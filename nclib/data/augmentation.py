@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from nclib.devices import sent
+
 # The ranges at strength 1; each is drawn uniformly and symmetrically.
 ROTATION = 15.0  # degrees
 LOG_SCALE = 0.15  # natural logarithm, per axis
@@ -23,7 +25,7 @@ def distort(images: Tensor, strength: float, generator: torch.Generator) -> Tens
         raise ValueError(f"strength is {strength}; it must be 0 or more")
     if strength == 0:
         return images
-    theta = _affine(len(images), strength, generator).to(images)
+    theta = sent(_affine(len(images), strength, generator).to(images.dtype), images.device)
     grid = affine_grid(theta, list(images.shape), align_corners=False)
     return grid_sample(images, grid, padding_mode="border", align_corners=False)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from nclib.devices import sent
 from nclib.features.backbones import LAST, Backbone
 
 Outputs = dict[str, Tensor]  # features (N, d) by the name of their layer
@@ -56,7 +57,7 @@ def half_type(model: Backbone) -> torch.dtype:
 def _forward(model: Backbone, names: list[str], half: bool, batch: Tensor) -> Outputs:
     """The features of the layers, of a batch that is computed at once."""
     order = torch.channels_last if batch.ndim == 4 else torch.preserve_format
-    batch = batch.to(model.device, memory_format=order, non_blocking=True)
+    batch = sent(batch, model.device, memory_format=order)
     layers = captured(model.model, [name for name in names if name != LAST], partial(pooled, model.model))
     with torch.autocast(model.device.type, enabled=half), layers as kept:
         last = checked((model.last or model.model)(batch), f"the last layer of {model.name}")

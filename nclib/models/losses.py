@@ -44,7 +44,7 @@ def log_trace_ratio(features: Tensor, labels: Tensor) -> Tensor:
     0.0
     """
     _, own, counts = labels.unique(return_inverse=True, return_counts=True)
-    members = one_hot(own).to(features)  # (B, K); a product is the same in every run, on a GPU too
+    members = one_hot(own, len(counts)).to(features)  # (B, K); a product is the same in every run, on a GPU too
     means = members.T @ features / counts.unsqueeze(1)
     within = (features - members @ means).square().sum(1).mean()
     between = (means - features.mean(0)).square().sum(1).mean()

@@ -20,7 +20,7 @@ from nclib.complexity.geometric import geometric_complexity
 from nclib.data.augmentation import distort
 from nclib.data.catalogue import load
 from nclib.data.images import ImageSet
-from nclib.devices import in_half, precision_suffix, resolve_device
+from nclib.devices import in_half, precision_suffix, resolve_device, sent
 from nclib.features.backbones import Backbone, recipe_backbone
 from nclib.models.batches import balanced, in_order
 from nclib.models.losses import LOSSES, VIEWS, collapse_term
@@ -210,7 +210,7 @@ def _run_epochs(
 def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labels: Tensor, epoch: int) -> None:
     """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
     generator = seeded("epoch", recipe.seed, epoch)
-    batches = [batch.to(images.device) for batch in _batches(recipe, labels, generator)]
+    batches = [sent(batch, images.device) for batch in _batches(recipe, labels, generator)]
 
     def loss(numbered: tuple[int, Tensor]) -> Tensor:
         step, batch = numbered

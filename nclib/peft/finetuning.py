@@ -102,7 +102,7 @@ class TuningState:
     def run_epoch(self, data: Inputs, epoch: int) -> None:
         """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
         generator = seeded("tune", self.settings.seed, epoch)
-        order = torch.randperm(len(data.labels), generator=generator).to(data.device)
+        order = torch.randperm(len(data.labels), generator=generator)
         number = math.ceil(len(order) / self.settings.batch_size)
         rows = order.tensor_split(max(1, min(number, len(order) // 2)))  # batch norm needs two
 

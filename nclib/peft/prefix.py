@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from nclib.checks import as_tensor, check_labels
 from nclib.data.batches import Images, batches
 from nclib.data.images import ImageFiles, ImageSet
+from nclib.devices import sent
 from nclib.peft.tuned import Tuned
 from nclib.storage import digest_of
 
@@ -152,9 +153,10 @@ class Inputs:
         return self.images.digest
 
     def batches(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels for each of the rows of indices, on the model's device."""
-        made = self._made(rows) if self.kept is None else map(self.kept.__getitem__, rows)
-        return zip(made, map(self.labels.__getitem__, rows), strict=True)
+        """Inputs and labels for each of the rows of indices, which are on the CPU; they are on the model's device."""
+        there = [sent(part, self.device) for part in rows]
+        made = self._made(rows) if self.kept is None else map(self.kept.__getitem__, there)
+        return zip(made, map(self.labels.__getitem__, there), strict=True)
 
     @torch.no_grad()
     def through(self, part: Callable[[Tensor], Tensor]) -> Tensor:
@@ -162,11 +164,11 @@ class Inputs:
         return torch.cat([part(inputs) for inputs, _ in self.batches(self._all())])
 
     def _all(self) -> Sequence[Tensor]:
-        return torch.arange(len(self.labels), device=self.device).split(_AT_ONCE)
+        return torch.arange(len(self.labels)).split(_AT_ONCE)
 
     def _made(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
         for batch in batches(self.images, [part.tolist() for part in rows], self._transform, device=self.device):
-            batch = batch.to(self.device, non_blocking=True)
+            batch = sent(batch, self.device)
             if self._prefix is not None:
                 with torch.no_grad():  # not around the yield: it would hold for the code that takes the batch
                     batch = self._prefix(batch)
