@@ -13,6 +13,7 @@ import pandas as pd
 from benchmarks import page as speed
 from nclib import METRICS, SCORES, Metric
 from nclib.data.catalogue import split_name
+from nclib.data.sizes import SIZES
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.records import Cell, Records
@@ -88,30 +89,6 @@ def registry_table(registry: Mapping[str, Metric], what: str) -> str:
 
 # Cost
 
-# The data sets of images of the paper scale: images to train and to test, classes; GB on disk, about.
-SIZES = {
-    "caltech101": (6942, 1735, 101, 0.13),
-    "cifar10": (50_000, 10_000, 10, 0.18),
-    "cifar100": (50_000, 10_000, 100, 0.18),
-    "dtd": (1880, 1880, 47, 0.6),
-    "emnist/letters": (124_800, 20_800, 26, 0.5),
-    "eurosat": (21_600, 5400, 10, 0.1),
-    "fashion-mnist": (60_000, 10_000, 10, 0.06),
-    "folder:cifar10": (50_000, 10_000, 10, 0.24),
-    "folder:dtd10": (400, 400, 10, 0.01),
-    "folder:flowers102": (3060, 4000, 102, 0.03),
-    "folder:omniglot/Korean": (400, 400, 40, 0.02),
-    "fgvc-aircraft": (3334, 3333, 100, 2.7),
-    "flowers102": (1020, 6149, 102, 0.35),
-    "food101": (75_750, 25_250, 101, 5),
-    "folder:mini_imagenet": (48_000, 12_000, 100, 3),
-    "mnist": (60_000, 10_000, 10, 0.06),
-    "oxford-iiit-pet": (3680, 3669, 37, 0.8),
-    "stanford-cars": (8144, 8041, 196, 1.9),
-    "stl10": (5000, 8000, 10, 2.6),
-    "sun397": (87_003, 21_751, 397, 37),
-    "svhn": (73_257, 26_032, 10, 0.25),
-}
 # What one GPU of a data centre is taken to do, images a second: small ones, and those of 224 x 224.
 TRAINED = {"small": 10_000, "large": 800}
 PASSED = {"small": 30_000, "large": 2500}
@@ -122,8 +99,10 @@ def images(name: str, split: int, per_class: int | None) -> float:
     whole, some = split_name(name)
     if whole not in SIZES:
         row = "add its images to train and to test, its classes and its GB"
-        raise ValueError(f"{name} has costs to be estimated, and SIZES of workflow/pages.py has no row {whole}: {row}")
-    size, classes = SIZES[whole][split], SIZES[whole][2]
+        raise ValueError(
+            f"{name} has costs to be estimated, and SIZES of nclib/data/sizes.py has no row {whole}: {row}"
+        )
+    size, classes = (SIZES[whole].train, SIZES[whole].test)[split], SIZES[whole].classes
     number = len(range(classes)[some])
     most = size * number / classes
     return most if per_class is None else min(most, per_class * number)
@@ -153,7 +132,7 @@ def disk(cells: list[Cell]) -> str:
     """What the data of cells takes in a data root; nothing if they are embedded or few texts."""
     names = {split_name(str(cell.get("data", cell.get("task", ""))))[0] for cell in cells}
     names |= {split_name(str(cell["source"]))[0] for cell in cells if "source" in cell}
-    total = sum(SIZES[name][3] for name in names & SIZES.keys())
+    total = sum(SIZES[name].gigabytes for name in names & SIZES.keys())
     return f"{two_digits(total)} GB" if total else ""
 
 

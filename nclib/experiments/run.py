@@ -21,6 +21,7 @@ from nclib.data.images import ImageFiles, ImageSet
 from nclib.devices import double_device, double_precision, resolve_device, wait_passively
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters.selection import ON_CPU
+from nclib.experiments.counts import check_counts
 from nclib.experiments.plots import use_style
 from nclib.experiments.records import Cell, Records, as_table, cell_digest, emulated, fill, processor, record_of
 from nclib.experiments.scales import SCALES, settings
@@ -109,6 +110,7 @@ class Run:
             return as_table(self.records.select(name, self.scale, cells))
         if digest and not (cells := [cell for cell in cells if cell_digest(cell) == digest]):
             raise ValueError(f"{name} at {self.scale} scale, seeds {self.seeds or 'as declared'}, has no cell {digest}")
+        check_counts(name, self.scale, cells)
         device = self._device_name(name)
         workers = joblib.cpu_count() if device == "cpu" else 1
         measure = partial(measure, cache=self.cache)

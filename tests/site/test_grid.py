@@ -176,7 +176,7 @@ def test_the_table_of_costs_names_every_study_at_every_scale():
 
 
 def test_a_data_set_of_unknown_size_says_where_sizes_are():
-    with pytest.raises(ValueError, match=r"SIZES of workflow/pages.py has no row glyphs/greek: add its images"):
+    with pytest.raises(ValueError, match=r"SIZES of nclib/data/sizes.py has no row glyphs/greek: add its images"):
         pages.images("glyphs/greek[0:8]", 0, None)
 
 

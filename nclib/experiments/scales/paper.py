@@ -60,7 +60,7 @@ SCALE = Scale(
     recipe=Recipe(source="cifar100", per_class=None, width=64, blocks=2, epochs=200, augmentation=0.5),
     tasks=("cifar10", "svhn", "stl10"),
     train_per_class=500,
-    test_per_class=500,
+    test_per_class=None,
     seeds=(0, 1, 2),
     watched=500,
     models=(

@@ -27,13 +27,13 @@ class Task:
 class Source:
     """A source and the downstream tasks of its networks: the `recipe` of one, and the data sets it is tried on.
 
-    Of each class of these there are `train_per_class` images to train on, and `test_per_class` to test.
+    Of each class of these there are `train_per_class` images to train on, and `test_per_class` to test; None is all.
     """
 
     recipe: Recipe
     tasks: tuple[str, ...]
-    train_per_class: int
-    test_per_class: int
+    train_per_class: int | None
+    test_per_class: int | None
 
 
 @dataclass(frozen=True)
@@ -140,18 +140,18 @@ class Scale:
     """What a scale fixes for every chapter.
 
     `recipe` is the base that the studies of networks trained here vary, `tasks` are their downstream data sets, with
-    `train_per_class` and `test_per_class` images of a class, and `seeds` are those of the networks. One is `watched`
-    for so many epochs; what is found of collapse on the source is tried on `other_sources`. `models` are pre-trained
-    models, for `nclib.backbone`, and `model_tasks` what they are tried on; without models the networks trained here
-    stand in for them. Of each of the `zoos` the best model is chosen, of `scene_zoos` for tasks of pixels, of
-    `text_zoos` for tasks of words; those of `encoder_zoos` are Hugging Face's. `device` is what a run computes on if it
-    is not told: a scale of small networks gains nothing from a GPU.
+    `train_per_class` and `test_per_class` images of a class (None is all), and `seeds` are those of the networks. One
+    is `watched` for so many epochs; what is found of collapse on the source is tried on `other_sources`. `models` are
+    pre-trained models, for `nclib.backbone`, and `model_tasks` what they are tried on; without models the networks
+    trained here stand in for them. Of each of the `zoos` the best model is chosen, of `scene_zoos` for tasks of pixels,
+    of `text_zoos` for tasks of words; those of `encoder_zoos` are Hugging Face's. `device` is what a run computes on if
+    it is not told: a scale of small networks gains nothing from a GPU.
     """
 
     recipe: Recipe
     tasks: tuple[str, ...]
-    train_per_class: int
-    test_per_class: int
+    train_per_class: int | None
+    test_per_class: int | None
     seeds: tuple[int, ...]
     watched: int
     fine_tuning: FineTuning
