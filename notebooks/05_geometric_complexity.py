@@ -155,7 +155,9 @@ def measure(cell, cache):
         **pd.DataFrame(curves).to_dict("list"),
         **{f"matched_{name}": [each[name] for each in matched] for name in names},
         **transfer(loaded(network, seen[-1]), new, cell["episodes"]),
-        "poincare": nclib.poincare_constant(images.inputs(run.device), images.labels),
+        "poincare": nclib.poincare_constant(
+            images.inputs(run.device), images.labels, cache=cache
+        ),
     }
 
 

@@ -1,6 +1,7 @@
 """The bound of collapse by geometric complexity: what stands in the place of class variances, and the constant."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from nclib.checks import as_tensor, check_features
 from nclib.metrics.pairs import cdnv_tile, mean_over_pairs
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means
+from nclib.storage import digest_of, load_tensors, save_tensors
 
 
 def geometric_collapse(stats: ClassStatistics, complexities: Any) -> float:
@@ -37,12 +39,13 @@ def geometric_collapse(stats: ClassStatistics, complexities: Any) -> float:
     return mean_over_pairs(stats, partial(cdnv_tile, complexities))
 
 
-def poincare_constant(inputs: Any, labels: Any) -> float:
+def poincare_constant(inputs: Any, labels: Any, *, cache: Path | str | None = None) -> float:
     """An estimate of the c in V_k <= c GC_k: the largest variance of any class of inputs along any direction.
 
     `inputs` are (N, ...), labels (N,). Linear functions need a c as large as this. It is large
     enough for all functions if the inputs of a class are Gaussian; for other laws the constant can be larger. In
-    squared units of the input; 0 if every class has one input, or the same ones. Ours.
+    squared units of the input; 0 if every class has one input, or the same ones. With a folder `cache` it is computed
+    once for the same inputs and labels. Ours.
 
     Examples
     --------
@@ -52,9 +55,20 @@ def poincare_constant(inputs: Any, labels: Any) -> float:
     rows, labels = check_features(as_tensor(inputs).flatten(1), labels)
     if not len(rows):
         raise ValueError("there are no inputs; a constant needs some")
+    if cache is None:
+        return _constant(rows, labels)
+    path = Path(cache) / "poincare" / f"{digest_of({'inputs': rows, 'labels': labels})}.safetensors"
+    if not path.exists():
+        save_tensors(path, {"constant": torch.tensor(_constant(rows, labels), dtype=torch.float64)}, {})
+    return float(load_tensors(path)[0]["constant"])
+
+
+def _constant(rows: Tensor, labels: Tensor) -> float:
     return max(_largest_variance(rows[labels == label].double()) for label in labels.unique())
 
 
 def _largest_variance(rows: Tensor) -> float:
+    """From the smaller of the two Gram matrices: a whole singular value decomposition takes several times as long."""
     centred = rows - rows.mean(0)
-    return float(torch.linalg.matrix_norm(centred, 2) ** 2 / len(rows))
+    gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    return max(0.0, float(torch.linalg.eigvalsh(gram)[-1])) / len(rows)

@@ -17,6 +17,7 @@ from nclib import (
     poincare_constant,
     small_resnet,
 )
+from nclib.complexity import bound
 from nclib.complexity.jacobians import Jacobians
 
 ESTIMATES = ("rademacher", "gaussian", "outputs", "entries")
@@ -372,3 +373,24 @@ def test_the_bound_is_sharp_along_one_direction():
 def test_a_backbone_is_measured_where_the_classifier_sees_it():
     doubled = Backbone("doubled", nn.Identity(), last=lambda x: 2 * x)
     assert geometric_complexity(doubled, torch.rand(4, 3)).value == 12
+
+
+@pytest.mark.parametrize("shape", [(90, 20), (20, 90), (30, 30), (1, 5)])
+def test_a_poincare_constant_is_that_of_a_whole_singular_value_decomposition(shape):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2 * shape[0], shape[1], generator=generator) * torch.arange(1, shape[1] + 1)
+    labels = torch.arange(len(inputs)) % 2
+    classes = [inputs[labels == k].double() for k in range(2)]
+    expected = max(float(torch.linalg.svdvals(x - x.mean(0))[0]) ** 2 / len(x) for x in classes)
+    assert poincare_constant(inputs, labels) == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+def test_a_poincare_constant_is_computed_once_for_the_same_inputs(tmp_path, monkeypatch):
+    inputs, labels = torch.rand(12, 3, 2, 2), torch.arange(12) % 3
+    first = poincare_constant(inputs, labels, cache=tmp_path)
+    assert first == poincare_constant(inputs, labels)
+    other = poincare_constant(2 * inputs, labels, cache=tmp_path)
+    assert other == pytest.approx(4 * first)
+    monkeypatch.setattr(bound, "_constant", lambda rows, labels: pytest.fail("computed again"))
+    assert poincare_constant(inputs, labels, cache=tmp_path) == first
+    assert poincare_constant(2 * inputs, labels, cache=tmp_path) == other
