@@ -186,6 +186,18 @@ def caltech101(root):
     picture(root / "caltech101/101_ObjectCategories/BACKGROUND_Google/image_0001.jpg", 0)
 
 
+def voc2007(root):
+    """The last image of each part has objects of two classes."""
+    folder = root / "VOCdevkit/VOC2007"
+    for theirs, part in (("trainval", "train"), ("test", "test")):
+        names = [f"{part}{i}" for i in range(len(LABELS) + 1)]
+        text(folder / "ImageSets/Main" / f"{theirs}.txt", names)
+        for name, classes in zip(names, [*([k] for k in LABELS), [0, 1]], strict=True):
+            picture(folder / "JPEGImages" / f"{name}.jpg", classes[0], part)
+            objects = "".join(f"<object><name>{('aeroplane', 'bicycle')[k]}</name></object>" for k in classes)
+            text(folder / "Annotations" / f"{name}.xml", [f"<annotation>{objects}</annotation>"])
+
+
 def imagenet(root):
     names = {"n1": ("crane",), "n2": ("maillot", "tank suit")}
     class_folders("imagenet", {"train": "train", "val": "test"}, names, ".JPEG")(root)
@@ -218,6 +230,7 @@ WRITERS = {
     "sun397": sun397,
     "eurosat": class_folders("eurosat/2750", {"": ""}, ("Forest", "River"), count=5),
     "caltech101": caltech101,
+    "voc2007": voc2007,
     "imagenette": class_folders("imagenette2", _TRAIN_VAL, ("n01440764", "n02102040"), ".JPEG"),
     "imagenet": imagenet,
 }

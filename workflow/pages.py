@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmarks import page as speed
 from nclib import METRICS, SCORES, Metric
-from nclib.data.catalogue import split_name
+from nclib.data.catalogue import classes_of, split_name
 from nclib.data.sizes import SIZES
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters.selection import ON_CPU
@@ -96,14 +96,14 @@ PASSED = {"small": 30_000, "large": 2500}
 
 def images(name: str, split: int, per_class: int | None) -> float:
     """How many there are of a data set, as a cell uses it; 0 = train, 1 = test."""
-    whole, some = split_name(name)
+    whole, _ = split_name(name)
     if whole not in SIZES:
         row = "add its images to train and to test, its classes and its GB"
         raise ValueError(
             f"{name} has costs to be estimated, and SIZES of nclib/data/sizes.py has no row {whole}: {row}"
         )
     size, classes = (SIZES[whole].train, SIZES[whole].test)[split], SIZES[whole].classes
-    number = len(range(classes)[some])
+    number = classes_of(name, classes)
     most = size * number / classes
     return most if per_class is None else min(most, per_class * number)
 

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate, pad
 
 from nclib.checks import check_least, few
 from nclib.data import glyphs
+from nclib.data.class_splits import CLASS_SPLITS
 from nclib.data.folders import check_same_classes, read_folder, split_folders
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.torchvision_sets import TORCHVISION
@@ -20,6 +21,7 @@ SPLITS = {"train": 120, "test": 40}  # images of a class where the set is drawn 
 _OWN_SPLITS = ("train", "test", "all")  # of a set without splits, which we make
 _TEST_SHARE = 0.2
 _SOME_CLASSES = re.compile(r"(.+)\[(\d*):(\d*)\]")  # of a name: the rest, first and end
+_SPLIT_CLASSES = re.compile(rf"(.+)\[({'|'.join(CLASS_SPLITS)})\]")  # the rest, and a published split of classes
 
 
 def load(
@@ -46,18 +48,20 @@ def load(
           torchvision's), ``usps``, ``cifar10``, ``cifar100``, ``svhn``, ``stl10``. As files: ``dtd`` (its
           first partition), ``flowers102``, ``oxford-iiit-pet``, ``fgvc-aircraft``, ``food101``,
           ``stanford-cars``, ``gtsrb``, ``country211``, ``sun397``, ``eurosat``, ``caltech101``,
-          ``imagenette``, ``imagenet`` (in ``imagenet/``);
+          ``voc2007`` (the images whose objects are all of one class), ``imagenette``, ``imagenet`` (in ``imagenet/``);
         - ``folder:PATH``, the path below the data root, from ``/`` or from ``~``, of images
           ``PATH/train/CLASS/*.jpg`` and ``PATH/test/CLASS/*.jpg``, or of ``PATH/CLASS/*.jpg``; see
           `nclib.data.folders`;
-        - any of these with ``[first:end]`` behind it, such as ``cifar100[0:64]``: these classes only, by their number.
+        - any of these with ``[first:end]`` behind it, such as ``cifar100[0:64]``: these classes only, by their number;
+          or with a published split of classes, such as ``cifar100[cifar-fs/train]`` and
+          ``folder:mini_imagenet[mini-imagenet/test]``, see `nclib.data.class_splits`.
     split
         ``train`` or ``test``; in a few sets also ``val``, which ``train`` then leaves out (``dtd``,
         ``flowers102``, ``fgvc-aircraft``, ``country211``, and folders with all three). The ``train`` of
-        ``oxford-iiit-pet`` is its trainval, and the ``test`` of ``imagenet``, of ``imagenette`` and of a
-        folder without ``test`` is its val. Sets without splits (``sun397``, ``eurosat``, ``caltech101``,
-        folders of classes) are split by us, 80 % of each class to ``train`` and 20 % to ``test``, always the
-        same; ``all`` is all of them.
+        ``oxford-iiit-pet`` and ``voc2007`` is their trainval, and the ``test`` of ``imagenet``, of
+        ``imagenette`` and of a folder without ``test`` is its val. Sets without splits (``sun397``,
+        ``eurosat``, ``caltech101``, folders of classes) are split by us, 80 % of each class to ``train``
+        and 20 % to ``test``, always the same; ``all`` is all of them.
     per_class
         Images of every class; None is 120 (train) or 40 (test) for glyphs, all of them elsewhere.
     seed
@@ -87,21 +91,37 @@ def load(
     check_least(1, per_class=1 if per_class is None else per_class)
     stem, some = split_name(name)
     whole = _whole(stem, split, per_class, seed, data_root, download)
-    if stem != name:
+    if isinstance(some, tuple):
+        whole = whole.of_named(some)
+    elif stem != name:
         whole = whole.of_classes(some.start or 0, len(whole.classes) if some.stop is None else some.stop)
     return whole if per_class is None else whole.take(per_class, seed=seed)
 
 
-def split_name(name: str) -> tuple[str, slice]:
-    """The name of a whole data set, and which of its classes a name chooses.
+def split_name(name: str) -> tuple[str, slice | tuple[str, ...]]:
+    """The name of a whole data set, and which of its classes a name chooses: by their numbers, or by their names.
 
     >>> split_name("glyphs/latin[:26]")
     ('glyphs/latin', slice(None, 26, None))
+    >>> split_name("cifar100[cifar-fs/test]")[1][:2]
+    ('baby', 'bed')
     """
+    if named := _SPLIT_CLASSES.fullmatch(name):
+        return named[1], CLASS_SPLITS[named[2]]
     if not (some := _SOME_CLASSES.fullmatch(name)):
         return name, slice(None)
     first, end = (int(number) if number else None for number in some.groups()[1:])
     return some[1], slice(first, end)
+
+
+def classes_of(name: str, number: int) -> int:
+    """How many classes a name chooses of a whole set of a number of them.
+
+    >>> classes_of("cifar100[80:100]", 100), classes_of("cifar100[cifar-fs/train]", 100), classes_of("cifar100", 100)
+    (20, 64, 100)
+    """
+    _, some = split_name(name)
+    return len(some) if isinstance(some, tuple) else len(range(number)[some])
 
 
 def training_images(

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from nclib.checks import check_labels, check_least
+from nclib.checks import check_labels, check_least, few
 from nclib.seeds import seeded
 
 _GREY = ("1", "L")  # the modes of Pillow without colour or alpha, of at most 8 bits
@@ -69,6 +69,17 @@ class _Labelled(ABC):
         chosen = self.at(((self.labels >= first) & (self.labels < end)).nonzero().flatten())
         labels, classes = chosen.labels - first, self.classes[first:end]
         return replace(chosen, labels=labels, classes=classes)  # type: ignore[type-var]  # both kinds are dataclasses
+
+    def of_named(self, names: Sequence[str]) -> Self:
+        """The images of the classes of these names, in the order that the classes have here."""
+        if missing := [name for name in names if name not in self.classes]:
+            raise ValueError(f"there are no classes {few(missing)}; the classes are {few(list(self.classes))}")
+        numbers = [k for k, name in enumerate(self.classes) if name in names]
+        place = torch.full((len(self.classes),), -1).scatter_(0, torch.tensor(numbers), torch.arange(len(numbers)))
+        labels = place[self.labels]
+        chosen = self.at((labels >= 0).nonzero().flatten())
+        classes = tuple(self.classes[k] for k in numbers)
+        return replace(chosen, labels=place[chosen.labels], classes=classes)  # type: ignore[type-var]  # as above
 
     def _drawn(self, per_class: int | None, share: float | None, seed: int) -> Tensor:
         """Which images (N,), as booleans, the seed draws."""

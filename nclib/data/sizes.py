@@ -9,7 +9,8 @@ from nclib.data.catalogue import split_name
 class Size:
     """Images to train and to test, classes, GB on disk (about), and images of the smallest class in either split.
 
-    `fewest` is None where nobody here knows it for certain, or where it depends on who made the folder.
+    `fewest` is None where nobody here knows it for certain, or where it depends on who made the folder. Networks see
+    images of so many `channels`, `side` pixels a side.
     """
 
     train: int
@@ -17,6 +18,8 @@ class Size:
     classes: int
     gigabytes: float
     fewest: tuple[int, int] | None = None
+    channels: int = 3
+    side: int = 224
 
     @property
     def balanced(self) -> bool:
@@ -28,27 +31,30 @@ class Size:
 SIZES = {
     # 8,677 images; inline skate has 31, six of which are to test (Fei-Fei et al. 2004, the folders of the set).
     "caltech101": Size(6942, 1735, 101, 0.13, (25, 6)),
-    "cifar10": Size(50_000, 10_000, 10, 0.18, (5000, 1000)),  # Krizhevsky 2009: balanced
-    "cifar100": Size(50_000, 10_000, 100, 0.18, (500, 100)),  # Krizhevsky 2009: balanced
-    "digits": Size(901, 896, 10, 0.0, (87, 87)),  # scikit-learn's: 174 eights, every second to either split
+    "cifar10": Size(50_000, 10_000, 10, 0.18, (5000, 1000), side=32),  # Krizhevsky 2009: balanced
+    "cifar100": Size(50_000, 10_000, 100, 0.18, (500, 100), side=32),  # Krizhevsky 2009: balanced
+    # scikit-learn's: 174 eights, every second to either split.
+    "digits": Size(901, 896, 10, 0.0, (87, 87), channels=1, side=28),
     "dtd": Size(1880, 1880, 47, 0.6, (40, 40)),  # Cimpoi et al. 2014: 40 of each in train, val and test
-    "emnist/letters": Size(124_800, 20_800, 26, 0.5, (4800, 800)),  # Cohen et al. 2017: balanced
+    "emnist/letters": Size(124_800, 20_800, 26, 0.5, (4800, 800), channels=1, side=28),  # Cohen et al. 2017: balanced
     "eurosat": Size(21_600, 5400, 10, 0.1, (1600, 400)),  # Helber et al. 2019: 2,000 to 3,000 a class, pasture fewest
-    "fashion-mnist": Size(60_000, 10_000, 10, 0.06, (6000, 1000)),  # Xiao et al. 2017: balanced
-    "folder:cifar10": Size(50_000, 10_000, 10, 0.24),
+    "fashion-mnist": Size(60_000, 10_000, 10, 0.06, (6000, 1000), channels=1, side=28),  # Xiao et al. 2017: balanced
+    "folder:cifar10": Size(50_000, 10_000, 10, 0.24, side=32),
     "folder:dtd10": Size(400, 400, 10, 0.01),
     "folder:flowers102": Size(3060, 4000, 102, 0.03),
-    "folder:mini_imagenet": Size(48_000, 12_000, 100, 3, (480, 120)),  # Vinyals et al. 2016: 600 images of each
+    # Vinyals et al. 2016: 600 images of each.
+    "folder:mini_imagenet": Size(48_000, 12_000, 100, 3, (480, 120), side=84),
     "folder:omniglot/Korean": Size(400, 400, 40, 0.02),
     "fgvc-aircraft": Size(3334, 3333, 100, 2.7, (33, 33)),  # Maji et al. 2013: 100 of each, in three splits
     "flowers102": Size(1020, 6149, 102, 0.35, (10, 20)),  # Nilsback, Zisserman 2008: 10, 10, and what is left of 40
     "food101": Size(75_750, 25_250, 101, 5, (750, 250)),  # Bossard et al. 2014: balanced
-    "mnist": Size(60_000, 10_000, 10, 0.06, (5421, 892)),  # LeCun et al. 1998: the fives
+    "mnist": Size(60_000, 10_000, 10, 0.06, (5421, 892), channels=1, side=28),  # LeCun et al. 1998: the fives
     "oxford-iiit-pet": Size(3680, 3669, 37, 0.8, (93, 88)),  # Parkhi et al. 2012, table 1: Egyptian Mau, Bombay
     "stanford-cars": Size(8144, 8041, 196, 1.9),
-    "stl10": Size(5000, 8000, 10, 2.6, (500, 800)),  # Coates et al. 2011: balanced
+    "stl10": Size(5000, 8000, 10, 2.6, (500, 800), side=96),  # Coates et al. 2011: balanced
     "sun397": Size(87_003, 21_751, 397, 37, (80, 20)),  # Xiao et al. 2010: at least 100 of each
-    "svhn": Size(73_257, 26_032, 10, 0.25, (4659, 1595)),  # Netzer et al. 2011: the nines
+    "svhn": Size(73_257, 26_032, 10, 0.25, (4659, 1595), side=32),  # Netzer et al. 2011: the nines
+    "voc2007": Size(5011, 4952, 20, 0.9),  # all images: how many have objects of one class nobody counted here
 }
 
 

@@ -1,10 +1,11 @@
 """The sets of torchvision as data: where each lies, how its splits are asked for, and where its images are kept."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import torch
 from torch import Tensor
@@ -80,6 +81,20 @@ def _caltech101(raw: Any) -> tuple[list[Path], list[int]]:
     return [folder / f"image_{number:04d}.jpg" for folder, number in zip(folders, raw.index, strict=True)], raw.y
 
 
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+
+
+def _voc(raw: Any) -> Iterator[tuple[str, int]]:
+    """The images whose objects are all of one class, with that: a class for each image, where many have several."""
+    for image, annotation in zip(raw.images, raw.annotations, strict=True):
+        names = {each.findtext("name") for each in ElementTree.parse(annotation).iter("object")}
+        if len(names) == 1:
+            yield image, VOC_CLASSES.index(names.pop())
+
+
 def _named(**splits: str) -> dict[str, dict[str, Any]]:
     """Splits that torchvision takes by name: ours, and its word for each."""
     return {ours: {"split": theirs} for ours, theirs in splits.items()}
@@ -130,6 +145,13 @@ TORCHVISION = {
     "sun397": Entry("SUN397", "SUN397", {}, _unzipped(_sun397)),
     "eurosat": Entry("EuroSAT", "eurosat/2750", {}, _SAMPLES),
     "caltech101": Entry("Caltech101", "caltech101/101_ObjectCategories", {}, _caltech101, attrgetter("categories")),
+    "voc2007": Entry(
+        "VOCDetection",
+        "VOCdevkit/VOC2007",
+        {split: {"year": "2007", "image_set": theirs} for split, theirs in (("train", "trainval"), ("test", "test"))},
+        _unzipped(_voc),
+        lambda raw: VOC_CLASSES,
+    ),
     "imagenette": Entry("Imagenette", "imagenette2", _TRAIN_VAL, _PRIVATE_SAMPLES),
     "imagenet": Entry(
         "ImageNet",

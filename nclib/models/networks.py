@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -84,6 +85,25 @@ def small_resnet(
     return network
 
 
+def cifar_resnet(width: int = 64, *, in_channels: int = 3, **shape: Any) -> nn.Module:
+    """`small_resnet` with the stem of CIFAR: 3 x 3, stride 1, no max-pooling, as ResNets are trained at 32 x 32.
+
+    Its last map of such an image is 4 x 4, where that of `small_resnet` is one place; it takes 16 times the work.
+
+    Examples
+    --------
+    >>> import torch
+    >>> cifar_resnet(width=8, blocks=2).forward_features(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 64, 4, 4])
+    """
+    network = small_resnet(width, in_channels=in_channels, **shape)
+    stem = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    network.add_module("conv1", stem)
+    network.add_module("maxpool", nn.Identity())
+    return network
+
+
 def small_vgg(
     width: int = 16, *, in_channels: int = 1, blocks: int = 1, stages: tuple[int, ...] = (1, 1, 1, 1, 1)
 ) -> nn.Module:
@@ -119,4 +139,6 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "vgg": small_vgg,
     "vgg11": partial(small_vgg, stages=(1, 1, 2, 2, 2)),
     "resnet50": partial(small_resnet, stages=(3, 4, 6, 3), bottleneck=True),
+    "cifar_resnet": cifar_resnet,
+    "cifar_resnet50": partial(cifar_resnet, stages=(3, 4, 6, 3), bottleneck=True),
 }

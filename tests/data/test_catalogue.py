@@ -12,9 +12,10 @@ from torchvision.datasets import cifar, flowers102, stl10, svhn
 import nclib
 from nclib.data.augmentation import distort
 from nclib.data.catalogue import EMBEDDED
+from nclib.data.class_splits import CLASS_SPLITS
 from nclib.data.torchvision_sets import TORCHVISION
 from nclib.seeds import seeded
-from tests.layouts import GREEN, WRITERS
+from tests.layouts import GREEN, WRITERS, class_folders
 
 CLASSES = {"glyphs/latin": 52, "glyphs/greek": 24, "glyphs/cyrillic": 33, "glyphs/armenian": 38, "glyphs/georgian": 33}
 
@@ -228,3 +229,31 @@ def test_some_classes_of_a_set_are_a_set(root):
     assert len(files.classes) == 1
     with pytest.raises(ValueError, match=r"classes \[50:60\] were asked for; give 0 <= first < end <= 52"):
         nclib.load("glyphs/latin[50:60]")
+
+
+def test_published_splits_part_the_classes():
+    parts = {name: set(classes) for name, classes in CLASS_SPLITS.items()}
+    for of in ("cifar-fs", "mini-imagenet"):
+        train, val, test = (parts[f"{of}/{part}"] for part in ("train", "val", "test"))
+        assert (len(train), len(val), len(test)) == (64, 16, 20)
+        assert len(train | val | test) == 100
+    # An alphabet of CIFAR-100 that pickles hold, of which these are the ends and the two words with most letters.
+    assert {"apple", "worm", "aquarium_fish", "pickup_truck"} <= parts["cifar-fs/train"] | parts["cifar-fs/test"]
+
+
+def test_classes_are_chosen_by_a_published_split_in_the_order_of_the_set(root):
+    class_folders("mini", {"": ""}, [*CLASS_SPLITS["mini-imagenet/test"], "n0"], count=5)(root)
+    chosen = nclib.load("folder:mini[mini-imagenet/test]", "train")
+    assert chosen.classes == tuple(sorted(CLASS_SPLITS["mini-imagenet/test"]))
+    assert chosen.labels.bincount().tolist() == [4] * 20
+    first = chosen.paths[0].parent.name
+    assert first == chosen.classes[chosen.labels[0]]
+    with pytest.raises(ValueError, match=r"there are no classes n01532829, n01558993, .* and 59 more"):
+        nclib.load("folder:mini[mini-imagenet/train]", "train")
+
+
+def test_images_of_several_classes_are_no_samples(root):
+    WRITERS["voc2007"](root)
+    images = nclib.load("voc2007", "train")
+    assert (len(images), len(images.classes)) == (4, 20)
+    assert not any(path.name == "train4.jpg" for path in images.paths)

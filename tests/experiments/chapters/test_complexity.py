@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import nclib
 from nclib.estimates import Estimate
@@ -14,10 +15,11 @@ from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import complexity
 from nclib.experiments.chapters.complexity import SWEPT
 from nclib.experiments.claims import judge
-from nclib.experiments.scales import SCALES, settings
+from nclib.experiments.scales import SCALES, check, settings
 from nclib.experiments.studies import STUDIES
 from nclib.models.networks import NETWORKS
 from nclib.models.recipes import Recipe, train
+from workflow.measures import ROOT, measures
 
 TINY = Recipe(source="digits", per_class=8, width=4, epochs=3, batch_size=20, learning_rate=0.02, network="vgg")
 
@@ -250,7 +252,8 @@ def test_a_penalty_lowers_the_complexity_of_what_is_trained():
     assert penalised < 0.5 * free
 
 
-CLASSES = {"glyphs/greek": 24, "cifar100": 100, "cifar100[0:64]": 64, "folder:mini_imagenet[0:64]": 64}  # else 10
+CLASSES = {"glyphs/greek": 24, "cifar100": 100}  # else 10
+CLASSES |= {"cifar100[cifar-fs/train]": 64, "folder:mini_imagenet[mini-imagenet/train]": 64}
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -264,12 +267,27 @@ def test_batches_divide_the_images(scale):
 
 @pytest.mark.parametrize(
     ("name", "blocks", "convolutions", "features"),
-    [("vgg", 2, 10, 32), ("vgg11", 1, 8, 32), ("resnet", 2, 20, 32), ("resnet50", 1, 53, 128)],
+    [
+        *[("vgg", 2, 10, 32), ("vgg11", 1, 8, 32), ("resnet", 2, 20, 32), ("resnet50", 1, 53, 128)],
+        *[("cifar_resnet", 2, 20, 32), ("cifar_resnet50", 1, 53, 128)],
+    ],
 )
 def test_networks_are_as_deep_as_their_names_say(name, blocks, convolutions, features):
     network = NETWORKS[name](4, in_channels=3, blocks=blocks)
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.modules()) == convolutions
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, features) == (2, network.num_features)
+
+
+@pytest.mark.parametrize("name", ["resnet", "resnet50"])
+def test_the_stem_of_cifar_leaves_maps_of_four_places_a_side_and_takes_more_work(name):
+    work, sides = {}, {}
+    for kind in (name, f"cifar_{name}"):
+        network = NETWORKS[kind](8, in_channels=3, blocks=1).eval()
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            sides[kind] = network.forward_features(torch.rand(1, 3, 32, 32)).shape[-1]
+        work[kind] = counter.get_total_flops()
+    assert sides == {name: 1, f"cifar_{name}": 4}
+    assert 10 < work[f"cifar_{name}"] / work[name] < 20
 
 
 @pytest.mark.parametrize("size", [28, 32, 33])
@@ -299,3 +317,25 @@ def test_penalised_images_name_a_network_and_its_seed_draws_the_projections(monk
     for seed in (0, 1):
         train(replace(TINY, penalty=1.0, epochs=1, seed=seed), device="cpu", progress=False)
     assert len(set(seeds)) == len(seeds)
+
+
+def test_the_truth_of_estimates_is_exact_but_at_paper_scale():
+    for scale in SCALES:
+        cells = STUDIES["complexity_estimates"](settings(scale), [0])
+        assert {cell.get("truth_error") for cell in cells} == {0.01 if scale == "paper" else None}
+
+
+def test_what_stands_in_for_the_truth_is_within_its_error():
+    measure = measures(ROOT / "notebooks" / "05_geometric_complexity.py")["complexity_estimates"]
+    cell = STUDIES["complexity_estimates"](check.SCALE, check.SCALE.seeds)[0]
+    exact, projected = measure(cell, None), measure(cell | {"truth_error": 0.01}, None)
+    assert abs(projected.pop("truth_apart")) < 0.03
+    assert projected.keys() == exact.keys()
+    assert projected["outputs_error"] == pytest.approx(exact["outputs_error"], abs=0.03)
+
+
+def test_the_penalty_is_tried_at_the_paper_s_rate_and_batch():
+    found = {recipe_of(cell) for cell in STUDIES["complexity_penalty"](settings("paper"), [0])}
+    assert {(each.learning_rate, each.batch_size, each.network) for each in found} == {(0.01, 256, "vgg")}
+    assert {each.penalty for each in found} == {0.0, 1e-7, 1e-6, 1e-5, 1e-4}
+    assert {each.per_class * 10 % each.batch_size for each in found} == {0}
