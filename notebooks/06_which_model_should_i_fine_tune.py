@@ -123,7 +123,8 @@ def fine_tuned(cell, model, train, test):
 
 def published(cell):
     """Accuracy of a fully fine-tuned model as others measured it."""
-    table = pd.read_csv(PUBLISHED / "fine_tuned_supervised_cnns.csv")
+    files = sorted(PUBLISHED.glob("fine_tuned_*.csv"))  # supervised, self-supervised
+    table = pd.concat([pd.read_csv(file) for file in files])
     names = {"fgvc-aircraft": "aircraft", "stanford-cars": "cars", "food101": "food"}
     names |= {"flowers102": "flowers", "oxford-iiit-pet": "pets"}
     dataset = names.get(cell["data"], cell["data"])

@@ -38,6 +38,12 @@ def named_models(names: Iterable[str], seeds: Iterable[int], weights: str = "pre
     return [{"model": name, "weights": weights, "seed": seed} for name, seed in product(names, seeds)]
 
 
+def filed_models(names: Iterable[str], seeds: Iterable[int], architecture: str, folder: str) -> list[Cell]:
+    """All that a cell says of models of one architecture, whose weights are files of these names in a folder."""
+    named = named_models(names, seeds)
+    return [cell | {"architecture": architecture, "weights": f"{folder}/{cell['model']}.safetensors"} for cell in named]
+
+
 def trained_models(
     recipes: Sequence[Recipe | TextRecipe], seeds: Iterable[int], base: Recipe | None = None
 ) -> list[Cell]:

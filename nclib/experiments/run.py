@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from nclib import __version__
-from nclib.data.catalogue import load
+from nclib.data.catalogue import find_path, load
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.devices import double_device, double_precision, resolve_device, wait_passively
 from nclib.experiments.cells import recipe_of
@@ -78,11 +78,19 @@ class Run:
     def pretrained(self, cell: Cell, cache: Path | None) -> tuple[Backbone, Network | None]:
         """The pre-trained model of a cell and, of one that is trained here, the whole network."""
         if "weights" in cell:
-            return backbone(cell["model"], weights=cell["weights"], imports=self.imports, device=self.device), None
+            return self._named(cell), None
         recipe = recipe_of(cell)
         network = self.train(recipe, cache=cache, progress=False)
         shape = self.load(recipe.source, "test", per_class=1).in_memory(recipe.size).images.shape
         return recipe_backbone(network.backbone, shape[1], shape[-1], name=recipe.key), network
+
+    def _named(self, cell: Cell) -> Backbone:
+        """A model by its name, or of a named architecture with weights from a file of the data root."""
+        name, weights = cell["model"], cell["weights"]
+        if "architecture" in cell:
+            made = "what workflow/make_weights.py makes"
+            name, weights = cell["architecture"], find_path(f"file:{weights}", self.data_root, made, Path.is_file)
+        return backbone(name, weights=weights, imports=self.imports, device=self.device)
 
     def task(self, cell: Cell) -> tuple[ImageSet | ImageFiles, ImageSet | ImageFiles]:
         """The training and test images of the task of such a cell."""

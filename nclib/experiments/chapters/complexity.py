@@ -55,14 +55,16 @@ def complexity_penalty(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
 
 
 def _penalised(sweep: Sweep) -> Iterable[Recipe]:
-    return [replace(sweep.recipe, penalty=penalty) for penalty in sweep.penalties]
+    return [replace(sweep.penalised or sweep.recipe, penalty=penalty) for penalty in sweep.penalties]
 
 
 def complexity_estimates(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
     """One network a cell, the base of a sweep, whose complexity is estimated over and over."""
     amounts = {"samples": [8, 16, 32, 64], "entries": [0.001, 0.01], "outputs": [2, 4, 16], "rademacher": [2, 4, 16]}
     given = scale.geometry
-    more = {"repeats": 3, "of_class": given.per_class, "population_of_class": given.population_per_class} | amounts
+    of_class = given.estimated_per_class or given.per_class
+    more = {"repeats": 3, "of_class": of_class, "population_of_class": given.population_per_class} | amounts
+    more |= {"truth_error": given.truth_error} if given.truth_error else {}
     return [
         replace(sweep.recipe, seed=seed).config | {"panel": sweep.panel} | more
         for sweep in given.sweeps

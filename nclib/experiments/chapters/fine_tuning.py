@@ -41,13 +41,14 @@ def fine_tuning(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
 
 
 def data_scarcity(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """Some methods on one task, with few and all of its images, each draw of them with a network of its own.
+    """Some methods on a task, with few and all of its images, each draw of them with a network of its own.
 
     The draws take the place of the seeds.
     """
     given = scale.fine_tuning
     return [
-        model | of_task(given.tasks[0], number) | of_method(method, given.layers) | {"draw": draw}
+        model | of_task(task, number) | of_method(method, given.layers) | {"draw": draw}
+        for task in (given.tasks[0], *given.scarce_tasks)
         for number in given.scarce
         for draw in range(given.draws)
         for model in _tuned(scale, [draw])

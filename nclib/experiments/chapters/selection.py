@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nclib.estimates import Estimate, mean_spearman, rank_correlation, times_drawn, weighted_tau
-from nclib.experiments.cells import named_models, of_method, of_task, trained_models
+from nclib.experiments.cells import filed_models, named_models, of_method, of_task, trained_models
 from nclib.experiments.claims import RANKS, Claim
 from nclib.experiments.inference import seeds_or_panels
 from nclib.experiments.records import Cell
@@ -51,7 +51,7 @@ def _selection(zoos: Iterable[Zoo], seeds: list[int]) -> list[Cell]:
     members: dict[str, list[str]] = {}
     for zoo in zoos:
         repeats = seeds[: zoo.repeats]
-        models = named_models(zoo.models, repeats, zoo.weights) + trained_models(zoo.recipes, repeats)
+        models = _named(zoo, repeats) + trained_models(zoo.recipes, repeats)
         for task, model in product(zoo.tasks, models):  # neighbours do not share a network to be trained
             if _plain(model.get("source", "")) == _plain(task.data):
                 continue
@@ -59,6 +59,12 @@ def _selection(zoos: Iterable[Zoo], seeds: list[int]) -> list[Cell]:
             cells[repr(cell)] = cell
             members.setdefault(repr(cell), []).append(zoo.title)
     return [cell | {"zoos": members[key]} for key, cell in cells.items()]
+
+
+def _named(zoo: Zoo, seeds: list[int]) -> list[Cell]:
+    if zoo.architecture:
+        return filed_models(zoo.models, seeds, zoo.architecture, zoo.weights)
+    return named_models(zoo.models, seeds, zoo.weights)
 
 
 def _plain(data: str) -> str:

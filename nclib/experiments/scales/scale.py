@@ -55,7 +55,8 @@ class Zoo:
     """Models to choose from, named after what they differ in.
 
     They are `models` by name, with their `weights` as of `nclib.backbone`, or made by `recipes`; those that learned on
-    the data of a task are left out there.
+    the data of a task are left out there. Models of one `architecture`, its name, are called after the files of their
+    weights, NAME.safetensors in a folder of the data root that `weights` names.
 
     `method` is one of `peft.methods.METHODS`, and validation chooses of the learning `rates` and, where one layer is
     tuned, of the `layers`; or it is "published", for accuracies that others measured. `repeats` is the
@@ -67,6 +68,7 @@ class Zoo:
     recipes: tuple[Recipe | TextRecipe, ...] = ()
     models: tuple[str, ...] = ()
     weights: str = "pretrained"
+    architecture: str = ""
     method: str = "full"
     rates: tuple[float, ...] = (2e-3, 1e-2)
     layers: tuple[int, ...] = ()
@@ -82,7 +84,7 @@ class Sweep:
     """A network on a source, which figures call a panel, and the values that each of three settings takes.
 
     The others stay those of the recipe. What it learns is tried on the classes of the `new` data sets; `penalties`
-    on its complexity are tried, too, where there are any.
+    on its complexity are tried, too, where there are any, with the recipe or another, `penalised`.
     """
 
     panel: str
@@ -92,6 +94,7 @@ class Sweep:
     weight_decay: tuple[float, ...]
     new: tuple[str, ...]
     penalties: tuple[float, ...] = ()
+    penalised: Recipe | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ class FineTuning:
     """What a scale fixes for the studies of fine-tuning.
 
     `models` are named, or there is the `recipe` of the one network. `scarce` are the numbers of images a class that
-    the methods are given of the first of the `tasks`, the last being all; `draws` is how often these are drawn.
+    the methods are given of the first of the `tasks`, the last being all, and of the `scarce_tasks`, which may have
+    more; `draws` is how often these are drawn.
     Validation chooses the layer that is tuned from `layers` (by their place in `Backbone.layers`) and the learning
     rate of every method from `rates`; `all_layers` are compared. `repeats` is the number of seeds that every method
     is tried with: of the networks or, for named models, of the training.
@@ -108,6 +112,7 @@ class FineTuning:
     tasks: tuple[Task, ...]
     scarce: tuple[int, ...]
     epochs: int
+    scarce_tasks: tuple[Task, ...] = ()
     recipe: Recipe | None = None
     models: tuple[str, ...] = ()
     draws: int = 5
@@ -124,12 +129,16 @@ class Geometry:
 
     The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in few-shot
     `episodes`, that many on `new_per_class` images of each new data set. Complexity is that of
-    `per_class` training images; how few of them do is seen on `population_per_class`.
+    `per_class` training images, and estimates are tried on `estimated_per_class`, by default as many; how few of them
+    do is seen on `population_per_class`. What estimates are held against is exact or, with a `truth_error`, known from
+    projections to this relative error, which is held against what is exact on one image of each class.
     """
 
     sweeps: tuple[Sweep, ...]
     loss: float = 0.1
     per_class: int = 4
+    estimated_per_class: int | None = None
+    truth_error: float | None = None
     population_per_class: int = 10
     new_per_class: int = 20
     episodes: int = 600

@@ -16,6 +16,7 @@ from nclib.experiments.chapters.selection import CLAIMS, EARLIER, in_zoos
 from nclib.experiments.claims import judge
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.studies import STUDIES
+from workflow.measures import ROOT, measures
 
 few = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), min_size=2, max_size=9)
 
@@ -232,3 +233,11 @@ def test_a_zoo_of_one_model_decides_nothing():
     rows = selection.in_zoos(one)
     assert math.isnan(selection.ranks(rows).value)
     assert math.isnan(selection.advantage(rows).value)
+
+
+def test_every_model_whose_accuracy_is_published_has_one_on_every_task():
+    measure = measures(ROOT / "notebooks" / "06_which_model_should_i_fine_tune.py")["model_selection"]
+    cells = [cell for cell in STUDIES["model_selection"](settings("paper"), [0]) if cell["method"] == "published"]
+    accuracies = [measure.__globals__["published"](cell)["accuracy"] for cell in cells]
+    assert len(cells) == (11 + 12) * 11
+    assert 0.3 < min(accuracies) < max(accuracies) < 1
