@@ -18,8 +18,11 @@ from sklearn.mixture import GaussianMixture
 
 import nclib
 from nclib import SCORES, checks, class_statistics
+from nclib.experiments.scales import demo
+from nclib.experiments.studies import STUDIES
 from nclib.metrics import statistics
 from nclib.probing.probe import held_out
+from nclib.transferability import source_scores
 from nclib.transferability.class_scores import class_fairness, face, gbc, h_score, logme, over_models, variance_collapse
 from nclib.transferability.feature_scores import h_score_shrunk, sfda, transrate
 from nclib.transferability.registry import OVER_MODELS, with_sums
@@ -443,3 +446,39 @@ def test_many_classes_are_gone_through_in_parts(score, covariance, monkeypatch):
 def test_small_overlaps_keep_their_digits():
     stats = class_statistics([[0.0], [2.0], [12.0], [14.0]], [0, 0, 1, 1])
     assert gbc(stats) == pytest.approx(-2 * math.exp(-18), rel=1e-12)
+
+
+def clusters(per_class, classes=4, width=6):
+    """Samples about two means a class, in the order of time and not of labels."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(per_class * classes) % classes
+    means = 3 * torch.randn(2 * classes, width, generator=generator)
+    which = labels + classes * torch.randint(2, labels.shape, generator=generator)
+    return means[which] + torch.randn(len(labels), width, generator=generator), labels
+
+
+def test_nleep_of_many_samples_is_of_diagonal_covariances_and_a_share_of_every_class(monkeypatch):
+    made = []
+
+    class Mixture(GaussianMixture):
+        def fit(self, rows):
+            made.append((self.covariance_type, len(rows)))
+            return super().fit(rows)
+
+    monkeypatch.setattr("sklearn.mixture.GaussianMixture", Mixture)
+    features, labels = clusters(60)
+    worse = features + 3 * torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
+    assert nleep(features, labels, per_class=2) > nleep(worse, labels, per_class=2)
+    monkeypatch.setattr(source_scores, "_FULL", 0)
+    monkeypatch.setattr(source_scores, "_FITTED", 100)
+    assert nleep(features, labels, per_class=2) > nleep(worse, labels, per_class=2)
+    assert made == 2 * [("full", 240)] + 2 * [("diag", 80)]
+    assert labels[source_scores._spread(labels, 100)].bincount().tolist() == [20] * 4
+    assert source_scores._spread(labels, 240).tolist() == list(range(240))
+
+
+def test_no_recorded_nleep_is_of_so_many_samples():
+    """Else today's formula would not be that of the committed records: here are those of most samples and classes."""
+    recorded = [(77 * 20, 77), (102 * 4, 102), (11 * 400, 11), (40 * 10, 40)]  # intents, flowers, pixels, characters
+    recorded += [(cell["samples"], cell["classes"]) for cell in STUDIES["score_cost"](demo.SCALE, [0])]
+    assert max(samples * 5 * classes for samples, classes in recorded) <= source_scores._FULL
