@@ -12,17 +12,15 @@ import pandas as pd
 
 from benchmarks import page as speed
 from nclib import METRICS, SCORES, Metric
-from nclib.data.catalogue import classes_of, split_name
-from nclib.data.sizes import SIZES
-from nclib.experiments.cells import recipe_of
-from nclib.experiments.chapters.selection import ON_CPU
-from nclib.experiments.records import Cell, Records
+from nclib.experiments.records import Records
 from nclib.experiments.run import SPREADS
 from nclib.experiments.scales import SCALES
 from nclib.experiments.studies import LIVE, STUDIES, cells_of, elsewhere, live_cell, score_card, verdicts
 from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
 from nclib.naming import LEFT, MOVED
 from nclib.storage import replacing
+from workflow import panels
+from workflow.costs import cost_rows
 from workflow.coverage import TABLE as COVERAGE
 from workflow.execute import NOTES
 from workflow.measures import ROOT
@@ -89,78 +87,19 @@ def registry_table(registry: Mapping[str, Metric], what: str) -> str:
 
 # Cost
 
-# What one GPU of a data centre is taken to do, images a second: small ones, and those of 224 x 224.
-TRAINED = {"small": 10_000, "large": 800}
-PASSED = {"small": 30_000, "large": 2500}
-
-
-def images(name: str, split: int, per_class: int | None) -> float:
-    """How many there are of a data set, as a cell uses it; 0 = train, 1 = test."""
-    whole, _ = split_name(name)
-    if whole not in SIZES:
-        row = "add its images to train and to test, its classes and its GB"
-        raise ValueError(
-            f"{name} has costs to be estimated, and SIZES of nclib/data/sizes.py has no row {whole}: {row}"
-        )
-    size, classes = (SIZES[whole].train, SIZES[whole].test)[split], SIZES[whole].classes
-    number = classes_of(name, classes)
-    most = size * number / classes
-    return most if per_class is None else min(most, per_class * number)
-
-
-def seconds(cell: Cell) -> float:
-    """What a cell may take at paper scale, the pre-training of its network left out."""
-    size = "small" if "source" in cell else "large"
-    data = str(cell.get("data", cell.get("task", cell.get("source"))))
-    train = images(data, 0, cell.get("train_per_class"))
-    passed = train + images(data, 1, cell.get("test_per_class"))
-    if "epochs_tuned" not in cell or cell["method"] == "linear":
-        return passed / PASSED[size]
-    candidates = len(cell["rates"]) * max(1, len(cell.get("layers", ())))
-    trials = 1 if candidates == 1 else 1 + 0.8 * candidates
-    return cell["epochs_tuned"] * train * trials / TRAINED[size] + passed / PASSED[size]
-
-
-def estimated_hours(cells: list[Cell]) -> float:
-    """GPU hours of cells, each network of a recipe being trained once."""
-    recipes = {recipe_of(cell) for cell in cells if "blocks" in cell}
-    training = sum(r.epochs * images(r.source, 0, r.per_class) for r in recipes) / TRAINED["small"]
-    return (training + sum(map(seconds, cells))) / 3600
-
-
-def disk(cells: list[Cell]) -> str:
-    """What the data of cells takes in a data root; nothing if they are embedded or few texts."""
-    names = {split_name(str(cell.get("data", cell.get("task", ""))))[0] for cell in cells}
-    names |= {split_name(str(cell["source"]))[0] for cell in cells if "source" in cell}
-    total = sum(SIZES[name].gigabytes for name in names & SIZES.keys())
-    return f"{two_digits(total)} GB" if total else ""
-
-
-def two_digits(number: float) -> str:
-    return f"{float(f'{number:.2g}'):g}"
-
-
-def cost_of(study: str, scale: str, records: Records) -> list[str]:
-    """One study at one scale: measured from its records, or estimated."""
-    cells = cells_of(study, scale)
-    made = [record["provenance"] for record in records.select(study, scale, cells)]
-    if len(made) < len(cells):
-        vague = study in ON_CPU or study in ("scene_selection", "encoder_selection")
-        hours = "not estimated" if vague else f"{two_digits(estimated_hours(cells))} on a GPU, estimated"
-        return [study, scale, str(len(cells)), hours, "", disk(cells), "not run yet"]
-    memory = [each["memory"] for each in made if each.get("memory")]
-    most = f"{max(memory) / 1024:.1f} GiB" if len(memory) == len(made) else ""
-    devices = ", ".join(sorted({each["device"] for each in made}))
-    hours = two_digits(sum(each["seconds"] for each in made) / 3600)
-    return [study, scale, str(len(cells)), hours, most, disk(cells), devices]
-
 
 def cost_table() -> str:
     """What every study costs at every scale."""
-    records = Records(ROOT / "book" / "records")
-    held = [(study, scale) for scale in SCALES for study in STUDIES if cells_of(study, scale)]
     head = ["study", "scale", "cells", "hours, all cells one after the other", "memory of a process", "data", "made on"]
-    return markdown(head, [cost_of(study, scale, records) for study, scale in held])
+    return markdown(head, cost_rows())
+
+
+# Panels
+
+
+def panels_table() -> str:
+    """The panels of the papers, and what of paper scale is about each."""
+    return markdown(["paper", "panel", "study", "cells at paper scale", "of"], panels.rows())
 
 
 # Status
@@ -317,6 +256,7 @@ PAGES = {
     "metrics_table": lambda: registry_table(METRICS, "more collapsed"),
     "scores_table": lambda: registry_table(SCORES, "likelier to transfer"),
     "cost_table": cost_table,
+    "panels_table": panels_table,
     "processors_table": processors_page,
     "status_table": status_page,
     "moved_table": moved_table,

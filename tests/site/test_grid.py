@@ -23,7 +23,7 @@ from nclib.experiments.run import ONLY, RECORDS_AT, from_json
 from nclib.experiments.scales import SCALES
 from nclib.experiments.studies import STUDIES, cells_of
 from nclib.experiments.tolerances import differences, read_spreads, tolerances
-from workflow import grid, pages
+from workflow import costs, grid, pages, panels
 from workflow.measures import chapter
 
 ROOT = Path(__file__).parents[2]
@@ -175,9 +175,38 @@ def test_the_table_of_costs_names_every_study_at_every_scale():
     assert same, "book/cost_table.md is not that of the studies and records: run python -m workflow.pages cost_table"
 
 
+def test_every_panel_of_the_papers_is_there_at_paper_scale():
+    rows = panels.rows()
+    assert not [title for _, title, _, number, names in rows if number == "0" or not names]
+    named = {panel.study for panel in panels.PANELS}
+    assert {study for study in STUDIES if cells_of(study, "paper")} - named == {"score_cost"}
+    same = (ROOT / "book" / "panels_table.md").read_text() == pages.panels_table()
+    assert same, "book/panels_table.md is not that of paper scale: run python -m workflow.pages panels_table"
+
+
+def test_operations_are_those_of_known_networks():
+    """Twice the multiplications that are published for them."""
+    assert costs.named("torchvision:resnet50") == pytest.approx(2 * 4.09e9, rel=0.02)
+    assert costs.named("torchvision:vit_b_16") == pytest.approx(2 * 17.6e9, rel=0.05)
+    assert costs.trained("cifar_resnet", 64, 2, 3, 32) == (pytest.approx(2 * 0.556e9, rel=0.01), 512)
+
+
+def test_work_is_that_of_each_network_once_and_of_every_cell():
+    (cell, *_) = STUDIES["complexity_penalty"](SCALES["paper"], [0])
+    recipe = costs.recipe_of(cell)
+    once, _ = costs.of_recipe(recipe)
+    trained = costs.training(recipe)
+    assert trained.half == pytest.approx(3 * recipe.epochs * 48_640 * once)
+    assert costs.training(replace(recipe, penalty=1e-4)).single > trained.single == 0
+    assert costs.work_of([cell]) == trained + costs.along_training(cell)
+    assert costs.work_of([cell, cell]).half < 2 * costs.work_of([cell]).half
+    fewest, most = costs.work_of([cell]).hours
+    assert 0 < fewest < most
+
+
 def test_a_data_set_of_unknown_size_says_where_sizes_are():
     with pytest.raises(ValueError, match=r"SIZES of nclib/data/sizes.py has no row glyphs/greek: add its images"):
-        pages.images("glyphs/greek[0:8]", 0, None)
+        costs.images("glyphs/greek[0:8]", 0, None)
 
 
 @needs_snakemake
