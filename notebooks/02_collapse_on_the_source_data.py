@@ -134,7 +134,7 @@ for name, table in tables.items():
 # we tried and left out, class means fall together and source accuracy falls, too.)
 #
 # On clothes the U is steep: there forced collapse costs a third of the accuracy on new tasks, at the same accuracy on the
-# source. On photographs, whose networks are far from the tasks anyhow, the curve is nearly flat.
+# source. On photographs forcing it costs a point, and preventing it gains one, if anything.
 #
 # ## Do the heuristics work?
 #

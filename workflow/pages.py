@@ -219,7 +219,7 @@ def verdicts_table() -> str:
     """What was said of each claim before the book had one inference, beside what is said now."""
     before = pd.read_csv(BOOK / "verdicts_before.csv", index_col="Unnamed: 0", keep_default_na=False)
     now = score_card(Records(ROOT / "book" / "records")).drop(columns=["sentence", "statistic", "needed"])
-    lines = before.join(now, how="outer", lsuffix=", before", rsuffix=", now").reindex(now.index).fillna("")
+    lines = before.add_suffix(", before").join(now.add_suffix(", now"), how="outer").reindex(now.index).fillna("")
     return markdown(["claim", *lines], map(list, lines.itertuples()))
 
 
