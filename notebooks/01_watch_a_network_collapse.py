@@ -276,7 +276,7 @@ score_card(run.records, study="collapse_in_training")
 
 # %% [markdown]
 # Each network is followed from the beginning of its own terminal phase to its end; the mean is over networks, with
-# Student's interval. Where that phase begins is our choice (99.9% training accuracy). With another the size of an effect
+# Student's interval. Where that phase begins is our choice (one error in a thousand). With another the size of an effect
 # changes, and its sign does not:
 
 # %% tags=["hide-input"]

@@ -46,7 +46,7 @@ def test_six_combinations_are_named_and_only_lower_ones_are_emulated(monkeypatch
 
 def test_cells_of_the_demo_are_taken_evenly():
     assert len(processors.sample("source_collapse", 3)) == 3
-    assert len(processors.sample("collapse_in_training", 9)) == 3
+    assert len(processors.sample("collapse_in_training", 9)) == 8
     assert processors.sample("fine_tuning", 0) == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nclib.experiments.records import Records
 from nclib.experiments.scales import SCALES
-from nclib.experiments.studies import STUDIES
+from nclib.experiments.studies import STUDIES, cells_of
 from workflow import execute
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def test_an_unknown_page_is_refused_in_one_line():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("there is no page poems; there are metrics_table, ")
+    assert line.startswith("there is no page poems; there are coverage_table, ")
 
 
 def test_the_page_has_every_notebook_and_study():
@@ -43,7 +43,7 @@ def test_the_page_has_every_notebook_and_study():
     sources = list((ROOT / "notebooks").glob("*.py"))
     assert sources
     assert all(f"../notebooks/{path.stem}.ipynb" in text for path in sources)
-    for (study, cells), (name, scale) in product(STUDIES.items(), SCALES.items()):
-        if declared := cells(scale, scale.seeds):
+    for study, name in product(STUDIES, SCALES):
+        if declared := cells_of(study, name):
             row = next(line for line in text.splitlines() if line.startswith(f"| {study} | {name} | "))
             assert f"| {len(RECORDS.select(study, name, declared))} of {len(declared)} |" in row

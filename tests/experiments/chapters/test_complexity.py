@@ -313,7 +313,10 @@ def test_penalised_images_name_a_network_and_its_seed_draws_the_projections(monk
     assert TINY.key == free
     assert replace(TINY, penalty=1.0).key != penalised
     seeds = []
-    monkeypatch.setattr("nclib.models.recipes._complexity", lambda net, x, gen: seeds.append(gen.initial_seed()) or 0.0)
+    none = torch.zeros(())
+    monkeypatch.setattr(
+        "nclib.models.recipes._complexity", lambda net, x, gen: seeds.append(gen.initial_seed()) or none
+    )
     for seed in (0, 1):
         train(replace(TINY, penalty=1.0, epochs=1, seed=seed), device="cpu", progress=False)
     assert len(set(seeds)) == len(seeds)
