@@ -132,13 +132,13 @@ def test_a_chapter_runs_where_its_frozen_protocol_can(device, tmp_path):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_of_torchrun_takes_its_own_gpu(rank, monkeypatch):
     taken = []
-    with simulated("cuda") as device:
-        monkeypatch.setenv("LOCAL_RANK", str(rank))
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-        monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-        monkeypatch.setattr(distributed, "init_process_group", lambda *args, **options: taken.append(args[0]))
-        monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
-        monkeypatch.setattr(distributed, "get_rank", lambda: 4 + rank)
+    with simulated("cuda") as device, monkeypatch.context() as patch:  # undone before the simulation is
+        patch.setenv("LOCAL_RANK", str(rank))
+        patch.setattr(torch.cuda, "device_count", lambda: 2)
+        patch.setattr(torch.cuda, "set_device", taken.append)
+        patch.setattr(distributed, "init_process_group", lambda *args, **options: taken.append(args[0]))
+        patch.setattr(distributed, "destroy_process_group", lambda: None)
+        patch.setattr(distributed, "get_rank", lambda: 4 + rank)
         with process_group(device.kind) as found:
             assert found == (torch.device("cuda", rank), 4 + rank)
     assert taken == [torch.device("cuda", rank), "nccl"]
