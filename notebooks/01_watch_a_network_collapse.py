@@ -7,7 +7,7 @@
 # their mean (NC1), the class means spread out as evenly as they can (NC2), the classifier lines up with them
 # (NC3), and so it decides for the nearest class mean (NC4).
 #
-# **What we find.** After the last training errors have gone NC1 halves, at both scales. NC2 and NC3 go on falling, too, but
+# **What we find.** After the last training errors have gone NC1 falls by about half, at both scales. NC2 and NC3 go on falling, too, but
 # by a few per cent on letters, and by a seventh on clothes: they stay far from the simplex. In practice, watch NC1 to
 # see how far a network has collapsed; do not expect NC2 and NC3 to come near zero in a training of ordinary length.
 #

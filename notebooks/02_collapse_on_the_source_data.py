@@ -9,8 +9,8 @@
 #
 # **What we find.** Collapse on the source has a best place, and on letters plain training is near it: preventing collapse
 # costs two points of transfer, forcing it costs two as well. Data augmentation helps by four points, but a network whose
-# collapse alone is changed as much gains nothing; projection heads prevent collapse and cost a point. Clothes and photographs
-# (*lab*) agree on augmentation, and forced collapse costs much more there. In practice, choose augmentation, loss and length
+# collapse alone is changed as much gains nothing; projection heads prevent collapse and cost a point. At *lab* scale, so far
+# explored only, clothes agree on augmentation, and forced collapse costs much more there. In practice, choose augmentation, loss and length
 # of training by what transfers; source NC1 does not tell you.
 #
 # **How we test it.** Every network is trained on one source, frozen, stripped of its projection head and classifier, and
@@ -133,8 +133,8 @@ for name, table in tables.items():
 # of the features changes by an eighth over that range: the dial is not a learning rate in disguise. (At $\lambda = 1$, which
 # we tried and left out, class means fall together and source accuracy falls, too.)
 #
-# On clothes the U is steep: there forced collapse costs a third of the accuracy on new tasks, at the same accuracy on the
-# source. On photographs forcing it costs a point, and preventing it gains one, if anything.
+# On clothes the U is steep: there forced collapse costs more than a third of the accuracy on new tasks, at the same accuracy
+# on the source. On photographs forcing it costs a point, and preventing it gains less than one, if anything.
 #
 # ## Do the heuristics work?
 #
@@ -172,7 +172,7 @@ for name, table in tables.items():
 # **What we see** ({numref}`fig-panels`, {numref}`fig-contrasts`).
 #
 # - *Losses.* All ten see distorted images, since the contrastive one needs two views of each. Squared error collapses
-#   features furthest and transfers worst; the others lie within a point of each other, whatever their NC1. So a doubling of NC1
+#   features furthest and transfers worst; the others lie within little more than a point of each other, whatever their NC1. So a doubling of NC1
 #   goes with a gain, of less than a point.
 # - *Projection heads* keep the features of letters from collapsing, as the paper says (NC1
 #   {glue:text}`demo projection 0 nc1:.2f` without, {glue:text}`demo projection 6 nc1:.2f` with six layers). Transfer falls with
@@ -182,7 +182,7 @@ for name, table in tables.items():
 #   {glue:text}`demo augmentation 1.0 transfer:.3f` at strength 1; beyond, it spoils source and tasks alike.
 # - *Length of training.* A barely trained network is neither collapsed nor useful: NC1 cannot tell *not yet* from *not too
 #   much*. On letters training twice as long collapses features further and changes nothing; on clothes and photographs the
-#   best networks are trained for three epochs.
+#   best of the networks explored are trained for three epochs.
 #
 # ## Do they work because they prevent collapse?
 #

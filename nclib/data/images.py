@@ -66,20 +66,23 @@ class _Labelled(ABC):
         """The images of the classes first, ..., end - 1, which are numbered from 0 then."""
         if not 0 <= first < end <= len(self.classes):
             raise ValueError(f"classes [{first}:{end}] were asked for; give 0 <= first < end <= {len(self.classes)}")
-        chosen = self.at(((self.labels >= first) & (self.labels < end)).nonzero().flatten())
-        labels, classes = chosen.labels - first, self.classes[first:end]
-        return replace(chosen, labels=labels, classes=classes)  # type: ignore[type-var]  # both kinds are dataclasses
+        return self._of_numbers(range(first, end))
 
     def of_named(self, names: Sequence[str]) -> Self:
         """The images of the classes of these names, in the order that the classes have here."""
         if missing := [name for name in names if name not in self.classes]:
             raise ValueError(f"there are no classes {few(missing)}; the classes are {few(list(self.classes))}")
-        numbers = [k for k, name in enumerate(self.classes) if name in names]
-        place = torch.full((len(self.classes),), -1).scatter_(0, torch.tensor(numbers), torch.arange(len(numbers)))
+        return self._of_numbers([k for k, name in enumerate(self.classes) if name in names])
+
+    def _of_numbers(self, numbers: Sequence[int]) -> Self:
+        """The images of these classes, which are numbered from 0 in this order."""
+        place = torch.full((len(self.classes),), -1).scatter_(
+            0, torch.tensor(list(numbers)), torch.arange(len(numbers))
+        )
         labels = place[self.labels]
         chosen = self.at((labels >= 0).nonzero().flatten())
         classes = tuple(self.classes[k] for k in numbers)
-        return replace(chosen, labels=place[chosen.labels], classes=classes)  # type: ignore[type-var]  # as above
+        return replace(chosen, labels=place[chosen.labels], classes=classes)  # type: ignore[type-var]  # both kinds are dataclasses
 
     def _drawn(self, per_class: int | None, share: float | None, seed: int) -> Tensor:
         """Which images (N,), as booleans, the seed draws."""

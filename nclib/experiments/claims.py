@@ -122,7 +122,7 @@ class Verdict:
     def small(self) -> bool:
         """Whether it holds, or fails, by no more than the smallest effect."""
         decided = self.word in ("holds", "fails") and self.estimate is not None
-        return decided and self.claim.within(self.estimate.low, self.estimate.high)  # type: ignore[union-attr]
+        return decided and self.claim.within(self.estimate.low, self.estimate.high)  # type: ignore[union-attr]  # it is not None
 
     def __str__(self) -> str:
         notes = [self.why] if self.why else []
@@ -226,7 +226,7 @@ def _word(claim: Claim, estimates: Sequence[Estimate]) -> Word:
     words = [_word_of_one(claim, each) for each in estimates]
     for word in ("fails", "fails: no effect", "undecided"):
         if word in words:
-            return word  # type: ignore[return-value]
+            return word  # type: ignore[return-value]  # one of the texts above, each a Word
     return "holds"
 
 

@@ -7,7 +7,7 @@ from nclib.estimates import Estimate
 
 def glue(name: str, value: Any) -> None:
     """Keep a number or a text under a name; of an estimate "NAME value", "NAME low" and "NAME high"."""
-    from myst_nb import glue as keep  # type: ignore[import-untyped]
+    from myst_nb import glue as keep  # type: ignore[import-untyped]  # it has no type hints
 
     if isinstance(value, Estimate):
         for end in ("value", "low", "high"):
