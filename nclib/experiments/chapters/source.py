@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from nclib.experiments.claims import FACTOR, POINT, Claim
+from nclib.experiments.claims import FACTOR, POINT, Claim, Verdict, judge
 from nclib.experiments.inference import by_panel, rows_of
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale, Source
@@ -256,6 +256,53 @@ CLAIMS = (
         replicates=_at_best("epochs", BEST_LENGTH),
     ),
 )
+
+
+def _without(loss: str) -> Replicates:
+    """The slope over nine of the losses."""
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        return over_losses(table[(table["loss"] != loss) | table["panels"].map(lambda names: "loss" not in names)])
+
+    return rows
+
+
+def _beyond_ends(value: float) -> Replicates:
+    """Transfer at a value of the dial less that at either end."""
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        ends = zip(("first", "last"), (DIAL[0], DIAL[-1]), strict=True)
+        return pd.concat([_at("collapse", value, end)(table).assign(contrast=name) for name, end in ends])
+
+    return rows
+
+
+# What we might have chosen instead: by claim, and by what is other, the replicates.
+CHOICES: dict[tuple[str, str], Replicates] = {
+    **{("A1-dial", f"penalty {value:g}"): _at("collapse", value, 0.0) for value in DIAL if value < 0 and value != -0.1},
+    **{("A1-force", f"penalty {value:g}"): _at("collapse", 0.0, value) for value in DIAL[:-1] if value > 0},
+    **{("A1-extent", f"best at penalty {value:g}"): _beyond_ends(value) for value in DIAL[1:-1]},
+    ("A1-loss", "trace ratio"): partial(over_losses, metric="nc1_ratio"),
+    ("A1-loss", "CDNV"): partial(over_losses, metric="cdnv"),
+    **{("A1-loss", f"without {loss}"): _without(loss) for loss in LOSSES},
+    **{("A1-projection", f"depth {depth}"): _at("projection", depth, 0) for depth in DEPTHS[1:]},
+    **{
+        ("A1-augmentation", f"strength {each:g}"): _at("augmentation", each, 0.0)
+        for each in STRENGTHS
+        if each not in (0.0, 1.0)
+    },
+}
+
+
+def other_choices(table: pd.DataFrame) -> dict[tuple[str, str], tuple[Verdict, Verdict]]:
+    """The verdict of a claim as it is, and with each of the other `CHOICES`, by claim and choice."""
+    claims = {claim.key: claim for claim in CLAIMS}
+    ours = {key: judge(claims[key], table) for key in dict.fromkeys(key for key, _ in CHOICES)}
+    return {
+        (key, choice): (ours[key], judge(replace(claims[key], replicates=replicates), table))
+        for (key, choice), replicates in CHOICES.items()
+    }
+
 
 STUDIES = (source_collapse,)
 LIVE: dict[str, Cell] = {"source_collapse": {"collapse": 0.1}}

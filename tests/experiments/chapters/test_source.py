@@ -19,7 +19,8 @@ def table(transfer, nc1=lambda cell: 1.0, seeds=(10, 11, 12), scale="demo"):
 
     def measured(cell):
         shift = cell["seed"] / 1000
-        return {"nc1": nc1(cell) * (1 + shift), "nc1_ratio": nc1(cell), "accuracy": [transfer(cell) + shift] * 5}
+        collapse = {"nc1": nc1(cell) * (1 + shift), "nc1_ratio": nc1(cell), "cdnv": nc1(cell)}
+        return collapse | {"accuracy": [transfer(cell) + shift] * 5}
 
     cells = source.source_collapse(settings(scale), seeds)
     return as_table([record_of("source_collapse", scale, cell, measured) for cell in cells])
@@ -129,3 +130,29 @@ def test_sources_are_panels_with_networks_of_their_own():
 def test_an_unknown_source_has_its_best_in_the_middle():
     rows = table(lambda cell: 0.5 - abs(cell.get("collapse", 0.0)) / 10).assign(source="letters of your own")
     assert word("A1-extent", rows) == "holds"
+
+
+def test_other_choices_are_judged_beside_ours():
+    def transfer(cell):
+        if "loss" in cell["panels"]:
+            return 0.5 if cell["loss"] == "squared error" else 0.8
+        return 0.8 - 0.1 * max(cell.get("collapse", 0.0) - 0.1, 0)
+
+    def nc1(cell):
+        return 0.1 if cell["loss"] == "squared error" else 1 + source.LOSSES.index(cell["loss"]) / 10
+
+    found = source.other_choices(table(transfer, nc1))
+    assert {key for key, _ in found} <= {claim.key for claim in source.CLAIMS}
+    words = {choice: (ours.word, other.word) for choice, (ours, other) in found.items()}
+    assert words["A1-loss", "without squared error"] == ("holds", "fails: no effect")  # the claim rests on one loss
+    assert words["A1-loss", "without sigmoid"] == ("holds", "holds")
+    assert words["A1-force", "penalty 0.1"] == ("holds", "fails: no effect")
+    assert sum(key == "A1-extent" for key, _ in found) == len(source.DIAL) - 2
+
+
+def test_no_other_choice_is_the_one_of_the_claim():
+    rows = table(lambda cell: 0.5 + cell.get("collapse", 0.0) - 0.1 * cell["augmentation"] - 0.01 * cell["projection"])
+    for (key, choice), replicates in source.CHOICES.items():
+        ours = next(claim for claim in source.CLAIMS if claim.key == key).replicates(rows)
+        if key in ("A1-dial", "A1-force", "A1-augmentation"):
+            assert replicates(rows)["value"].tolist() != pytest.approx(ours["value"].tolist()), choice
