@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,7 +28,7 @@ _MODELS, _DATA, _SCORES, _OUTPUT = (
 _Model = Annotated[
     str, typer.Argument(help="A timm model, torchvision:NAME, or recipe:PATH of a checkpoint that nclib wrote.")
 ]
-_Data = Annotated[str, typer.Argument(help="A data set by name, or folder:PATH with a folder for each class.")]
+_Data = Annotated[str, typer.Argument(help="A data set by name, or a folder with a folder for each class.")]
 _Split = Annotated[str, typer.Option(help="train, test, val or all, as far as the data set has them.")]
 _Layer = Annotated[str, typer.Option(help="The name of a module, its place among the blocks, or last.")]
 _Imports = Annotated[
@@ -79,14 +80,15 @@ def extract(
     cache: _Cache = None,
 ) -> None:
     """Write the features of a model on a data set, with the labels."""
-    from nclib.data.catalogue import load
+    from nclib.data.catalogue import data_name, load
     from nclib.features.extraction import Extraction, each_shard
     from nclib.features.files import WRITTEN, write_features
     from nclib.models.pretrained import backbone
 
     with _errors():
         _check_written(output, WRITTEN)
-        images = load(data, split, per_class=per_class, seed=seed, data_root=data_root, download=download)
+        name = data_name(data)
+        images = load(name, split, per_class=per_class, seed=seed, data_root=data_root, download=download)
         made = backbone(model, weights=weights, imports=imports or [], device=device)
         shards = each_shard(made, images, [_layer(layer)], Extraction(cache=cache, progress=sys.stderr.isatty()))
         rows = ((next(iter(found.values())), images.labels[part.start : part.stop]) for part, found in shards)
@@ -112,14 +114,14 @@ def statistics(
 
     On several GPUs or cores: torchrun --nproc-per-node 4 -m nclib statistics MODEL DATA OUTPUT.
     """
-    from nclib.data.catalogue import load
+    from nclib.data.catalogue import data_name, load
     from nclib.devices import process_group
     from nclib.features.statistics import feature_statistics
     from nclib.models.pretrained import backbone
 
     with _errors(), process_group(device) as (own, rank):
         _check_written(output, (".safetensors",))
-        images = load(data, split, per_class=per_class, data_root=data_root)
+        images = load(data_name(data), split, per_class=per_class, data_root=data_root)
         made = backbone(model, weights=weights, imports=imports or [], device=own)
         bar = rank == 0 and sys.stderr.isatty()
         stats = feature_statistics(made, images, layer=_layer(layer), cache=cache, progress=bar)
@@ -141,6 +143,8 @@ def rank(
     split: Annotated[str | None, _DATA(help="train, test, ...; else all, or train of data with splits.")] = None,
     per_class: _PerClass = None,
     data_root: _DataRoot = None,
+    text_column: Annotated[str, _DATA(help="The column of the texts in a table.")] = "text",
+    label_column: Annotated[str, _DATA(help="The column of their labels.")] = "label",
     cache: Annotated[Path | None, _DATA(help="A folder that keeps features, for another run.")] = None,
     scores: Annotated[
         str | None, _SCORES(help="Names with commas between, or all; without it all but the slow ones.")
@@ -160,7 +164,8 @@ def rank(
         _check_written(csv, (".csv",))
         _check_written(figure, (".png", ".pdf", ".svg"))
         names, chosen = _listed(models, models_from), _split(scores)
-        images, broken = _training_data(data, split, per_class=per_class, data_root=data_root)
+        columns = {"text_column": text_column, "label_column": label_column}
+        images, broken = _training_data(data, split, per_class, data_root, columns)
         options: Any = {"weights": weights, "imports": imports or [], "device": device}
         options |= {"data_root": data_root if isinstance(images, Texts) else None}
         options |= {"cache": cache, "progress": sys.stderr.isatty()}
@@ -176,12 +181,19 @@ def rank(
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """What a user may have done wrong, or timm and torchvision say of it, as one line."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
-        typer.echo(f"nclib: {error}", err=True)
-        raise typer.Exit(1) from None
+    """What a user may have done wrong, or timm and torchvision say of it, as one line; so are warnings."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("default", category=UserWarning)
+        warnings.showwarning = _say  # type: ignore[assignment]  # it takes what it needs of the arguments
+        try:
+            yield
+        except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+            _say(error)
+            raise typer.Exit(1) from None
+
+
+def _say(message: object, *_: object, **__: object) -> None:
+    typer.echo(f"nclib: {message}", err=True)
 
 
 def _split(names: str | None) -> Any:
@@ -193,13 +205,16 @@ def _layer(layer: str) -> str | int:
     return int(layer) if layer.lstrip("-").isdigit() else layer
 
 
-def _training_data(data: str, split: str | None, **options: Any) -> tuple[Any, list[Path]]:
+def _training_data(
+    data: str, split: str | None, per_class: int | None, data_root: Path | None, columns: dict[str, Any]
+) -> tuple[Any, list[Path]]:
     """Texts or images by name, and the paths of images that cannot be read."""
     from nclib.data.catalogue import training_images
     from nclib.data.text_sets import texts
 
+    options: Any = {"per_class": per_class, "data_root": data_root}
     if data.startswith(("file:", "docstrings/")):
-        return texts(data, split or "train", **options), []
+        return texts(data, split or "train", **columns, **options), []
     return training_images(data, split, **options)
 
 

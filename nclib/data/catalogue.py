@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def load(
     (torch.Size([48, 1, 28, 28]), ('α', 'β', 'γ'))
     """
     check_least(1, per_class=1 if per_class is None else per_class)
-    stem, some = split_name(name)
+    stem, some = (name, slice(None)) if _is_folder(name, data_root) else split_name(name)
     whole = _whole(stem, split, per_class, seed, data_root, download)
     if isinstance(some, tuple):
         whole = whole.of_named(some)
@@ -124,6 +125,22 @@ def classes_of(name: str, number: int) -> int:
     return len(some) if isinstance(some, tuple) else len(range(number)[some])
 
 
+def data_name(given: str) -> str:
+    """The name of a data set as `load` takes it: a known name, or else that of a folder of this path.
+
+    Where both are there, a warning says that the data set is meant.
+
+    >>> data_name("digits"), data_name(".").startswith("folder:/")
+    ('digits', True)
+    """
+    if not Path(given).is_dir():
+        return given
+    if split_name(given)[0] in (*EMBEDDED, *TORCHVISION):
+        warnings.warn(f"{given} is the data set, not the folder here; the folder is folder:{given}", stacklevel=2)
+        return given
+    return f"folder:{Path(given).absolute()}"
+
+
 def training_images(
     data: str, split: str | None, *, per_class: int | None = None, data_root: Path | str | None = None
 ) -> tuple[ImageSet | ImageFiles, list[Path]]:
@@ -131,7 +148,7 @@ def training_images(
 
     Without a split they are all images or, of data that comes in splits, the training images.
     """
-    name = f"folder:{Path(data).absolute()}" if Path(data).is_dir() else data
+    name = data_name(data)
     try:
         images = load(name, split or "all", data_root=data_root)
     except ValueError:
@@ -207,6 +224,15 @@ def find_path(
     if found is None:
         raise FileNotFoundError(f"{name} is not at {' or '.join(map(str, places))}; put {contents} there by hand")
     return found
+
+
+def _is_folder(name: str, data_root: str | Path | None) -> bool:
+    """Whether a folder has this whole name, brackets and all."""
+    given = name.removeprefix("folder:")
+    if given == name or not given.endswith("]"):
+        return False
+    root = data_root or os.environ.get("NCLIB_DATA") or "."
+    return any((Path(place) / Path(given).expanduser()).is_dir() for place in (root, "."))
 
 
 def _folder(name: str, split: str, data_root: str | Path | None) -> ImageSet | ImageFiles:

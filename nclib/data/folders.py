@@ -1,28 +1,48 @@
 """Folders of images: one folder a class, with or without folders of splits above them."""
 
+import warnings
+from collections import Counter
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from unicodedata import normalize
 
 import torch
 
 from nclib.checks import few
 from nclib.data.images import ImageFiles
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-_SPLITS = ("train", "val", "test")
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".avif", ".gif"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".mpo"),
+)
+# What the folder, or the file, of a split may be called, in small letters or not.
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+_CLUTTER = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini")  # what systems leave behind
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """The folder of each split: `train`, `test` and `val`, which stands in for a missing `test`.
+    """The folder of each split (`SPLIT_NAMES`): `train`, `test` and `val`, which stands in for a missing `test`.
 
     Empty if the folders are classes: one of them may well be called ``train``, so a split's name counts
     only beside another, or where there is no other folder.
     """
-    names = set(class_names(folder))
-    found = [split for split in _SPLITS if split in names]
-    if len(found) < 2 and set(found) != names:
+    given = class_folders(folder)
+    found: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
+    for name, path in given.items():
+        for split, names in SPLIT_NAMES.items():
+            if name.lower() in names:
+                found[split].append(path)
+    splits = {split: paths[0] for split, paths in found.items() if paths}
+    if len(splits) < 2 and sum(map(len, found.values())) < len(given):
         return {}
-    splits = {split: folder / split for split in found}
+    if twice := [paths for paths in found.values() if len(paths) > 1]:
+        both = few([path.name for path in twice[0]])
+        raise ValueError(f"{folder} has {both}, which are names of one split; keep one")
     if "test" not in splits and "val" in splits:
         splits["test"] = splits.pop("val")
     return splits
@@ -31,24 +51,24 @@ def split_folders(folder: Path) -> dict[str, Path]:
 def read_folder(folder: Path) -> ImageFiles:
     """The images of ``folder/<class>/*.jpg`` (any of `EXTENSIONS`), classes and files in sorted order.
 
-    Hidden files and other files are left out; a class without images is a ValueError.
+    Folders within a class that has images of its own belong to it. Hidden files are left out; a warning counts and
+    names what else is. A class without images of its own is a ValueError.
     """
-    classes = class_names(folder)
+    classes = class_folders(folder)
     if not classes:
         raise ValueError(f"{folder} has no class folders; it must hold <class>/*{EXTENSIONS[0]}")
-    files = [_images(folder / name) for name in classes]
-    if empty := [name for name, found in zip(classes, files, strict=True) if not found]:
-        raise ValueError(
-            f"{folder} has class folders with no image right in them ({', '.join(EXTENSIONS)}): {few(empty)}"
-        )
+    parts = [_sorted_out(path) for path in classes.values()]
+    _check_own_images(folder, classes, [images for images, _ in parts])
+    files = [images for images, _ in parts]
+    _warn_of([*chain.from_iterable(others for _, others in parts), *_strays(folder)])
     sizes = torch.tensor([len(found) for found in files])
     labels = torch.arange(len(classes)).repeat_interleave(sizes)
-    return ImageFiles(tuple(chain.from_iterable(files)), labels, classes)
+    return ImageFiles(tuple(chain.from_iterable(files)), labels, tuple(classes))
 
 
 def check_same_classes(splits: dict[str, Path]) -> None:
     """Refuse splits that do not hold the same classes, with a few that differ."""
-    classes = {split: set(class_names(folder)) for split, folder in splits.items()}
+    classes = {split: set(class_folders(folder)) for split, folder in splits.items()}
     common = set.intersection(*classes.values())
     strays = {split: sorted(names - common) for split, names in classes.items() if names - common}
     if strays:
@@ -57,15 +77,64 @@ def check_same_classes(splits: dict[str, Path]) -> None:
         raise ValueError(f"the class folders of {where} differ: {what}, which others lack")
 
 
-def class_names(folder: Path) -> tuple[str, ...]:
-    """The names of the class folders, sorted."""
-    return tuple(path.name for path in _visible(folder) if path.is_dir())
+def class_folders(folder: Path) -> dict[str, Path]:
+    """The class folders by name, sorted by it.
+
+    Names are in Unicode's composed form (NFC), whatever the system that wrote them; two that differ in form only are a
+    ValueError.
+    """
+    found: dict[str, Path] = {}
+    for path in _visible(folder):
+        if path.is_dir():
+            name = normalize("NFC", path.name)
+            if name in found:
+                raise ValueError(f"{folder} has two folders {name!r}, which differ in the form of Unicode; merge them")
+            found[name] = path
+    return dict(sorted(found.items()))
 
 
-def _images(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder) if path.suffix.lower() in EXTENSIONS]
+def _check_own_images(folder: Path, classes: dict[str, Path], files: Sequence[Sequence[Path]]) -> None:
+    """Refuse classes without an image right in them: the folders within may be the classes."""
+    found = list(zip(classes.items(), files, strict=True))
+    if empty := [name for (name, path), images in found if not any(image.parent == path for image in images)]:
+        within = sum(len(images) for (name, _), images in found if name in empty)
+        deeper = f"; {within:,} are in folders within, which may be the classes" if within else ""
+        raise ValueError(
+            f"{folder} has class folders with no image right in them ({', '.join(EXTENSIONS)}): {few(empty)}{deeper}"
+        )
+
+
+def _sorted_out(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a class, those in folders within it among them, and its other files."""
+    images, others = [], list[Path]()
+    for path in _visible(folder):
+        if path.suffix.lower() in EXTENSIONS:
+            images.append(path)
+        elif path.is_dir():
+            inner, rest = _sorted_out(path)
+            images, others = images + inner, others + rest
+        else:
+            others.append(path)
+    return images, others
+
+
+def _strays(folder: Path) -> list[Path]:
+    """Images beside the class folders, which belong to no class."""
+    return [path for path in _visible(folder) if path.suffix.lower() in EXTENSIONS and path.is_file()]
+
+
+def _warn_of(others: Sequence[Path]) -> None:
+    if others:
+        kinds = Counter(path.suffix.lower() or "without a suffix" for path in others)
+        counted = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
+        warnings.warn(
+            f"files left out: {counted}, such as {others[0]}; an image lies in the folder of its class and ends in "
+            f"{', '.join(EXTENSIONS)}",
+            stacklevel=4,
+        )
 
 
 def _visible(folder: Path) -> list[Path]:
     """What is in the folder and not hidden, in the same order on every system."""
-    return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
+    found = (path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in _CLUTTER)
+    return sorted(found, key=lambda path: path.name)

@@ -19,6 +19,8 @@ from nclib.seeds import seeded
 _GREY = ("1", "L")  # the modes of Pillow without colour or alpha, of at most 8 bits
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 _NO_RANGE = ("I", "F")  # nothing says which number is white
+_SHALLOW = "its 16-bit values seem to be of 12 bits or fewer, and would come out black"
+_DECODED = "upright, 16 bits"  # raise it when files are decoded otherwise, so that no older features are taken for new
 
 
 class _Labelled(ABC):
@@ -182,12 +184,12 @@ class ImageFiles(_Labelled):
 
     @property
     def digest(self) -> str:
-        """Names the files and labels in 32 hexadecimal digits.
+        """Names the files, how they are decoded, and the labels in 32 hexadecimal digits.
 
         Of a file it holds the path below the folder common to all, the size in bytes and the time of the last
         change, so that a folder may move but its files must stay.
         """
-        hashed = hashlib.blake2b(digest_size=16)
+        hashed = hashlib.blake2b(_DECODED.encode(), digest_size=16)
         common = os.path.commonpath([path.parent for path in self.paths]) if self.paths else ""
         for path, label in zip(self.paths, self.labels.tolist(), strict=True):
             status = path.stat()
@@ -196,9 +198,9 @@ class ImageFiles(_Labelled):
         return hashed.hexdigest()
 
     def image(self, index: int) -> Image.Image:
-        """One image: grey as mode ``L``, anything else as ``RGB``, without its alpha.
+        """One image, upright: grey as mode ``L``, anything else as ``RGB``, without its alpha.
 
-        A file that is no whole image is a ValueError with its path.
+        A file that is no whole image is a ValueError with its path; so is one of 16 bits that are 12 or fewer.
         """
         path = self.paths[index]
         try:
@@ -208,17 +210,24 @@ class ImageFiles(_Labelled):
             raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
     def readable(self) -> tuple["ImageFiles", list[Path]]:
-        """The images that can be read, and the paths of the others; every file is opened."""
+        """The images that can be read, and the paths of the others; every file is opened.
+
+        ValueError if none of a class can be read.
+        """
         from tqdm.auto import tqdm
 
-        broken = []
+        broken: dict[int, str] = {}
         for index in tqdm(range(len(self)), "check images", delay=1, leave=False):
             try:
                 self.image(index)
-            except ValueError:
-                broken.append(index)
+            except ValueError as error:
+                broken[index] = str(error)
         kept = torch.ones(len(self), dtype=torch.bool)
-        kept[broken] = False
+        kept[list(broken)] = False
+        left = self.labels[kept].bincount(minlength=len(self.classes))
+        for index, why in broken.items():
+            if not left[self.labels[index]]:
+                raise ValueError(f"no image of class {self.classes[self.labels[index]]} can be read: {why}")
         return (self.at(kept.nonzero().flatten()) if broken else self), [self.paths[index] for index in broken]
 
     def at(self, indices: Tensor) -> Self:
@@ -237,11 +246,18 @@ class ImageFiles(_Labelled):
 
 
 def _in_8_bits(opened: Image.Image) -> Image.Image:
-    """The image as ``L`` or ``RGB``; Pillow's own conversion would cut deep grey off at 255."""
+    """The image upright, as ``L`` or ``RGB``; Pillow's own conversion would cut deep grey off at 255."""
     if opened.mode in _NO_RANGE:
         raise ValueError(f"mode {opened.mode} has no range; save it with 8 or 16 bits")
+    deep = any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))  # Pillow keeps the upper 8 of RGB's
+    ImageOps.exif_transpose(opened, in_place=True)
     if opened.mode in _DEEP_GREY:
-        return Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
+        values = np.asarray(opened)
+        if 0 < values.max() < 4096:
+            raise ValueError(f"{_SHALLOW}, {values.max():,} at most; save it with 8 bits, or its values times 16")
+        return Image.fromarray((values >> 8).astype(np.uint8))
+    if deep and np.asarray(opened).max() < 16:
+        raise ValueError(f"{_SHALLOW}; save it with 8 bits, or its values times 16")
     return opened.convert("L" if opened.mode in _GREY else "RGB")
 
 

@@ -1,12 +1,12 @@
 """Texts that every installation has: the docstrings of installed libraries, and labelled texts of files."""
 
 import ast
-import csv
 import inspect
 import re
 import sysconfig
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -17,8 +17,10 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from nclib.checks import check_least
+from nclib.checks import check_least, few
 from nclib.data.catalogue import find_path
+from nclib.data.folders import SPLIT_NAMES
+from nclib.data.text_tables import read_texts
 from nclib.seeds import seeded
 from nclib.storage import digest_of_text
 
@@ -57,17 +59,28 @@ class Texts:
 
 
 def texts(
-    name: str, split: str = "train", *, per_class: int | None = None, data_root: str | Path | None = None
+    name: str,
+    split: str = "train",
+    *,
+    per_class: int | None = None,
+    data_root: str | Path | None = None,
+    text_column: str = "text",
+    label_column: str = "label",
 ) -> Texts:
     """Labelled texts by name.
 
     ``docstrings/libraries`` asks from which of `LIBRARIES` a docstring comes, ``docstrings/PACKAGE`` from which part of
     an installed package, of those that have enough of them, and ``docstrings/python`` from which module of the
     standard library. The files they are in are taken in an order of chance, every other one for the test split, until
-    there are enough. ``file:PATH`` is a table with the header ``text,label``, in which ``{split}`` stands for train or
-    test; it may lie in the data root. `per_class` texts of every class are drawn; None is all.
+    there are enough. Docstrings differ between versions of the libraries, so the texts do.
 
-    Docstrings differ between versions of the libraries, so the texts do.
+    ``file:PATH`` is a table, in the data root or not, with the columns `text_column` and `label_column`, see
+    `nclib.data.text_tables`: separated values, JSON lines (.jsonl) or Parquet. ``{split}`` in its name stands for train
+    or test, or another name of these splits (`nclib.data.folders.SPLIT_NAMES`). Classes are those of the training file,
+    in alphabetical order; a class that only the test file has is a ValueError. ``all`` is the texts of both files, or
+    of one that is for all.
+
+    `per_class` texts of every class are drawn; None is all.
 
     Examples
     --------
@@ -76,12 +89,15 @@ def texts(
     (('numpy', 'pandas'), 18)
     """
     check_least(1, per_class=1 if per_class is None else per_class)
-    if split not in ("train", "test"):
-        raise ValueError(f"split is {split!r}; it must be 'train' or 'test'")
+    if split not in ("train", "test", "all"):
+        raise ValueError(f"split is {split!r}; it must be 'train', 'test' or 'all'")
     if name.startswith("file:"):
-        by_class = _of_table(name, split, data_root)
+        by_class = _of_tables(name, split, data_root, (text_column, label_column))
     elif name.startswith("docstrings/"):
-        by_class = docstrings(name.partition("/")[2])[split]
+        by_split = docstrings(name.partition("/")[2])
+        by_class = by_split.get(split) or {
+            part: [*of_train, *by_split["test"][part]] for part, of_train in by_split["train"].items()
+        }
     else:
         raise ValueError(f"{name!r} is no name of texts; there are docstrings/PACKAGE and file:PATH")
     return _drawn(name, split, by_class, per_class)
@@ -153,32 +169,37 @@ def _parsed(file: Path) -> Iterator[str]:
                 yield text
 
 
-def _of_table(name: str, split: str, data_root: str | Path | None) -> dict[str, list[str]]:
-    if "{split}" not in name and split != "train":
-        raise ValueError(f"{name} is one file for all splits; name it with {{split}}, which stands for train or test")
-    file = find_path(name.replace("{split}", split), data_root, "a table with the header text,label", Path.is_file)
-    by_class: dict[str, list[str]] = {}
-    for text, label in _rows(file):
-        by_class.setdefault(label, []).append(text)
+def _of_tables(name: str, split: str, data_root: str | Path | None, columns: tuple[str, str]) -> dict[str, list[str]]:
+    """The texts of a split by class. Classes are those to train on, so that a number means one class in every split."""
+    if "{split}" not in name:
+        if split == "test":
+            raise ValueError(f"{name} is one file; name it with {{split}}, which stands for train or test")
+        return _by_class(name, read_texts(_table(name, data_root), *columns))
+    train = read_texts(_table(name, data_root, "train"), *columns)
+    if split == "train":
+        return _by_class(name, train)
+    test, classes = read_texts(_table(name, data_root, "test"), *columns), sorted({label for _, label in train})
+    if new := sorted({label for _, label in test} - set(classes)):
+        raise ValueError(f"{name} has texts of {few(new)} to test but not to train")
+    return _by_class(name, test if split == "test" else train + test, classes)
+
+
+def _table(name: str, data_root: str | Path | None, split: str = "") -> Path:
+    """Where a table is; that of a split may be called after any name of it."""
+    names = [*SPLIT_NAMES.get(split, [""]), *(SPLIT_NAMES["val"] if split == "test" else ())]
+    for each in [*names, *(each.capitalize() for each in names)]:
+        with suppress(FileNotFoundError):
+            return find_path(name.replace("{split}", each), data_root, "", Path.is_file)
+    return find_path(name.replace("{split}", split), data_root, "a table with columns text and label", Path.is_file)
+
+
+def _by_class(name: str, rows: Sequence[tuple[str, str]], classes: Sequence[str] = ()) -> dict[str, list[str]]:
+    by_class: dict[str, list[str]] = {label: [] for label in classes or sorted({label for _, label in rows})}
+    for text, label in rows:
+        by_class[label].append(text)
     if len(by_class) < 2:
-        raise ValueError(f"{file} has texts of {len(by_class)} classes; at least 2 are needed")
-    return dict(sorted(by_class.items()))
-
-
-def _rows(file: Path) -> Iterator[list[str]]:
-    """The rows of a table below its header: text and label."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            rows = csv.reader(lines)
-            if (header := next(rows, [])) != ["text", "label"]:
-                raise ValueError(f"{file} begins with {','.join(header)!r}; its first line must be text,label")
-            for row in rows:
-                if len(row) != 2 or not row[1].strip():
-                    found = f"{len(row)} columns" if len(row) != 2 else "no label"
-                    raise ValueError(f"{file}, line {rows.line_num} has {found}; there must be two columns, text,label")
-                yield row
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not in UTF-8 ({error}); save it so") from None
+        raise ValueError(f"{name} has texts of {len(by_class)} classes; at least 2 are needed")
+    return by_class
 
 
 def tokens(texts: tuple[str, ...] | list[str], *, vocabulary: int = 8192, length: int = 64) -> Tensor:

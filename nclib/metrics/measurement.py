@@ -13,7 +13,7 @@ from nclib.checks import Samples, as_array, as_tensor, check_parameter, few, sam
 from nclib.metrics.ranks import class_ranks
 from nclib.metrics.registry import METRICS, Metric
 from nclib.metrics.statistics import ClassStatistics, Covariance, gathered
-from nclib.metrics.variability import between_spectrum, checked_means
+from nclib.metrics.variability import SaysNothing, between_spectrum, checked_means
 
 Registry = Mapping[str, Metric]
 
@@ -23,7 +23,8 @@ class Measurement(Mapping[str, float]):
     """What `nclib.measure` or `nclib.score` found: a mapping from metric or score to value that prints as a table.
 
     `notes` says what a reader of the numbers should know: classes without samples, metrics that are not
-    defined here, class means that span less than K - 1 directions.
+    defined here, class means that span less than K - 1 directions. `empty` names the values that say nothing, since
+    there are too few samples.
 
     Examples
     --------
@@ -40,6 +41,7 @@ class Measurement(Mapping[str, float]):
     num_features: int
     notes: tuple[str, ...] = ()
     registry: Registry = field(default_factory=lambda: METRICS)
+    empty: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> float:
         return self.values_[name]
@@ -112,10 +114,10 @@ def measured(
         given["stats"] = _statistics(given["features"], [registry[name] for name in chosen_names], progress)
         given["features"] = replace(given["features"], checked=True, stats=given["stats"])
     strict = names not in (None, "all") if strict is None else strict
-    values, notes = _computed(chosen_names, given, registry, strict=strict)
+    values, notes, empty = _computed(chosen_names, given, registry, strict=strict)
     stats = given["stats"]
     sizes = (stats.num_samples, stats.num_classes, stats.num_features)
-    return Measurement(values, *sizes, (*_about_counts(counts.tolist()), *notes), registry)
+    return Measurement(values, *sizes, (*_about_counts(counts.tolist()), *notes), registry, empty)
 
 
 def chosen(
@@ -171,9 +173,9 @@ def _about_counts(counts: list[int]) -> Iterator[str]:
 
 def _computed(
     names: list[str], given: Mapping[str, Any], registry: Registry, *, strict: bool
-) -> tuple[dict[str, float], list[str]]:
-    """The value of every metric that is defined, and what there is to say about it and the others."""
-    stats, values, notes = given["stats"], {}, []
+) -> tuple[dict[str, float], list[str], tuple[str, ...]]:
+    """The values of the metrics that are defined, notes on these and the others, and which values say nothing."""
+    stats, values, notes, empty = given["stats"], {}, [], []
     checked_means(stats)  # what no metric can do without is an error
     if any("class_ranks" in registry[name].inputs for name in names):
         given = {**given, "class_ranks": class_ranks(given["features"], given["labels"])}
@@ -187,6 +189,7 @@ def _computed(
                 warnings.simplefilter("always")
                 values[name] = metric.compute(*arguments.values())
             notes += [str(warning.message) for warning in caught]
+            empty += [name for warning in caught if issubclass(warning.category, SaysNothing)]
         except ValueError as error:
             if strict:
                 raise
@@ -195,7 +198,7 @@ def _computed(
         rank, possible = len(between_spectrum(stats)[0]), min(stats.num_classes - 1, stats.num_features)
         if rank < possible:
             notes.append(f"the class means span {rank} of {possible} directions; nc1 and vci count those")
-    return values, notes
+    return values, notes, tuple(empty)
 
 
 def measure(

@@ -135,11 +135,16 @@ def between_in_total(stats: ClassStatistics, rtol: float | None = None) -> tuple
     return min(float(rank), max(0.0, stats.explained(rtol))), rank
 
 
+class SaysNothing(UserWarning):
+    """A value depends on the sizes of the features alone."""
+
+
 def warn_of_few(name: str, stats: ClassStatistics) -> None:
-    """Warn where there are too few samples for the inverse of a covariance to say anything."""
+    """Warn (`SaysNothing`) where there are too few samples for the inverse of a covariance to say anything."""
     if stats.num_samples <= stats.num_features + 1:
         given = f"{stats.num_samples} samples of {stats.num_features} features"
-        warnings.warn(f"{name} says nothing with {given}: two more samples than features are needed", stacklevel=3)
+        what = f"{name} says nothing with {given}: two more samples than features are needed"
+        warnings.warn(what, SaysNothing, stacklevel=3)
 
 
 def total_scatter(stats: ClassStatistics) -> Tensor:

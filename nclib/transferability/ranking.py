@@ -1,5 +1,6 @@
 """Ranking of pre-trained models for a task: the features of each, every score, and a table sorted by one of them."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from nclib.storage import replacing
 from nclib.transferability.registry import OVER_MODELS, SCORES, chosen_scores, higher_is_better, with_sums
 from nclib.transferability.source_scores import source_probabilities
 
-_ROUNDING = 1e-9  # of a score's values, differences that mean nothing
+_ROUNDING = 1e-9  # of a score's values, or of 1 if these are smaller: differences that mean nothing
+_HATCHED = "hatched: no value, or none that tells these models apart"
 Model = str | Backbone | TextEncoder
 _OF_A_MODEL = (ValueError, TypeError, OSError, ImportError, RuntimeError)  # what a model may fail with
 
@@ -35,7 +37,8 @@ class Ranking:
     Attributes
     ----------
     table
-        One row a model, the best first; one column a score, and ``seconds``, what its features and scores took.
+        One row a model, the best first; one column a score, and ``seconds``, what its features and scores took. NaN
+        stands for a score that a model has not, or that says nothing of so few images.
     by, verified
         The score it is sorted by, and how many of the first are sorted by the accuracy of a linear probe instead.
     failures
@@ -104,12 +107,15 @@ class Ranking:
         values = self.relative
         size = (3 + 0.5 * values.shape[1], 2.2 + 0.32 * len(values))
         figure, axis = plt.subplots(figsize=size, layout="constrained")
+        axis.patch.set(hatch="////", edgecolor="0.7")  # seen where there is no value
         shades = axis.imshow(values.to_numpy(dtype=float), cmap="viridis", vmin=0, vmax=1, aspect="auto")
         axis.set_xticks(range(values.shape[1]), values.columns, rotation=60, ha="right")
         axis.set_yticks(range(len(values)), values.index)
         axis.grid(False)
         axis.set_title(self.order)
         figure.colorbar(shades, label="0 worst, 1 best")
+        if values.isna().any(axis=None):
+            figure.supxlabel(_HATCHED, fontsize="small")
         with replacing(Path(path)) as temporary:
             figure.savefig(temporary, format=Path(path).suffix.lstrip("."))
 
@@ -119,7 +125,7 @@ class Ranking:
         scores = self.table.drop(columns="seconds")[[self.by, *self.table.columns.drop(["seconds", self.by])]]
         values = pd.DataFrame({name: v if higher_is_better(name) else -v for name, v in scores.items()})
         spread = values.max() - values.min()
-        return (values - values.min()) / spread.where(spread > _ROUNDING * values.abs().max())
+        return (values - values.min()) / spread.where(spread > _ROUNDING * values.abs().max().clip(lower=1))
 
 
 def rank_models(
@@ -190,17 +196,25 @@ def rank_models(
         return measured(SCORES, known, features, images.labels, more, strict=False)
 
     found, failures = _all_scored(given, partial(scored, names=names), progress)
-    table = with_sums(pd.DataFrame({name: dict(values) for name, (values, _) in found.items()}).T)
+    table = with_sums(pd.DataFrame({name: _telling(values) for name, (values, _) in found.items()}).T)
     table["seconds"] = [seconds for _, seconds in found.values()]
     by = by or _usual(table)
     if by not in table:
         few = "; it takes two models or more" if by in OVER_MODELS and len(table) < 2 else ""
         raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}{few}")
+    if table[by].isna().all():
+        why = next(note for values, _ in found.values() for note in values.notes if note.startswith(by))
+        raise ValueError(f"{why}; give more images, or sort by another score")
     table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
     if verify:
         table = _verified(table, verify, lambda name: scored(given[name], ["probe_accuracy"])["probe_accuracy"])
     notes = {name: values.notes for name, (values, _) in found.items() if values.notes}
     return Ranking(table, by, min(verify, len(table)), failures, notes)
+
+
+def _telling(values: Measurement) -> dict[str, float]:
+    """The scores of a model, with NaN for those that say nothing."""
+    return {name: math.nan if name in values.empty else value for name, value in values.items()}
 
 
 def _check_images(images: Any) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 import nclib
+from nclib.data.catalogue import training_images
 from tests.layouts import GREEN, class_folders, picture
 
 
@@ -18,7 +19,8 @@ def test_a_folder_with_splits(second, where, root, monkeypatch):
     class_folders("pets", {"train": "train", second: "test"}, ("cat", "dog"), ".JPG")(root)
     picture(root / "pets/train/cat/.hidden.jpg", 1)
     picture(root / "pets/.cache/x.jpg", 1)
-    (root / "pets/train/dog/notes.txt").touch()
+    (root / "pets/train/dog/Thumbs.db").touch()
+    picture(root / "pets/__MACOSX/train/x.jpg", 1)
     monkeypatch.setenv("HOME", str(root))
     if where != "pets":
         monkeypatch.delenv("NCLIB_DATA")
@@ -50,7 +52,12 @@ BAD_FOLDERS = {
         ["train/cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg", *(f"test/{k}/1.jpg" for k in range(9))],
         "x/train, .*x/test differ: train has dog; test has 0, 1, 2, 3, 4 and 4 more, which others lack",
     ),
-    "an empty class": (["a/1.jpg", "b/1.txt", "c/d/1.jpg"], r"no image right in them \(\.jpg, .*\): b, c$"),
+    "an empty class": (["a/1.jpg", "b/1.txt"], r"no image right in them \(\.jpg, .*\): b$"),
+    "folders within": (
+        ["a/1.jpg", "c/d/1.jpg", "c/e/1.jpg"],
+        "right in them .*: c; 2 are in folders within, which may",
+    ),
+    "two names of train": (["train/a/1.jpg", "Training/a/1.jpg", "test/a/1.jpg"], "x has Training, train, which are"),
     "lone images": (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "folder:x has classes of one image, .*: b; take split 'all'"),
 }
 
@@ -61,6 +68,50 @@ def test_a_folder_that_is_laid_out_otherwise_says_how(files, message, root):
         picture(root / "x" / file, 0)
     with pytest.raises(ValueError, match=message):
         nclib.load("folder:x", "test")
+
+
+@pytest.mark.parametrize("names", [("Training", "Testing"), ("train", "valid"), ("TRAIN", "validation")])
+def test_splits_have_other_names(names, root):
+    class_folders("pets", dict(zip(names, ("train", "test"), strict=True)), ("cat", "dog"))(root)
+    assert nclib.load("folder:pets", "train").image(0).getpixel((0, 0)) == (0, GREEN["train"], 0)
+    assert nclib.load("folder:pets", "test").image(0).getpixel((0, 0)) == (0, GREEN["test"], 0)
+
+
+def test_folders_within_a_class_belong_to_it_and_what_is_left_out_is_counted_and_named(root):
+    for file in ("cat/1.jpg", "cat/more/2.jfif", "cat/more/deep/3.avif", "dog/1.JPE", "dog/2.apng"):
+        picture(root / "x" / file, 0)
+    assert [path.stem for path in nclib.load("folder:x", "all").paths] == ["1", "2", "3", "1", "2"]
+    for file in ("cat/1.heic", "cat/more/2.HEIC", "dog/readme", "stray.png"):
+        picture(root / "x" / file, 0)
+    with pytest.warns(UserWarning, match=r"files left out: 2 \.heic, 1 without a suffix, 1 \.png, such as .*1\.heic"):
+        assert len(nclib.load("folder:x", "all")) == 5
+
+
+def test_class_names_are_compared_in_one_form_of_unicode(root):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for file in (f"train/{composed}/1.jpg", "train/tea/1.jpg", f"test/{decomposed}/1.jpg", "test/tea/1.jpg"):
+        picture(root / "x" / file, 0)
+    train, test = (nclib.load("folder:x", split) for split in ("train", "test"))
+    assert train.classes == test.classes == (composed, "tea")
+    picture(root / f"x/train/{decomposed}/2.jpg", 0)
+    with pytest.raises(ValueError, match=f"two folders '{composed}', which differ in the form"):
+        nclib.load("folder:x", "train")
+
+
+def test_a_folder_may_have_brackets_in_its_name(root):
+    for file in ("a/1.jpg", "b/1.jpg", "c/1.jpg"):
+        picture(root / "set[0:2]" / file, 0)
+    assert nclib.load("folder:set[0:2]", "all").classes == ("a", "b", "c")
+    assert nclib.load("folder:set[0:2][1:3]", "all").classes == ("b", "c")
+
+
+def test_a_data_set_goes_before_a_folder_of_its_name(root, monkeypatch):
+    monkeypatch.chdir(root)
+    for file in ("digits/a/1.jpg", "digits/b/1.jpg", "pets/a/1.jpg", "pets/b/1.jpg"):
+        picture(root / file, 0)
+    with pytest.warns(UserWarning, match="digits is the data set, not the folder here; the folder is folder:digits"):
+        assert training_images("digits", "train")[0].classes == tuple("0123456789")
+    assert training_images("./digits", None)[0].classes == training_images("pets", None)[0].classes == ("a", "b")
 
 
 def test_a_network_is_trained_on_a_folder(root):

@@ -1,6 +1,8 @@
 """Labelled images: in memory and in files they can do the same."""
 
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -131,6 +133,66 @@ def test_a_file_is_grey_or_colour(mode, name, expected, tmp_path):
 def test_deep_grey_is_scaled_not_cut_off(tmp_path):
     deep = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
     assert np.asarray(saved(tmp_path, Image.fromarray(deep)).image(0)).tolist() == [[0, 0, 1, 128, 255]]
+
+
+STORED = {1: None, 2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90"}
+STORED |= {7: "TRANSVERSE", 8: "ROTATE_270"}  # how a camera turned what it notes the orientation of
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize(("mode", "name"), [("L", "x.png"), ("RGB", "x.webp"), ("RGB", "x.tif"), ("I;16", "x.png")])
+def test_a_photograph_is_upright(mode, name, orientation, tmp_path):
+    grey = np.array([[0, 40, 80], [120, 160, 255]], np.uint8)
+    upright = Image.fromarray(grey.astype(np.uint16) << 8) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    way = STORED[orientation]
+    turned = upright.transpose(getattr(Image.Transpose, way)) if way else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned.save(tmp_path / name, exif=exif, **({"lossless": True} if name.endswith("webp") else {}))
+    found = ImageFiles((tmp_path / name,), torch.tensor([0]), ("only",)).image(0)
+    assert np.array_equal(np.asarray(found.convert("L")), grey)
+
+
+def deep_colour(path, values):
+    """A PNG of 16 bits a channel, which Pillow does not write; values uint16 (H, W, 3)."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", *values.shape[1::-1], 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    return ImageFiles((path,), torch.tensor([0]), ("only",))
+
+
+@pytest.mark.parametrize("most", [255, 1023, 4095])
+def test_fewer_bits_in_sixteen_are_refused_not_black(most, tmp_path):
+    values = np.full((2, 2, 3), most, np.uint16)
+    for images in (
+        saved(tmp_path, Image.fromarray(values[:, :, 0])),
+        deep_colour(tmp_path / "colour.png", values),
+        saved(tmp_path, Image.fromarray(values[:, :, 0]), "x.tif"),
+    ):
+        with pytest.raises(
+            ValueError, match=r"seem to be of 12 bits or fewer.*save it with 8 bits, or its values times 16"
+        ):
+            images.image(0)
+    bright = deep_colour(tmp_path / "colour.png", values * 0 + 65535)
+    assert bright.image(0).getpixel((0, 0)) == (255, 255, 255)
+    assert saved(tmp_path, Image.new("I;16", (2, 2))).image(0).getpixel((0, 0)) == 0  # black it is
+
+
+def test_a_class_without_a_readable_image_is_refused(tmp_path):
+    paths = [picture(tmp_path / f"{i}.png", 0) for i in range(4)]
+    images = ImageFiles(tuple(paths), torch.tensor([0, 0, 1, 1]), ("cat", "dog"))
+    for path in paths[1:3]:
+        path.write_text("no image")
+    kept, broken = images.readable()
+    assert (kept.labels.tolist(), broken) == ([0, 1], paths[1:3])
+    paths[3].write_text("no image")
+    with pytest.raises(ValueError, match=r"no image of class dog can be read: .*2\.png cannot be read as an image"):
+        images.readable()
 
 
 def damaged(path):

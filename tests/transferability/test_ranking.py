@@ -74,6 +74,28 @@ def test_scores_that_agree_are_seen_to(ranking):
     assert ranking.relative.min().min() == 0
 
 
+def test_rounding_is_not_stretched_to_best_and_worst():
+    table = pd.DataFrame({"logme": [1.0, 2.0, 3.0], "vci": [0.0, 3e-14, 1e-13], "nc": [5.0, 5.0 + 1e-12, 5.0]})
+    values = nclib.transferability.ranking.Ranking(table.assign(seconds=1.0), by="logme").relative
+    assert values["logme"].tolist() == [0, 0.5, 1]
+    assert values[["vci", "nc"]].isna().all(axis=None)
+
+
+def test_scores_that_say_nothing_are_nan_and_hatched(tmp_path):
+    few = load("digits", per_class=3)  # 30 images, of 784, 49 and 4 features
+    found = rank_models([pooled(1), pooled(4), pooled(14)], few)
+    assert found.table["vci"].isna().tolist() == found.table.index.isin(["pool1", "pool4"]).tolist()
+    assert found.table["cdnv"].notna().all()
+    assert {"vci", "h_score", "sfda"}.isdisjoint(found.to_dict()["models"][found.table.index.get_loc("pool1")])
+    assert "vci says nothing with 30 samples of 784 features" in str(found)
+    assert found.agreement().loc["vci"].drop("vci").isna().all()  # of one model there is no order
+    found.draw(tmp_path / "ranking.png")
+    assert (tmp_path / "ranking.png").stat().st_size > 1000
+    assert rank_models([pooled(1), pooled(14)], few, by="vci").best == "pool14"
+    with pytest.raises(ValueError, match=r"vci says nothing with 30 samples.*give more images, or sort by another"):
+        rank_models([pooled(1), pooled(4)], few, by="vci")
+
+
 def test_it_is_sorted_by_any_score_in_its_direction(digits):
     found = rank_models([pooled(14), pooled(4)], digits, scores=["gbc"], by="vci")
     assert list(found.table) == ["gbc", "vci", "seconds"]

@@ -1,0 +1,149 @@
+"""Tables of labelled texts: CSV with any of the usual separators, tab-separated, JSON lines and Parquet."""
+
+import csv
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+SEPARATORS = (",", "\t", ";", "|")
+LINES, PARQUET = (".jsonl", ".ndjson"), ".parquet"  # how files end that are not separated values
+_LONGEST = 2**31 - 1  # characters of a text; the csv module stops at 131,072
+
+
+Row = tuple[str, Any, Any]  # where it is, its text and its label
+
+
+def read_texts(file: Path, text: str = "text", label: str = "label") -> list[tuple[str, str]]:
+    """The texts of a table and their labels, from the columns of these names; other columns are passed over.
+
+    Labels are texts or whole numbers, without the space around them and in Unicode's composed form. ValueError, with
+    the line, for what cannot be read so.
+    """
+    readers = {PARQUET: _of_parquet} | dict.fromkeys(LINES, _of_lines)
+    rows = readers.get(file.suffix.lower(), _of_csv)(file, text, label)
+    return [(_text(where, value, text), _label(where, name, label)) for where, value, name in rows]
+
+
+def _text(where: str, value: Any, column: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{where} has {value!r} for {column}; it must be a text")
+    return value
+
+
+def _label(where: str, value: Any, column: str) -> str:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise ValueError(f"{where} has no {column}")
+    if not isinstance(value, str | int):
+        raise ValueError(f"{where} has {value!r} for {column}; it must be a text or a whole number")
+    return normalize("NFC", str(value)).strip()
+
+
+def _of_csv(file: Path, text: str, label: str) -> list[Row]:
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines, _long_fields():
+            header = lines.readline()
+            separator = _separator(file, header, text, label)
+            names = _cells(header, separator)
+            rows = list(_rows(file, csv.reader(lines, delimiter=separator, strict=True), names, separator))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not in UTF-8 ({error}); save it so") from None
+    _check_quotes([(where, row[text]) for where, row in rows], separator, {row[label].strip() for _, row in rows})
+    return [(where, row[text], row[label]) for where, row in rows]
+
+
+def _rows(file: Path, reader: Any, names: list[str], separator: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Where each row begins, and its cells by column; empty lines are passed over."""
+    while True:
+        where = f"{file}, line {reader.line_num + 2}"  # the header is the first
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise ValueError(f"{where}: {error}; a quote within a quoted text is written twice") from None
+        if row is None:
+            return
+        if any(cell.strip() for cell in row):
+            if len(row) != len(names):
+                raise ValueError(
+                    f"{where} has {len(row)} columns; there must be {len(names)}, {separator.join(names)}: a text that "
+                    f"holds {separator!r} must be in quotes"
+                )
+            yield where, dict(zip(names, row, strict=True))
+
+
+def _check_quotes(texts: list[tuple[str, str]], separator: str, labels: set[str]) -> None:
+    """Refuse a text that holds what looks like a row of the table: an open quote swallowed it."""
+    for where, value in texts:
+        for line in value.splitlines()[:-1]:
+            if separator in line and labels & {cell.strip() for cell in line.split(separator)}:
+                raise ValueError(
+                    f"{where} begins a text that runs over what looks like a row, {line[:60]!r}: a quote seems to be "
+                    "open; close it, or write it twice"
+                )
+
+
+def _separator(file: Path, header: str, text: str, label: str) -> str:
+    """The one at which the header falls into columns, of these names among them."""
+    for separator in SEPARATORS:
+        names = _cells(header, separator)
+        if {text, label} <= set(names):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{file} has two columns of one name: {', '.join(names)}; rename one")
+            return separator
+    most = max(SEPARATORS, key=header.count)
+    raise ValueError(_lacking(file, _cells(header, most), text, label))
+
+
+def _cells(header: str, separator: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([header.rstrip("\r\n")], delimiter=separator), [])]
+
+
+def _lacking(where: Path | str, names: list[str], text: str, label: str) -> str:
+    return (
+        f"{where} has the columns {', '.join(names) or 'none'}; it must have {text} and {label}, or name yours: "
+        "text_column=... and label_column=..., on the command line --text-column and --label-column"
+    )
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    before = csv.field_size_limit(_LONGEST)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _of_lines(file: Path, text: str, label: str) -> Iterator[Row]:
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{file}, line {number} is no JSON: {error}; there must be an object a line") from None
+            if not isinstance(row, dict) or not {text, label} <= row.keys():
+                raise ValueError(
+                    _lacking(f"{file}, line {number}", list(row) if isinstance(row, dict) else [], text, label)
+                )
+            yield f"{file}, line {number}", row[text], row[label]
+
+
+def _of_parquet(file: Path, text: str, label: str) -> Iterator[Row]:
+    try:
+        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ImportError("Parquet files need pyarrow: pip install pyarrow") from error
+    try:
+        names = parquet.read_schema(file).names
+    except (arrow.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{file} is not a Parquet file: {str(error).splitlines()[0]}") from error
+    if not {text, label} <= set(names):
+        raise ValueError(_lacking(file, names, text, label))
+    columns = parquet.read_table(file, columns=[text, label])
+    for number, row in enumerate(zip(columns[text].to_pylist(), columns[label].to_pylist(), strict=True), 1):
+        yield f"{file}, row {number}", *row
