@@ -21,6 +21,7 @@ from nclib.data.batches import Images, batches
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.features.backbones import Backbone
 from nclib.features.forward import evaluating
+from nclib.features.heads import headless
 from nclib.seeds import seeded
 
 _DEGREES = 30  # of freedom that a standard error has, at least, before a run stops at it
@@ -239,7 +240,7 @@ def geometric_complexity(
 def _backbone(model: Any) -> Backbone:
     """A module as it is, and a function as what its module, or one without parameters, ends in."""
     if isinstance(model, Backbone | nn.Module):
-        return Backbone.of(model)
+        return headless(model, ask=False)
     if not callable(model):
         raise TypeError(f"model is {model!r}; it must be a Backbone, a module or a function")
     module = getattr(model, "__self__", None)  # of a bound method

@@ -263,6 +263,7 @@ def start(
     )
     use_style()
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
+    warnings.filterwarnings("ignore", message="Network ends in a linear layer")  # chapter 1 wants its logits
     # To stderr, which the runner removes: it depends on the machine.
     print(f"nclib {__version__}, torch {torch.__version__}, {run._device_name()}", file=sys.stderr)
     print(f"{scale} scale, seeds {list(run.seeds)}" if run.seeds else f"{scale} scale")

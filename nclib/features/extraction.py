@@ -19,6 +19,7 @@ from nclib.data.images import ImageFiles, ImageSet
 from nclib.devices import features_in_half, precision_suffix
 from nclib.features.backbones import LAST, Backbone
 from nclib.features.forward import Outputs, evaluating, half_type, outputs_of
+from nclib.features.heads import headless
 from nclib.storage import digest_of, digest_of_text, load_tensors, save_tensors
 
 _SHARD = 512  # images in a file of the cache, which are what a killed extraction loses at most
@@ -122,7 +123,7 @@ def each_shard(
     """
     how = how or Extraction()
     _check_given(model, images, layers, how.batch_size)
-    model = Backbone.of(model)
+    model = headless(model)
     half = features_in_half(model.device) if how.half is None else how.half
     names = list(dict.fromkeys(map(model.layer, layers)))
     store = FeatureCache.of(how.cache, model, images, half) if how.cache else None

@@ -1,11 +1,12 @@
 """Neural collapse as a torchmetrics metric, for training loops; needs nclib's extra ``torchmetrics``."""
 
+import math
 from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from nclib.devices import double_device
@@ -14,12 +15,23 @@ from nclib.metrics.registry import METRICS
 from nclib.metrics.statistics import ClassStatistics, Covariance
 
 
+class _Head:
+    """A model's classifier: a copied metric looks at the same one, or at its copy if the model was copied with it."""
+
+    def __init__(self, layer: nn.Linear):
+        self.layer = layer
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Head":
+        return _Head(memo.get(id(self.layer), self.layer))
+
+
 class NeuralCollapse(Metric):
     """Collapse metrics of the features given to `update`, over all processes once `compute` is called.
 
     `compute` gives a dictionary of float64 scalars, as Lightning's `log_dict` takes it. Classes without
     samples are left out; ValueError if fewer than two are left. What is kept is the class statistics, so memory does
-    not grow with the number of samples.
+    not grow with the number of samples. Called with a batch, it adds the batch and gives the metrics of the batch
+    alone, NaN where these are not defined.
 
     Parameters
     ----------
@@ -30,6 +42,9 @@ class NeuralCollapse(Metric):
         marked `on_request`.
     covariance
         "diagonal" for features so wide that a d x d matrix is too much: no NC1 then.
+    classifier
+        The linear layer on the features. NC3, and NC2 of the weight, need its weight, as it is when they are computed.
+        It stays the model's: the metric neither moves nor saves it.
 
     Examples
     --------
@@ -50,17 +65,23 @@ class NeuralCollapse(Metric):
         *,
         metrics: Iterable[str] | Literal["all"] | None = None,
         covariance: Covariance = "full",
+        classifier: nn.Linear | None = None,
         **options: Any,
     ):
-        super().__init__(**options)
-        self.metrics = None if metrics is None else chosen(metrics, {})
+        super().__init__(**{"compute_with_cache": classifier is None, **options})  # its weight may have changed
+        needed = (num_classes, num_features)
+        if classifier is not None and (given := tuple(classifier.weight.shape)) != needed:
+            raise ValueError(f"the classifier's weight is {given}; it must be {needed}, classes by features")
+        self._head = None if classifier is None else _Head(classifier)
+        self.metrics = None if metrics is None else chosen(metrics, {"weight": classifier})
         for name in self.metrics or ():
             if covariance == "diagonal" and METRICS[name].covariance != "diagonal":
                 raise ValueError(f"{name} needs covariance='full'")
         empty = ClassStatistics(num_features, num_classes, covariance=covariance)
         for name, tensor in empty.accumulators().items():
             self.add_state(name, default=tensor, dist_reduce_fx=None)
-        self._names = tuple(self._defaults)
+        self._names, self._sizes = tuple(self._defaults), (num_features, num_classes)
+        self._covariance: Covariance = covariance
 
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Add a batch: features (B, d) of any float type, labels integer (B,)."""
@@ -68,10 +89,32 @@ class NeuralCollapse(Metric):
         stats = ClassStatistics.from_accumulators(state).update(features, labels)
         state["precision"].fill_(stats.precision)
 
+    def forward(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Add a batch, and give the metrics of the batch alone; NaN where they are not defined, as of one class."""
+        self.update(features, labels)
+        batch = ClassStatistics(*self._sizes, covariance=self._covariance, device=self.device)
+        try:
+            found = self._table(batch.update(features, labels))
+        except ValueError:
+            names = self.metrics or chosen(None, {"weight": self._weight()})
+            found = {name: torch.tensor(math.nan, dtype=torch.float64) for name in names}
+        self._forward_cache: Any = found
+        return found
+
     def compute(self) -> dict[str, Tensor]:
         """The metrics by name."""
-        table = measure(self.statistics, metrics=self.metrics)
+        return self._table(self.statistics)
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw the metrics as they are, or values that `compute` gave before, one after the other; needs matplotlib."""
+        return self._plot(val, ax)
+
+    def _table(self, stats: ClassStatistics) -> dict[str, Tensor]:
+        table = measure(stats, weight=self._weight(), metrics=self.metrics)
         return {name: torch.tensor(value, dtype=torch.float64, device=self.device) for name, value in table.items()}
+
+    def _weight(self) -> Tensor | None:
+        return None if self._head is None else self._head.layer.weight.detach().to(self.device)
 
     @property
     def statistics(self) -> ClassStatistics:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from nclib.checks import few
 from nclib.data.catalogue import find_path
 from nclib.devices import resolve_device
 from nclib.features.forward import evaluating
@@ -42,6 +43,10 @@ class TextEncoder(nn.Module):
         positions = getattr(self.model.config, "max_position_embeddings", None) or length + 2
         most = min(length, self.tokenizer.model_max_length, positions - 2)
         rows = self.tokenizer(list(texts), truncation=True, max_length=most)["input_ids"]
+        if empty := [number for number, row in enumerate(rows) if not row]:
+            raise ValueError(
+                f"{self.name} makes no token of {len(empty)} texts, by number {few(empty)}; leave them out"
+            )
         return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=_NONE)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -63,6 +68,8 @@ def text_encoder(
     data_root: str | Path | None = None,
 ) -> TextEncoder:
     """A Hugging Face model as an encoder of texts, in eval mode. Needs the extra ``transformers``.
+
+    Of a model with an encoder and a decoder (T5, BART) it is the encoder.
 
     Parameters
     ----------
@@ -98,7 +105,7 @@ def text_encoder(
     try:
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
-        raise ImportError("encoders by name need transformers, nclib's extra of that name") from error
+        raise ImportError("encoders by name need transformers: pip install transformers") from error
     if pooling not in ("mean", "first"):
         raise ValueError(f"pooling is {pooling!r}; it must be 'mean' or 'first'")
     some = _FIRST_LAYERS.fullmatch(name)
@@ -108,6 +115,8 @@ def text_encoder(
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     with _without_bars():
         model = AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32, trust_remote_code=False)
+    if model.config.is_encoder_decoder:  # the states that it gives are those of its decoder
+        model = model.get_encoder()
     if some:
         _cut(model, int(some[2]), name)
     encoder = TextEncoder(name, model, tokenizer, pooling).to(resolve_device(device)).eval()

@@ -5,18 +5,20 @@ from typing import Any
 
 import pandas as pd
 from sklearn.base import clone
+from torch import nn
 
 from nclib.checks import few
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.features.backbones import LAST, Backbone
 from nclib.features.extraction import extract_layers
+from nclib.features.heads import headless
 from nclib.metrics.measurement import measure
 from nclib.probing.linear import LinearProbe
 from nclib.probing.probe import given_to, to_numpy
 
 
 def layerwise(
-    model: Backbone,
+    model: Backbone | nn.Module,
     train: ImageSet | ImageFiles,
     test: ImageSet | ImageFiles,
     *,
@@ -48,6 +50,12 @@ def layerwise(
     >>> layerwise(model, *images, layers=[0, "last"])[["num_features"]].to_dict()
     {'num_features': {'blocks.0': 64, 'last': 64}}
     """
+    for name, images in (("train", train), ("test", test)):
+        if not isinstance(images, ImageSet | ImageFiles):
+            raise TypeError(
+                f"{name} is {type(images).__name__}; it must be an ImageSet or ImageFiles, as nclib.load gives"
+            )
+    model = headless(model)
     if train.classes != test.classes:
         raise ValueError(f"the classes of train and test differ: {few(train.classes)}, and {few(test.classes)}")
     layers = (*model.layers, LAST) if layers is None else layers

@@ -17,6 +17,7 @@ from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.text_sets import Texts
 from nclib.features.backbones import Backbone
 from nclib.features.extraction import extract
+from nclib.features.heads import headless
 from nclib.metrics.measurement import Measurement, measured
 from nclib.models.pretrained import backbone
 from nclib.models.text_encoders import TextEncoder, text_encoder, text_features
@@ -287,7 +288,7 @@ def _features(
     if isinstance(images, Texts):
         encoder = text_encoder(model, **how) if isinstance(model, str) else model
         return text_features(encoder, images.texts, progress=extracting["progress"]), None
-    made = backbone(model, **how) if isinstance(model, str) else model
+    made = headless(backbone(model, **how) if isinstance(model, str) else model)
     features = extract(made, images, **extracting)
     return features, source_probabilities(made, features)
 

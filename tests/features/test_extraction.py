@@ -130,7 +130,7 @@ def test_a_cpu_without_memory_is_understood(many):
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(many):
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        nclib.extract(nn.Sequential(nn.Flatten(), nn.Linear(3, 3)), many)
+        nclib.extract(nn.Sequential(nn.Flatten(), nn.Linear(3, 3), nn.ReLU()), many)
 
 
 def test_the_cache_is_read_and_keyed_by_weights_images_and_layer(many, tmp_path):

@@ -1,5 +1,6 @@
 """The torchmetrics metric: the same numbers as `measure`, in batches, saved, and over two processes."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,45 @@ def test_one_class_is_an_error():
     metric.update(FEATURES, LABELS * 0)
     with pytest.raises(ValueError, match="at least 2 are needed, 1 was given"):
         metric.compute()
+
+
+def test_a_batch_of_one_class_is_nan_and_loses_nothing():
+    metric = NeuralCollapse(6, 3, metrics=["nc1", "cdnv"])
+    metric(FEATURES[LABELS < 2], LABELS[LABELS < 2])
+    batch = metric(FEATURES[LABELS == 2], LABELS[LABELS == 2])
+    assert set(batch) == {"nc1", "cdnv"}
+    assert all(value.isnan() for value in batch.values())
+    expected = nclib.measure(FEATURES, LABELS, metrics=["nc1", "cdnv"])
+    assert {name: float(value) for name, value in metric.compute().items()} == pytest.approx(dict(expected))
+    assert all(value.isnan() for value in NeuralCollapse(6, 3)(FEATURES[:1], LABELS[:1]).values())
+    with pytest.raises(ValueError, match="labels"):
+        metric(FEATURES[:2], torch.tensor([0, 9]))
+    assert metric.statistics.num_samples == 90
+
+
+def test_a_classifier_gives_nc3_of_its_weight_as_it_is():
+    head = torch.nn.Linear(6, 3)
+    metric = fed(NeuralCollapse(6, 3, metrics=["nc3", "nc2_weight"], classifier=head))
+    for copied in (metric, metric.clone(), copy.deepcopy(metric)):
+        assert float(copied.compute()["nc3"]) == pytest.approx(nclib.measure(FEATURES, LABELS, head.weight)["nc3"])
+    copies = [metric.clone(), copy.deepcopy(metric)]
+    with torch.no_grad():
+        head.weight.copy_(torch.eye(3, 6))
+    for copied in copies:
+        assert float(copied.compute()["nc3"]) == pytest.approx(nclib.measure(FEATURES, LABELS, torch.eye(3, 6))["nc3"])
+    assert not list(metric.parameters())
+    module = torch.nn.ModuleDict({"head": head, "collapse": metric})
+    assert copy.deepcopy(module)["collapse"]._head.layer is not head
+    with pytest.raises(ValueError, match=r"weight is \(3, 5\); it must be \(3, 6\), classes by features"):
+        NeuralCollapse(6, 3, classifier=torch.nn.Linear(5, 3))
+
+
+def test_it_is_drawn():
+    metric = fed(NeuralCollapse(6, 3, metrics=["nc1", "cdnv"]))
+    figure, _ = metric.plot()
+    assert {text.get_text() for text in figure.axes[0].get_legend().get_texts()} == {"nc1", "cdnv"}
+    several, _ = metric.plot([metric.compute(), metric.compute()])
+    assert len(several.axes[0].lines) == 2
 
 
 def _worker(rank: int, store: str, folder: str) -> None:

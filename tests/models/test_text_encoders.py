@@ -83,6 +83,49 @@ def test_encoders_train_as_any_module(folder):
     assert encoder.model.embeddings.word_embeddings.weight.grad.abs().sum() > 0
 
 
+def of_two_parts(kind, folder):
+    """A small T5 or BART, saved with the tokenizer."""
+    small = {"vocab_size": len(WORDS), "d_model": 16}
+    torch.manual_seed(0)
+    if kind == "t5":
+        model = transformers.T5Model(transformers.T5Config(**small, d_kv=8, d_ff=16, num_layers=2, num_heads=2))
+    else:
+        sizes = {f"{side}_{what}": 2 for side in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+        model = transformers.BartModel(transformers.BartConfig(**small, **sizes, max_position_embeddings=40))
+    path = folder.parent / kind
+    model.save_pretrained(path)
+    transformers.BertTokenizer.from_pretrained(folder).save_pretrained(path)
+    return path, model.eval()
+
+
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+def test_of_a_model_of_two_parts_it_is_the_encoder(kind, folder):
+    path, model = of_two_parts(kind, folder)
+    encoder = text_encoder(f"folder:{path}", device="cpu")
+    tokens = encoder.tokens(TEXTS[:1])
+    with torch.no_grad():
+        expected = model.get_encoder()(input_ids=tokens).last_hidden_state.mean(1)
+    torch.testing.assert_close(text_features(encoder, TEXTS[:1]), expected, rtol=1e-4, atol=1e-5)
+    assert text_features(f"folder:{path}[:1]", TEXTS).shape == (3, 16)
+
+
+def test_a_text_without_tokens_is_named(folder):
+    encoder = text_encoder(f"folder:{folder}", device="cpu")
+    assert text_features(encoder, ["", *TEXTS]).isfinite().all()  # it has the tokens that begin and end a text
+    plain = encoder.tokenizer
+    encoder.tokenizer = type(
+        "Plain",
+        (),
+        {
+            "model_max_length": 99,
+            "__call__": lambda self, texts, **options: plain(texts, add_special_tokens=False, **options),
+        },
+    )()
+    assert text_features(encoder, TEXTS).isfinite().all()
+    with pytest.raises(ValueError, match="makes no token of 2 texts, by number 0, 2; leave them out"):
+        text_features(encoder, ["", TEXTS[0], " "])
+
+
 def test_encoders_are_ranked_for_texts(folder):
     classes = {"cat": "the cat sat on the {}", "dog": "the dog ran and ran on {}", "road": "{} again then the road"}
     rows = [(text.format(end), k) for k, text in enumerate(classes.values()) for end in ("mat", "road", "cat", "and")]
@@ -125,5 +168,5 @@ def test_what_is_wrong_is_said(folder, monkeypatch):
     with pytest.raises(ValueError, match="give a list of them"):
         text_features(f"folder:{folder}", "one text")
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
-    with pytest.raises(ImportError, match=r"nclib's extra"):
+    with pytest.raises(ImportError, match="pip install transformers"):
         text_encoder(f"folder:{folder}")

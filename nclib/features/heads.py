@@ -1,0 +1,98 @@
+"""What a classifier sees, of models that end in one: a head that is known is left out, of another a warning asks."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from nclib.features.backbones import Backbone
+
+_TIMMS = ("get_classifier", "forward_features", "forward_head")  # methods of a timm model
+_AFTER = (nn.Identity, nn.Dropout, nn.Flatten, nn.Softmax, nn.LogSoftmax, nn.Sigmoid)  # what may follow a head
+_Last = Callable[[Tensor], Tensor]
+
+
+def headless(model: nn.Module | Backbone, *, ask: bool = True) -> Backbone:
+    """A model as a backbone that gives last-layer features (N, d).
+
+    The classifier of a timm or torchvision model is left out, which a warning says. Of any other model that ends in a
+    linear layer the output is taken as it is; with `ask` a warning says what to do if that layer is a classifier. A
+    backbone that names its `last` or its `classifier` is taken at its word.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> with warnings.catch_warnings(record=True):
+    ...     headless(resnet18(num_classes=5)).classifier
+    Linear(in_features=512, out_features=5, bias=True)
+    """
+    given = Backbone.of(model)
+    if given.last is not None or given.classifier is not None:
+        return given
+    found = _known_head(given.model)
+    if found is None:
+        if ask:
+            _ask_about(given)
+        return given
+    last, head = found
+    warnings.warn(
+        f"{given.name}: its classifier was left out, {head}; features are what it sees. To take another output, give a "
+        "Backbone with a function `last`",
+        stacklevel=3,
+    )
+    return replace(given, last=last, classifier=head if isinstance(head, nn.Linear) else None)
+
+
+def _known_head(model: Any) -> tuple[_Last, nn.Module] | None:
+    """What gives the features of a model of timm or torchvision, and the classifier that it leaves out."""
+    if all(hasattr(model, name) for name in _TIMMS):
+        head = model.get_classifier()
+        features: _Last = lambda batch: model.forward_head(model.forward_features(batch), pre_logits=True)  # noqa: E731
+        return (features, head) if _learns(head) else None
+    if not any(kind.__module__.startswith("torchvision.models.") for kind in type(model).__mro__):
+        return None
+    if type(model).__name__ == "SqueezeNet":  # it classifies by a convolution, and pools then
+        return (
+            ((lambda batch: model.features(batch).mean((2, 3))), model.classifier)
+            if _learns(model.classifier)
+            else None
+        )
+    head = final_linear(model)
+    return None if head is None else (partial(_input_of, model, head), head)
+
+
+def _learns(head: nn.Module) -> bool:
+    return any(True for _ in head.parameters())
+
+
+def _input_of(model: nn.Module, layer: nn.Module, batch: Tensor) -> Tensor:
+    """What a layer is given in a pass of the model."""
+    taken: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
+    try:
+        model(batch)
+    finally:
+        hook.remove()
+    return taken[-1]
+
+
+def final_linear(model: nn.Module) -> nn.Linear | None:
+    """The linear layer that a model of several parts ends in, if it does; what keeps its width may follow."""
+    leaves = [module for module in model.modules() if not any(True for _ in module.children())]
+    ends = [leaf for leaf in leaves if not isinstance(leaf, _AFTER)]
+    last = ends[-1] if ends and leaves != [model] else None
+    return last if isinstance(last, nn.Linear) else None
+
+
+def _ask_about(given: Backbone) -> None:
+    if (head := final_linear(given.model)) is not None:
+        path = next(name for name, module in given.model.named_modules() if module is head)
+        warnings.warn(
+            f"{given.name} ends in a linear layer, {path} ({head.in_features} to {head.out_features}), whose output is "
+            "taken for features. If it is a classifier, put nn.Identity() in its place; if it is not, give "
+            "Backbone(name, model, last=model)",
+            stacklevel=4,
+        )
