@@ -5,6 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,15 @@ from nclib.storage import digest_of_text, load_tensors, save_tensors
 
 _VERSION = 2  # raise it when training changes, so that no older checkpoint is taken for a new one
 _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
+_LAST = "last.safetensors"  # the saved state of a trail
 _MOMENTUM = 0.9
 _PENALISED = 4  # images of a batch: all of them would take four times as long as training without penalty
 
 # Metadata of a setting that is added to a recipe: `config` names it only where it is not the default, so that records
 # and checkpoints which are older than the setting stay valid.
 ADDED = {"added": True}
+
+OnEpoch = Callable[[int, Network], None]
 
 
 def config_of(recipe: Any) -> dict[str, Any]:
@@ -128,7 +132,8 @@ def train(
     device: str | torch.device = "auto",
     cache: Path | str | None = None,
     data_root: Path | str | None = None,
-    on_epoch: Callable[[int, Network], None] | None = None,
+    on_epoch: OnEpoch | None = None,
+    trail: Path | str | None = None,
     progress: bool = True,
 ) -> Network:
     """Train the recipe's network, or read it from `cache`.
@@ -136,6 +141,10 @@ def train(
     `on_epoch(epoch, network)` is called before the first epoch (0) and after each; it sees a network in
     eval mode, and with it the cache is not read. A training that was killed goes on from its last saved
     state and gives the network that it would have given. Returned in eval mode on the device.
+
+    What `on_epoch` saw is lost with a killed process. So a training with it goes on only from a `trail`, a folder
+    that keeps the weights of every epoch: `on_epoch` is shown the networks of the earlier epochs again, in
+    their order, before training goes on. The trail stays after the training; remove it once what was seen is safe.
 
     >>> network = train(Recipe("digits", per_class=2, width=2, epochs=1), device="cpu", progress=False)
     >>> network.backbone(torch.zeros(3, 1, 28, 28)).shape, network(torch.zeros(3, 1, 28, 28)).shape
@@ -145,20 +154,43 @@ def train(
     source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root).in_memory(recipe.size)
     network = network_of(recipe, source.images.shape[1], len(source.classes))
     network.to(device).to(memory_format=torch.channels_last)
-    if not cache:
-        _run_epochs(recipe, network, source, None, on_epoch, progress)
+    done, partial = _files(recipe, cache, trail, watched=on_epoch is not None)
+
+    def is_read() -> bool:
+        return bool(on_epoch is None and done and _read(done, recipe, network.state_dict()))
+
+    if is_read():
         return network.eval()
-    done = Path(cache) / f"{recipe.key}{precision_suffix()}.safetensors"
-    if on_epoch is None and _read(done, recipe, network.state_dict()):
-        return network.eval()
-    done.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(done.with_suffix(".lock")):  # of several who want it one trains it, and the others wait
-        if on_epoch is None and _read(done, recipe, network.state_dict()):
+    with _locked(done or partial):  # of several who want it one trains it, and the others wait
+        if is_read():
             return network.eval()
-        _run_epochs(recipe, network, source, done.with_suffix(".partial"), on_epoch, progress)
-        save_tensors(done, network.state_dict(), {"recipe": recipe.config, "image": list(source.images.shape[1:])})
-        done.with_suffix(".partial").unlink(missing_ok=True)
+        _run_epochs(recipe, network, source, partial, on_epoch, progress)
+        if done:
+            save_tensors(done, network.state_dict(), {"recipe": recipe.config, "image": list(source.images.shape[1:])})
+        if partial and on_epoch is None:
+            partial.unlink(missing_ok=True)
     return network.eval()
+
+
+def _files(
+    recipe: Recipe, cache: Path | str | None, trail: Path | str | None, *, watched: bool
+) -> tuple[Path | None, Path | None]:
+    """Where the trained network and the state of an unfinished training are kept, if they are."""
+    name = f"{recipe.key}{precision_suffix()}"
+    done = Path(cache) / f"{name}.safetensors" if cache else None
+    if watched:
+        return done, Path(trail) / name / _LAST if trail else None
+    if trail:
+        raise ValueError(f"trail is {str(trail)!r} without on_epoch; give on_epoch, or cache in place of trail")
+    return done, done.with_suffix(".partial") if done else None
+
+
+def _locked(path: Path | None) -> AbstractContextManager[Any]:
+    """The lock of a file, waited for; nothing without one."""
+    if path is None:
+        return nullcontext()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_suffix(".lock"))
 
 
 def network_of(recipe: Recipe, in_channels: int, num_classes: int) -> Network:
@@ -175,21 +207,19 @@ def _run_epochs(
     network: Network,
     source: ImageSet,
     partial: Path | None,
-    on_epoch: Callable[[int, Network], None] | None,
+    on_epoch: OnEpoch | None,
     progress: bool,
 ) -> None:
     device = next(network.parameters()).device
     optimizer = torch.optim.SGD(
         network.parameters(), recipe.learning_rate, _MOMENTUM, weight_decay=recipe.weight_decay, nesterov=True
     )
-    state = _state(network, optimizer)
-    start = (_read(partial, recipe, state) or {"epoch": 0})["epoch"] if partial and on_epoch is None else 0
+    unfinished = _Unfinished(partial, recipe, network, _state(network, optimizer), on_epoch)
+    start = unfinished.resume()
     images, labels = source.inputs(device), source.labels.to(device)
     if start == 0:  # an untrained network's batch norm knows nothing of its inputs yet
         update_bn((images[batch] for batch in in_order(torch.arange(len(images)), recipe.batch_size)), network)
-    saved = time.monotonic()
-    if on_epoch:
-        on_epoch(0, network.eval())
+        unfinished.reached(0)
     epochs = tqdm(
         range(start, recipe.epochs),
         f"train {recipe.source}",
@@ -200,11 +230,64 @@ def _run_epochs(
     )
     for epoch in epochs:
         _run_epoch(recipe, network.train(), optimizer, images, labels, epoch)
-        if partial and time.monotonic() - saved > _SAVE_EVERY:
-            save_tensors(partial, state, {"recipe": recipe.config, "epoch": epoch + 1})
-            saved = time.monotonic()
-        if on_epoch:
-            on_epoch(epoch + 1, network.eval())
+        unfinished.reached(epoch + 1)
+
+
+class _Unfinished:
+    """Saves the state of a training now and then; with `on_epoch` the weights of every epoch, too, in files beside it.
+
+    These are written before the state. So all epochs up to that of the state are there, whenever the process is killed,
+    and those after it are trained, and written, again.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        recipe: Recipe,
+        network: Network,
+        state: dict[str, Tensor],
+        on_epoch: OnEpoch | None,
+    ):
+        self.path, self.recipe, self.network, self.state, self.on_epoch = path, recipe, network, state, on_epoch
+        self.unsaved: dict[int, dict[str, Tensor]] = {}  # weights by epoch, until the state is saved
+        self.saved = time.monotonic()
+
+    def reached(self, epoch: int) -> None:
+        """Save what is due after an epoch, and show the network."""
+        if self.path:
+            if self.on_epoch:
+                weights = self.network.state_dict().items()
+                self.unsaved[epoch] = {name: tensor.to("cpu", copy=True) for name, tensor in weights}
+            if epoch and time.monotonic() - self.saved > _SAVE_EVERY:
+                self._save(self.path, epoch)
+        if self.on_epoch:
+            self.on_epoch(epoch, self.network.eval())
+
+    def _save(self, path: Path, epoch: int) -> None:
+        for earlier, weights in self.unsaved.items():
+            save_tensors(_of_epoch(path, earlier), weights, {"recipe": self.recipe.config})
+        save_tensors(path, self.state, {"recipe": self.recipe.config, "epoch": epoch})
+        self.unsaved.clear()
+        self.saved = time.monotonic()
+
+    def resume(self) -> int:
+        """Take up the saved state, after `on_epoch` was shown the epochs up to it; the number of epochs done."""
+        found = _read(self.path, self.recipe, self.state) if self.path else None
+        if self.path is None or found is None or self.on_epoch is None:
+            return found["epoch"] if found else 0
+        files = [_of_epoch(self.path, epoch) for epoch in range(found["epoch"] + 1)]
+        if lacking := [path for path in files if not path.exists()]:
+            raise ValueError(f"{lacking[0]} is missing; delete {self.path.parent} to train anew")
+        for epoch, path in enumerate(files):
+            weights, _ = load_tensors(path)
+            self.network.load_state_dict(weights)
+            self.on_epoch(epoch, self.network.eval())
+        return found["epoch"]
+
+
+def _of_epoch(state: Path, epoch: int) -> Path:
+    """The file of an epoch's weights, beside that of the state."""
+    return state.with_name(f"{epoch:05d}.safetensors")
 
 
 def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labels: Tensor, epoch: int) -> None:

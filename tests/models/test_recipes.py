@@ -186,6 +186,70 @@ def test_on_epoch_sees_every_epoch_in_eval_mode():
     assert seen == [(0, False), (1, False), (2, False), (3, False)]
 
 
+def shown(into):
+    """An `on_epoch` that keeps the epochs, and what the network makes of an image."""
+    return lambda epoch, network: into.append((epoch, network.training, network(torch.ones(1, 1, 28, 28)).tolist()))
+
+
+@pytest.mark.parametrize("moment", [(1, "train"), (2, "train"), (1, "see"), (2, "see"), (3, "see")])
+def test_a_watched_training_that_was_stopped_goes_on_and_is_seen_whole(tmp_path, moment, monkeypatch):
+    monkeypatch.setattr(recipes, "_SAVE_EVERY", 0.0)
+    expected = []
+    network = weights(nclib.train(TINY, on_epoch=shown(expected), progress=False))
+    run_epoch, ran, stopped = recipes._run_epoch, [], []
+
+    def stop(*now):
+        if now == moment and not stopped:
+            stopped.append(now)
+            raise KeyboardInterrupt
+
+    def train_epoch(*args):
+        stop(args[-1], "train")
+        ran.append(args[-1])
+        run_epoch(*args)
+
+    def attempt():
+        seen = []
+        look = shown(seen)
+        watch = {"on_epoch": lambda epoch, network: (stop(epoch, "see"), look(epoch, network)), "trail": tmp_path}
+        return weights(nclib.train(TINY, progress=False, **watch)), seen
+
+    monkeypatch.setattr(recipes, "_run_epoch", train_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        attempt()
+    resumed, seen = attempt()
+    assert ran == [0, 1, 2]  # each once
+    assert seen == expected
+    assert_equal(resumed, network)
+
+
+def test_a_trail_is_shown_again_until_it_is_removed_and_holds_what_its_recipe_gave(tmp_path, trained, monkeypatch):
+    monkeypatch.setattr(recipes, "_SAVE_EVERY", 0.0)
+    first, again = [], []
+    nclib.train(TINY, on_epoch=shown(first), trail=tmp_path, progress=False)
+    monkeypatch.setattr(recipes, "_run_epoch", None)
+    assert_equal(weights(nclib.train(TINY, on_epoch=shown(again), trail=tmp_path, progress=False)), trained)
+    assert again == first
+    folder = tmp_path / TINY.key
+    (folder / "00001.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"00001.safetensors is missing; delete .* to train anew"):
+        nclib.train(TINY, on_epoch=shown([]), trail=tmp_path, progress=False)
+    folder.rename(tmp_path / replace(TINY, seed=7).key)
+    with pytest.raises(ValueError, match="holds the weights of another network"):
+        nclib.train(replace(TINY, seed=7), on_epoch=shown([]), trail=tmp_path, progress=False)
+
+
+def test_a_short_training_leaves_no_trail(tmp_path, trained):
+    network = nclib.train(TINY, on_epoch=shown([]), trail=tmp_path, progress=False)
+    assert_equal(weights(network), trained)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_trail_is_for_what_is_watched(tmp_path):
+    with pytest.raises(ValueError, match="without on_epoch; give on_epoch, or cache in place of trail"):
+        nclib.train(TINY, trail=tmp_path)
+
+
 @pytest.mark.parametrize("schedule", schedules.SCHEDULES)
 def test_schedules_stay_between_zero_and_one(schedule):
     values = [schedules.SCHEDULES[schedule](i / 100) for i in range(100)]
