@@ -1,5 +1,6 @@
 """The training of tuned models: one loop for all methods. What is frozen before the tuned layer is computed once."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +23,7 @@ from nclib.peft.prefix import Inputs, LabelledInputs, Suffix, split
 from nclib.peft.tuned import Tuned
 from nclib.probing.linear import probe_layer
 from nclib.seeds import seeded
-from nclib.storage import load_tensors, save_tensors
+from nclib.storage import load_tensors, replacing, save_tensors
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class TuningState:
         self.optimizer = torch.optim.AdamW(self.parameters, settings.learning_rate, weight_decay=settings.weight_decay)
         self.scores = Validation([], [])
         self.best: dict[str, Tensor] = {}
+        self.earlier, self.since = 0.0, time.perf_counter()
 
     def run(
         self, epochs: Iterable[int], data: Inputs, held: Inputs | None, *, patience: int | None, path: Path | None
@@ -125,19 +127,24 @@ class TuningState:
         if self.scores.best == len(self.scores.losses) - 1:
             self.best = {name: tensor.clone() for name, tensor in changed(self.tuned).items()}
 
-    def finish(self, path: Path | None) -> Validation:
+    def finish(self, path: Path | None) -> None:
         """Take the weights of the best epoch, if there was validation, and remove the checkpoint."""
         self.tuned.load_state_dict(self.best, strict=False)
         if path:
             path.unlink(missing_ok=True)
-        return self.scores
+
+    @property
+    def seconds(self) -> float:
+        """What the training took, with what a killed process did until it saved."""
+        return self.earlier + time.perf_counter() - self.since
 
     def save(self, path: Path, epoch: int) -> None:
         parts = {"now": changed(self.tuned), "best": self.best} | {
             f"optimizer{i}": self.optimizer.state[parameter] for i, parameter in enumerate(self.parameters)
         }
         tensors = {f"{part}/{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
-        save_tensors(path, tensors, self._identity() | {"epoch": epoch, "scores": list(self.scores)})
+        now = {"epoch": epoch, "scores": list(self.scores), "seconds": self.seconds}
+        save_tensors(path, tensors, self._identity() | now)
 
     def resume(self, path: Path) -> int:
         """Take up the state of a file; the number of epochs done."""
@@ -153,6 +160,7 @@ class TuningState:
         for i, parameter in enumerate(self.parameters):
             self.optimizer.state[parameter] = parts.get(f"optimizer{i}", {})  # none had it without a gradient
         self.scores = Validation(*metadata["scores"])
+        self.earlier, self.since = metadata.get("seconds", 0.0), time.perf_counter()
         return int(metadata["epoch"])
 
     def _identity(self) -> dict[str, Any]:
@@ -208,7 +216,33 @@ def finetune(
     >>> len(scores.accuracies)  # before the first epoch, and after each
     3
     """
-    settings = settings or Tuning()
+    return _finetuned(
+        tuned,
+        train,
+        settings or Tuning(),
+        validation=validation,
+        patience=patience,
+        stop=stop,
+        checkpoint=checkpoint,
+        memory=memory,
+        progress=progress,
+    ).scores
+
+
+def _finetuned(
+    tuned: Tuned,
+    train: LabelledInputs,
+    settings: Tuning,
+    *,
+    validation: LabelledInputs | None = None,
+    patience: int | None = None,
+    stop: int | None = None,
+    checkpoint: str | Path | None = None,
+    memory: float = 2e9,
+    progress: bool = False,
+) -> TuningState:
+    """What `finetune` does; the state in the end, with its scores and seconds."""
+    since = time.perf_counter()
     if not isinstance(tuned, Tuned) or not isinstance(settings, Tuning):
         raise TypeError(
             f"tuned and settings are {type(tuned).__name__} and {type(settings).__name__}; give what skip_tuning and "
@@ -225,12 +259,14 @@ def finetune(
         tuned.head.load_state_dict(head.state_dict())
     path = None if checkpoint is None else Path(checkpoint)
     state = TuningState(tuned, part, settings, [part.digest for part in (data, held) if part] if path else None)
+    state.since = since  # what was made ready belongs to it; of a state that is resumed it is known
     done = state.resume(path) if path and path.exists() else 0
     if held and not done:
         state.score(held)
     bar = tqdm(range(done, epochs), f"tune {tuned.spec['method']}", disable=not progress, leave=False)
     state.run(bar, data, held, patience=patience, path=path)
-    return state.finish(path)
+    state.finish(path)
+    return state
 
 
 def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, validation: LabelledInputs | None) -> int:
@@ -245,6 +281,8 @@ def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, va
 class Choice(NamedTuple):
     """A tuned model, which of the candidates it is, and the epochs that it was trained for.
 
+    `seconds` is what all trials and the last training took, with what a killed process did of them until it saved.
+
     Examples
     --------
     >>> from nclib import linear_probe
@@ -257,6 +295,7 @@ class Choice(NamedTuple):
     tuned: Tuned
     candidate: int
     epochs: int
+    seconds: float = 0.0
 
 
 def finetune_best(
@@ -272,7 +311,8 @@ def finetune_best(
 
     `candidates` are functions that make a model to tune, and settings. The `share` of every class, at least one image
     of two or more, is held out; of equally accurate candidates the least loss there decides. `patience` is that of the
-    trials. `checkpoint` is a file for the training that is under way; finished trials are run again after a kill.
+    trials. `checkpoint` is a file that a killed choice goes on from: it keeps the scores of finished trials, and a file
+    beside it the training that is under way. Both are removed in the end. ValueError if it is of another choice.
     Further `options` are those of `finetune`.
 
     Examples
@@ -281,7 +321,7 @@ def finetune_best(
     >>> model = backbone("test_resnet", weights="random", device="cpu")
     >>> tunings = (Tuning(epochs=0, probe_first=False), Tuning(epochs=0))  # a head of zeros, or a linear probe
     >>> candidates = [(lambda: linear_probe(model, 10), tuning) for tuning in tunings]
-    >>> finetune_best(candidates, load("digits", per_class=4))[1:]  # the candidate, and its epochs
+    >>> finetune_best(candidates, load("digits", per_class=4))[1:3]  # the candidate, and its epochs
     (1, 0)
     """
     if not candidates:
@@ -294,13 +334,69 @@ def finetune_best(
         raise ValueError(f"there are {int(counts.min())} images of class {few}; two images of every class are needed")
     rest, held = train.split_off(share)
 
-    def tried(number: int, images: Any, **more: Any) -> tuple[Tuned, Validation]:
-        make, settings = candidates[number]
-        tuned, path = make(), None if checkpoint is None else Path(f"{checkpoint}.{number}")
-        return tuned, finetune(tuned, images, settings, checkpoint=path, **options, **more)
+    path = None if checkpoint is None else Path(checkpoint)
+    same = {"data": train.digest, "share": share, "patience": patience} if path else {}
 
-    scores = [tried(i, rest, validation=held, patience=patience)[1] for i in range(len(candidates))]
+    def tune(tuned: Tuned, number: int, images: Any, **more: Any) -> TuningState:
+        under_way = path and path.with_name(f"{path.name}.{number}")
+        return _finetuned(tuned, images, candidates[number][1], checkpoint=under_way, **options, **more)
+
+    def tried(number: int) -> tuple[Validation, float]:
+        make, settings = candidates[number]
+        tuned = make()
+        identity = {"spec": tuned.spec, "base": tuned.base, "settings": asdict(settings)} | same
+        kept = path and _Trial(path, number, identity)
+        if kept and (found := kept.read()):
+            return found
+        state = tune(tuned, number, rest, validation=held, patience=patience)
+        scores, seconds = state.scores, state.seconds
+        if kept:
+            kept.write(scores, seconds)
+        return scores, seconds
+
+    scores, seconds = zip(*map(tried, range(len(candidates))), strict=True)
     merits = [(score.accuracies[score.best], -score.losses[score.best]) for score in scores]
     chosen = max(range(len(candidates)), key=merits.__getitem__)
-    epochs = scores[chosen].best
-    return Choice(tried(chosen, train, stop=epochs)[0], chosen, epochs)
+    epochs, tuned = scores[chosen].best, candidates[chosen][0]()
+    last = tune(tuned, chosen, train, stop=epochs)
+    if path:
+        path.unlink(missing_ok=True)
+    return Choice(tuned, chosen, epochs, sum(seconds) + last.seconds)
+
+
+class _Trial(NamedTuple):
+    """The place of a trial in the file of a choice: a list of those that are finished, in the order of candidates."""
+
+    path: Path
+    number: int
+    identity: dict[str, Any]
+
+    def read(self) -> tuple[Validation, float] | None:
+        """Its scores and seconds; None if it is not finished. ValueError if the file is of another choice."""
+        finished = self._finished()
+        if self.number >= len(finished):
+            return None
+        if finished[self.number]["of"] != json.loads(json.dumps(self.identity)):
+            raise ValueError(
+                f"{self.path} is the checkpoint of another choice than this one: candidate {self.number} has other "
+                f"settings, another model or other data; delete it, and {self.path}.*, to begin anew"
+            )
+        return Validation(*finished[self.number]["scores"]), finished[self.number]["seconds"]
+
+    def write(self, scores: Validation, seconds: float) -> None:
+        """Add its scores and seconds to those of the trials before it."""
+        now = {"of": self.identity, "scores": list(scores), "seconds": seconds}
+        finished = [*self._finished()[: self.number], now]
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps(finished))
+
+    def _finished(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        try:
+            found = json.loads(self.path.read_text())
+            return [{name: each[name] for name in ("of", "scores", "seconds")} for each in found]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{self.path} holds no finished trials; delete it, and {self.path}.*, to begin anew"
+            ) from error

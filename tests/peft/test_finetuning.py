@@ -1,6 +1,7 @@
 """The training of tuned models: the cached prefix, validation, interruption, the choice of settings."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import timm
@@ -183,30 +184,57 @@ def test_the_best_candidate_is_chosen_on_held_out_images_and_trained_on_all(back
     assert same(again, choice.tuned)
 
 
-def test_a_killed_choice_goes_on(backbone, digits, tmp_path, monkeypatch):
+def by_rate(model, *rates):
+    return [(partial(methods.linear_probe, model, 10), replace(SHORT, learning_rate=rate)) for rate in rates]
+
+
+@pytest.mark.parametrize("moment", [(0.1, 1), (0.01, 1), ("last", 0)], ids=str)
+def test_a_killed_choice_goes_on(backbone, digits, tmp_path, monkeypatch, moment):
+    """In the first trial, in the second, or in the last training, on all images; each epoch is trained once."""
     train, _ = digits
-    candidates = [
-        (lambda: methods.linear_probe(backbone, 10), replace(SHORT, learning_rate=rate)) for rate in (0.1, 0.01)
-    ]
-    wanted = nclib.finetune_best(candidates, train, patience=1)
+    candidates = by_rate(backbone, 0.1, 0.01)
+    wanted = nclib.finetune_best(candidates, train, patience=3)
     monkeypatch.setattr(finetuning, "_SAVE_EVERY", 0.0)
-    run_epoch, count = TuningState.run_epoch, []
+    run_epoch, seen = TuningState.run_epoch, []
 
     def stopping(self, data, epoch):
-        count.append(epoch)
-        if len(count) == 5:  # in the second candidate, or in the last training
+        seen.append(("last" if len(data.labels) == len(train) else self.settings.learning_rate, epoch))
+        if seen[-1] == moment and seen.count(moment) == 1:
             raise StoppedError
         run_epoch(self, data, epoch)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(TuningState, "run_epoch", stopping)
-        with pytest.raises(StoppedError):
-            nclib.finetune_best(candidates, train, patience=3, checkpoint=tmp_path / "partial")
-    assert list(tmp_path.iterdir())
-    again = nclib.finetune_best(candidates, train, patience=3, checkpoint=tmp_path / "partial")
-    assert not list(tmp_path.iterdir())
-    assert isinstance(wanted.epochs, int)
-    assert same(again.tuned, nclib.finetune_best(candidates, train, patience=3).tuned)
+    monkeypatch.setattr(TuningState, "run_epoch", stopping)
+    path = tmp_path / "made" / "choice"
+    with pytest.raises(StoppedError):
+        nclib.finetune_best(candidates, train, patience=3, checkpoint=path)
+    again = nclib.finetune_best(candidates, train, patience=3, checkpoint=path)
+    assert not list(path.parent.iterdir())
+    assert len(seen) == len(set(seen)) + 1
+    assert again[1:3] == wanted[1:3]
+    assert again.seconds > 0
+    assert same(again.tuned, wanted.tuned)
+
+
+def test_finished_trials_of_another_choice_are_refused(backbone, digits, tmp_path, monkeypatch):
+    train, test = digits
+    path, run_epoch = tmp_path / "choice", TuningState.run_epoch
+
+    def stop_in_the_second(self, data, epoch):
+        if self.settings.learning_rate == 0.01:
+            raise StoppedError
+        run_epoch(self, data, epoch)
+
+    monkeypatch.setattr(TuningState, "run_epoch", stop_in_the_second)
+    with pytest.raises(StoppedError):
+        nclib.finetune_best(by_rate(backbone, 0.1, 0.01), train, checkpoint=path)
+    others = [(by_rate(backbone, 0.2, 0.01), train, {}), (by_rate(backbone, 0.1, 0.01), test, {})]
+    others += [(by_rate(backbone, 0.1, 0.01), train, {"share": 0.3}), (by_rate(backbone, 0.1), train, {"patience": 1})]
+    for candidates, images, options in others:
+        with pytest.raises(ValueError, match=r"checkpoint of another choice .* delete it, and .*choice\.\*"):
+            nclib.finetune_best(candidates, images, checkpoint=path, **options)
+    path.write_text("[1]")
+    with pytest.raises(ValueError, match="holds no finished trials; delete it"):
+        nclib.finetune_best(by_rate(backbone, 0.1), train, checkpoint=path)
 
 
 @pytest.mark.parametrize(("number", "batch_size", "sizes"), [(4097, 64, {63, 64}), (101, 10, {9, 10}), (5, 2, {2, 3})])
