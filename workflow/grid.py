@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nclib.experiments.records import Cell, Records, cell_digest, read_records
+from nclib.experiments.records import FAILURE, Cell, Records, cell_digest, read_records
 from nclib.experiments.run import from_json
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.studies import STUDIES
@@ -52,7 +52,13 @@ def plan(
 
 @app.command()
 def merge(given: list[Path], records: BookRecords = ROOT / "book" / "records") -> None:
-    """Take records, of files or of the folders STUDY/CELL.jsonl of a grid, into the book's; none is taken twice."""
+    """Take records, of files or of the folders STUDY/CELL.jsonl of a grid, into the book's; none is taken twice.
+
+    Of such folders how cells failed is taken, too.
+    """
+    failed = [path for each in given if each.is_dir() for path in sorted(each.glob("*/*/*.failed.jsonl"))]
+    for failure in (failure for path in failed for failure in read_records(path, needed=FAILURE)):
+        Records(records).fail(failure)
     files = [path for each in given for path in (sorted(each.glob("*/*.jsonl")) if each.is_dir() else [each])]
     found = [record for path in files for record in read_records(path)]
     typer.echo(f"{Records(records).merge(found)} of {len(found)} records are new")

@@ -161,7 +161,7 @@ def main(
         shutil.rmtree(AGAIN, ignore_errors=True)
     for name, cells in studies.items():
         measure = partial(measures(chapter(name))[name], cache=AGAIN / "cache")
-        fill(recomputed, name, SCALE, cells, measure, workers=joblib.cpu_count())
+        fill(recomputed, name, SCALE, cells, measure, workers=joblib.cpu_count(), retry=True)
     wrong = report(committed, recomputed, studies)
     pairs = list(judged(committed, recomputed, studies)) if seeds == "all" else []
     wrong += report_verdicts(pairs) if pairs else 0

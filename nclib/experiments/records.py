@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from filelock import FileLock
 
 from nclib.experiments.protocols import stamped
@@ -26,6 +29,12 @@ from nclib.models.recipes import ADDED, Recipe
 from nclib.storage import digest_of_text, replacing
 
 _FIELDS = {"study", "scale", "config", "seed", "metrics", "provenance"}
+FAILURE = _FIELDS - {"metrics"} | {"reason"}
+
+# What costs a cell and not its study: features that are no numbers, memory that ran out. The rest is a fault of the
+# program or of what it was given, and other cells would have it, too: an error of the GPU stays until the process ends.
+EXPECTED = (ValueError, ArithmeticError, RuntimeError)
+_UNEXPECTED: tuple[type[Exception], ...] = (NotImplementedError, RecursionError, UnicodeError, torch.AcceleratorError)
 
 Cell = dict[str, Any]
 Measure = Callable[[Cell], dict[str, Any]]
@@ -104,6 +113,27 @@ class Records:
         latest = self.by_cell(study, scale)
         return [latest[key] for key in map(_key, cells) if key in latest]
 
+    def failures_path(self, study: str, scale: str) -> Path:
+        return self.folder / f"{study}-{scale}.failed.jsonl"
+
+    def fail(self, failure: dict) -> None:
+        """Note that a cell failed, in place of what an earlier attempt at it left."""
+        study, scale = failure["study"], failure["scale"]
+        with self._locked(study, scale):
+            known = self._failures(study, scale) | {_key(cell_of(failure)): failure}
+            with replacing(self.failures_path(study, scale)) as temporary:
+                temporary.write_text("".join(json.dumps(each) + "\n" for each in known.values()))
+
+    def failed(self, study: str, scale: str, cells: Iterable[Cell]) -> list[dict]:
+        """The failures of those of the cells that failed and have no record, in their order."""
+        known = self._failures(study, scale)
+        return [known[key] for key in map(_key, self.missing(study, scale, cells)) if key in known]
+
+    def _failures(self, study: str, scale: str) -> dict[str, dict]:
+        path = self.failures_path(study, scale)
+        found = read_records(path, needed=FAILURE) if path.exists() else []
+        return {_key(cell_of(failure)): failure for failure in found}
+
     def describe(self, study: str, scale: str, cells: Iterable[Cell]) -> str:
         """Two lines on where the records of a study's cells come from, with a digest of every digit of them."""
         if not (records := self.select(study, scale, cells)):
@@ -121,9 +151,9 @@ class Records:
         )
 
 
-def read_records(path: Path) -> list[dict]:
-    """All records of one file."""
-    return [_parse(line, path, number) for number, line in enumerate(path.read_text().splitlines(), 1)]
+def read_records(path: Path, needed: Iterable[str] = frozenset(_FIELDS)) -> list[dict]:
+    """All records of one file; of a file of failures, where the fields of a `FAILURE` are needed, all of these."""
+    return [_parse(line, path, number, needed) for number, line in enumerate(path.read_text().splitlines(), 1)]
 
 
 def _extend(path: Path, records: Iterable[dict]) -> None:
@@ -160,32 +190,80 @@ def fill(
     *,
     device: str = "cpu",
     workers: int = 1,
+    retry: bool = False,
+    settled: Callable[[Cell], None] = lambda cell: None,
 ) -> pd.DataFrame:
     """The table of a study's cells: what is recorded is read, what is missing is measured and recorded.
 
     A cell is a dict of JSON values with a ``seed``; `measure(cell)` returns its metrics. Several `workers` are
     processes that measure a cell each, with as many threads as cores are left to each. Rows are in the order of the
-    cells.
+    cells. `settled(cell)` is called once what became of a cell is written.
+
+    A cell that fails in an `EXPECTED` way is noted beside the records, and missing in the table. It is measured again
+    with `retry` only. RuntimeError if all cells failed.
     """
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
     cells = [dict(cell) for cell in cells]
-    if missing := records.missing(study, scale, cells):
+    if missing := _to_measure(records, study, scale, cells, retry):
         records.check_writable(study, scale)
     workers = max(1, min(workers, len(missing)))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the workers: threads that spin slow their neighbours
-    todo = (delayed(record_of)(study, scale, cell, measure, device=device) for cell in _apart(missing, workers))
+    todo = (delayed(_tried)(study, scale, cell, measure, device=device) for cell in _apart(missing, workers))
     results = Parallel(workers, return_as="generator_unordered")(todo)
-    for record in tqdm(results, f"{study} ({scale})", total=len(missing), disable=not missing):
-        records.append(stamped(record))
+    for result in tqdm(results, f"{study} ({scale})", total=len(missing), disable=not missing):
+        _write(records, stamped(result))
+        settled(cell_of(result))
+    if failures := records.failed(study, scale, cells):
+        _warn_of(failures, len(cells))
     return as_table(records.select(study, scale, cells))
+
+
+def _to_measure(records: Records, study: str, scale: str, cells: list[Cell], retry: bool) -> list[Cell]:
+    """The cells without a record and, unless they are to be tried again, without a failure."""
+    missing = records.missing(study, scale, cells)
+    given_up = set() if retry else {_key(cell_of(failure)) for failure in records.failed(study, scale, missing)}
+    return [cell for cell in missing if _key(cell) not in given_up]
+
+
+def _write(records: Records, result: dict) -> None:
+    """Write a record, or a failure, which is printed, too."""
+    if "reason" not in result:
+        records.append(result)
+        return
+    print(f"a cell of {result['study']} failed: {result['reason']}: {cell_of(result)}")
+    records.fail(result)
+
+
+def _warn_of(failures: list[dict], number: int) -> None:
+    """Say how many of a number of cells failed, and why; RuntimeError if all did."""
+    reasons = Counter(failure["reason"] for failure in failures)
+    said = "; ".join(f"{reason} ({times} times)" if times > 1 else reason for reason, times in reasons.items())
+    said = f"{len(failures)} of {number} cells of {failures[0]['study']} at {failures[0]['scale']} scale failed: {said}"
+    if len(failures) == number:
+        raise RuntimeError(f"{said}; mend that, and try again with -p recompute failed")
+    warnings.warn(f"{said}; the table lacks them. Try them again with -p recompute failed", stacklevel=3)
 
 
 def _apart(cells: list[Cell], workers: int) -> list[Cell]:
     """The cells in an order that keeps workers apart: neighbours often share a network, which one of them trains."""
     stride = math.ceil(len(cells) / workers)
     return [cell for start in range(stride) for cell in cells[start::stride]]
+
+
+def _tried(study: str, scale: str, cell: Cell, measure: Measure, *, device: str) -> dict:
+    """The record of a cell or, with a reason in place of metrics, how it failed."""
+    try:
+        return record_of(study, scale, cell, measure, device=device)
+    except EXPECTED as error:
+        if isinstance(error, _UNEXPECTED) and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    date = datetime.now(UTC).isoformat(" ", "minutes").removesuffix("+00:00") + " UTC"
+    made = {"commit": _commit(), "processor": processor() if device == "cpu" else device, "date": date}
+    head = {"study": study, "scale": scale, "config": _config(cell), "seed": cell["seed"]}
+    return head | {"reason": reason, "provenance": made}
 
 
 def record_of(study: str, scale: str, cell: Cell, measure: Measure, *, device: str = "cpu") -> dict:
@@ -198,12 +276,12 @@ def record_of(study: str, scale: str, cell: Cell, measure: Measure, *, device: s
     return head | {"metrics": metrics, "provenance": versions() | made}
 
 
-def _parse(line: str, path: Path, number: int) -> dict:
+def _parse(line: str, path: Path, number: int, needed: Iterable[str]) -> dict:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}, line {number} is not a whole record ({error}); mend or delete the line") from error
-    if not isinstance(record, dict) or (lacking := _FIELDS - record.keys()):
+    if not isinstance(record, dict) or (lacking := set(needed) - record.keys()):
         raise ValueError(f"{path}, line {number} lacks {', '.join(sorted(lacking))}; mend or delete the line")
     return record
 

@@ -1,6 +1,8 @@
 """All studies and claims of the book: which cells each study is made of, and what the records say of each claim."""
 
+import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -9,7 +11,7 @@ import pandas as pd
 from nclib.experiments.chapters import complexity, downstream, fine_tuning, in_training, selection, source
 from nclib.experiments.claims import Claim, Verdict, judge, with_survivors
 from nclib.experiments.protocols import confirming, confirming_seeds, in_force
-from nclib.experiments.records import Cell, Records, as_table
+from nclib.experiments.records import Cell, Records, as_table, cell_of
 from nclib.experiments.scales import SCALES, check, settings
 from nclib.experiments.scales.scale import Scale
 
@@ -32,6 +34,7 @@ STUDIES = by_name(study for chapter in CHAPTERS for study in chapter.STUDIES)
 # Of each study the cell of the scale "check" that is measured live: the first that has these settings, as its chapter
 # says. Studies without one measure seconds, or have no cell that needs no download.
 LIVE: dict[str, Cell] = {name: chosen for chapter in CHAPTERS for name, chosen in chapter.LIVE.items()}
+TOO_MANY = 0.1  # of the cells of an arm: where more failed, what is left is not what was declared
 ELSEWHERE = "verdicts_elsewhere.csv"
 CLAIMS: tuple[Claim, ...] = tuple(claim for chapter in CHAPTERS for claim in chapter.CLAIMS)
 
@@ -63,14 +66,27 @@ def live_cell(study: str) -> Cell:
 
 
 def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
-    """The table of a study's `cells_of` a scale; None if any is missing, or not made under the protocol in force."""
+    """The table of a study's `cells_of` a scale, without those that failed.
+
+    None if any has not been tried, or none has a record, or one was not made under the protocol in force.
+    """
     cells = cells_of(study, scale)
-    found = records.select(study, scale, cells)
-    return _whole(confirming(found) if confirming_seeds(study, scale) else found, cells)
+    found = _in_force(records.select(study, scale, cells), study, scale)
+    return _whole(found, cells, failures(records, study, scale))
 
 
-def _whole(found: list[dict], cells: list[Cell]) -> pd.DataFrame | None:
-    return as_table(found) if cells and len(found) == len(cells) else None
+def failures(records: Records, study: str, scale: str) -> list[dict]:
+    """The failures among a study's `cells_of` a scale, without cells that have a record by now."""
+    return _in_force(records.failed(study, scale, cells_of(study, scale)), study, scale)
+
+
+def _in_force(found: list[dict], study: str, scale: str) -> list[dict]:
+    """What was made under the protocol in force, if there is one."""
+    return confirming(found) if confirming_seeds(study, scale) else found
+
+
+def _whole(found: list[dict], cells: list[Cell], failed: Sequence[dict] = ()) -> pd.DataFrame | None:
+    return as_table(found) if found and len(found) + len(failed) == len(cells) else None
 
 
 def _claims(study: str | Sequence[str] | None) -> list[Claim]:
@@ -93,11 +109,46 @@ def verdicts(records: Records, scale: str, study: str | Sequence[str] | None = N
 
 
 def _judged(claim: Claim, records: Records, scale: str) -> Verdict:
+    confirmed, failed = confirming_seeds(claim.study, scale) is not None, failures(records, claim.study, scale)
+    if why := too_many_failed(cells_of(claim.study, scale), failed):
+        return Verdict(claim, "not tested", why=why, confirmed=confirmed)
     table = declared(records, claim.study, scale)
     if table is None:
         return judge(claim, explored(records, claim.study, scale))
-    verdict = replace(judge(claim, table), confirmed=confirming_seeds(claim.study, scale) is not None)
-    return _held_elsewhere(verdict, elsewhere(records), scale)
+    try:
+        verdict = judge(claim, table)
+    except ValueError as error:
+        if not failed:
+            raise
+        return Verdict(claim, "not tested", why=f"{_said_of(failed)}: {error}", confirmed=confirmed)
+    verdict = _held_elsewhere(replace(verdict, confirmed=confirmed), elsewhere(records), scale)
+    return replace(verdict, why="; ".join(filter(None, [verdict.why, _said_of(failed)])))
+
+
+def too_many_failed(cells: Sequence[Cell], failed: Sequence[dict]) -> str:
+    """The reason why claims on a study are not tested: more than a tenth of an arm failed. Empty if no arm has so many.
+
+    An arm is all cells, or those with one value of a setting. A seed is no arm.
+    """
+    gone = Counter(arm for failure in failed for arm in _arms(cell_of(failure)))
+    if not gone:
+        return ""
+    counts = Counter(arm for cell in cells for arm in _arms(cell))
+    worst = max(sorted(gone), key=lambda arm: (gone[arm] / counts[arm], counts[arm]))
+    if gone[worst] <= TOO_MANY * counts[worst]:
+        return ""
+    name, value = worst
+    of_arm = f" with {name} {value}" if counts[worst] < len(cells) else ""
+    reasons = sorted({failure["reason"] for failure in failed if worst in _arms(cell_of(failure))})
+    return f"{gone[worst]} of {counts[worst]} cells{of_arm} failed: {'; '.join(reasons)}"
+
+
+def _arms(cell: Cell) -> set[tuple[str, str]]:
+    return {(name, json.dumps(value)) for name, value in cell.items() if name != "seed"}
+
+
+def _said_of(failed: Sequence[dict]) -> str:
+    return f"{len(failed)} {'cell' if len(failed) == 1 else 'cells'} failed" if failed else ""
 
 
 def elsewhere(records: Records) -> pd.DataFrame:

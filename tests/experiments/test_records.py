@@ -1,6 +1,7 @@
 """Records: whole or not there, read back as written, resumed, and safe with several writers."""
 
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -8,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
+import torch
 from joblib import Parallel, delayed
 
 import nclib
@@ -58,10 +60,10 @@ def test_workers_measure_the_same_table_and_keep_what_was_done_before_an_error(t
                 if Records(tmp_path).read("toy", "demo"):
                     break
                 time.sleep(0.1)
-            raise ValueError("no three")
+            raise KeyError("no three")
         return double(cell) | {"process": os.getpid()}
 
-    with pytest.raises(ValueError, match="no three"):
+    with pytest.raises(KeyError, match="no three"):
         fill(Records(tmp_path), "toy", "demo", CELLS, fail_at_three, workers=2)
     kept = Records(tmp_path).read("toy", "demo")
     assert kept
@@ -69,6 +71,71 @@ def test_workers_measure_the_same_table_and_keep_what_was_done_before_an_error(t
     table = fill(Records(tmp_path), "toy", "demo", CELLS, double, workers=2)
     assert table["seed"].tolist() == [0, 1, 2, 3]
     assert table["value"].tolist() == [0, 2, 4, 6]
+
+
+def failing(error, *seeds):
+    def measure(cell):
+        if cell["seed"] in seeds:
+            raise error
+        return double(cell)
+
+    return measure
+
+
+EXPECTED = [ValueError("features hold NaN\nin row 3"), FloatingPointError("overflow"), torch.OutOfMemoryError("full")]
+
+
+@pytest.mark.parametrize("error", EXPECTED, ids=repr)
+def test_a_cell_that_fails_is_noted_and_the_study_goes_on(tmp_path, capsys, error):
+    records, settled = Records(tmp_path), []
+    said = rf"1 of 4 cells of toy at demo scale failed: {type(error).__name__}: .*-p recompute failed"
+    with pytest.warns(UserWarning, match=said):
+        table = fill(records, "toy", "demo", CELLS, failing(error, 2), settled=settled.append)
+    assert "a cell of toy failed: " in capsys.readouterr().out
+    assert table["seed"].tolist() == [record["seed"] for record in records.read("toy", "demo")] == [0, 1, 3]
+    assert settled == CELLS
+    (failure,) = records.failed("toy", "demo", CELLS)
+    assert failure["reason"] == f"{type(error).__name__}: {error}".splitlines()[0]
+    assert failure["config"] | {"seed": failure["seed"]} == CELLS[2]
+    assert failure["provenance"].keys() == {"commit", "processor", "date"}
+    assert len(records.failures_path("toy", "demo").read_text().splitlines()) == 1
+
+
+def test_a_failed_cell_is_tried_again_only_when_told(tmp_path):
+    records, calls = Records(tmp_path), []
+
+    def measure(cell):
+        calls.append(cell["seed"])
+        return failing(ValueError("no"), 1, 2)(cell)
+
+    for retry, tried in ((False, [0, 1, 2, 3]), (False, []), (True, [1, 2])):
+        calls.clear()
+        with pytest.warns(UserWarning, match=r"2 of 4 cells .* failed: ValueError: no \(2 times\)"):
+            fill(records, "toy", "demo", CELLS, measure, retry=retry)
+        assert calls == tried
+    assert len(records.failures_path("toy", "demo").read_text().splitlines()) == 2
+    assert len(fill(records, "toy", "demo", CELLS, double, retry=True)) == 4
+    assert records.failed("toy", "demo", CELLS) == []
+
+
+def test_a_study_whose_cells_all_fail_is_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match=r"4 of 4 cells .* failed: ValueError: no \(4 times\); mend that"):
+        fill(Records(tmp_path), "toy", "demo", CELLS, failing(ValueError("no"), *range(4)))
+    assert Records(tmp_path).read("toy", "demo") == []
+
+
+def test_what_is_not_finite_fails_its_cell(tmp_path):
+    with pytest.warns(UserWarning, match="ValueError: metric value is nan; only finite numbers are recorded"):
+        table = fill(Records(tmp_path), "toy", "demo", CELLS, lambda cell: {"value": math.nan if cell["seed"] else 1})
+    assert table["seed"].tolist() == [0]
+
+
+@pytest.mark.parametrize("error", [TypeError, KeyError, FileNotFoundError, ImportError, NotImplementedError])
+def test_a_fault_of_the_program_or_missing_data_ends_the_study(tmp_path, error):
+    with pytest.raises(error):
+        fill(Records(tmp_path), "toy", "demo", CELLS, failing(error("here"), 1))
+    assert [record["seed"] for record in Records(tmp_path).read("toy", "demo")] == [0]
+    assert Records(tmp_path).failed("toy", "demo", CELLS) == []
 
 
 def test_the_package_travels_to_a_worker_by_its_name():
