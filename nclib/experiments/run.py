@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,17 @@ from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.counts import check_counts
 from nclib.experiments.plots import use_style
-from nclib.experiments.records import Cell, Records, as_table, cell_digest, emulated, fill, processor, record_of
+from nclib.experiments.records import (
+    Cell,
+    Records,
+    as_table,
+    cell_digest,
+    cell_of,
+    emulated,
+    fill,
+    processor,
+    record_of,
+)
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.scales.scale import Scale, Task, Zoo
 from nclib.experiments.studies import STUDIES, cells_of, declared, explored, live_cell, seeds_of
@@ -37,6 +49,9 @@ from nclib.storage import replacing
 # What a grid tells the runs it is made of: where records are, and the one cell to be measured, as study/digest.
 RECORDS_AT, ONLY = "NCLIB_RECORDS", "NCLIB_ONLY"
 LIVE_AT = "NCLIB_LIVE"  # another folder for what live cells measure, when other processors are emulated
+# The folder of what the cell that is measured now has done so far. The measuring functions of frozen chapters do not
+# hand it on, and workers are processes that know nothing else of the cell.
+_UNFINISHED: ContextVar[Path | None] = ContextVar("unfinished", default=None)
 SPREADS = Path("book") / "processors.csv"
 LIVE_FOLDER = Path("_build") / "live"
 
@@ -62,14 +77,43 @@ class Run:
     root: Path
     cache: Path
     only: tuple[str, str] | None = None
+    retry: bool = False  # cells that failed
 
     def load(self, name: str, split: str, *, per_class: int | None = None, seed: int = 0) -> ImageSet | ImageFiles:
         """A data set, from the run's data root; see `nclib.load`."""
         return load(name, split, per_class=per_class, seed=seed, data_root=self.data_root)
 
     def train(self, recipe: Recipe, **options: Any) -> Network:
-        """The network of a recipe, on the run's device, from its data root; options as of `nclib.train`."""
-        return train(recipe, device=self.device, data_root=self.data_root, **options)
+        """The network of a recipe, on the run's device, from its data root; options as of `nclib.train`.
+
+        With `on_epoch` its trail is `unfinished`.
+        """
+        trail = {"trail": self.unfinished("trail")} if "on_epoch" in options else {}
+        return train(recipe, device=self.device, data_root=self.data_root, **(trail | options))
+
+    def unfinished(self, name: str) -> Path | None:
+        """Where the cell that is measured keeps, by a name, what it has done: a killed run goes on from there.
+
+        It is in the cache until what became of the cell is written. None outside `study`, so that live cells begin from
+        nothing.
+        """
+        folder = _UNFINISHED.get()
+        return folder and folder / name
+
+    def _unfinished_of(self, study: str, cell: Cell) -> Path:
+        return self.cache / "unfinished" / f"{study}-{self.scale}-{cell_digest(cell)}"
+
+    def _settled(self, study: str, cell: Cell) -> None:
+        """Remove what a cell kept, once what became of it is written."""
+        shutil.rmtree(self._unfinished_of(study, cell), ignore_errors=True)
+
+    def _measured(self, study: str, measure: Callable[..., dict[str, Any]], cell: Cell) -> dict[str, Any]:
+        """The metrics of a cell, in a process that may be one of several workers."""
+        token = _UNFINISHED.set(self._unfinished_of(study, cell))
+        try:
+            return measure(cell, cache=self.cache)
+        finally:
+            _UNFINISHED.reset(token)
 
     def backbone(self, cell: Cell, cache: Path | None) -> Backbone:
         """The pre-trained model that a cell of a study of models is about, on the run's device."""
@@ -108,7 +152,8 @@ class Run:
         """The table of a study: recorded cells are read, missing ones measured and recorded.
 
         `measure(cell, cache)` returns the metrics of a cell. Without a GPU every core measures a cell of its own:
-        with networks as small as these that is faster than threads. LOKY_MAX_CPU_COUNT limits how many.
+        with networks as small as these that is faster than threads. LOKY_MAX_CPU_COUNT limits how many. A cell that
+        fails is missing in the table, see `fill`.
 
         Where the run is of one cell `only`, that is measured and the notebook ends, as done; other studies are read.
         """
@@ -121,8 +166,19 @@ class Run:
         check_counts(name, self.scale, cells)
         device = self._device_name(name)
         workers = joblib.cpu_count() if device == "cpu" else 1
-        measure = partial(measure, cache=self.cache)
-        table = fill(self.records, name, self.scale, cells, measure, device=device, workers=workers)
+        for record in self.records.select(name, self.scale, cells):
+            self._settled(name, cell_of(record))  # of a run that was killed between the record and this
+        table = fill(
+            self.records,
+            name,
+            self.scale,
+            cells,
+            partial(self._measured, name, measure),
+            device=device,
+            workers=workers,
+            retry=self.retry or self.only is not None,
+            settled=partial(self._settled, name),
+        )
         if self.only:
             print(self.records.describe(name, self.scale, cells))
             raise SystemExit(0)  # papermill takes this for a notebook that is done
@@ -219,7 +275,7 @@ def start(
     imports: Sequence[str] | str | None = None,
     models: Sequence[str] | str | None = None,
     tasks: Sequence[str] | str | None = None,
-    recompute: bool = False,
+    recompute: bool | str = False,
     root: str | Path | None = None,
 ) -> Run:
     """Check a notebook's parameters, print what it runs on, and set the style of the figures.
@@ -227,7 +283,8 @@ def start(
     On the device ``auto`` the demo scale, whose networks are too small for a GPU, runs on the CPU, on one thread unless
     OMP_NUM_THREADS or OMP_WAIT_POLICY is set. Records are those of ``book/records`` under `root`, by default
     `book_root()`. With `recompute` everything is measured again into ``_build/recomputed`` instead, which a killed run
-    fills further; delete that folder to begin anew. Checkpoints and features are cached in ``NCLIB_CACHE``, by default
+    fills further; delete that folder to begin anew. With "failed" the cells that failed are tried again, and recorded
+    with the others. Checkpoints and features are cached in ``NCLIB_CACHE``, by default
     ``~/.cache/nclib``. (A grid names another folder of records in NCLIB_RECORDS, and in NCLIB_ONLY one cell,
     "study/digest", see `cell_digest`: the run measures that and ends.)
 
@@ -245,7 +302,11 @@ def start(
         chosen = _with_models(chosen, tuple(_parse_names(models, "models")))
     if tasks is not None:
         chosen = _with_tasks(chosen, tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks")))
-    if recompute and os.environ.get(RECORDS_AT):
+    if recompute not in (True, False, "failed"):
+        raise ValueError(f"recompute is {recompute!r}; it must be True, False, or 'failed' for the cells that failed")
+    retry = recompute == "failed"
+    anew = bool(recompute) and not retry
+    if anew and os.environ.get(RECORDS_AT):
         raise ValueError(f"recompute measures into a folder of its own; give either that or {RECORDS_AT}")
     root = book_root() if root is None else Path(root)
     again = root / "_build" / "recomputed"
@@ -256,10 +317,11 @@ def start(
         device=_with_double(chosen.device if device == "auto" else device),
         data_root=Path(data_root) if data_root else None,
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
-        records=Records(os.environ.get(RECORDS_AT) or (again if recompute else root / "book") / "records"),
+        records=Records(os.environ.get(RECORDS_AT) or (again if anew else root / "book") / "records"),
         root=root,
         only=_parse_only(os.environ.get(ONLY)),
-        cache=again / "cache" if recompute else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
+        retry=retry,
+        cache=again / "cache" if anew else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
     )
     use_style()
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose

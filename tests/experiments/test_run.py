@@ -215,3 +215,50 @@ def test_recomputing_has_a_folder_of_its_own(tmp_path, monkeypatch):
     assert start().records.folder == tmp_path
     monkeypatch.setenv(ONLY, "")
     assert start().only is None
+
+
+def test_failed_cells_are_tried_again_beside_the_records_of_the_others(toy, tmp_path):
+    def measure(cell, cache):
+        if cell["seed"]:
+            raise ValueError("it diverged")
+        return square(cell, cache)
+
+    with pytest.warns(UserWarning, match="1 of 2 cells of toy at demo scale failed: ValueError: it diverged"):
+        assert toy.study("toy", measure)["seed"].tolist() == [0]
+    with pytest.warns(UserWarning, match="it diverged"):
+        assert toy.study("toy", square)["seed"].tolist() == [0]
+    again = start(root=tmp_path, seeds=[0, 1], recompute="failed")
+    assert again.records.folder == toy.records.folder
+    assert again.cache == toy.cache
+    assert again.study("toy", square)["seed"].tolist() == [0, 1]
+
+
+def test_what_to_recompute_is_checked(tmp_path):
+    with pytest.raises(ValueError, match="recompute is 'all'; it must be True, False, or 'failed'"):
+        start(root=tmp_path, recompute="all")
+
+
+@pytest.mark.filterwarnings("ignore:1 of 2 cells")
+def test_what_a_cell_keeps_is_there_until_it_is_settled_and_not_of_a_live_cell(toy, monkeypatch, tmp_path):
+    monkeypatch.setenv("NCLIB_CACHE", str(tmp_path / "cache"))
+    run, seen = start(root=tmp_path, seeds=[0, 1]), []
+
+    def measure(cell, cache):
+        seen.append(run.unfinished("trail"))
+        if cache:
+            seen[-1].mkdir(parents=True)
+        if cell["seed"] and cache:
+            raise ValueError("it diverged")
+        return square(cell, cache)
+
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)  # here, where `seen` is
+    run.study("toy", measure)
+    folders = [tmp_path / "cache" / "unfinished" / f"toy-demo-{cell_digest(cell)}" for cell in run.cells("toy")]
+    assert seen == [folder / "trail" for folder in folders]
+    assert not any(folder.exists() for folder in folders)
+    run.live({"toy": measure})
+    assert seen[-1] is None
+    assert run.unfinished("trail") is None
+    folders[0].mkdir()  # killed between the record and its removal
+    run.study("toy", measure)
+    assert not folders[0].exists()
