@@ -34,7 +34,7 @@ data_root: str = None  # of real data; None is the variable NCLIB_DATA
 imports: list = None  # modules that register models of yours with timm
 models: list = None  # pre-trained models by name, in place of the scale's
 tasks: list = None  # data sets by name, or folder:path, in place of the scale's
-recompute: bool = False  # measure every cell again, beside the records
+recompute: bool = False  # True: all, beside the records; failed: those that failed
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline

@@ -29,12 +29,10 @@ device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
 imports: list = None  # modules that register models of yours with timm
-recompute: bool = False  # measure every cell again, beside the records
+recompute: bool = False  # True: all, beside the records; failed: those that failed
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
-import time
-
 import matplotlib.pyplot as plt
 import pandas as pd
 
@@ -62,10 +60,8 @@ run = nclib.start(
 def measure(cell, cache):
     """Accuracy of a method, and collapse on the images it was tuned on and on others."""
     model, (train, test) = run.backbone(cell, cache), run.task(cell)
-    start = time.perf_counter()
     tried = candidates(cell, model, len(train.classes))
-    choice = nclib.finetune_best(tried, train)
-    seconds = time.perf_counter() - start
+    choice = nclib.finetune_best(tried, train, checkpoint=run.unfinished("choice"))
     tuned, settings = choice.tuned, tried[choice.candidate][1]
 
     def on(images):
@@ -84,7 +80,7 @@ def measure(cell, cache):
         "rate": settings.learning_rate,
         "candidate": choice.candidate,
         "epochs_kept": choice.epochs,
-        "seconds": seconds,
+        "seconds": choice.seconds,
     }
 
 

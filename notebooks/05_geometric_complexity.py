@@ -26,7 +26,7 @@ scale: str = (
 device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
-recompute: bool = False  # measure every cell again, beside the records
+recompute: bool = False  # True: all, beside the records; failed: those that failed
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline

@@ -32,7 +32,7 @@ data_root: str = None  # of real data; None is the variable NCLIB_DATA
 imports: list = None  # modules that register models of yours with timm
 models: list = None  # pre-trained models by name, in place of the scale's zoos
 tasks: list = None  # data sets by name, or folder:path, in place of the scale's
-recompute: bool = False  # measure every cell again, beside the records
+recompute: bool = False  # True: all, beside the records; failed: those that failed
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -72,23 +72,37 @@ PUBLISHED = book_root() / "book" / "published"
 
 
 # %% tags=["hide-input"]
-def source_of(cell, cache, images):
-    """The model of a cell, and what its source classifier says: probabilities of images, accuracy on the source."""
+def model_of(cell, cache):
+    """The model of a cell and, of one that is trained here, the whole network."""
     model, network = run.pretrained(cell, cache)
-    if network is None:
-        if cell["method"] == "skip":
-            from timm.layers import freeze_batch_norm_2d
+    if network is None and cell["method"] == "skip":
+        from timm.layers import freeze_batch_norm_2d
 
-            freeze_batch_norm_2d(model.model)  # folded into the weights of some
-        features = nclib.extract(model, images, cache=cache and cache / "features")
-        return model, {"probabilities": source_probabilities(model, features)}
-    logits = Backbone("source", network, model.transform)
+        freeze_batch_norm_2d(model.model)  # folded into the weights of some
+    return model, network
+
+
+def seen_by(model, network, images):
+    """Features of images, what the source classifier says of them, and the seconds that one pass for both takes."""
+    start = time.perf_counter()
+    if network is None:
+        features = nclib.extract(model, images)
+        seconds = time.perf_counter() - start
+        return features, source_probabilities(model, features), seconds
+    whole = Backbone("source", network, model.transform)
+    made = nclib.extract_layers(whole, images, ["backbone", "last"])
+    seconds = time.perf_counter() - start
+    return made["backbone"], made["last"].softmax(1), seconds
+
+
+def on_source(cell, model, network):
+    """Accuracy of a network that is trained here on its source."""
+    if network is None:
+        return {}
     source = run.load(cell["source"], "test")
-    right = nclib.extract(logits, source).argmax(1) == source.labels
-    return model, {
-        "probabilities": nclib.extract(logits, images).softmax(1),
-        "source_accuracy": float(right.double().mean()),
-    }
+    logits = nclib.extract(Backbone("source", network, model.transform), source)
+    right = logits.argmax(1) == source.labels
+    return {"source_accuracy": float(right.double().mean())}
 
 
 def unfairness(features, labels):
@@ -108,16 +122,18 @@ def unfairness(features, labels):
 
 def fine_tuned(cell, model, train, test):
     """Accuracy of the model after fine-tuning, and collapse on the training images."""
-    start = time.perf_counter()
-    choice = nclib.finetune_best(candidates(cell, model, len(train.classes)), train)
-    seconds = time.perf_counter() - start
+    choice = nclib.finetune_best(
+        candidates(cell, model, len(train.classes)),
+        train,
+        checkpoint=run.unfinished("choice"),
+    )
     body, head = choice.tuned.backbone, choice.tuned.head
     right = head(nclib.extract(body, test)).argmax(1).cpu() == test.labels
     after = nclib.measure(nclib.extract(body, train), train.labels, metrics=["nc1"])
     return {
         "accuracy": float(right.double().mean()),
         "nc1_tuned": after["nc1"],
-        "seconds_tuning": seconds,
+        "seconds_tuning": choice.seconds,
     }
 
 
@@ -137,17 +153,22 @@ def published(cell):
 def measure(cell, cache):
     """Every score of a model on a task, and its accuracy after fine-tuning."""
     train, test = run.task(cell)
-    model, source = source_of(cell, cache, train)
-    start = time.perf_counter()
-    features = nclib.extract(model, train)
-    seconds = {"seconds_features": time.perf_counter() - start}
-    scores = nclib.score(features, train.labels, scores="all", **source)
+    model, network = model_of(cell, cache)
+    features, probabilities, seconds = seen_by(model, network, train)
+    scores = nclib.score(
+        features,
+        train.labels,
+        scores="all",
+        probabilities=probabilities,
+        **on_source(cell, model, network),
+    )
     truth = (
         published(cell)
         if cell["method"] == "published"
         else fine_tuned(cell, model, train, test)
     )
-    return {**scores, **unfairness(features, train.labels), **seconds, **truth}
+    others = {**unfairness(features, train.labels), "seconds_features": seconds}
+    return {**scores, **others, **truth}
 
 
 # %% [markdown]

@@ -28,7 +28,7 @@ seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
 imports: list = None  # modules that register models of yours with timm
 models: list = None  # models of pixels by name, in place of the scale's
-recompute: bool = False  # measure every cell again, beside the records
+recompute: bool = False  # True: all, beside the records; failed: those that failed
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline

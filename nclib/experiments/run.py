@@ -88,7 +88,7 @@ class Run:
 
         With `on_epoch` its trail is `unfinished`.
         """
-        trail = {"trail": self.unfinished("trail")} if "on_epoch" in options else {}
+        trail = {"trail": self.unfinished("trail")} if options.get("on_epoch") else {}
         return train(recipe, device=self.device, data_root=self.data_root, **(trail | options))
 
     def unfinished(self, name: str) -> Path | None:

@@ -156,6 +156,21 @@ def test_records_in_files_and_folders_are_taken_once(tmp_path):
     assert len(Records(book).read("score_cost", "demo")) == 2
 
 
+def test_how_cells_of_a_grid_failed_is_taken_too(tmp_path):
+    cell = STUDIES["score_cost"](SCALES["demo"], [0])[0]
+    kept, book = Records(tmp_path / "grid" / "score_cost" / cell_digest(cell)), Records(tmp_path / "records")
+
+    def diverging(cell):
+        raise ValueError("it diverged")
+
+    with pytest.raises(RuntimeError, match="1 of 1 cells of score_cost at demo scale failed"):
+        fill(kept, "score_cost", "demo", [cell], diverging)
+    done = CliRunner().invoke(grid.app, ["merge", str(tmp_path / "grid"), "--records", str(book.folder)])
+    assert done.exit_code == 0, done.output
+    assert [failure["reason"] for failure in book.failed("score_cost", "demo", [cell])] == ["ValueError: it diverged"]
+    assert book.read("score_cost", "demo") == []
+
+
 @pytest.mark.parametrize(
     "wrong",
     [["--study", "poems"], ["--where", "digits"], ["--where", "flavour=red"], ["--where", "loss=hinge"]],
