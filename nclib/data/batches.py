@@ -1,6 +1,7 @@
 """Batches of images as a model takes them: transformed one by one, in other processes where that helps."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,24 +35,59 @@ class Prepared(Dataset):
         return self.transform(self.images.image(i).convert("RGB"))
 
 
+Read = Callable[[Sequence[Sequence[int]]], Iterator[Tensor]]  # a batch (n, C, H, W) for each of the rows of indices
+
+
 def batches(
+    images: Images, rows: Sequence[Sequence[int]], transform: Callable[[Any], Tensor] | None, **options: Any
+) -> Iterator[Tensor]:
+    """A batch for each of the rows, in one pass; options as of `reading`."""
+    with reading(images, transform, **options) as read:
+        yield from read(rows)
+
+
+@contextmanager
+def reading(
     images: Images,
-    rows: Sequence[Sequence[int]],
     transform: Callable[[Any], Tensor] | None,
     *,
     device: torch.device,
     workers: int | None = None,
     name: str = "the model",
-) -> Iterator[Tensor]:
-    """A batch (n, C, H, W) for each of the rows of indices, on the CPU.
+) -> Iterator[Read]:
+    """Within it, a function that passes over images: from rows of indices to batches (n, C, H, W) on the CPU.
 
-    Inputs (N, C, H, W) are taken as they are. `workers` are the processes that read and transform images; by
-    default none for a CPU, which they would slow down, and up to 8 for a GPU.
+    Inputs (N, C, H, W) are taken as they are. `workers` are the processes that read and transform images; by default
+    none for a CPU, which they would slow down, and up to 8 for a GPU. They start with the first pass, and live until
+    the block ends. One pass has to end before the next begins.
     """
     if isinstance(images, Tensor):
-        return (images[torch.as_tensor(batch)] for batch in rows)
+        yield lambda rows: (images[torch.as_tensor(batch)] for batch in rows)
+        return
     on_gpu = device.type == "cuda"
     workers = (min(8, joblib.cpu_count()) if on_gpu else 0) if workers is None else workers
-    prepared = Prepared(images, transform, name)
-    sampler: Any = rows  # torch's annotation knows samplers only
-    return iter(DataLoader(prepared, batch_sampler=sampler, num_workers=workers, pin_memory=on_gpu))
+    sampler: Any = []  # what the loader goes through; torch's annotation knows samplers only
+    options: dict[str, Any] = {"num_workers": workers, "pin_memory": on_gpu, "persistent_workers": workers > 0}
+    loader = DataLoader(Prepared(images, transform, name), batch_sampler=sampler, **options)
+    passes = 0
+
+    def read(rows: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        nonlocal passes
+        passes, sampler[:] = passes + 1, rows
+        this = passes
+        for batch in loader:
+            yield batch
+            if passes != this:
+                raise RuntimeError("another pass over these images has begun; a pass has to end before the next")
+
+    try:
+        yield read
+    finally:
+        _end_workers(loader)
+
+
+def _end_workers(loader: DataLoader) -> None:
+    """End the processes now: torch ends them when nothing refers to them any more, and a traceback may for long."""
+    iterator: Any = loader._iterator  # torch has no public way; None without processes
+    if iterator is not None:
+        iterator._shutdown_workers()

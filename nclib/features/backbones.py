@@ -114,8 +114,11 @@ class AsTrained:
     size: int
 
     def __call__(self, image: Any) -> Tensor:
+        return self.pixels(image).to(torch.get_default_dtype()).div(127.5).sub(1)
+
+    def pixels(self, image: Any) -> Tensor:
+        """The image in the channels and size, as uint8 (C, H, W)."""
         image = image.convert("L" if self.channels == 1 else "RGB")
         if image.size != (self.size, self.size):
             image = image.resize((self.size, self.size))
-        pixels = torch.from_numpy(np.array(image, dtype=np.float32)).reshape(self.size, self.size, self.channels)
-        return pixels.permute(2, 0, 1).to(torch.get_default_dtype()).div(127.5).sub(1)
+        return torch.from_numpy(np.array(image)).reshape(self.size, self.size, self.channels).permute(2, 0, 1)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nclib.checks import check_least, note_rounding, noted_rounding
-from nclib.data.batches import Images, Prepared, batches
+from nclib.data.batches import Images, Prepared, reading
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.devices import features_in_half, precision_suffix
 from nclib.features.backbones import LAST, Backbone
 from nclib.features.forward import Outputs, evaluating, half_type, outputs_of
 from nclib.features.heads import headless
+from nclib.features.preparation import in_two
 from nclib.storage import digest_of, digest_of_text, load_tensors, save_tensors
 
 _SHARD = 512  # images in a file of the cache, which are what a killed extraction loses at most
@@ -130,18 +132,10 @@ def each_shard(
     shards = shards_of(images) if shards is None else shards
     missing = {shard for shard in shards if store is None or not store.holds(shard, names)}
 
-    def computed(shards: Sequence[range], progress: bool = False) -> Generator[Outputs]:
-        size = how.batch_size or (_batch_size(model, images) if shards else 1)
-        cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
-        rows = list(itertools.chain.from_iterable(cut))
-        made = batches(
-            images, rows, model.transform, device=model.device, workers=how.workers if rows else 0, name=model.name
-        )
-        if progress:
-            made = iter(tqdm(made, f"extract {model.name}", total=len(rows), unit="batch", leave=False))
-        return _computed(model, map(len, cut), made, names, half)
+    def computed(shards: Sequence[range]) -> Generator[Outputs]:
+        return _computed(model, images, shards, names, how, half)
 
-    with closing(computed([shard for shard in shards if shard in missing], how.progress)) as anew:
+    with closing(computed([shard for shard in shards if shard in missing])) as anew:
         for shard in shards:
             found = store.read(shard, names) if store else {}
             if shard in missing or len(found) < len(names):
@@ -169,12 +163,24 @@ def _check_given(model: object, images: Any, layers: Sequence[str | int], batch_
 
 @torch.no_grad()
 def _computed(
-    model: Backbone, numbers: Iterable[int], batches: Iterator[Tensor], names: list[str], half: bool
+    model: Backbone, images: Images, shards: Sequence[range], names: list[str], how: Extraction, half: bool
 ) -> Generator[Outputs]:
-    """The features of every shard, each made from its number of batches."""
-    with evaluating(model.model), outputs_of(model, names, half) as forward:
-        for number in numbers:
-            parts = [forward(batch) for batch in itertools.islice(batches, number)]
+    """The features of every shard."""
+    if not shards:
+        return
+    size = how.batch_size or _batch_size(model, images)
+    cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
+    rows = list(itertools.chain.from_iterable(cut))
+    prepare, finish = in_two(None if isinstance(images, Tensor) else model.transform, model.device)
+    bar = partial(tqdm, desc=f"extract {model.name}", total=len(rows), unit="batch", leave=False)
+    with (
+        reading(images, prepare, device=model.device, workers=how.workers, name=model.name) as read,
+        evaluating(model.model),
+        outputs_of(model, names, half, finish) as forward,
+    ):
+        made = iter(bar(read(rows), disable=not how.progress))
+        for number in map(len, cut):
+            parts = [forward(batch) for batch in itertools.islice(made, number)]
             outputs = {name: torch.cat([part[name] for part in parts]) for name in names}
             if half:
                 _check_range(model, outputs)

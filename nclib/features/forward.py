@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from nclib.devices import sent
 from nclib.features.backbones import LAST, Backbone
+from nclib.features.preparation import as_it_is
 
 Outputs = dict[str, Tensor]  # features (N, d) by the name of their layer
 
@@ -28,15 +29,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def outputs_of(model: Backbone, names: list[str], half: bool) -> Iterator[Callable[[Tensor], Outputs]]:
-    """A function from a batch to the features of the layers, in pieces that fit into memory."""
+def outputs_of(
+    model: Backbone, names: list[str], half: bool, finish: Callable[[Tensor], Tensor] = as_it_is
+) -> Iterator[Callable[[Tensor], Outputs]]:
+    """A function from a batch to the features of the layers, in pieces that fit into memory.
+
+    `finish` is what a batch lacks of its preparation, and is done on the model's device.
+    """
     limit = None
 
     def in_pieces(batch: Tensor) -> Outputs:
         nonlocal limit
         while True:
             try:
-                parts = [_forward(model, names, half, piece) for piece in batch.split(limit or len(batch))]
+                pieces = batch.split(limit or len(batch))
+                parts = [_forward(model, names, half, finish(_sent(model, piece))) for piece in pieces]
                 return {name: torch.cat([part[name] for part in parts]) for name in names}
             except RuntimeError as error:
                 size = min(limit or len(batch), len(batch))
@@ -54,10 +61,13 @@ def half_type(model: Backbone) -> torch.dtype:
     return torch.get_autocast_dtype(model.device.type)
 
 
-def _forward(model: Backbone, names: list[str], half: bool, batch: Tensor) -> Outputs:
-    """The features of the layers, of a batch that is computed at once."""
+def _sent(model: Backbone, batch: Tensor) -> Tensor:
     order = torch.channels_last if batch.ndim == 4 else torch.preserve_format
-    batch = sent(batch, model.device, memory_format=order)
+    return sent(batch, model.device, memory_format=order)
+
+
+def _forward(model: Backbone, names: list[str], half: bool, batch: Tensor) -> Outputs:
+    """The features of the layers, of a batch that is computed at once, on the model's device."""
     layers = captured(model.model, [name for name in names if name != LAST], partial(pooled, model.model))
     with torch.autocast(model.device.type, enabled=half), layers as kept:
         last = checked((model.last or model.model)(batch), f"the last layer of {model.name}")
