@@ -1,5 +1,6 @@
 """The device that is meant by a name, and how many threads and digits it computes with."""
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,14 @@ def in_double(tensor: Tensor) -> Tensor:
     tensor([1.], dtype=torch.float64)
     """
     return tensor.to(double_device(tensor.device)).double()
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that tensors may still take on a CUDA GPU; without end elsewhere, where they take the machine's own."""
+    if device.type != "cuda":
+        return math.inf
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch keeps what was freed
+    return torch.cuda.mem_get_info(device)[0] + unused
 
 
 def sent(tensor: Tensor, device: torch.device, **options: Any) -> Tensor:

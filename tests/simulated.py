@@ -189,7 +189,9 @@ def simulated(kind: str) -> Iterator[Simulated]:
         patch.setattr(torch.cuda, "set_rng_state", lambda state, device: None)
         patch.setattr(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", lambda self: None)
         # Processes that read, and memory that is pinned, ask the driver.
-        alone = {"num_workers": 0, "pin_memory": False}
+        alone = {"num_workers": 0, "pin_memory": False, "persistent_workers": False}
+        patch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
+        patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (2**40, 2**40))
         patch.setattr("nclib.data.batches.DataLoader", lambda data, **options: DataLoader(data, **options | alone))
         patch.setattr(torch, "autocast", _autocast(torch.autocast))
         patch.setattr(torch, "Generator", _generator(torch.Generator, device))

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -186,7 +187,8 @@ def finetune(
     """Train what is trained of a model, in place.
 
     For a linear probe, layer and skip tuning without augmentation what is before the tuned layer is computed once, and
-    kept if it takes at most `memory` bytes.
+    kept if it takes at most `memory` bytes, with half the bits on a GPU. Otherwise the images are kept as bytes, if
+    they take at most that, and else they are read in every epoch.
 
     Parameters
     ----------
@@ -251,20 +253,22 @@ def _finetuned(
     epochs = _checked_epochs(settings, stop, patience, validation)
     prefix, part = (None if settings.augmentation else split(tuned)) or (None, tuned)
     tuned.eval()
-    data = Inputs(train, tuned, prefix, memory)
-    held = None if validation is None else Inputs(validation, tuned, prefix, memory)
-    if settings.probe_first and tuned.spec["num_classes"] is not None:
-        features = data.through(part.features)
-        head = probe_layer(features, data.labels, tuned.spec["num_classes"], C=settings.C)
-        tuned.head.load_state_dict(head.state_dict())
-    path = None if checkpoint is None else Path(checkpoint)
-    state = TuningState(tuned, part, settings, [part.digest for part in (data, held) if part] if path else None)
-    state.since = since  # what was made ready belongs to it; of a state that is resumed it is known
-    done = state.resume(path) if path and path.exists() else 0
-    if held and not done:
-        state.score(held)
-    bar = tqdm(range(done, epochs), f"tune {tuned.spec['method']}", disable=not progress, leave=False)
-    state.run(bar, data, held, patience=patience, path=path)
+    with (
+        closing(Inputs(train, tuned, prefix, memory)) as data,
+        nullcontext() if validation is None else closing(Inputs(validation, tuned, prefix, memory)) as held,
+    ):
+        if settings.probe_first and tuned.spec["num_classes"] is not None:
+            features = data.through(part.features)
+            head = probe_layer(features, data.labels, tuned.spec["num_classes"], C=settings.C)
+            tuned.head.load_state_dict(head.state_dict())
+        path = None if checkpoint is None else Path(checkpoint)
+        state = TuningState(tuned, part, settings, [part.digest for part in (data, held) if part] if path else None)
+        state.since = since  # what was made ready belongs to it; of a state that is resumed it is known
+        done = state.resume(path) if path and path.exists() else 0
+        if held and not done:
+            state.score(held)
+        bar = tqdm(range(done, epochs), f"tune {tuned.spec['method']}", disable=not progress, leave=False)
+        state.run(bar, data, held, patience=patience, path=path)
     state.finish(path)
     return state
 

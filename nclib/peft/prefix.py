@@ -2,15 +2,17 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from nclib.checks import as_tensor, check_labels
-from nclib.data.batches import Images, batches
+from nclib.data.batches import Images, Prepared, reading
 from nclib.data.images import ImageFiles, ImageSet
-from nclib.devices import sent
+from nclib.devices import free_memory, in_half, sent
+from nclib.features.preparation import as_it_is, in_two
 from nclib.peft.tuned import Tuned
 from nclib.storage import digest_of
 
@@ -118,13 +120,15 @@ def _between(graph: fx.Graph, start: fx.Node, ends: Any) -> fx.Graph:
 LabelledInputs = ImageSet | ImageFiles | tuple[Tensor, Tensor]  # the last: inputs (N, C, H, W), labels (N,)
 
 _AT_ONCE = 256  # images, when all are gone through
+_SHARE = 0.25  # of a GPU's free memory, which what is kept may take; the rest is for the training
 
 
 class Inputs:
-    """Labelled images as the part of a model after a frozen prefix takes them.
+    """Labelled images as the part of a model after a frozen prefix takes them, until they are closed.
 
-    `labels` are int64 (N,) on the model's device. `kept` says whether all is in memory: it is if that takes at most
-    `memory` bytes.
+    `labels` are int64 (N,) on the model's device. `kept` is what takes at most `memory` bytes: what the prefix makes of
+    all images, else all images as bytes, else None. It is on the model's device if it takes a small share of the memory
+    there, else on the host. What is not kept is read in every pass, by processes that live until `close`.
     """
 
     def __init__(self, given: LabelledInputs, tuned: Tuned, prefix: nn.Module | None, memory: float):
@@ -140,10 +144,17 @@ class Inputs:
         if len(self.images) != len(labels):
             raise ValueError(f"there are {len(self.images)} images and {len(labels)} labels; there must be as many")
         self.labels = check_labels(labels, num_classes=tuned.head.out_features).to(self.device)
-        self._transform, self._prefix = tuned.transform, prefix
-        (first,) = self._made([torch.tensor([0])])
-        fits = first.nbytes * len(labels) <= memory
-        self.kept = torch.cat(list(self._made(self._all()))) if fits else None
+        self._prefix, self._half = prefix, prefix is not None and in_half(self.device)
+        self._ending = ExitStack()
+        with ExitStack() as ending:  # the processes that read end here, if they are not needed or something fails
+            self._open(tuned.transform, ending)
+            self.kept, self._rest = self._keep(memory)
+            if self.kept is None:
+                self._ending = ending.pop_all()
+
+    def close(self) -> None:
+        """End the processes that read images."""
+        self._ending.close()
 
     @property
     def digest(self) -> str:
@@ -155,8 +166,7 @@ class Inputs:
     def batches(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and labels for each of the rows of indices, which are on the CPU; they are on the model's device."""
         there = [sent(part, self.device) for part in rows]
-        made = self._made(rows) if self.kept is None else map(self.kept.__getitem__, there)
-        return zip(made, map(self.labels.__getitem__, there), strict=True)
+        return zip(map(self._rest, self._taken(rows, there)), map(self.labels.__getitem__, there), strict=True)
 
     @torch.no_grad()
     def through(self, part: Callable[[Tensor], Tensor]) -> Tensor:
@@ -166,13 +176,64 @@ class Inputs:
     def _all(self) -> Sequence[Tensor]:
         return torch.arange(len(self.labels)).split(_AT_ONCE)
 
-    def _made(self, rows: Sequence[Tensor]) -> Iterator[Tensor]:
-        for batch in batches(self.images, [part.tolist() for part in rows], self._transform, device=self.device):
-            batch = sent(batch, self.device)
-            if self._prefix is not None:
-                with torch.no_grad():  # not around the yield: it would hold for the code that takes the batch
-                    batch = self._prefix(batch)
-            yield batch
+    def _open(self, transform: Callable[[Any], Tensor] | None, ending: ExitStack) -> None:
+        """Have images read, and one of them at once, by this process."""
+        whole = None if isinstance(self.images, Tensor) else transform
+        prepare, self._finish = in_two(whole, self.device)
+        self._read = ending.enter_context(reading(self.images, prepare, device=self.device))
+        images = self.images
+        self._first = images[:1] if isinstance(images, Tensor) else Prepared(images, prepare, "the model")[0][None]
+
+    def _taken(self, rows: Sequence[Tensor], there: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Batches of what is kept, or of images that are read, on the host or the device."""
+        if self.kept is None:
+            return self._read([part.tolist() for part in rows])
+        if self.kept.device == self.device:
+            return map(self.kept.__getitem__, there)
+        kept, pinned = self.kept, self.device.type == "cuda"  # from pinned memory a copy goes on its way by itself
+        return (kept[part].pin_memory() if pinned else kept[part] for part in rows)
+
+    def _keep(self, memory: float) -> tuple[Tensor | None, Callable[[Tensor], Tensor]]:
+        """What is kept, and what is left to do with a batch of it."""
+        ways = (
+            [(as_it_is, self._whole)] if self._prefix is None else [(self._made, self._full), (as_it_is, self._whole)]
+        )
+        for before, after in ways:
+            size = before(self._first).nbytes * len(self.labels)
+            if size <= memory:
+                fits = size <= _SHARE * free_memory(self.device)
+                return self._gathered(before, self.device if fits else torch.device("cpu")), after
+        return None, self._whole
+
+    def _gathered(self, before: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
+        """What is made of all images, never in memory twice; its strides are those that torch.cat would give it."""
+        rows, kept, start = self._all(), None, 0
+        for batch in map(before, self._read([part.tolist() for part in rows])):
+            if kept is None:
+                shape, strides = (len(self.labels), *batch.shape[1:]), torch.cat([batch, batch]).stride()
+                kept = torch.empty_strided(shape, strides, dtype=batch.dtype, device=device)
+            kept[start : start + len(batch)] = batch
+            start += len(batch)
+        assert kept is not None  # there is an image
+        return kept
+
+    @torch.no_grad()
+    def _made(self, batch: Tensor) -> Tensor:
+        """What the prefix makes of images; where networks compute with half the bits, so does it."""
+        batch = self._finish(sent(batch, self.device))
+        if self._prefix is None:
+            return batch
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+            made = self._prefix(batch)
+        return made.to(torch.bfloat16) if self._half else made
+
+    def _full(self, made: Tensor) -> Tensor:
+        """What the prefix made, on the device, in the precision of the parameters, which is that of probes too."""
+        made = sent(made, self.device)
+        return made.to(torch.get_default_dtype()) if self._half else made
+
+    def _whole(self, batch: Tensor) -> Tensor:
+        return self._full(self._made(batch))
 
 
 def _check_given(given: LabelledInputs, number: int, num_classes: int) -> None:
