@@ -6,6 +6,7 @@ there, tensors of two devices do not mix (but for numbers, and indices from the 
 waits for the device is counted. What a kernel of the other device rounds or lacks is not simulated.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -215,3 +216,13 @@ def _generator(real, simulated: Simulated):
             return made
 
     return Generator
+
+
+def waits_a_step(device, run):
+    """What waits for the device in a step, by name: in two epochs more than in one, whose steps are as many."""
+    counts = []
+    for epochs in (1, 2):
+        device.waits.clear()
+        run(epochs)
+        counts.append(Counter(device.waits))
+    return counts[1] - counts[0]

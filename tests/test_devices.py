@@ -1,7 +1,6 @@
 """Whatever the device, the numbers are those of the CPU: on simulated ones, of which mps has no float64."""
 
 import ast
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +17,7 @@ from nclib.features.backbones import AsTrained
 from nclib.peft.methods import METHODS
 from nclib.transferability.registry import SCORES
 from tests.clusters import clusters
-from tests.simulated import simulated
+from tests.simulated import simulated, waits_a_step
 
 KINDS = ("cuda", "mps")
 FEATURES, LABELS = map(torch.from_numpy, clusters(samples=60, width=6, classes=3))
@@ -233,16 +232,6 @@ def test_networks_train_on_a_device(settings, device, tmp_path):
 # differentiates is finite, and takes its images by indices from the CPU.
 KNOWN = {("balanced", "collapse"): {"_unique2", "to"}}
 KNOWN |= {("penalty", "network"): {"_local_scalar_dense", "index", "to"}}
-
-
-def waits_a_step(device, run):
-    """What waits for the device in a step, by name: in two epochs more than in one, whose steps are as many."""
-    counts = []
-    for epochs in (1, 2):
-        device.waits.clear()
-        run(epochs)
-        counts.append(Counter(device.waits))
-    return counts[1] - counts[0]
 
 
 @pytest.mark.parametrize("settings", RECIPES, ids=lambda settings: "+".join(settings))
