@@ -89,7 +89,7 @@ def seen_by(model, network, images):
         features = nclib.extract(model, images)
         seconds = time.perf_counter() - start
         return features, source_probabilities(model, features), seconds
-    whole = Backbone("source", network, model.transform)
+    whole = Backbone("source", network, model.transform, network)
     made = nclib.extract_layers(whole, images, ["backbone", "last"])
     seconds = time.perf_counter() - start
     return made["backbone"], made["last"].softmax(1), seconds
@@ -100,7 +100,9 @@ def on_source(cell, model, network):
     if network is None:
         return {}
     source = run.load(cell["source"], "test")
-    logits = nclib.extract(Backbone("source", network, model.transform), source)
+    logits = nclib.extract(
+        Backbone("source", network, model.transform, network), source
+    )
     right = logits.argmax(1) == source.labels
     return {"source_accuracy": float(right.double().mean())}
 
