@@ -1,8 +1,11 @@
 """Sizes and features that the benchmarks share."""
 
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 
@@ -31,3 +34,19 @@ def sample(size: Size, seed: int = 0) -> tuple[Tensor, Tensor]:
     for rows, classes in zip(features.split(1024), labels.split(1024), strict=True):
         rows += means[classes]
     return features, labels
+
+
+PHOTO = (500, 375)  # width and height
+
+
+def photographs(root: Path, number: int = 64) -> Path:
+    """JPEG files of two classes: smooth colours with some noise, about as long to decode as a photograph."""
+    g, (width, height) = np.random.default_rng(0), PHOTO
+    for i in range(number):
+        coarse = Image.fromarray(g.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(
+            PHOTO, Image.Resampling.BICUBIC
+        )
+        pixels = np.clip(np.asarray(coarse) + g.normal(0, 8, (height, width, 3)), 0, 255).astype(np.uint8)
+        (root / f"class{i % 2}").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(root / f"class{i % 2}" / f"{i}.jpg", quality=90)
+    return root

@@ -1,29 +1,19 @@
 """What bounds the features of a folder of photographs: reading, resizing or the forward pass, each apart."""
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
 import nclib
+from benchmarks.cases import photographs
 
 GROUP = "64 JPEG files of 500 x 375 px, MobileNetV2 at 224 px"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Smooth colours with some noise: about as long to decode as a photograph."""
-    root, g = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    for number in range(64):
-        coarse = Image.fromarray(g.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(
-            (500, 375), Image.Resampling.BICUBIC
-        )
-        pixels = np.clip(np.asarray(coarse) + g.normal(0, 8, (375, 500, 3)), 0, 255).astype(np.uint8)
-        (root / f"class{number % 2}").mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(root / f"class{number % 2}" / f"{number}.jpg", quality=90)
-    return root
+    return photographs(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")
