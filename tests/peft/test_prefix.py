@@ -109,7 +109,8 @@ def test_images_are_read_once_if_they_are_kept(model, monkeypatch):
 
 def test_processes_read_for_all_epochs_and_end_with_the_training(model, two_readers):
     wanted = trained(TUNED["full"](model))
-    assert not two_readers or not any(process.is_alive() for process in two_readers)
+    assert len(two_readers) == 4  # two for each set of images, once
+    assert not any(process.is_alive() for process in two_readers)
     two_readers.clear()
     assert same(trained(TUNED["full"](model), memory=0), wanted)
     assert len(two_readers) == 4  # two for each set of images, in three passes and more
