@@ -25,6 +25,7 @@ device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
 recompute: bool = False  # True: all, beside the records; failed: those that failed
+smoke: bool = False  # a cell of each kind, with few images, to see whether all works
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -44,9 +45,8 @@ from nclib.experiments.inference import summary
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
 
-run = nclib.start(
-    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute
-)
+own = {"recompute": recompute, "smoke": smoke}
+run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, **own)
 
 # %% [markdown]
 # ## The data
@@ -223,7 +223,11 @@ shown = {  # title, and which side is more collapsed
 }
 at_random = {
     name: nclib.nc2(nclib.class_statistics(torch.randn(k, d, generator=g), range(k)))
-    for name, (k, d) in {"demo": (52, 128), "lab": (10, 128)}.items()
+    for name, (k, d) in {
+        "demo": (52, 128),
+        "lab": (10, 128),
+        "paper": (100, 512),
+    }.items()
 }
 figures.trajectories_by_scale(tables, shown, at_random={"nc2": at_random})
 plt.show()
@@ -264,8 +268,8 @@ for name, rows in tables.items():
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Thirty training images of each of three classes in the plane through their class means, at four moments of the first seed's training. Grey: the equilateral triangle, the simplex of three classes. Distances are in units of the triangle's radius.", "name": "fig-triangle"}, "image": {"alt": "Four scatter plots. At first the points of the three classes lie mixed and spread far; in the end each class is a tight cluster at a corner of an equilateral triangle."}}
 source = run.load(cells[0]["source"], "train", per_class=1)
 names = [source.classes[k] for k in cells[0]["pictured_classes"]]
-pictures, epochs = table["picture"][0], cells[0]["pictured_epochs"]
-figures.classes_in_a_plane(pictures, epochs, names)
+epochs = [e for e in table["epoch"][0] if e in cells[0]["pictured_epochs"]]
+figures.classes_in_a_plane(table["picture"][0], epochs, names)
 plt.show()
 
 # %% [markdown]

@@ -28,6 +28,7 @@ device: str = "auto"  # auto, cpu, or cuda
 seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
 recompute: bool = False  # True: all, beside the records; failed: those that failed
+smoke: bool = False  # a cell of each kind, with few images, to see whether all works
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -44,9 +45,8 @@ from nclib.experiments.inference import summary
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
 
-run = nclib.start(
-    scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute
-)
+own = {"recompute": recompute, "smoke": smoke}
+run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, **own)
 
 # %% [markdown]
 # ## The networks

@@ -35,6 +35,7 @@ imports: list = None  # modules that register models of yours with timm
 models: list = None  # pre-trained models by name, in place of the scale's
 tasks: list = None  # data sets by name, or folder:path, in place of the scale's
 recompute: bool = False  # True: all, beside the records; failed: those that failed
+smoke: bool = False  # a cell of each kind, with few images, to see whether all works
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -47,7 +48,7 @@ from nclib.experiments.chapters import downstream
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
 
-own = {"imports": imports, "models": models, "tasks": tasks}
+own = {"imports": imports, "models": models, "tasks": tasks, "smoke": smoke}
 run = nclib.start(
     scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )

@@ -30,6 +30,7 @@ seeds: list = None  # such as [0, 1]; None is what the scale says
 data_root: str = None  # of real data; None is the variable NCLIB_DATA
 imports: list = None  # modules that register models of yours with timm
 recompute: bool = False  # True: all, beside the records; failed: those that failed
+smoke: bool = False  # a cell of each kind, with few images, to see whether all works
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -44,7 +45,7 @@ from nclib.experiments.chapters import fine_tuning
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
 
-own = {"imports": imports}
+own = {"imports": imports, "smoke": smoke}
 run = nclib.start(
     scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )

@@ -29,6 +29,7 @@ data_root: str = None  # of real data; None is the variable NCLIB_DATA
 imports: list = None  # modules that register models of yours with timm
 models: list = None  # models of pixels by name, in place of the scale's
 recompute: bool = False  # True: all, beside the records; failed: those that failed
+smoke: bool = False  # a cell of each kind, with few images, to see whether all works
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
@@ -53,7 +54,7 @@ from nclib.features.backbones import Backbone
 from nclib.features.pixels import Segmenter, mean_iou, pixel_layer, prepared
 from nclib.probing.linear import probe_layer
 
-own = {"imports": imports, "models": models}
+own = {"imports": imports, "models": models, "smoke": smoke}
 run = nclib.start(
     scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )

@@ -38,6 +38,7 @@ from nclib.experiments.records import (
 )
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.scales.scale import Scale, Task, Zoo
+from nclib.experiments.scales.smoke import reduced, representatives
 from nclib.experiments.studies import STUDIES, cells_of, declared, explored, live_cell, seeds_of
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.features.backbones import Backbone, recipe_backbone
@@ -54,6 +55,7 @@ LIVE_AT = "NCLIB_LIVE"  # another folder for what live cells measure, when other
 _UNFINISHED: ContextVar[Path | None] = ContextVar("unfinished", default=None)
 SPREADS = Path("book") / "processors.csv"
 LIVE_FOLDER = Path("_build") / "live"
+SMOKE_FOLDER = Path("_build") / "smoke"  # emptied by every smoke run
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Run:
     cache: Path
     only: tuple[str, str] | None = None
     retry: bool = False  # cells that failed
+    smoke: bool = False
 
     def load(self, name: str, split: str, *, per_class: int | None = None, seed: int = 0) -> ImageSet | ImageFiles:
         """A data set, from the run's data root; see `nclib.load`."""
@@ -145,8 +148,9 @@ class Run:
         return train, test
 
     def cells(self, study: str) -> list[Cell]:
-        """The cells of a study at this scale, for the seeds of this run."""
-        return STUDIES[study](self.settings, self.seeds or seeds_of(study, self.scale))
+        """The cells of a study at this scale, for the seeds of this run; of a smoke run one of each kind."""
+        cells = STUDIES[study](self.settings, self.seeds or seeds_of(study, self.scale))
+        return representatives(cells) if self.smoke else cells
 
     def study(self, name: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
         """The table of a study: recorded cells are read, missing ones measured and recorded.
@@ -168,6 +172,7 @@ class Run:
         workers = joblib.cpu_count() if device == "cpu" else 1
         for record in self.records.select(name, self.scale, cells):
             self._settled(name, cell_of(record))  # of a run that was killed between the record and this
+        measure = partial(_with_its_own_peak, measure) if self.smoke else measure
         table = fill(
             self.records,
             name,
@@ -257,6 +262,14 @@ class Run:
         return torch.cuda.get_device_name(self.device) if on_gpu else "cpu"
 
 
+def _with_its_own_peak(measure: Callable[..., dict[str, Any]], cell: Cell, **options: Any) -> dict[str, Any]:
+    """Measure a cell, the peak of a GPU's memory being counted anew: so its record holds that of this cell alone."""
+    if torch.cuda.is_initialized():
+        for device in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(device)
+    return measure(cell, **options)
+
+
 def book_root() -> Path:
     """The folder of the book: this one, or the nearest above, that holds ``book/records``."""
     here = Path.cwd()
@@ -276,6 +289,7 @@ def start(
     models: Sequence[str] | str | None = None,
     tasks: Sequence[str] | str | None = None,
     recompute: bool | str = False,
+    smoke: bool = False,
     root: str | Path | None = None,
 ) -> Run:
     """Check a notebook's parameters, print what it runs on, and set the style of the figures.
@@ -284,7 +298,9 @@ def start(
     OMP_NUM_THREADS or OMP_WAIT_POLICY is set. Records are those of ``book/records`` under `root`, by default
     `book_root()`. With `recompute` everything is measured again into ``_build/recomputed`` instead, which a killed run
     fills further; delete that folder to begin anew. With "failed" the cells that failed are tried again, and recorded
-    with the others. Checkpoints and features are cached in ``NCLIB_CACHE``, by default
+    with the others. With `smoke` one cell of each kind is measured, with few images and two epochs, into
+    ``_build/smoke``, which is emptied first: it shows whether all of a scale is there and works, and what a cell takes,
+    see `nclib.experiments.scales.smoke`. Checkpoints and features are cached in ``NCLIB_CACHE``, by default
     ``~/.cache/nclib``. (A grid names another folder of records in NCLIB_RECORDS, and in NCLIB_ONLY one cell,
     "study/digest", see `cell_digest`: the run measures that and ends.)
 
@@ -304,12 +320,14 @@ def start(
         chosen = _with_tasks(chosen, tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks")))
     if recompute not in (True, False, "failed"):
         raise ValueError(f"recompute is {recompute!r}; it must be True, False, or 'failed' for the cells that failed")
-    retry = recompute == "failed"
-    anew = bool(recompute) and not retry
-    if anew and os.environ.get(RECORDS_AT):
-        raise ValueError(f"recompute measures into a folder of its own; give either that or {RECORDS_AT}")
+    anew = bool(recompute) and recompute != "failed"
+    _check_folder(anew, smoke)
     root = book_root() if root is None else Path(root)
-    again = root / "_build" / "recomputed"
+    apart = root / (SMOKE_FOLDER if smoke else Path("_build") / "recomputed") if anew or smoke else None
+    if smoke:
+        chosen = reduced(chosen)
+        seeds = chosen.seeds if seeds is None else seeds
+        _begin_smoke(root, scale)
     run = Run(
         scale=scale,
         settings=chosen,
@@ -317,19 +335,39 @@ def start(
         device=_with_double(chosen.device if device == "auto" else device),
         data_root=Path(data_root) if data_root else None,
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
-        records=Records(os.environ.get(RECORDS_AT) or (again if anew else root / "book") / "records"),
+        records=Records(os.environ.get(RECORDS_AT) or (apart or root / "book") / "records"),
         root=root,
         only=_parse_only(os.environ.get(ONLY)),
-        retry=retry,
-        cache=again / "cache" if anew else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
+        cache=apart / "cache" if apart else Path(os.environ.get("NCLIB_CACHE", "~/.cache/nclib")).expanduser(),
+        retry=recompute == "failed",
+        smoke=smoke,
     )
     use_style()
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
     warnings.filterwarnings("ignore", message="Network ends in a linear layer")  # chapter 1 wants its logits
     # To stderr, which the runner removes: it depends on the machine.
     print(f"nclib {__version__}, torch {torch.__version__}, {run._device_name()}", file=sys.stderr)
-    print(f"{scale} scale, seeds {list(run.seeds)}" if run.seeds else f"{scale} scale")
+    said = f"{scale} scale, a smoke run" if smoke else f"{scale} scale"
+    print(f"{said}, seeds {list(run.seeds)}" if run.seeds else said)
     return run
+
+
+def _check_folder(recompute: bool, smoke: bool) -> None:
+    """Refuse to be told of two folders of records."""
+    given = {"recompute": recompute, "smoke": smoke, RECORDS_AT: os.environ.get(RECORDS_AT)}
+    if len(told := [name for name, value in given.items() if value]) > 1:
+        raise ValueError(f"{told[0]} measures into a folder of its own; give either that or {', '.join(told[1:])}")
+
+
+def _begin_smoke(root: Path, scale: str) -> None:
+    """Empty the folder of smoke runs, and put the book's records of other scales there, for figures show them, too."""
+    records = root / SMOKE_FOLDER / "records"
+    for folder in (records, root / SMOKE_FOLDER / "cache"):
+        shutil.rmtree(folder, ignore_errors=True)
+    records.mkdir(parents=True)
+    for path in (root / "book" / "records").glob("*.jsonl"):
+        if not path.stem.endswith(f"-{scale}"):
+            shutil.copy(path, records)
 
 
 def _with_double(name: str) -> torch.device:
