@@ -19,12 +19,13 @@ unexport NCLIB_ONLY NCLIB_RECORDS NCLIB_LIVE
 TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 
-.PHONY: help book test rerun grid reproduce processors evidence links pdf benchmark lint clean
+.PHONY: help book test rerun smoke grid reproduce processors evidence links pdf benchmark lint clean
 
 help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
 	@echo "make test       install, test the library, check every notebook with nbval"
 	@echo "make rerun      NN=03 SCALE=lab DEVICE=cuda: one chapter at another scale, into _build/runs"
+	@echo "make smoke      STUDY=fine_tuning FAKE=1: what paper scale lacks, a cell of each kind of it, and the hours it may take"
 	@echo "make grid       SCALE=lab PROFILE=slurm: every cell without a record, each a run of its chapter, then the book"
 	@echo "make reproduce  compute demo records again, from nothing, and report what differs: one seed, or SEEDS=all"
 	@echo "make processors measure what other processors would find, for the tolerances"
@@ -47,6 +48,11 @@ test: .venv/installed .venv/grid/installed
 
 rerun: .venv/installed
 	$(BIN)/python workflow/execute.py notebooks/$(NN)_*.py -p scale=$(SCALE) -p device=$(DEVICE)
+
+# Of paper scale, unless make is told another; FAKE=1 makes data of noise, for there is nothing else to try it on.
+smoke: SCALE = paper
+smoke: .venv/installed
+	$(BIN)/python -m workflow.smoke --scale $(SCALE) --device $(DEVICE) $(STUDY:%=--study %) $(if $(FAKE),--fake)
 
 grid: .venv/installed .venv/grid/installed
 	$(GRID) --config scale=$(SCALE)

@@ -1,0 +1,179 @@
+"""What a scale needs before it is run: data sets and weights, whether they are there, and where each is had."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from nclib.data.catalogue import EMBEDDED, find_path, load, split_name
+from nclib.data.scene_sets import scenes
+from nclib.data.sizes import SIZES, fewest_of
+from nclib.data.text_sets import texts
+from nclib.data.torchvision_sets import TORCHVISION
+from nclib.experiments.records import Cell
+
+FETCHED = "fetched when it is first used"
+# What no one can download as it is, by the beginning of its name, and how it is made.
+_BY_HAND = {
+    "folder:mini_imagenet": "python -m workflow.make_folders mini-imagenet --help",
+    "folder:camvid": "python -m workflow.make_folders camvid --help",
+    "folder:": "put a folder of images there by hand",
+    "file:": "put a table with the header text,label there by hand",
+    "docstrings/": "pip install the package",
+}
+
+
+@dataclass
+class Need:
+    """A data set or weights: whether it is there, or why not, its size in GB, and the studies that need it.
+
+    `memory` is what its images take as bytes, in GB, if they are held in memory. `fewer` says that it is there, with
+    less than it should have.
+    """
+
+    what: str
+    where: str
+    missing: str = ""
+    state: str = "there"
+    gigabytes: float | None = None
+    memory: float | None = None
+    fewer: str = ""
+    of_weights: bool = False
+    studies: set[str] = field(default_factory=set)
+
+
+def names_of(cell: Cell) -> Iterator[tuple[str, str]]:
+    """The whole data sets that a cell is about, each with its kind: images, scenes or texts."""
+    given = [cell[name] for name in ("data", "source") if name in cell]
+    given += [each for name in ("tasks", "new") for each in cell.get(name, ())]
+    for name in given:
+        kind = "scenes" if "pixels_per_class" in cell and name == cell["data"] else "images"
+        yield split_name(name)[0], "texts" if name.startswith(("file:", "docstrings/")) else kind
+
+
+def weights_of(cell: Cell) -> tuple[str, str]:
+    """The model and the weights of a cell, by names; empty where it trains its own."""
+    if "weights" not in cell:
+        return "", ""
+    return cell.get("architecture", cell["model"]), cell["weights"]
+
+
+def needs(cells: Mapping[str, Collection[Cell]], data_root: Path | None) -> list[Need]:
+    """What the cells of studies need, data before weights; what every installation has is left out."""
+    found: dict[tuple[str, str], Need] = {}
+    for study, members in cells.items():
+        wanted = {each: _data for cell in members for each in names_of(cell) if each[0] not in EMBEDDED}
+        wanted |= {each: _weights for cell in members if (each := weights_of(cell))[0]}
+        for key, kind in wanted.items():
+            if key not in found:
+                found[key] = kind(*key, data_root)
+            found[key].studies.add(study)
+    return sorted(found.values(), key=lambda need: need.of_weights)
+
+
+def _data(name: str, kind: str, data_root: Path | None) -> Need:
+    size = SIZES.get(name)
+    need = Need(name, _where(name), gigabytes=size and size.gigabytes)
+    try:
+        if kind == "texts":
+            _ = [texts(name, split, per_class=1, data_root=data_root) for split in ("train", "test")]
+        elif kind == "scenes":
+            _ = [scenes(name, split, number=1, data_root=data_root) for split in ("train", "test")]
+        else:
+            _look(need, data_root)
+    except (OSError, ValueError, ImportError) as error:
+        need.missing, need.state = str(error), "missing"
+    return need
+
+
+def _look(need: Need, data_root: Path | None) -> None:
+    """Load both splits of a set, open an image of each, and count."""
+    for split in ("train", "test"):
+        found = load(need.what, split, data_root=data_root)
+        found.image(0)
+        size, fewest = SIZES.get(need.what), int(found.labels.bincount(minlength=len(found.classes)).min())
+        wanted = fewest_of(need.what, split)
+        if (size and len(found.classes) != size.classes) or (wanted and fewest < wanted):
+            said = f"{len(found.classes)} classes, the smallest of {fewest} images to {split}"
+            need.fewer = f"{said}; it should have {size and size.classes}, and {wanted}"
+        if size and hasattr(found, "images"):
+            need.memory = (size.train + size.test) * size.channels * size.side**2 / 1e9
+
+
+def _where(name: str) -> str:
+    """How a data set is had."""
+    if name in TORCHVISION:
+        return TORCHVISION[name].by_hand or f'nclib.load("{name}", download=True)'
+    return next(how for start, how in _BY_HAND.items() if name.startswith(start))
+
+
+def _weights(model: str, weights: str, data_root: Path | None) -> Need:
+    if weights.endswith(".safetensors"):
+        need = Need(weights, "python -m workflow.make_weights --help", gigabytes=0.1, of_weights=True)
+        try:
+            find_path(f"file:{weights}", data_root, "what workflow/make_weights.py makes", Path.is_file)
+        except (OSError, ValueError) as error:
+            need.missing, need.state = str(error), "missing"
+        return need
+    there, gigabytes = _in_cache(model, weights)
+    state = "there" if there else FETCHED
+    return Need(f"{model} ({weights})", FETCHED, gigabytes=gigabytes, state=state, of_weights=True)
+
+
+def _in_cache(model: str, weights: str) -> tuple[bool, float | None]:
+    """Whether the weights of a named model are on this machine, and how large they are, in GB."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if model.startswith("torchvision:"):
+        entry = torchvision_weights(model, weights)
+        file = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
+        return file.exists(), entry.meta["_file_size"] / 1000
+    if "/" in model:
+        return isinstance(try_to_load_from_cache(model, "config.json"), str), None
+    return isinstance(try_to_load_from_cache(timm_hub(model), "model.safetensors"), str), _parameters(model) * 4 / 1e9
+
+
+def torchvision_weights(name: str, weights: str) -> Any:
+    """The entry of torchvision for the weights that a cell asks for."""
+    from torchvision.models import get_model_weights
+
+    known: Any = get_model_weights(name.partition(":")[2])
+    return known[weights] if weights in known.__members__ else known.DEFAULT
+
+
+def timm_hub(name: str) -> str:
+    """The repository of timm's weights on the hub; empty of a model that has none there."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    return str(config.hf_hub_id or "") if config else ""
+
+
+def _parameters(name: str) -> int:
+    import timm
+
+    with torch.device("meta"):
+        return sum(each.numel() for each in timm.create_model(name).parameters())
+
+
+def as_text(found: Iterable[Need]) -> str:
+    """The needs as a table, and below it what is missing or less than it should be."""
+    found = list(found)
+    rows = [
+        {
+            "what": need.what,
+            "state": "fewer" if need.fewer else need.state,
+            "GB": "" if need.gigabytes is None else f"{need.gigabytes:.2g}",
+            "in memory": "" if need.memory is None else f"{need.memory:.2g} GB",
+            "studies": ", ".join(sorted(need.studies)),
+        }
+        for need in found
+    ]
+    total = sum(need.gigabytes or 0 for need in found)
+    lines = [pd.DataFrame(rows).to_string(index=False), f"{total:.3g} GB in all, of what is known"]
+    lines += [f"MISSING {need.what}: {need.missing}. How to get it: {need.where}" for need in found if need.missing]
+    lines += [f"FEWER {need.what}: {need.fewer}" for need in found if need.fewer]
+    return "\n".join(lines)
