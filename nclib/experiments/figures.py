@@ -167,7 +167,7 @@ def contrasts(judged: Mapping[str, Sequence[Verdict]], tables: Tables) -> Figure
 
     The claims are of one unit. Of several contrasts the least favourable is shown.
     """
-    claims = [verdict.claim for verdict in next(iter(judged.values()))]
+    claims = [verdict.claim for verdict in next(iter(judged.values()), ())]
     figure, axis = plt.subplots(figsize=(7, 0.6 + 0.5 * len(claims)))
     heights = -np.arange(len(claims), dtype=float)
     for i, (scale, verdicts) in enumerate(judged.items()):
@@ -178,12 +178,13 @@ def contrasts(judged: Mapping[str, Sequence[Verdict]], tables: Tables) -> Figure
             axis.plot(values, np.full(len(values), y - 0.1), linestyle="", alpha=0.3, markersize=2.5, **style)
         estimates = [each.estimate for _, each in known if each.estimate]
         plots.level_intervals(axis, [y for y, _ in known], estimates, label=scale, **style)
-    smallest = claims[0].smallest or 0
+    smallest = max((claim.smallest or 0 for claim in claims), default=0)  # one for all
     axis.axvspan(-smallest, smallest, color="0.9", zorder=0)
     axis.axvline(0, **plots.RULE)
     axis.set_yticks(heights, [claim.key for claim in claims])
     axis.set_xlabel("difference in downstream accuracy (grey: the smallest effect)")
-    axis.legend()
+    if judged:
+        axis.legend()
     return figure
 
 
