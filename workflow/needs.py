@@ -1,6 +1,6 @@
 """What a scale needs before it is run: data sets and weights, whether they are there, and where each is had."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,16 +111,28 @@ def _where(name: str) -> str:
 
 
 def _weights(model: str, weights: str, data_root: Path | None) -> Need:
+    import timm
+
     if weights.endswith(".safetensors"):
         need = Need(weights, "python -m workflow.make_weights --help", gigabytes=0.1, of_weights=True)
-        try:
-            find_path(f"file:{weights}", data_root, "what workflow/make_weights.py makes", Path.is_file)
-        except (OSError, ValueError) as error:
-            need.missing, need.state = str(error), "missing"
-        return need
+        return _found(need, f"file:{weights}", data_root, Path.is_file)
+    if model.startswith("folder:"):
+        need = Need(model, "put the files of a Hugging Face model there by hand", of_weights=True)
+        return _found(need, split_name(model)[0], data_root, Path.is_dir)
+    if ":" not in model and "/" not in model and not timm.is_model(model):
+        return Need(model, "register it with timm in a module of your own", state="of your imports", of_weights=True)
     there, gigabytes = _in_cache(model, weights)
     state = "there" if there else FETCHED
     return Need(f"{model} ({weights})", FETCHED, gigabytes=gigabytes, state=state, of_weights=True)
+
+
+def _found(need: Need, name: str, data_root: Path | None, kind: Callable[[Path], bool]) -> Need:
+    """A need, marked as missing if its file or folder is not in the data root."""
+    try:
+        find_path(name, data_root, "it", kind)
+    except (OSError, ValueError) as error:
+        need.missing, need.state = str(error), "missing"
+    return need
 
 
 def _in_cache(model: str, weights: str) -> tuple[bool, float | None]:
@@ -145,11 +157,10 @@ def torchvision_weights(name: str, weights: str) -> Any:
 
 
 def timm_hub(name: str) -> str:
-    """The repository of timm's weights on the hub; empty of a model that has none there."""
+    """The repository of timm's weights on the hub."""
     import timm
 
-    config = timm.get_pretrained_cfg(name)
-    return str(config.hf_hub_id or "") if config else ""
+    return str(timm.get_pretrained_cfg(name).hf_hub_id)  # type: ignore[union-attr]  # timm knows the name
 
 
 def _parameters(name: str) -> int:

@@ -190,6 +190,7 @@ def main(
     study: Annotated[list[str] | None, typer.Option(help="studies; by default all")] = None,
     data_root: Annotated[Path | None, typer.Option(envvar="NCLIB_DATA", help="the folder of the data sets")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    imports: Annotated[list[str] | None, typer.Option(help="modules that register models of yours with timm")] = None,
     fake: Annotated[bool, typer.Option(help="make a data root of noise, and random weights, and try these")] = False,
 ) -> None:
     """Say what a scale needs and what is missing, run its chapters on a cell of each kind, and project the hours.
@@ -209,8 +210,11 @@ def main(
             typer.echo(f"SKIPPED {source.stem} ({', '.join(members)}), for want of {', '.join(missing)}")
             continue
         start = time.perf_counter()
-        parameters = {"scale": scale, "device": device, "smoke": True}
-        failed = run_chapter(source, parameters | ({"data_root": str(data_root)} if data_root else {}))
+        parameters = {"scale": scale, "device": device, "smoke": True} | (
+            {"data_root": str(data_root)} if data_root else {}
+        )
+        parameters |= {"imports": imports} if imports and "imports: list" in source.read_text() else {}
+        failed = run_chapter(source, parameters)
         wrong = wrong or bool(failed)
         typer.echo(f"{'FAILED' if failed else 'ran'} {source.stem}, {time.perf_counter() - start:.0f} s\n{failed}")
         records = Records(FOLDER / "records")
