@@ -204,7 +204,7 @@ plt.show()
 # them again with every other value that the records hold, and list the choices that change the verdict.
 
 # %% tags=["hide-input"]
-others = {name: source.other_choices(table) for name, table in tables.items()}
+others = {name: source.other_choices(tables[name]) for name in judged}
 changed = {
     name: {
         choice: f"{ours.word} → {other}"
