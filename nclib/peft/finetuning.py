@@ -328,18 +328,10 @@ def finetune_best(
     >>> finetune_best(candidates, load("digits", per_class=4))[1:3]  # the candidate, and its epochs
     (1, 0)
     """
-    if not candidates:
-        raise ValueError("there are no candidates; give at least one")
-    if not isinstance(train, ImageSet | ImageFiles):
-        raise TypeError(f"train is {type(train).__name__}; it must be an ImageSet or ImageFiles, to hold images out of")
-    counts = train.labels.bincount(minlength=len(train.classes))
-    if counts.min() < 2:
-        few = train.classes[int(counts.argmin())]
-        raise ValueError(f"there are {int(counts.min())} images of class {few}; two images of every class are needed")
+    _check_choice(candidates, train)
     rest, held = train.split_off(share)
-
     path = None if checkpoint is None else Path(checkpoint)
-    same = {"data": train.digest, "share": share, "patience": patience} if path else {}
+    same = {"share": share, "patience": patience, "data": train.digest if path else None}
 
     def tune(tuned: Tuned, number: int, images: Any, **more: Any) -> TuningState:
         under_way = path and path.with_name(f"{path.name}.{number}")
@@ -348,8 +340,8 @@ def finetune_best(
     def tried(number: int) -> tuple[Validation, float]:
         make, settings = candidates[number]
         tuned = make()
-        identity = {"spec": tuned.spec, "base": tuned.base, "settings": asdict(settings)} | same
-        kept = path and _Trial(path, number, identity)
+        identity = {"spec": tuned.spec, "base": tuned.base, "settings": asdict(settings), **same}
+        kept = None if path is None else _Trial(path, number, identity)
         if kept and (found := kept.read()):
             return found
         state = tune(tuned, number, rest, validation=held, patience=patience)
@@ -358,14 +350,27 @@ def finetune_best(
             kept.write(scores, seconds)
         return scores, seconds
 
-    scores, seconds = zip(*map(tried, range(len(candidates))), strict=True)
+    trials = [tried(number) for number in range(len(candidates))]
+    scores = [score for score, _ in trials]
     merits = [(score.accuracies[score.best], -score.losses[score.best]) for score in scores]
     chosen = max(range(len(candidates)), key=merits.__getitem__)
     epochs, tuned = scores[chosen].best, candidates[chosen][0]()
     last = tune(tuned, chosen, train, stop=epochs)
     if path:
         path.unlink(missing_ok=True)
-    return Choice(tuned, chosen, epochs, sum(seconds) + last.seconds)
+    return Choice(tuned, chosen, epochs, sum(seconds for _, seconds in trials) + last.seconds)
+
+
+def _check_choice(candidates: Sequence[object], train: object) -> None:
+    """Refuse no candidates, and images that none can be held out of."""
+    if not candidates:
+        raise ValueError("there are no candidates; give at least one")
+    if not isinstance(train, ImageSet | ImageFiles):
+        raise TypeError(f"train is {type(train).__name__}; it must be an ImageSet or ImageFiles, to hold images out of")
+    counts = train.labels.bincount(minlength=len(train.classes))
+    if counts.min() < 2:
+        few = train.classes[int(counts.argmin())]
+        raise ValueError(f"there are {int(counts.min())} images of class {few}; two images of every class are needed")
 
 
 class _Trial(NamedTuple):
