@@ -22,7 +22,7 @@ from benchmarks.cases import PHOTO, photographs
 from nclib import ImageFiles
 from nclib.features.preparation import in_two
 
-NUMBER, SIDE, RESIZED = 32, 128, 146
+NUMBER, SIDE, RESIZED = 16, 128, 146
 GROUP = f"{NUMBER} JPEG files of {PHOTO[0]} x {PHOTO[1]} px, ResNet-18 at {SIDE} px"
 FLOAT, VALUES = 4, 3 * SIDE * SIDE  # bytes of a number, and numbers of an image as the network takes it
 
