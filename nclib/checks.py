@@ -1,5 +1,6 @@
-"""What a collapse metric can be computed from, and what is said about anything else."""
+"""What metrics, scores and probes can be computed from, and what is said about anything else."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ LARGEST = 1e60  # of a feature: sums of its fourth power still fit into a float6
 
 def as_tensor(values: Any) -> Tensor:
     """A tensor without a gradient, sharing memory where it can; on the CPU if its own device has no float64."""
+    if isinstance(values, np.ma.MaskedArray):
+        values = unmasked(values)
     if isinstance(values, np.ndarray) and (
         not values.flags.writeable or min(values.strides, default=0) < 0 or not values.dtype.isnative
     ):  # torch has no read-only tensors (a memory map is one), nor reversed or foreign ones
@@ -28,8 +31,19 @@ def as_tensor(values: Any) -> Tensor:
         tensor = torch.as_tensor(values).detach()
         return tensor.to(double_device(tensor.device))
     except (RuntimeError, TypeError, ValueError) as error:
-        hint = "; np.unique(labels, return_inverse=True)[1] makes numbers of texts" if "str" in str(error) else ""
+        hint = "; give its toarray()" if hasattr(values, "toarray") else ""
         raise TypeError(f"{type(values).__name__} is no tensor or array of numbers: {error}{hint}") from error
+
+
+def unmasked(values: np.ma.MaskedArray) -> np.ndarray:
+    """The plain array of a masked one without a masked entry. (What is below a mask would count as any other.)"""
+    if np.ma.is_masked(values):
+        row = int(np.argwhere(np.ma.getmaskarray(values))[0][0])
+        raise ValueError(
+            f"{np.ma.count_masked(values)} entries are masked, the first in row {row}; leave out the samples that have "
+            "masked entries, or fill these"
+        )
+    return np.asarray(values)
 
 
 def note_rounding(features: Tensor, epsilon: float) -> Tensor:
@@ -71,8 +85,8 @@ def samples_of(features: Any, labels: Any, *, num_classes: int | None = None) ->
     """Features and labels as samples, or what is wrong with them; samples as they are."""
     if isinstance(features, Samples):
         return features
-    rounding, features, labels = noted_rounding(features), as_array(features), as_tensor(labels)
-    _check_shapes(features, labels)
+    rounding, features, labels = noted_rounding(features), as_array(features), integer_labels(labels)
+    check_shapes(features, labels)
     if not len(features):
         raise ValueError("there are no samples: features has 0 rows")
     return Samples(features, check_labels(labels, num_classes=num_classes), rounding=rounding)
@@ -83,15 +97,18 @@ def check_features(features: Any, labels: Any, *, num_classes: int | None = None
     if isinstance(features, Samples):
         rows = as_tensor(features.features)
         return rows if features.checked else check_values(rows), features.labels.to(rows.device)
-    features, labels = as_tensor(features), as_tensor(labels)
-    _check_shapes(features, labels)
+    features, labels = as_tensor(features), integer_labels(labels)
+    check_shapes(features, labels)
     return check_values(features), check_labels(labels, num_classes=num_classes).to(features.device)
 
 
-def _check_shapes(features: Any, labels: Any) -> None:
+def check_shapes(features: Any, labels: Any) -> None:
     """Refuse what is not (N, d) with d >= 1 and (N,)."""
     if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
-        raise ValueError(f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (N, d) and (N,)")
+        cure = shape_cure(labels)
+        raise ValueError(
+            f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (N, d) and (N,){cure}"
+        )
 
 
 def row_blocks(features: Any, *, checked: bool = False) -> Iterator[tuple[int, Tensor]]:
@@ -132,18 +149,179 @@ def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
     return features
 
 
-def check_labels(labels: Tensor, *, num_classes: int | None = None) -> Tensor:
+def as_labels(values: Any, name: str = "labels") -> Tensor | np.ndarray:
+    """Labels of any shape as a tensor, if they are one, or an array of numbers or texts, or what is wrong with them.
+
+    Nothing is guessed: entries that are missing or masked, texts among numbers, and bytes are errors. Their messages
+    call the labels by the name.
+    """
+    if isinstance(values, Tensor):
+        if values.layout != torch.strided:
+            raise TypeError(f"{name} are {values.layout}; they must be dense: give their to_dense()")
+        if values.is_floating_point():
+            _refuse_missing(values.flatten(), values.isnan().flatten().nonzero().flatten().tolist(), name)
+        return values.detach()
+    if values is None:
+        raise ValueError(f"{name} are None; give one for each sample (N,)")
+    if hasattr(values, "toarray") and not isinstance(values, np.ndarray):  # np.asarray would take it for one object
+        raise TypeError(f"{name} are a sparse {type(values).__name__}; they must be dense: give toarray().ravel()")
+    return _of_one_kind(_as_label_array(values, name), name)
+
+
+def _of_one_kind(array: np.ndarray, name: str) -> np.ndarray:
+    """Numbers without NaN, or texts, or what is wrong with them."""
+    if array.dtype.kind in "OT":  # objects, or numpy's texts of any length
+        return _of_objects(array.astype(object), name)
+    if array.dtype.kind not in "biufU":
+        cure = ": astype(str) makes texts of bytes" if array.dtype.kind == "S" else ""
+        raise TypeError(f"{name} are {array.dtype}; they must be integers or texts{cure}")
+    if array.dtype.kind == "f":
+        _refuse_missing(array.ravel(), np.flatnonzero(np.isnan(array)).tolist(), name)
+    return array
+
+
+def _as_label_array(values: Any, name: str) -> np.ndarray:
+    """An array of what is no tensor; of a list of texts and other things, an array of these objects."""
+    if isinstance(values, np.ma.MaskedArray):
+        values = unmasked(values)
+    if hasattr(values, "to_numpy"):  # columns of pandas, categorical ones too
+        values = values.to_numpy()
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind != "U" or isinstance(values, np.ndarray):
+            return array
+        objects = np.asarray(values, dtype=object)  # numpy makes "1" of 1 among texts, and "nan" of NaN
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{type(values).__name__} holds no {name} (N,): {error}") from error
+    return array if all(isinstance(entry, str) for entry in objects.flat) else objects
+
+
+def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
+    """Objects that are all texts as they are, objects that are all numbers as numbers."""
+    entries, kinds = array.ravel(), {type(entry) for entry in array.flat}
+    if all(issubclass(kind, str) for kind in kinds):
+        return array
+    missing = [i for i, entry in enumerate(entries) if entry is None or _differs_from_itself(entry)]
+    _refuse_missing(entries, missing, name)
+    if all(issubclass(kind, int | np.integer | np.bool_ | float | np.floating) for kind in kinds):
+        numbers = np.array(array.tolist())
+        if numbers.dtype.kind != "O":  # as they are beyond 64 bits
+            return numbers
+    given = " and ".join(sorted(kind.__name__ for kind in kinds))
+    raise TypeError(f"Unknown label type: {name} are {given}; they must be all integers, or all texts")
+
+
+def _refuse_missing(entries: Any, missing: Sequence[int], name: str) -> None:
+    """Refuse labels, if the rows of those that are missing are not empty."""
+    if len(missing):
+        row, entry = missing[0], entries[missing[0]]
+        raise ValueError(
+            f"{name} hold {entry.item() if isinstance(entry, Tensor) else entry} in row {row}, which is no class; "
+            f"leave out the {len(missing)} samples without a label, or give them a class of their own"
+        )
+
+
+def _differs_from_itself(entry: Any) -> bool:
+    """Whether an entry is NaN, or what pandas has for it, whose comparison is neither true nor false."""
+    try:
+        return bool(entry != entry)
+    except (TypeError, ValueError):
+        return True
+
+
+def class_names(labels: Any, name: str = "labels") -> np.ndarray:
+    """Labels (N,) of samples as an array of the names of classes: integers, booleans, or texts.
+
+    A real number is a name if it is a whole one, and has the bits for it. Labels (N, 1) are taken with a warning.
+    """
+    labels = as_labels(labels, name)
+    real = labels.is_floating_point() if isinstance(labels, Tensor) else labels.dtype.kind == "f"
+    if real and labels.dtype.itemsize < 4:  # bfloat16 makes 256 of 257
+        raise TypeError(
+            f"{name} are {labels.dtype}, which rounds large whole numbers, so that classes may have become one; make "
+            "them integers where they come from"
+        )
+    array = labels.numpy(force=True) if isinstance(labels, Tensor) else labels
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = _column(array, name)
+    if array.ndim != 1:
+        raise ValueError(
+            f"{name} are {array.shape}; y should be a 1d array, a class for each sample (N,){shape_cure(array)}"
+        )
+    if array.dtype.kind == "c":
+        raise TypeError(f"{name} are {array.dtype}; they must be integers or texts")
+    if array.dtype.kind == "f":
+        _check_whole(array, name)
+    return array
+
+
+def _column(array: np.ndarray, name: str) -> np.ndarray:
+    """The labels (N,) of a column (N, 1), with scikit-learn's warning."""
+    from sklearn.exceptions import DataConversionWarning
+
+    warnings.warn(
+        f"A column-vector y was passed when a 1d array was expected: {name} are {array.shape}; give (N,), for example "
+        "with ravel()",
+        DataConversionWarning,
+        stacklevel=2,
+    )
+    return array[:, 0]
+
+
+def _check_whole(array: np.ndarray, name: str) -> None:
+    """Refuse real numbers (N,) that are no whole ones."""
+    wrong = np.flatnonzero(~np.isfinite(array) | (array != np.rint(array)))
+    if len(wrong):
+        raise ValueError(
+            f"Unknown label type: {name} hold {array[wrong[0]]} in row {wrong[0]}, which is continuous; "
+            "they must be integers or texts: np.digitize(values, edges) makes classes of intervals"
+        )
+
+
+def check_same_kind(labels: np.ndarray, classes: np.ndarray, name: str = "labels") -> None:
+    """Refuse texts where the classes are numbers, and numbers where they are texts: none could be equal."""
+    given, known = ("texts" if array.dtype.kind in "UO" else "numbers" for array in (labels, classes))
+    if len(labels) and given != known:
+        raise TypeError(
+            f"{name} are {given} ({few(labels[:3].tolist())}, ...), and the classes {known} ({few(classes.tolist())}); "
+            "give labels of the kind that was fitted"
+        )
+
+
+def shape_cure(labels: Any) -> str:
+    """What makes labels (N,) of a column or of one-hot rows, for a message."""
+    if labels.ndim != 2 or not labels.shape[1]:
+        return ""
+    column = labels.shape[1] == 1
+    return "; labels[:, 0] is (N,)" if column else "; labels.argmax(1) makes classes of one-hot rows"
+
+
+def integer_labels(labels: Any) -> Tensor:
+    """Labels of any shape as a tensor of integers, which may be negative, or what is wrong with them."""
+    labels = as_labels(labels)
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "UO" and labels.size:
+        raise TypeError(
+            f"labels are texts ({few(labels.ravel().tolist())}); they must be integers: np.unique(labels, "
+            "return_inverse=True)[1] makes numbers of texts"
+        )
+    labels = as_tensor(labels if isinstance(labels, Tensor) or labels.size else np.zeros(labels.shape, dtype=np.int64))
+    if labels.numel() and (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool):
+        cure = "" if labels.is_complex() else "; if they are whole numbers, give labels.long(), or astype(int)"
+        raise TypeError(f"labels are {labels.dtype}; they must be integers{cure}")
+    return labels.long()
+
+
+def check_labels(labels: Any, *, num_classes: int | None = None) -> Tensor:
     """Return the labels as int64 if they are integers in 0..num_classes-1 (any number of classes if None)."""
     check_least(1, num_classes=1 if num_classes is None else num_classes)
+    labels = integer_labels(labels)
     if not labels.numel():
-        return labels.long()
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels are {labels.dtype}; they must be integers")
-    labels = labels.long()
+        return labels
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or (num_classes is not None and high >= num_classes):
         allowed = "0 or more" if num_classes is None else f"0..{num_classes - 1}"
-        raise ValueError(f"labels run from {low} to {high}; they must be {allowed}")
+        cure = "; leave out samples without a class, or renumber them" if low < 0 else ""
+        raise ValueError(f"labels run from {low} to {high}; they must be {allowed}{cure}")
     if num_classes is None and high > 100 * len(labels) + 10_000:
         raise ValueError(
             f"the largest label is {high} for {len(labels)} samples; renumber the labels, or give num_classes"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nclib.checks import as_tensor, check_labels
+from nclib.checks import check_labels
 from nclib.complexity.jacobians import WAYS, Embedding, Jacobians, Way, batch_size, embedded, exact, way
 from nclib.data.batches import Images, batches
 from nclib.data.images import ImageFiles, ImageSet
@@ -86,7 +86,7 @@ class Complexity:
 
     def by_class(self, labels: Any) -> Tensor:
         """The geometric complexity of each class, float64 (K,), from the labels (N,) of all samples."""
-        labels = check_labels(as_tensor(labels)).to(self.per_sample.device)
+        labels = check_labels(labels).to(self.per_sample.device)
         if len(labels) != self.population:
             raise ValueError(f"there are {len(labels)} labels for {self.population} samples; there must be as many")
         labels, sums = labels[self.indices], self.per_sample.new_zeros(int(labels.max()) + 1)

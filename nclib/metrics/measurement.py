@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nclib.checks import Samples, as_array, as_tensor, check_parameter, few, samples_of
+from nclib.checks import Samples, as_array, as_tensor, check_parameter, few, integer_labels, samples_of
 from nclib.metrics.ranks import class_ranks
 from nclib.metrics.registry import METRICS, Metric
 from nclib.metrics.statistics import ClassStatistics, Covariance, gathered
@@ -251,7 +251,7 @@ def _classes_of(weight: Any, features: Any, labels: Any) -> int | None:
     """The rows of a weight that goes with the features, or as many as the labels need."""
     if labels is None:
         return None
-    weight, labels = as_tensor(weight), as_tensor(labels)
+    weight, labels = as_tensor(weight), integer_labels(labels)
     if not labels.numel() or weight.shape[1:] != as_array(features).shape[1:]:
         return None
     return max(len(weight), int(labels.max()) + 1)

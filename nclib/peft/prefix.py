@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from nclib.checks import as_tensor, check_labels
+from nclib.checks import check_labels, integer_labels
 from nclib.data.batches import Images, Prepared, reading
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.devices import free_memory, in_half, sent
@@ -138,7 +138,7 @@ class Inputs:
                 f"images are {type(given).__name__}; they must be an ImageSet, ImageFiles, or inputs and labels"
             )
         self.images, labels = given if isinstance(given, tuple) else (given, given.labels)
-        labels = as_tensor(labels)
+        labels = integer_labels(labels)
         _check_given(given, len(self.images), tuned.head.out_features)
         self.device = tuned.head.weight.device
         if len(self.images) != len(labels):

@@ -8,7 +8,7 @@ import torch
 from sklearn.base import ClassifierMixin, clone
 from torch import Tensor
 
-from nclib.checks import check_features, check_least
+from nclib.checks import check_features, check_least, check_same_kind, class_names
 from nclib.estimates import Estimate, mean
 from nclib.probing.nearest import NearestClassMean
 from nclib.probing.probe import given_to, to_numpy
@@ -23,8 +23,8 @@ class _Samples(NamedTuple):
     rows: list[np.ndarray]
 
     @classmethod
-    def of(cls, features: Any, labels: Any, classes: np.ndarray) -> "_Samples":
-        names = to_numpy(labels)
+    def of(cls, features: Any, names: np.ndarray, classes: np.ndarray) -> "_Samples":
+        check_same_kind(names, classes, "the test labels")
         unknown = np.setdiff1d(names, classes)
         if len(unknown):
             raise ValueError(
@@ -56,7 +56,7 @@ def few_shot(
     Parameters
     ----------
     features, labels
-        Float (N, d), as tensor or array, and (N,) of any kind that can be sorted.
+        Float (N, d), as tensor or array, and (N,): integers or texts, the names of the classes.
     shots, ways, queries
         Samples of each class to fit to, classes (None: all), and other samples of each class to score on (None:
         all that are left).
@@ -72,7 +72,10 @@ def few_shot(
     Raises
     ------
     ValueError
-        If there are too few classes, or samples of any class, or a number is not positive.
+        If there are too few classes, or samples of any class, or a number is not positive; if a label is missing or
+        continuous, or a test label is no class to learn, of which no probe could be right.
+    TypeError
+        If labels mix texts and numbers, or the test labels are of the other kind.
 
     Examples
     --------
@@ -81,15 +84,16 @@ def few_shot(
     >>> print(few_shot(features, labels, shots=1, ways=2, queries=5, episodes=100))
     0.872 [0.846, 0.898]
     """
-    classes = np.unique(to_numpy(labels))
+    names = class_names(labels)
+    classes = np.unique(names)
     if test is not None and not (isinstance(test, tuple) and len(test) == 2):
         raise TypeError(f"test is {type(test).__name__}; it must be a pair of features and labels")
     check_least(1, shots=shots, episodes=episodes, queries=1 if queries is None else queries)
     ways = len(classes) if ways is None else ways
     if not 2 <= ways <= len(classes):
         raise ValueError(f"ways is {ways}; it must be 2 to the number of classes, which is {len(classes)}")
-    train = _Samples.of(features, labels, classes)
-    others = None if test is None else _Samples.of(*test, classes)
+    train = _Samples.of(features, names, classes)
+    others = None if test is None else _Samples.of(test[0], class_names(test[1], "the test labels"), classes)
     if others is not None and others.features.shape[1] != train.features.shape[1]:
         raise ValueError(
             f"the test features have {others.features.shape[1]} columns; the others have {train.features.shape[1]}"

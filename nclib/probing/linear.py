@@ -13,7 +13,8 @@ from nclib.checks import check_least
 from nclib.metrics.statistics import ClassStatistics, class_statistics
 from nclib.metrics.variability import total_scatter
 from nclib.probing.logistic import LogisticFits, Solution
-from nclib.probing.probe import Probe, held_out, positive_numbers, to_numpy
+from nclib.probing.probe import Given, Probe, held_out, like, positive_numbers, to_numpy
+from nclib.probing.weights import ClassWeight
 
 _CLOSE = 3  # samples that a rough fit may be wrong by: strengths so close to the best are fitted again
 _HOPELESS = 2.5  # standard errors that an accuracy is below the best, by which stronger fits are given up
@@ -39,8 +40,8 @@ class LinearProbe(Probe):
 
     Minimises sum of cross-entropies + ||W||^2 / (2 C) with a row of W for each class, as scikit-learn's
     LogisticRegression does for three classes and more on features of mean 0 and variance 1. (For two
-    classes that one keeps a single row, which is this with half of C.) Labels may be anything that can
-    be sorted. `nclib.probing.logistic` says how it is minimised.
+    classes that one keeps a single row, which is this with half of C.) Decisions are logits in `dtype`.
+    `nclib.probing.logistic` says how it is minimised.
 
     Parameters
     ----------
@@ -61,11 +62,16 @@ class LinearProbe(Probe):
         Share of each class, in (0, 1), that C is chosen by; a class too small to be split is not among them.
     seed
         Of the choice of those samples.
+    class_weight
+        Weights of the samples of a class, positive: by class (1 of one that is not named), or "balanced", which gives
+        every class the same sum. None is 1 for each.
 
     Attributes
     ----------
     classes_, C_, n_features_in_, n_iter_
-        The K classes in order, the strength used, d, the iterations.
+        The K classes in order, an array of the labels' dtype; the strength used, d, the iterations.
+    feature_names_in_
+        The names of the columns, where it was fitted to a table that has such.
     weight_, bias_, mean_, scale_
         Logits are `((features - mean_) / scale_) @ weight_.T + bias_`: (K, d) and (K,) in `dtype`, float64 (d,) twice.
     scores_
@@ -79,6 +85,16 @@ class LinearProbe(Probe):
     ['a', 'b']
     >>> LinearProbe(C=[0.01, 1, 100], validation=0.5).fit(features, ["a", "a", "b", "b"]).C_
     0.01
+
+    It is an estimator like any other, and gives tensors for tensors, arrays for arrays:
+
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> chain = make_pipeline(StandardScaler(), LinearProbe(class_weight="balanced"))
+    >>> chain.fit(features.numpy(), [0, 0, 1, 1]).predict_proba(features.numpy()).shape
+    (4, 2)
+    >>> LinearProbe().fit(features, [0, 0, 1, 1]).decision_function(features).shape  # of the second class, of two
+    torch.Size([4])
     """
 
     def __init__(
@@ -90,6 +106,7 @@ class LinearProbe(Probe):
         max_iter: int = 500,
         validation: float = 0.2,
         seed: int = 0,
+        class_weight: ClassWeight = None,
     ):
         self.C = C
         self.standardise = standardise
@@ -97,84 +114,112 @@ class LinearProbe(Probe):
         self.max_iter = max_iter
         self.validation = validation
         self.seed = seed
+        self.class_weight = class_weight
 
-    def fit(self, features: Any, labels: Any) -> "LinearProbe":
-        """Fit to features float (N, d) and labels (N,)."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LinearProbe":
+        """Fit to features X (N, d) with labels y (N,).
+
+        Parameters
+        ----------
+        X
+            A tensor of 16 to 64 bits floating point, which stays on its device; or an array or table of numbers.
+        y
+            Integers, booleans, texts, or whole numbers: K classes, 2 or more.
+        sample_weight
+            At least 0 (N,), of the cross-entropies and all means; a weight of 2 counts as the sample twice, and a
+            sample of weight 0 is left out. None is 1 for each.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, a value is NaN, infinite or missing, a label is no whole number, a weight is
+            negative, there is one class only, or a parameter is not what it may be.
+        TypeError
+            If features are no floating point tensor, are sparse, or labels mix texts and numbers.
+        """
         strengths = positive_numbers("C", self.C)
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype is {self.dtype!r}; it must be 'float32' or 'float64'")
         check_least(1, max_iter=self.max_iter)
-        features, labels = self._encode(features, labels)
+        given = self._encode(X, y, sample_weight, self.class_weight)
         self.C_, self.scores_ = strengths[0], None
         if len(strengths) > 1:
             rising, places = np.unique(strengths, return_inverse=True)
-            scores = self._validated(features, labels, rising)
+            scores = self._validated(given, rising)
             self.C_, self.scores_ = float(rising[np.nanargmax(scores)]), scores[places]
-        scaled, self.mean_, self.scale_ = self._standardised(features)
-        self.weight_, self.bias_, self.n_iter_ = self._fits(scaled, labels).fit(self.C_)
+        scaled, self.mean_, self.scale_ = self._standardised(given)
+        self.weight_, self.bias_, self.n_iter_ = self._fits(given._replace(features=scaled)).fit(self.C_)
         return self
 
-    def decision_function(self, features: Any) -> Tensor:
-        """Logits (N, K) in `dtype`, on the features' device."""
-        features = self._check(features)
+    def _decisions(self, features: Tensor) -> Tensor:
         return LinearMap(self.mean_, self.weight_, self.bias_, self.scale_)(features)
 
-    def predict_proba(self, features: Any) -> np.ndarray:
-        """The probability of every class, (N, K) in `dtype`."""
-        return to_numpy(self.decision_function(features).softmax(1))
+    def predict_proba(self, X: Any) -> Any:
+        """The probability of every class, (N, K) in `dtype`; a tensor on the features' device, if they are one."""
+        return like(X, self._decisions(self._check(X)).softmax(1))
 
-    def _validated(self, features: Tensor, labels: Tensor, strengths: np.ndarray) -> np.ndarray:
+    def _validated(self, given: Given, strengths: np.ndarray) -> np.ndarray:
         """Accuracies on the samples held out, float64 (S,), of strengths that rise until that does no good."""
-        held = held_out(labels, self.validation, self.seed, name="validation")
-        scaled, _, _ = self._standardised(features, ~held)
-        fits, given, wanted = self._fits(scaled[~held], labels[~held]), scaled[held], labels[held]
+        held = held_out(given.labels, self.validation, self.seed, name="validation")
+        scaled, _, _ = self._standardised(given, ~held)
+        given = given._replace(features=scaled)
+        fits, (rest, wanted, weights) = self._fits(given.among(~held)), given.among(held)
+        each = 1.0 if weights is None else to_numpy(weights / weights.mean())
 
         def right(found: Solution) -> np.ndarray:
-            return to_numpy((given @ found.weight.T + found.bias).argmax(1) == wanted)
+            return to_numpy((rest @ found.weight.T + found.bias).argmax(1) == wanted)
+
+        def number(which: np.ndarray) -> float:
+            return (which * each).sum()
 
         numbers, best = np.full(len(strengths), np.nan), np.array(False)
         for place, C in enumerate(strengths):
             found = right(fits.rough(C))
-            numbers[place] = found.sum()
-            best = found if found.sum() > best.sum() else best
-            lost, won = (best & ~found).sum(), (found & ~best).sum()
+            numbers[place] = number(found)
+            best = found if number(found) > number(best) else best
+            lost, won = number(best & ~found), number(found & ~best)
             if lost - won > _HOPELESS * (lost + won) ** 0.5:
                 break
-        close = np.flatnonzero(numbers >= best.sum() - _CLOSE).tolist()
+        close = np.flatnonzero(numbers >= number(best) - _CLOSE).tolist()
         for place in close if len(close) > 1 else ():
-            numbers[place] = right(fits.fit(strengths[place])).sum()
+            numbers[place] = number(right(fits.fit(strengths[place])))
         return numbers / len(wanted)
 
-    def _standardised(self, features: Tensor, among: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
+    def _standardised(self, given: Given, among: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
         """Features less the mean of some, over their standard deviation, float (N, d); and these, float64 (d,)."""
-        mean = features[among].mean(0, dtype=torch.float64)
-        centred = features.double() - mean
-        scale = _spread(centred[among], mean) if self.standardise else torch.ones_like(mean)
+        weights = None if given.weights is None else given.weights[among]
+        mean = _mean(given.features[among], weights)
+        centred = given.features.double() - mean
+        scale = _spread(centred[among], mean, weights) if self.standardise else torch.ones_like(mean)
         dtype = torch.promote_types(getattr(torch, self.dtype), torch.get_default_dtype())
         return centred.div_(scale).to(dtype), mean, scale
 
-    def _fits(self, scaled: Tensor, labels: Tensor) -> LogisticFits:
-        return LogisticFits(scaled, labels, len(self.classes_), max_iter=self.max_iter)
+    def _fits(self, given: Given) -> LogisticFits:
+        classes = len(self.classes_)
+        return LogisticFits(given.features, given.labels, classes, max_iter=self.max_iter, weights=given.weights)
 
 
 class RidgeProbe(Probe):
     """Ridge regression on targets of 1 for the class and -1 elsewhere, in closed form and float64.
 
     Minimises ||Y - X W^T - bias||^2 + alpha ||W||^2 as scikit-learn's RidgeClassifier does. Class statistics are
-    enough to fit it. With fewer samples than features it solves an N x N system, whatever d is.
+    enough to fit it. With fewer samples than features it solves an N x N system, whatever d is. Decisions are
+    predicted targets, float64.
 
     Parameters
     ----------
     alpha
         Strength of the penalty, positive. Of several, all are fitted at once on a part of the samples, the one
         of the best accuracy on the rest is chosen (the largest of equals), and fitted to all samples.
-    validation, seed
+    validation, seed, class_weight
         As for `LinearProbe`.
 
     Attributes
     ----------
     classes_, alpha_, n_features_in_
-        The K classes in order, the penalty used, d.
+        The K classes in order, an array of the labels' dtype; the penalty used, d.
+    feature_names_in_
+        The names of the columns, where it was fitted to a table that has such.
     weight_, bias_, mean_
         Decisions are `(features - mean_) @ weight_.T + bias_`: float64 (K, d), (K,) and (d,).
     scores_
@@ -190,22 +235,34 @@ class RidgeProbe(Probe):
     1.0
     """
 
-    def __init__(self, alpha: float | Sequence[float] = 1.0, *, validation: float = 0.2, seed: int = 0):
+    def __init__(
+        self,
+        alpha: float | Sequence[float] = 1.0,
+        *,
+        validation: float = 0.2,
+        seed: int = 0,
+        class_weight: ClassWeight = None,
+    ):
         self.alpha = alpha
         self.validation = validation
         self.seed = seed
+        self.class_weight = class_weight
 
-    def fit(self, features: Any, labels: Any) -> "RidgeProbe":
-        """Fit to features float (N, d) and labels (N,)."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "RidgeProbe":
+        """Fit to features X (N, d) with labels y (N,); parameters and errors as of `LinearProbe.fit`.
+
+        The weights are of the squared errors, and of the means.
+        """
         alphas = positive_numbers("alpha", self.alpha)
-        features, labels = self._encode(features, labels)
+        given = self._encode(X, y, sample_weight, self.class_weight)
         self.alpha_, self.scores_ = alphas[0], None
         if len(alphas) > 1:
-            held = held_out(labels, self.validation, self.seed, name="validation")
-            fits = fit_ridge(features[~held], labels[~held], len(self.classes_), alphas)
-            self.scores_ = to_numpy((fits(features[held]).argmax(2) == labels[held]).double().mean(1))
+            held = held_out(given.labels, self.validation, self.seed, name="validation")
+            fits, (features, labels, weights) = self._fits(given.among(~held), alphas), given.among(held)
+            right = (fits(features).argmax(2) == labels).double()
+            self.scores_ = to_numpy(_mean(right.T, weights))
             self.alpha_ = max(zip(self.scores_, alphas, strict=True))[1]
-        return self._keep(fit_ridge(features, labels, len(self.classes_), [self.alpha_]))
+        return self._keep(self._fits(given, [self.alpha_]))
 
     def fit_statistics(self, stats: ClassStatistics) -> "RidgeProbe":
         """Fit to class statistics with covariance="full", for a single alpha; the classes are 0..K-1."""
@@ -214,6 +271,8 @@ class RidgeProbe(Probe):
             raise ValueError(
                 f"alpha is {self.alpha}; class statistics take a single one, for it is samples that choose"
             )
+        if self.class_weight is not None:
+            raise ValueError(f"class_weight is {self.class_weight}; class statistics take none, for they are summed")
         if stats.covariance != "full":
             raise ValueError(f"a ridge probe needs statistics with covariance='full'; these have {stats.covariance!r}")
         if stats.num_classes < 2 or stats.unseen:
@@ -225,10 +284,15 @@ class RidgeProbe(Probe):
         self.alpha_, self.scores_ = alphas[0], None
         return self._keep(fit_ridge_statistics(stats, alphas))
 
-    def decision_function(self, features: Any) -> Tensor:
+    def _decisions(self, features: Tensor) -> Tensor:
         """Predicted targets float64 (N, K), about 1 for the class and -1 elsewhere."""
-        features = self._check(features)
         return LinearMap(self.mean_, self.weight_, self.bias_)(features)
+
+    def _contrast(self, decisions: Tensor) -> Tensor:
+        return super()._contrast(decisions) / 2  # the target of the second class: that of the first is minus it
+
+    def _fits(self, given: Given, alphas: Sequence[float]) -> LinearMap:
+        return fit_ridge(given.features, given.labels, len(self.classes_), alphas, weights=given.weights)
 
     def _keep(self, fits: LinearMap) -> "RidgeProbe":
         """Keep what was found for the single alpha."""
@@ -236,27 +300,41 @@ class RidgeProbe(Probe):
         return self
 
 
-def _spread(centred: Tensor, mean: Tensor) -> Tensor:
+def _mean(rows: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of rows (N, d), weighted if there are weights (N,), float64 (d,)."""
+    if weights is None:
+        return rows.mean(0, dtype=torch.float64)
+    return (rows.double() * weights.unsqueeze(1)).sum(0) / weights.sum()
+
+
+def _spread(centred: Tensor, mean: Tensor, weights: Tensor | None) -> Tensor:
     """Standard deviations (d,) of centred features (N, d); 1 where there is nothing but the rounding of the mean."""
-    spread = centred.square().mean(0).sqrt()
+    spread = _mean(centred.square(), weights).sqrt()
     return spread.where(spread > 100 * torch.finfo(torch.float64).eps * mean.abs(), 1.0)
 
 
 _LEAST_PIVOT = 1e-10  # the least ratio of squared pivots at which Cholesky factors are trusted
 
 
-def fit_ridge(features: Tensor, labels: Tensor, num_classes: int, alphas: Sequence[float]) -> LinearMap:
+def fit_ridge(
+    features: Tensor, labels: Tensor, num_classes: int, alphas: Sequence[float], *, weights: Tensor | None = None
+) -> LinearMap:
     """What minimises ||Y - (X - mean) W^T - bias||^2 + alpha ||W||^2, Y being 1 for the class and -1 elsewhere.
 
     The weight is (S, K, d) for S penalties alpha, all float64. Of features (N, d) and labels int64 (N,): by a d x d
-    system, or by the N x N one where that is smaller.
+    system, or by the N x N one where that is smaller. Weights, float64 (N,), are those of the squared errors.
     """
-    if len(features) >= features.shape[1]:
+    if weights is None and len(features) >= features.shape[1]:
         return fit_ridge_statistics(class_statistics(features, labels, num_classes=num_classes), alphas)
-    mean = features.double().mean(0)
+    mean = _mean(features.double(), weights)
     centred = features.double() - mean
-    shares = labels.bincount(minlength=num_classes).double() / len(labels)
+    total = len(labels) if weights is None else weights.sum()
+    shares = labels.bincount(weights, minlength=num_classes).double() / total
     targets = 2 * (torch.nn.functional.one_hot(labels, num_classes) - shares)
+    if weights is not None:  # a squared error times w is that of a row and a target times sqrt(w)
+        centred, targets = (part * weights.sqrt().unsqueeze(1) for part in (centred, targets))
+    if len(centred) >= centred.shape[1]:
+        return LinearMap(mean, _solve(centred.T @ centred, targets.T @ centred, alphas), 2 * shares - 1)
     return LinearMap(mean, _solve(centred @ centred.T, targets.T, alphas) @ centred, 2 * shares - 1)
 
 

@@ -39,15 +39,20 @@ class Solution(NamedTuple):
 class LogisticFits:
     """Minima of sum of cross-entropies + ||W||^2 / (2 C) over W (K, d) and biases, for one strength C after the other.
 
-    `features` float32 or float64 (N, d) are centred, which the preconditioner asks for; labels int64 (N,).
+    `features` float32 or float64 (N, d) are centred, which the preconditioner asks for; labels int64 (N,). With
+    weights, positive (N,), the sum is weighted.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, num_classes: int, *, max_iter: int):
+    def __init__(
+        self, features: Tensor, labels: Tensor, num_classes: int, *, max_iter: int, weights: Tensor | None = None
+    ):
+        weights = None if weights is None else weights.to(features)
         self._unit = float(features.abs().max()) or 1.0  # so that no square leaves the range of the dtype
-        self._axes = _principal_axes(features / self._unit)
+        scaled = features / self._unit
+        self._axes = _principal_axes(scaled if weights is None else scaled * weights.sqrt().unsqueeze(1))
         ones = features.new_ones(len(features), 1)  # a bias is a weight too
         rotated = torch.cat([features @ (self._axes / self._unit), ones], 1)
-        self._problem, self._max_iter = _Problem.of(rotated, labels, num_classes), max_iter
+        self._problem, self._max_iter = _Problem.of(rotated, labels, num_classes, weights), max_iter
         self._known: list[tuple[float, Tensor]] = []  # log C and weights (K, r) of the last two rough fits
 
     def fit(self, C: float) -> Solution:
@@ -63,7 +68,7 @@ class LogisticFits:
         return self._solution(weights, iterations)
 
     def _minimised(self, C: float, start: Tensor, looser: float) -> tuple[Tensor, int]:
-        penalty = min(1 / (C * self._unit**2 * len(self._problem.labels)), _LARGEST)
+        penalty = min(1 / (C * self._unit**2 * self._problem.total), _LARGEST)
         tolerance = looser * TOLERANCES[start.dtype]
         return _minimise(self._problem.penalised(penalty), start, self._max_iter, tolerance)
 
@@ -95,14 +100,17 @@ class _Problem:
 
     features: Tensor  # (N, r)
     labels: Tensor
+    weights: Tensor | None  # (N,); None is 1 for each sample
+    total: float  # of the weights
     num_classes: int
     variances: Tensor  # (r,)
     penalty: Tensor  # (r,)
 
     @classmethod
-    def of(cls, features: Tensor, labels: Tensor, num_classes: int) -> "_Problem":
-        variances = features.square().mean(0)
-        return cls(features, labels, num_classes, variances, torch.zeros_like(variances))
+    def of(cls, features: Tensor, labels: Tensor, num_classes: int, weights: Tensor | None) -> "_Problem":
+        total = float(len(labels) if weights is None else weights.sum(dtype=torch.float64))
+        variances = features.square().mean(0) if weights is None else weights @ features.square() / total
+        return cls(features, labels, weights, total, num_classes, variances, torch.zeros_like(variances))
 
     def penalised(self, strength: float) -> "_Problem":
         penalty = torch.full_like(self.variances, strength)
@@ -112,23 +120,28 @@ class _Problem:
     def start(self) -> Tensor:
         """Weights (K, r) of 0, and biases that give every class its share."""
         weights = self.features.new_zeros(self.num_classes, self.features.shape[1])
-        shares = self.labels.bincount(minlength=self.num_classes) / len(self.labels)
+        shares = self.labels.bincount(self.weights, minlength=self.num_classes) / self.total
+        shares = shares.to(torch.get_default_dtype())  # as shares of counts are: what all biases share is never moved
         weights[:, -1] = (shares.log() - shares.log().mean()).to(weights)
         return weights
 
     def at(self, weights: Tensor) -> "_Point":
-        """The objective divided by N, with its gradient and curvature, at weights (K, r)."""
+        """The objective divided by the sum of the weights, with its gradient and curvature, at weights (K, r)."""
         gradient, curvature = torch.zeros_like(weights), weights.new_zeros(len(weights))
         loss = torch.zeros((), dtype=torch.float64, device=weights.device)
         rows = max(64, _BLOCK // len(weights))
-        for features, labels in zip(self.features.split(rows), self.labels.split(rows), strict=True):
-            losses, residuals = _cross_entropy(features @ weights.T, labels)
+        for start in range(0, len(self.labels), rows):
+            block = slice(start, start + rows)
+            features = self.features[block]
+            losses, residuals = _cross_entropy(features @ weights.T, self.labels[block])
+            counted = residuals
+            if self.weights is not None:
+                losses, counted = losses * self.weights[block], residuals * self.weights[block].unsqueeze(1)
             loss += losses.sum(dtype=torch.float64)
-            gradient.addmm_(residuals.T, features)
-            curvature += residuals.abs().sum(0) - residuals.square().sum(0)  # p (1 - p), which |p - y| gives too
-        number = len(self.labels)
-        value = loss / number + (self.penalty * weights.square()).sum(dtype=torch.float64) / 2
-        return _Point(weights, float(value), gradient / number + self.penalty * weights, curvature / number)
+            gradient.addmm_(counted.T, features)
+            curvature += counted.abs().sum(0) - (counted * residuals).sum(0)  # p (1 - p), which |p - y| gives too
+        value = loss / self.total + (self.penalty * weights.square()).sum(dtype=torch.float64) / 2
+        return _Point(weights, float(value), gradient / self.total + self.penalty * weights, curvature / self.total)
 
     def inverse_hessian(self, curvature: Tensor) -> Tensor:
         """The diagonal that preconditions, (K, r)."""

@@ -2,12 +2,11 @@
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nclib.probing.probe import Probe, to_numpy
+from nclib.probing.probe import Probe, like
 
 _AT_ONCE = 2**22  # products of queries and samples held at once: 16 MB in float32
 
@@ -15,31 +14,55 @@ _AT_ONCE = 2**22  # products of queries and samples held at once: 16 MB in float
 class NearestClassMean(Probe):
     """The class whose mean is nearest, in Euclidean distance: no parameter, defined for one shot.
 
+    Decisions are minus the squared distances to the class means, float64. (Weights of classes are no parameter: they
+    would change no mean.)
+
+    Attributes
+    ----------
+    classes_
+        The K classes in order, an array of the labels' dtype.
+    means_
+        Of the features of every class, float64 (K, d).
+    n_features_in_, feature_names_in_
+        d, and the names of the columns where it was fitted to a table that has such.
+
     Examples
     --------
     >>> features = torch.tensor([[0.0], [1.0], [4.0], [5.0]])
-    >>> NearestClassMean().fit(features, ["a", "a", "b", "b"]).predict(torch.tensor([[2.0], [9.0]])).tolist()
+    >>> probe = NearestClassMean().fit(features, ["a", "a", "b", "b"])
+    >>> probe.predict(torch.tensor([[2.0], [9.0]])).tolist()
     ['a', 'b']
+    >>> probe.decision_function([[2.0], [9.0]])  # 2.5^2 - 1.5^2: of two classes, how much speaks for the second
+    array([-4., 72.])
     """
 
-    def fit(self, features: Any, labels: Any) -> "NearestClassMean":
-        """Fit to features float (N, d) and labels (N,)."""
-        features, labels = self._encode(features, labels)
-        labels, features = labels.to(features.device), features.double()
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NearestClassMean":
+        """Fit to features X (N, d) with labels y (N,).
+
+        Parameters
+        ----------
+        X, y
+            As of `LinearProbe.fit`, and so are the errors.
+        sample_weight
+            At least 0 (N,), of the means; a sample of weight 0 is left out. None is 1 for each.
+        """
+        features, labels, weights = self._encode(X, y, sample_weight)
+        features = features.double()
+        if weights is not None:
+            features = features * weights.unsqueeze(1)
         sums = features.new_zeros(len(self.classes_), features.shape[1]).index_add_(0, labels, features)
-        self.means_ = sums / labels.bincount().unsqueeze(1)
+        self.means_ = sums / labels.bincount(weights).unsqueeze(1)
         return self
 
-    def decision_function(self, features: Any) -> Tensor:
-        """Minus the squared distance to every class mean, float64 (N, K)."""
-        return -torch.cdist(self._check(features).double(), self.means_).square()
+    def _decisions(self, features: Tensor) -> Tensor:
+        return -torch.cdist(features.double(), self.means_).square()
 
 
 class KNN(Probe):
     """The commonest class among the nearest samples (of equally common ones the first), on the features' device.
 
     Distances are those of one matrix product in the features' precision, at least float32: of samples that are equally
-    far, but for rounding, any may be taken.
+    far, but for rounding, any may be taken. Decisions are the shares of the classes among the neighbours, float64.
 
     Parameters
     ----------
@@ -48,23 +71,39 @@ class KNN(Probe):
     metric
         "cosine" or "euclidean" distance.
 
+    Attributes
+    ----------
+    classes_
+        The K classes in order, an array of the labels' dtype.
+    n_features_in_, feature_names_in_
+        d, and the names of the columns where it was fitted to a table that has such.
+
     Examples
     --------
     >>> features = torch.tensor([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.1, 2.0]])
     >>> probe = KNN(neighbours=2).fit(features, ["a", "a", "b", "b"])
     >>> probe.predict(torch.tensor([[9.0, 1.0], [0.3, 0.4]])).tolist()
     ['a', 'b']
+    >>> probe.predict_proba([[9.0, 1.0], [0.3, 0.4]])
+    array([[1., 0.],
+           [0., 1.]])
     """
 
     def __init__(self, neighbours: int = 5, metric: Literal["cosine", "euclidean"] = "cosine"):
         self.neighbours = neighbours
         self.metric = metric
 
-    def fit(self, features: Any, labels: Any) -> "KNN":
-        """Keep features float (N, d) and labels (N,)."""
+    def fit(self, X: Any, y: Any) -> "KNN":
+        """Keep features X (N, d) with labels y (N,), both as of `LinearProbe.fit`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As of `LinearProbe.fit`; also if there are fewer samples than neighbours, or the metric is unknown.
+        """
         if self.metric not in ("cosine", "euclidean"):
             raise ValueError(f"metric is {self.metric!r}; it must be 'cosine' or 'euclidean'")
-        features, self._labels = self._encode(features, labels)
+        features, self._labels, _ = self._encode(X, y)
         if not 1 <= self.neighbours <= len(features):
             raise ValueError(
                 f"neighbours is {self.neighbours}; of {len(features)} samples it must be 1..{len(features)}"
@@ -75,13 +114,13 @@ class KNN(Probe):
         self._half = self._rows.square().sum(1) / 2 if self.metric == "euclidean" else None
         return self
 
-    def predict_proba(self, features: Any) -> np.ndarray:
-        """The share of each class among the neighbours, float64 (N, K)."""
-        return to_numpy(self.decision_function(features))
+    def predict_proba(self, X: Any) -> Any:
+        """The share of each class among the neighbours of features (N, d), float64 (N, K); a tensor for a tensor."""
+        return like(X, self._decisions(self._check(X)))
 
-    def decision_function(self, features: Any) -> Tensor:
-        """As `predict_proba`, float64 (N, K), on the device of the samples."""
-        queries = self._prepared(self._check(features)).to(self._rows)
+    def _decisions(self, features: Tensor) -> Tensor:
+        """The share of each class among the neighbours, float64 (N, K), on the device of the samples."""
+        queries = self._prepared(features).to(self._rows)
         size = max(1, _AT_ONCE // len(self._rows))
         return torch.cat([self._votes(rows) for rows in queries.split(size)]) / self.neighbours
 

@@ -1,54 +1,142 @@
 """What the probes of frozen features share. All are scikit-learn estimators."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from nclib.checks import as_tensor, check_features, check_values
+from nclib.checks import as_tensor, check_features, check_same_kind, check_shapes, check_values, class_names, few
+from nclib.probing.weights import ClassWeight, check_weights, with_class_weight
+
+_FLOATS = (np.float64, np.float32, np.float16)  # arrays of anything else become the first
+
+
+class Given(NamedTuple):
+    """What a probe is fitted to: features (N, d), positions (N,) in its `classes_`, and weights (N,), None if all 1.
+
+    The weights are positive and float64; all three are on one device.
+    """
+
+    features: Tensor
+    labels: Tensor
+    weights: Tensor | None
+
+    def among(self, chosen: Tensor) -> "Given":
+        """The samples that are chosen, as booleans (N,)."""
+        weights = None if self.weights is None else self.weights[chosen]
+        return Given(self.features[chosen], self.labels[chosen], weights)
 
 
 class Probe(ClassifierMixin, BaseEstimator):
-    """What the probes share: labels of any kind that can be sorted, features as tensor or array, on their device.
+    """What the probes share: labels of any classes, features as a tensor, which stays on its device, or an array.
 
-    A probe has `fit` and `decision_function`, (N, K), the greater the likelier; the rest follows.
+    A probe has `fit`, and `_decisions` of checked features, (N, K), the greater the likelier; the rest follows.
     """
 
     classes_: np.ndarray
+    n_features_in_: int
 
-    def _encode(self, features: Any, labels: Any) -> tuple[Tensor, Tensor]:
-        """Checked features, and the labels as positions in `classes_`."""
-        self.classes_, codes = np.unique(to_numpy(labels), return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"a probe needs at least 2 classes; the labels hold {len(self.classes_)} class")
+    def _encode(self, X: Any, y: Any, sample_weight: Any = None, class_weight: ClassWeight = None) -> Given:
+        """Checked features, labels as positions in `classes_`, and weights; without the samples of weight 0."""
+        features, names = self._features(X, reset=True), class_names(_asked(y, self))
+        check_shapes(features, names)
+        weights = None if sample_weight is None else check_weights(sample_weight, len(names))
+        if weights is not None and not (kept := weights > 0).all():
+            features, weights, names = features[kept.to(features.device)], weights[kept], names[kept.numpy(force=True)]
+        classes, codes = np.unique(names, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(
+                f"a probe needs at least 2 classes; the labels hold {len(classes)} class ({few(classes.tolist())})"
+            )
         features, labels = check_features(features, torch.as_tensor(codes))
-        self.n_features_in_ = features.shape[1]
-        return features, labels
+        weights = None if weights is None else weights.to(features.device)
+        weights = with_class_weight(class_weight, labels, weights, classes)
+        self.classes_ = classes
+        return Given(features, labels, weights)
 
-    def _check(self, features: Any) -> Tensor:
-        if not hasattr(self, "classes_"):
-            raise NotFittedError(f"{type(self).__name__} is not fitted; call fit(features, labels) first")
-        features = as_tensor(features)
-        if features.ndim != 2 or features.shape[1] != self.n_features_in_:
+    def _features(self, X: Any, *, reset: bool) -> Tensor:
+        """Features of the right shape as a tensor: tensors as they are, all else by way of scikit-learn's checks."""
+        if not isinstance(X, Tensor):
+            return as_tensor(validate_data(self, X, reset=reset, dtype=_FLOATS, ensure_all_finite=False))
+        features = as_tensor(X)
+        if reset and features.ndim == 2:
+            self.__dict__.pop("feature_names_in_", None)  # of a table that it was fitted to before
+            self.n_features_in_ = features.shape[1]
+        elif not reset and (features.ndim != 2 or features.shape[1] != self.n_features_in_):
             raise ValueError(
                 f"features are {tuple(features.shape)}; the probe was fitted on {self.n_features_in_} columns"
             )
-        return check_values(features)
+        return features
 
-    def predict(self, features: Any) -> np.ndarray:
-        """The class of every row of features (N, d), (N,)."""
-        codes = self.decision_function(features).argmax(1)
+    def _check(self, X: Any) -> Tensor:
+        if not hasattr(self, "classes_"):
+            raise NotFittedError(f"{type(self).__name__} is not fitted; call fit(features, labels) first")
+        return check_values(self._features(X, reset=False))
+
+    def _decisions(self, features: Tensor) -> Tensor:
+        """How much speaks for every class (N, K)."""
+        raise NotImplementedError(f"{type(self).__name__} needs _decisions(features), which gives (N, K)")
+
+    def decision_function(self, X: Any) -> Any:
+        """How much speaks for every class, (N, K); of two classes, for the second and against the first, (N,).
+
+        A tensor on the features' device if they are a tensor, else an array.
+        """
+        decisions = self._decisions(self._check(X))
+        return like(X, decisions if len(self.classes_) > 2 else self._contrast(decisions))
+
+    def _contrast(self, decisions: Tensor) -> Tensor:
+        """What is above 0 where the second of two classes is likelier, (N,) of decisions (N, 2)."""
+        return decisions[:, 1] - decisions[:, 0]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The class of every row of features (N, d), (N,): an array, for classes may be texts."""
+        codes = self._decisions(self._check(X)).argmax(1)
         return self.classes_[to_numpy(codes)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy, in [0, 1]; higher is better. (scikit-learn's checks of labels take longer than a small probe.)"""
-        predicted, y = self.predict(X), to_numpy(y)
-        if y.shape != predicted.shape:
-            raise ValueError(f"labels are {y.shape}; there are {len(predicted)} rows of features")
-        return float(np.average(predicted == y, weights=sample_weight))
+        """Accuracy on features (N, d) with labels (N,), in [0, 1]; higher is better.
+
+        A sample of a class that was not fitted counts as wrong, as in scikit-learn: a rare class may be missing where
+        a cross-validation fits. Labels of several classes, none of which was fitted, are an error: they are another
+        task's. So are texts where the classes are numbers, and numbers where they are texts.
+        """
+        predicted, names = self.predict(X), class_names(y)
+        if names.shape != predicted.shape:
+            raise ValueError(f"labels are {names.shape}; there are {len(predicted)} rows of features")
+        check_same_kind(names, self.classes_)
+        right = predicted == names
+        if not right.any():
+            _check_known_task(np.unique(names), self.classes_)
+        weights = None if sample_weight is None else to_numpy(check_weights(sample_weight, len(names)))
+        return float(np.average(right, weights=weights))
+
+
+def _asked(y: Any, probe: Probe) -> Any:
+    """The labels, if there are any. (scikit-learn's checks look for these words.)"""
+    if y is None:
+        raise ValueError(
+            f"{type(probe).__name__} requires y to be passed, but the target y is None; give the labels (N,)"
+        )
+    return y
+
+
+def _check_known_task(given: np.ndarray, fitted: np.ndarray) -> None:
+    """Refuse several classes if none of them was fitted."""
+    if len(given) > 1 and not np.isin(given, fitted).any():
+        raise ValueError(
+            f"none of the labels ({few(given.tolist())}) is a class that was fitted ({few(fitted.tolist())}); give "
+            "labels of the same classes"
+        )
+
+
+def like(X: Any, values: Tensor) -> Any:
+    """Values as features were given: a tensor for a tensor, else an array."""
+    return values if isinstance(X, Tensor) else to_numpy(values)
 
 
 def to_numpy(values: Any) -> np.ndarray:

@@ -112,7 +112,7 @@ def test_a_class_of_one_sample_has_no_variance():
             TypeError,
             "features are torch.int64, torch.strided; they must be floating point",
         ),
-        (torch.eye(2), [0.0, 1.0], TypeError, "labels are torch.float32; they must be integers"),
+        (torch.eye(2), [0.0, 1.0], TypeError, "labels are torch.float64; they must be integers"),
         (torch.eye(2), [0], ValueError, r"features \(2, 2\) and labels \(1,\) must be"),
         (torch.ones(2), [0, 1], ValueError, r"must be \(N, d\) and \(N,\)"),
         (torch.eye(2), [-1, 0], ValueError, "labels run from -1 to 0; they must be 0 or more"),

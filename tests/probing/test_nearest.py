@@ -98,12 +98,6 @@ def test_bad_input_is_an_error(probe):
         clone(probe).fit(features, [0, 1, 0])
 
 
-@each_probe
-def test_features_of_another_width_are_an_error(probe, blobs):
-    with pytest.raises(ValueError, match=r"features are \(400, 3\); the probe was fitted on 10 columns"):
-        clone(probe).fit(*blobs).predict(blobs[0][:, :3])
-
-
 @pytest.mark.parametrize(
     ("probe", "message"),
     [

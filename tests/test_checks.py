@@ -1,0 +1,199 @@
+"""Labels of every kind: each gives the right classes, or a message that says what was given and the cure."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from sklearn.exceptions import DataConversionWarning
+
+import nclib
+from nclib.checks import as_tensor, check_labels, check_same_kind, class_names, integer_labels
+from nclib.complexity.geometric import geometric_complexity
+
+FEATURES = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+NUMBERS = [0, 1, 1, 0, 2, 2]
+TEXTS = ["a", "b", "b", "a", "c", "c"]
+
+INTEGERS = {
+    "list": NUMBERS,
+    "tuple": tuple(NUMBERS),
+    "tensor": torch.tensor(NUMBERS),
+    "tensor of uint8": torch.tensor(NUMBERS, dtype=torch.uint8),
+    "array of int16": np.array(NUMBERS, dtype=np.int16),
+    "array of uint64": np.array(NUMBERS, dtype=np.uint64),
+    "other end first": np.array(NUMBERS, dtype=">i4"),
+    "objects": np.array(NUMBERS, dtype=object),
+    "reversed": np.array(NUMBERS[::-1])[::-1],
+    "masked nowhere": np.ma.array(NUMBERS, mask=False),
+    "series": pd.Series(NUMBERS, index=range(5, 11)),
+    "nullable series": pd.Series(NUMBERS, dtype="Int64"),
+    "categories": pd.Series(pd.Categorical(NUMBERS)),
+    "categorical": pd.Categorical(NUMBERS),
+    "list of tensors": [torch.tensor(number) for number in NUMBERS],
+}
+CLASSES = {
+    "list of texts": (TEXTS, TEXTS),
+    "array of texts": (np.array(TEXTS), TEXTS),
+    "objects that are texts": (np.array(TEXTS, dtype=object), TEXTS),
+    "texts of numpy": (np.array(TEXTS, dtype=np.dtypes.StringDType()), TEXTS),
+    "series of texts": (pd.Series(TEXTS), TEXTS),
+    "categories of texts": (pd.Series(TEXTS, dtype="category"), TEXTS),
+    "booleans": ([True, False], [True, False]),
+    "tensor of booleans": (torch.tensor([True, False]), [True, False]),
+    "whole numbers": ([0.0, 2.0], [0.0, 2.0]),
+    "tensor of whole numbers": (torch.tensor([0.0, 2.0], requires_grad=True), [0.0, 2.0]),
+    "objects that are whole numbers": (np.array([0.0, 2], dtype=object), [0.0, 2.0]),
+    "less than 0": ([-1, 1], [-1, 1]),
+}
+# What neither metrics nor probes take: labels, the error and its words.
+WRONG = {
+    "nothing": (None, ValueError, "None; give one for each sample"),
+    "None among objects": (
+        ["a", None, "b"],
+        ValueError,
+        "hold None in row 1, which is no class; leave out the 1 samples",
+    ),
+    "NaN among texts": (["a", float("nan")], ValueError, "hold nan in row 1, which is no class"),
+    "NaN of a series of texts": (pd.Series(["a", None, None]), ValueError, "in row 1, .* leave out the 2 samples"),
+    "NA of pandas": (pd.Series([1, None], dtype="Int64"), ValueError, "hold nan in row 1"),
+    "a missing category": (pd.Series(["a", None], dtype="category"), ValueError, "hold nan in row 1"),
+    "NaN": ([0.0, float("nan")], ValueError, "hold nan in row 1, which is no class"),
+    "NaN of a tensor": (torch.tensor([0.0, torch.nan]), ValueError, "hold nan in row 1, which is no class"),
+    "NA among objects": (np.array([1, pd.NA], dtype=object), ValueError, "hold <NA> in row 1"),
+    "masked": (
+        np.ma.array([0, 1, 2], mask=[0, 1, 0]),
+        ValueError,
+        "1 entries are masked, the first in row 1; leave out",
+    ),
+    "texts and numbers": (["a", 1], TypeError, "are int and str; they must be all integers, or all texts"),
+    "numbers beyond 64 bits": ([10**30, 1], TypeError, "are int; they must be all integers"),
+    "a sparse column": (sparse.csr_matrix([[1], [0]]), TypeError, r"a sparse csr_matrix; .* toarray\(\).ravel\(\)"),
+    "a sparse tensor": (torch.tensor([1, 0]).to_sparse(), TypeError, r"torch.sparse_coo; .* give their to_dense\(\)"),
+    "bytes": (np.array([b"a", b"b"]), TypeError, r"are \|S1; they must be integers or texts: astype\(str\)"),
+    "dates": (
+        np.array(["2020-01-01"], dtype="M8[D]"),
+        TypeError,
+        r"are datetime64\[D\]; they must be integers or texts",
+    ),
+    "lists of different lengths": ([[1], [1, 2]], TypeError, "list holds no labels"),
+    "complex numbers": (torch.tensor([1j, 2]), TypeError, "complex64; they must be integers"),
+    "objects": ([object(), object()], TypeError, "are object; they must be all integers, or all texts"),
+}
+NO_CLASSES = {
+    "real numbers": (np.linspace(0, 1, 60), ValueError, r"Unknown label type: .* row 1, .* continuous; .* np.digitize"),
+    "infinity": ([0.0, float("inf")], ValueError, "hold inf in row 1, which is continuous"),
+    "half precision": (torch.tensor([0, 1]).half(), TypeError, "are torch.float16, which rounds large whole numbers"),
+    "bfloat16": (torch.tensor([0, 1]).bfloat16(), TypeError, "are torch.bfloat16, .* integers where they come from"),
+    "an array of half precision": (np.array([0, 1], dtype=np.float16), TypeError, "are float16, which rounds"),
+    "one-hot rows": (
+        np.eye(3, dtype=int),
+        ValueError,
+        r"are \(3, 3\); .*; labels.argmax\(1\) makes classes of one-hot",
+    ),
+    "a set": ({1, 2}, TypeError, "are set; they must be all integers, or all texts"),
+    "a number": (3, ValueError, r"are \(\); y should be a 1d array"),
+}
+NO_INTEGERS = {
+    "texts": (TEXTS, TypeError, r"labels are texts \(a, b, b, a, c and 1 more\); .* np.unique\(labels, return_inverse"),
+    "whole numbers": ([0.0, 1.0], TypeError, r"they must be integers; if they are whole numbers, give labels.long\(\)"),
+    "half precision": (torch.tensor([0, 1]).bfloat16(), TypeError, "labels are torch.bfloat16; they must be integers"),
+    "booleans": ([True, False], TypeError, r"labels are torch.bool; they must be integers; .* labels.long\(\)"),
+}
+
+
+def cases(*tables):
+    return pytest.mark.parametrize(
+        ("labels", "error", "message"),
+        [pytest.param(*case, id=name) for table in tables for name, case in table.items()],
+    )
+
+
+@pytest.mark.parametrize("labels", INTEGERS.values(), ids=INTEGERS.keys())
+def test_integers_are_labels_whatever_holds_them(labels):
+    checked = check_labels(labels)
+    assert checked.dtype == torch.int64
+    assert checked.tolist() == class_names(labels).tolist() == NUMBERS
+    assert dict(nclib.measure(FEATURES, labels)) == dict(nclib.measure(FEATURES, NUMBERS))
+    probe = nclib.NearestClassMean().fit(FEATURES, labels)
+    assert probe.classes_.tolist() == [0, 1, 2]
+    assert probe.score(FEATURES, labels) == probe.score(FEATURES, NUMBERS)
+
+
+@pytest.mark.parametrize(("labels", "expected"), CLASSES.values(), ids=CLASSES.keys())
+def test_names_of_classes_are_integers_booleans_or_texts(labels, expected):
+    assert class_names(labels).tolist() == expected
+
+
+@cases(WRONG, NO_CLASSES)
+def test_what_is_no_name_of_a_class_is_an_error_with_a_cure(labels, error, message):
+    with pytest.raises(error, match=message):
+        class_names(labels)
+
+
+@cases(WRONG, NO_INTEGERS)
+def test_what_is_no_integer_is_an_error_with_a_cure(labels, error, message):
+    with pytest.raises(error, match=message):
+        check_labels(labels)
+
+
+def test_messages_call_labels_by_their_name():
+    with pytest.raises(ValueError, match="test labels hold None in row 0"):
+        class_names([None, "a"], "test labels")
+
+
+def test_a_column_is_taken_for_classes_with_a_warning_and_refused_for_metrics():
+    column = np.array([NUMBERS]).T
+    with pytest.warns(DataConversionWarning, match=r"A column-vector y was passed .* \(6, 1\); give \(N,\)"):
+        assert class_names(column).tolist() == NUMBERS
+    for labels, cure in ((column, r"; labels\[:, 0\] is \(N,\)"), (np.eye(6, dtype=int), r"; labels.argmax\(1\)")):
+        with pytest.raises(ValueError, match=rf"labels \(6, \d\) must be \(N, d\) and \(N,\){cure}"):
+            nclib.measure(FEATURES, labels)
+
+
+def test_labels_below_0_are_an_error_with_a_cure_but_integers():
+    assert integer_labels([-1, 1]).tolist() == [-1, 1]
+    with pytest.raises(ValueError, match="run from -1 to 1; they must be 0 or more; leave out samples without a class"):
+        check_labels([-1, 1])
+
+
+@pytest.mark.parametrize(
+    "taker",
+    [
+        lambda labels: nclib.measure(FEATURES, labels),
+        lambda labels: nclib.measure(FEATURES, labels, torch.ones(3, 3)),
+        lambda labels: nclib.class_statistics(FEATURES, labels),
+        lambda labels: nclib.ClassStatistics(3, 3).update(FEATURES, labels),
+        lambda labels: nclib.class_ranks(FEATURES, labels),
+        lambda labels: nclib.score(FEATURES, labels),
+        lambda labels: nclib.leep(probabilities=FEATURES.softmax(1), labels=labels),
+        lambda labels: nclib.poincare_constant(FEATURES, labels),
+        lambda labels: geometric_complexity(torch.nn.Linear(3, 2), FEATURES).by_class(labels),
+        lambda labels: nclib.NearestClassMean().fit(FEATURES, labels),
+        lambda labels: nclib.NearestClassMean().fit(FEATURES, NUMBERS).score(FEATURES, labels),
+        lambda labels: nclib.few_shot(FEATURES, labels, ways=2, shots=1, queries=1, episodes=2),
+        lambda labels: nclib.few_shot(FEATURES, NUMBERS, ways=2, shots=1, queries=1, test=(FEATURES, labels)),
+    ],
+)
+def test_all_that_takes_labels_says_which_is_missing(taker):
+    for missing in (None, float("nan")):
+        with pytest.raises(ValueError, match="in row 5, which is no class"):
+            taker([*NUMBERS[:5], missing])
+    with pytest.raises(ValueError, match="masked, the first in row 5"):
+        taker(np.ma.array(NUMBERS, mask=[0] * 5 + [1]))
+
+
+def test_labels_of_another_kind_than_the_classes_are_an_error():
+    with pytest.raises(TypeError, match=r"labels are texts \(a, b, ...\), and the classes numbers \(0, 1, 2\)"):
+        check_same_kind(np.array(["a", "b"]), np.array([0, 1, 2]))
+    with pytest.raises(TypeError, match=r"are numbers .* and the classes texts"):
+        check_same_kind(np.array([0, 1]), np.array(["a", "b"], dtype=object))
+    check_same_kind(np.array([7.0]), np.array([False, True]))
+    check_same_kind(np.array([]), np.array(["a", "b"]))
+
+
+def test_masked_features_are_an_error_and_sparse_ones_have_a_cure():
+    with pytest.raises(ValueError, match="1 entries are masked, the first in row 1"):
+        as_tensor(np.ma.array([[1.0], [2.0]], mask=[[0], [1]]))
+    with pytest.raises(TypeError, match=r"csr_matrix is no tensor or array of numbers: .*; give its toarray\(\)"):
+        as_tensor(sparse.csr_matrix([[1.0], [2.0]]))
