@@ -273,6 +273,7 @@ def test_no_images_are_no_set_in_memory():
         (torch.zeros(2, 3, 3).byte(), torch.tensor([0, 1]), ValueError, r"they must be torch\.uint8 \(N, C, H, W\)"),
         (torch.zeros(2, 1, 3, 3).byte(), torch.tensor([0]), ValueError, r"2 images and labels \(1,\)"),
         (torch.zeros(2, 1, 3, 3).byte(), torch.tensor([0, 2]), ValueError, r"labels run from 0 to 2; .* 0\.\.1"),
+        (torch.zeros(2, 1, 3, 3).byte(), [0, 1], TypeError, "labels are list; they must be int64"),
         (torch.zeros(2, 1, 3, 3).byte(), torch.tensor([0.0, 1.0]), TypeError, "they must be integers"),
     ],
 )

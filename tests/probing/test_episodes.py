@@ -165,6 +165,12 @@ def test_what_cannot_be_is_an_error(options, message):
         few_shot(*numbered(), **options)
 
 
+def test_test_labels_of_another_kind_are_an_error():
+    features, labels = numbered()
+    with pytest.raises(TypeError, match=r"the test labels are texts \(.*\), and the classes numbers"):
+        few_shot(features, labels, test=(features, labels.astype(str)))
+
+
 def test_a_rare_class_and_bad_features_are_an_error():
     features, labels = numbered()
     rare = np.append(np.flatnonzero(labels != 3), np.flatnonzero(labels == 3)[:7])
