@@ -32,8 +32,8 @@ class NearestClassMean(Probe):
     >>> probe = NearestClassMean().fit(features, ["a", "a", "b", "b"])
     >>> probe.predict(torch.tensor([[2.0], [9.0]])).tolist()
     ['a', 'b']
-    >>> probe.decision_function([[2.0], [9.0]])  # 2.5^2 - 1.5^2: of two classes, how much speaks for the second
-    array([-4., 72.])
+    >>> probe.decision_function([[2.0], [9.0]])  # of two classes, for the second: 1.5^2 - 2.5^2, 8.5^2 - 4.5^2
+    array([-4., 52.])
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NearestClassMean":
