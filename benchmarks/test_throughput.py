@@ -1,9 +1,9 @@
 """What bounds fine-tuning on photographs: images a second of each of its parts, measured and on paper.
 
 On paper a part takes the longer of two times: its operations at the speed of a float32 matrix product here, and the
-bytes that it moves at the speed of a copy here. Far below that speed it is bound by neither, but by how it is
-written. Read in every epoch, images come no faster than a process can decode and resize them; kept as bytes, no faster
-than they are finished and trained on.
+bytes that it cannot but move at the speed of a copy of a batch here. Far below that speed it is bound by neither, but
+by how it is written. Read in every epoch, images come no faster than a process can decode and resize them; kept as
+bytes, no faster than they are finished and trained on.
 """
 
 import time
@@ -65,7 +65,7 @@ def parts(tmp_path_factory):
         "load": Part(lambda: [photos.image(i) for i in range(NUMBER)], 0, stored + decoded),
         "transform": Part(lambda: [prepare(image) for image in images], resizing(), decoded + VALUES),
         "take_kept": Part(lambda: pixels[order], 0, 2 * VALUES),
-        "finish": Part(lambda: finish(pixels), 3 * VALUES, VALUES + 7 * FLOAT * VALUES),  # a write, and 3 times both
+        "finish": Part(lambda: finish(pixels), 3 * VALUES, (1 + FLOAT) * VALUES),
         "step": Part(lambda: step(network, batch, photos.labels), counter.get_total_flops() / 2, 3 * weights / NUMBER),
     }
 
@@ -96,8 +96,8 @@ def test_what_bounds_it(parts, seconds):
     """Prints images a second; a time is no test, but what is taken for the bound has to be one of the parts."""
     if not seconds.keys() >= parts.keys():
         pytest.skip("needs the times of all parts: run the whole file")
-    a, block = torch.rand(1024, 1024), torch.zeros(2**26, dtype=torch.uint8)
-    speed, bandwidth = 2 * 1024**3 / fastest(lambda: a @ a), 2 * 2**26 / fastest(block.clone)
+    a, batch, room = torch.rand(1024, 1024), torch.zeros(NUMBER, VALUES), torch.zeros(NUMBER, VALUES)
+    speed, bandwidth = 2 * 1024**3 / fastest(lambda: a @ a), 2 * batch.nbytes / fastest(lambda: room.copy_(batch))
     print(f"\n{GROUP}, {torch.get_num_threads()} threads; {speed / 1e9:.3g} GFLOP/s, {bandwidth / 1e9:.3g} GB/s")
     for what, part in parts.items():
         paper = 1 / max(part.operations / speed, part.moved / bandwidth)
