@@ -58,14 +58,16 @@ def weights_of(cell: Cell) -> tuple[str, str]:
     """The model and the weights of a cell, by names; empty where it trains its own."""
     if "weights" not in cell:
         return "", ""
-    return cell.get("architecture", cell["model"]), cell["weights"]
+    return str(cell.get("architecture", cell["model"])), str(cell["weights"])
 
 
 def needs(cells: Mapping[str, Collection[Cell]], data_root: Path | None) -> list[Need]:
     """What the cells of studies need, data before weights; what every installation has is left out."""
     found: dict[tuple[str, str], Need] = {}
     for study, members in cells.items():
-        wanted = {each: _data for cell in members for each in names_of(cell) if each[0] not in EMBEDDED}
+        wanted: dict[tuple[str, str], Callable[..., Need]] = {
+            each: _data for cell in members for each in names_of(cell) if each[0] not in EMBEDDED
+        }
         wanted |= {each: _weights for cell in members if (each := weights_of(cell))[0]}
         for key, kind in wanted.items():
             if key not in found:
@@ -76,7 +78,7 @@ def needs(cells: Mapping[str, Collection[Cell]], data_root: Path | None) -> list
 
 def _data(name: str, kind: str, data_root: Path | None) -> Need:
     size = SIZES.get(name)
-    need = Need(name, _where(name), gigabytes=size and size.gigabytes)
+    need = Need(name, _where(name), gigabytes=size.gigabytes if size else None)
     try:
         if kind == "texts":
             _ = [texts(name, split, per_class=1, data_root=data_root) for split in ("train", "test")]
