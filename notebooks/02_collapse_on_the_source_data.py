@@ -234,7 +234,7 @@ pd.DataFrame(changed).rename_axis(["claim", "chosen instead"]).fillna("")
 #   [{glue:text}`lab without squared error low:.3f`, {glue:text}`lab without squared error high:.3f`] on clothes, so the claim
 #   fails. Without any other loss it holds. Do not read it as a rule for choosing losses.
 # - *A1-dial*: at *lab* scale prevention by any other penalty costs transfer, though less on photographs or not at all.
-# - *A1-force* speaks of strong force. Penalties up to 0.1 cost nothing on letters.
+# - *A1-force* speaks of strong force. Penalties up to $\lambda = 0.1$ cost nothing on letters.
 # - *A1-projection*: a head of one or two layers costs nothing that we can see; deeper ones cost.
 # - *A1-augmentation* holds up to strength 2. Stronger distortion spoils the images.
 # - *A1-extent* asks about the best place between two ends, so a place far from the best must fail. Clothes and photographs

@@ -184,7 +184,7 @@ def test_statistics_know_what_precision_features_were_computed_in(kind, half, tm
 
 def test_an_overflow_of_half_precision_says_so(monkeypatch):
     with simulated("cuda"):
-        model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).to("cuda")
+        model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.ReLU()).to("cuda")
         inputs = torch.full((3, 4), 5e4, device="cuda")
         nn.init.ones_(model[1].weight)
         with pytest.raises(ValueError, match=r"layer last of Sequential .* torch.float16, .*; give half=False"):
