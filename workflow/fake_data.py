@@ -164,8 +164,8 @@ def _dtd(root: Path) -> None:
 
 
 def _flowers(root: Path) -> None:
-    parts, ids, every = _parts("flowers102", "train", "val", "test"), dict[str, np.ndarray](), list[int]()
-    for (_, labels), key in zip(parts, ("trnid", "valid", "tstid"), strict=True):
+    ids, every = {}, list[int]()
+    for (_, labels), key in zip(_parts("flowers102", "train", "val", "test"), ("trnid", "valid", "tstid"), strict=True):
         ids[key] = np.arange(len(every) + 1, len(every) + len(labels) + 1)
         every += labels.tolist()
     _pictures([(root / "flowers-102/jpg" / f"image_{i:05d}.jpg", k) for i, k in enumerate(every, 1)])
@@ -337,7 +337,7 @@ def accept() -> None:
 
     for name, module in list(sys.modules.items()):
         if name.startswith("torchvision.datasets.") and hasattr(module, "check_integrity"):
-            module.check_integrity = lambda path, md5=None: os.path.isfile(path)  # type: ignore[attr-defined]  # it has one
+            vars(module)["check_integrity"] = lambda path, md5=None: os.path.isfile(path)
 
 
 # Weights, as the hubs' caches keep them

@@ -65,9 +65,8 @@ def needs(cells: Mapping[str, Collection[Cell]], data_root: Path | None) -> list
     """What the cells of studies need, data before weights; what every installation has is left out."""
     found: dict[tuple[str, str], Need] = {}
     for study, members in cells.items():
-        wanted: dict[tuple[str, str], Callable[..., Need]] = {
-            each: _data for cell in members for each in names_of(cell) if each[0] not in EMBEDDED
-        }
+        wanted: dict[tuple[str, str], Callable[[str, str, Path | None], Need]] = {}
+        wanted |= {each: _data for cell in members for each in names_of(cell) if each[0] not in EMBEDDED}
         wanted |= {each: _weights for cell in members if (each := weights_of(cell))[0]}
         for key, kind in wanted.items():
             if key not in found:
