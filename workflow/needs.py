@@ -1,5 +1,6 @@
 """What a scale needs before it is run: data sets and weights, whether they are there, and where each is had."""
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,9 +145,12 @@ def _in_cache(model: str, weights: str) -> tuple[bool, float | None]:
         entry = torchvision_weights(model, weights)
         file = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
         return file.exists(), entry.meta["_file_size"] / 1000
+    # As it is set now: huggingface_hub looks at the variable when it is imported.
+    cache = Path(os.environ["HF_HOME"], "hub") if "HF_HOME" in os.environ else None
     if "/" in model:
-        return isinstance(try_to_load_from_cache(model, "config.json"), str), None
-    return isinstance(try_to_load_from_cache(timm_hub(model), "model.safetensors"), str), _parameters(model) * 4 / 1e9
+        return isinstance(try_to_load_from_cache(model, "config.json", cache_dir=cache), str), None
+    found = try_to_load_from_cache(timm_hub(model), "model.safetensors", cache_dir=cache)
+    return isinstance(found, str), _parameters(model) * 4 / 1e9
 
 
 def torchvision_weights(name: str, weights: str) -> Any:
@@ -178,6 +182,7 @@ def as_text(found: Iterable[Need]) -> str:
         {
             "what": need.what,
             "state": "fewer" if need.fewer else need.state,
+            "images": f"{size.train + size.test:,} of {size.classes}" if (size := SIZES.get(need.what)) else "",
             "GB": "" if need.gigabytes is None else f"{need.gigabytes:.2g}",
             "in memory": "" if need.memory is None else f"{need.memory:.2g} GB",
             "studies": ", ".join(sorted(need.studies)),

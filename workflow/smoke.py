@@ -176,13 +176,13 @@ def hours_table(tried: Sequence[Tried], scale: str, device: torch.device) -> str
 
 
 def tell_needs(cells: dict[str, list[Cell]], scale: str, data_root: Path | None) -> tuple[list[Need], bool]:
-    """Print what a scale needs; the list, and whether anything is missing or asked for in vain."""
+    """Print what a scale needs; the list, and whether anything is missing, or fewer than it should be."""
     needed = needs(cells, data_root)
     typer.echo(f"{scale} scale needs\n{as_text(needed)}")
     vain = [f"{study}: {said}" for study, members in cells.items() for said in impossible(members)]
     for said in vain:
         typer.echo(f"IN VAIN {said}")
-    return needed, bool(vain) or any(need.missing for need in needed)
+    return needed, bool(vain) or any(need.missing or need.fewer for need in needed)
 
 
 def main(
@@ -203,7 +203,7 @@ def main(
         data_root = FAKE_ROOT
         fake_data.make(FAKE_ROOT, [cell for cells in small.values() for cell in cells])
     needed, wrong = tell_needs({name: cells_of(name, scale) for name in studies}, scale, data_root)
-    wrong = wrong and not fake  # the weights of other models than those tried are not there
+    wrong = wrong and not fake  # it has few images, and the weights of those models only that are tried
     tried = []
     for source, members in chapters_of(studies).items():
         if missing := lacking(needed, {name: small[name] for name in members}, data_root):

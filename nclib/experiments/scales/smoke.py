@@ -96,7 +96,9 @@ def _shorter(recipe: Recipe | TextRecipe) -> Recipe | TextRecipe:
         return replace(recipe, per_class=2 * TRAIN, epochs=epochs)
     source = some_classes(recipe.source, _CLASSES)
     each = max(2, _IMAGES // _number_of_classes(source))
-    return replace(recipe, source=source, per_class=each, epochs=epochs, batch_size=min(recipe.batch_size, _BATCH))
+    batch = min(recipe.batch_size, _BATCH)
+    rate = recipe.learning_rate * batch / recipe.batch_size  # at that of large batches some losses diverge
+    return replace(recipe, source=source, per_class=each, epochs=epochs, batch_size=batch, learning_rate=rate)
 
 
 def some_classes(name: str, number: int) -> str:
