@@ -69,7 +69,7 @@ def run_chapter(source: Path, parameters: dict) -> str:
     """Run a chapter; what went wrong, if anything did."""
     try:
         execute(source, FOLDER / f"{source.stem}.ipynb", parameters)
-    except (PapermillExecutionError, OSError, ValueError) as error:
+    except (PapermillExecutionError, RuntimeError, OSError, ValueError) as error:  # a dead kernel is a RuntimeError
         return str(error)
     return ""
 
