@@ -163,15 +163,15 @@ def hours_table(tried: Sequence[Tried], scale: str, device: torch.device) -> str
     rows = []
     for each in tried:
         most, least = most_hours(each.study, scale, each.records), least_hours(each.study, scale, speeds)
-        low = "" if least is None else f"{costs.two_digits(min(least, most))} to "
+        ends = sorted({costs.two_digits(end) for end in (least, most) if end is not None}, key=float)
         row = {"study": each.study, "cells": len(cells_of(each.study, scale)), "tried": len(each.records)}
         table = costs.cost_of(each.study, scale, Records(ROOT / "book" / "records"))[3]
-        rows.append(row | {"hours, projected": f"{low}{costs.two_digits(most)}", "cost table": table})
+        rows.append(row | {"hours, projected": " to ".join(ends), "cost table": table})
     return (
         f"{pd.DataFrame(rows).to_string(index=False)}\n"
-        f"Least: the operations at {speeds[0]:.1e} a second ({speeds[1]:.1e} in float32), what large batches of a "
-        "ResNet-18 sustain here, or the files as fast as the cost table assumes. Most: as slow for its work as the "
-        "smoke's cells, whose small batches, loading and scores count as if they grew with the work."
+        f"One end: the operations at {speeds[0]:.1e} a second ({speeds[1]:.1e} in float32), what large batches of a "
+        "ResNet-18 sustain here, or the files as fast as the cost table assumes. The other: as slow for its work as "
+        "the smoke's cells, whose small batches, loading and scores count as if they grew with the work."
     )
 
 

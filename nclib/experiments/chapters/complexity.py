@@ -105,6 +105,8 @@ def stages(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def base(table: pd.DataFrame, but: str = "") -> pd.DataFrame:
     """The networks that all settings of a panel start from, and those that differ from them in one setting."""
+    if table.empty:  # no network came to the matched loss, and pandas finds nothing to put together
+        return table
     names = [name for name in SWEPT if name != but]
     usual = table.groupby("panel")[names].transform(lambda column: column.mode()[0])
     return table[(table[names] == usual).all(axis=1)]

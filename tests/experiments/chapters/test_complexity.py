@@ -108,6 +108,14 @@ def test_the_base_of_a_panel_is_what_its_sweeps_share():
         assert set(base.index) <= set(complexity.sweep(rows(falling, falling), setting).index)
 
 
+def test_where_no_network_came_to_the_matched_loss_there_is_nothing_to_compare():
+    never = rows(falling, falling).assign(matched_loss=[[]] * len(rows(falling, falling)))
+    matched = complexity.stages(never)["matched"]
+    assert {*complexity.CURVES, *complexity.TRANSFER} <= set(matched)
+    assert len(complexity.base(matched)) == len(complexity.changes(matched, "learning_rate", "cdnv")) == 0
+    assert math.isnan(complexity.along(matched, "penalty", "cdnv").value)
+
+
 def test_a_sweep_varies_one_setting_of_each_panel():
     table = rows(falling, falling)
     for setting in SWEPT:
