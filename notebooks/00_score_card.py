@@ -79,15 +79,16 @@ def evidence(claim, verdicts):
 
 
 def says(verdict):
-    """The word, why or how many would do, the estimate; what survives Holm, what is exploration, what is mixed."""
+    """The word, why or how many would do, the estimate; what survives Holm, is exploration, differs; and how many."""
     notes = (
         [] if verdict.confirmed or verdict.word == "not run yet" else ["*exploration*"]
     )
     notes += [
         f"{panel}: {estimate}"
         for panel, estimate in verdict.panels.items()
-        if verdict.word == "mixed"
+        if verdict.word == "mixed" or len(verdict.panels) == 2
     ]
+    notes += [f"n = {verdict.number}"] if verdict.defined else []
     mark = " ✓" if verdict.survives else ""
     return "<br>".join(
         [f"**{verdict.word}**{str(verdict).removeprefix(verdict.word)}{mark}", *notes]
@@ -120,7 +121,8 @@ counts()
 
 # %% [markdown]
 # Under each sentence, in italics, is the statistic that tests it, and the side of its threshold on which it must fall.
-# An estimate is a mean over {term}`replicates <replicate>` (networks, draws of images or tasks) with its 95% interval.
+# An estimate is a mean over {term}`replicates <replicate>` (networks, draws of images or tasks; *n* of them) with its 95%
+# interval. Where there are two panels, or they disagree, the estimate of each stands below it.
 #
 # - *holds*: the interval lies on that side (*small*: by no more than the {term}`smallest effect`). *fails*: on the other.
 # - *fails: no effect*: it reaches over the threshold and lies within the smallest effect.
@@ -130,7 +132,7 @@ counts()
 # - *exploration*: the statistics were chosen on these networks; only new ones can confirm it. Its mark is hollow.
 #
 # In the small figures the upright line is the threshold, and right of it the claim holds; demo is the disc, lab the
-# square, and each row has a range of its own. {doc}`/book/evidence` has the details.
+# square, and each row has a range of its own. {doc}`/book/evidence` has the details, and the power of each claim.
 #
 # ### Neural collapse in training
 #
@@ -146,7 +148,8 @@ table("P")
 #
 # Li et al. ask what collapse on the {term}`source` does ({ref}`source`), find that collapse on the {term}`downstream` data
 # goes with accuracy ({ref}`downstream`), and fine-tune one block with a skip connection ({ref}`finetuning`)
-# {cite}`li2022,li2024`. Most statistics are a {term}`rank correlation`.
+# {cite}`li2022,li2024`. Statistics are differences of accuracy in points of a hundredth, logarithms of a ratio, or a
+# {term}`rank correlation`.
 
 # %% tags=["remove-input"]
 table("A")

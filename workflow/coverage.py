@@ -1,11 +1,11 @@
 """How often the book's 95% intervals hold the truth, on data like the records': the table of the evidence page.
 
 Each design draws what its replicates are, with as many units, seeds and ties as the studies have. The truth is the mean
-of a million of them.
+of many of them. Two designs draw from the records themselves: from how far their replicates are off their means.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from numpy.random import Generator
 from scipy.stats import rankdata, t
 
 from nclib.estimates import fisher, student
+from nclib.experiments.protocols import in_force
+from nclib.experiments.records import Records
+from nclib.experiments.studies import CLAIMS, declared
 from nclib.storage import replacing
 from workflow.measures import ROOT
 
@@ -62,6 +65,40 @@ def correlation(rng: Generator, shape: tuple[int, ...], models: int, strength: f
     return fisher((x * y).sum(-1) / np.sqrt((x**2).sum(-1) * (y**2).sum(-1)))
 
 
+def unequal(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """A contrast whose spread is two and a half times as large in one panel as in the other, of two in turn."""
+    _SIDES.reverse()
+    return _SIDES[0] * rng.standard_normal(shape)
+
+
+_SIDES = [1.0, 2.5]
+
+
+def crossed(draw: Draw, panels: int) -> Draw:
+    """The mean over panels of what each seed has in all of them."""
+    return lambda rng, shape: draw(rng, (*shape, panels)).mean(-1)
+
+
+@cache
+def residuals() -> np.ndarray:
+    """How far the confirming replicates of the claims are off their means, in standard deviations of each."""
+    records = Records(ROOT / "book" / "records")
+    found = []
+    for claim in CLAIMS:
+        for scale in ("demo", "lab"):
+            if in_force(claim.study) and (table := declared(records, claim.study, scale)) is not None:
+                for _, values in claim.replicates(table).groupby(["contrast", "panel"])["value"]:
+                    if len(values) > 3 and values.std() > 0:
+                        spread = np.sqrt(len(values) / (len(values) - 1)) / values.std()
+                        found.append((values - values.mean()) * spread)
+    return np.concatenate(found)
+
+
+def recorded(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Any of the `residuals`."""
+    return rng.choice(residuals(), shape)
+
+
 def strong(models: int) -> Draw:
     return lambda rng, shape: correlation(rng, shape, models, 0.8)
 
@@ -78,10 +115,15 @@ DESIGNS: dict[str, tuple[Draw, int, int]] = {
     "two recipes, 10 seeds on each of 2 sources": (contrast, 10, 2),
     "two methods, 15 draws": (few_images, 15, 1),
     "two methods, 10 draws on each of 3 tasks": (few_images, 10, 3),
+    "two recipes, 10 seeds on each of 2 sources, one of which spreads more": (unequal, 10, 2),
+    "as the records of chapters 1 and 2 spread, 8 seeds": (recorded, 8, 1),
+    "as the records of chapters 1 and 2 spread, 10 seeds on each of 2 sources": (recorded, 10, 2),
     "log ratio of NC1, 8 seeds": (log_ratio, 8, 1),
     "log ratio of NC1, 6 seeds in each of 5 panels": (log_ratio, 6, 5),
     "slope over 5 values, 3 seeds in each of 2 panels": (slope, 3, 2),
     "slope over 5 values, 8 seeds": (slope, 8, 1),
+    "slope over 5 values, 8 seeds in each of 7 panels": (slope, 8, 7),
+    "slope over 10 values, 10 seeds": (partial(slope, values=10), 10, 1),
     "slope over 10 values, 16 seeds": (partial(slope, values=10), 16, 1),
     "strong correlation over 10 values, 8 seeds": (strong(10), 8, 1),
     "weak correlation over 10 values, 8 seeds": (weak(10), 8, 1),
@@ -89,6 +131,8 @@ DESIGNS: dict[str, tuple[Draw, int, int]] = {
     "weak correlation over 14 models, 5 tasks": (weak(14), 5, 1),
     "strong correlation over 12 recipes, 6 seeds in each of 5 panels": (strong(12), 6, 5),
     "weak correlation over 7 models, 4 seeds": (weak(7), 4, 1),
+    "strong correlation over 21 models, 3 seeds, the same on 5 tasks": (crossed(strong(21), 5), 3, 1),
+    "weak correlation over 7 models, 2 seeds, the same on 9 tasks": (crossed(weak(7), 9), 2, 1),
 }
 
 

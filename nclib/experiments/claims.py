@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 
 from nclib.estimates import Estimate, fisher
-from nclib.experiments.inference import by_panel, enough, holm, panels_differ, simulated, summaries
+from nclib.experiments.inference import (
+    by_panel,
+    enough,
+    holm,
+    panels_differ,
+    rows_of,
+    simulated,
+    summaries,
+    to_show_none,
+)
 
 # What is too small to matter, in the units of a statistic.
 POINT = 0.01  # of accuracy
@@ -75,20 +84,23 @@ class Verdict:
         *holds* if the interval is beyond the threshold, *fails* if it is on the other side, *fails: no effect* if it
         reaches over the threshold and lies within the smallest effect, *mixed* if panels differ beyond chance and lie
         on both sides; else *undecided*. Of several contrasts all must hold; one that fails is enough to fail.
-        *undefined* if a replicate is, *not tested* if what the sentence says did not happen, *not run yet* if a cell is
-        missing.
+        *not tested* if what the sentence says did not happen, *undefined* if a replicate is no finite number, *not run
+        yet* if a cell is missing.
     estimate
-        The mean over the replicates, of several contrasts the least favourable; None where there is none.
+        The mean over the replicates, of several contrasts the least favourable of those that earn the word; None where
+        there is none.
     number
         Replicates.
     p
-        The p-value of what the word says; NaN of what is exact or not judged.
+        The p-value of what the word says, of *mixed* that of no difference between the panels; NaN of what is exact or
+        not judged.
     panels
         The estimates of several panels, of several contrasts for the least favourable.
     why
         Of *not tested* the reason; of *undecided*, that another processor finds otherwise, if it does.
     enough
-        The replicates that would do, with 90% power at two thirds of the effect seen.
+        The replicates that would decide it with a power of 90%, if two thirds of the effect seen are real: that would
+        find the effect or, if they are fewer, that would show that it lies within the smallest one.
     survives
         Whether `p` is at most 0.05 after Holm's adjustment for all claims of the scale.
     confirmed
@@ -129,7 +141,8 @@ class Verdict:
         if self.word == "undecided" and self.number < 2:
             notes.append("one replicate")
         elif self.word == "undecided" and not self.why and not math.isnan(self.enough):
-            notes.append(f"{self.enough:.0f} would do" if self.enough <= 2000 else "thousands would do")
+            number = f"{self.enough:.0f}" if self.enough <= 2000 else "thousands of"
+            notes.append(f"{number} replicates would do")
         notes += ["small"] if self.small else []
         said = f"{self.word} ({'; '.join(notes)})" if notes else self.word
         return f"{said}: {self.estimate}" if self.defined else said
@@ -143,7 +156,7 @@ def judge(claim: Claim, table: pd.DataFrame | None) -> Verdict:
     >>> from nclib.experiments.inference import rows_of
     >>> claim = Claim("k", "paper", "It helps.", "study", "gain", "above", 0, lambda table: rows_of(table.gain))
     >>> print(judge(claim, pd.DataFrame({"gain": [2.0, -2.5, 3.0, 1.0]})))
-    undecided (179 would do): 0.875 [-2.93, 4.68]
+    undecided (179 replicates would do): 0.875 [-2.93, 4.68]
     >>> print(judge(claim, None))
     not run yet
     """
@@ -151,24 +164,41 @@ def judge(claim: Claim, table: pd.DataFrame | None) -> Verdict:
         return Verdict(claim, "not run yet")
     if why := claim.untested(table):
         return Verdict(claim, "not tested", why=why)
-    straight, rows = _straight(claim, claim.replicates(table))
+    straight, rows = _straight(claim, _replicates(claim, table))
     number = rows["replicate"].nunique()
-    if rows.empty or rows["value"].isna().any():
+    if rows.empty or not np.isfinite(rows["value"]).all():
         return Verdict(claim, "undefined", Estimate(math.nan), number)
     found = summaries(rows)
-    name = min(found, key=lambda each: straight.beyond(_near_end(straight, found[each])))
-    least, contrasts, part = found[name], list(found.values()), rows[rows["contrast"].astype(str) == name]
+    word, name = _deciding(straight, found)
+    shown, part = found[name], rows[rows["contrast"].astype(str) == name]
     panels = by_panel(part) if part["panel"].nunique() > 1 else {}
-    word = "mixed" if _mixed(straight, part, panels) else _word(straight, contrasts)
+    p = _p_value(straight, word, list(found.values()))
+    if _mixed(straight, part, panels):
+        word, p = "mixed", panels_differ(part)
     return Verdict(
         claim,
         word,
-        _shown(claim, least),
+        _shown(claim, shown),
         number,
-        p=_p_value(straight, word, contrasts),
+        p=p,
         panels={name: _shown(claim, each) for name, each in panels.items()},
-        enough=enough(least, number, straight.threshold),
+        enough=_enough(straight, shown, number),
     )
+
+
+def _replicates(claim: Claim, table: pd.DataFrame) -> pd.DataFrame:
+    """The claim's rows; a NaN where there is no line through a metric that is infinite."""
+    try:
+        return claim.replicates(table)
+    except np.linalg.LinAlgError:
+        return rows_of([math.nan])
+
+
+def _enough(claim: Claim, estimate: Estimate, number: int) -> float:
+    """The fewest replicates that would decide, either way; NaN if it is not known."""
+    found = [enough(estimate, number, claim.threshold)]
+    found += [to_show_none(estimate, number, claim.threshold, claim.smallest)] if claim.smallest else []
+    return float(np.fmin.reduce(found))
 
 
 def _straight(claim: Claim, rows: pd.DataFrame) -> tuple[Claim, pd.DataFrame]:
@@ -211,6 +241,9 @@ def power(claim: Claim, table: pd.DataFrame, number: int) -> tuple[float, float]
     return float(max(holds, fails)), float(np.any(within, axis=0).mean())
 
 
+_WORST_FIRST: tuple[Word, ...] = ("fails", "fails: no effect", "undecided", "holds")
+
+
 def _near(claim: Claim, low: Any, high: Any) -> Any:
     """The end of an interval that must be beyond the threshold, too, for the claim to hold."""
     return low if claim.side == "above" else high
@@ -221,13 +254,12 @@ def _near_end(claim: Claim, estimate: Estimate) -> float:
     return estimate.value if math.isnan(end) else end
 
 
-def _word(claim: Claim, estimates: Sequence[Estimate]) -> Word:
-    """Of contrasts that must all hold."""
-    words = [_word_of_one(claim, each) for each in estimates]
-    for word in ("fails", "fails: no effect", "undecided"):
-        if word in words:
-            return word  # type: ignore[return-value]  # one of the texts above, each a Word
-    return "holds"
+def _deciding(claim: Claim, found: Mapping[str, Estimate]) -> tuple[Word, str]:
+    """The word of contrasts that must all hold, and the least favourable of those that earn it."""
+    words = {name: _word_of_one(claim, each) for name, each in found.items()}
+    word = min(words.values(), key=_WORST_FIRST.index)
+    earning = [name for name in found if words[name] == word]
+    return word, min(earning, key=lambda name: claim.beyond(_near_end(claim, found[name])))
 
 
 def _word_of_one(claim: Claim, estimate: Estimate) -> Word:
@@ -242,11 +274,13 @@ def _word_of_one(claim: Claim, estimate: Estimate) -> Word:
 
 
 def _p_value(claim: Claim, word: Word, estimates: Sequence[Estimate]) -> float:
-    """The largest of the contrasts' if all must hold; of one that fails, the least."""
-    if word == "fails: no effect":
-        return min(each.p_of_no_effect(claim.threshold, claim.smallest or 0) for each in estimates)
-    p = [each.p_value(claim.threshold) for each in estimates]
-    return min(p) if word == "fails" else max(p)
+    """The largest of the contrasts' if all must hold; else the least of those that earn the word."""
+    if word in ("holds", "undecided"):
+        return max(each.p_value(claim.threshold) for each in estimates)
+    earning = [each for each in estimates if _word_of_one(claim, each) == word]
+    if word == "fails":
+        return min(each.p_value(claim.threshold) for each in earning)
+    return min(each.p_of_no_effect(claim.threshold, claim.smallest or 0) for each in earning)
 
 
 def _mixed(claim: Claim, rows: pd.DataFrame, panels: Mapping[str, Estimate]) -> bool:

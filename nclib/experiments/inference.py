@@ -7,6 +7,7 @@ may be measured in several panels and consist of several contrasts. Rows are tab
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -96,6 +97,20 @@ def enough(estimate: Estimate, number: int, threshold: float) -> float:
         return math.nan
     size, numbers = SHRUNK * abs(estimate.value - threshold) / deviation, np.arange(2, 2001)
     sufficient = numbers[TTestPower().power(size, numbers, 0.05) >= POWER]
+    return float(sufficient[0]) if len(sufficient) else math.inf
+
+
+def to_show_none(estimate: Estimate, number: int, threshold: float, smallest: float) -> float:
+    """How many replicates, of two thousand at most, would show that there is no effect; inf if they would not.
+
+    With a power of 90% the interval lies within the smallest effect of the threshold, if two thirds of the distance
+    seen are real.
+    """
+    deviation, numbers = estimate.error * math.sqrt(number), np.arange(2, 2001)
+    room = smallest - SHRUNK * abs(estimate.value - threshold)
+    if not deviation > 0:
+        return math.nan
+    sufficient = numbers[(_quantile(numbers - 1) + NormalDist().inv_cdf(POWER)) * deviation / np.sqrt(numbers) <= room]
     return float(sufficient[0]) if len(sufficient) else math.inf
 
 

@@ -99,18 +99,26 @@ class Records:
         with self._locked(study, scale) as path, tempfile.TemporaryFile(dir=path.parent) as file:
             file.write(b" ")
 
-    def by_cell(self, study: str, scale: str) -> dict[str, dict]:
-        """The latest record of every cell, by a text that stands for it."""
-        return {_key(cell_of(record)): record for record in self.read(study, scale)}
+    def by_cell(
+        self, study: str, scale: str, among: Callable[[list[dict]], list[dict]] = lambda records: records
+    ) -> dict[str, dict]:
+        """The latest record of every cell, by a text that stands for it; of those that `among` leaves."""
+        return {_key(cell_of(record)): record for record in among(self.read(study, scale))}
 
     def missing(self, study: str, scale: str, cells: Iterable[Cell]) -> list[Cell]:
         """Those of the cells that have no record."""
         known = self.by_cell(study, scale)
         return [cell for cell in cells if _key(cell) not in known]
 
-    def select(self, study: str, scale: str, cells: Iterable[Cell]) -> list[dict]:
-        """The latest record of each of the cells, in their order; cells without a record are left out."""
-        latest = self.by_cell(study, scale)
+    def select(
+        self,
+        study: str,
+        scale: str,
+        cells: Iterable[Cell],
+        among: Callable[[list[dict]], list[dict]] = lambda records: records,
+    ) -> list[dict]:
+        """The latest record of each of the cells, in their order, of those that `among` leaves; some may have none."""
+        latest = self.by_cell(study, scale, among)
         return [latest[key] for key in map(_key, cells) if key in latest]
 
     def failures_path(self, study: str, scale: str) -> Path:

@@ -71,18 +71,18 @@ def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
     None if any has not been tried, or none has a record, or one was not made under the protocol in force.
     """
     cells = cells_of(study, scale)
-    found = _in_force(records.select(study, scale, cells), study, scale)
+    found = records.select(study, scale, cells, among=_in_force(study, scale))
     return _whole(found, cells, failures(records, study, scale))
 
 
 def failures(records: Records, study: str, scale: str) -> list[dict]:
     """The failures among a study's `cells_of` a scale, without cells that have a record by now."""
-    return _in_force(records.failed(study, scale, cells_of(study, scale)), study, scale)
+    return _in_force(study, scale)(records.failed(study, scale, cells_of(study, scale)))
 
 
-def _in_force(found: list[dict], study: str, scale: str) -> list[dict]:
-    """What was made under the protocol in force, if there is one."""
-    return confirming(found) if confirming_seeds(study, scale) else found
+def _in_force(study: str, scale: str) -> Callable[[list[dict]], list[dict]]:
+    """What leaves those that were made under the protocol in force, if there is one."""
+    return confirming if confirming_seeds(study, scale) else list
 
 
 def _whole(found: list[dict], cells: list[Cell], failed: Sequence[dict] = ()) -> pd.DataFrame | None:
@@ -114,15 +114,42 @@ def _judged(claim: Claim, records: Records, scale: str) -> Verdict:
         return Verdict(claim, "not tested", why=why, confirmed=confirmed)
     table = declared(records, claim.study, scale)
     if table is None:
-        return judge(claim, explored(records, claim.study, scale))
+        verdict = judge(claim, explored(records, claim.study, scale))
+        return _with_why(verdict, _said_of_refused(records, claim.study, scale))
+    table, said = _without_seeds_of(failed, table)
     try:
         verdict = judge(claim, table)
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         if not failed:
             raise
-        return Verdict(claim, "not tested", why=f"{_said_of(failed)}: {error}", confirmed=confirmed)
-    verdict = _held_elsewhere(replace(verdict, confirmed=confirmed), elsewhere(records), scale)
-    return replace(verdict, why="; ".join(filter(None, [verdict.why, _said_of(failed)])))
+        return Verdict(claim, "not tested", why=f"{said}: {error}", confirmed=confirmed)
+    return _with_why(_held_elsewhere(replace(verdict, confirmed=confirmed), elsewhere(records), scale), said)
+
+
+def _with_why(verdict: Verdict, said: str) -> Verdict:
+    return replace(verdict, why="; ".join(filter(None, [verdict.why, said])))
+
+
+def _without_seeds_of(failed: Sequence[dict], table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The table without the seeds that a cell failed of, and what is said of that.
+
+    A contrast or slope of such a seed would be of other cells than that of the others. Where there is one seed, the
+    other cells stay.
+    """
+    if not failed:
+        return table, ""
+    said = f"{len(failed)} {'cell' if len(failed) == 1 else 'cells'} failed"
+    if table["seed"].nunique() < 2:
+        return table, said
+    seeds = {failure["seed"] for failure in failed}
+    return table[~table["seed"].isin(seeds)], f"{said}: without {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}"
+
+
+def _said_of_refused(records: Records, study: str, scale: str) -> str:
+    """How many records of the seeds that confirm do not, being made by other sources or under another protocol."""
+    cells = cells_of(study, scale) if confirming_seeds(study, scale) else []
+    number = len(records.select(study, scale, cells)) - len(records.select(study, scale, cells, confirming))
+    return f"{number} records of its seeds were not made under its protocol" if number else ""
 
 
 def too_many_failed(cells: Sequence[Cell], failed: Sequence[dict]) -> str:
@@ -147,10 +174,6 @@ def _arms(cell: Cell) -> set[tuple[str, str]]:
     return {(name, json.dumps(value)) for name, value in cell.items() if name != "seed"}
 
 
-def _said_of(failed: Sequence[dict]) -> str:
-    return f"{len(failed)} {'cell' if len(failed) == 1 else 'cells'} failed" if failed else ""
-
-
 def elsewhere(records: Records) -> pd.DataFrame:
     """What records that other processors made earn: a row a claim and processor, from a file beside the records."""
     path = records.folder.parent / ELSEWHERE
@@ -163,7 +186,9 @@ def _held_elsewhere(verdict: Verdict, others: pd.DataFrame, scale: str) -> Verdi
     protocol = in_force(verdict.claim.study)
     if protocol is None or not verdict.confirmed:
         return verdict
-    same = (others["claim"] == verdict.claim.key) & (others["scale"] == scale) & (others["protocol"] == protocol.digest)
+    same = (
+        (others["claim"] == verdict.claim.key) & (others["scale"] == scale) & others["protocol"].isin(protocol.digests)
+    )
     other = others[same & (others["word"] != verdict.word)]
     if other.empty:
         return verdict

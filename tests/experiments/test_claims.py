@@ -11,7 +11,7 @@ import pytest
 from nclib.estimates import mean
 from nclib.experiments import studies
 from nclib.experiments.claims import Claim, Verdict, judge, power, with_survivors
-from nclib.experiments.inference import rows_of
+from nclib.experiments.inference import panels_differ, rows_of
 from nclib.experiments.records import Records
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.studies import STUDIES
@@ -71,7 +71,7 @@ def test_one_replicate_decides_only_what_is_exact():
 def test_an_undecided_claim_says_how_many_replicates_would_do():
     verdict = judge(claim([0.1, 0.5, -0.2, 0.4]), TABLE)
     assert verdict.word == "undecided"
-    assert str(verdict).startswith(f"undecided ({verdict.enough:.0f} would do): 0.2 [")
+    assert str(verdict).startswith(f"undecided ({verdict.enough:.0f} replicates would do): 0.2 [")
 
 
 def test_all_contrasts_must_hold_and_one_is_enough_to_fail():
@@ -87,12 +87,41 @@ def test_all_contrasts_must_hold_and_one_is_enough_to_fail():
     assert (failed.word, failed.estimate.value) == ("fails", pytest.approx(-0.3))
 
 
+def test_estimate_and_p_are_those_of_the_contrast_that_decides():
+    """The other contrast is less certain, or holds beyond all doubt."""
+
+    def judged(**contrasts):
+        parts = [rows_of(spread(*each)).assign(contrast=name) for name, each in contrasts.items()]
+        return judge(claim(pd.concat(parts), smallest=0.1), TABLE)
+
+    alone = judged(fails=(-0.3, 0.05))
+    for other in ((0.1, 1.0), (5.0, 0.01), (-0.2, 0.4)):
+        both = judged(other=other, fails=(-0.3, 0.05))
+        assert (both.word, str(both.estimate), both.p) == ("fails", str(alone.estimate), pytest.approx(alone.p))
+    none = judged(none=(0.0, 0.005), other=(0.1, 1.0))
+    assert (none.word, none.estimate.value) == ("fails: no effect", pytest.approx(0, abs=1e-9))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_finite_number_is_undefined(value):
+    assert judge(claim([1.0, 2.0, value]), TABLE).word == "undefined"
+    assert judge(claim([value], kind="exact"), TABLE).word == "undefined"
+
+
+def test_a_slope_that_cannot_be_is_undefined():
+    def slope(table):
+        return rows_of([np.polyfit([0.0, -math.inf], [1.0, 2.0], 1)[0]])
+
+    assert judge(replace(claim([1.0]), replicates=slope), TABLE).word == "undefined"
+
+
 def test_panels_on_both_sides_are_mixed():
     values = np.array([[1.0, -1.0, 0.9], [1.1, -1.2, 1.0], [0.9, -1.1, 1.1], [1.0, -0.9, 1.0], [1.1, -1.0, 0.9]])
     replicates, panels = np.indices(values.shape)
     rows = rows_of(values.ravel(), replicate=replicates.ravel(), panel=[f"p{i}" for i in panels.ravel()])
     verdict = judge(claim(rows), TABLE)
     assert verdict.word == "mixed"
+    assert verdict.p == pytest.approx(panels_differ(rows))
     assert {name: round(each.value, 2) for name, each in verdict.panels.items()} == {
         "p0": 1.02,
         "p1": -1.04,

@@ -48,7 +48,7 @@ def judged(monkeypatch, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.* failed")
 @pytest.mark.parametrize(
-    ("number", "said"), [(0, "holds"), (1, "holds (1 cell failed"), (2, "not tested (2 of 16 cells")]
+    ("number", "said"), [(0, "holds"), (1, "holds (1 cell failed: without 1 seed)"), (2, "not tested (2 of 16 cells")]
 )
 def test_a_claim_is_judged_on_what_is_there_unless_too_much_failed(judged, number, said):
     verdict = judged(number)

@@ -19,6 +19,7 @@ from nclib.experiments.inference import (
     simulated,
     summaries,
     summary,
+    to_show_none,
 )
 from workflow import coverage
 
@@ -111,6 +112,17 @@ def test_enough_replicates_have_the_power_that_is_asked_for():
     assert powers[1] < powers[0] - 0.05
     assert enough(mean(np.array([1.0, 1.01, -2.0])), 3, 0.0) == math.inf
     assert math.isnan(enough(mean(np.ones(3)), 3, 0.0))
+
+
+def test_so_many_replicates_show_that_there_is_no_effect():
+    rng = np.random.default_rng(0)
+    estimate = Estimate(0.03, -0.17, 0.23, 0.1, 9)
+    number = int(to_show_none(estimate, 10, 0.0, 0.1))
+    drawn = rng.normal(0.02, 0.1 * 10**0.5, (4000, number))
+    half = 1.96 * drawn.std(1, ddof=1) / number**0.5
+    assert np.mean(np.abs(drawn.mean(1)) + half < 0.1) == pytest.approx(0.9, abs=0.03)
+    assert to_show_none(Estimate(0.3, 0.1, 0.5, 0.1, 9), 10, 0.0, 0.1) == math.inf
+    assert math.isnan(to_show_none(mean(np.ones(3)), 3, 0.0, 0.1))
 
 
 def test_simulated_replicates_have_the_means_and_covariances_of_those_given():

@@ -40,6 +40,36 @@ def test_records_of_another_protocol_or_of_changed_sources_do_not_confirm(one_pr
     others = [record(), record(protocol="old"), record(commit="abc+", protocol=ONE.digest)]
     others.append(record(commit=None, protocol=ONE.digest))
     assert confirming([good, *others]) == [good]
+    others.append({**record(), "provenance": {"protocol": ONE.digest}})
+    assert confirming([good, *others]) == [good]
+
+
+def test_records_of_a_protocol_before_it_was_corrected_confirm(monkeypatch):
+    monkeypatch.setattr(protocols, "PROTOCOLS", (replace(ONE, amended={"before": "a mistake"}),))
+    before, now = record(protocol="before"), record(protocol=ONE.digest)
+    assert confirming([before, now, record(protocol="other")]) == [before, now]
+
+
+def test_a_later_record_that_does_not_confirm_takes_no_place_of_one_that_does(one_protocol, monkeypatch, tmp_path):
+    def measure(cell):
+        return {"nc1": 1.0 + cell["augmentation"], "nc1_ratio": 1.0, "accuracy": [0.5 + cell["seed"] / 1000] * 5}
+
+    monkeypatch.setattr("nclib.experiments.records.versions", lambda: {"commit": "abc"})
+    records, cells = Records(tmp_path), studies.cells_of("source_collapse", "demo")
+    fill(records, "source_collapse", "demo", cells, measure)
+    last = records.select("source_collapse", "demo", cells)[-1]
+    records.append(last | {"provenance": last["provenance"] | {"commit": "abc+"}})
+    assert len(studies.declared(records, "source_collapse", "demo")) == len(cells)
+    for each in records.select("source_collapse", "demo", cells):
+        records.append(each | {"provenance": each["provenance"] | {"protocol": "other"}})
+    assert len(studies.declared(records, "source_collapse", "demo")) == len(cells)
+    lines = records.path("source_collapse", "demo").read_text().splitlines()[len(cells) :]
+    records.path("source_collapse", "demo").write_text("\n".join(lines))
+    verdict, *_ = studies.verdicts(records, "demo", "source_collapse")
+    assert (verdict.word, verdict.why) == (
+        "not run yet",
+        f"{len(cells)} records of its seeds were not made under its protocol",
+    )
 
 
 def test_a_study_is_of_the_seeds_that_confirm_and_judged_on_exploration_until_they_are_there(one_protocol, tmp_path):
@@ -119,20 +149,39 @@ def test_what_a_protocol_fixed_is_still_so(protocol):
     )
 
 
+CONFIRMED = {  # the words that the records of amended protocols earned before
+    "in_training": {"demo": ("holds",) * 4, "lab": ("holds",) * 4},
+    "source": {
+        "demo": (*("fails", "holds", "holds", "holds", "fails", "holds", "holds", "fails", "fails: no effect"),),
+        "lab": ("undecided", "holds", "holds", "holds", "not tested", "holds", "holds", "fails", "holds"),
+    },
+}
+
+
+@pytest.mark.parametrize("protocol", [p for p in PROTOCOLS if p.amended], ids=lambda p: f"{p.chapter} {p.number}")
+def test_what_is_corrected_in_a_protocol_leaves_every_verdict_as_it_was(protocol):
+    records = Records(ROOT / "book" / "records")
+    for scale, words in CONFIRMED[protocol.chapter].items():
+        found = studies.verdicts(records, scale, protocol.studies)
+        assert all(verdict.confirmed for verdict in found)
+        assert tuple(verdict.word for verdict in found) == words
+
+
 @pytest.mark.skipif(not shutil.which("git") or not (ROOT / ".git").exists(), reason="no repository")
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: f"{p.chapter} {p.number}")
 def test_what_confirms_was_made_after_the_protocol(protocol):
     def git(*arguments):
         return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
 
-    added = git("log", "--format=%H", "-S", protocol.digest, "--", "nclib/experiments/protocols.py").stdout.split()
+    first = protocol.digests[-1]
+    added = git("log", "--format=%H", "-S", first, "--", "nclib/experiments/protocols.py").stdout.split()
     records = Records(ROOT / "book" / "records")
     commits = {
         each["provenance"]["commit"]
         for study in protocol.studies
         for scale in protocol.seeds
         for each in records.read(study, scale)
-        if each["provenance"].get("protocol") == protocol.digest
+        if each["provenance"].get("protocol") in protocol.digests
     }
     for commit in commits:
         assert git("merge-base", "--is-ancestor", added[-1], commit).returncode == 0, commit

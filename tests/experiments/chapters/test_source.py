@@ -147,12 +147,24 @@ def test_other_choices_are_judged_beside_ours():
     assert words["A1-loss", "without squared error"] == ("holds", "fails: no effect")  # the claim rests on one loss
     assert words["A1-loss", "without sigmoid"] == ("holds", "holds")
     assert words["A1-force", "penalty 0.1"] == ("holds", "fails: no effect")
-    assert sum(key == "A1-extent" for key, _ in found) == len(source.DIAL) - 2
+    assert sum(key == "A1-extent" for key, _ in found) == len(source.DIAL) - 3  # between the ends, but for ours
+    assert not any("fashion" in choice for _, choice in found)  # of which the table has no network
+    augmentation = found["A1-augmentation", "only if it prevents collapse"][1]
+    assert augmentation.word == "not tested"
+    assert "NC1 is 1.00" in augmentation.why
 
 
 def test_no_other_choice_is_the_one_of_the_claim():
     rows = table(lambda cell: 0.5 + cell.get("collapse", 0.0) - 0.1 * cell["augmentation"] - 0.01 * cell["projection"])
-    for (key, choice), replicates in source.CHOICES.items():
+    for (key, choice), other in source.CHOICES.items():
         ours = next(claim for claim in source.CLAIMS if claim.key == key).replicates(rows)
-        if key in ("A1-dial", "A1-force", "A1-augmentation"):
-            assert replicates(rows)["value"].tolist() != pytest.approx(ours["value"].tolist()), choice
+        if key in ("A1-dial", "A1-force", "A1-augmentation") and "replicates" in other:
+            assert other["replicates"](rows)["value"].tolist() != pytest.approx(ours["value"].tolist()), choice
+
+
+def test_what_is_chosen_instead_is_tested_by_its_own_value():
+    """A head of one layer prevents no collapse here, the others do."""
+    rows = table(lambda cell: 0.5 + cell["seed"] / 1000, lambda cell: 9.0 if cell["projection"] > 1 else 1.0)
+    found = source.other_choices(rows)
+    assert found["A1-projection", "depth 1"][1].word == "not tested"
+    assert found["A1-projection", "depth 2"][1].word != "not tested"
