@@ -10,6 +10,7 @@ from .experiments.claims import Claim as Claim, Verdict as Verdict, judge as jud
 from .experiments.records import Records as Records
 from .experiments.run import Run as Run, start as start
 from .features.backbones import Backbone as Backbone
+from .features.encoders import TextEncoder as TextEncoder
 from .features.extraction import extract as extract, extract_layers as extract_layers
 from .features.files import arrow_batches as arrow_batches, arrow_statistics as arrow_statistics
 from .features.pixels import mean_iou as mean_iou, pixel_features as pixel_features
@@ -42,13 +43,14 @@ from .metrics.variability import (
     total_scatter as total_scatter,
     vci as vci,
 )
+from .models.names import model_names as model_names
 from .models.networks import Network as Network, small_resnet as small_resnet, small_vgg as small_vgg
 from .models.pretrained import backbone as backbone
 from .models.recipes import Recipe as Recipe, train as train
 from .models.text_encoders import (
-    TextEncoder as TextEncoder,
     text_encoder as text_encoder,
     text_features as text_features,
+    text_layers as text_layers,
 )
 from .peft.files import load_tuned as load_tuned, save_tuned as save_tuned
 from .peft.finetuning import Choice as Choice, Tuning as Tuning, finetune as finetune, finetune_best as finetune_best

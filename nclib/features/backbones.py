@@ -67,14 +67,19 @@ class Backbone:
     def layer(self, layer: str | int) -> str:
         """The name of a layer given by its name or by its place in `layers` (negative from the end)."""
         if isinstance(layer, int):
-            if not -len(self.layers) <= layer < len(self.layers):
-                raise ValueError(
-                    f"{self.name} has no layer {layer}; there are 0..{len(self.layers) - 1}, or -1 for the last"
-                )
-            return self.layers[layer]
+            return nth_layer(self.name, self.layers, layer)
         if layer != LAST and layer not in dict(self.model.named_modules()):
             raise ValueError(f"{self.name} has no layer {layer!r}; its blocks are {', '.join(self.layers)}, {LAST}")
         return layer
+
+
+def nth_layer(model: str, layers: tuple[str, ...], place: int) -> str:
+    """The name of a model's layer by its place, negative from the end."""
+    if not layers:
+        raise ValueError(f"{model} has no layer {place}, for its layers are not known; there is {LAST!r}")
+    if not -len(layers) <= place < len(layers):
+        raise ValueError(f"{model} has no layer {place}; there are 0..{len(layers) - 1}, or -1 for the last")
+    return layers[place]
 
 
 def _blocks(model: nn.Module, prefix: str = "", inside: bool = False) -> list[str]:

@@ -2,4 +2,4 @@
 
 from nclib.naming import names_of
 
-__getattr__, __dir__, __all__ = names_of(__name__)
+__getattr__, __dir__, __all__ = names_of(__name__, text_encoders=["TextEncoder"])

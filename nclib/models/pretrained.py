@@ -1,21 +1,18 @@
 """Backbones by name: timm's and torchvision's models, and networks trained by a recipe, each with its preprocessing."""
 
-import difflib
-import importlib
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nclib.features.backbones import Backbone
+from nclib.models.hub import hub
+from nclib.models.names import import_module as import_module, model_name
 from nclib.models.recipes import _recipe
 
 _TIMMS = ("get_classifier", "forward_features", "forward_head")
@@ -30,7 +27,9 @@ def backbone(
     ----------
     name
         A timm model (``resnet18.a1_in1k``), ``torchvision:`` and one of torchvision's classifiers
-        (``torchvision:resnet50``), or ``recipe:`` and the path of a checkpoint that `nclib.train` wrote.
+        (``torchvision:resnet50``), or ``recipe:`` and the path of a checkpoint that `nclib.train` wrote. Or a wildcard,
+        as of `model_names`, that only one model matches; and ``hf-hub:OWNER/NAME`` or ``local-dir:PATH``, as timm has
+        them.
     weights
         ``pretrained`` (from the hub, or its cache on this machine), ``random`` (the same ones every time),
         the name of one of torchvision's weights (``IMAGENET1K_V1``), or the path of a ``.safetensors`` file.
@@ -50,12 +49,7 @@ def backbone(
     """
     from nclib.devices import resolve_device
 
-    for module in [imports] if isinstance(imports, str) else imports:
-        import_module(module)
-    if not isinstance(name, str):
-        raise TypeError(
-            f"name is a {type(name).__name__}; for a model of your own it is Backbone(name, model, transform)"
-        )
+    name = model_name(name, weights=weights, imports=imports)
     library, colon, rest = name.partition(":")
     makers = {"timm": _timm, "torchvision": _torchvision, "recipe": _recipe}
     make, rest = (makers[library], rest) if colon and library in makers else (_timm, name)
@@ -67,11 +61,9 @@ def backbone(
 def _timm(name: str, weights: str) -> Backbone:
     import timm
 
-    if not timm.is_model(name) and not name.startswith(("hf_hub:", "hf-hub:", "local-dir:")):
-        raise ValueError(_unknown(name, "timm", timm.list_models()))
-
     model: Any
-    model, classifies = weighted(name, partial(timm.create_model, name), _timms_classifier, weights)
+    with _asking_hub(name, weights):
+        model, classifies = weighted(name, partial(timm.create_model, name), _timms_classifier, weights)
     config = timm.data.resolve_model_data_config(model)
     classifier = model.get_classifier()
     return Backbone(
@@ -81,6 +73,18 @@ def _timm(name: str, weights: str) -> Backbone:
         lambda x: model.forward_head(model.forward_features(x), pre_logits=True),
         classifier if classifies and isinstance(classifier, nn.Linear) else None,
     )
+
+
+def _asking_hub(name: str, weights: str) -> AbstractContextManager[None]:
+    """For a model of timm that is somewhere on the hub, or its weights are."""
+    import timm
+
+    source, colon, place = name.partition(":")
+    if not colon:
+        known = timm.get_pretrained_cfg(name)
+        place = str(known.hf_hub_id) if weights == "pretrained" and known and known.hf_hub_id else ""
+    cure = "" if colon else ", or give weights= (--weights) the path of a .safetensors file"
+    return hub(place, cure) if place and source != "local-dir" else nullcontext()
 
 
 def _timms_classifier(model: Any) -> Any:
@@ -94,8 +98,6 @@ def _timms_classifier(model: Any) -> Any:
 def _torchvision(name: str, weights: str) -> Backbone:
     from torchvision import models
 
-    if name not in models.list_models(module=models):
-        raise ValueError(_unknown(name, "torchvision", models.list_models(module=models)))
     known = models.get_model_weights(name)
     chosen = known[weights] if weights in known.__members__ else known.DEFAULT
 
@@ -113,12 +115,6 @@ def _torchvision(name: str, weights: str) -> Backbone:
     else:
         model.set_submodule(next(n for n, m in model.named_modules() if m is classifier), nn.Identity())
     return Backbone(f"torchvision:{name}", model, chosen.transforms(), None, classifier if classifies else None)
-
-
-def _unknown(name: str, library: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, 5)
-    hint = f"names near it are {', '.join(close)}" if close else f"it has {len(known)}, such as {known[0]}"
-    return f"{library} has no model {name!r}; {hint}"
 
 
 def _last_linear(model: nn.Module) -> nn.Linear | None:
@@ -202,35 +198,3 @@ def _fit(model: nn.Module, state: dict[str, Tensor], name: str, path: str) -> No
         different = [f"{key} is {given.get(key, 'missing')}, not {own.get(key, 'there')}" for key in keys]
         raise ValueError(f"{path} does not fit {name} in {len(different)} places: {'; '.join(different[:4])}")
     model.load_state_dict(state)
-
-
-def import_module(name: str) -> None:
-    """Import a module by name, as seen from the working directory too, or by the path of its file, once."""
-    path = Path(name)
-    if path.suffix == ".py" and not path.is_file():
-        raise FileNotFoundError(f"there is no file {path} to import")
-    folder = str(path.parent.resolve() if path.suffix == ".py" else Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        if path.suffix == ".py":
-            _import_file(path.resolve())
-        else:
-            importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{name} could not be imported ({error}); is it on PYTHONPATH?") from error
-    finally:
-        sys.path.remove(folder)
-
-
-def _import_file(path: Path) -> None:
-    """As a module of the name of its whole path, for others may have its stem."""
-    if str(path) in sys.modules:
-        return
-    loader = SourceFileLoader(str(path), str(path))
-    module = sys.modules[str(path)] = ModuleType(str(path))
-    module.__file__ = str(path)
-    try:
-        loader.exec_module(module)
-    except BaseException:
-        del sys.modules[str(path)]
-        raise

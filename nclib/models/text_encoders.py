@@ -1,63 +1,64 @@
 """Encoders of texts by name: Hugging Face models with their tokenizers, from the hub or a folder."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from nclib.checks import few
 from nclib.data.catalogue import find_path
 from nclib.devices import resolve_device
-from nclib.features.forward import evaluating
+from nclib.features.backbones import LAST
+from nclib.features.encoders import TextEncoder as TextEncoder, encoded
+from nclib.features.forward import Outputs
+from nclib.models.hub import hub
+from nclib.models.names import refuse_all
 
 _FIRST_LAYERS = re.compile(r"(.+)\[:(\d+)\]")  # of a name: the rest, and how many layers
-_NONE = -1  # in place of a token, behind a text's end
+_WILD = "*?"
+
+# Widely used, and small enough for a laptop: 110 million parameters at most.
+POPULAR_ENCODERS = (
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "sentence-transformers/all-mpnet-base-v2",
+    "BAAI/bge-small-en-v1.5",
+    "intfloat/e5-small-v2",
+    "distilbert/distilbert-base-uncased",
+    "google-bert/bert-base-uncased",
+)
 
 
-class TextEncoder(nn.Module):
-    """Token indices, int64 (N, length), as of `tokens`, to features (N, d). Made by `text_encoder`.
+def encoder_names(names: str | Iterable[str], data_root: str | Path | None = None) -> list[str]:
+    """Names of encoders, each once, of names and ``popular``; all that are known not to be there are named at once."""
+    asked = [names] if isinstance(names, str) else names
+    found = list(dict.fromkeys(e for name in asked for e in (POPULAR_ENCODERS if name == "popular" else [name])))
+    refuse_all([why for name in found if (why := _wrong(name, data_root)) is not None])
+    return found
 
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> states = torch.eye(3)  # of three tokens, in a model that looks at each alone
-    >>> look_up = lambda input_ids, attention_mask: SimpleNamespace(last_hidden_state=states[input_ids])
-    >>> TextEncoder("own", look_up, None, "mean")(torch.tensor([[0, 1], [2, -1]])).tolist()
-    [[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]
-    """
 
-    def __init__(self, name: str, model: nn.Module, tokenizer: Any, pooling: Literal["mean", "first"]):
-        super().__init__()
-        self.name, self.model, self.tokenizer, self.pooling = name, model, tokenizer, pooling
+def _wrong(name: str, data_root: str | Path | None) -> Exception | None:
+    source = _parts(name)[0]
+    if source.startswith("folder:"):
+        try:
+            _folder(source, data_root)
+        except (FileNotFoundError, ValueError) as error:
+            return error
+    elif any(mark in source for mark in _WILD) or not source:
+        return ValueError(f"{name!r} is no name of an encoder; those of the hub go by OWNER/NAME, without wildcards")
+    return None
 
-    def tokens(self, texts: Sequence[str], *, length: int = 256) -> Tensor:
-        """The tokens of texts as the model knows them, at most `length` of each: int64 (N, longest), filled with -1.
 
-        Where the model has fewer positions, at most as many as these (less 2, from which some models count).
-        """
-        positions = getattr(self.model.config, "max_position_embeddings", None) or length + 2
-        most = min(length, self.tokenizer.model_max_length, positions - 2)
-        rows = self.tokenizer(list(texts), truncation=True, max_length=most)["input_ids"]
-        if empty := [number for number, row in enumerate(rows) if not row]:
-            raise ValueError(
-                f"{self.name} makes no token of {len(empty)} texts, by number {few(empty)}; leave them out"
-            )
-        return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=_NONE)
+def _parts(name: str) -> tuple[str, int | None]:
+    """Where a model is, and how many of its layers a name asks for."""
+    some = _FIRST_LAYERS.fullmatch(name)
+    return (some[1], int(some[2])) if some else (name, None)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        kept = tokens != _NONE
-        longest = max(1, int(kept.sum(1).max()))  # what no text of the batch reaches costs nothing
-        tokens, kept = tokens[:, :longest], kept[:, :longest]
-        states = self.model(input_ids=tokens.clamp(min=0), attention_mask=kept.long()).last_hidden_state
-        if self.pooling == "first":
-            return states[:, 0]
-        weights = kept.to(states).unsqueeze(2)
-        return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+def _folder(source: str, data_root: str | Path | None) -> str:
+    return str(find_path(source, data_root, "the files of a Hugging Face model"))
 
 
 def text_encoder(
@@ -89,7 +90,7 @@ def text_encoder(
     ValueError
         For a model without states of tokens, or with fewer layers than asked for.
     OSError
-        As transformers does for a model that is not there.
+        As transformers does for a model that is not there; FileNotFoundError where the hub cannot be reached.
 
     Examples
     --------
@@ -97,7 +98,7 @@ def text_encoder(
     >>> from transformers import BertConfig, BertModel
     >>> with TemporaryDirectory() as folder:  # a small model, not trained, with a vocabulary of two words
     ...     BertModel(BertConfig(vocab_size=7, hidden_size=24, num_hidden_layers=2)).save_pretrained(folder)
-    ...     _ = Path(folder, "vocab.txt").write_text("[PAD]\\n[UNK]\\n[CLS]\\n[SEP]\\n[MASK]\\na\\ntext")
+    ...     _ = Path(folder, "vocab.txt").write_text("[PAD]\\n[UNK]\\n[CLS]\\n[SEP]\\n[MASK]\\na\\ntext", "utf-8")
     ...     encoder = text_encoder(f"folder:{folder}[:1]", device="cpu")
     >>> text_features(encoder, ["a text", "text"]).shape
     torch.Size([2, 24])
@@ -108,17 +109,17 @@ def text_encoder(
         raise ImportError("encoders by name need transformers: pip install transformers") from error
     if pooling not in ("mean", "first"):
         raise ValueError(f"pooling is {pooling!r}; it must be 'mean' or 'first'")
-    some = _FIRST_LAYERS.fullmatch(name)
-    source = some[1] if some else name
-    if source.startswith("folder:"):
-        source = str(find_path(source, data_root, "the files of a Hugging Face model"))
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    with _without_bars():
-        model = AutoModel.from_pretrained(source, use_safetensors=True, dtype=torch.float32, trust_remote_code=False)
+    source, first = _parts(name)
+    folder = _folder(source, data_root) if source.startswith("folder:") else None
+    with nullcontext() if folder else hub(source), _without_bars():
+        tokenizer = AutoTokenizer.from_pretrained(folder or source, trust_remote_code=False)
+        model = AutoModel.from_pretrained(
+            folder or source, use_safetensors=True, dtype=torch.float32, trust_remote_code=False
+        )
     if model.config.is_encoder_decoder:  # the states that it gives are those of its decoder
         model = model.get_encoder()
-    if some:
-        _cut(model, int(some[2]), name)
+    if first is not None:
+        _cut(model, first, name)
     encoder = TextEncoder(name, model, tokenizer, pooling).to(resolve_device(device)).eval()
     try:
         text_features(encoder, ["a text"])
@@ -154,17 +155,10 @@ def _cut(model: nn.Module, number: int, name: str) -> None:
     config.num_hidden_layers = number
 
 
-def text_features(
-    encoder: TextEncoder | str,
-    texts: Sequence[str],
-    *,
-    length: int = 256,
-    batch_size: int = 32,
-    progress: bool = False,
-) -> Tensor:
-    """Features of texts, float32 (N, d) on the encoder's device; of at most `length` tokens of each.
+def text_features(encoder: TextEncoder | str, texts: Sequence[str], **options: Any) -> Tensor:
+    """Features of texts, float32 (N, d) on the encoder's device; options as of `text_layers`.
 
-    The encoder is one of `text_encoder`, or its name. Texts of like length are encoded together.
+    The encoder is one of `text_encoder`, or its name.
 
     Examples
     --------
@@ -173,13 +167,51 @@ def text_features(
     >>> features = text_features("sentence-transformers/all-MiniLM-L6-v2", found.texts)  # doctest: +SKIP
     >>> nclib.nc1(nclib.class_statistics(features, found.labels))  # doctest: +SKIP
     """
-    if isinstance(texts, str) or not len(texts):
-        raise ValueError(f"texts are {texts!r}; give a list of them, one at least")
+    return text_layers(encoder, texts, [LAST], **options)[LAST]
+
+
+def text_layers(
+    encoder: TextEncoder | str,
+    texts: Sequence[str],
+    layers: Sequence[str | int],
+    *,
+    length: int = 256,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> Outputs:
+    """Features of texts of several layers in one pass, by the layers' names: float32 (N, d) on the encoder's device.
+
+    Parameters
+    ----------
+    encoder
+        One of `text_encoder`, or its name.
+    texts
+        Those of like length are encoded together.
+    layers
+        Names or places of `TextEncoder.layers` (negative from the end), whose states are pooled as the last ones are;
+        or ``"last"``: what `text_features` gives, which of most models is the last layer.
+    length
+        How many tokens of each text count, at most.
+    batch_size
+        Texts at once.
+    progress
+        Show a progress bar.
+
+    Raises
+    ------
+    ValueError
+        For layers that the model does not have, and texts that are none.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from transformers import BertConfig, BertModel
+    >>> model = BertModel(BertConfig(vocab_size=7, hidden_size=24, num_hidden_layers=2))  # small, and not trained
+    >>> words = lambda texts, **options: {"input_ids": [[len(word) for word in text.split()] for text in texts]}
+    >>> words.model_max_length = 9
+    >>> found = text_layers(TextEncoder("own", model, words, "mean"), ["a text", "text"], [0, "last"])
+    >>> {name: tuple(values.shape) for name, values in found.items()}
+    {'layers.0': (2, 24), 'last': (2, 24)}
+    """
     encoder = text_encoder(encoder) if isinstance(encoder, str) else encoder
-    tokens = encoder.tokens(texts, length=length)
-    order = (tokens != _NONE).sum(1).argsort(stable=True)
-    device = next(encoder.parameters()).device
-    batches = tqdm(order.split(batch_size), f"encode {encoder.name}", disable=not progress, leave=False)
-    with evaluating(encoder), torch.no_grad():
-        found = torch.cat([encoder(tokens[rows].to(device)) for rows in batches])
-    return found[order.argsort().to(device)]
+    return encoded(encoder, texts, layers, length=length, batch_size=batch_size, progress=progress)

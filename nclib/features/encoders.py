@@ -1,0 +1,105 @@
+"""Encoders of texts: frozen language models with their tokenizers, that give features of any layer in one pass."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from nclib.checks import few
+from nclib.features.backbones import LAST, nth_layer
+from nclib.features.forward import Outputs, evaluating
+
+_NONE = -1  # in place of a token, behind a text's end
+
+
+class TextEncoder(nn.Module):
+    """Token indices, int64 (N, length), as of `tokens`, to features (N, d). Made by `text_encoder`.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> states = torch.eye(3)  # of three tokens, in a model that looks at each alone
+    >>> look_up = lambda input_ids, attention_mask: SimpleNamespace(last_hidden_state=states[input_ids])
+    >>> TextEncoder("own", look_up, None, "mean")(torch.tensor([[0, 1], [2, -1]])).tolist()
+    [[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]
+    """
+
+    def __init__(self, name: str, model: nn.Module, tokenizer: Any, pooling: Literal["mean", "first"]):
+        super().__init__()
+        self.name, self.model, self.tokenizer, self.pooling = name, model, tokenizer, pooling
+
+    def tokens(self, texts: Sequence[str], *, length: int = 256) -> Tensor:
+        """The tokens of texts as the model knows them, at most `length` of each: int64 (N, longest), filled with -1.
+
+        Where the model has fewer positions, at most as many as these (less 2, from which some models count).
+        """
+        positions = getattr(self.model.config, "max_position_embeddings", None) or length + 2
+        most = min(length, self.tokenizer.model_max_length, positions - 2)
+        rows = self.tokenizer(list(texts), truncation=True, max_length=most)["input_ids"]
+        if empty := [number for number, row in enumerate(rows) if not row]:
+            raise ValueError(
+                f"{self.name} makes no token of {len(empty)} texts, by number {few(empty)}; leave them out"
+            )
+        return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=_NONE)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers, in order of depth; none of a model whose config does not say how many there are."""
+        config = getattr(self.model, "config", None)
+        return tuple(f"layers.{i}" for i in range(getattr(config, "num_hidden_layers", None) or 0))
+
+    def layer(self, layer: str | int) -> str:
+        """The name of a layer given by its name or by its place in `layers` (negative from the end)."""
+        if isinstance(layer, int):
+            return nth_layer(self.name, self.layers, layer)
+        if layer not in (*self.layers, LAST):
+            raise ValueError(f"{self.name} has no layer {layer!r}; there are {', '.join((*self.layers, LAST))}")
+        return layer
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.outputs(tokens, [LAST])[LAST]
+
+    def outputs(self, tokens: Tensor, layers: Sequence[str]) -> Outputs:
+        """Features (N, d) of layers by their names: what pooling makes of the states of their tokens."""
+        kept = tokens != _NONE
+        longest = max(1, int(kept.sum(1).max()))  # what no text of the batch reaches costs nothing
+        tokens, kept = tokens[:, :longest], kept[:, :longest]
+        inner = {"output_hidden_states": True} if set(layers) - {LAST} else {}
+        made = self.model(input_ids=tokens.clamp(min=0), attention_mask=kept.long(), **inner)
+        states = {LAST: made.last_hidden_state}
+        if inner:  # the first are those of the tokens before any layer
+            states |= zip(self.layers, made.hidden_states[1:], strict=True)
+        return {name: self._pooled(states[name], kept) for name in layers}
+
+    def _pooled(self, states: Tensor, kept: Tensor) -> Tensor:
+        if self.pooling == "first":
+            return states[:, 0]
+        weights = kept.to(states).unsqueeze(2)
+        return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def encoded(
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    layers: Sequence[str | int],
+    *,
+    length: int = 256,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> Outputs:
+    """Features of texts of several layers in one pass, by the layers' names; see `text_layers`."""
+    if isinstance(texts, str) or not len(texts):
+        raise ValueError(f"texts are {texts!r}; give a list of them, one at least")
+    if isinstance(layers, str) or not len(layers):
+        raise ValueError(f"layers are {layers!r}; give a list of names and places, one at least")
+    names = list(dict.fromkeys(map(encoder.layer, layers)))
+    tokens = encoder.tokens(texts, length=length)
+    order = (tokens != _NONE).sum(1).argsort(stable=True)
+    device = next(encoder.parameters()).device
+    batches = tqdm(order.split(batch_size), f"encode {encoder.name}", disable=not progress, leave=False)
+    with evaluating(encoder), torch.no_grad():
+        parts = [encoder.outputs(tokens[rows].to(device), names) for rows in batches]
+    back = order.argsort().to(device)
+    return {name: torch.cat([part[name] for part in parts])[back] for name in names}
