@@ -234,10 +234,18 @@ def _listed(models: str | None, path: Path | None) -> list[str]:
         raise ValueError("give either --models a,b,c or --models-from FILE")
     lines = (models or "").split(",")
     if path is not None:
-        lines = [line.split("#")[0] for line in path.read_text().splitlines()]
+        lines = [line.split("#")[0] for line in _read(path).splitlines()]
     if not (names := [line.strip() for line in lines if line.strip()]):
         raise ValueError(f"there is no name of a model in {path or repr(models)}")
     return names
+
+
+def _read(path: Path) -> str:
+    """A text file, with the mark that Windows may begin it with or without."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 ({error}); save it as that") from error
 
 
 def _json(result: Any) -> str:

@@ -125,7 +125,7 @@ def each_shard(
     """
     how = how or Extraction()
     _check_given(model, images, layers, how.batch_size)
-    model = headless(model)
+    model = headless(model, ask=LAST in layers)
     half = features_in_half(model.device) if how.half is None else how.half
     names = list(dict.fromkeys(map(model.layer, layers)))
     store = FeatureCache.of(how.cache, model, images, half) if how.cache else None

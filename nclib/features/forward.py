@@ -67,13 +67,21 @@ def _sent(model: Backbone, batch: Tensor) -> Tensor:
 
 
 def _forward(model: Backbone, names: list[str], half: bool, batch: Tensor) -> Outputs:
-    """The features of the layers, of a batch that is computed at once, on the model's device."""
+    """The features of the layers, of a batch that is computed at once, on the model's device.
+
+    What the model gives in the end may be anything if its last layer is not asked for.
+    """
     layers = captured(model.model, [name for name in names if name != LAST], partial(pooled, model.model))
     with torch.autocast(model.device.type, enabled=half), layers as kept:
-        last = checked((model.last or model.model)(batch), f"the last layer of {model.name}")
+        last = (model.last or model.model)(batch)
     if uncalled := [name for name, outputs in kept.items() if not outputs]:
         raise ValueError(f"{model.name} does not use layer {uncalled[0]!r} to make its features")
-    made = {name: outputs[-1] for name, outputs in kept.items()} | {LAST: last}
+    made = {name: outputs[-1] for name, outputs in kept.items()}
+    if LAST in names:
+        cure = (
+            "" if model.last or isinstance(last, Tensor) else ": nclib.Backbone(name, model, transform, last=function)"
+        )
+        made[LAST] = checked(last, f"the last layer of {model.name}", cure)
     return {name: made[name].to(torch.get_default_dtype()) for name in names}
 
 
@@ -100,10 +108,10 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)
 
 
-def checked(features: Any, giver: str) -> Tensor:
-    """Features as they are, if they are (N, d); the giver is for the message."""
+def checked(features: Any, giver: str, cure: str = "") -> Tensor:
+    """Features as they are, if they are (N, d); the giver, and a cure, are for the message."""
     if not isinstance(features, Tensor) or features.ndim != 2:
-        raise ValueError(f"{giver} gives {described(features)}; it must be features (N, d)")
+        raise ValueError(f"{giver} gives {described(features)}; it must be features (N, d){cure}")
     return features
 
 

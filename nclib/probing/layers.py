@@ -9,8 +9,11 @@ from torch import nn
 
 from nclib.checks import few
 from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.text_sets import Texts
 from nclib.features.backbones import LAST, Backbone
+from nclib.features.encoders import TextEncoder, encoded
 from nclib.features.extraction import extract_layers
+from nclib.features.forward import Outputs
 from nclib.features.heads import headless
 from nclib.metrics.measurement import measure
 from nclib.probing.linear import LinearProbe
@@ -18,29 +21,30 @@ from nclib.probing.probe import given_to, to_numpy
 
 
 def layerwise(
-    model: Backbone | nn.Module,
-    train: ImageSet | ImageFiles,
-    test: ImageSet | ImageFiles,
+    model: Backbone | TextEncoder | nn.Module,
+    train: ImageSet | ImageFiles | Texts,
+    test: ImageSet | ImageFiles | Texts,
     *,
     layers: Sequence[str | int] | None = None,
     metrics: Sequence[str] = ("nc1", "nc1_ratio", "cdnv"),
     probe: Any = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """One row a layer, in order of depth: its width, metrics on the training images, and `accuracy` of a probe.
+    """One row a layer, in order of depth: its width, metrics on the training data, and `accuracy` of a probe.
 
     Parameters
     ----------
     model, train, test
-        The images of a task; the probe is fitted to those for training and scored on the others.
+        The images of a task, or the texts for an encoder of texts; the probe is fitted to those for training and scored
+        on the others.
     layers
-        As of `extract_layers`; None is all of `Backbone.layers`, and the last.
+        As of `extract_layers`, or `text_layers`; None is all of the model's `layers`, and the last.
     metrics
         Names of `nclib.METRICS` that class statistics suffice for.
     probe
         Any scikit-learn classifier; None is `LinearProbe`.
     options
-        As of `extract_layers`: ``cache``, ``batch_size``, ``progress``, ...
+        As of `extract_layers`: ``cache``, ``batch_size``, ``progress``, ...; for texts as of `text_layers`.
 
     Examples
     --------
@@ -50,16 +54,16 @@ def layerwise(
     >>> layerwise(model, *images, layers=[0, "last"])[["num_features"]].to_dict()
     {'num_features': {'blocks.0': 64, 'last': 64}}
     """
-    for name, images in (("train", train), ("test", test)):
-        if not isinstance(images, ImageSet | ImageFiles):
-            raise TypeError(
-                f"{name} is {type(images).__name__}; it must be an ImageSet or ImageFiles, as nclib.load gives"
+    allowed = (Texts,) if isinstance(model, TextEncoder) else (ImageSet, ImageFiles)
+    for name, given in (("train", train), ("test", test)):
+        if not isinstance(given, allowed):
+            kinds, giver = (
+                ("Texts", "nclib.texts") if allowed == (Texts,) else ("an ImageSet or ImageFiles", "nclib.load")
             )
-    model = headless(model)
+            raise TypeError(f"{name} is {type(given).__name__}; it must be {kinds}, as {giver} gives")
     if train.classes != test.classes:
         raise ValueError(f"the classes of train and test differ: {few(train.classes)}, and {few(test.classes)}")
-    layers = (*model.layers, LAST) if layers is None else layers
-    features, test_features = (extract_layers(model, images, layers, **options) for images in (train, test))
+    features, test_features = _features(model, (train, test), layers, options)
     rows = {}
     for layer, values in features.items():
         fitted = clone(LinearProbe() if probe is None else probe)
@@ -68,3 +72,13 @@ def layerwise(
         collapse = measure(values, train.labels, metrics=metrics)
         rows[layer] = {"num_features": values.shape[1], **collapse, "accuracy": accuracy}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _features(model: Any, tasks: tuple[Any, Any], layers: Sequence[str | int] | None, options: Any) -> list[Outputs]:
+    """The features of both, by layer."""
+    if isinstance(model, TextEncoder):
+        given = (*model.layers, LAST) if layers is None else layers
+        return [encoded(model, each.texts, given, **options) for each in tasks]
+    model = headless(model)
+    given = (*model.layers, LAST) if layers is None else layers
+    return [extract_layers(model, each, given, **options) for each in tasks]

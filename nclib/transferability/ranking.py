@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,121 +11,25 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from nclib.checks import check_least
+from nclib.checks import check_least, few
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.text_sets import Texts
-from nclib.features.backbones import Backbone
-from nclib.features.extraction import extract
+from nclib.features.backbones import LAST, Backbone
+from nclib.features.encoders import TextEncoder
+from nclib.features.extraction import extract_layers
 from nclib.features.heads import headless
 from nclib.metrics.measurement import Measurement, measured
+from nclib.models.names import model_names
 from nclib.models.pretrained import backbone
-from nclib.models.text_encoders import TextEncoder, text_encoder, text_features
-from nclib.storage import replacing
+from nclib.models.text_encoders import encoder_names, text_encoder, text_layers
+from nclib.transferability.over_layers import Layers, check_layers, layers_of, over_layers
+from nclib.transferability.ranked import Ranking as Ranking
 from nclib.transferability.registry import OVER_MODELS, SCORES, chosen_scores, higher_is_better, with_sums
 from nclib.transferability.source_scores import source_probabilities
 
-_ROUNDING = 1e-9  # of a score's values, or of 1 if these are smaller: differences that mean nothing
-_HATCHED = "hatched: no value, or none that tells these models apart"
 Model = str | Backbone | TextEncoder
+Scored = Mapping[str, Measurement]  # the scores of a model, by layer
 _OF_A_MODEL = (ValueError, TypeError, OSError, ImportError, RuntimeError)  # what a model may fail with
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """What `rank_models` found.
-
-    Attributes
-    ----------
-    table
-        One row a model, the best first; one column a score, and ``seconds``, what its features and scores took. NaN
-        stands for a score that a model has not, or that says nothing of so few images.
-    by, verified
-        The score it is sorted by, and how many of the first are sorted by the accuracy of a linear probe instead.
-    failures
-        Why a model is not in it, by the model's name.
-    notes
-        What a reader should know of the scores, by the model's name.
-    """
-
-    table: pd.DataFrame
-    by: str
-    verified: int = 0
-    failures: Mapping[str, str] = field(default_factory=dict)
-    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    @property
-    def best(self) -> str:
-        """The name of the first model.
-
-        >>> Ranking(pd.DataFrame({"gbc": [-2.0, -9.0], "seconds": 1.0}, index=["ours", "theirs"]), by="gbc").best
-        'ours'
-        """
-        return str(self.table.index[0])
-
-    def agreement(self) -> pd.DataFrame:
-        """Kendall's rank correlation of every two scores over the models, each turned so that higher is better."""
-        return self.relative.round(9).corr("kendall")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Models with their scores, best first, of plain Python types."""
-        models = [{"model": name} | row.dropna().to_dict() for name, row in self.table.iterrows()]
-        notes = {name: list(lines) for name, lines in self.notes.items()}
-        return {"by": self.by, "models": models, "failures": dict(self.failures), "notes": notes}
-
-    def __str__(self) -> str:
-        first = [self.by, *(name for name in self.table if name != self.by)]
-        shown = self.table[first].to_string(float_format=lambda value: f"{value:.4g}", na_rep="")
-        about: dict[str, list[str]] = {}
-        for name, lines in self.notes.items():
-            for note in lines:
-                about.setdefault(note, []).append(name)
-        return "\n".join(
-            [
-                shown,
-                self.order,
-                *(f"note on {', '.join(names)}: {note}" for note, names in about.items()),
-                *(f"{name} failed: {why}" for name, why in self.failures.items()),
-            ]
-        )
-
-    @property
-    def order(self) -> str:
-        """What the models are sorted by, in words."""
-        direction = "higher" if higher_is_better(self.by) else "lower"
-        first = f"; the first {self.verified} by the accuracy of a linear probe" if self.verified else ""
-        return f"sorted by {self.by}, {direction} is better{first}"
-
-    def write(self, path: Path | str) -> None:
-        """Write the table to a .csv file."""
-        with replacing(Path(path)) as temporary:
-            self.table.to_csv(temporary, index_label="model")
-
-    def draw(self, path: Path | str) -> None:
-        """Draw all scores, each from its worst (0) to its best (1) value over the models, to an image file."""
-        import matplotlib.pyplot as plt
-
-        values = self.relative
-        size = (3 + 0.5 * values.shape[1], 2.2 + 0.32 * len(values))
-        figure, axis = plt.subplots(figsize=size, layout="constrained")
-        axis.patch.set(hatch="////", edgecolor="0.7")  # seen where there is no value
-        shades = axis.imshow(values.to_numpy(dtype=float), cmap="viridis", vmin=0, vmax=1, aspect="auto")
-        axis.set_xticks(range(values.shape[1]), values.columns, rotation=60, ha="right")
-        axis.set_yticks(range(len(values)), values.index)
-        axis.grid(False)
-        axis.set_title(self.order)
-        figure.colorbar(shades, label="0 worst, 1 best")
-        if values.isna().any(axis=None):
-            figure.supxlabel(_HATCHED, fontsize="small")
-        with replacing(Path(path)) as temporary:
-            figure.savefig(temporary, format=Path(path).suffix.lstrip("."))
-
-    @property
-    def relative(self) -> pd.DataFrame:
-        """Every score from 0, the worst of the models, to 1, the best; NaN where they differ by rounding only."""
-        scores = self.table.drop(columns="seconds")[[self.by, *self.table.columns.drop(["seconds", self.by])]]
-        values = pd.DataFrame({name: v if higher_is_better(name) else -v for name, v in scores.items()})
-        spread = values.max() - values.min()
-        return (values - values.min()) / spread.where(spread > _ROUNDING * values.abs().max().clip(lower=1))
 
 
 def rank_models(
@@ -135,6 +38,7 @@ def rank_models(
     *,
     scores: Iterable[str] | None = None,
     by: str | None = None,
+    layers: Layers = LAST,
     verify: int = 0,
     source_accuracy: Mapping[str, float] | None = None,
     cache: Path | str | None = None,
@@ -147,14 +51,20 @@ def rank_models(
     Parameters
     ----------
     models
-        Names as `nclib.backbone` takes them, or `Backbone`; for texts as `nclib.text_encoder` does, or its encoders.
-        One that fails is reported, and the others go on.
+        Names as `nclib.backbone` takes them, wildcards and ``popular`` as of `nclib.model_names`, or `Backbone`; for
+        texts names as `nclib.text_encoder` takes them, ``popular``, or its encoders. A name that is wrong is an error;
+        a model that fails is reported, and the others go on.
     images
         The task's training images, or `Texts`; a few dozen of a class do.
     scores
         Of `nclib.SCORES` and `nclib.OVER_MODELS`; None is all but the slow ones, "all" has those too.
     by
         The score to sort by; None is FaCe, or LogME where there are fewer than three classes or models.
+    layers
+        Which layers are scored, in one pass of each model: ``last``, what the classifier sees; ``best``, of each score
+        the best value over all of the model's `layers` and the last; ``mean``, the mean over these; or names and places
+        of layers, of which each score is the best value. Scores over models are of all models and layers together, and
+        those that take the source classifier of the last layer only.
     verify
         How many of the best are sorted again, by the accuracy of a linear probe on the fifth of the images that is
         held out.
@@ -173,7 +83,9 @@ def rank_models(
     Raises
     ------
     ValueError
-        If the images are of one class, a score or `by` is unknown, or every model failed.
+        If the images are of one class, names of models, a score or `by` are unknown, or every model failed.
+    FileNotFoundError
+        If the files of models are not there.
 
     Examples
     --------
@@ -186,31 +98,75 @@ def rank_models(
     """
     names, accuracies = chosen_scores(scores, by), source_accuracy or {}
     _check_images(images)
+    check_layers(layers)
     check_least(0, verify=verify)
-    given, how = _by_name(models, accuracies), _checked_loading(loading, isinstance(images, Texts))
+    how = _checked_loading(loading, isinstance(images, Texts))
+    given = _by_name(models, accuracies, isinstance(images, Texts), how)
 
-    def scored(model: Model, names: list[str]) -> Measurement:
-        features, probabilities = _features(model, images, how, {"cache": cache, "half": half, "progress": progress})
-        more = {"probabilities": probabilities, "source_accuracy": accuracies.get(_name(model))}
-        unknown = {part for part, value in more.items() if value is None}
-        known = [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
-        return measured(SCORES, known, features, images.labels, more, strict=False)
+    def scored(model: Model, names: list[str]) -> Scored:
+        found = _features(model, images, layers, how, {"cache": cache, "half": half, "progress": progress})
+        accuracy = {"source_accuracy": accuracies.get(_name(model))}
+        return {layer: _scores(names, *of_layer, images.labels, accuracy) for layer, of_layer in found.items()}
 
-    found, failures = _all_scored(given, partial(scored, names=names), progress)
-    table = with_sums(pd.DataFrame({name: _telling(values) for name, (values, _) in found.items()}).T)
-    table["seconds"] = [seconds for _, seconds in found.values()]
+    found, seconds, failures = _all_scored(given, partial(scored, names=names), progress)
+    by_layer = with_sums(_table(found))
+    table, chosen = over_layers(by_layer, layers)
+    table["seconds"] = pd.Series(seconds)
     by = by or _usual(table)
-    if by not in table:
-        few = "; it takes two models or more" if by in OVER_MODELS and len(table) < 2 else ""
-        raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}{few}")
-    if table[by].isna().all():
-        why = next(note for values, _ in found.values() for note in values.notes if note.startswith(by))
-        raise ValueError(f"{why}; give more images, or sort by another score")
+    _check_found(table, by, found)
     table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
+    notes = {name: lines for name, values in found.items() if (lines := _notes(values))}
     if verify:
-        table = _verified(table, verify, lambda name: scored(given[name], ["probe_accuracy"])["probe_accuracy"])
-    notes = {name: values.notes for name, (values, _) in found.items() if values.notes}
-    return Ranking(table, by, min(verify, len(table)), failures, notes)
+        probed = {name: scored(given[name], ["probe_accuracy"]) for name in table.index[:verify]}
+        values, layer = over_layers(_table(probed).reindex(columns=["probe_accuracy"]), layers)
+        table = _verified(table, values["probe_accuracy"])
+        chosen = {name: {**scores, **layer.get(name, {})} for name, scores in chosen.items()}
+        more = {
+            name: [line for line in _notes(each) if line not in notes.get(name, ())] for name, each in probed.items()
+        }
+        notes |= {name: [*notes.get(name, ()), *lines] for name, lines in more.items() if lines}
+    if chosen:
+        table.insert(0, "layer", [chosen[name].get(by) for name in table.index])
+    several = None if layers == LAST else by_layer
+    return Ranking(table, by, min(verify, len(table)), failures, notes, chosen, several)
+
+
+def _scores(
+    names: list[str], features: torch.Tensor, probabilities: torch.Tensor | None, labels: Any, more: dict[str, Any]
+) -> Measurement:
+    """The scores of one layer, of those asked for that it has what they need for."""
+    more = {"probabilities": probabilities, **more}
+    unknown = {part for part, value in more.items() if value is None}
+    known = [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
+    return measured(SCORES, known, features, labels, more, strict=False)
+
+
+def _table(found: Mapping[str, Scored]) -> pd.DataFrame:
+    """One row for each model and layer."""
+    rows = {(name, layer): _telling(values) for name, scored in found.items() for layer, values in scored.items()}
+    return pd.DataFrame(rows).T.rename_axis(["model", "layer"])
+
+
+def _check_found(table: pd.DataFrame, by: str, found: Mapping[str, Scored]) -> None:
+    """Refuse to sort by a score that no model has a value of."""
+    if by not in table:
+        lone = "; it takes two models or more" if by in OVER_MODELS and len(table) < 2 else ""
+        raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}{lone}")
+    if table[by].isna().all():
+        notes = [note for scored in found.values() for values in scored.values() for note in values.notes]
+        why = next((note for note in notes if note.startswith(by)), f"{by} has no value of any model")
+        raise ValueError(f"{why}; give more images, or sort by another score")
+
+
+def _notes(scored: Scored) -> list[str]:
+    """The notes on a model's scores, each with the layers that it is on if there are several."""
+    if [*scored] == [LAST]:
+        return [*scored[LAST].notes]
+    about: dict[str, list[str]] = {}
+    for layer, values in scored.items():
+        for note in values.notes:
+            about.setdefault(note, []).append(layer)
+    return [f"{note} (layer {few(layers)})" for note, layers in about.items()]
 
 
 def _telling(values: Measurement) -> dict[str, float]:
@@ -225,14 +181,24 @@ def _check_images(images: Any) -> None:
         raise ValueError(f"the images are of one class, {', '.join(images.classes)}; a ranking needs at least 2")
 
 
-def _by_name(models: Iterable[Model], accuracies: Mapping[str, float]) -> dict[str, Model]:
-    """The models by their names, which must differ."""
+def _by_name(
+    models: Iterable[Model], accuracies: Mapping[str, float], of_texts: bool, how: Mapping[str, Any]
+) -> dict[str, Model]:
+    """The models by their names, which must differ; those that are named are known."""
     models = [models] if isinstance(models, Model) else list(models)
     if not models:
         raise ValueError("there are no models to rank; give a name at least")
-    given = {_name(each): each for each in models}
-    if len(given) < len(models):
-        raise ValueError(f"there are {len(models)} models of {len(given)} names; each needs a name of its own")
+    meant: Callable[[Any], list[str]] = (
+        partial(encoder_names, data_root=how.get("data_root"))
+        if of_texts
+        else partial(model_names, **{name: how[name] for name in ("weights", "imports") if name in how})
+    )
+    meant([model for model in models if isinstance(model, str)])  # all that are wrong, at once
+    known = [each for model in models for each in (meant(model) if isinstance(model, str) else [model])]
+    known = [each for i, each in enumerate(known) if not isinstance(each, str) or each not in known[:i]]
+    given = {_name(each): each for each in known}
+    if len(given) < len(known):
+        raise ValueError(f"there are {len(known)} models of {len(given)} names; each needs a name of its own")
     if unknown := accuracies.keys() - given.keys():
         raise ValueError(f"source_accuracy has {', '.join(sorted(unknown))}, which is not among the models")
     return given
@@ -257,40 +223,48 @@ def _usual(table: pd.DataFrame) -> str:
     return next((name for name in usual if name in table), table.columns[0])
 
 
-def _verified(table: pd.DataFrame, number: int, probed: Callable[[str], float]) -> pd.DataFrame:
-    """The table with the accuracy of a probe of the first models, which are sorted by it."""
-    first, rest = table.index[:number], table.index[number:]
-    table["probe_accuracy"] = pd.Series([probed(name) for name in first], first)
-    return table.loc[[*first[(-table["probe_accuracy"][:number]).argsort(kind="stable")], *rest]]
+def _verified(table: pd.DataFrame, probed: pd.Series) -> pd.DataFrame:
+    """The table with the accuracies of probes of the first models, which are sorted by it."""
+    table["probe_accuracy"] = probed.reindex(table.index)
+    first = table[: len(probed)].sort_values("probe_accuracy", ascending=False, kind="stable")
+    return pd.concat([first, table[len(probed) :]])
 
 
 def _all_scored(
-    models: Mapping[str, Model], scored: Callable[[Model], Measurement], progress: bool
-) -> tuple[dict[str, tuple[Measurement, float]], dict[str, str]]:
-    """What is found of every model, with the seconds that it took, and why others failed."""
-    found, failures = {}, {}
+    models: Mapping[str, Model], scored: Callable[[Model], Scored], progress: bool
+) -> tuple[dict[str, Scored], dict[str, float], dict[str, str]]:
+    """What is found of every model, the seconds that it took, and why others failed."""
+    found, seconds, failures = {}, {}, {}
     for name, model in tqdm(models.items(), "rank models", disable=not progress, leave=False):
         start = time.perf_counter()
         try:
-            found[name] = scored(model), time.perf_counter() - start
+            found[name] = scored(model)
         except _OF_A_MODEL as error:
             failures[name] = str(error)
+        else:
+            seconds[name] = time.perf_counter() - start
     if not found:
         raise ValueError("no model could be scored: " + "; ".join(f"{name}: {why}" for name, why in failures.items()))
-    return found, failures
+    return found, seconds, failures
 
 
 def _features(
-    model: Any, images: Any, how: dict[str, Any], extracting: dict[str, Any]
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """A model's features (N, d), and what its source classifier says of them, if it has one."""
+    model: Any, images: Any, layers: Layers, how: dict[str, Any], extracting: dict[str, Any]
+) -> dict[str, tuple[torch.Tensor, torch.Tensor | None]]:
+    """A model's features (N, d) by layer, and what its source classifier says of the last, if it has one."""
     _check_kind(model, images)
     if isinstance(images, Texts):
         encoder = text_encoder(model, **how) if isinstance(model, str) else model
-        return text_features(encoder, images.texts, progress=extracting["progress"]), None
-    made = headless(backbone(model, **how) if isinstance(model, str) else model)
-    features = extract(made, images, **extracting)
-    return features, source_probabilities(made, features)
+        found = text_layers(encoder, images.texts, layers_of(encoder, layers), progress=extracting["progress"])
+        return {layer: (features, None) for layer, features in found.items()}
+    given = backbone(model, **how) if isinstance(model, str) else model
+    asked = layers_of(given, layers)
+    made = headless(given, ask=LAST in asked)
+    found = extract_layers(made, images, asked, **extracting)
+    return {
+        layer: (features, source_probabilities(made, features) if layer == LAST else None)
+        for layer, features in found.items()
+    }
 
 
 def _check_kind(model: Any, images: Any) -> None:

@@ -1,0 +1,63 @@
+"""Scores of several layers of each model, and what becomes of them: the best, or the mean, of each score."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from nclib.features.backbones import LAST
+from nclib.transferability.registry import higher_is_better
+
+Layers = str | Sequence[str | int]
+Chosen = Mapping[str, Mapping[str, str]]  # the layer that a score is of, by model and score
+_WORDS = (LAST, "best", "mean")
+
+
+def check_layers(layers: Any) -> None:
+    """Refuse what is neither one of the words nor a list of layers."""
+    if isinstance(layers, str) and layers in _WORDS:
+        return
+    given = isinstance(layers, Sequence) and not isinstance(layers, str) and len(layers)
+    if not given or not all(isinstance(layer, str | int) for layer in layers):
+        raise ValueError(
+            f"layers are {layers!r}; they must be 'last', 'best', 'mean', or a list of names and places such as "
+            "['layer3', -1]"
+        )
+
+
+def layers_of(model: Any, layers: Layers) -> list[str | int]:
+    """The layers of a model that are scored; the best and the mean are over all of its blocks, and the last."""
+    if isinstance(layers, str):
+        return [LAST] if layers == LAST else [*model.layers, LAST]
+    return list(layers)
+
+
+def over_layers(table: pd.DataFrame, layers: Layers) -> tuple[pd.DataFrame, Chosen]:
+    """From one row for each model and layer to one a model, and which layer each score is of where it is the best.
+
+    Layers without a value of a score do not count; of two that are as good it is the deeper one.
+
+    Examples
+    --------
+    >>> rows = pd.MultiIndex.from_product([["ours"], ["layer1", "last"]], names=["model", "layer"])
+    >>> table = pd.DataFrame({"gbc": [-2.0, -9.0], "cdnv": [3.0, 1.0]}, index=rows)
+    >>> best, chosen = over_layers(table, "best")
+    >>> best.loc["ours"].to_dict(), chosen
+    ({'gbc': -2.0, 'cdnv': 1.0}, {'ours': {'gbc': 'layer1', 'cdnv': 'last'}})
+    >>> over_layers(table, "mean")[0].loc["ours"].to_dict()
+    {'gbc': -5.5, 'cdnv': 2.0}
+    """
+    if layers == LAST:
+        return table.droplevel("layer"), {}
+    models = table.index.unique("model")
+    if layers == "mean":
+        return table.groupby(level="model", sort=False).mean().loc[models], {}
+    values: dict[Any, pd.Series] = {}
+    chosen: dict[Any, dict[str, str]] = {model: {} for model in models}
+    for score, found in table[::-1].items():  # the deepest first
+        turned = (found if higher_is_better(str(score)) else -found).dropna()
+        best = turned.groupby(level="model", sort=False).idxmax()
+        values[score] = pd.Series({model: found[row] for model, row in best.items()}, dtype=float).reindex(models)
+        for model, (_, layer) in best.items():
+            chosen[model][str(score)] = layer
+    return pd.DataFrame(values, index=models), chosen

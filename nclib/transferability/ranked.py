@@ -1,0 +1,144 @@
+"""What a ranking of models found: a table of scores that prints, and is written and drawn."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nclib.storage import replacing
+from nclib.transferability.registry import higher_is_better
+
+_ROUNDING = 1e-9  # of a score's values, or of 1 if these are smaller: differences that mean nothing
+_HATCHED = "hatched: no value, or none that tells these models apart"
+_NO_SCORES = ["seconds", "layer"]  # columns of the table
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What `rank_models` found.
+
+    Attributes
+    ----------
+    table
+        One row a model, the best first; one column a score, and ``seconds``, what its features and scores took. NaN
+        stands for a score that a model has not, or that says nothing of so few images.
+    by, verified
+        The score it is sorted by, and how many of the first are sorted by the accuracy of a linear probe instead.
+    failures
+        Why a model is not in it, by the model's name.
+    notes
+        What a reader should know of the scores, by the model's name.
+    layers
+        Where scores are the best over layers: which layer each is of, by the model's name and the score's. The table
+        says it of the score that it is sorted by, as ``layer``.
+    by_layer
+        The scores of every model and layer, one row each, where several layers were scored.
+    """
+
+    table: pd.DataFrame
+    by: str
+    verified: int = 0
+    failures: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    by_layer: pd.DataFrame | None = None
+
+    @property
+    def best(self) -> str:
+        """The name of the first model.
+
+        >>> Ranking(pd.DataFrame({"gbc": [-2.0, -9.0], "seconds": 1.0}, index=["ours", "theirs"]), by="gbc").best
+        'ours'
+        """
+        return str(self.table.index[0])
+
+    def agreement(self) -> pd.DataFrame:
+        """Kendall's rank correlation of every two scores over the models, each turned so that higher is better."""
+        return self.relative.round(9).corr("kendall")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Models with their scores, best first, of plain Python types."""
+        models = [{"model": name} | row.dropna().to_dict() for name, row in self.table.iterrows()]
+        notes = {name: list(lines) for name, lines in self.notes.items()}
+        layers = {"layers": {name: dict(chosen) for name, chosen in self.layers.items()}} if self.layers else {}
+        return {"by": self.by, "models": models, "failures": dict(self.failures), "notes": notes} | layers
+
+    def __str__(self) -> str:
+        first = [self.by, *(["layer"] if self.layers else [])]
+        first += [name for name in self.table if name not in first]
+        shown = self.table[first].to_string(float_format=lambda value: f"{value:.4g}", na_rep="")
+        about: dict[str, list[str]] = {}
+        for name, lines in self.notes.items():
+            for note in lines:
+                about.setdefault(note, []).append(name)
+        return "\n".join(
+            [
+                shown,
+                self.order,
+                *(f"layers of {name}: {_by_layer(chosen)}" for name, chosen in self.layers.items()),
+                *(f"note on {', '.join(names)}: {note}" for note, names in about.items()),
+                *(f"{name} failed: {why}" for name, why in self.failures.items()),
+            ]
+        )
+
+    @property
+    def order(self) -> str:
+        """What the models are sorted by, in words."""
+        direction = "higher" if higher_is_better(self.by) else "lower"
+        first = f"; the first {self.verified} by the accuracy of a linear probe" if self.verified else ""
+        return f"sorted by {self.by}, {direction} is better{first}{self._over}"
+
+    @property
+    def _over(self) -> str:
+        """What the scores are over layers, in words."""
+        if self.by_layer is None:
+            return ""
+        return "; each score is of its best layer" if self.layers else "; each score is the mean over layers"
+
+    def write(self, path: Path | str) -> None:
+        """Write the table to a .csv file."""
+        with replacing(Path(path)) as temporary:
+            self.table.to_csv(temporary, index_label="model")
+
+    def draw(self, path: Path | str) -> None:
+        """Draw all scores, each from its worst (0) to its best (1) value over the models, to an image file."""
+        import matplotlib.pyplot as plt
+
+        values = self.relative
+        size = (3 + 0.5 * values.shape[1], 2.2 + 0.32 * len(values))
+        figure, axis = plt.subplots(figsize=size, layout="constrained")
+        axis.patch.set(hatch="////", edgecolor="0.7")  # seen where there is no value
+        shades = axis.imshow(values.to_numpy(dtype=float), cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        axis.set_xticks(range(values.shape[1]), values.columns, rotation=60, ha="right")
+        axis.set_yticks(range(len(values)), self._labels)
+        axis.grid(False)
+        axis.set_title(self.order)
+        figure.colorbar(shades, label="0 worst, 1 best")
+        if values.isna().any(axis=None):
+            figure.supxlabel(_HATCHED, fontsize="small")
+        with replacing(Path(path)) as temporary:
+            figure.savefig(temporary, format=Path(path).suffix.lstrip("."))
+
+    @property
+    def _labels(self) -> list[str]:
+        """The models' names, with the layer that they are sorted by."""
+        if not self.layers:
+            return [*self.table.index]
+        return [f"{name} ({layer})" for name, layer in self.table["layer"].items()]
+
+    @property
+    def relative(self) -> pd.DataFrame:
+        """Every score from 0, the worst of the models, to 1, the best; NaN where they differ by rounding only."""
+        scores = self.table.drop(columns=_NO_SCORES, errors="ignore")
+        scores = scores[[self.by, *scores.columns.drop(self.by)]]
+        values = pd.DataFrame({name: v if higher_is_better(name) else -v for name, v in scores.items()})
+        spread = values.max() - values.min()
+        return (values - values.min()) / spread.where(spread > _ROUNDING * values.abs().max().clip(lower=1))
+
+
+def _by_layer(chosen: Mapping[str, str]) -> str:
+    """The scores that each layer is the best of, in words."""
+    layers = dict.fromkeys(chosen.values())
+    return "; ".join(f"{layer} for {', '.join(s for s, own in chosen.items() if own == layer)}" for layer in layers)
