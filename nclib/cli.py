@@ -1,24 +1,48 @@
 """The command line: `nclib measure features.npz`, `nclib extract MODEL DATA features.safetensors`."""
 
+import codecs
 import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+_SPELLED = {"∞": "inf", "−": "-", "–": "-", "√": "sqrt", "Σ": "Sigma", "μ": "mu", "‖": "||", "⁺": "+", "…": "..."}
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """In ASCII what an encoding lacks; of anything but our own symbols the number that it has in Unicode."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(_SPELLED.get(c, c.encode("ascii", "backslashreplace").decode()) for c in lacking), error.end
+
+
+class _Commands(TyperGroup):
+    """The commands, which print on any terminal, and into pipes of any encoding."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        codecs.register_error("nclib.spelled", _spelled)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="nclib.spelled")
+        return super().main(*arguments, **options)
+
+
+app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 _FILE = (
     "An .npz, .safetensors or .pt file of features (N, d) and labels (N,), with weight (K, d) and bias (K,) "
     "of a classifier if you like, by these names; an .npy file of features; a .parquet file, or folder of them, with a "
     "column of each; or class statistics of `nclib statistics`."
 )
+_TEXTS = ("file:", "docstrings/")  # how names of texts begin
 _METRICS = "Names with commas between, or 'all'; without it vci, directional CDNV and ranks are left out."
 
 # The options of a command in groups, as its help shows them.
@@ -28,7 +52,13 @@ _MODELS, _DATA, _SCORES, _OUTPUT = (
 _Model = Annotated[
     str, typer.Argument(help="A timm model, torchvision:NAME, or recipe:PATH of a checkpoint that nclib wrote.")
 ]
+_ModelOrEncoder = Annotated[
+    str, typer.Argument(help="A timm model, torchvision:NAME, recipe:PATH, or an encoder of texts for texts.")
+]
 _Data = Annotated[str, typer.Argument(help="A data set by name, or a folder with a folder for each class.")]
+_DataOrTexts = Annotated[
+    str, typer.Argument(help="A data set, a folder with a folder for each class, or texts (file:PATH), by name.")
+]
 _Split = Annotated[str, typer.Option(help="train, test, val or all, as far as the data set has them.")]
 _Layer = Annotated[str, typer.Option(help="The name of a module, its place among the blocks, or last.")]
 _Imports = Annotated[
@@ -36,6 +66,8 @@ _Imports = Annotated[
 ]
 _DataRoot = Annotated[Path | None, _DATA(help="Where data sets are; else NCLIB_DATA.")]
 _PerClass = Annotated[int | None, _DATA(help="The number of images of each class; else all.")]
+_TextColumn = Annotated[str, _DATA(help="The column of the texts in a table.")]
+_LabelColumn = Annotated[str, _DATA(help="The column of their labels.")]
 _Device = Annotated[str, _MODELS(help="auto, cpu, cuda or mps.")]
 _Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, for a run that may be cut.")]
 
@@ -65,8 +97,8 @@ def measure(
 
 @app.command()
 def extract(
-    model: _Model,
-    data: _Data,
+    model: _ModelOrEncoder,
+    data: _DataOrTexts,
     output: Annotated[Path, typer.Argument(help="A .safetensors, .npz or .parquet file, that nclib measure reads.")],
     split: _Split = "train",
     layer: _Layer = "last",
@@ -76,24 +108,82 @@ def extract(
     per_class: _PerClass = None,
     seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
     download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
+    text_column: _TextColumn = "text",
+    label_column: _LabelColumn = "label",
     device: _Device = "auto",
     cache: _Cache = None,
 ) -> None:
-    """Write the features of a model on a data set, with the labels."""
-    from nclib.data.catalogue import data_name, load
-    from nclib.features.extraction import Extraction, each_shard
-    from nclib.features.files import WRITTEN, write_features
-    from nclib.models.pretrained import backbone
+    """Write the features of a model on a data set, or of an encoder on texts, with the labels."""
+    from nclib.features.files import WRITTEN
 
     with _errors():
         _check_written(output, WRITTEN)
-        name = data_name(data)
-        images = load(name, split, per_class=per_class, seed=seed, data_root=data_root, download=download)
-        made = backbone(model, weights=weights, imports=imports or [], device=device)
-        shards = each_shard(made, images, [_layer(layer)], Extraction(cache=cache, progress=sys.stderr.isatty()))
-        rows = ((next(iter(found.values())), images.labels[part.start : part.stop]) for part, found in shards)
-        width = write_features(output, rows)
-    typer.echo(f"{output}: {len(images):,} images, {len(images.classes)} classes, {width:,} features")
+        if data.startswith(_TEXTS):
+            for_images = {"weights": weights != "pretrained", "import": imports, "seed": seed, "download": download}
+            if given := [name for name, value in {**for_images, "cache": cache}.items() if value]:
+                raise ValueError(f"--{', --'.join(given)} can be given for images only, and {data} is texts")
+            columns = {"text_column": text_column, "label_column": label_column}
+            found, width = _of_texts(model, data, output, split, layer, per_class, data_root, columns, device)
+        else:
+            taken = {"per_class": per_class, "seed": seed, "data_root": data_root, "download": download}
+            loading = {"weights": weights, "imports": imports or [], "device": device}
+            found, width = _of_images(model, data, output, split, layer, taken, loading, cache)
+    kind = "texts" if data.startswith(_TEXTS) else "images"
+    typer.echo(f"{output}: {len(found):,} {kind}, {len(found.classes)} classes, {width:,} features")
+
+
+def _of_texts(
+    model: str,
+    data: str,
+    output: Path,
+    split: str,
+    layer: str,
+    per_class: int | None,
+    data_root: Path | None,
+    columns: dict[str, str],
+    device: str,
+) -> tuple[Any, int]:
+    """Texts, and the width of the features of them that are written."""
+    from nclib.data.text_sets import texts
+    from nclib.features.files import write_features
+    from nclib.models.text_encoders import encoder_names, text_encoder, text_layers
+
+    (name,) = encoder_names([model], data_root)
+    found = texts(data, split, per_class=per_class, data_root=data_root, **columns)
+    encoder = text_encoder(name, device=device, data_root=data_root)
+    features = text_layers(encoder, found.texts, [_layer(layer)], progress=sys.stderr.isatty())
+    return found, write_features(output, ((values, found.labels) for values in features.values()))
+
+
+def _of_images(
+    model: str,
+    data: str,
+    output: Path,
+    split: str,
+    layer: str,
+    taken: dict[str, Any],
+    loading: dict[str, Any],
+    cache: Path | None,
+) -> tuple[Any, int]:
+    """The images that can be read, and the width of the features of them that are written."""
+    from nclib.data.catalogue import data_name, load
+    from nclib.features.extraction import Extraction, each_shard
+    from nclib.features.files import write_features
+    from nclib.models.names import model_name
+    from nclib.models.pretrained import backbone
+
+    name = model_name(model, weights=loading["weights"], imports=loading["imports"])
+    images = load(data_name(data), split, **taken)
+    made = backbone(name, **loading)
+    chosen = made.layer(_layer(layer))
+
+    def write(images: Any) -> int:
+        shards = each_shard(made, images, [chosen], Extraction(cache=cache, progress=sys.stderr.isatty()))
+        return write_features(
+            output, ((found[chosen], images.labels[part.start : part.stop]) for part, found in shards)
+        )
+
+    return _without_broken(images, write)
 
 
 @app.command()
@@ -117,14 +207,17 @@ def statistics(
     from nclib.data.catalogue import data_name, load
     from nclib.devices import process_group
     from nclib.features.statistics import feature_statistics
+    from nclib.models.names import model_name
     from nclib.models.pretrained import backbone
 
     with _errors(), process_group(device) as (own, rank):
         _check_written(output, (".safetensors",))
+        name = model_name(model, weights=weights, imports=imports or [])
         images = load(data_name(data), split, per_class=per_class, data_root=data_root)
-        made = backbone(model, weights=weights, imports=imports or [], device=own)
-        bar = rank == 0 and sys.stderr.isatty()
-        stats = feature_statistics(made, images, layer=_layer(layer), cache=cache, progress=bar)
+        made = backbone(name, weights=weights, imports=imports or [], device=own)
+        options: Any = {"layer": made.layer(_layer(layer)), "cache": cache}
+        options |= {"progress": rank == 0 and sys.stderr.isatty()}
+        _, stats = _without_broken(images, lambda images: feature_statistics(made, images, **options))
         if rank == 0:
             stats.save(output)
             typer.echo(f"{output}: {stats.num_samples:,} images, {stats.num_classes} classes")
@@ -135,7 +228,12 @@ def rank(
     data: Annotated[
         str, typer.Option(help="A folder of images for each class in one folder, or a data set, or texts, by name.")
     ],
-    models: Annotated[str | None, _MODELS(help="Names as `nclib extract` takes them, with commas between.")] = None,
+    models: Annotated[
+        str | None,
+        _MODELS(
+            help="Names as `nclib extract` takes them, wildcards such as 'resnet*', or popular; with commas between."
+        ),
+    ] = None,
     models_from: Annotated[Path | None, _MODELS(help="A file with one name a line; # begins a comment.")] = None,
     weights: Annotated[str, _MODELS(help="pretrained or random.")] = "pretrained",
     imports: _Imports = None,
@@ -143,20 +241,23 @@ def rank(
     split: Annotated[str | None, _DATA(help="train, test, ...; else all, or train of data with splits.")] = None,
     per_class: _PerClass = None,
     data_root: _DataRoot = None,
-    text_column: Annotated[str, _DATA(help="The column of the texts in a table.")] = "text",
-    label_column: Annotated[str, _DATA(help="The column of their labels.")] = "label",
+    text_column: _TextColumn = "text",
+    label_column: _LabelColumn = "label",
     cache: Annotated[Path | None, _DATA(help="A folder that keeps features, for another run.")] = None,
     scores: Annotated[
         str | None, _SCORES(help="Names with commas between, or all; without it all but the slow ones.")
     ] = None,
     by: Annotated[str | None, _SCORES(help="The score to sort by; else face, or logme of one or two models.")] = None,
+    layers: Annotated[
+        str,
+        _SCORES(help="last; best or mean, over all layers, of each score; or layers with commas between: their best."),
+    ] = "last",
     verify: Annotated[int, _SCORES(help="How many of the best are sorted by the accuracy of a linear probe.")] = 0,
     as_json: Annotated[bool, _OUTPUT("--json", help="Print JSON.")] = False,
     csv: Annotated[Path | None, _OUTPUT(help="Write the table to this file.")] = None,
     figure: Annotated[Path | None, _OUTPUT(help="Draw the scores to this .png, .pdf or .svg file.")] = None,
 ) -> None:
     """Rank pre-trained models by how well they may transfer to your images or texts, without fine-tuning any."""
-    from nclib.checks import few
     from nclib.data.text_sets import Texts
     from nclib.transferability.ranking import rank_models
 
@@ -169,9 +270,8 @@ def rank(
         options: Any = {"weights": weights, "imports": imports or [], "device": device}
         options |= {"data_root": data_root if isinstance(images, Texts) else None}
         options |= {"cache": cache, "progress": sys.stderr.isatty()}
-        ranking = rank_models(names, images, scores=chosen, by=by, verify=verify, **options)
-    if broken:
-        typer.echo(f"nclib: {len(broken)} images could not be read and were left out: {few(broken)}", err=True)
+        ranking = rank_models(names, images, scores=chosen, by=by, layers=_layers(layers), verify=verify, **options)
+    _tell_broken(broken)
     typer.echo(_json(ranking) if as_json else ranking)
     if csv:
         ranking.write(csv)
@@ -205,6 +305,40 @@ def _layer(layer: str) -> str | int:
     return int(layer) if layer.lstrip("-").isdigit() else layer
 
 
+def _layers(text: str) -> str | list[str | int]:
+    """One of the words as it is; names and places of layers as a list."""
+    return text if text in ("last", "best", "mean") else [_layer(layer) for layer in _split(text)]
+
+
+def _without_broken(images: Any, use: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """The images that can be read, and what is made of them; the others are told.
+
+    They are looked for when one of them is met: to open every file first would take long. Several processes, of which
+    one meets it, could not agree on what is left.
+    """
+    from torch import distributed
+
+    from nclib.data.images import ImageFiles
+
+    try:
+        return images, use(images)
+    except ValueError:
+        if not isinstance(images, ImageFiles) or (distributed.is_available() and distributed.is_initialized()):
+            raise
+        left, broken = images.readable()
+        if not broken:
+            raise
+    _tell_broken(broken)
+    return left, use(left)
+
+
+def _tell_broken(broken: list[Path]) -> None:
+    from nclib.checks import few
+
+    if broken:
+        _say(f"{len(broken)} images could not be read and were left out: {few(broken)}")
+
+
 def _training_data(
     data: str, split: str | None, per_class: int | None, data_root: Path | None, columns: dict[str, Any]
 ) -> tuple[Any, list[Path]]:
@@ -213,7 +347,7 @@ def _training_data(
     from nclib.data.text_sets import texts
 
     options: Any = {"per_class": per_class, "data_root": data_root}
-    if data.startswith(("file:", "docstrings/")):
+    if data.startswith(_TEXTS):
         return texts(data, split or "train", **columns, **options), []
     return training_images(data, split, **options)
 

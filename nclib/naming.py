@@ -109,7 +109,7 @@ def names_of(room: str, **more: list[str]) -> tuple[Any, Any, Any]:
 
     Each is imported when it is first asked for, and so are the room's modules.
     """
-    stub = ast.parse(Path(__file__).with_name("__init__.pyi").read_text())
+    stub = ast.parse(Path(__file__).with_name("__init__.pyi").read_text(encoding="utf-8"))
     found: dict[str, list[str]] = defaultdict(list, more)
     for node in stub.body:
         package, _, module = (getattr(node, "module", None) or "").partition(".")

@@ -134,6 +134,28 @@ def test_the_library_takes_nothing_through_its_root():
     assert found == []
 
 
+def texts_without_encoding(path: Path) -> list[int]:
+    """The lines of a file in which a text file is read or written in whatever encoding the machine has."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and "encoding" not in {keyword.arg for keyword in node.keywords}:
+            given = len(node.args) + len(node.keywords)
+            name = getattr(node.func, "attr", getattr(node.func, "id", None))
+            # Those of Pillow, tarfile and safetensors give no text; a mode of bytes has a b.
+            words = {name, *(arg.value for arg in node.args if isinstance(arg, ast.Constant))}
+            opened = name == "open" and ast.unparse(node.func) not in ("Image.open", "tarfile.open", "self._open")
+            binary = any("b" in str(word) for word in words - {name})
+            if (name == "read_text" and not given) or (name == "write_text" and given < 2) or (opened and not binary):
+                found.append(node.lineno)
+    return found
+
+
+def test_text_files_are_utf_8_on_every_machine():
+    files = [path for folder in ("nclib", "workflow", "benchmarks") for path in (PACKAGE.parent / folder).rglob("*.py")]
+    assert len(files) > 100
+    assert {path.name: lines for path in files if (lines := texts_without_encoding(path))} == {}
+
+
 def test_who_imports_whom_is_as_it_should_be():
     lint = Path(sys.executable).parent / "lint-imports"
     done = subprocess.run([lint, "--no-logo"], cwd=PACKAGE.parent, capture_output=True, text=True)

@@ -85,7 +85,7 @@ def note(source: Path, seconds: float) -> None:
     said = versions() | {"python": platform.python_version(), "seconds": round(seconds, 1)}
     said["date"] = datetime.now(UTC).isoformat(" ", "minutes").removesuffix("+00:00") + " UTC"
     with replacing(NOTES / f"{source.stem}.json") as path:
-        path.write_text(json.dumps(said))
+        path.write_text(json.dumps(said), encoding="utf-8")
 
 
 def read(source: Path) -> nbformat.NotebookNode:

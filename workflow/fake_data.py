@@ -84,7 +84,7 @@ def _pictures(named: Sequence[tuple[Path, int]], seed: int = 0, side: int = _SID
 
 def _lines(path: Path, lines: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines))
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _pickled(path: Path, content: Any) -> None:
@@ -364,7 +364,7 @@ def _snapshot(root: Path, repository: str) -> Path:
     """The folder of a repository's files in the cache of Hugging Face's hub."""
     folder = root / "hf/hub" / f"models--{repository.replace('/', '--')}"
     _lines(folder / "refs" / "main", [])
-    (folder / "refs" / "main").write_text("0" * 40)
+    (folder / "refs" / "main").write_text("0" * 40, encoding="utf-8")
     return folder / "snapshots" / ("0" * 40)
 
 

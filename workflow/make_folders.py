@@ -47,7 +47,7 @@ def listed(folder: Path) -> dict[str, list[str]]:
     """The names of the images of each class in train.csv, val.csv and test.csv, whose header is filename,label."""
     found: dict[str, list[str]] = {}
     for part in ("train", "val", "test"):
-        with (folder / f"{part}.csv").open(newline="") as file:
+        with (folder / f"{part}.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         classes = {row["label"] for row in rows}
         if classes != set(CLASS_SPLITS[f"mini-imagenet/{part}"]):
@@ -123,7 +123,7 @@ def camvid(
         (out / name).mkdir(parents=True, exist_ok=True)
         for path in files:
             _small_scene(path, labels=name.endswith("labels")).save(out / name / path.name)
-    (out / "classes.txt").write_text("".join(f"{name}\n" for name in CAMVID_CLASSES))
+    (out / "classes.txt").write_text("".join(f"{name}\n" for name in CAMVID_CLASSES), encoding="utf-8")
     typer.echo(f"{len(parts['train/images'])} scenes to train and {len(parts['test/images'])} to test are in {out}")
 
 

@@ -28,7 +28,7 @@ def chapter(study: str) -> Path:
     """The source of the notebook that measures a study; ValueError of a study that none does."""
     if study in STUDIES:
         for path in chapters():
-            if f'"{study}"' in path.read_text():
+            if f'"{study}"' in path.read_text(encoding="utf-8"):
                 return path
     raise ValueError(f"no chapter measures {study!r}; the studies are {', '.join(STUDIES)}")
 

@@ -45,7 +45,7 @@ def readme() -> tuple[str, bytes]:
     notebook = nbformat.read(ROOT / "notebooks" / "02_collapse_on_the_source_data.ipynb", as_version=4)
     cell = next(c for c in notebook.cells if c.metadata.get("mystnb", {}).get("figure", {}).get("name") == "fig-panels")
     figure = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
-    text = README.read_text()
+    text = README.read_text(encoding="utf-8")
     for name, content in {
         "badges": badges(),
         "score card": card_table(),
@@ -58,7 +58,7 @@ def readme() -> tuple[str, bytes]:
 
 def badges() -> str:
     """What the workflows of the repository that pyproject.toml names say of it; nothing if it names none."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     url = project.get("urls", {}).get("Repository")
     names = ("test", "book", "weekly") if url else ()
     links = (f"[![{name}]({url}/actions/workflows/{name}.yml/badge.svg)]({url}/actions)" for name in names)
@@ -111,7 +111,7 @@ def runs_table() -> str:
     for source in sorted((ROOT / "notebooks").glob("*.py")):
         note = NOTES / f"{source.stem}.json"
         if note.exists():
-            made = json.loads(note.read_text())
+            made = json.loads(note.read_text(encoding="utf-8"))
             commit = made["commit"] or "no commit"
             versions = f"nclib {made['nclib']} ({commit}), torch {made['torch']}, Python {made['python']}"
             rest = [f"{made['seconds']:.0f}", made["date"], f"{versions}, {made['machine']}"]
@@ -269,8 +269,8 @@ if __name__ == "__main__":  # all of them, or the pages that are named
         sys.exit(2)
     for name in sys.argv[1:] or PAGES:
         with replacing(BOOK / f"{name}.md") as path:
-            path.write_text(PAGES[name]())
+            path.write_text(PAGES[name](), encoding="utf-8")
     if not sys.argv[1:]:
         text, figure = readme()
-        README.write_text(text)
+        README.write_text(text, encoding="utf-8")
         FIGURE.write_bytes(figure)

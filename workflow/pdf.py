@@ -28,7 +28,7 @@ MARGINS: Any = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"
 
 def pages() -> list[Path]:
     """The pages of the site in their order."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
     return [SITE / f"{name}.html" for name in (toc["root"], *chapters)]
 

@@ -162,7 +162,7 @@ def keep(rows: Iterable[dict]) -> None:
     with FileLock(TABLE.with_suffix(".lock")):
         known = read_spreads(TABLE) if TABLE.exists() else pd.DataFrame(columns=FIELDS)
         with replacing(TABLE) as path:
-            path.write_text(NOTE + merged(known, rows).to_csv(index=False))
+            path.write_text(NOTE + merged(known, rows).to_csv(index=False), encoding="utf-8")
 
 
 def measure_all(names: list[str], studies: list[str], number: int) -> None:

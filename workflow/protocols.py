@@ -32,7 +32,7 @@ def definitions(modules: Iterable[str]) -> dict[str, ast.stmt]:
     """The functions, classes and values that modules define, by their names."""
     found: dict[str, ast.stmt] = {}
     for name in modules:
-        for node in ast.parse(Path(str(importlib.import_module(name).__file__)).read_text()).body:
+        for node in ast.parse(Path(str(importlib.import_module(name).__file__)).read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 found[node.name] = node
             elif isinstance(node, ast.Assign | ast.AnnAssign):

@@ -17,7 +17,7 @@ _IN_COLAB = """<p>In Colab, run this in a first cell: <code>!git clone {url} ncl
 
 def repository(app: Any) -> str | None:
     """The Repository of [project.urls], if it has one."""
-    project = tomllib.loads((Path(app.srcdir) / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(app.srcdir) / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project.get("urls", {}).get("Repository")
 
 

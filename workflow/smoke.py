@@ -213,7 +213,7 @@ def main(
         parameters = {"scale": scale, "device": device, "smoke": True} | (
             {"data_root": str(data_root)} if data_root else {}
         )
-        parameters |= {"imports": imports} if imports and "imports: list" in source.read_text() else {}
+        parameters |= {"imports": imports} if imports and "imports: list" in source.read_text(encoding="utf-8") else {}
         failed = run_chapter(source, parameters)
         wrong = wrong or bool(failed)
         typer.echo(f"{'FAILED' if failed else 'ran'} {source.stem}, {time.perf_counter() - start:.0f} s\n{failed}")

@@ -121,7 +121,7 @@ def _read(folder: Path, split: str, number: int) -> Scenes:
     masks[masks == 255] = UNLABELLED
     names = folder / "classes.txt"
     numbers = (str(k) for k in range(int(masks.max()) + 1))
-    classes = tuple(names.read_text().splitlines() if names.exists() else numbers)
+    classes = tuple(names.read_text(encoding="utf-8-sig").splitlines() if names.exists() else numbers)
     if "" in classes:
         raise ValueError(f"{names} has an empty line; it must have the name of a class in each")
     if beyond := masks[masks >= len(classes)].unique().tolist():

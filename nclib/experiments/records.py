@@ -130,7 +130,7 @@ class Records:
         with self._locked(study, scale):
             known = self._failures(study, scale) | {_key(cell_of(failure)): failure}
             with replacing(self.failures_path(study, scale)) as temporary:
-                temporary.write_text("".join(json.dumps(each) + "\n" for each in known.values()))
+                temporary.write_text("".join(json.dumps(each) + "\n" for each in known.values()), encoding="utf-8")
 
     def failed(self, study: str, scale: str, cells: Iterable[Cell]) -> list[dict]:
         """The failures of those of the cells that failed and have no record, in their order."""
@@ -161,15 +161,18 @@ class Records:
 
 def read_records(path: Path, needed: Iterable[str] = frozenset(_FIELDS)) -> list[dict]:
     """All records of one file; of a file of failures, where the fields of a `FAILURE` are needed, all of these."""
-    return [_parse(line, path, number, needed) for number, line in enumerate(path.read_text().splitlines(), 1)]
+    return [
+        _parse(line, path, number, needed)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+    ]
 
 
 def _extend(path: Path, records: Iterable[dict]) -> None:
-    old = path.read_text() if path.exists() else ""
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
     if old and not old.endswith("\n"):
         old += "\n"
     with replacing(path) as temporary:
-        temporary.write_text(old + "".join(json.dumps(record) + "\n" for record in records))
+        temporary.write_text(old + "".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
 def as_table(records: Iterable[dict]) -> pd.DataFrame:
@@ -344,7 +347,7 @@ EMULATING = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "
 def processor() -> str:
     """The processor's name, as its maker or the system gives it."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     named = dict(re.split(r"\s*:\s*", line, maxsplit=1) for line in lines if ":" in line)
     parts = [named.get("model name"), *(f"{name} {named[name]}" for name in ("cpu family", "model") if name in named)]
     return ", ".join(part for part in parts if part) or platform.processor() or platform.machine()

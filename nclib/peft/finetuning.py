@@ -397,13 +397,13 @@ class _Trial(NamedTuple):
         now = {"of": self.identity, "scores": list(scores), "seconds": seconds}
         finished = [*self._finished()[: self.number], now]
         with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(finished))
+            temporary.write_text(json.dumps(finished), encoding="utf-8")
 
     def _finished(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
         try:
-            found = json.loads(self.path.read_text())
+            found = json.loads(self.path.read_text(encoding="utf-8"))
             return [{name: each[name] for name in ("of", "scores", "seconds")} for each in found]
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(

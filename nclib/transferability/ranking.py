@@ -111,6 +111,7 @@ def rank_models(
     found, seconds, failures = _all_scored(given, partial(scored, names=names), progress)
     by_layer = with_sums(_table(found))
     table, chosen = over_layers(by_layer, layers)
+    table = table.rename_axis(None)
     table["seconds"] = pd.Series(seconds)
     by = by or _usual(table)
     _check_found(table, by, found)
