@@ -146,9 +146,9 @@ def _of_texts(
     """Texts, and the width of the features of them that are written."""
     from nclib.data.text_sets import texts
     from nclib.features.files import write_features
-    from nclib.models.text_encoders import encoder_names, text_encoder, text_layers
+    from nclib.models.text_encoders import encoder_name, text_encoder, text_layers
 
-    (name,) = encoder_names([model], data_root)
+    name = encoder_name(model, data_root)
     found = texts(data, split, per_class=per_class, data_root=data_root, **columns)
     encoder = text_encoder(name, device=device, data_root=data_root)
     features = text_layers(encoder, found.texts, [_layer(layer)], progress=sys.stderr.isatty())

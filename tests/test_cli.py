@@ -1,6 +1,7 @@
 """`nclib measure`: every format, and a message and an exit code for every bad file."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -148,3 +149,88 @@ def test_extract_says_what_is_wrong(change, message):
     result = CliRunner().invoke(app, ["extract", *arguments.values(), "--weights", "random"])
     assert result.exit_code == 1
     assert message in result.output
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "cp437"])
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_every_terminal_can_show_the_table(tmp_path, encoding, more):
+    SAVE[".npz"](tmp_path / "x.npz")
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "nclib", "measure", str(tmp_path / "x.npz"), *more]
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    if encoding == "cp1252" and not more:
+        lines = done.stdout.decode("cp1252").splitlines()
+        assert any(line.endswith("[0, inf), lower is more collapsed") for line in lines)
+        assert any("[0, sqrt2]" in line for line in lines)
+
+
+def test_what_a_terminal_lacks_is_told_by_its_number(tmp_path):
+    done = CliRunner(charset="cp1252").invoke(app, ["measure", str(tmp_path / "Москва é.npz")])
+    assert done.exit_code == 1
+    assert "\\u041c\\u043e\\u0441\\u043a\\u0432\\u0430 é.npz" in done.stderr
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Pictures of two digits, one of them broken."""
+    digits = nclib.load("digits", per_class=6)
+    for i, label in enumerate(digits.labels.tolist()):
+        if label < 2:
+            (tmp_path / "pictures" / str(label)).mkdir(parents=True, exist_ok=True)
+            digits.image(i).save(tmp_path / "pictures" / str(label) / f"{i}.png")
+    (tmp_path / "pictures" / "1" / "broken.png").write_bytes(b"no picture")
+    return tmp_path / "pictures"
+
+
+@pytest.mark.parametrize("suffix", ["npz", "parquet"])
+@pytest.mark.parametrize("command", ["extract", "statistics"])
+def test_a_broken_picture_is_left_out_and_told(pictures, tmp_path, command, suffix):
+    file = tmp_path / f"x.{suffix if command == 'extract' else 'safetensors'}"
+    arguments = [command, "test_vit", str(pictures), str(file), "--weights", "random", "--device", "cpu"]
+    done = CliRunner().invoke(app, [*arguments, "--split", "all"])
+    assert done.exit_code == 0, done.output
+    assert "nclib: 1 images could not be read and were left out: " in done.stderr
+    assert "broken.png" in done.stderr
+    assert "12 images, 2 classes" in done.stdout
+    assert "12 samples, 2 classes, 64 features" in run(file).stdout
+
+
+def test_a_class_of_broken_pictures_is_an_error(pictures, tmp_path):
+    (pictures / "2").mkdir()
+    (pictures / "2" / "also.png").write_bytes(b"no picture")
+    arguments = ["extract", "test_vit", str(pictures), str(tmp_path / "x.npz"), "--weights", "random", "--split", "all"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "no image of class 2 can be read" in done.stderr
+    assert not (tmp_path / "x.npz").exists()
+
+
+@pytest.mark.parametrize("command", ["extract", "statistics"])
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("test_vit*", "'test_vit*' is"),
+        ("popular", "'popular' is 10 models"),
+        ("resnt18", "timm has no model 'resnt18'; names near it are resnet18"),
+    ],
+)
+def test_one_model_is_taken_and_its_name_checked_first(command, model, message):
+    done = CliRunner().invoke(app, [command, model, "folder:no/such", "x.safetensors", "--weights", "random"])
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert "no/such" not in done.stderr
+
+
+def test_what_is_for_images_only_is_refused_for_texts():
+    arguments = ["extract", "some/encoder", "docstrings/libraries", "x.npz", "--weights", "random", "--seed", "3"]
+    done = CliRunner().invoke(app, arguments)
+    assert "--weights, --seed can be given for images only, and docstrings/libraries is texts" in done.stderr
+
+
+@pytest.mark.parametrize("mark", ["utf-16", "latin-1"])
+def test_a_list_of_models_that_is_no_utf_8_is_told(tmp_path, mark):
+    (tmp_path / "models.txt").write_text("test_vit # für mich", encoding=mark)
+    done = CliRunner().invoke(app, ["rank", "--data", "digits", "--models-from", str(tmp_path / "models.txt")])
+    assert done.exit_code == 1
+    assert "models.txt is no text in UTF-8" in done.stderr

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from nclib.checks import few
 from nclib.data.catalogue import find_path
 from nclib.devices import resolve_device
 from nclib.features.backbones import LAST
@@ -37,6 +38,14 @@ def encoder_names(names: str | Iterable[str], data_root: str | Path | None = Non
     found = list(dict.fromkeys(e for name in asked for e in (POPULAR_ENCODERS if name == "popular" else [name])))
     refuse_all([why for name in found if (why := _wrong(name, data_root)) is not None])
     return found
+
+
+def encoder_name(name: str, data_root: str | Path | None = None) -> str:
+    """The one name of an encoder that a name stands for."""
+    names = encoder_names([name], data_root)
+    if len(names) > 1:
+        raise ValueError(f"{name!r} is {len(names)} encoders, {few(names)}; give one of them")
+    return names[0]
 
 
 def _wrong(name: str, data_root: str | Path | None) -> Exception | None:
@@ -109,7 +118,7 @@ def text_encoder(
         raise ImportError("encoders by name need transformers: pip install transformers") from error
     if pooling not in ("mean", "first"):
         raise ValueError(f"pooling is {pooling!r}; it must be 'mean' or 'first'")
-    source, first = _parts(name)
+    source, first = _parts(encoder_name(name, data_root))
     folder = _folder(source, data_root) if source.startswith("folder:") else None
     with nullcontext() if folder else hub(source), _without_bars():
         tokenizer = AutoTokenizer.from_pretrained(folder or source, trust_remote_code=False)

@@ -309,3 +309,32 @@ def test_what_layers_return_is_captured_in_order_and_hooks_are_gone_afterwards()
     with pytest.raises(AttributeError), captured(model, ["0", "9"], lambda name, output: output):
         pass
     assert not shared._forward_hooks
+
+
+class Several(nn.Module):
+    """Gives what it is told to make of its features."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.stem, self.head, self.make = nn.Conv2d(3, 4, 1), nn.Linear(4, 2), make
+
+    def forward(self, x):
+        return self.make(self.head(self.stem(x).mean((2, 3))))
+
+
+@pytest.mark.parametrize("make", [lambda x: {"logits": x}, lambda x: (x, x), lambda x: None, lambda x: [x, {"y": x}]])
+def test_inner_layers_are_read_whatever_a_model_gives_in_the_end(make, tmp_path, recwarn):
+    model, inputs = Several(make), torch.rand(5, 3, 8, 8)
+    with torch.no_grad():
+        expected = model.stem(inputs).mean((2, 3))
+    for cache in (None, tmp_path, tmp_path):
+        found = nclib.extract_layers(model, inputs, ["stem", "head"], cache=cache)
+        torch.testing.assert_close(found["stem"], expected)
+        torch.testing.assert_close(found["head"], model.head(expected).detach())
+    assert not [each for each in recwarn if "ends in a linear layer" in str(each.message)]
+    images = nclib.ImageSet((255 * inputs).byte(), torch.tensor([0, 0, 0, 1, 1]), ("a", "b"))
+    mine = nclib.Backbone("mine", model, nclib.features.AsTrained(3, 8))
+    assert nclib.feature_statistics(mine, images, layer="stem").num_features == 4
+    given = type(make(inputs)).__name__
+    with pytest.raises(ValueError, match=rf"the last layer of mine gives {given}; .*last=function\)"):
+        nclib.extract(nclib.Backbone("mine", model), inputs)

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import nclib
-from nclib import Texts, rank_models, text_encoder, text_features
+from nclib import Texts, rank_models, text_encoder, text_features, text_layers
+from nclib.cli import app
+from nclib.features.files import read_table
 
 transformers = pytest.importorskip("transformers")
 
@@ -171,3 +174,102 @@ def test_what_is_wrong_is_said(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(ImportError, match="pip install transformers"):
         text_encoder(f"folder:{folder}")
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """A table of texts of two classes for each split, and the same as `Texts`."""
+    folder = tmp_path_factory.mktemp("texts")
+    endings = ("mat", "road", "cat", "and", "then", "again")
+    rows = [f"{text} {end},{k}" for k, text in (("sit", "the cat sat on the"), ("run", "a dog ran")) for end in endings]
+    for split in ("train", "test"):
+        (folder / f"{split}.csv").write_text("\n".join(["said,kind", *rows]), "utf-8")
+    columns = {"text_column": "said", "label_column": "kind"}
+    name = f"file:{folder}/{{split}}.csv"
+    return name, *(nclib.texts(name, split, **columns) for split in ("train", "test"))
+
+
+def test_layers_are_the_hidden_states(folder):
+    encoder = text_encoder(f"folder:{folder}", device="cpu")
+    assert encoder.layers == ("layers.0", "layers.1", "layers.2")
+    found = text_layers(encoder, TEXTS, [0, "layers.1", -1, "last"], batch_size=2)
+    assert list(found) == ["layers.0", "layers.1", "layers.2", "last"]
+    for number, values in enumerate([*found.values()][:3], 1):
+        expected = torch.stack([states(folder, text, number).mean(0) for text in TEXTS])
+        torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(found["layers.2"], found["last"])
+    assert torch.equal(found["last"], text_features(encoder, TEXTS, batch_size=2))
+    first = text_layers(text_encoder(f"folder:{folder}", pooling="first", device="cpu"), TEXTS, ["layers.0"])
+    torch.testing.assert_close(first["layers.0"], torch.stack([states(folder, text, 1)[0] for text in TEXTS]))
+    for wrong, message in ((["layers.3"], "has no layer 'layers.3'; there are layers.0, .*, last"), ([3], "0..2")):
+        with pytest.raises(ValueError, match=message):
+            text_layers(encoder, TEXTS, wrong)
+    with pytest.raises(ValueError, match="layers are 'last'; give a list"):
+        text_layers(encoder, TEXTS, "last")
+
+
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+def test_layers_of_a_model_of_two_parts_are_its_encoders(kind, folder):
+    path, _ = of_two_parts(kind, folder)
+    found = text_layers(f"folder:{path}", TEXTS, [0, 1, "last"])
+    assert [tuple(values.shape) for values in found.values()] == [(3, 16)] * 3
+    torch.testing.assert_close(found["layers.1"], found["last"])
+
+
+def test_collapse_and_accuracy_by_layer_of_texts(folder, task):
+    _, train, test = task
+    encoder = text_encoder(f"folder:{folder}", device="cpu")
+    table = nclib.layerwise(encoder, train, test, batch_size=4)
+    assert list(table.index) == [*encoder.layers, "last"]
+    for layer, values in text_layers(encoder, train.texts, ["layers.0", "last"]).items():
+        expected = nclib.measure(values, train.labels, metrics=["nc1"])["nc1"]
+        assert table.loc[layer, "nc1"] == pytest.approx(expected, rel=1e-4)
+    assert table["accuracy"].between(0, 1).all()
+    with pytest.raises(TypeError, match=r"train is ImageSet; it must be Texts, as nclib\.texts gives"):
+        nclib.layerwise(encoder, nclib.load("digits", per_class=1), test)
+
+
+def test_encoders_are_ranked_over_their_layers(folder, task):
+    _, train, _ = task
+    encoder = text_encoder(f"folder:{folder}", device="cpu")
+    found = rank_models([encoder], train, scores=["gbc", "logme"], layers="best", verify=1)
+    for layer, values in text_layers(encoder, train.texts, [*encoder.layers, "last"]).items():
+        value = nclib.logme(nclib.class_statistics(values, train.labels))
+        assert found.by_layer.loc[(encoder.name, layer), "logme"] == pytest.approx(value, rel=1e-4)
+    assert found.table["layer"].iloc[0] == found.layers[encoder.name]["logme"]
+    one = nclib.Texts(train.texts[:3], torch.zeros(3, dtype=torch.int64), ("sit",))
+    with pytest.raises(ValueError, match="of one class, sit; a ranking needs at least 2"):
+        rank_models([encoder], one, layers="best")
+
+
+@pytest.mark.parametrize("layer", ["last", "1", "layers.1"])
+def test_the_command_line_extracts_features_of_texts(folder, task, tmp_path, layer):
+    name, train, _ = task
+    columns = ["--text-column", "said", "--label-column", "kind", "--device", "cpu", "--layer", layer]
+    done = CliRunner().invoke(app, ["extract", f"folder:{folder}", name, str(tmp_path / "x.npz"), *columns])
+    assert done.exit_code == 0, done.output
+    assert "12 texts, 2 classes, 16 features" in done.stdout
+    written = read_table(tmp_path / "x.npz")
+    asked = "last" if layer == "last" else "layers.1"
+    expected = text_layers(f"folder:{folder}", train.texts, [asked])[asked].cpu()
+    torch.testing.assert_close(torch.as_tensor(written["features"]), expected)
+    assert written["labels"].tolist() == train.labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "folder:no/such"}, "folder:no/such is not at"),
+        ({"data": "file:no/such.csv"}, "file:no/such.csv is not at"),
+        ({"layer": "layers.9"}, "has no layer 'layers.9'; there are layers.0"),
+        ({"split": "validation"}, "split is 'validation'"),
+        ({"model": "popular"}, "'popular' is 6 encoders"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong_with_texts(folder, task, tmp_path, change, message):
+    given = {"model": f"folder:{folder}", "data": task[0], "layer": "last", "split": "train"} | change
+    words = ["--text-column", "said", "--label-column", "kind", "--layer", given["layer"], "--split", given["split"]]
+    done = CliRunner().invoke(app, ["extract", given["model"], given["data"], str(tmp_path / "x.npz"), *words])
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
