@@ -26,8 +26,8 @@ class Backbone:
     transform
         From a PIL image of mode RGB to what the model takes, float (C, H, W). Its `repr` says all that it does.
     last
-        From a batch (N, C, H, W) to the last-layer features (N, d), such as ``lambda batch: model(batch)["pooled"]`` of a
-        model that gives a dict; None is the model itself.
+        From a batch (N, C, H, W) to the last-layer features (N, d), such as ``lambda batch: model(batch)["pooled"]`` of
+        a model that gives a dict; None is the model itself.
     classifier
         The linear layer on those features, if there is one: its weight and bias are what NC3 and NC4 need.
 
