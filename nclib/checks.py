@@ -19,20 +19,73 @@ LARGEST = 1e60  # of a feature: sums of its fourth power still fit into a float6
 
 def as_tensor(values: Any) -> Tensor:
     """A tensor without a gradient, sharing memory where it can; on the CPU if its own device has no float64."""
+    given = type(values).__name__
+    _check_dense(values)
     if isinstance(values, np.ma.MaskedArray):
         values = unmasked(values)
+    if hasattr(values, "to_numpy"):
+        values = _of_table(values)
+    if isinstance(values, np.ndarray) and values.dtype == object:
+        raise TypeError(f"{given} is no tensor or array of numbers: {_about_objects(values)}")
     if isinstance(values, np.ndarray) and (
         not values.flags.writeable or min(values.strides, default=0) < 0 or not values.dtype.isnative
     ):  # torch has no read-only tensors (a memory map is one), nor reversed or foreign ones
         values = np.array(values, dtype=values.dtype.newbyteorder("="))
-    if hasattr(values, "to_numpy"):  # tables and columns of pandas
-        values = values.to_numpy()
     try:
-        tensor = torch.as_tensor(values).detach()
+        tensor = torch.as_tensor(_stacked(values)).detach()
         return tensor.to(double_device(tensor.device))
     except (RuntimeError, TypeError, ValueError) as error:
-        hint = "; give its toarray()" if hasattr(values, "toarray") else ""
-        raise TypeError(f"{type(values).__name__} is no tensor or array of numbers: {error}{hint}") from error
+        raise TypeError(f"{given} is no tensor or array of numbers: {error}") from error
+
+
+def _check_dense(values: Any) -> None:
+    """Refuse what does not hold a number for each entry."""
+    if isinstance(values, Tensor):
+        if values.is_nested or values.is_meta:
+            what = "is nested; its rows must be of one length" if values.is_nested else "is on the device meta"
+            raise TypeError(f"a tensor {what}, so that it holds no array of numbers")
+        if values.layout != torch.strided:
+            raise TypeError(f"a tensor is {values.layout}; it must be dense: give its to_dense()")
+    elif hasattr(values, "toarray") and not isinstance(values, np.ndarray):
+        raise TypeError(
+            f"{type(values).__name__} is no tensor or array of numbers: it is sparse, and must be dense; give its "
+            "toarray()"
+        )
+
+
+def _of_table(values: Any) -> np.ndarray:
+    """The numbers of a table or column of pandas, NaN where one is missing, in one type for all columns.
+
+    Of columns that know missing numbers (Float64, double[pyarrow]) pandas itself makes objects.
+    """
+    array = values.to_numpy()
+    if array.dtype != object or not hasattr(values, "dtypes"):
+        return array
+    columns = values.dtypes if values.ndim == 2 else [values.dtypes]
+    try:
+        common = np.result_type(*(getattr(dtype, "numpy_dtype", dtype) for dtype in columns))
+        return values.to_numpy(dtype=common, na_value=np.nan) if common.kind == "f" else values.to_numpy(dtype=common)
+    except (TypeError, ValueError):  # texts, or integers that are missing
+        return array
+
+
+def _stacked(rows: Any) -> Any:
+    """A list of tensors, or of arrays, as one: torch takes those for numbers, and is slow with these."""
+    if isinstance(rows, list | tuple) and rows:
+        for kind, stack in ((Tensor, torch.stack), (np.ndarray, np.stack)):
+            if all(isinstance(row, kind) for row in rows):
+                return stack(rows)
+    return rows
+
+
+def _about_objects(array: np.ndarray) -> str:
+    """What an array of objects holds that is no number, and what makes numbers of it."""
+    others = [entry for entry in array.flat if not isinstance(entry, int | float | np.number)]
+    if not others:
+        return "it holds numbers as objects; give its astype(float)"
+    if isinstance(others[0], np.ndarray | Tensor | list | tuple):
+        return f"it holds objects, such as a {type(others[0]).__name__}; np.stack(list(rows)) makes (N, d) of rows"
+    return f"it holds {others[0]!r:.40}, which is no number; leave out such samples or columns"
 
 
 def unmasked(values: np.ma.MaskedArray) -> np.ndarray:
@@ -61,8 +114,8 @@ def noted_rounding(features: Any) -> float:
 
 
 def as_array(values: Any) -> np.ndarray | Tensor:
-    """Arrays as they are, for they may lie on disk, and anything else as a tensor."""
-    return values if isinstance(values, np.ndarray) else as_tensor(values)
+    """Arrays of numbers as they are, for they may lie on disk, and anything else as a tensor."""
+    return values if isinstance(values, np.ndarray) and values.dtype != object else as_tensor(values)
 
 
 @dataclass(frozen=True)
@@ -105,7 +158,7 @@ def check_features(features: Any, labels: Any, *, num_classes: int | None = None
 def check_shapes(features: Any, labels: Any) -> None:
     """Refuse what is not (N, d) with d >= 1 and (N,)."""
     if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
-        cure = shape_cure(labels)
+        cure = "; features.reshape(-1, 1) is (N, 1)" if features.ndim == 1 else shape_cure(labels)
         raise ValueError(
             f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (N, d) and (N,){cure}"
         )
@@ -134,10 +187,10 @@ def with_bar(blocks: Iterable[tuple[int, Tensor]], total: int) -> Iterator[tuple
 
 def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
     """Return the features if they are floating point, finite and of a size that can be squared."""
-    if features.dtype not in _FLOATS or features.layout != torch.strided:
-        raise TypeError(
-            f"features are {features.dtype}, {features.layout}; they must be floating point of 16 to 64 bits, and dense"
-        )
+    if features.dtype not in _FLOATS:
+        whole = not (features.is_complex() or features.is_floating_point() or features.is_quantized)
+        cure = "; if they are numbers, give features.float(), or astype(float)" if whole else ""
+        raise TypeError(f"features are {features.dtype}; they must be floating point of 16 to 64 bits{cure}")
     if not torch.isfinite(features.sum()):  # cheap; a sum can also overflow, so only the rows decide
         bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
         if len(bad):
@@ -164,7 +217,8 @@ def as_labels(values: Any, name: str = "labels") -> Tensor | np.ndarray:
     if values is None:
         raise ValueError(f"{name} are None; give one for each sample (N,)")
     if hasattr(values, "toarray") and not isinstance(values, np.ndarray):  # np.asarray would take it for one object
-        raise TypeError(f"{name} are a sparse {type(values).__name__}; they must be dense: give toarray().ravel()")
+        cure = "ravel()" if min(values.shape) <= 1 else "argmax(1), if its rows are one-hot"
+        raise TypeError(f"{name} are a sparse {type(values).__name__}; they must be dense: give toarray().{cure}")
     return _of_one_kind(_as_label_array(values, name), name)
 
 
@@ -234,7 +288,7 @@ def class_names(labels: Any, name: str = "labels") -> np.ndarray:
 
     A real number is a name if it is a whole one, and has the bits for it. Labels (N, 1) are taken with a warning.
     """
-    labels = as_labels(labels, name)
+    given, labels = labels, as_labels(labels, name)
     real = labels.is_floating_point() if isinstance(labels, Tensor) else labels.dtype.kind == "f"
     if real and labels.dtype.itemsize < 4:  # bfloat16 makes 256 of 257
         raise TypeError(
@@ -246,7 +300,7 @@ def class_names(labels: Any, name: str = "labels") -> np.ndarray:
         array = _column(array, name)
     if array.ndim != 1:
         raise ValueError(
-            f"{name} are {array.shape}; y should be a 1d array, a class for each sample (N,){shape_cure(array)}"
+            f"{name} are {array.shape}; y should be a 1d array, a class for each sample (N,){shape_cure(array, given)}"
         )
     if array.dtype.kind == "c":
         raise TypeError(f"{name} are {array.dtype}; they must be integers or texts")
@@ -288,17 +342,25 @@ def check_same_kind(labels: np.ndarray, classes: np.ndarray, name: str = "labels
         )
 
 
-def shape_cure(labels: Any) -> str:
-    """What makes labels (N,) of a column or of one-hot rows, for a message."""
+def shape_cure(labels: Any, given: Any = None) -> str:
+    """What makes labels (N,) of a column, a row or one-hot rows, for a message; `given` may have been a table."""
     if labels.ndim != 2 or not labels.shape[1]:
         return ""
-    column = labels.shape[1] == 1
-    return "; labels[:, 0] is (N,)" if column else "; labels.argmax(1) makes classes of one-hot rows"
+    table = hasattr(given, "iloc")
+    if labels.shape[1] == 1:
+        return f"; labels{'.iloc' if table else ''}[:, 0] is (N,)"
+    if labels.shape[0] == 1:
+        return f"; labels{'.iloc' if table else ''}[0] is (N,)"
+    return f"; labels{'.to_numpy()' if table else ''}.argmax(1) makes classes of one-hot rows"
 
 
 def integer_labels(labels: Any) -> Tensor:
     """Labels of any shape as a tensor of integers, which may be negative, or what is wrong with them."""
-    labels = as_labels(labels)
+    given, labels = labels, as_labels(labels)
+    if hasattr(given, "iloc") and labels.ndim == 2:
+        raise ValueError(
+            f"labels are a {type(given).__name__} {labels.shape}; they must be (N,){shape_cure(labels, given)}"
+        )
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "UO" and labels.size:
         raise TypeError(
             f"labels are texts ({few(labels.ravel().tolist())}); they must be integers: np.unique(labels, "
@@ -307,7 +369,7 @@ def integer_labels(labels: Any) -> Tensor:
     labels = as_tensor(labels if isinstance(labels, Tensor) or labels.size else np.zeros(labels.shape, dtype=np.int64))
     if labels.numel() and (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool):
         cure = "" if labels.is_complex() else "; if they are whole numbers, give labels.long(), or astype(int)"
-        raise TypeError(f"labels are {labels.dtype}; they must be integers{cure}")
+        raise TypeError(f"labels are {labels.dtype}; they must be integers{shape_cure(labels) or cure}")
     return labels.long()
 
 

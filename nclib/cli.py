@@ -43,6 +43,7 @@ _FILE = (
     "column of each; or class statistics of `nclib statistics`."
 )
 _TEXTS = ("file:", "docstrings/")  # how names of texts begin
+_JSON = "Print JSON, with null for NaN and infinity."
 _METRICS = "Names with commas between, or 'all'; without it vci, directional CDNV and ranks are left out."
 
 # The options of a command in groups, as its help shows them.
@@ -72,8 +73,20 @@ _Device = Annotated[str, _MODELS(help="auto, cpu, cuda or mps.")]
 _Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, for a run that may be cut.")]
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from nclib import __version__
+
+        typer.echo(f"nclib {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Measure neural collapse: of features in a file, or of a model on a data set."""
 
 
@@ -82,7 +95,7 @@ def measure(
     file: Annotated[Path, typer.Argument(help=_FILE)],
     labels: Annotated[Path | None, typer.Argument(help="An .npy file of labels, for features in an .npy file.")] = None,
     metrics: Annotated[str | None, typer.Option(help=_METRICS)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=_JSON)] = False,
 ) -> None:
     """Print the collapse metrics of a table of features."""
     from nclib.features.files import read_features
@@ -253,7 +266,7 @@ def rank(
         _SCORES(help="last; best or mean, over all layers, of each score; or layers with commas between: their best."),
     ] = "last",
     verify: Annotated[int, _SCORES(help="How many of the best are sorted by the accuracy of a linear probe.")] = 0,
-    as_json: Annotated[bool, _OUTPUT("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, _OUTPUT("--json", help=_JSON)] = False,
     csv: Annotated[Path | None, _OUTPUT(help="Write the table to this file.")] = None,
     figure: Annotated[Path | None, _OUTPUT(help="Draw the scores to this .png, .pdf or .svg file.")] = None,
 ) -> None:
@@ -383,6 +396,6 @@ def _read(path: Path) -> str:
 
 
 def _json(result: Any) -> str:
-    """A result as JSON, with the numbers that it lacks as text."""
-    plain = json.loads(json.dumps(result.to_dict()), parse_constant=lambda name: str(float(name)))
-    return json.dumps(plain, indent=2)
+    """A result as JSON, which has no NaN and no infinity: null."""
+    plain = json.loads(json.dumps(result.to_dict()), parse_constant=lambda name: None)
+    return json.dumps(plain, indent=2, allow_nan=False)

@@ -192,6 +192,102 @@ def test_labels_of_another_kind_than_the_classes_are_an_error():
     check_same_kind(np.array([]), np.array(["a", "b"]))
 
 
+WHOLE = torch.tensor([[0.0, 1.0], [2.0, 0.0], [1.0, 1.0], [0.0, 3.0]])  # the same in any type
+TABLES = {
+    "table": lambda: pd.DataFrame(WHOLE.numpy()),
+    "nullable": lambda: pd.DataFrame(WHOLE.numpy()).astype("Float64"),
+    "nullable float32": lambda: pd.DataFrame(WHOLE.numpy()).astype("Float32"),
+    "two types": lambda: pd.DataFrame(WHOLE.numpy()).astype({0: "Float64", 1: "Int64"}),
+    "nullable beside plain": lambda: pd.DataFrame(WHOLE.numpy()).astype({0: "Float32"}),
+    "sparse columns": lambda: pd.DataFrame(WHOLE.numpy()).astype(pd.SparseDtype(float)),
+    "categories of numbers": lambda: pd.DataFrame(WHOLE.numpy()).astype("category"),
+    "rows of arrays": lambda: list(WHOLE.numpy()),
+    "rows of tensors": lambda: list(WHOLE),
+    "lists": lambda: WHOLE.tolist(),
+    "read-only": lambda: np.broadcast_to(WHOLE.numpy(), (4, 2)),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("make", TABLES.values(), ids=TABLES.keys())
+def test_tables_are_features_without_a_warning_and_give_the_right_numbers(make):
+    assert dict(nclib.measure(make(), [0, 0, 1, 1])) == pytest.approx(dict(nclib.measure(WHOLE, [0, 0, 1, 1])))
+    assert as_tensor(make()).tolist() == WHOLE.tolist()
+
+
+def test_columns_of_arrow_are_features_of_their_own_type():
+    pytest.importorskip("pyarrow")
+    table = pd.DataFrame(WHOLE.numpy())
+    assert as_tensor(table.astype("double[pyarrow]")).dtype == torch.float64
+    assert as_tensor(table.astype("float[pyarrow]")).dtype == as_tensor(table.astype("Float32")).dtype == torch.float32
+    assert as_tensor(table.astype("double[pyarrow]")).tolist() == WHOLE.tolist()
+
+
+@pytest.mark.parametrize(
+    ("features", "error", "message"),
+    [
+        (
+            pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}),
+            TypeError,
+            "DataFrame is no .* it holds 'x', which is no number; leave out",
+        ),
+        (pd.DataFrame({"a": [1.0, None]}, dtype="Float64"), ValueError, "hold NaN or infinity, the first in row 1"),
+        (
+            pd.DataFrame({"a": [1, 2]}, dtype="Int64"),
+            TypeError,
+            r"are torch.int64; .*; if they are numbers, .*float\(\)",
+        ),
+        (pd.DataFrame({"a": [1, None]}, dtype="Int64"), ValueError, "hold NaN or infinity, the first in row 1"),
+        (pd.Series([np.ones(2), np.ones(2)]), TypeError, r"Series .* a ndarray; np.stack\(list\(rows\)\)"),
+        (np.array([[1.0], [2.0]], dtype=object), TypeError, r"as objects; give its astype\(float\)"),
+        (np.array([[1.0], [None]], dtype=object), TypeError, "it holds None, which is no number"),
+        ([np.ones(2), np.ones(3)], TypeError, "list is no tensor or array of numbers: .* same shape"),
+        ([torch.ones(2), torch.ones(3)], TypeError, "list is no tensor or array of numbers: .* equal size"),
+        (torch.ones(2, 1).to_sparse(), TypeError, r"torch.sparse_coo; it must be dense: give its to_dense\(\)"),
+        (torch.ones(2, 1, device="meta"), TypeError, "on the device meta"),
+        (sparse.csr_array([[1.0], [2.0]]), TypeError, r"csr_array .* it is sparse, .* give its toarray\(\)"),
+        (pd.Series([1.0, 2.0]), ValueError, r"features \(2,\) .*; features.reshape\(-1, 1\) is \(N, 1\)"),
+    ],
+)
+def test_features_of_no_numbers_are_an_error_with_a_cure(features, error, message):
+    with pytest.raises(error, match=message):
+        nclib.measure(features, [0, 1])
+
+
+ONE_HOT = np.eye(3)[NUMBERS]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (ONE_HOT, r"labels.argmax\(1\) makes classes of one-hot rows"),
+        (torch.tensor(ONE_HOT), r"labels.argmax\(1\) makes classes of one-hot rows"),
+        (ONE_HOT.astype(bool), r"labels.argmax\(1\) makes classes of one-hot rows"),
+        (pd.get_dummies(pd.Series(NUMBERS)), r"a DataFrame \(6, 3\); .*labels.to_numpy\(\).argmax\(1\)"),
+        (pd.DataFrame({"y": NUMBERS}), r"a DataFrame \(6, 1\); .*labels.iloc\[:, 0\] is \(N,\)"),
+        (np.array([NUMBERS]).T.astype(float), r"labels\[:, 0\] is \(N,\)"),
+        (np.array([NUMBERS]), r"labels\[0\] is \(N,\)"),
+        (sparse.csr_matrix(ONE_HOT), r"give toarray\(\).argmax\(1\), if its rows are one-hot"),
+        (sparse.csr_matrix(np.array([NUMBERS])), r"give toarray\(\).ravel\(\)"),
+    ],
+)
+def test_labels_of_another_shape_are_an_error_with_a_cure_that_works(labels, message):
+    for taker in (nclib.measure, nclib.class_statistics, nclib.score):
+        with pytest.raises((TypeError, ValueError), match=message):
+            taker(FEATURES, labels)
+
+
+def test_a_table_of_one_hot_labels_has_its_cure_in_probes_too():
+    with pytest.raises(ValueError, match=r"labels.to_numpy\(\).argmax\(1\)"):
+        nclib.LinearProbe().fit(FEATURES, pd.get_dummies(pd.Series(NUMBERS)))
+
+
+def test_probabilities_may_be_a_table():
+    given = FEATURES.softmax(1)
+    found = nclib.score(FEATURES, NUMBERS, probabilities=pd.DataFrame(given.numpy()), scores=["leep"])
+    assert found["leep"] == nclib.score(FEATURES, NUMBERS, probabilities=given, scores=["leep"])["leep"]
+
+
 def test_masked_features_are_an_error_and_sparse_ones_have_a_cure():
     with pytest.raises(ValueError, match="1 entries are masked, the first in row 1"):
         as_tensor(np.ma.array([[1.0], [2.0]], mask=[[0], [1]]))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -45,10 +46,13 @@ def test_a_pair_of_arrays_gives_the_table_without_a_classifier(tmp_path):
     assert (result.exit_code, result.stdout) == (0, f"{expected}\n")
 
 
-def test_json_is_the_dictionary_and_infinity_is_text(tmp_path):
+def test_json_is_the_dictionary_and_infinity_is_null(tmp_path):
     np.savez(tmp_path / "x.npz", features=np.eye(4)[[0, 1, 0, 1, 2, 3]], labels=np.array([0, 0, 1, 1, 2, 2]))
-    found = json.loads(run(tmp_path / "x.npz", "--json").stdout)
-    assert found["metrics"]["cdnv"] == "inf"
+    printed = run(tmp_path / "x.npz", "--json").stdout
+    assert "Infinity" not in printed
+    found = json.loads(printed)
+    assert found["metrics"]["cdnv"] is None
+    assert found["metrics"]["nc1_ratio"] > 0
     assert found["num_samples"] == 6
 
 
@@ -78,6 +82,20 @@ class Harmful:
         ),
         ("x.npz", lambda path: np.savez(path, **ARRAYS | {"features": np.array([Harmful()])}), "not a readable .npz"),
         ("x.pt", lambda path: torch.save({"features": Harmful()}, path), "not a readable .pt file"),
+        (
+            "x.pt",
+            lambda path: torch.save(ARRAYS, path),
+            "torch.save({'features': torch.as_tensor(features), ...}, path)",
+        ),
+        ("x.pt", lambda path: torch.save(torch.nn.Linear(2, 2), path), "it holds more than tensors, which could run"),
+        ("x.pt", lambda path: path.write_bytes(pickle.dumps(ARRAYS)), "it holds more than tensors, which could run"),
+        ("x.pt", lambda path: path.write_bytes(b"abc"), "it holds more than tensors, which could run"),
+        ("x.npz", lambda path: path.write_bytes(pickle.dumps(ARRAYS)), "it holds more than arrays of numbers"),
+        (
+            "x.npz",
+            lambda path: np.savez(path, **ARRAYS | {"labels": np.array(["a"], object)}),
+            "np.savez(path, features",
+        ),
         ("x.pt", lambda path: torch.save(torch.eye(3), path), "is no mapping"),
         ("x.npy", lambda path: np.save(path, np.eye(3)), "a file of labels goes with features in an .npy file"),
     ],
@@ -89,6 +107,9 @@ def test_a_bad_file_ends_with_one_line_and_exit_code_1(tmp_path, name, write, me
     assert result.stderr.startswith("nclib: ")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+    assert "\x1b" not in result.stderr
+    assert "weights_only" not in result.stderr
+    assert "allow_pickle" not in result.stderr
     assert "unpickled" not in result.output
 
 
@@ -103,6 +124,20 @@ def test_a_truncated_file_is_a_bad_file(tmp_path):
 def test_bad_usage_ends_with_exit_code_2():
     assert run().exit_code == 2
     assert run("x.npz", "--colour").exit_code == 2
+
+
+def test_the_version_is_printed():
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"nclib {nclib.__version__}\n")
+
+
+def test_a_table_of_many_classes_fits_a_hundred_columns(tmp_path):
+    features, labels = torch.randn(1500, 4), torch.arange(1500) % 900  # of 1200 classes
+    table = {"features": features, "labels": labels, "weight": torch.randn(1200, 4), "bias": torch.zeros(1200)}
+    np.savez(tmp_path / "x.npz", **{name: tensor.numpy() for name, tensor in table.items()})
+    printed = run(tmp_path / "x.npz").stdout
+    assert max(map(len, printed.splitlines())) <= 100
+    assert "300 of 1200 classes have no samples" in printed
 
 
 def test_the_command_is_installed():

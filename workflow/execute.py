@@ -17,16 +17,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import jupytext
-import nbformat
 import numpy as np
-import papermill
 import typer
-import yaml
 from PIL import Image
 
 from nclib.experiments.records import versions
+from nclib.extras import optional
 from nclib.storage import replacing
+
+with optional("papermill"):
+    import jupytext
+    import nbformat
+    import papermill
+    import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTES = ROOT / "_build" / "executed"

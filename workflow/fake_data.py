@@ -21,6 +21,7 @@ from nclib.data.class_splits import CLASS_SPLITS
 from nclib.data.sizes import SIZES
 from nclib.data.torchvision_sets import VOC_CLASSES
 from nclib.experiments.records import Cell
+from nclib.extras import optional
 from nclib.storage import replacing
 from workflow.make_folders import CAMVID_CLASSES, UNLABELLED
 from workflow.needs import timm_hub, torchvision_weights
@@ -390,7 +391,8 @@ def _keep_weights(path: Path, name: str, but: str = "none.") -> None:
 
 def _keep_encoder(folder: Path) -> None:
     """The files of a small encoder with a vocabulary of the fake texts."""
-    from transformers import BertConfig, BertModel
+    with optional("transformers"):
+        from transformers import BertConfig, BertModel
 
     if (folder / "vocab.txt").exists():
         return

@@ -57,9 +57,11 @@ def write(paths: Sequence[Path], book: Path) -> None:
     """Write the pages into one file."""
     from tempfile import TemporaryDirectory
 
-    from pypdf import PdfWriter
-
+    from nclib.extras import optional
     from nclib.storage import replacing
+
+    with optional("pypdf"):
+        from pypdf import PdfWriter
 
     if not BROWSER:
         sys.exit("there is no chromium; install one, or name another browser in NCLIB_BROWSER")

@@ -49,6 +49,8 @@ class Complexity:
     geometric complexity 2, standard error 0
     >>> found.by_class([0, 1]).tolist()
     [1.0, 3.0]
+    >>> found.to_dict()
+    {'value': 2.0, 'standard_error': 0.0, 'measured': 2, 'population': 2}
     """
 
     per_sample: Tensor
@@ -58,6 +60,11 @@ class Complexity:
 
     def __str__(self) -> str:
         return f"geometric complexity {self.value:.4g}, standard error {self.standard_error:.2g}"
+
+    def to_dict(self) -> dict[str, float]:
+        """The value, its standard error, and the numbers of samples, as `json.dumps` takes them."""
+        sizes = {"measured": len(self.per_sample), "population": self.population}
+        return {"value": self.value, "standard_error": self.standard_error} | sizes
 
     @property
     def value(self) -> float:

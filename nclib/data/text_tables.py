@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+from nclib.extras import optional
+
 SEPARATORS = (",", "\t", ";", "|")
 LINES, PARQUET = (".jsonl", ".ndjson"), ".parquet"  # how files end that are not separated values
 _LONGEST = 2**31 - 1  # characters of a text; the csv module stops at 131,072
@@ -134,10 +136,8 @@ def _of_lines(file: Path, text: str, label: str) -> Iterator[Row]:
 
 
 def _of_parquet(file: Path, text: str, label: str) -> Iterator[Row]:
-    try:
+    with optional("pyarrow"):
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ImportError("Parquet files need pyarrow: pip install pyarrow") from error
     try:
         names = parquet.read_schema(file).names
     except (arrow.ArrowInvalid, OSError) as error:

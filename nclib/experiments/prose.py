@@ -3,11 +3,13 @@
 from typing import Any
 
 from nclib.estimates import Estimate
+from nclib.extras import optional
 
 
 def glue(name: str, value: Any) -> None:
     """Keep a number or a text under a name; of an estimate "NAME value", "NAME low" and "NAME high"."""
-    from myst_nb import glue as keep  # type: ignore[import-untyped]  # it has no type hints
+    with optional("myst_nb"):
+        from myst_nb import glue as keep  # type: ignore[import-untyped]  # it has no type hints
 
     if isinstance(value, Estimate):
         for end in ("value", "low", "high"):

@@ -2,15 +2,19 @@
 
 import contextlib
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 
+from nclib.extras import optional
 from nclib.metrics.statistics import ClassStatistics
 from nclib.storage import load_tensors, replacing, save_tensors
 
@@ -86,8 +90,24 @@ def _read(path: Path) -> Any:
         raise ValueError(f"{path} is not a readable {path.suffix} file: {reason}") from error
 
 
+@contextmanager
+def _without_objects(what: str, *errors: type[Exception]) -> Iterator[None]:
+    """A reader's refusal of objects in a few words, without its advice on how to unpickle them."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, which say the same
+            yield
+    except errors as error:
+        if isinstance(error, ValueError) and "bject" not in str(error):
+            raise
+        raise ValueError(
+            f"it holds more than {what}, which could run code, or is not whole; save arrays of numbers, np.savez(path, "
+            "features=..., labels=...), or tensors, torch.save({'features': torch.as_tensor(features), ...}, path)"
+        ) from None
+
+
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
+    with _without_objects("arrays of numbers", ValueError), np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files if name in NAMES} | dict.fromkeys(set(file.files) - set(NAMES))
 
 
@@ -99,11 +119,21 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     return load_file(path)
 
 
+def _read_npy(path: Path) -> np.ndarray:
+    with _without_objects("arrays of numbers", ValueError):
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _read_pt(path: Path) -> Any:
+    with _without_objects("tensors", UnpicklingError, IndexError, EOFError, RuntimeError):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 READERS: Mapping[str, Callable[[Path], Any]] = {
     ".npz": _read_npz,
-    ".npy": lambda path: np.load(path, mmap_mode="r", allow_pickle=False),
+    ".npy": _read_npy,
     ".safetensors": _read_safetensors,
-    ".pt": lambda path: torch.load(path, map_location="cpu", weights_only=True),
+    ".pt": _read_pt,
 }
 
 _AHEAD = {"batch_readahead": 1, "fragment_readahead": 1}  # batches and files that are read ahead: memory is what counts
@@ -198,7 +228,5 @@ def _dataset(path: Path | str, features: str, labels: str) -> Any:
 
 
 def _arrow(part: str) -> tuple[Any, Any]:
-    try:
+    with optional("pyarrow"):
         return import_module("pyarrow"), import_module(f"pyarrow.{part}")
-    except ImportError as error:
-        raise ImportError("Parquet files need pyarrow, nclib's extra arrow") from error

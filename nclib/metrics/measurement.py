@@ -1,6 +1,7 @@
 """Tables of metrics or scores of one set of features."""
 
 import html
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from nclib.metrics.statistics import ClassStatistics, Covariance, gathered
 from nclib.metrics.variability import SaysNothing, between_spectrum, checked_means
 
 Registry = Mapping[str, Metric]
+WIDTH, _LONGEST = 100, 40  # columns of what is printed, and of a name in it
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -53,15 +55,17 @@ class Measurement(Mapping[str, float]):
         return len(self.values_)
 
     def to_dict(self) -> dict[str, Any]:
-        """Sizes, metrics and notes, of plain Python types."""
+        """Sizes, metrics and notes, of plain Python types, as `json.dumps` takes them (NaN and infinity as floats)."""
         sizes = {name: getattr(self, name) for name in ("num_samples", "num_classes", "num_features")}
         return sizes | {"metrics": dict(self.values_), "notes": list(self.notes)}
 
     def __str__(self) -> str:
-        rows = [(name, f"{value:.6g}", self.registry[name].reading) for name, value in self.items()]
-        names, values = (max(len(row[column]) for row in rows) for column in range(2))
-        lines = [f"{name:<{names}}  {value:>{values}}  {reading}" for name, value, reading in rows]
-        return "\n".join([self._title(), *lines, *(f"note: {note}" for note in self.notes)])
+        names = shortened(self)
+        rows = [(short, f"{self[name]:.6g}", self.registry[name].reading) for name, short in names.items()]
+        widths = [max(len(row[column]) for row in rows) for column in range(2)]
+        lines = [f"{name:<{widths[0]}}  {value:>{widths[1]}}  {reading}" for name, value, reading in rows]
+        notes = [*(f"note: {note}" for note in self.notes), *about_names(names)]
+        return "\n".join([self._title(), *(wrapped(line, sum(widths) + 4) for line in lines), *map(wrapped, notes)])
 
     __repr__ = __str__
 
@@ -77,6 +81,37 @@ class Measurement(Mapping[str, float]):
 
     def _title(self) -> str:
         return f"{self.num_samples:,} samples, {self.num_classes:,} classes, {self.num_features:,} features"
+
+
+def wrapped(line: str, indent: int = 2) -> str:
+    """The line in as many as fit, those after the first indented.
+
+    >>> print(wrapped("as long as " + 12 * "a table "))
+    as long as a table a table a table a table a table a table a table a table a table a table a table
+      a table
+    """
+    if len(line) <= WIDTH:
+        return line
+    return textwrap.fill(line, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
+def shortened(names: Iterable[str]) -> dict[str, str]:
+    """By every name what stands for it where there is no room for a long one; no two are the same.
+
+    >>> shortened(["nc1", "a name that is as long as two lines of a table"])["nc1"]
+    'nc1'
+    """
+    short: dict[str, str] = {}
+    for number, name in enumerate(names, 1):
+        short[name] = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 16]}…{name[-15:]}"
+        if list(short.values()).count(short[name]) > 1:
+            short[name] = f"{name[: _LONGEST - 6]}… {number}"
+    return short
+
+
+def about_names(names: Mapping[str, str]) -> list[str]:
+    """Lines that say what was shortened."""
+    return [f"{short} is {name}" for name, short in names.items() if name != short]
 
 
 def measured(
@@ -187,7 +222,7 @@ def _computed(
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                values[name] = metric.compute(*arguments.values())
+                values[name] = _number(name, metric.compute(*arguments.values()))
             notes += [str(warning.message) for warning in caught]
             empty += [name for warning in caught if issubclass(warning.category, SaysNothing)]
         except ValueError as error:
@@ -199,6 +234,14 @@ def _computed(
         if rank < possible:
             notes.append(f"the class means span {rank} of {possible} directions; nc1 and vci count those")
     return values, notes, tuple(empty)
+
+
+def _number(name: str, value: Any) -> float:
+    """What a metric gave as a plain number; those of others may give tensors, or what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} gave a {type(value).__name__}; a metric must give one number") from error
 
 
 def measure(

@@ -7,12 +7,15 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
 
 from nclib.devices import double_device
+from nclib.extras import optional
 from nclib.metrics.measurement import chosen, measure
 from nclib.metrics.registry import METRICS
 from nclib.metrics.statistics import ClassStatistics, Covariance
+
+with optional("torchmetrics"):
+    from torchmetrics import Metric
 
 
 class _Head:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nclib.checks import few
 from nclib.data.catalogue import find_path
 from nclib.devices import resolve_device
+from nclib.extras import optional
 from nclib.features.backbones import LAST
 from nclib.features.encoders import TextEncoder as TextEncoder, encoded
 from nclib.features.forward import Outputs
@@ -95,7 +96,7 @@ def text_encoder(
     Raises
     ------
     ImportError
-        Without transformers.
+        Without transformers, with the command that installs it.
     ValueError
         For a model without states of tokens, or with fewer layers than asked for.
     OSError
@@ -112,10 +113,8 @@ def text_encoder(
     >>> text_features(encoder, ["a text", "text"]).shape
     torch.Size([2, 24])
     """
-    try:
+    with optional("transformers"):
         from transformers import AutoModel, AutoTokenizer
-    except ImportError as error:
-        raise ImportError("encoders by name need transformers: pip install transformers") from error
     if pooling not in ("mean", "first"):
         raise ValueError(f"pooling is {pooling!r}; it must be 'mean' or 'first'")
     source, first = _parts(encoder_name(name, data_root))
@@ -140,7 +139,8 @@ def text_encoder(
 @contextmanager
 def _without_bars() -> Iterator[None]:
     """No progress bar of loading weights, which takes a moment."""
-    from transformers.utils import logging
+    with optional("transformers"):
+        from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

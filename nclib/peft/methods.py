@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from nclib.extras import optional
 from nclib.features.backbones import Backbone
 from nclib.peft.tuned import Base, Match, Skip, Tuned
 
@@ -132,7 +133,8 @@ def lora_tuning(
     >>> round(trainable_share(lora_tuning(resnet18(), num_classes=10, rank=2)), 4)
     0.0068
     """
-    from peft import LoraConfig
+    with optional("peft"):
+        from peft import LoraConfig
 
     base = Base(model)
     names = [name for name, module in base.body.named_modules() if _takes_lora(module)]
@@ -205,7 +207,8 @@ def _takes_lora(module: nn.Module) -> bool:
 
 
 def _adapted(base: Base, config: "PeftConfig", num_classes: int | None, seed: int) -> Tuned:
-    from peft import inject_adapter_in_model
+    with optional("peft"):
+        from peft import inject_adapter_in_model
 
     before = {name for name, _ in base.body.named_modules()}
     with torch.random.fork_rng(devices=[]):
@@ -227,7 +230,8 @@ def _plain(value: Any) -> Any:
 
 
 def _adapter_of(model: nn.Module | Backbone, config: dict[str, Any], **options: Any) -> Tuned:
-    from peft import PeftConfig
+    with optional("peft"):
+        from peft import PeftConfig
 
     return adapter_tuning(model, PeftConfig.from_peft_type(**config), **options)
 

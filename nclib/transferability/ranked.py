@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from nclib.metrics.measurement import WIDTH, about_names, shortened, wrapped
 from nclib.storage import replacing
 from nclib.transferability.registry import higher_is_better
 
@@ -59,8 +60,12 @@ class Ranking:
         return self.relative.round(9).corr("kendall")
 
     def to_dict(self) -> dict[str, Any]:
-        """Models with their scores, best first, of plain Python types."""
-        models = [{"model": name} | row.dropna().to_dict() for name, row in self.table.iterrows()]
+        """Models with their scores, best first, of plain Python types, as `json.dumps` takes them."""
+        models = [
+            {"model": name}
+            | {column: value if column == "layer" else float(value) for column, value in row.dropna().items()}
+            for name, row in self.table.iterrows()
+        ]
         notes = {name: list(lines) for name, lines in self.notes.items()}
         layers = {"layers": {name: dict(chosen) for name, chosen in self.layers.items()}} if self.layers else {}
         return {"by": self.by, "models": models, "failures": dict(self.failures), "notes": notes} | layers
@@ -68,18 +73,21 @@ class Ranking:
     def __str__(self) -> str:
         first = [self.by, *(["layer"] if self.layers else [])]
         first += [name for name in self.table if name not in first]
-        shown = self.table[first].to_string(float_format=lambda value: f"{value:.4g}", na_rep="")
+        names = shortened([*self.table.index, *first])
+        table = self.table[first].rename(index=names, columns=names)
+        shown = table.to_string(float_format=lambda value: f"{value:.4g}", na_rep="", line_width=WIDTH)
         about: dict[str, list[str]] = {}
         for name, lines in self.notes.items():
             for note in lines:
                 about.setdefault(note, []).append(name)
         return "\n".join(
             [
-                shown,
-                self.order,
-                *(f"layers of {name}: {_by_layer(chosen)}" for name, chosen in self.layers.items()),
-                *(f"note on {', '.join(names)}: {note}" for note, names in about.items()),
-                *(f"{name} failed: {why}" for name, why in self.failures.items()),
+                *(line.rstrip("\\ ") for line in shown.splitlines()),
+                wrapped(self.order),
+                *(wrapped(f"layers of {name}: {_by_layer(chosen)}") for name, chosen in self.layers.items()),
+                *(wrapped(f"note on {', '.join(models)}: {note}") for note, models in about.items()),
+                *(wrapped(f"{name} failed: {why}") for name, why in self.failures.items()),
+                *map(wrapped, about_names(names)),
             ]
         )
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
+from nclib.checks import as_tensor
 from nclib.metrics import pairs, variability
 from nclib.metrics.measurement import Measurement, measured
 from nclib.metrics.registry import Metric, shipped
@@ -143,7 +144,7 @@ def score(
     h_score    1.84746  [0, K − 1], higher is likelier to transfer
     cdnv     0.0438218  [0, ∞], lower is likelier to transfer
     """
-    given = None if probabilities is None else torch.as_tensor(probabilities)
+    given = None if probabilities is None else as_tensor(probabilities)
     more = {"probabilities": given, "source_accuracy": source_accuracy}
     return measured(SCORES, scores, features, labels, more, progress=progress)
 

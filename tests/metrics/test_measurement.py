@@ -11,6 +11,7 @@ import torch
 import nclib
 from nclib import METRICS, Metric, checks, measure
 from nclib.metrics import pairs, ranks, simplex, statistics
+from nclib.metrics.measurement import Measurement, shortened
 from tests.ranges import ends
 
 
@@ -174,3 +175,42 @@ def test_a_function_that_wraps_one_of_nclib_is_given_the_features_themselves(mon
         own = dataclasses.replace(nclib.SCORES["transrate"], name="scaled", compute=scaled)
     monkeypatch.setitem(METRICS, "scaled", own)
     assert measure(FEATURES, LABELS, metrics="scaled")["scaled"] == pytest.approx(scaled(FEATURES, LABELS))
+
+
+LONG = "a metric of mine whose name is longer than the column that there is for names, number "
+
+
+def test_long_names_readings_and_notes_fit_and_what_is_shortened_is_said():
+    names = [f"{LONG}{number}" for number in (1, 2)] + [f"{LONG}1, too, and so on and so forth, number 1"]
+    entry = Metric("m", lambda stats: 1.0, "f", "[0, 1], " + "of something " * 9, "lower", "ours")
+    found = Measurement(dict.fromkeys(names, 0.5), 10, 2, 3, ("note " * 50,), dict.fromkeys(names, entry))
+    lines = str(found).splitlines()
+    assert max(map(len, lines)) <= 100
+    short = shortened(names)
+    assert len(set(short.values())) == 3
+    assert max(map(len, short.values())) <= 40
+    printed = " ".join(str(found).split())
+    assert all(f"{short[name]} is {name}" in printed for name in names)
+    assert shortened(["nc1", LONG * 2, LONG * 2 + "x"])["nc1"] == "nc1"
+    same = shortened([f"{LONG}{k} with one end for all" for k in range(12)])
+    assert len(set(same.values())) == 12
+
+
+@pytest.mark.parametrize("value", [torch.tensor(0.5), np.float32(0.5), torch.tensor([[0.5]]), True])
+def test_a_metric_of_others_gives_a_plain_number_that_json_takes(value, monkeypatch):
+    monkeypatch.setitem(METRICS, "mine", Metric("mine", lambda stats: value, "f", "[0, 1]", "lower", "ours"))
+    found = nclib.measure(torch.eye(2).repeat(2, 1), [0, 1, 0, 1], metrics=["mine", "nc1"])
+    assert json.loads(json.dumps(found.to_dict()))["metrics"]["mine"] == float(value)
+    assert type(found["mine"]) is float
+
+
+def test_a_metric_of_several_numbers_is_an_error(monkeypatch):
+    monkeypatch.setitem(METRICS, "mine", Metric("mine", lambda stats: stats.means, "f", "[0, 1]", "lower", "ours"))
+    with pytest.raises(TypeError, match="mine gave a Tensor; a metric must give one number"):
+        nclib.measure(torch.eye(2).repeat(2, 1), [0, 1, 0, 1], metrics=["mine"])
+
+
+def test_what_is_infinite_is_a_float_in_the_dictionary():
+    found = nclib.measure(torch.eye(4)[[0, 1, 0, 1, 2, 3]], [0, 0, 1, 1, 2, 2], metrics=["cdnv"]).to_dict()
+    assert found["metrics"]["cdnv"] == float("inf")
+    assert json.dumps(found)

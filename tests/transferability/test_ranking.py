@@ -13,6 +13,7 @@ import nclib
 from nclib import SCORES, Backbone, class_statistics, load, rank_models
 from nclib.cli import app
 from nclib.features.backbones import AsTrained
+from nclib.transferability.ranking import Ranking
 from nclib.transferability.registry import OVER_MODELS, score
 
 AS_DIGITS = AsTrained(1, 28)
@@ -242,3 +243,23 @@ def test_the_command_line_says_what_is_wrong(arguments, message, folder):
     done = run("--data", folder, *arguments)
     assert done.exit_code == 1
     assert message in done.output
+
+
+def test_a_table_of_many_scores_and_long_names_fits_a_hundred_columns():
+    names = [f"sentence-transformers/a-model-with-a-long-name-of-some-hub.version-{k}" for k in range(3)]
+    scores = ["face", *SCORES, "a score of mine whose name is longer than anybody would have it", "seconds"]
+    table = pd.DataFrame(1e5 / 3, index=names, columns=scores)
+    found = Ranking(table, "face", 2, {"x" * 150: "because " * 30}, {names[0]: ["so it is " * 20]})
+    lines = str(found).splitlines()
+    assert max(map(len, lines)) <= 100
+    printed = "".join(str(found).split())
+    assert all(score in printed for score in SCORES)
+    assert all(name in printed for name in names), "what is shortened is said"
+    assert len({line.split()[0] for line in lines if line.startswith("sentence-") and "3.333e+04" in line}) == 3
+
+
+def test_the_dictionary_is_json_whatever_the_columns_hold():
+    table = pd.DataFrame({"cdnv": np.float32([1.5, np.inf]), "seconds": [1, 2]}, index=["a", "b"])
+    found = json.loads(json.dumps(Ranking(table.astype(object), "cdnv").to_dict()))
+    assert found["models"][0] == {"model": "a", "cdnv": 1.5, "seconds": 1.0}
+    assert found["models"][1]["cdnv"] == float("inf")

@@ -1,0 +1,38 @@
+"""Packages that not everybody has: those of nclib's extras."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# The extra of `pyproject.toml` that installs a package, by the name that it is imported by.
+EXTRAS = {
+    "peft": "peft",
+    "transformers": "transformers",
+    "torchmetrics": "torchmetrics",
+    "pyarrow": "arrow",
+    "statsmodels": "book",
+    "myst_nb": "book",
+    "papermill": "book",
+    "huggingface_hub": "book",
+    "pypdf": "book",
+}
+
+
+@contextmanager
+def optional(package: str) -> Iterator[None]:
+    """Within it a package of an extra is imported; ImportError, with the command that installs it, if it cannot be.
+
+    Examples
+    --------
+    >>> with optional("peft"):
+    ...     raise ModuleNotFoundError("No module named 'peft'", name="peft")
+    Traceback (most recent call last):
+        ...
+    ModuleNotFoundError: peft is needed, and is not installed: pip install "nclib[peft]"
+    """
+    try:
+        yield
+    except ImportError as error:
+        cure = f'pip install "nclib[{EXTRAS[package]}]"'
+        if isinstance(error, ModuleNotFoundError) and error.name == package:
+            raise ModuleNotFoundError(f"{package} is needed, and is not installed: {cure}", name=package) from error
+        raise ImportError(f"{package} is needed, and cannot be imported ({error}): {cure}", name=package) from error
