@@ -21,8 +21,6 @@ PACKAGE = ROOT / "nclib"
 MODEL = torch.nn.Sequential(
     torch.nn.Conv2d(3, 3, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 5)
 )
-    torch.nn.Conv2d(3, 3, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 5)
-)
 FROZEN = {"nclib/experiments/inference.py"}  # start asks for what it imports
 
 

@@ -80,6 +80,7 @@ class Tuned(nn.Module):
         self.body, self.head, self.skip, self.spec, self.base = body, head, skip, spec, base
         self.trained: tuple[str, ...] = ("head",)
         self.transform: Callable[[Any], Tensor] | None = None
+        self.register_state_dict_post_hook(_contiguous)
 
     def features(self, inputs: Tensor) -> Tensor:
         """What the head sees, (N, d): last-layer features, with what the skip connection adds."""
@@ -114,6 +115,12 @@ class Tuned(nn.Module):
         for name in self.trained:
             self.get_submodule(name).train(mode)
         return self
+
+
+def _contiguous(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Have a module's state in rows, as safetensors, and so Hugging Face's Trainer, saves it."""
+    own = {name: value for name, value in state.items() if name.startswith(prefix) and isinstance(value, Tensor)}
+    state.update((name, value.contiguous()) for name, value in own.items())
 
 
 class Base:

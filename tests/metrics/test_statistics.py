@@ -110,7 +110,7 @@ def test_a_class_of_one_sample_has_no_variance():
             torch.tensor([[1, 2]]),
             [0],
             TypeError,
-            "features are torch.int64, torch.strided; they must be floating point",
+            "features are torch.int64; they must be floating point",
         ),
         (torch.eye(2), [0.0, 1.0], TypeError, "labels are torch.float64; they must be integers"),
         (torch.eye(2), [0], ValueError, r"features \(2, 2\) and labels \(1,\) must be"),

@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import nclib
@@ -73,3 +74,17 @@ def test_a_file_that_is_not_whole_or_of_something_else_is_refused(tmp_path):
     nclib.storage.save_tensors(path, {"now/head.bias": torch.zeros(3)}, {"spec": tuned.spec, "base": tuned.base})
     with pytest.raises(ValueError, match="holds no tuned model but the checkpoint of a training"):
         nclib.load_tuned(path, resnet())
+
+
+@pytest.mark.parametrize("method", ["skip", "lora", "full"])
+def test_others_save_the_state_too_whatever_the_memory_format(method, tmp_path):
+    """safetensors, and so Hugging Face's Trainer, takes tensors in rows only; those of models by name are not."""
+    tuned = MAKERS[method](resnet().to(memory_format=torch.channels_last))
+    whole = nn.ModuleDict({"first": nn.Conv2d(3, 3, 3).to(memory_format=torch.channels_last), "tuned": tuned})
+    save_file(tuned.state_dict(), tmp_path / "x.safetensors")
+    kept = load_file(tmp_path / "x.safetensors")
+    assert all(torch.equal(kept[name], tensor) for name, tensor in tuned.state_dict().items())
+    state = whole.state_dict()
+    assert all(state[f"tuned.{name}"].is_contiguous() for name in kept)
+    assert not tuned.get_submodule("body.conv1.0").weight.is_contiguous(), "the model itself stays as it was"
+    assert not state["first.weight"].is_contiguous(), "and so does what is beside it"
