@@ -217,7 +217,7 @@ def as_labels(values: Any, name: str = "labels") -> Tensor | np.ndarray:
     if values is None:
         raise ValueError(f"{name} are None; give one for each sample (N,)")
     if hasattr(values, "toarray") and not isinstance(values, np.ndarray):  # np.asarray would take it for one object
-        cure = "ravel()" if min(values.shape) <= 1 else "argmax(1), if its rows are one-hot"
+        cure = "ravel()" if len(values.shape) < 2 or min(values.shape) <= 1 else "argmax(1), if its rows are one-hot"
         raise TypeError(f"{name} are a sparse {type(values).__name__}; they must be dense: give toarray().{cure}")
     return _of_one_kind(_as_label_array(values, name), name)
 

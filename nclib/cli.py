@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,9 +76,7 @@ _Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features,
 
 def _tell_version(asked: bool) -> None:
     if asked:
-        from nclib import __version__
-
-        typer.echo(f"nclib {__version__}")
+        typer.echo(f"nclib {installed('nclib')}")
         raise typer.Exit
 
 

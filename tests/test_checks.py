@@ -268,6 +268,7 @@ ONE_HOT = np.eye(3)[NUMBERS]
         (np.array([NUMBERS]).T.astype(float), r"labels\[:, 0\] is \(N,\)"),
         (np.array([NUMBERS]), r"labels\[0\] is \(N,\)"),
         (sparse.csr_matrix(ONE_HOT), r"give toarray\(\).argmax\(1\), if its rows are one-hot"),
+        (sparse.coo_array(np.array(NUMBERS)), r"give toarray\(\).ravel\(\)"),
         (sparse.csr_matrix(np.array([NUMBERS])), r"give toarray\(\).ravel\(\)"),
     ],
 )

@@ -86,9 +86,8 @@ class Measurement(Mapping[str, float]):
 def wrapped(line: str, indent: int = 2) -> str:
     """The line in as many as fit, those after the first indented.
 
-    >>> print(wrapped("as long as " + 12 * "a table "))
-    as long as a table a table a table a table a table a table a table a table a table a table a table
-      a table
+    >>> [len(part) for part in wrapped("x " * 100).splitlines()]
+    [99, 99, 3]
     """
     if len(line) <= WIDTH:
         return line
