@@ -179,7 +179,8 @@ def _read(path: str) -> dict[str, Tensor]:
 
     if Path(path).suffix != ".safetensors":
         raise ValueError(
-            f"weights are {path!r}; they must be 'pretrained', 'random' or the path of a .safetensors file"
+            f"weights are {path!r}; they must be 'pretrained', 'random' or the path of a .safetensors file, as "
+            "safetensors.torch.save_file(model.state_dict(), path) writes one"
         )
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file of weights {path}")
