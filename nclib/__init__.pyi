@@ -2,6 +2,7 @@ from .complexity.bound import geometric_collapse as geometric_collapse, poincare
 from .complexity.geometric import Complexity as Complexity, geometric_complexity as geometric_complexity
 from .data.catalogue import load as load
 from .data.images import ImageFiles as ImageFiles, ImageSet as ImageSet
+from .data.kinds import labelled as labelled
 from .data.scene_sets import Scenes as Scenes, scenes as scenes
 from .data.text_sets import Texts as Texts, texts as texts
 from .devices import resolve_device as resolve_device

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from nclib.checks import check_labels
 from nclib.complexity.jacobians import WAYS, Embedding, Jacobians, Way, batch_size, embedded, exact, way
 from nclib.data.batches import Images, batches
-from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.kinds import in_hand
 from nclib.features.backbones import Backbone
 from nclib.features.forward import evaluating
 from nclib.features.heads import headless
@@ -178,7 +178,7 @@ _SEVERAL = 8  # projections of a sample, where no number is given
 
 def geometric_complexity(
     model: Backbone | nn.Module | Embedding,
-    images: Images,
+    images: Any,
     *,
     method: str = "exact",
     number: int | None = None,
@@ -201,7 +201,7 @@ def geometric_complexity(
         A `Backbone`; a module that returns features (N, d); or any function from inputs to features, each of its own
         input alone.
     images
-        Labelled images, which the backbone's transform prepares, or floating-point inputs (N, ...) as they are.
+        Images of any kind that `nclib.labelled` takes, with labels or without, or floating-point inputs (N, ...).
     method
         "exact": the whole Jacobian, row by row, or column by column where the inputs are smaller than the features.
         Unbiased estimates: "rademacher" and "gaussian", ||v^T J||^2 for random v, `number` of them a sample;
@@ -236,6 +236,7 @@ def geometric_complexity(
     >>> penalty.backward()
     """
     number = _checked_number(method, number, share, relative_error, memory)
+    images = images if isinstance(images, Tensor) else in_hand(images)
     backbone, indices = _backbone(model), _chosen(images, samples, seed)
     with torch.inference_mode(False), evaluating(backbone.model), _fixed(backbone.model, not differentiable):
         passes = Passes(backbone, images, indices, differentiable, memory, progress)
@@ -268,8 +269,6 @@ def _fixed(model: nn.Module, fixed: bool) -> Iterator[None]:
 
 def _chosen(images: Images, samples: int | None, seed: int) -> Tensor:
     """Which samples are measured, in order."""
-    if not isinstance(images, ImageSet | ImageFiles | Tensor):
-        raise TypeError(f"images are {type(images).__name__}; they must be an ImageSet, ImageFiles or a tensor")
     if isinstance(images, Tensor) and not images.is_floating_point():
         raise TypeError(f"inputs are {images.dtype}; they must be floating-point, as the model takes them")
     if isinstance(images, Tensor) and not images.isfinite().all():

@@ -8,18 +8,18 @@ from typing import Any
 import joblib
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
-from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.images import Labelled
 
-Images = ImageSet | ImageFiles | Tensor
+Images = Labelled | Tensor
 
 
 @dataclass(frozen=True)
 class Prepared(Dataset):
     """Images as a model takes them, one by one; `name` is the model's, for messages."""
 
-    images: ImageSet | ImageFiles
+    images: Labelled
     transform: Callable[[Any], Tensor] | None
     name: str
 
@@ -27,6 +27,8 @@ class Prepared(Dataset):
         return len(self.images)
 
     def __getitem__(self, i: int) -> Tensor:
+        if self.images.prepared:
+            return self.images.image(i)  # type: ignore[return-value]  # of inputs it is a tensor
         if self.transform is None:
             raise ValueError(
                 f"{self.name} has no transform to prepare images with; give it inputs (N, C, H, W), or the transform: "
@@ -64,11 +66,11 @@ def reading(
     if isinstance(images, Tensor):
         yield lambda rows: (images[torch.as_tensor(batch)] for batch in rows)
         return
-    on_gpu = device.type == "cuda"
+    on_gpu, workers = device.type == "cuda", images.workers if workers is None else workers
     workers = (min(8, joblib.cpu_count()) if on_gpu else 0) if workers is None else workers
     sampler: Any = []  # what the loader goes through; torch's annotation knows samplers only
     options: dict[str, Any] = {"num_workers": workers, "pin_memory": on_gpu, "persistent_workers": workers > 0}
-    loader = DataLoader(Prepared(images, transform, name), batch_sampler=sampler, **options)
+    loader = DataLoader(Prepared(images, transform, name), batch_sampler=sampler, collate_fn=_stacked, **options)
     passes = 0
 
     def read(rows: Sequence[Sequence[int]]) -> Iterator[Tensor]:
@@ -84,6 +86,21 @@ def reading(
         yield read
     finally:
         _end_workers(loader)
+
+
+def lacking(images: Images, transform: Callable[[Any], Tensor] | None) -> Callable[[Any], Tensor] | None:
+    """The transform, if these images lack it; None of inputs, which are taken as they are."""
+    return None if isinstance(images, Tensor) or images.prepared else transform
+
+
+def _stacked(inputs: list[Tensor]) -> Tensor:
+    """Inputs as a batch, if they are of one size."""
+    if sizes := {tuple(each.shape) for each in inputs[1:]} - {tuple(inputs[0].shape)}:
+        raise ValueError(
+            f"inputs differ in size, {tuple(inputs[0].shape)} and {min(sizes)}; floats are taken as prepared, of one "
+            "size: give PIL images or bytes (uint8), which a backbone's transform brings to one"
+        )
+    return default_collate(inputs)
 
 
 def _end_workers(loader: DataLoader) -> None:

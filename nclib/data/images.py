@@ -3,15 +3,17 @@
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import index as whole
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from nclib.checks import check_labels, check_least, few
 from nclib.seeds import seeded
@@ -23,14 +25,48 @@ _SHALLOW = "its 16-bit values seem to be of 12 bits or fewer, and would come out
 _DECODED = "upright, 16 bits"  # raise it when files are decoded otherwise, so that no older features are taken for new
 
 
-class _Labelled(ABC):
-    """What both kinds share: `labels` int64 (N,) in 0..K-1, the K class names `classes`, and subsets."""
+class Labelled(Dataset, ABC):
+    """What all kinds share: `labels` int64 (N,) in 0..K-1, the K class names `classes`, and subsets.
+
+    Each is a torch Dataset of its images as bytes, uint8 (C, H, W), and their labels.
+    """
 
     labels: Tensor
     classes: tuple[str, ...]
+    prepared = False  # whether images are inputs, which no transform has to make
+    workers: int | None = None  # processes that read them, where none are asked for; None depends on the device
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """The bytes of an image, uint8 (C, H, W), and its label; a negative index counts from the end.
+
+        Images in files have three channels, all of them, so that images of one size fit into one batch.
+        """
+        place = self._place(index)
+        return self._bytes(place), int(self.labels[place])
+
+    def transformed(self, transform: Callable[[Any], Any]) -> "Transformed":
+        """A torch Dataset of what a transform makes of the images, in RGB, and their labels.
+
+        >>> images = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]), ("cat", "dog"))
+        >>> images.transformed(lambda image: image.resize((8, 8)).size)[1]
+        ((8, 8), 1)
+        """
+        return Transformed(self, transform)
+
+    def _place(self, index: int) -> int:
+        """An index from the start."""
+        place = whole(index) + (len(self) if whole(index) < 0 else 0)
+        if not 0 <= place < len(self):
+            raise IndexError(f"there is no image {index}; there are {len(self)}")
+        return place
+
+    def _bytes(self, index: int) -> Tensor:
+        from torchvision.transforms.functional import pil_to_tensor
+
+        return pil_to_tensor(self.image(index).convert("RGB"))
 
     @property
     @abstractmethod
@@ -83,8 +119,17 @@ class _Labelled(ABC):
         )
         labels = place[self.labels]
         chosen = self.at((labels >= 0).nonzero().flatten())
-        classes = tuple(self.classes[k] for k in numbers)
-        return replace(chosen, labels=place[chosen.labels], classes=classes)  # type: ignore[type-var]  # both kinds are dataclasses
+        return chosen._relabelled(place[chosen.labels], tuple(self.classes[k] for k in numbers))
+
+    def named(self, classes: Sequence[str] | int | None) -> Self:
+        """The same with other names of the classes."""
+        if isinstance(classes, int | None):
+            return self
+        return self._relabelled(self.labels, tuple(classes))
+
+    def _relabelled(self, labels: Tensor, classes: tuple[str, ...]) -> Self:
+        """The same images with other labels and classes."""
+        return replace(self, labels=labels, classes=classes)  # type: ignore[type-var]  # those that do not override it are dataclasses
 
     def _drawn(self, per_class: int | None, share: float | None, seed: int) -> Tensor:
         """Which images (N,), as booleans, the seed draws."""
@@ -121,7 +166,7 @@ class _Labelled(ABC):
 
 
 @dataclass(frozen=True, repr=False)
-class ImageSet(_Labelled):
+class ImageSet(Labelled):
     """Labelled images in memory: uint8 (N, C, H, W), labels int64 (N,) in 0..K-1, and the K class names.
 
     >>> ImageSet(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]), ("cat", "dog")).inputs().flatten()
@@ -138,6 +183,9 @@ class ImageSet(_Labelled):
                 f"images are {self.images.dtype} {tuple(self.images.shape)}; they must be torch.uint8 (N, C, H, W)"
             )
         self._check(len(self.images))
+
+    def _bytes(self, index: int) -> Tensor:
+        return self.images[index]
 
     @property
     def digest(self) -> str:
@@ -170,7 +218,7 @@ class ImageSet(_Labelled):
 
 
 @dataclass(frozen=True, repr=False)
-class ImageFiles(_Labelled):
+class ImageFiles(Labelled):
     """Images of any size, a file each, opened when asked for: paths (N,), labels int64 (N,) in 0..K-1, K class names.
 
     >>> ImageFiles((Path("tom.png"), Path("rex.png")), torch.tensor([0, 1]), ("cat", "dog"))  # not opened yet
@@ -204,12 +252,7 @@ class ImageFiles(_Labelled):
 
         A file that is no whole image is a ValueError with its path; so is one of 16 bits that are 12 or fewer.
         """
-        path = self.paths[index]
-        try:
-            with Image.open(path) as opened:
-                return _in_8_bits(opened)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises them all
-            raise ValueError(f"{path} cannot be read as an image: {error}") from error
+        return read_image(self.paths[index])
 
     def readable(self) -> tuple["ImageFiles", list[Path]]:
         """The images that can be read, and the paths of the others; every file is opened.
@@ -247,7 +290,36 @@ class ImageFiles(_Labelled):
         return ImageSet(_stack((self.image(i) for i in bar), len(self), size), self.labels, self.classes)
 
 
-def _in_8_bits(opened: Image.Image) -> Image.Image:
+@dataclass(frozen=True)
+class Transformed(Dataset):
+    """What a transform makes of labelled images, and their labels."""
+
+    images: Labelled
+    transform: Callable[[Any], Any]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        place = self.images._place(index)
+        return self.transform(self.images.image(place).convert("RGB")), int(self.images.labels[place])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self.images.classes
+
+
+def read_image(file: Any, name: object = None) -> Image.Image:
+    """The image of a path or an open file, upright, as ``L`` or ``RGB``; ValueError, with its name, if it has none."""
+    try:
+        with Image.open(file) as opened:
+            return in_8_bits(opened)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises them all
+        raise ValueError(f"{name or file} cannot be read as an image: {error}") from error
+
+
+def in_8_bits(opened: Image.Image) -> Image.Image:
     """The image upright, as ``L`` or ``RGB``; Pillow's own conversion would cut deep grey off at 255."""
     if opened.mode in _NO_RANGE:
         raise ValueError(f"mode {opened.mode} has no range; save it with 8 or 16 bits")

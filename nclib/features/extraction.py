@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from nclib.checks import check_least, note_rounding, noted_rounding
-from nclib.data.batches import Images, Prepared, reading
-from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.batches import Images, Prepared, lacking, reading
+from nclib.data.items import passes
+from nclib.data.kinds import labelled
 from nclib.devices import features_in_half, precision_suffix
 from nclib.features.backbones import LAST, Backbone
 from nclib.features.forward import Outputs, evaluating, half_type, outputs_of
@@ -38,7 +39,7 @@ class Extraction:
     progress: bool = False
 
 
-def extract(model: Backbone | nn.Module, images: Images, **options: Any) -> Tensor:
+def extract(model: Backbone | nn.Module, images: Any, **options: Any) -> Tensor:
     """Last-layer features of images, (N, d) on the model's device; options as of `extract_layers`.
 
     Examples
@@ -52,7 +53,7 @@ def extract(model: Backbone | nn.Module, images: Images, **options: Any) -> Tens
 
 def extract_layers(
     model: Backbone | nn.Module,
-    images: Images,
+    images: Any,
     layers: Sequence[str | int],
     *,
     batch_size: int | None = None,
@@ -71,7 +72,9 @@ def extract_layers(
     model
         A `Backbone`, or any module that returns features (N, d).
     images
-        Labelled images, which the backbone's transform prepares; or inputs float (N, C, H, W), taken as they are.
+        Images of any kind that `nclib.labelled` takes, with labels or without: pictures, which the backbone's transform
+        prepares, or inputs float (N, C, H, W), taken as they are. The rows are in its order, which is that of the data
+        set where a ``DataLoader`` shuffles.
     layers
         Names of modules, places in `Backbone.layers` (negative from the end), or ``"last"``: what the classifier
         sees.
@@ -82,8 +85,8 @@ def extract_layers(
         A folder that keeps features by model, weights, images, transform and layer. What is there and whole is
         read; what is missing or has changed is computed, and a killed run goes on where it was.
     workers
-        Processes that read and transform images; by default none on a CPU, which they would slow down, and up
-        to 8 beside a GPU.
+        Processes that read and transform images; by default those of a ``DataLoader``, else none on a CPU, which they
+        would slow down, and up to 8 beside a GPU.
     half
         Whether to compute with half the bits (autocast: float16 on a GPU, bfloat16 on a CPU); by default as the
         environment's NCLIB_HALF says, 1 or 0, and without it on a CUDA GPU only. Class statistics of the features know
@@ -114,7 +117,7 @@ def shards_of(images: Images) -> list[range]:
 
 def each_shard(
     model: Backbone | nn.Module,
-    images: Images,
+    images: Any,
     layers: Sequence[str | int],
     how: Extraction | None = None,
     shards: Sequence[range] | None = None,
@@ -123,9 +126,21 @@ def each_shard(
 
     What `extract_layers` puts together; here only one shard is in memory. The model is in eval mode until the last.
     """
-    how = how or Extraction()
-    _check_given(model, images, layers, how.batch_size)
-    model = headless(model, ask=LAST in layers)
+    how, start = how or Extraction(), 0
+    _check_given(model, layers, how.batch_size)
+    images, model = labelled(images), headless(model, ask=LAST in layers)
+    for part in passes(images):
+        for shard, outputs in _shards(model, part, layers, how, shards):
+            yield range(start + shard.start, start + shard.stop), outputs
+        start += len(part)
+
+
+def _shards(
+    model: Backbone, images: Images, layers: Sequence[str | int], how: Extraction, shards: Sequence[range] | None
+) -> Iterator[tuple[range, Outputs]]:
+    """The features of images that are read by number."""
+    if not len(images):
+        raise ValueError("there are no images; at least one is needed")
     half = features_in_half(model.device) if how.half is None else how.half
     names = list(dict.fromkeys(map(model.layer, layers)))
     store = FeatureCache.of(how.cache, model, images, half) if how.cache else None
@@ -148,15 +163,12 @@ def each_shard(
             yield shard, {name: note_rounding(found[name].to(model.device), rounding) for name in names}
 
 
-def _check_given(model: object, images: Any, layers: Sequence[str | int], batch_size: int | None) -> None:
+def _check_given(model: object, layers: Sequence[str | int], batch_size: int | None) -> None:
     check_least(1, batch_size=1 if batch_size is None else batch_size)
-    if not len(images) or not len(layers):
-        raise ValueError(f"there are {len(images)} images and {len(layers)} layers; at least one of each is needed")
-    if not isinstance(images, ImageSet | ImageFiles | Tensor) or not isinstance(model, Backbone | nn.Module):
-        raise TypeError(
-            f"model and images are {type(model).__name__} and {type(images).__name__}; they must be a Backbone or a "
-            "module, and an ImageSet, ImageFiles or a tensor of inputs (N, C, H, W)"
-        )
+    if not len(layers):
+        raise ValueError("there are no layers; at least one is needed")
+    if not isinstance(model, Backbone | nn.Module):
+        raise TypeError(f"model is {type(model).__name__}; it must be a Backbone or a module")
     if isinstance(layers, str):
         raise TypeError(f"layers are {layers!r}; give a list of names and places, such as [{layers!r}]")
 
@@ -171,7 +183,7 @@ def _computed(
     size = how.batch_size or _batch_size(model, images)
     cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
     rows = list(itertools.chain.from_iterable(cut))
-    prepare, finish = in_two(None if isinstance(images, Tensor) else model.transform, model.device)
+    prepare, finish = in_two(lacking(images, model.transform), model.device)
     bar = partial(tqdm, desc=f"extract {model.name}", total=len(rows), unit="batch", leave=False)
     with (
         reading(images, prepare, device=model.device, workers=how.workers, name=model.name) as read,
@@ -216,7 +228,7 @@ class FeatureCache:
     @classmethod
     def of(cls, cache: Path | str, model: Backbone, images: Any, half: bool) -> "FeatureCache":
         data = digest_of({"inputs": images}) if isinstance(images, Tensor) else images.digest
-        transform = "none" if isinstance(images, Tensor) else repr(model.transform)
+        transform = "none" if isinstance(images, Tensor) or images.prepared else repr(model.transform)
         if " at 0x" in transform:  # where it is in memory says nothing of what it does
             raise ValueError(
                 f"the transform of {model.name} is {transform}; a cache needs one whose repr says what it does"

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from nclib.checks import check_known, check_least
 from nclib.data.augmentation import distort
-from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.images import Labelled
+from nclib.data.kinds import with_labels
 from nclib.devices import in_double, in_half
 from nclib.models.schedules import SCHEDULES, run_epoch
 from nclib.peft.files import changed
-from nclib.peft.prefix import Inputs, LabelledInputs, Suffix, split
+from nclib.peft.prefix import Inputs, LabelledInputs, Suffix, ready, split
 from nclib.peft.tuned import Tuned
 from nclib.probing.linear import probe_layer
 from nclib.seeds import seeded
@@ -195,7 +196,7 @@ def finetune(
     tuned
         Of `linear_probe`, `skip_tuning` and the others, on its device.
     train, validation
-        Labelled images, which the backbone's transform prepares, or inputs (N, C, H, W) and labels (N,). With
+        Images of any kind that `nclib.labelled` takes, with labels, such as inputs (N, C, H, W) and labels (N,). With
         `validation` the weights of its best epoch are kept, the first being that before training.
     patience
         Epochs without a better one on `validation` after which training stops; None goes on to the end.
@@ -251,6 +252,9 @@ def _finetuned(
             "the others make, and a Tuning"
         )
     epochs = _checked_epochs(settings, stop, patience, validation)
+    train = ready(train, "train", tuned.head.out_features)
+    if validation is not None:
+        validation = ready(validation, "validation", getattr(train, "classes", tuned.head.out_features))
     prefix, part = (None if settings.augmentation else split(tuned)) or (None, tuned)
     tuned.eval()
     with (
@@ -304,7 +308,7 @@ class Choice(NamedTuple):
 
 def finetune_best(
     candidates: Sequence[tuple[Callable[[], Tuned], Tuning]],
-    train: ImageSet | ImageFiles,
+    train: Any,
     *,
     share: float = 0.2,
     patience: int | None = None,
@@ -328,6 +332,7 @@ def finetune_best(
     >>> finetune_best(candidates, load("digits", per_class=4))[1:3]  # the candidate, and its epochs
     (1, 0)
     """
+    train = with_labels(train, "train")
     _check_choice(candidates, train)
     rest, held = train.split_off(share)
     path = None if checkpoint is None else Path(checkpoint)
@@ -361,12 +366,10 @@ def finetune_best(
     return Choice(tuned, chosen, epochs, sum(seconds for _, seconds in trials) + last.seconds)
 
 
-def _check_choice(candidates: Sequence[object], train: object) -> None:
+def _check_choice(candidates: Sequence[object], train: Labelled) -> None:
     """Refuse no candidates, and images that none can be held out of."""
     if not candidates:
         raise ValueError("there are no candidates; give at least one")
-    if not isinstance(train, ImageSet | ImageFiles):
-        raise TypeError(f"train is {type(train).__name__}; it must be an ImageSet or ImageFiles, to hold images out of")
     counts = train.labels.bincount(minlength=len(train.classes))
     if counts.min() < 2:
         few = train.classes[int(counts.argmin())]

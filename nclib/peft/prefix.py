@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from nclib.checks import check_labels, integer_labels
-from nclib.data.batches import Images, Prepared, reading
-from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.batches import Images, Prepared, lacking, reading
+from nclib.data.items import Classes
+from nclib.data.kinds import with_labels
 from nclib.devices import free_memory, in_half, sent
 from nclib.features.preparation import as_it_is, in_two
 from nclib.peft.tuned import Tuned
@@ -117,7 +118,7 @@ def _between(graph: fx.Graph, start: fx.Node, ends: Any) -> fx.Graph:
     return new
 
 
-LabelledInputs = ImageSet | ImageFiles | tuple[Tensor, Tensor]  # the last: inputs (N, C, H, W), labels (N,)
+LabelledInputs = Any  # of any kind that `nclib.labelled` takes, such as inputs (N, C, H, W) and labels (N,)
 
 _AT_ONCE = 256  # images, when all are gone through
 _SHARE = 0.25  # of a GPU's free memory, which what is kept may take; the rest is for the training
@@ -133,10 +134,7 @@ class Inputs:
 
     def __init__(self, given: LabelledInputs, tuned: Tuned, prefix: nn.Module | None, memory: float):
         self.images: Images
-        if not isinstance(given, ImageSet | ImageFiles | tuple):
-            raise TypeError(
-                f"images are {type(given).__name__}; they must be an ImageSet, ImageFiles, or inputs and labels"
-            )
+        given = ready(given, "images", tuned.head.out_features)
         self.images, labels = given if isinstance(given, tuple) else (given, given.labels)
         labels = integer_labels(labels)
         _check_given(given, len(self.images), tuned.head.out_features)
@@ -178,8 +176,7 @@ class Inputs:
 
     def _open(self, transform: Callable[[Any], Tensor] | None, ending: ExitStack) -> None:
         """Have images read, and one of them at once, by this process."""
-        whole = None if isinstance(self.images, Tensor) else transform
-        prepare, self._finish = in_two(whole, self.device)
+        prepare, self._finish = in_two(lacking(self.images, transform), self.device)
         self._read = ending.enter_context(reading(self.images, prepare, device=self.device))
         images = self.images
         self._first = images[:1] if isinstance(images, Tensor) else Prepared(images, prepare, "the model")[0][None]
@@ -236,9 +233,18 @@ class Inputs:
         return self._full(self._made(batch))
 
 
+def ready(given: LabelledInputs, name: str, classes: Classes) -> LabelledInputs:
+    """Images with labels, or inputs (N, ...) and labels as they are, both tensors; `classes` if they name none."""
+    inputs = isinstance(given, tuple) and len(given) == 2 and all(isinstance(part, Tensor) for part in given)
+    return given if inputs and given[0].is_floating_point() else with_labels(given, name, classes)
+
+
 def _check_given(given: LabelledInputs, number: int, num_classes: int) -> None:
     """Refuse no images, and images of more or fewer classes than the head has."""
     if number == 0:
         raise ValueError("there are no images; at least one is needed")
     if not isinstance(given, tuple) and len(given.classes) != num_classes:
-        raise ValueError(f"the images are of {len(given.classes)} classes, the head of {num_classes}; they must agree")
+        raise ValueError(
+            f"the images are of {len(given.classes)} classes, the head of {num_classes}; they must agree: "
+            "nclib.labelled(images, classes=...) names them"
+        )

@@ -8,7 +8,7 @@ from sklearn.base import clone
 from torch import nn
 
 from nclib.checks import few
-from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.kinds import with_labels
 from nclib.data.text_sets import Texts
 from nclib.features.backbones import LAST, Backbone
 from nclib.features.encoders import TextEncoder, encoded
@@ -22,8 +22,8 @@ from nclib.probing.probe import given_to, to_numpy
 
 def layerwise(
     model: Backbone | TextEncoder | nn.Module,
-    train: ImageSet | ImageFiles | Texts,
-    test: ImageSet | ImageFiles | Texts,
+    train: Any,
+    test: Any,
     *,
     layers: Sequence[str | int] | None = None,
     metrics: Sequence[str] = ("nc1", "nc1_ratio", "cdnv"),
@@ -35,8 +35,8 @@ def layerwise(
     Parameters
     ----------
     model, train, test
-        The images of a task, or the texts for an encoder of texts; the probe is fitted to those for training and scored
-        on the others.
+        The images of a task, of any kind that `nclib.labelled` takes, with labels, or `Texts` for an encoder of texts;
+        the probe is fitted to those for training and scored on the others.
     layers
         As of `extract_layers`, or `text_layers`; None is all of the model's `layers`, and the last.
     metrics
@@ -54,13 +54,11 @@ def layerwise(
     >>> layerwise(model, *images, layers=[0, "last"])[["num_features"]].to_dict()
     {'num_features': {'blocks.0': 64, 'last': 64}}
     """
-    allowed = (Texts,) if isinstance(model, TextEncoder) else (ImageSet, ImageFiles)
-    for name, given in (("train", train), ("test", test)):
-        if not isinstance(given, allowed):
-            kinds, giver = (
-                ("Texts", "nclib.texts") if allowed == (Texts,) else ("an ImageSet or ImageFiles", "nclib.load")
-            )
-            raise TypeError(f"{name} is {type(given).__name__}; it must be {kinds}, as {giver} gives")
+    if isinstance(model, TextEncoder):
+        _check_texts(train=train, test=test)
+    else:
+        train = with_labels(train, "train")
+        test = with_labels(test, "test", train.classes)
     if train.classes != test.classes:
         raise ValueError(f"the classes of train and test differ: {few(train.classes)}, and {few(test.classes)}")
     features, test_features = _features(model, (train, test), layers, options)
@@ -72,6 +70,12 @@ def layerwise(
         collapse = measure(values, train.labels, metrics=metrics)
         rows[layer] = {"num_features": values.shape[1], **collapse, "accuracy": accuracy}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _check_texts(**given: Any) -> None:
+    for name, texts in given.items():
+        if not isinstance(texts, Texts):
+            raise TypeError(f"{name} is {type(texts).__name__}; it must be Texts, as nclib.texts gives")
 
 
 def _features(model: Any, tasks: tuple[Any, Any], layers: Sequence[str | int] | None, options: Any) -> list[Outputs]:

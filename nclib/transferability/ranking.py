@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from nclib.checks import check_least, few
-from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.kinds import with_labels
 from nclib.data.text_sets import Texts
 from nclib.features.backbones import LAST, Backbone
 from nclib.features.encoders import TextEncoder
@@ -34,7 +34,7 @@ _OF_A_MODEL = (ValueError, TypeError, OSError, ImportError, RuntimeError)  # wha
 
 def rank_models(
     models: Iterable[Model],
-    images: ImageSet | ImageFiles | Texts,
+    images: Any,
     *,
     scores: Iterable[str] | None = None,
     by: str | None = None,
@@ -55,7 +55,7 @@ def rank_models(
         texts names as `nclib.text_encoder` takes them, ``popular``, or its encoders. A name that is wrong is an error;
         a model that fails is reported, and the others go on.
     images
-        The task's training images, or `Texts`; a few dozen of a class do.
+        The task's training images, of any kind that `nclib.labelled` takes, or `Texts`; a few dozen of a class do.
     scores
         Of `nclib.SCORES` and `nclib.OVER_MODELS`; None is all but the slow ones, "all" has those too.
     by
@@ -97,6 +97,7 @@ def rank_models(
     'pixels'
     """
     names, accuracies = chosen_scores(scores, by), source_accuracy or {}
+    images = images if isinstance(images, Texts) else with_labels(images)
     _check_images(images)
     check_layers(layers)
     check_least(0, verify=verify)
@@ -176,8 +177,6 @@ def _telling(values: Measurement) -> dict[str, float]:
 
 
 def _check_images(images: Any) -> None:
-    if not isinstance(images, ImageSet | ImageFiles | Texts):
-        raise TypeError(f"images are {type(images).__name__}; they must be an ImageSet, ImageFiles or Texts")
     if len(images.labels.unique()) < 2:
         raise ValueError(f"the images are of one class, {', '.join(images.classes)}; a ranking needs at least 2")
 

@@ -258,15 +258,15 @@ def test_every_module_is_left_in_its_mode(inputs):
     ("arguments", "error", "message"),
     [
         ({"batch_size": 0}, ValueError, "batch_size is 0; it must be at least 1"),
-        ({"layers": []}, ValueError, "5 images and 0 layers; at least one of each"),
+        ({"layers": []}, ValueError, "there are no layers; at least one"),
         (
             {"layers": ["layer9"]},
             ValueError,
             r"test_resnet has no layer 'layer9'; its blocks are conv1\.0, .*layer1\.0, .*, last",
         ),
         ({"layers": [99]}, ValueError, r"test_resnet has no layer 99; there are 0\.\.8, or"),
-        ({"images": torch.zeros(0, 3, 8, 8)}, ValueError, "0 images"),
-        ({"images": np.zeros((1, 3, 8, 8))}, TypeError, "images are Backbone and ndarray; they must be"),
+        ({"images": torch.zeros(0, 3, 8, 8)}, ValueError, "there are no images"),
+        ({"images": 3}, TypeError, r"int holds no images; give a Dataset, .*, or a tensor of inputs \(N, C, H, W\)"),
         ({"layers": "last"}, TypeError, r"layers are 'last'; give a list .* such as \['last'\]"),
         ({"layers": ["fc"]}, ValueError, "test_resnet does not use layer 'fc' to make its features"),
     ],

@@ -85,7 +85,7 @@ def test_a_file_of_statistics_is_named_so_before_any_work(tmp_path):
 
 
 def test_images_need_labels(model):
-    with pytest.raises(TypeError, match="images are Tensor; they must be an ImageSet or ImageFiles, with labels"):
+    with pytest.raises(TypeError, match=r"images are a tensor of inputs, without labels; give \(inputs, labels\)"):
         feature_statistics(model, torch.zeros(2, 3, 32, 32))
 
 

@@ -297,12 +297,12 @@ def test_wrong_types_are_named(backbone, digits):
     for arguments, message in (
         ((backbone, digits[0]), "tuned and settings are Backbone and Tuning"),
         ((tuned, digits[0], {"epochs": 1}), "tuned and settings are Tuned and dict"),
-        ((tuned, "photos"), "images are str; they must be an ImageSet"),
+        ((tuned, "photos"), "images are str 'photos'; nclib.load gives"),
     ):
         with pytest.raises(TypeError, match=message):
             nclib.finetune(*arguments)
-    with pytest.raises(TypeError, match="train is tuple"):
-        nclib.finetune_best([(lambda: tuned, SHORT)], (digits[0].inputs(), digits[0].labels))
+    with pytest.raises(TypeError, match="train are a tensor of inputs, without labels"):
+        nclib.finetune_best([(lambda: tuned, SHORT)], digits[0].inputs())
     with pytest.raises(ValueError, match="there are no candidates"):
         nclib.finetune_best([], digits[0])
 

@@ -1,0 +1,287 @@
+"""Images read by number or in passes, each as its source gives it, with the labels that travel with them."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nclib.checks import few
+from nclib.data.images import Labelled
+from nclib.data.pictures import numbered, picture, plain
+
+# What the parts of an item may be called, the first that is there: pixel_values were prepared from the image.
+IMAGES = ("pixel_values", "image", "img", "images", "jpg", "jpeg", "png", "webp")
+LABELS = ("label", "labels", "fine_label", "target", "targets", "class", "cls")
+_TOGETHER = 512  # images of a stream that are in memory at once
+_ONCE = "an iterator can be passed over once: give a list, a Dataset or a DataLoader"
+
+Parts = tuple[Any, ...]  # of an item: its image, and its label if it has one
+Classes = Sequence[str] | int | None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the parts of items are called; None is one of the usual names."""
+
+    image: str | None = None
+    label: str | None = None
+
+    def split(self, item: Any) -> Parts:
+        """The image of an item, or the images of a batch, and the label or labels if there are any."""
+        if isinstance(item, Mapping):
+            image, label = self.key(item, "image"), self.key(item, "label")
+            if image is None:
+                raise ValueError(
+                    f"an item has {few(list(item)) or 'nothing'}; it must have one of {', '.join(IMAGES)}, or name "
+                    "yours: nclib.labelled(data, image=..., label=...)"
+                )
+            return (item[image],) if label is None else (item[image], item[label])
+        if isinstance(item, tuple | list):
+            if not item:
+                raise ValueError("an item is empty; it must be (image, label)")
+            return tuple(item[:2])
+        return (item,)
+
+    def key(self, names: Iterable[str], part: str) -> str | None:
+        """Which of the names is that of the image, or the label."""
+        asked, usual = getattr(self, part), IMAGES if part == "image" else LABELS
+        if asked is not None and asked not in names:
+            raise ValueError(f"there is no {part} {asked!r} among {few(list(names))}")
+        return asked or next((name for name in usual if name in names), None)
+
+
+class Items(Labelled):
+    """Labelled images that a source gives by number, each read when it is asked for.
+
+    `rows` (N,) are their numbers there, `how` names the parts of an item, `collate` makes a batch of some, `known` are
+    labels as the source has them, and `names` those of classes, or how many. `first` is the number of the first for
+    messages.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        rows: Tensor | None = None,
+        how: Columns | None = None,
+        *,
+        collate: Callable[[list], Any] | None = None,
+        known: Sequence[Any] | None = None,
+        names: tuple[str, ...] | int | None = None,
+        workers: int | None = None,
+        first: int = 0,
+    ):
+        self.source, self.how, self.collate = source, how or Columns(), collate
+        self.rows = torch.arange(len(source)) if rows is None else rows
+        self.known, self.names, self.workers, self.first = known, names, workers, first
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def labels(self) -> Tensor:  # type: ignore[override]  # of the others it is a field
+        """Labels int64 (N,); where the source does not list them, every item is read for its label."""
+        return self._numbered[0]
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The K class names."""
+        return self._numbered[1]
+
+    @cached_property
+    def _numbered(self) -> tuple[Tensor, tuple[str, ...]]:
+        return numbered(self.raw, self.names)
+
+    @cached_property
+    def raw(self) -> list[str | int]:
+        """The labels as the source has them."""
+        from tqdm.auto import tqdm
+
+        if self.known is not None:
+            return [plain((self.known[row],), row) for row in self.rows.tolist()]
+        bar = tqdm(range(len(self)), "read labels", delay=1, leave=False)
+        return [plain(self.parts(i)[1:], self._number(i)) for i in bar]
+
+    def _number(self, index: int) -> int:
+        """Of an item, for messages."""
+        return self.first + int(self.rows[index])
+
+    def parts(self, index: int) -> Parts:
+        """The image and, if it has one, the label of an item, as the source gives them."""
+        row = int(self.rows[index])
+        try:
+            item = self.source[row]
+            item = item if self.collate is None else self.collate([item])
+        except Exception as error:  # whatever the source may raise
+            of = type(self.source).__name__
+            raise ValueError(f"item {row} of {of} cannot be read: {type(error).__name__}: {error}") from error
+        parts = self.how.split(item)
+        return tuple(part[0] for part in parts) if self.collate is not None and is_batch(parts) else parts
+
+    def image(self, index: int) -> Any:
+        """An image as mode ``L`` or ``RGB``; if they are `prepared`, inputs as a tensor."""
+        given = self._given(index)
+        if isinstance(given, Tensor) != self.prepared:
+            kinds = ("inputs", "a picture") if self.prepared else ("a picture", "inputs")
+            each = [f"item {self._number(i)} is {kind}" for i, kind in zip((0, index), kinds, strict=True)]
+            raise ValueError(f"{' and '.join(each)}; give all as pictures, or all as inputs (floats)")
+        return given
+
+    @cached_property
+    def prepared(self) -> bool:  # type: ignore[override]
+        """Whether they are inputs, which is what the first is."""
+        return isinstance(self._given(0), Tensor)
+
+    def _given(self, index: int) -> Image.Image | Tensor:
+        given = self.parts(index)[0]
+        try:
+            return picture(given)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"item {self._number(index)}: {error}") from error
+
+    def _bytes(self, index: int) -> Tensor:
+        return self.image(index) if self.prepared else super()._bytes(index)
+
+    @cached_property
+    def digest(self) -> str:  # type: ignore[override]
+        """Of all images and labels, in 32 hexadecimal digits; every image is read."""
+        hashed = hashlib.blake2b(digest_size=16)
+        for index in range(len(self)):
+            image = self.image(index)
+            array = np.ascontiguousarray(np.asarray(image))
+            hashed.update(repr((array.shape, array.dtype.str, *map(str, self.parts(index)[1:]))).encode())
+            hashed.update(array.data)
+        return hashed.hexdigest()
+
+    def at(self, indices: Tensor) -> "Items":
+        """The images and labels at the indices (n,), with the same classes."""
+        changed = {"rows": self.rows[indices], "labels": self.labels[indices]}
+        part = self._anew(**changed, classes=self.classes, names=self.classes)
+        part.__dict__.pop("raw", None)
+        return part
+
+    def named(self, classes: Classes) -> "Items":
+        """The same with other names of the classes, or so many."""
+        return self._anew(names=_names(classes))
+
+    def _relabelled(self, labels: Tensor, classes: tuple[str, ...]) -> "Items":
+        return self._anew(labels=labels, classes=classes, names=classes)
+
+    def _anew(self, **changed: Any) -> "Items":
+        """A copy with something changed, that has found out nothing yet."""
+        anew = copy(self)
+        for name in ("labels", "classes", "_numbered", "digest"):
+            anew.__dict__.pop(name, None)
+        anew.__dict__ |= changed
+        return anew
+
+
+class Stream:
+    """Images of an iterable: those of one pass at a time, or, once they are `held`, all in memory.
+
+    `labels` and `classes` are those of the last pass, in its order. Before the first they hold all images.
+    """
+
+    def __init__(self, source: Iterable[Any], how: Columns, names: tuple[str, ...] | int | None):
+        self.source, self.how, self.names = source, how, names
+        self.seen: list[Parts] = []  # the label of each image, if it has one
+        self._whole = self._begun = False
+
+    def passes(self) -> Iterator[Items]:
+        """The images, some at a time."""
+        if "held" in self.__dict__:
+            self.seen, self._whole = [self.held.parts(i)[1:] for i in range(len(self.held))], True
+            yield self.held
+            return
+        self.seen, self._whole = [], False
+        items = self._items()
+        while part := list(islice(items, _TOGETHER)):
+            first = len(self.seen)
+            self.seen += [parts[1:] for parts in part]
+            yield Items(part, names=self.names, workers=0, first=first)
+        self._whole = True
+        if not self.seen:
+            raise ValueError(f"there are no images: {type(self.source).__name__} gives none; {_ONCE}")
+
+    def _items(self) -> Iterator[Parts]:
+        if self._begun and iter(self.source) is self.source:
+            raise ValueError(f"these images are read: {type(self.source).__name__} was passed over before; {_ONCE}")
+        self._begun = True
+        for given in self.source:
+            parts = self.how.split(given)
+            yield from unbatched(parts) if is_batch(parts) else [parts]
+
+    @cached_property
+    def held(self) -> Items:
+        """All images, in memory."""
+        return Items(list(self._items_whole()), names=self.names)
+
+    def _items_whole(self) -> Iterator[Parts]:
+        for part in self.passes():
+            yield from part.source
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels int64 (N,)."""
+        return self._numbered[0]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The K class names."""
+        return self._numbered[1]
+
+    @property
+    def _numbered(self) -> tuple[Tensor, tuple[str, ...]]:
+        if not self._whole:
+            self.held  # noqa: B018
+        return numbered(self.names_of(0, len(self.seen)), self.names)
+
+    def names_of(self, start: int, stop: int) -> list[str | int]:
+        """The labels of some images that were passed over, as the source has them."""
+        return [plain(self.seen[i], i) for i in range(start, stop)]
+
+    def named(self, classes: Classes) -> "Stream":
+        """The same with other names of the classes, or so many."""
+        return Stream(self.source, self.how, _names(classes))
+
+    def __repr__(self) -> str:
+        return f"Stream of {type(self.source).__name__}"
+
+
+def passes(images: Any) -> Iterable[Any]:
+    """Images with a length, one part of them after the other; most are one part."""
+    return images.passes() if isinstance(images, Stream) else [images]
+
+
+def is_batch(parts: Parts) -> bool:
+    """Whether there are several images in one: (n, C, H, W), a list, or rows with a label each."""
+    image, *label = parts
+    dimensions = getattr(image, "ndim", None)
+    if dimensions in (1, 2):
+        return bool(label) and getattr(label[0], "ndim", None) == 1 and len(label[0]) == len(image)
+    return dimensions == 4 or isinstance(image, list | tuple)
+
+
+def unbatched(parts: Parts) -> list[Parts]:
+    """The items of a batch."""
+    if len({len(part) for part in parts}) > 1:
+        raise ValueError(f"a batch has {len(parts[0])} images and {len(parts[1])} labels; there must be as many")
+    return list(zip(*parts, strict=True))
+
+
+def _names(classes: Classes) -> tuple[str, ...] | int | None:
+    """Names of classes, or how many there are."""
+    if isinstance(classes, int | None):
+        if classes is not None and classes < 1:
+            raise ValueError(f"classes are {classes}; give their names, or how many there are, at least 1")
+        return classes
+    if isinstance(classes, str) or len(set(classes)) < len(classes):
+        raise ValueError(f"classes are {classes!r}; give a list of names that differ")
+    return tuple(classes)

@@ -1,0 +1,213 @@
+"""Kinds of data that labelled images come in: data sets, loaders, lists, streams and tables, each made the same."""
+
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Subset, SubsetRandomSampler, default_collate
+from torch.utils.data.distributed import DistributedSampler
+
+from nclib.checks import few
+from nclib.data.images import Labelled, Transformed
+from nclib.data.items import Classes, Columns, Items, Stream, is_batch, unbatched
+
+_RANDOM = (RandomSampler, SubsetRandomSampler)  # whose order means nothing
+
+
+def labelled(data: Any, classes: Classes = None, *, image: str | None = None, label: str | None = None) -> Any:
+    """Images of any common kind, with the labels that travel with them, as the functions of nclib take them.
+
+    They call it themselves. Call it where you need the labels, or to name parts and classes:
+    ``data = nclib.labelled(loader)``, then ``nclib.extract(model, data)`` and ``data.labels``, which are in one order.
+
+    Parameters
+    ----------
+    data
+        One of
+
+        - a torch or torchvision ``Dataset``, a Hugging Face ``Dataset``, a list, or anything else with a length and
+          items, which are read when they are needed;
+        - a ``DataLoader``, whose data set is read in the order that its sampler gives now, or, if that is random, in
+          its own: rows never mix. Its workers read, and its `collate_fn` is called with single items;
+        - any other iterable, a generator too, of items or batches. `extract`, `extract_layers` and
+          `feature_statistics` pass over it once, 512 images in memory at a time; all else copies it into memory;
+        - images and labels, ``(images, labels)``, or a dict of columns: all in memory.
+
+        An item is (image, label), a dict with such keys as image and label (`nclib.data.items.IMAGES` and `LABELS`), or
+        an image alone. An image is a PIL image of any mode and size, bytes uint8 (H, W), (C, H, W) or (H, W, C), or a
+        path: a backbone's transform prepares it. A tensor or array of floats, (C, H, W), is taken as prepared, and all
+        of them must be of one size. A label is a whole number from 0 on, or a text.
+    classes
+        The names of the classes, in order, or how many there are, where labels are numbers without names. By default
+        the names that a data set gives, else texts in alphabetical order, else the numbers up to the largest label.
+    image, label
+        What the image and the label of an item are called, if not as above.
+
+    Returns
+    -------
+    `Items`, or `Stream` of what has no length, whose `labels`, int64 (N,), and `classes` are known when asked for; an
+    `ImageSet`, `ImageFiles` or tensor of inputs as it is.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, if an image or a label is none, or for a dict of several data sets.
+    TypeError
+        For what is no data.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> pairs = [(Image.new("RGB", (40, 30)), "dog"), (Image.new("L", (20, 50)), "cat")]
+    >>> found = labelled(pairs)
+    >>> found, found.labels, found.classes
+    (Items(2 images, 2 classes), tensor([1, 0]), ('cat', 'dog'))
+    """
+    images = _opened(data, Columns(image, label))
+    return images if classes is None or isinstance(images, Tensor) else images.named(classes)
+
+
+def in_hand(data: Any, classes: Classes = None) -> Any:
+    """As `labelled`, with a stream copied into memory, and with these classes if the data names none."""
+    images = labelled(data)
+    images = images.held if isinstance(images, Stream) else images
+    return images.named(classes) if isinstance(images, Items) and images.names is None else images
+
+
+def with_labels(data: Any, name: str = "images", classes: Classes = None) -> Labelled:
+    """As `in_hand`, once it is sure that there are labels; TypeError for inputs alone, by the name."""
+    images = in_hand(data, classes)
+    if isinstance(images, Tensor):
+        raise TypeError(f"{name} are a tensor of inputs, without labels; give (inputs, labels), or labelled images")
+    images.labels  # noqa: B018  # an error of its own says what is wrong with them
+    return images
+
+
+@singledispatch
+def _opened(data: Any, how: Columns) -> Any:
+    """Data of any kind, with the names of its classes if it has some: what can be read by number, or a stream."""
+    data = data.to_dict("records") if hasattr(data, "iloc") else data  # a table of pandas
+    if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        if not hasattr(data, "__iter__"):
+            raise TypeError(
+                f"{type(data).__name__} holds no images; give a Dataset, a DataLoader, a list or another iterable of "
+                "(image, label), an ImageSet, ImageFiles, or a tensor of inputs (N, C, H, W)"
+            )
+        return Stream(data, how, _about(data, how)[1])
+    if not len(data):
+        raise ValueError(f"there are no images: {type(data).__name__} is empty")
+    known, names = _about(data, how)
+    items = Items(data, how=how, known=known, names=names)
+    return Stream(data, how, names) if is_batch(items.parts(0)) else items
+
+
+@_opened.register(Labelled)
+@_opened.register(Stream)
+def _(data: Any, how: Columns) -> Any:
+    return data
+
+
+@_opened.register
+def _(data: Tensor, how: Columns) -> Any:
+    """Inputs as they are; pictures, which are bytes, one by one."""
+    return Items(list(data), how=how) if data.dtype == torch.uint8 and data.ndim == 4 and len(data) else data
+
+
+@_opened.register
+def _(data: IterableDataset, how: Columns) -> Any:
+    return Stream(data, how, _about(data, how)[1])
+
+
+@_opened.register(str)
+@_opened.register(PathLike)
+def _(data: str | PathLike, how: Columns) -> Any:
+    raise TypeError(
+        f"images are {type(data).__name__} {str(data)!r}; nclib.load gives those of a name, or 'folder:PATH'"
+    )
+
+
+@_opened.register
+def _(data: Mapping, how: Columns) -> Any:
+    if how.key(data, "image") is None:
+        raise ValueError(f"a dict of {few(list(data)) or 'nothing'} is several data sets, or none; give one of them")
+    return _opened(unbatched(how.split(data)), how)
+
+
+@_opened.register
+def _(data: tuple, how: Columns) -> Any:
+    return _opened(unbatched(data) if len(data) == 2 and is_batch(data) else list(data), how)
+
+
+@_opened.register
+def _(data: DataLoader, how: Columns) -> Any:
+    """By the numbers that its sampler gives now, so that several passes give the same rows."""
+    if isinstance(data.dataset, IterableDataset) or data.batch_sampler is None:
+        return Stream(data, how, _about(data.dataset, how)[1])
+    rows = _rows(data)
+    items = _opened(data.dataset, how)
+    own = items is data.dataset
+    collate = None if data.collate_fn is default_collate else data.collate_fn
+    if own and collate is None:
+        return items.at(rows)
+    known = None if own or collate is not None else items.known
+    names = items.classes if own else items.names
+    return Items(data.dataset, rows, how, collate=collate, known=known, names=names, workers=data.num_workers)
+
+
+def _rows(loader: DataLoader) -> Tensor:
+    """The numbers of the items that a loader gives; in order, if its own order is random."""
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    if isinstance(sampler, DistributedSampler):
+        raise ValueError(
+            "the loader gives each process a share of its data set; give the data set itself, which "
+            "nclib.feature_statistics shares out, or torch.utils.data.Subset(dataset, list(sampler))"
+        )
+    rows = [int(row) for batch in loader.batch_sampler or () for row in batch]
+    if not rows:
+        raise ValueError("there are no images: the loader gives no batch")
+    return torch.tensor(sorted(rows) if isinstance(sampler, _RANDOM) else rows)
+
+
+@singledispatch
+def _about(data: Any, how: Columns) -> tuple[Sequence[Any] | None, tuple[str, ...] | None]:
+    """The labels that a data set lists, so that no image is read for them, and the names of its classes."""
+    if isinstance(features := getattr(data, "features", None), Mapping):  # Hugging Face's
+        return _of_columns(data, features, how)
+    if getattr(data, "target_transform", None) is not None:  # other labels than the data set lists
+        return None, None
+    listed = getattr(data, "targets", None) if type(data).__module__.startswith("torchvision.datasets.") else None
+    known = None if listed is None or np.ndim(listed) != 1 or len(listed) != len(data) else listed
+    names = getattr(data, "classes", None)
+    if not isinstance(names, list | tuple):
+        return known, None
+    # ImageNet gives each class a tuple of synonyms.
+    return known, tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
+
+
+def _of_columns(data: Any, features: Mapping, how: Columns) -> tuple[Sequence[Any] | None, tuple[str, ...] | None]:
+    key = how.key(features, "label")
+    if key is None:
+        return None, None
+    names = getattr(features[key], "names", None)
+    listed = hasattr(data, "__len__") and data.format["type"] != "custom"  # a function may give other labels
+    return list(data.with_format(None)[key]) if listed else None, None if names is None else tuple(names)
+
+
+@_about.register(Subset)
+def _(data: Subset, how: Columns) -> tuple[Sequence[Any] | None, tuple[str, ...] | None]:
+    known, names = _about(data.dataset, how)
+    return known if known is None else [known[i] for i in data.indices], names
+
+
+@_about.register(Labelled)
+def _(data: Labelled, how: Columns) -> tuple[Sequence[Any] | None, tuple[str, ...] | None]:
+    return data.labels.tolist(), data.classes
+
+
+@_about.register(Transformed)
+def _(data: Transformed, how: Columns) -> tuple[Sequence[Any] | None, tuple[str, ...] | None]:
+    return _about(data.images, how)

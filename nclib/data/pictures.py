@@ -1,0 +1,141 @@
+"""One item of a data set as it comes: what its image is, what its label is, and what the classes are of all labels."""
+
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
+from io import BytesIO
+from os import PathLike
+from typing import Any
+from unicodedata import normalize
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nclib.checks import as_tensor, check_labels, few
+from nclib.data.images import in_8_bits, read_image
+
+_CHANNELS = (1, 3, 4)
+
+
+@singledispatch
+def picture(given: Any) -> Image.Image | Tensor:
+    """A picture as mode ``L`` or ``RGB``, which a transform prepares; floats as inputs, which are prepared.
+
+    >>> picture(np.zeros((4, 6, 3), dtype=np.uint8)).size, picture(np.zeros((3, 4, 6), dtype=np.float32)).shape
+    ((6, 4), torch.Size([3, 4, 6]))
+    """
+    raise TypeError(
+        f"{type(given).__name__} is no image; give a PIL image, bytes (uint8), a path, or prepared inputs (floats)"
+    )
+
+
+@picture.register
+def _(given: Image.Image) -> Image.Image:
+    return in_8_bits(given.copy())  # which may turn it
+
+
+@picture.register(Tensor)
+@picture.register(np.ndarray)
+def _(given: Tensor | np.ndarray) -> Image.Image | Tensor:
+    tensor = as_tensor(given).cpu()
+    if tensor.is_floating_point():
+        return tensor.to(torch.get_default_dtype())
+    if tensor.dtype != torch.uint8 or tensor.ndim not in (2, 3):
+        raise TypeError(
+            f"an image is {tensor.dtype} {tuple(tensor.shape)}; it must be bytes, uint8 (C, H, W), (H, W, C) or "
+            "(H, W), or prepared inputs, floats (C, H, W)"
+        )
+    pixels = _channels_last(tensor, isinstance(given, Tensor))
+    return Image.fromarray(pixels.numpy()).convert("L" if pixels.ndim == 2 else "RGB")
+
+
+def _channels_last(pixels: Tensor, first: bool) -> Tensor:
+    """Pixels (H, W) or (H, W, C); of what may be either, a tensor has its channels first and an array last."""
+    if pixels.ndim == 2:
+        return pixels
+    at_ends = [pixels.shape[end] in _CHANNELS for end in ((0, -1) if first else (-1, 0))]
+    if not any(at_ends):
+        raise ValueError(f"an image is {tuple(pixels.shape)}; it must have 1, 3 or 4 channels")
+    channels_first = first == at_ends[0]
+    pixels = pixels.permute(1, 2, 0) if channels_first else pixels
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels.contiguous()
+
+
+@picture.register(str)
+@picture.register(PathLike)
+def _(given: str | PathLike) -> Image.Image:
+    return read_image(given)
+
+
+@picture.register(bytes)
+def _(given: bytes) -> Image.Image:
+    return read_image(BytesIO(given), f"a file of {len(given):,} bytes")
+
+
+@picture.register(Mapping)
+def _(given: Mapping[str, Any]) -> Image.Image | Tensor:
+    """An image that Hugging Face's `datasets` has not decoded."""
+    if not {"bytes", "path"} & given.keys():
+        raise TypeError(f"a dict of {few(list(given))} is no image; an image that is not decoded has bytes or path")
+    return picture(given["bytes"] if given.get("bytes") is not None else given.get("path"))
+
+
+def plain(label: tuple[Any, ...], number: int) -> str | int:
+    """The label of an item of this number as a text, or as a number from 0 on; `label` is empty if it has none.
+
+    >>> plain((torch.tensor(3),), 0), plain(("cat",), 1)
+    (3, 'cat')
+    """
+    if not label:
+        raise ValueError(
+            f"item {number} has no label, and labels are needed; give (image, label), or name the label: "
+            "nclib.labelled(data, label=...)"
+        )
+    value = _scalar(label[0])
+    if isinstance(value, str):
+        return normalize("NFC", value)
+    if isinstance(value, int | float) and value >= 0 and float(value).is_integer():
+        return int(value)
+    shown = f"of shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+    raise ValueError(f"item {number} has a label {shown}; it must be a whole number from 0 on, or a text{_cure(value)}")
+
+
+def _scalar(value: Any) -> Any:
+    """The number in a tensor or array of one; lists as arrays."""
+    value = np.asarray(value) if isinstance(value, list | tuple) else value
+    size = value.numel() if isinstance(value, Tensor) else getattr(value, "size", None)
+    return value.item() if size == 1 and hasattr(value, "item") else value
+
+
+def _cure(value: Any) -> str:
+    if hasattr(value, "shape"):
+        return ": label.argmax() makes a class of a one-hot row"
+    if value is None or (isinstance(value, int | float) and not value >= 0):
+        return ": leave out items without a class"
+    return ""
+
+
+def numbered(labels: Sequence[str | int], names: Sequence[str] | int | None) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels int64 (N,) in 0..K-1, and the K names of classes.
+
+    Numbers are as they are; `names`, or how many there are, say which are allowed. Texts are numbered in the order of
+    the names, or else of the alphabet.
+
+    >>> numbered(["dog", "cat", "dog"], None), numbered([0, 2], 4)
+    ((tensor([1, 0, 1]), ('cat', 'dog')), (tensor([0, 2]), ('0', '1', '2', '3')))
+    """
+    texts = [label for label in labels if isinstance(label, str)]
+    if texts and len(texts) < len(labels):
+        raise ValueError("labels are numbers and texts; they must be all numbers, or all texts")
+    if texts:
+        classes = tuple(sorted(set(texts))) if names is None or isinstance(names, int) else tuple(names)
+        if unknown := sorted(set(texts) - set(classes)):
+            raise ValueError(f"labels hold {few(unknown)}, which is not among the classes {few(classes)}")
+        place = {name: k for k, name in enumerate(classes)}
+        return torch.tensor([place[text] for text in texts]), classes
+    number = names if names is None or isinstance(names, int) else len(names)
+    found = check_labels(list(labels), num_classes=number)
+    if names is None or isinstance(names, int):
+        return found, tuple(map(str, range(number or int(found.max()) + 1)))
+    return found, tuple(names)
