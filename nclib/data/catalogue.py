@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn.functional import interpolate, pad
@@ -14,7 +15,10 @@ from nclib.checks import check_least, few
 from nclib.data import glyphs
 from nclib.data.class_splits import CLASS_SPLITS
 from nclib.data.folders import check_same_classes, read_folder, split_folders
+from nclib.data.hub import hub_splits
 from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.items import Items
+from nclib.data.kinds import with_labels
 from nclib.data.torchvision_sets import TORCHVISION
 
 EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
@@ -33,7 +37,7 @@ def load(
     seed: int = 0,
     data_root: str | Path | None = None,
     download: bool = False,
-) -> ImageSet | ImageFiles:
+) -> ImageSet | ImageFiles | Items:
     """Load a data set by name.
 
     Parameters
@@ -53,6 +57,8 @@ def load(
         - ``folder:PATH``, the path below the data root, from ``/`` or from ``~``, of images
           ``PATH/train/CLASS/*.jpg`` and ``PATH/test/CLASS/*.jpg``, or of ``PATH/CLASS/*.jpg``; see
           `nclib.data.folders`;
+        - ``hf:NAME``, or ``hf:NAME:CONFIGURATION``, of the Hugging Face hub, or a folder that the `save_to_disk` of its
+          library wrote; needs that library, ``pip install datasets``;
         - any of these with ``[first:end]`` behind it, such as ``cifar100[0:64]``: these classes only, by their number;
           or with a published split of classes, such as ``cifar100[cifar-fs/train]`` and
           ``folder:mini_imagenet[mini-imagenet/test]``, see `nclib.data.class_splits`.
@@ -74,7 +80,8 @@ def load(
 
     Returns
     -------
-    `ImageSet`, or `ImageFiles` for what lies in a file per image; ``.in_memory()`` of either is an `ImageSet`.
+    `ImageSet`, or `ImageFiles` for what lies in a file per image; ``.in_memory()`` of either is an `ImageSet`. Of the
+    hub `nclib.data.items.Items`.
 
     Raises
     ------
@@ -143,7 +150,7 @@ def data_name(given: str) -> str:
 
 def training_images(
     data: str, split: str | None, *, per_class: int | None = None, data_root: Path | str | None = None
-) -> tuple[ImageSet | ImageFiles, list[Path]]:
+) -> tuple[Any, list[Path]]:
     """The images of a data set or plain folder that can be read, and the paths of those that cannot.
 
     Without a split they are all images or, of data that comes in splits, the training images.
@@ -161,7 +168,7 @@ def training_images(
 
 def _whole(
     name: str, split: str, per_class: int | None, seed: int, data_root: str | Path | None, download: bool
-) -> ImageSet | ImageFiles:
+) -> Any:
     """All there is of a set; of one that is drawn, as many of each class as are asked for."""
     if name.startswith("glyphs/") and name in EMBEDDED:
         return _glyphs(name, split, per_class, seed)
@@ -172,6 +179,8 @@ def _whole(
         return _torchvision(name, split, data_root, download)
     if name.startswith("folder:"):
         return _folder(name, split, data_root)
+    if name.startswith("hf:"):
+        return _hub(name, split, data_root)
     known = (*EMBEDDED, *TORCHVISION)
     if Path(name).is_dir():
         raise ValueError(f"{name!r} is a folder, which is named 'folder:{name}'")
@@ -179,7 +188,7 @@ def _whole(
     hint = f"names near it are {', '.join(near)}; " if near else ""
     raise ValueError(
         f"unknown data set {name!r}, nor is it a folder; {hint}"
-        f"there are {', '.join(known)}, and folder:PATH, each with [first:end] or without"
+        f"there are {', '.join(known)}, folder:PATH and hf:NAME, each with [first:end] or without"
     )
 
 
@@ -188,7 +197,7 @@ def _check_split(name: str, split: str, allowed: Iterable[str]) -> None:
         raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join(allowed)}")
 
 
-def _torchvision(name: str, split: str, data_root: str | Path | None, download: bool) -> ImageSet | ImageFiles:
+def _torchvision(name: str, split: str, data_root: str | Path | None, download: bool) -> Any:
     from torchvision import datasets
 
     entry = TORCHVISION[name]
@@ -235,7 +244,7 @@ def _is_folder(name: str, data_root: str | Path | None) -> bool:
     return any((Path(place) / Path(given).expanduser()).is_dir() for place in (root, "."))
 
 
-def _folder(name: str, split: str, data_root: str | Path | None) -> ImageSet | ImageFiles:
+def _folder(name: str, split: str, data_root: str | Path | None) -> Any:
     folder = find_path(name, data_root, "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg,")
     if (folder / "train" / "labels").is_dir() and (folder / "train" / "images").is_dir():
         raise ValueError(f"{name} has train/images and train/labels: scenes, which nclib.scenes reads")
@@ -245,6 +254,15 @@ def _folder(name: str, split: str, data_root: str | Path | None) -> ImageSet | I
         return _own_split(name, read_folder(folder), split)
     check_same_classes(splits)
     return read_folder(splits[split])
+
+
+def _hub(name: str, split: str, data_root: str | Path | None) -> Any:
+    splits = hub_splits(name, data_root or os.environ.get("NCLIB_DATA"))
+    if splits.keys() == {"all"}:
+        _check_split(name, split, _OWN_SPLITS)
+        return _own_split(name, with_labels(splits["all"]), split)
+    _check_split(name, split, splits)
+    return with_labels(splits[split])
 
 
 def _root(name: str, data_root: str | Path | None) -> Path:
@@ -258,7 +276,7 @@ def _root(name: str, data_root: str | Path | None) -> Path:
     return root
 
 
-def _own_split(name: str, whole: ImageSet | ImageFiles, split: str) -> ImageSet | ImageFiles:
+def _own_split(name: str, whole: Any, split: str) -> Any:
     """A split of a set that has none: the same for everybody, whatever the seed of a subset."""
     if split == "all":
         return whole

@@ -214,7 +214,7 @@ class ImageSet(Labelled):
         """The set itself, or with `size` its images at (size, size), as `ImageFiles.in_memory` makes them."""
         if size is None or self.images.shape[2:] == (size, size):
             return self
-        return replace(self, images=_stack((self.image(i) for i in range(len(self))), len(self), size))
+        return replace(self, images=stack((self.image(i) for i in range(len(self))), len(self), size))
 
 
 @dataclass(frozen=True, repr=False)
@@ -287,7 +287,7 @@ class ImageFiles(Labelled):
         from tqdm.auto import tqdm
 
         bar = tqdm(range(len(self)), "read images", delay=1, leave=False)
-        return ImageSet(_stack((self.image(i) for i in bar), len(self), size), self.labels, self.classes)
+        return ImageSet(stack((self.image(i) for i in bar), len(self), size), self.labels, self.classes)
 
 
 @dataclass(frozen=True)
@@ -335,7 +335,7 @@ def in_8_bits(opened: Image.Image) -> Image.Image:
     return opened.convert("L" if opened.mode in _GREY else "RGB")
 
 
-def _stack(images: Iterator[Image.Image], count: int, size: int | None) -> Tensor:
+def stack(images: Iterator[Image.Image], count: int, size: int | None) -> Tensor:
     """The images as uint8 (N, C, H, W), C = 1 if all are grey; at (size, size), or at the one size they have."""
     check_least(1, size=1 if size is None else size)
     fitted: list[Image.Image] = []

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from nclib.checks import few
-from nclib.data.images import Labelled
+from nclib.data.images import ImageSet, Labelled, stack
 from nclib.data.pictures import numbered, picture, plain
 
 # What the parts of an item may be called, the first that is there: pixel_values were prepared from the image.
@@ -159,6 +159,12 @@ class Items(Labelled):
             hashed.update(repr((array.shape, array.dtype.str, *map(str, self.parts(index)[1:]))).encode())
             hashed.update(array.data)
         return hashed.hexdigest()
+
+    def in_memory(self, size: int | None = None) -> ImageSet:
+        """All pictures in memory, as `ImageFiles.in_memory` makes them; ValueError for inputs."""
+        if self.prepared:
+            raise ValueError("these are inputs, prepared already; only pictures are brought into memory as bytes")
+        return ImageSet(stack(map(self.image, range(len(self))), len(self), size), self.labels, self.classes)
 
     def at(self, indices: Tensor) -> "Items":
         """The images and labels at the indices (n,), with the same classes."""

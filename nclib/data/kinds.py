@@ -125,9 +125,7 @@ def _(data: IterableDataset, how: Columns) -> Any:
 @_opened.register(str)
 @_opened.register(PathLike)
 def _(data: str | PathLike, how: Columns) -> Any:
-    raise TypeError(
-        f"images are {type(data).__name__} {str(data)!r}; nclib.load gives those of a name, or folder:PATH"
-    )
+    raise TypeError(f"images are {type(data).__name__} {str(data)!r}; nclib.load gives those of a name, or folder:PATH")
 
 
 @_opened.register

@@ -83,7 +83,7 @@ class Run:
     retry: bool = False  # cells that failed
     smoke: bool = False
 
-    def load(self, name: str, split: str, *, per_class: int | None = None, seed: int = 0) -> ImageSet | ImageFiles:
+    def load(self, name: str, split: str, *, per_class: int | None = None, seed: int = 0) -> Any:
         """A data set, from the run's data root; see `nclib.load`."""
         return load(name, split, per_class=per_class, seed=seed, data_root=self.data_root)
 

@@ -1,0 +1,42 @@
+"""Data sets of the Hugging Face hub, or saved by its library `datasets`, by name: needs that library."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from nclib.data.folders import SPLIT_NAMES
+
+_SAVED = ("dataset_dict.json", "state.json")  # one of them is where `save_to_disk` wrote
+
+
+def hub_splits(name: str, data_root: str | Path | None = None) -> dict[str, Any]:
+    """The splits of ``hf:NAME``, or ``hf:NAME:CONFIGURATION``, by our names as far as they have one.
+
+    NAME is that of the hub, or a folder, in the data root or not, that `save_to_disk` wrote. `val` stands in for a
+    missing `test`; what has no splits is ``all``.
+    """
+    try:
+        datasets = import_module("datasets")
+    except ImportError as error:
+        raise ImportError(f"{name} needs Hugging Face's library datasets: pip install datasets") from error
+    place, _, configuration = name.removeprefix("hf:").partition(":")
+    given = Path(place).expanduser()
+    folder = next((path for path in (Path(data_root or ".") / given, given) if path.is_dir()), None)
+    if folder is not None and any((folder / file).exists() for file in _SAVED):
+        data = datasets.load_from_disk(str(folder))
+    else:
+        data = datasets.load_dataset(str(folder or place), configuration or None)
+    if not isinstance(data, Mapping):
+        return {"all": data}
+    splits = {_ours(split): each for split, each in data.items()}
+    if len(splits) < len(data):
+        raise ValueError(f"{name} has the splits {', '.join(data)}, of which two are names of one; keep one")
+    if "test" not in splits and "val" in splits:
+        splits["test"] = splits.pop("val")
+    return splits if len(splits) > 1 else {"all": next(iter(splits.values()))}
+
+
+def _ours(split: str) -> str:
+    """Our name of a split, or its own if we have none."""
+    return next((ours for ours, names in SPLIT_NAMES.items() if split.lower() in names), split)
