@@ -25,6 +25,7 @@ EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
 SPLITS = {"train": 120, "test": 40}  # images of a class where the set is drawn on the fly
 _OWN_SPLITS = ("train", "test", "all")  # of a set without splits, which we make
 _TEST_SHARE = 0.2
+_LAID_OUT = "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg,"  # of a folder
 _SOME_CLASSES = re.compile(r"(.+)\[(\d*):(\d*)\]")  # of a name: the rest, first and end
 _SPLIT_CLASSES = re.compile(rf"(.+)\[({'|'.join(CLASS_SPLITS)})\]")  # the rest, and a published split of classes
 
@@ -68,7 +69,7 @@ def load(
         ``oxford-iiit-pet`` and ``voc2007`` is their trainval, and the ``test`` of ``imagenet``, of
         ``imagenette`` and of a folder without ``test`` is its val. Sets without splits (``sun397``,
         ``eurosat``, ``caltech101``, folders of classes) are split by us, 80 % of each class to ``train``
-        and 20 % to ``test``, always the same; ``all`` is all of them.
+        and 20 % to ``test``, always the same. ``all`` is all images of a set, whatever its splits.
     per_class
         Images of every class; None is 120 (train) or 40 (test) for glyphs, all of them elsewhere.
     seed
@@ -98,7 +99,9 @@ def load(
     """
     check_least(1, per_class=1 if per_class is None else per_class)
     stem, some = (name, slice(None)) if _is_folder(name, data_root) else split_name(name)
-    whole = _whole(stem, split, per_class, seed, data_root, download)
+    parts = (_splits(stem, data_root) if split == "all" else ()) or (split,)
+    whole, *others = [_whole(stem, each, per_class, seed, data_root, download) for each in parts]
+    whole = whole.joined(*others)
     if isinstance(some, tuple):
         whole = whole.of_named(some)
     elif stem != name:
@@ -156,14 +159,21 @@ def training_images(
     Without a split they are all images or, of data that comes in splits, the training images.
     """
     name = data_name(data)
-    try:
-        images = load(name, split or "all", data_root=data_root)
-    except ValueError:
-        if split is not None:
-            raise
-        images = load(name, "train", data_root=data_root)
+    stem = name if _is_folder(name, data_root) else split_name(name)[0]
+    images = load(name, split or ("train" if _splits(stem, data_root) else "all"), data_root=data_root)
     images, broken = images.readable() if isinstance(images, ImageFiles) else (images, [])
     return (images if per_class is None else images.take(per_class)), broken
+
+
+def _splits(name: str, data_root: str | Path | None) -> tuple[str, ...]:
+    """The splits that a set comes in; none if we make them."""
+    if name in EMBEDDED:
+        return tuple(SPLITS)
+    if name in TORCHVISION:
+        return tuple(TORCHVISION[name].splits)
+    if name.startswith("folder:"):
+        return tuple(split_folders(find_path(name, data_root, _LAID_OUT)))
+    return tuple(_of_hub(name, data_root)) if name.startswith("hf:") else ()
 
 
 def _whole(
@@ -194,7 +204,7 @@ def _whole(
 
 def _check_split(name: str, split: str, allowed: Iterable[str]) -> None:
     if split not in allowed:
-        raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join(allowed)}")
+        raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join(dict.fromkeys((*allowed, 'all')))}")
 
 
 def _torchvision(name: str, split: str, data_root: str | Path | None, download: bool) -> Any:
@@ -245,7 +255,7 @@ def _is_folder(name: str, data_root: str | Path | None) -> bool:
 
 
 def _folder(name: str, split: str, data_root: str | Path | None) -> Any:
-    folder = find_path(name, data_root, "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg,")
+    folder = find_path(name, data_root, _LAID_OUT)
     if (folder / "train" / "labels").is_dir() and (folder / "train" / "images").is_dir():
         raise ValueError(f"{name} has train/images and train/labels: scenes, which nclib.scenes reads")
     splits = split_folders(folder)
@@ -263,6 +273,11 @@ def _hub(name: str, split: str, data_root: str | Path | None) -> Any:
         return _own_split(name, with_labels(splits["all"]), split)
     _check_split(name, split, splits)
     return with_labels(splits[split])
+
+
+def _of_hub(name: str, data_root: str | Path | None) -> list[str]:
+    splits = hub_splits(name, data_root or os.environ.get("NCLIB_DATA"))
+    return [split for split in splits if split != "all"]
 
 
 def _root(name: str, data_root: str | Path | None) -> Path:

@@ -97,6 +97,21 @@ class Labelled(Dataset, ABC):
         drawn = self._drawn(None, share, seed)
         return self.at((~drawn).nonzero().flatten()), self.at(drawn.nonzero().flatten())
 
+    def joined(self, *others: Self) -> Self:
+        """These images and then the others, all of the same classes.
+
+        >>> images = ImageSet(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]), ("cat", "dog"))
+        >>> images.joined(images).labels
+        tensor([0, 1, 0, 1])
+        """
+        if strays := [other.classes for other in others if other.classes != self.classes]:
+            raise ValueError(f"the classes differ: {few(self.classes)}, and {few(strays[0])}")
+        return self._and(others) if others else self
+
+    @abstractmethod
+    def _and(self, others: Sequence[Self]) -> Self:
+        """`joined`, once the classes are known to be the same."""
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} images, {len(self.classes)} classes)"
 
@@ -210,6 +225,10 @@ class ImageSet(Labelled):
         """The images and labels at the indices (n,), with the same classes."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
+    def _and(self, others: Sequence[Self]) -> Self:
+        images, labels = (torch.cat([getattr(each, part) for each in (self, *others)]) for part in ("images", "labels"))
+        return replace(self, images=images, labels=labels)
+
     def in_memory(self, size: int | None = None) -> "ImageSet":
         """The set itself, or with `size` its images at (size, size), as `ImageFiles.in_memory` makes them."""
         if size is None or self.images.shape[2:] == (size, size):
@@ -278,6 +297,10 @@ class ImageFiles(Labelled):
     def at(self, indices: Tensor) -> Self:
         """The paths and labels at the indices (n,), with the same classes."""
         return replace(self, paths=tuple(self.paths[i] for i in indices.tolist()), labels=self.labels[indices])
+
+    def _and(self, others: Sequence[Self]) -> Self:
+        paths = (path for each in (self, *others) for path in each.paths)
+        return replace(self, paths=tuple(paths), labels=torch.cat([each.labels for each in (self, *others)]))
 
     def in_memory(self, size: int | None = None) -> ImageSet:
         """Read every file; (N, 1, H, W) if all are grey, otherwise (N, 3, H, W).

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset
 
 from nclib.checks import few
 from nclib.data.images import ImageSet, Labelled, stack
@@ -173,6 +174,12 @@ class Items(Labelled):
         part.__dict__.pop("raw", None)
         return part
 
+    def _and(self, others: Sequence["Items"]) -> "Items":
+        together = (self, *others)
+        pairs: ConcatDataset = ConcatDataset([_Parts(each) for each in together])
+        joined = Items(pairs, known=torch.cat([each.labels for each in together]).tolist(), names=self.classes)
+        return joined._anew(workers=self.workers)
+
     def named(self, classes: Classes) -> "Items":
         """The same with other names of the classes, or so many."""
         return self._anew(names=_names(classes))
@@ -187,6 +194,19 @@ class Items(Labelled):
             anew.__dict__.pop(name, None)
         anew.__dict__ |= changed
         return anew
+
+
+@dataclass(frozen=True)
+class _Parts(Dataset):
+    """The image and label of each item as they are."""
+
+    items: Items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Parts:
+        return self.items.image(index), int(self.items.labels[index])
 
 
 class Stream:

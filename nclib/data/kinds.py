@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Subset, SubsetRandomSampler, default_collate
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    SubsetRandomSampler,
+    default_collate,
+)
 from torch.utils.data.distributed import DistributedSampler
 
 from nclib.checks import few
@@ -199,6 +207,17 @@ def _of_columns(data: Any, features: Mapping, how: Columns) -> tuple[Sequence[An
 def _(data: Subset, how: Columns) -> tuple[Sequence[Any] | None, tuple[str, ...] | None]:
     known, names = _about(data.dataset, how)
     return known if known is None else [known[i] for i in data.indices], names
+
+
+@_about.register(ConcatDataset)
+def _(data: ConcatDataset, how: Columns) -> tuple[Sequence[Any] | None, tuple[str, ...] | None]:
+    """Names if they are those of every part."""
+    parts = [_about(part, how) for part in data.datasets]
+    lists, names = [known for known, _ in parts if known is not None], {names for _, names in parts}
+    if len(strays := [few(each) for each in names if each is not None]) > 1:
+        raise ValueError(f"the data sets put together have other classes, {strays[0]}, and {strays[1]}")
+    known = [label for labels in lists for label in labels] if len(lists) == len(parts) else None
+    return known, names.pop() if len(names) == 1 else None
 
 
 @_about.register(Labelled)

@@ -85,6 +85,8 @@ def root(tmp_path, monkeypatch):
 def test_a_torchvision_set_is_read_from_the_data_root(name, root):
     assert name in WRITERS, f"add to WRITERS of tests/layouts.py what writes a few images as {name} lies on disk"
     WRITERS[name](root)
+    parts = [nclib.load(name, split).labels for split in TORCHVISION[name].splits or ["train", "test"]]
+    assert len(nclib.load(name, "all")) == sum(map(len, parts))
     for split in TORCHVISION[name].splits or ["all"]:
         images = nclib.load(name, split)
         assert images.labels.dtype == torch.int64
@@ -195,9 +197,13 @@ def test_a_failed_download_says_why(root, monkeypatch):
             "unknown data set 'glyphs/klingon', nor is it a folder; names near it are glyphs/latin, .*folder:",
         ),
         ({"name": "latin"}, ValueError, "unknown data set 'latin'"),
-        ({"name": "digits", "split": "val"}, ValueError, "unknown split 'val' of digits; there are train, test$"),
-        ({"name": "glyphs/latin", "split": "all"}, ValueError, "unknown split 'all' of glyphs/latin; .* train, test$"),
-        ({"name": "dtd", "split": "all"}, ValueError, "unknown split 'all' of dtd; there are train, val, test$"),
+        ({"name": "digits", "split": "val"}, ValueError, "unknown split 'val' of digits; there are train, test, all$"),
+        (
+            {"name": "glyphs/latin", "split": "val"},
+            ValueError,
+            "unknown split 'val' of glyphs/latin; .*, test, all$",
+        ),
+        ({"name": "dtd", "split": "dev"}, ValueError, "unknown split 'dev' of dtd; there are train, val, test, all$"),
         (
             {"name": "eurosat", "split": "val"},
             ValueError,

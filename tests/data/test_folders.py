@@ -38,6 +38,14 @@ def test_a_folder_may_have_a_validation_split(root):
     class_folders("pets", {part: part for part in ("train", "val", "test")}, ("cat", "dog"))(root)
     for split in ("train", "val", "test"):
         assert nclib.load("folder:pets", split).image(0).getpixel((0, 0)) == (0, GREEN[split], 0)
+    whole, parts = nclib.load("folder:pets", "all"), [nclib.load("folder:pets", split) for split in GREEN if split]
+    assert sorted(whole.paths) == sorted(path for part in parts for path in part.paths)
+    assert whole.labels.tolist() == [int(path.parent.name == "dog") for path in whole.paths]
+    assert len(training_images("folder:pets", "all")[0]) == 12
+    assert len(training_images("folder:pets", None)[0]) == 4  # of data with splits, those to train on
+    digits = nclib.load("digits", "all")
+    assert len(digits) == 1797
+    assert len(digits.take(3)) == len(nclib.load("digits", "all", per_class=3)) == 30
 
 
 def test_a_class_may_be_called_train(root):
@@ -46,7 +54,7 @@ def test_a_class_may_be_called_train(root):
 
 
 BAD_FOLDERS = {
-    "only train": (["train/cat/1.jpg"], "unknown split 'test' of folder:x; there are train$"),
+    "only train": (["train/cat/1.jpg"], "unknown split 'test' of folder:x; there are train, all$"),
     "no classes": (["1.jpg"], "/x has no class folders"),
     "other classes": (
         ["train/cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg", *(f"test/{k}/1.jpg" for k in range(9))],

@@ -42,8 +42,12 @@ def test_a_name_of_the_hub_has_its_splits(names, hub):
     assert nclib.load("hf:someone/pets", per_class=2).labels.bincount().tolist() == [2, 2]
     assert nclib.load("hf:someone/pets[1:2]").classes == ("dog",)
     assert nclib.extract(MODEL, train).shape == (6, 192)
-    with pytest.raises(ValueError, match=r"unknown split 'all' of hf:someone/pets; there are train, test"):
-        nclib.load("hf:someone/pets", "all")
+    everything = nclib.load("hf:someone/pets", "all")
+    assert everything.labels.tolist() == [*train.labels.tolist(), *test.labels.tolist()]
+    assert everything.image(6).getpixel((0, 0)) == (100, 0, 0)
+    assert everything.take(1).classes == ("cat", "dog")
+    with pytest.raises(ValueError, match=r"unknown split 'dev' of hf:someone/pets; there are train, test, all$"):
+        nclib.load("hf:someone/pets", "dev")
 
 
 def test_all_three_splits_and_others_keep_their_names(hub):
