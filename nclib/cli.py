@@ -57,9 +57,12 @@ _Model = Annotated[
 _ModelOrEncoder = Annotated[
     str, typer.Argument(help="A timm model, torchvision:NAME, recipe:PATH, or an encoder of texts for texts.")
 ]
-_Data = Annotated[str, typer.Argument(help="A data set by name, or a folder with a folder for each class.")]
+_Data = Annotated[
+    str, typer.Argument(help="A data set by name, a folder with a folder for each class, or hf:NAME of the hub.")
+]
 _DataOrTexts = Annotated[
-    str, typer.Argument(help="A data set, a folder with a folder for each class, or texts (file:PATH), by name.")
+    str,
+    typer.Argument(help="A data set, a folder with a folder for each class, hf:NAME of the hub, or texts (file:PATH)."),
 ]
 _Split = Annotated[str, typer.Option(help="train, test, val or all, as far as the data set has them.")]
 _Layer = Annotated[str, typer.Option(help="The name of a module, its place among the blocks, or last.")]
@@ -164,7 +167,7 @@ def _of_texts(
     found = texts(data, split, per_class=per_class, data_root=data_root, **columns)
     encoder = text_encoder(name, device=device, data_root=data_root)
     features = text_layers(encoder, found.texts, [_layer(layer)], progress=sys.stderr.isatty())
-    return found, write_features(output, ((values, found.labels) for values in features.values()))
+    return found, write_features(output, ((values, found.labels) for values in features.values()), found.classes)
 
 
 def _of_images(
@@ -192,7 +195,7 @@ def _of_images(
     def write(images: Any) -> int:
         shards = each_shard(made, images, [chosen], Extraction(cache=cache, progress=sys.stderr.isatty()))
         return write_features(
-            output, ((found[chosen], images.labels[part.start : part.stop]) for part, found in shards)
+            output, ((found[chosen], images.labels[part.start : part.stop]) for part, found in shards), images.classes
         )
 
     return _without_broken(images, write)

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import chain
@@ -36,11 +36,16 @@ def read_features(path: Path, labels: Path | None = None) -> dict[str, Any]:
 
 def _kind(path: Path) -> str | None:
     """What nclib wrote a safetensors file for; None if it did not."""
+    return _metadata(path).get("kind")
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """What nclib wrote into a safetensors file beside its tensors; empty if it did not."""
     from safetensors import SafetensorError, safe_open
 
     with contextlib.suppress(SafetensorError, ValueError), safe_open(path, framework="pt") as file:
-        return json.loads((file.metadata() or {}).get("metadata", "{}")).get("kind")
-    return None
+        return json.loads((file.metadata() or {}).get("metadata", "{}"))
+    return {}
 
 
 def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
@@ -62,22 +67,52 @@ def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
     return {name: table[name] for name in NAMES if name in table}
 
 
-def write_features(path: Path, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> int:
+def write_features(
+    path: Path, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], classes: Sequence[str] = ()
+) -> int:
     """Write batches of features (B, d) and labels (B,) to one file, atomically; the number of features d.
 
-    Those for a .parquet file are not in memory at once; .safetensors and .npz are written in the end.
+    With them go the names of the classes, which `read_classes` reads. Those for a .parquet file are not in memory at
+    once; .safetensors and .npz are written in the end.
     """
     if path.suffix not in WRITTEN:
         raise ValueError(f"{path} ends in {path.suffix!r}; a table is written to {', '.join(WRITTEN)}")
     if path.suffix == ".parquet":
-        return write_arrow(path, ((values.numpy(force=True), labels.numpy()) for values, labels in batches))
+        return write_arrow(path, ((values.numpy(force=True), labels.numpy()) for values, labels in batches), classes)
     features, labels = map(torch.cat, zip(*batches, strict=True))
     if path.suffix == ".safetensors":
-        save_tensors(path, {"features": features, "labels": labels}, {"kind": "table"})
+        save_tensors(path, {"features": features, "labels": labels}, {"kind": "table", "classes": list(classes)})
     else:
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, features=features.numpy(force=True), labels=labels.numpy())
+            named: dict[str, Any] = {"classes": np.array(classes, dtype=str)} if classes else {}
+            np.savez(file, features=features.numpy(force=True), labels=labels.numpy(), **named)
     return features.shape[1]
+
+
+def read_classes(path: Path | str) -> tuple[str, ...]:
+    """The names of the classes that a table of `nclib extract` keeps, the first being that of label 0; () if none.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "features.npz")
+    ...     _ = write_features(path, [(torch.eye(2), torch.tensor([0, 1]))], ["cat", "dog"])
+    ...     read_classes(path)
+    ('cat', 'dog')
+    """
+    path = Path(path)
+    if path.suffix == ".parquet":
+        held = (_dataset(path, "features", "labels").schema.metadata or {}).get(b"classes", b"[]")
+        return tuple(json.loads(held))
+    if path.suffix == ".safetensors" and path.is_file():
+        return tuple(_metadata(path).get("classes", ()))
+    if path.suffix != ".npz":
+        raise ValueError(f"{path} keeps no names of classes; a file that does ends in {', '.join(WRITTEN)}")
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    with np.load(path, allow_pickle=False) as file:
+        return tuple(file["classes"].tolist()) if "classes" in file.files else ()
 
 
 def _read(path: Path) -> Any:
@@ -192,14 +227,15 @@ def arrow_statistics(
     return ClassStatistics.from_batches(batches, most + 1)
 
 
-def write_arrow(path: Path, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
+def write_arrow(path: Path, batches: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[str] = ()) -> int:
     """Write batches of features (B, d) and labels (B,) to a Parquet file, atomically; the number of features d."""
     arrow, parquet = _arrow("parquet")
     batches = iter(batches)
     if (first := next(batches, None)) is None:
         raise ValueError(f"there are no features to write to {path}")
     kind = arrow.list_(arrow.from_numpy_dtype(first[0].dtype), first[0].shape[1])
-    schema = arrow.schema([("features", kind), ("labels", arrow.int64())])
+    named = {"classes": json.dumps(list(classes))} if classes else None
+    schema = arrow.schema([("features", kind), ("labels", arrow.int64())], named)
     with replacing(Path(path)) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         for values, labels in chain([first], batches):
             rows = arrow.FixedSizeListArray.from_arrays(arrow.array(values.ravel()), values.shape[1])

@@ -5,9 +5,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from nclib import arrow_batches, arrow_statistics, class_statistics
+from nclib import arrow_batches, arrow_statistics, class_statistics, measure
 from nclib.cli import app
-from nclib.features.files import write_arrow, write_features
+from nclib.features.files import read_classes, read_features, write_arrow, write_features
 
 arrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -91,3 +91,18 @@ def test_the_command_line_measures_it(table, tmp_path):
     assert first == second
     assert "90 samples, 3 classes, 4 features" in first
     assert np.load(paths[1])["features"].shape == (90, 4)
+
+
+@pytest.mark.parametrize("end", [".safetensors", ".npz", ".parquet"])
+def test_tables_keep_the_names_of_classes(end, tmp_path):
+    if end == ".parquet":
+        pytest.importorskip("pyarrow")
+    path, names = tmp_path / f"features{end}", ["chat, noir", "caf\u00e9", "z"]
+    batches = [(torch.eye(3), torch.tensor([0, 1, 2]))]
+    write_features(path, batches, names)
+    assert read_classes(path) == tuple(names)
+    assert measure(**read_features(path), metrics=["cdnv"]).num_classes == 3
+    write_features(path, batches)
+    assert read_classes(path) == ()
+    with pytest.raises(ValueError, match=r"features\.npy keeps no names of classes; a file that does ends in"):
+        read_classes(tmp_path / "features.npy")
