@@ -145,7 +145,15 @@ def _(data: Mapping, how: Columns) -> Any:
 
 @_opened.register
 def _(data: tuple, how: Columns) -> Any:
-    return _opened(unbatched(data) if len(data) == 2 and is_batch(data) else list(data), how)
+    return _opened(unbatched(data) if len(data) == 2 and _are_columns(*data) else list(data), how)
+
+
+def _are_columns(images: Any, labels: Any) -> bool:
+    """Whether a pair is all images, in one array or list, and a label of each."""
+    rows = (
+        getattr(images, "ndim", 0) and isinstance(labels, list | tuple | np.ndarray | Tensor) and np.ndim(labels) == 1
+    )
+    return is_batch((images, labels)) or (bool(rows) and len(images) == len(labels))
 
 
 @_opened.register

@@ -118,6 +118,7 @@ KINDS = {
     "two arrays": lambda: (BYTES, np.array(NAMES)),
     "bytes first": lambda: (torch.tensor(BYTES).permute(0, 3, 1, 2), NUMBERS),
     "half": lambda: [(image.half().double(), label) for image, label in TENSORS],
+    "bytes and a list": lambda: (BYTES, NAMES),
     "own": lambda: Own(PICTURES, NAMES),
     "tensors": lambda: TENSORS,
     "loader": lambda: DataLoader(TENSORS, batch_size=4),
@@ -318,6 +319,31 @@ def test_torchvisions_sets_name_their_classes_and_their_labels_are_not_read(tmp_
     parts = [labelled(part) for part in random_split(folder, [5, 4], torch.Generator().manual_seed(0))]
     assert [part.classes for part in parts] == [ours.classes] * 2
     assert sorted([*parts[0].labels.tolist(), *parts[1].labels.tolist()]) == sorted(ours.labels.tolist())
+
+
+def test_images_without_channels_and_rows_of_numbers_are_arrays_too():
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    model = nclib.Backbone("pixels", nn.Flatten())
+    for images in (digits.images, digits.data):
+        data = labelled((images, digits.target))
+        assert torch.equal(nclib.extract(model, data), torch.tensor(digits.data).float())
+        assert data.labels.tolist() == digits.target.tolist()
+    assert torch.equal(nclib.extract(model, (torch.zeros(3, 2, 2), torch.ones(3, 2, 2)))[1], torch.ones(12))
+
+
+def test_sets_that_are_put_together_have_the_same_classes():
+    sets = [labelled(PAIRS, names) for names in (["cat", "dog", "eel"], ["cat", "dog", "eel"], ["ant", "bee", "cow"])]
+    together = labelled(ConcatDataset(sets[:2]))
+    assert together.classes == ("cat", "dog", "eel")
+    assert together.labels.tolist() == NUMBERS * 2
+    with pytest.raises(
+        ValueError, match=r"the data sets put together have other classes, (cat|ant), .*, and (cat|ant), "
+    ):
+        labelled(ConcatDataset(sets[1:]))
+    with pytest.raises(ValueError, match="the classes differ: cat, dog, eel, and ant, bee, cow"):
+        sets[0].joined(sets[2])
 
 
 def test_parts_are_taken_of_items_as_of_images_in_memory():
