@@ -150,10 +150,9 @@ def _(data: tuple, how: Columns) -> Any:
 
 def _are_columns(images: Any, labels: Any) -> bool:
     """Whether a pair is all images, in one array or list, and a label of each."""
-    rows = (
-        getattr(images, "ndim", 0) and isinstance(labels, list | tuple | np.ndarray | Tensor) and np.ndim(labels) == 1
-    )
-    return is_batch((images, labels)) or (bool(rows) and len(images) == len(labels))
+    listed = isinstance(labels, list | tuple | np.ndarray | Tensor) and getattr(labels, "ndim", 1) == 1
+    rows = listed and getattr(images, "ndim", 0) > 0 and len(images) == len(labels)
+    return rows or is_batch((images, labels))
 
 
 @_opened.register
