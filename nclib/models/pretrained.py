@@ -1,6 +1,7 @@
 """Backbones by name: timm's and torchvision's models, and networks trained by a recipe, each with its preprocessing."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nclib.checks import few
 from nclib.features.backbones import Backbone
 from nclib.models.hub import hub
 from nclib.models.names import import_module as import_module, model_name
@@ -33,7 +35,9 @@ def backbone(
     weights
         ``pretrained`` (from the hub, or its cache on this machine), ``random`` (the same ones every time),
         the name of one of torchvision's weights (``IMAGENET1K_V1``), or the path of a ``.safetensors`` file.
-        The classifier may be of any width there, or missing (but for those that classify by a convolution).
+        The classifier may be of any width there, or missing (but for those that classify by a convolution). Prefixes
+        that training puts before names (``module.``, ``_orig_mod.``, ``backbone.``, ``model.``, and several of them)
+        are left out, and where ``num_batches_tracked`` is missing it is 0; a warning says so.
     imports
         Modules that register models with timm when they are imported: names, or paths of ``.py`` files.
     device
@@ -121,7 +125,8 @@ def _last_linear(model: nn.Module) -> nn.Linear | None:
     return next((m for m in reversed(list(model.modules())) if isinstance(m, nn.Linear)), None)
 
 
-_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers of torchvision's Inception networks for training them
+# Classifiers of torchvision's Inception networks for training them, and how many weights torch has averaged.
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "n_averaged")
 
 
 def weighted(
@@ -161,7 +166,8 @@ def _from_file(
     name: str, make: Callable[..., nn.Module], classifier_of: Callable[[Any], Any], path: str
 ) -> tuple[nn.Module, bool]:
     model = make()
-    state = {key: value for key, value in _read(path).items() if not key.startswith(_AUXILIARY)}
+    given = _read(path)
+    state = {key: value for key, value in _renamed(given, model, path).items() if not key.startswith(_AUXILIARY)}
     classifier = classifier_of(model)
     place = next((f"{n}." for n, module in model.named_modules() if module is classifier), "none.")
     rows = state.get(f"{place}weight")
@@ -169,7 +175,7 @@ def _from_file(
         model = make(num_classes=len(rows))
     if rows is None:  # only the backbone: the classifier keeps its random weights, and is not to be used
         state |= {key: value for key, value in model.state_dict().items() if key.startswith(place)}
-    _fit(model, state, name, path)
+    _fit(model, state, name, path, [*given])
     return model, rows is not None
 
 
@@ -190,12 +196,45 @@ def _read(path: str) -> dict[str, Tensor]:
         raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
 
 
-def _fit(model: nn.Module, state: dict[str, Tensor], name: str, path: str) -> None:
-    """Load the state into the model, all of it and nothing else."""
-    own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    given = {key: tuple(value.shape) for key, value in state.items()}
-    if own != given:
-        keys = [key for key in own | given if own.get(key) != given.get(key)]
-        different = [f"{key} is {given.get(key, 'missing')}, not {own.get(key, 'there')}" for key in keys]
-        raise ValueError(f"{path} does not fit {name} in {len(different)} places: {'; '.join(different[:4])}")
+_PREFIXES = ("module.", "backbone.", "model.")  # of DataParallel, and of common wrappers
+
+
+def _bare(key: str) -> str:
+    """A name without the prefixes that stand before it, and what torch.compile puts into those of a part."""
+    key = key.replace("_orig_mod.", "")
+    while prefix := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), ""):
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _renamed(given: dict[str, Tensor], model: nn.Module, path: str) -> dict[str, Tensor]:
+    """What a file holds, by the model's names, where they differ by prefixes; a warning says so."""
+    own = model.state_dict().keys()
+    known = {_bare(key): key for key in own}
+    names = {key: key if key in own else known.get(_bare(key), _bare(key)) for key in given}
+    of = {name: key for key, name in names.items()}
+    if twice := [key for key, name in names.items() if of[name] != key]:
+        raise ValueError(
+            f"{path} holds {names[twice[0]]} twice, as {twice[0]} and {of[names[twice[0]]]}; keep one network's weights"
+        )
+    if other := [f"{key} as {name}" for key, name in names.items() if key != name]:
+        warnings.warn(f"{path}: names were taken without their prefixes, {few(other)}", stacklevel=6)
+    return {names[key]: value for key, value in given.items()}
+
+
+def _fit(model: nn.Module, state: dict[str, Tensor], name: str, path: str, given: list[str]) -> None:
+    """Load the state into the model, all of it and nothing else; counts of batches may be missing."""
+    values = model.state_dict()
+    counts = [key for key in values.keys() - state.keys() if key.endswith("num_batches_tracked")]
+    state = state | {key: values[key] for key in counts}
+    own, found = ({key: tuple(value.shape) for key, value in part.items()} for part in (values, state))
+    if own != found:
+        keys = [key for key in own | found if own.get(key) != found.get(key)]
+        different = [f"{key} is {found.get(key, 'missing')}, not {own.get(key, 'there')}" for key in keys]
+        raise ValueError(
+            f"{path} does not fit {name} in {len(different)} places: {'; '.join(different[:4])}. The file holds "
+            f"{few(sorted(given)) or 'nothing'}; {name} has {few(sorted(own))}: save it with these names"
+        )
+    if counts:
+        warnings.warn(f"{path} has no num_batches_tracked of {len(counts)} layers; they are 0", stacklevel=6)
     model.load_state_dict(state)

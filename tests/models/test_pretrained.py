@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import nclib
+from nclib.models.pretrained import _renamed
 from nclib.models.recipes import Recipe, train
 
 TIMM = ["resnet18", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "test_efficientnet", "test_vit"]
@@ -156,6 +157,78 @@ def test_weights_that_do_not_fit_say_where(tmp_path):
         nclib.backbone("test_resnet", weights=tmp_path / "w.safetensors", device="cpu")
     (tmp_path / "w.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="is not a whole safetensors file"):
+        nclib.backbone("test_resnet", weights=tmp_path / "w.safetensors", device="cpu")
+
+
+WRAPPED = {
+    "DataParallel": lambda key: f"module.{key}",
+    "compiled": lambda key: f"_orig_mod.{key}",
+    "both": lambda key: f"_orig_mod.module.{key}",
+    "a method's": lambda key: f"module.model.backbone.{key}",
+    "but the head": lambda key: key if key.startswith("fc.") else f"backbone.{key}",
+    "a compiled part": lambda key: key.replace("layer1.0.", "layer1.0._orig_mod."),
+}
+
+
+@pytest.mark.parametrize("how", WRAPPED)
+@pytest.mark.parametrize("name", ["test_resnet", "torchvision:resnet18"])
+def test_prefixes_of_names_are_left_out(how, name, tmp_path):
+    whole = timm.create_model(name) if name == "test_resnet" else torchvision.models.resnet18(num_classes=5)
+    state = whole.state_dict()
+    save_file({WRAPPED[how](key): value for key, value in state.items()}, tmp_path / "w.safetensors")
+    with pytest.warns(UserWarning, match=r"w\.safetensors: names were taken without their prefixes, .* as "):
+        backbone = nclib.backbone(name, weights=tmp_path / "w.safetensors", device="cpu")
+    own = backbone.model.state_dict() | {f"fc.{k}": v for k, v in backbone.classifier.state_dict().items()}
+    assert all(torch.equal(own[key], value) for key, value in state.items())
+
+
+def test_averaged_weights_are_taken(tmp_path):
+    averaged = torch.optim.swa_utils.AveragedModel(timm.create_model("test_resnet"))
+    save_file(averaged.state_dict(), tmp_path / "w.safetensors")
+    with pytest.warns(UserWarning, match="module.* as "):
+        backbone = nclib.backbone("test_resnet", weights=tmp_path / "w.safetensors", device="cpu")
+    assert torch.equal(backbone.model.fc.weight, averaged.module.fc.weight)
+
+
+def test_names_of_a_model_that_has_such_a_prefix_itself_are_found():
+    class Wrapping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+    assert [*_renamed({"backbone.weight": torch.zeros(1)}, Wrapping(), "w")] == ["backbone.weight"]
+    for given in ("weight", "module.backbone.weight", "model.weight"):
+        with pytest.warns(UserWarning, match=f"{given} as backbone.weight"):
+            assert [*_renamed({given: torch.zeros(1)}, Wrapping(), "w")] == ["backbone.weight"]
+
+
+def test_two_networks_in_one_file_are_refused(tmp_path):
+    state = timm.create_model("test_resnet").state_dict()
+    both = {f"{prefix}.{key}": value.clone() for prefix in ("model", "module") for key, value in state.items()}
+    save_file(both, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"twice, as mod.* and mod.*; keep one network's weights"):
+        nclib.backbone("test_resnet", weights=tmp_path / "w.safetensors", device="cpu")
+
+
+def test_counts_of_batches_may_be_missing_and_nothing_else_of_batch_norm(tmp_path):
+    state = timm.create_model("test_resnet").state_dict()
+    state = {key: value + 1 for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.warns(UserWarning, match=r"has no num_batches_tracked of \d+ layers; they are 0"):
+        backbone = nclib.backbone("test_resnet", weights=tmp_path / "w.safetensors", device="cpu")
+    found = backbone.model.state_dict()
+    assert all(torch.equal(found[key], value) for key, value in state.items())
+    assert not any(found[key] for key in found.keys() - state.keys())
+    save_file({k: v for k, v in state.items() if "running_var" not in k}, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="running_var is missing"):
+        nclib.backbone("test_resnet", weights=tmp_path / "w.safetensors", device="cpu")
+
+
+def test_weights_of_other_names_say_theirs_and_the_models(tmp_path):
+    state = timm.create_model("test_resnet").state_dict()
+    save_file({f"student.{key}": value for key, value in state.items()}, tmp_path / "w.safetensors")
+    held = r"The file holds student\.bn1\.bias, .* more; test_resnet has bn1\.bias, .* more: save it with these names"
+    with pytest.raises(ValueError, match=held):
         nclib.backbone("test_resnet", weights=tmp_path / "w.safetensors", device="cpu")
 
 
