@@ -3,6 +3,7 @@
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from nclib.checks import check_known, check_least
+from nclib.checks import check_known, check_least, few
 from nclib.data.augmentation import distort
 from nclib.data.images import Labelled
 from nclib.data.kinds import with_labels
@@ -114,7 +115,7 @@ class TuningState:
             inputs, labels = batch
             with torch.autocast(data.device.type, torch.bfloat16, enabled=in_half(data.device)):
                 logits = self.part(distort(inputs, self.settings.augmentation, generator))
-            return cross_entropy(logits.to(torch.get_default_dtype()), labels)
+            return cross_entropy(logits.to(self.tuned.head.weight.dtype), labels)
 
         self.part.train()
         passes = {"steps": len(rows), "epoch": epoch, "epochs": self.settings.epochs}
@@ -197,7 +198,8 @@ def finetune(
         Of `linear_probe`, `skip_tuning` and the others, on its device.
     train, validation
         Images of any kind that `nclib.labelled` takes, with labels, such as inputs (N, C, H, W) and labels (N,). With
-        `validation` the weights of its best epoch are kept, the first being that before training.
+        `validation` the weights of its best epoch are kept, the first being that before training. If that is the
+        best, a warning says what to try.
     patience
         Epochs without a better one on `validation` after which training stops; None goes on to the end.
     stop
@@ -212,17 +214,19 @@ def finetune(
 
     Examples
     --------
-    >>> from nclib import backbone, load, skip_tuning
+    >>> from nclib import backbone, linear_probe, load
     >>> train, test = (load("digits", split, per_class=20) for split in ("train", "test"))
-    >>> tuned = skip_tuning(backbone("test_resnet", weights="random", device="cpu"), -2, num_classes=10)
-    >>> scores = finetune(tuned, train, Tuning(epochs=2), validation=test)
+    >>> tuned = linear_probe(backbone("test_resnet", weights="random", device="cpu"), num_classes=10)
+    >>> scores = finetune(tuned, train, Tuning(epochs=2, probe_first=False), validation=test)
     >>> len(scores.accuracies)  # before the first epoch, and after each
     3
     """
-    return _finetuned(
+    settings = settings or Tuning()
+    _warn_of_coarse(tuned)
+    scores = _finetuned(
         tuned,
         train,
-        settings or Tuning(),
+        settings,
         validation=validation,
         patience=patience,
         stop=stop,
@@ -230,6 +234,40 @@ def finetune(
         memory=memory,
         progress=progress,
     ).scores
+    _warn_of_no_gain(scores, [settings])
+    return scores
+
+
+def _warn_of_coarse(tuned: Any) -> None:
+    """Say so if what is trained has half the bits: the user, or the model's own forward pass, cast it to that."""
+    named = tuned.named_parameters() if isinstance(tuned, Tuned) else ()
+    coarse = {name: each.dtype for name, each in named if each.requires_grad and torch.finfo(each.dtype).bits < 32}
+    if coarse:
+        warnings.warn(
+            f"{few([*coarse])} are trained in {next(iter(coarse.values()))}, where small steps are lost; tuned.float() "
+            "has them in float32",
+            stacklevel=3,
+        )
+
+
+def _warn_of_no_gain(scores: Validation, tried: Sequence[Tuning]) -> None:
+    """Say so if training did no good, and what may help: of one rate the loss tells whether it was too high."""
+    if len(scores.losses) < 2 or scores.best:
+        return
+    rates = sorted({settings.learning_rate for settings in tried})
+    first, *later = scores.losses
+    if len(rates) > 1:
+        cure = f"more epochs or a learning_rate other than {few(rates)}"
+    elif min(later) < 1.01 * first:  # not even, if nothing moved
+        cure = f"more epochs or a learning_rate above {rates[0]}"
+    else:
+        cure = f"a learning_rate below {rates[0]}"
+    warnings.warn(
+        f"no epoch did better on the validation images than epoch 0, before training, with accuracy "
+        f"{scores.accuracies[0]:.3f} ({max(scores.accuracies[1:]):.3f} at best after it), so its weights were kept; "
+        f"try {cure}, another layer (nclib.layers), or another method",
+        stacklevel=3,
+    )
 
 
 def _finetuned(
@@ -359,6 +397,7 @@ def finetune_best(
     scores = [score for score, _ in trials]
     merits = [(score.accuracies[score.best], -score.losses[score.best]) for score in scores]
     chosen = max(range(len(candidates)), key=merits.__getitem__)
+    _warn_of_no_gain(scores[chosen], [settings for _, settings in candidates])
     epochs, tuned = scores[chosen].best, candidates[chosen][0]()
     last = tune(tuned, chosen, train, stop=epochs)
     if path:

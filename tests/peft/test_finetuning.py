@@ -15,6 +15,7 @@ from nclib.peft.finetuning import TuningState
 from nclib.peft.prefix import split
 
 SHORT = nclib.Tuning(epochs=3, batch_size=16)
+pytestmark = pytest.mark.filterwarnings("ignore:no epoch did better")  # of three
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +116,53 @@ def test_the_weights_of_the_best_epoch_are_kept(backbone, digits):
     train, test = digits
     tuned = methods.full_tuning(backbone, 10)
     wild = nclib.Tuning(learning_rate=0.5, epochs=4, schedule="constant")
-    scores = nclib.finetune(tuned, train, wild, validation=test)
+    with pytest.warns(UserWarning, match=r"no epoch did better .* try a learning_rate below 0\.5, another layer"):
+        scores = nclib.finetune(tuned, train, wild, validation=test)
     assert scores.best == 0  # at such a rate all is lost
     with torch.no_grad():
         accuracy = (tuned(test.inputs()).argmax(1) == test.labels).double().mean()
     assert accuracy == scores.accuracies[0] == max(scores.accuracies)
-    patient = nclib.finetune(methods.full_tuning(backbone, 10), train, wild, validation=test, patience=1)
+    with pytest.warns(UserWarning, match="no epoch did better"):
+        patient = nclib.finetune(methods.full_tuning(backbone, 10), train, wild, validation=test, patience=1)
     assert len(patient.accuracies) == 2
+
+
+def scored(accuracies, losses):
+    return finetuning.Validation(accuracies, losses)
+
+
+@pytest.mark.parametrize(
+    ("scores", "rates", "said"),
+    [
+        (scored([0.8, 0.7], [0.5, 0.9]), [0.01], r"accuracy 0\.800 \(0\.700 at best .* a learning_rate below 0\.01,"),
+        (scored([0.8, 0.7], [0.5, float("nan")]), [0.01], r"try a learning_rate below 0\.01,"),
+        (scored([0.8, 0.7], [0.5, 0.4]), [0.01], r"try more epochs or a learning_rate above 0\.01, another layer"),
+        (scored([0.8, 0.8], [0.5, 0.500001]), [1e-9], r"try more epochs or a learning_rate above 1e-09,"),
+        (
+            scored([0.8, 0.7], [0.5, 0.9]),
+            [0.1, 0.01, 0.1],
+            r"try more epochs or a learning_rate other than 0\.01, 0\.1,",
+        ),
+    ],
+)
+def test_training_that_did_no_good_says_what_to_try(scores, rates, said):
+    with pytest.warns(UserWarning, match=said):
+        finetuning._warn_of_no_gain(scores, [nclib.Tuning(learning_rate=rate) for rate in rates])
+
+
+@pytest.mark.parametrize("scores", [scored([], []), scored([0.8], [0.5]), scored([0.8, 0.8], [0.5, 0.4])])
+def test_training_that_did_good_or_was_none_says_nothing(scores, recwarn):
+    finetuning._warn_of_no_gain(scores, [nclib.Tuning()])
+    assert not recwarn
+
+
+def test_a_choice_of_no_training_says_so(backbone, digits):
+    wild = [(lambda: methods.full_tuning(backbone, 10), nclib.Tuning(learning_rate=rate, epochs=1)) for rate in (5, 50)]
+    with pytest.warns(
+        UserWarning, match="no epoch did better .* a learning_rate other than 5, 50, another layer"
+    ) as said:
+        assert nclib.finetune_best(wild, digits[0]).epochs == 0
+    assert said[0].filename == __file__
 
 
 class StoppedError(Exception):
