@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 
 @contextmanager
@@ -35,11 +37,16 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None
     """Write tensors and JSON metadata as safetensors, atomically, with a digest of the content."""
     from safetensors.torch import save_file
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    written = {name: _in_a_row(name, tensor) for name, tensor in tensors.items()}
     text = json.dumps(metadata, sort_keys=True)
-    header = {"metadata": text, "digest": digest_of(tensors, text)}
+    header = {"metadata": text, "digest": digest_of(written, text)}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        try:
+            save_file(written, temporary, metadata=header)
+        except KeyError as error:  # safetensors looks a type up
+            kind = str(error.args[0])
+            names = [name for name, tensor in written.items() if str(tensor.dtype) == kind]
+            raise ValueError(f"{', '.join(names[:5])} is {kind}, which safetensors cannot hold") from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -66,11 +73,37 @@ def digest_of_text(text: str, size: int = 16) -> str:
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
 
 
-def digest_of(tensors: dict[str, Tensor], metadata: str = "") -> str:
-    """A digest of names, types, shapes and every byte of the tensors, and of the metadata; hexadecimal."""
+def digest_of(tensors: Mapping[str, Any], metadata: str = "") -> str:
+    """A digest of names, types, shapes and every byte of the tensors, and of the metadata; hexadecimal.
+
+    It does not depend on how the numbers lie in memory. What is no tensor, as of a module's extra state, is digested by
+    its parts and their text. ValueError for a tensor without numbers.
+    """
     digest = hashlib.blake2b(metadata.encode(), digest_size=16)
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for name, value in _leaves("", dict(sorted(tensors.items()))):
+        if not isinstance(value, Tensor):
+            digest.update(f"{name} {value!r}".encode())
+            continue
+        row = _in_a_row(name, value)
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(row.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What is in mappings and sequences in each other, by names with dots."""
+    if not isinstance(value, Mapping | list | tuple):
+        yield name, value
+        return
+    for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+        yield from _leaves(f"{name}.{key}" if name else str(key), item)
+
+
+def _in_a_row(name: str, tensor: Tensor) -> Tensor:
+    """The numbers of a tensor as a file has them: dense, one after the other, on the CPU, shared with no other."""
+    if is_lazy(tensor) or tensor.is_meta:
+        raise ValueError(f"{name} has no numbers yet; load weights into the model, or run a lazy model once")
+    tensor = tensor.detach().cpu()
+    if tensor.is_quantized or tensor.layout != torch.strided:
+        tensor = tensor.dequantize() if tensor.is_quantized else tensor.to_dense()
+    return tensor.resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)

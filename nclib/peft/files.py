@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from nclib.features.backbones import Backbone
 from nclib.peft.methods import METHODS
-from nclib.peft.tuned import Tuned
+from nclib.peft.tuned import Tuned, unwrapped
 from nclib.storage import load_tensors, save_tensors
 
 
 def save_tuned(path: str | Path, tuned: Tuned) -> None:
     """Write the trained parameters, and the statistics of trained layers, as safetensors, atomically.
 
-    With them go the method, its layer, and a digest of the model that was tuned, for `load_tuned`.
+    With them go the method, its layer, and a digest of the model that was tuned, for `load_tuned`. A tuned model that
+    torch.compile or DataParallel has wrapped is saved as itself. TypeError for what is no tuned model.
 
     Examples
     --------
@@ -25,6 +27,9 @@ def save_tuned(path: str | Path, tuned: Tuned) -> None:
     ...     sorted(load_tensors(Path(folder, "tuned.safetensors"))[0])
     ['head.bias', 'head.weight']
     """
+    tuned = unwrapped(tuned)
+    if not isinstance(tuned, Tuned):
+        raise TypeError(f"tuned is {type(tuned).__name__}; give what skip_tuning and the others make")
     save_tensors(Path(path), changed(tuned), {"spec": tuned.spec, "base": tuned.base})
 
 
@@ -62,7 +67,19 @@ def load_tuned(path: str | Path, model: nn.Module | Backbone) -> Tuned:
 
 
 def changed(tuned: Tuned) -> dict[str, Tensor]:
-    """What training changes, by name: trained parameters, and buffers of modules in train mode."""
-    frozen = {name for name, parameter in tuned.named_parameters() if not parameter.requires_grad}
-    frozen |= {name for name, _ in tuned.named_buffers() if not name.startswith(tuple(f"{m}." for m in tuned.trained))}
-    return {name: tensor for name, tensor in tuned.state_dict().items() if name not in frozen}
+    """What training changes, by name: trained parameters, and buffers of modules in train mode.
+
+    Of the names of a tied weight it has the first. Sparse and quantised buffers, and a module's extra state that is no
+    tensor, no training changes here: they are the model's.
+    """
+    modes = tuple(f"{name}." for name in tuned.trained)
+    frozen = {name for name, each in tuned.named_parameters(remove_duplicate=False) if not each.requires_grad}
+    frozen |= {name for name, _ in tuned.named_buffers(remove_duplicate=False) if not name.startswith(modes)}
+    state = tuned.state_dict(keep_vars=True).items()
+    held = {name: tensor for name, tensor in state if name not in frozen and _changes(tensor)}
+    first = {id(tensor): name for name, tensor in reversed(held.items())}
+    return {name: tensor.detach() for name, tensor in held.items() if first[id(tensor)] == name}
+
+
+def _changes(state: object) -> bool:
+    return isinstance(state, Tensor) and state.layout == torch.strided and not state.is_quantized

@@ -35,7 +35,7 @@ class Suffix(nn.Module):
         return self.tuned.skip(features, skipped)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.tuned.head(self.features(inputs))
+        return self.tuned.logits(self.features(inputs))
 
     def train(self, mode: bool = True) -> "Suffix":
         """As `Tuned.train`."""
@@ -48,9 +48,16 @@ def split(tuned: Tuned) -> tuple[nn.Module, Suffix] | None:
     """The frozen prefix of a tuned model, and the rest; None where it cannot be cut off.
 
     The prefix gives what the head sees for a linear probe, for layer and skip tuning the input of the tuned layer.
-    It cannot be cut off where other parameters are trained, where torch.fx cannot follow the forward pass, or where
-    something after the tuned layer needs what was before it.
+    It cannot be cut off where other parameters are trained, as a weight tied to one of the layer's is, where torch.fx
+    cannot follow the forward pass, or where something after the tuned layer needs what was before it.
     """
+    parts = _parts(tuned)
+    if parts is None or any(parameter.requires_grad for parameter in parts[0].parameters()):
+        return None
+    return parts
+
+
+def _parts(tuned: Tuned) -> tuple[nn.Module, Suffix] | None:
     if tuned.spec["method"] == "linear":
         return tuned.body, Suffix(tuned, None)
     if tuned.spec["method"] not in ("layer", "skip"):
@@ -142,7 +149,8 @@ class Inputs:
         if len(self.images) != len(labels):
             raise ValueError(f"there are {len(self.images)} images and {len(labels)} labels; there must be as many")
         self.labels = check_labels(labels, num_classes=tuned.head.out_features).to(self.device)
-        self._prefix, self._half = prefix, prefix is not None and in_half(self.device)
+        self._prefix, self._tuned = prefix, tuned
+        self._half = prefix is not None and in_half(self.device) and tuned.head.weight.dtype != torch.float64
         self._ending = ExitStack()
         with ExitStack() as ending:  # the processes that read end here, if they are not needed or something fails
             self._open(tuned.transform, ending)
@@ -217,7 +225,9 @@ class Inputs:
     @torch.no_grad()
     def _made(self, batch: Tensor) -> Tensor:
         """What the prefix makes of images; where networks compute with half the bits, so does it."""
-        batch = self._finish(sent(batch, self.device))
+        batch = self._tuned.taken(self._finish(sent(batch, self.device)))
+        if batch.ndim == 4:  # convolutions are faster so; of one channel contiguous() would leave the strides alone
+            batch = torch.empty_like(batch, memory_format=torch.channels_last).copy_(batch)
         if self._prefix is None:
             return batch
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):

@@ -1,14 +1,18 @@
 """What fine-tuning makes of a model: a body that gives features, a linear head, and what of them is trained."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from nclib.features.backbones import LAST, Backbone
 from nclib.features.forward import captured, checked, evaluating, pooled
@@ -47,8 +51,8 @@ class Skip(nn.Module):
 class Tuned(nn.Module):
     """A classifier that is trained in part; made by `linear_probe`, `skip_tuning` and the others.
 
-    Called with inputs (N, C, H, W) it gives logits (N, K). Exactly what is trained requires a gradient. In train
-    mode all else stays in eval mode, its batch norm and dropout too.
+    Called with inputs (N, C, H, W), of any floating type, it gives logits (N, K). Exactly what is trained requires a
+    gradient. In train mode all else stays in eval mode, its batch norm and dropout too.
 
     Attributes
     ----------
@@ -84,6 +88,7 @@ class Tuned(nn.Module):
 
     def features(self, inputs: Tensor) -> Tensor:
         """What the head sees, (N, d): last-layer features, with what the skip connection adds."""
+        inputs = self.taken(inputs)
         if self.skip is None:
             features = self.body(inputs)
             if not isinstance(features, Tensor):
@@ -97,7 +102,15 @@ class Tuned(nn.Module):
         return self.skip(features, outputs[layer][0])
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.head(self.features(inputs))
+        return self.logits(self.features(inputs))
+
+    def taken(self, inputs: Tensor) -> Tensor:
+        """Inputs as the body takes them: in its precision, if they are no integers."""
+        return inputs.to(_precision(self.body, self.head.weight.dtype)) if inputs.is_floating_point() else inputs
+
+    def logits(self, features: Tensor) -> Tensor:
+        """What the head makes of features, in its own precision."""
+        return self.head(features.to(self.head.weight.dtype))
 
     def pooled(self, output: Tensor) -> Tensor:
         """What the skip connection takes of the tuned layer's output, pooled as `extract_layers` does."""
@@ -127,14 +140,13 @@ class Base:
     """A model taken apart, ready to be tuned: its body, the width of its features, and its classifier.
 
     `model` is a timm or torchvision classifier, or any that ends in a linear layer, or a `Backbone`. It is copied.
+    What is coarser than torch's default precision, as bfloat16 is, is brought into that: small steps would be lost.
     """
 
     def __init__(self, model: nn.Module | Backbone):
-        if not isinstance(model, nn.Module | Backbone):
-            raise TypeError(f"model is {model!r}; it must be a module or a Backbone, as nclib.backbone gives by a name")
-        backbone = Backbone.of(model)
+        backbone = backbone_of(model)
         self.transform = backbone.transform
-        self.body, self.classifier = copy.deepcopy((backbone.model, backbone.classifier))
+        self.body, self.classifier = _copied(backbone)
         if not isinstance(model, Backbone) or backbone.last is not None:
             self.classifier = _take_classifier(self.body, backbone.name)
         self.named = Backbone(backbone.name, self.body)
@@ -142,6 +154,9 @@ class Base:
         self._blank = _blank(backbone)
         (self.width,) = self.widths()
         self._check_features(backbone)
+        self._refine()
+        in_rows = (tensor for tensor in _tensors(self.body) if not tensor.is_contiguous())
+        _renew(in_rows, Tensor.contiguous)  # safetensors, and so Hugging Face's Trainer, writes no others
         self.body.requires_grad_(False)
 
     def digest(self, num_classes: int | None) -> str:
@@ -162,6 +177,23 @@ class Base:
                 f"the features that {backbone.name} names are not those its model gives without its classifier; give a "
                 "Backbone without `last` whose model returns the features"
             )
+
+    def _refine(self) -> None:
+        """Bring the numbers into torch's default precision, unless the model casts by itself, so that it fails then."""
+        default = torch.get_default_dtype()
+        coarse = [tensor for tensor in _tensors(self.body) if _coarser(tensor, default)]
+        before = [(tensor, tensor.data) for tensor in coarse]
+        if not any(isinstance(tensor, nn.Parameter) for tensor in coarse):
+            return
+        try:
+            _renew(coarse, lambda numbers: numbers.to(default))
+            blank = self._blank.to(_precision(self.body, default))
+            with evaluating(self.body), torch.no_grad():
+                self.body(blank)
+            self._blank = blank
+        except RuntimeError:
+            for tensor, numbers in before:
+                tensor.data = numbers
 
     def widths(self, *layers: str) -> list[int]:
         """The widths of the outputs of layers, pooled, and of the last-layer features."""
@@ -201,7 +233,9 @@ class Base:
             raise ValueError(f"num_classes is {num_classes!r}; it must be at least 2, and a whole number")
         if num_classes is None and old is None:
             raise ValueError(f"{self.named.name} has no classifier; say num_classes")
-        head = nn.Linear(width, old.out_features if num_classes is None and old else int(num_classes or 0))
+        outputs = old.out_features if num_classes is None and old else int(num_classes or 0)
+        default = torch.get_default_dtype()
+        head = nn.Linear(width, outputs, dtype=torch.promote_types(default, _precision(self.body, default)))
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
         if num_classes is None and old is not None:
@@ -210,10 +244,69 @@ class Base:
         return head
 
 
+def unwrapped(module: Any) -> Any:
+    """The module itself, where torch.compile, DataParallel, DistributedDataParallel or AveragedModel has wrapped it."""
+    while isinstance(module, nn.Module):
+        inner = module.module if isinstance(module, _WRAPPERS) else dict(module.named_children()).get("_orig_mod")
+        if inner is None:
+            break
+        module = inner
+    return module
+
+
+_WRAPPERS = (DataParallel, DistributedDataParallel, AveragedModel)
+
+
+def backbone_of(model: nn.Module | Backbone) -> Backbone:
+    """A model as a backbone, unwrapped: no hook reaches what is compiled, and no copy is made of what is parallel."""
+    if not isinstance(model, nn.Module | Backbone):
+        raise TypeError(f"model is {model!r}; it must be a module or a Backbone, as nclib.backbone gives by a name")
+    backbone = Backbone.of(unwrapped(model))
+    return replace(backbone, model=unwrapped(backbone.model))
+
+
+def _copied(backbone: Backbone) -> tuple[nn.Module, nn.Linear | None]:
+    """The model and its classifier; of tensors that it computed of others, as normalised weights, the numbers."""
+    held = chain.from_iterable([*vars(each).values(), *each.buffers(False)] for each in backbone.model.modules())
+    computed = {id(value): value.detach().clone() for value in held if isinstance(value, Tensor) and not value.is_leaf}
+    try:
+        return copy.deepcopy((backbone.model, backbone.classifier), computed)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{backbone.name} is to be copied, but copy.deepcopy cannot: {error}") from error
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    """Parameters and buffers, but for sparse ones, each once."""
+    return [tensor for tensor in chain(model.parameters(), model.buffers()) if tensor.layout == torch.strided]
+
+
+def _coarser(tensor: Tensor, dtype: torch.dtype) -> bool:
+    return tensor.is_floating_point() and torch.finfo(tensor.dtype).bits < torch.finfo(dtype).bits
+
+
+def _renew(tensors: Iterable[Tensor], make: Callable[[Tensor], Tensor]) -> None:
+    """Put what is made of its numbers in the place of each tensor's; tensors that shared them go on doing so."""
+    made: dict[Any, Tensor] = {}
+    for tensor in tensors:
+        numbers = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if numbers not in made:
+            made[numbers] = make(tensor.data)
+        tensor.data = made[numbers]
+
+
+def _precision(model: nn.Module, otherwise: torch.dtype) -> torch.dtype:
+    """What a model computes in: the type of its first kernel, or else of its first numbers."""
+    floats = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
+    kernels = [parameter for parameter in floats if parameter.ndim == 4]
+    return (kernels or floats)[0].dtype if floats else otherwise
+
+
 def _take_classifier(body: nn.Module, name: str) -> nn.Linear | None:
-    """Put an identity in the place of the model's last linear layer, which is returned."""
+    """Put an identity in the place of the model's last linear layer, by all of its names; it is returned."""
     timms: Callable[[], nn.Module] | None = getattr(body, "get_classifier", None)
-    own = timms() if timms else list(body.modules())[-1]
+    places = [(path, module) for path, module in body.named_modules(remove_duplicate=False) if path]
+    layers = [module for path, module in places if "parametrizations" not in path.split(".")]
+    own = timms() if timms else (layers or [body])[-1]
     if timms and isinstance(own, nn.Identity):
         return None  # a timm model without classes gives features already
     if not isinstance(own, nn.Linear):
@@ -221,14 +314,16 @@ def _take_classifier(body: nn.Module, name: str) -> nn.Linear | None:
             f"{name} has no linear classifier: it ends in {type(own).__name__}; give a Backbone without `last` whose "
             "model returns the features"
         )
-    body.set_submodule(next(path for path, module in body.named_modules() if module is own), nn.Identity())
+    for path in [path for path, module in places if module is own]:
+        body.set_submodule(path, nn.Identity())
     return own
 
 
 def _blank(backbone: Backbone) -> Tensor:
     """A batch of one black image, as the model takes it; without a transform or a config it is of 224 px."""
     if backbone.transform is not None:
-        return backbone.transform(Image.new("RGB", (256, 256)))[None].to(backbone.device)
+        image = backbone.transform(Image.new("RGB", (256, 256)))[None].to(backbone.device)
+        return image.to(_precision(backbone.model, image.dtype)) if image.is_floating_point() else image
     side = getattr(backbone.model, "image_size", 224)  # of torchvision's transformers
     size = (getattr(backbone.model, "pretrained_cfg", None) or {}).get("input_size", (3, side, side))
     kernel = next((p for p in backbone.model.parameters() if p.ndim == 4), torch.empty(0, size[0], 0, 0))
