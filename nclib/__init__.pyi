@@ -60,14 +60,15 @@ from .peft.methods import (
     bias_tuning as bias_tuning,
     full_tuning as full_tuning,
     layer_tuning as layer_tuning,
+    layers as layers,
     linear_probe as linear_probe,
     lora_tuning as lora_tuning,
     skip_tuning as skip_tuning,
     trainable_share as trainable_share,
 )
 from .peft.tuned import Tuned as Tuned
+from .probing.depth import layerwise as layerwise
 from .probing.episodes import few_shot as few_shot
-from .probing.layers import layerwise as layerwise
 from .probing.linear import LinearProbe as LinearProbe, RidgeProbe as RidgeProbe
 from .probing.nearest import KNN as KNN, NearestClassMean as NearestClassMean
 from .transferability.class_scores import (

@@ -14,13 +14,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from nclib.extras import optional
 from nclib.features.backbones import Backbone
-from nclib.peft.tuned import Base, Match, Skip, Tuned
+from nclib.peft.tuned import Base, Match, Skip, Tuned, backbone_of
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -170,7 +171,36 @@ def trainable_share(model: nn.Module) -> float:
     0.75
     """
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    if not sum(size for size, _ in sizes):
+        raise ValueError(f"this {type(model).__name__} has no parameters, so no share of them can be trained")
     return sum(size for size, trained in sizes if trained) / sum(size for size, _ in sizes)
+
+
+def layers(model: nn.Module | Backbone) -> pd.DataFrame:
+    """How much of a model each of its layers is, to choose one for `layer_tuning` or `skip_tuning`, in order of depth.
+
+    One row for each of `Backbone.layers`, by its name: the number of its `parameters`, int64, and their `share` of all
+    that the model has, float64 in [0, 1]. A tied parameter counts once in a layer. What is in no block, as a stem or
+    the classifier, has no row. A layer after the pooling, as of a VGG's classifier, has one but cannot be tuned alone.
+    TypeError for what is no model.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> print(layers(resnet18()).tail(3).round(3))
+              parameters  share
+    layer3.1     1180672  0.101
+    layer4.0     3673088  0.314
+    layer4.1     4720640  0.404
+    """
+    backbone = backbone_of(model)
+    modules = {name: backbone.model.get_submodule(name) for name in backbone.layers}
+    parameters = pd.Series({name: _size(module) for name, module in modules.items()}, dtype="int64")
+    return pd.DataFrame({"parameters": parameters, "share": parameters / _size(backbone.model)})
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _train(tuned: Tuned, name: str) -> Tuned:

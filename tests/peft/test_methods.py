@@ -135,6 +135,34 @@ def test_biases_are_trained_and_no_other_parameter_of_the_body():
         assert len(wanted) > 5
 
 
+def test_layers_are_a_table_of_what_each_is_of_the_model():
+    model = models.resnet18()
+    table = nclib.layers(model)
+    assert tuple(table.index) == nclib.Backbone.of(model).layers
+    assert list(table.columns) == ["parameters", "share"]
+    size = sum(parameter.numel() for parameter in model.parameters())
+    block = sum(parameter.numel() for parameter in model.layer3[1].parameters())
+    assert table.loc["layer3.1"].tolist() == [block, block / size]
+    rest = sum(parameter.numel() for part in (model.conv1, model.bn1, model.fc) for parameter in part.parameters())
+    assert table["parameters"].sum() == size - rest
+    head = 2 * (512 + 1)
+    trained = sum(p.numel() for p in methods.layer_tuning(model, "layer3.1", 2).parameters() if p.requires_grad)
+    assert trained == table.loc["layer3.1", "parameters"] + head
+    for same in (nclib.Backbone("mine", model), nn.DataParallel(model), torch.compile(model, backend="eager")):
+        assert nclib.layers(same).equals(table)
+    assert nclib.layers(nn.Sequential(nn.Flatten(), nn.Linear(3, 2))).empty
+    tied = nn.Sequential(*(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)) for _ in range(2)))
+    tied[1][1].weight = tied[1][0].weight
+    assert nclib.layers(tied)["parameters"].tolist() == [12, 12, 9 + 3, 9 + 3]
+    with pytest.raises(TypeError, match="model is 'resnet18'; it must be a module or a Backbone"):
+        nclib.layers("resnet18")
+
+
+def test_a_share_of_no_parameters_is_refused():
+    with pytest.raises(ValueError, match="this Flatten has no parameters"):
+        nclib.trainable_share(nn.Flatten())
+
+
 def test_lora_reaches_torchs_attention():
     model = models.VisionTransformer(32, 16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32).eval()
     tuned = methods.lora_tuning(model, 3, rank=2)
