@@ -62,7 +62,7 @@ def load_tuned(path: str | Path, model: nn.Module | Backbone) -> Tuned:
         raise ValueError(
             f"{path} holds no tuned model but the checkpoint of a training, perhaps; save_tuned writes one"
         )
-    tuned.load_state_dict(tensors, strict=False)  # the rest is the model's
+    restore(tuned, tensors)
     return tuned
 
 
@@ -79,6 +79,13 @@ def changed(tuned: Tuned) -> dict[str, Tensor]:
     held = {name: tensor for name, tensor in state if name not in frozen and _changes(tensor)}
     first = {id(tensor): name for name, tensor in reversed(held.items())}
     return {name: tensor.detach() for name, tensor in held.items() if first[id(tensor)] == name}
+
+
+def restore(tuned: Tuned, tensors: dict[str, Tensor]) -> None:
+    """Put back what training changed; the rest stays, and goes with it for modules that are read as a whole."""
+    state = tuned.state_dict()
+    state.update(tensors)  # in place, for it knows the versions of its modules
+    tuned.load_state_dict(state, strict=False)
 
 
 def _changes(state: object) -> bool:

@@ -21,7 +21,7 @@ from nclib.data.images import Labelled
 from nclib.data.kinds import with_labels
 from nclib.devices import in_double, in_half
 from nclib.models.schedules import SCHEDULES, run_epoch
-from nclib.peft.files import changed
+from nclib.peft.files import changed, restore
 from nclib.peft.prefix import Inputs, LabelledInputs, Suffix, ready, split
 from nclib.peft.tuned import Tuned
 from nclib.probing.linear import probe_layer
@@ -132,7 +132,7 @@ class TuningState:
 
     def finish(self, path: Path | None) -> None:
         """Take the weights of the best epoch, if there was validation, and remove the checkpoint."""
-        self.tuned.load_state_dict(self.best, strict=False)
+        restore(self.tuned, self.best)
         if path:
             path.unlink(missing_ok=True)
 
@@ -158,7 +158,7 @@ class TuningState:
         for key, tensor in tensors.items():
             part, _, name = key.partition("/")
             parts.setdefault(part, {})[name] = tensor.to(self.tuned.head.weight.device)
-        self.tuned.load_state_dict(parts["now"], strict=False)  # all that was not frozen
+        restore(self.tuned, parts["now"])
         self.best = parts.get("best", {})
         for i, parameter in enumerate(self.parameters):
             self.optimizer.state[parameter] = parts.get(f"optimizer{i}", {})  # none had it without a gradient

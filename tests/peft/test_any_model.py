@@ -60,7 +60,15 @@ class Stateful(Net):
         return {"names": ["a", "b"], "scale": torch.ones(2)}
 
     def set_extra_state(self, state):
-        assert state == self.get_extra_state()
+        assert state["names"] == ["a", "b"]
+
+
+class Whole(Net):
+    """Read as a whole or not at all, as torch's quantised layers are."""
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        assert state_dict[f"{prefix}extra"] is not None
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def tied():
@@ -136,6 +144,7 @@ MODELS = {
     "empty": lambda: Net(torch.zeros(0, 3)),
     "computed": lambda: Net(2 * torch.randn(3, requires_grad=True)),
     "stateful": Stateful,
+    "whole": lambda: Whole(torch.ones(2)),
     "hooked": hooked,
     "parametrised": parametrised,
     "parallel": lambda: nn.DataParallel(Net()),
