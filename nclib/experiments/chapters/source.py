@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -272,7 +273,7 @@ def _without(loss: str) -> Replicates:
     return rows
 
 
-Other = dict[str, Callable[[pd.DataFrame], object]]  # what a claim might have had in place of its own
+Other = dict[str, Any]  # what a claim might have had in place of its own
 
 
 def _elsewhere(setting: str, best: Mapping[str, float], values: Callable[[str], Sequence[float]]) -> Iterator[tuple]:
@@ -280,7 +281,7 @@ def _elsewhere(setting: str, best: Mapping[str, float], values: Callable[[str], 
     for source, chosen in best.items():
         for value in values(source):
             if value != chosen:
-                yield f"{source}: best at {value:g}", {"replicates": _at_best(setting, best | {source: value})}
+                yield f"{source}: best at {value:g}", {"replicates": _at_best(setting, {**best, source: value})}
 
 
 def _lengths_between(source: str) -> list[int]:
