@@ -12,7 +12,6 @@ EXTRAS = {
     "statsmodels": "book",
     "myst_nb": "book",
     "papermill": "book",
-    "huggingface_hub": "book",
     "pypdf": "book",
 }
 

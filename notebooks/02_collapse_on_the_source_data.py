@@ -197,7 +197,8 @@ for name, table in tables.items():
 # - *Augmentation* improves transfer more than anything else, from {glue:text}`demo augmentation 0.0 transfer:.3f` to
 #   {glue:text}`demo augmentation 1.0 transfer:.3f` at strength 1; beyond, it spoils source and tasks alike.
 # - *Length of training.* A barely trained network is neither collapsed nor useful: NC1 cannot tell *not yet* from *not too
-#   much*. On letters training twice as long collapses features further and changes nothing; on clothes and photographs
+#   much*. On letters training twice as long collapses features further and changes nothing here; measured as an older
+#   processor would, it costs half a point, so that A3 counts as undecided at demo. On clothes and photographs
 #   networks that were trained for three to eight epochs transfer best, and those trained longest lose one to three points.
 #
 # ## Do they work because they prevent collapse?
@@ -251,7 +252,7 @@ pd.DataFrame(changed).rename_axis(["claim", "chosen instead"]).fillna("")
 # - *A1-mechanism* rests on the measure. Augmentation raises NC1, and neither the trace ratio nor, on letters, CDNV: whether it
 #   prevents collapse depends on what one calls collapse.
 # - *A1-augmentation* holds up to strength 2; stronger distortion spoils the images. It is a claim on augmentation. Had we asked,
-#   as for projection heads, that collapse be prevented by a factor of 1.5, letters would not have tested it.
+#   as for projection heads, that collapse be prevented by a factor of $1.5$, letters would not have tested it.
 # - *A1-projection*: deep heads raise NC1 on letters, but the trace ratio by a tenth only; by that measure the claim is not
 #   tested at all. A head of two layers costs nothing that we can see; deeper ones cost.
 # - *A1-mediation* fails at strength 1 by either measure. At strength 2 it is open: there NC1 rises so far that the dial's gain,

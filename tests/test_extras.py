@@ -150,6 +150,7 @@ def imports(node: ast.AST, within: tuple[str, ...] = ()) -> list[tuple[str, tupl
 def test_the_library_imports_what_is_optional_by_one_way_and_nothing_undeclared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     modules = {"pillow": "PIL", "scikit-learn": "sklearn", "lazy-loader": "lazy_loader"}
+    modules |= {"huggingface-hub": "huggingface_hub"}
     always = {modules.get(name, name) for name in (Requirement(line).name for line in project["dependencies"])}
     found = 0
     for path in PACKAGE.rglob("*.py"):

@@ -15,7 +15,6 @@ from nclib.data.sizes import SIZES, fewest_of
 from nclib.data.text_sets import texts
 from nclib.data.torchvision_sets import TORCHVISION
 from nclib.experiments.records import Cell
-from nclib.extras import optional
 
 FETCHED = "fetched when it is first used"
 # What no one can download as it is, by the beginning of its name, and how it is made.
@@ -140,8 +139,7 @@ def _found(need: Need, name: str, data_root: Path | None, kind: Callable[[Path],
 
 def _in_cache(model: str, weights: str) -> tuple[bool, float | None]:
     """Whether the weights of a named model are on this machine, and how large they are, in GB."""
-    with optional("huggingface_hub"):
-        from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
     if model.startswith("torchvision:"):
         entry = torchvision_weights(model, weights)

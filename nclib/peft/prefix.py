@@ -226,8 +226,6 @@ class Inputs:
     def _made(self, batch: Tensor) -> Tensor:
         """What the prefix makes of images; where networks compute with half the bits, so does it."""
         batch = self._tuned.taken(self._finish(sent(batch, self.device)))
-        if batch.ndim == 4:  # convolutions are faster so; of one channel contiguous() would leave the strides alone
-            batch = torch.empty_like(batch, memory_format=torch.channels_last).copy_(batch)
         if self._prefix is None:
             return batch
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):

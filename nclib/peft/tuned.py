@@ -133,7 +133,7 @@ class Tuned(nn.Module):
 def _contiguous(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
     """Have a module's state in rows, as safetensors, and so Hugging Face's Trainer, saves it."""
     own = {name: value for name, value in state.items() if name.startswith(prefix) and isinstance(value, Tensor)}
-    state.update((name, value.contiguous()) for name, value in own.items())
+    state.update((name, value.contiguous()) for name, value in own.items() if value.layout is torch.strided)
 
 
 class Base:
@@ -155,8 +155,7 @@ class Base:
         (self.width,) = self.widths()
         self._check_features(backbone)
         self._refine()
-        in_rows = (tensor for tensor in _tensors(self.body) if not tensor.is_contiguous())
-        _renew(in_rows, Tensor.contiguous)  # safetensors, and so Hugging Face's Trainer, writes no others
+        _renew((tensor for tensor in _tensors(self.body) if not _dense(tensor)), Tensor.contiguous)
         self.body.requires_grad_(False)
 
     def digest(self, num_classes: int | None) -> str:
@@ -292,6 +291,11 @@ def _renew(tensors: Iterable[Tensor], make: Callable[[Tensor], Tensor]) -> None:
         if numbers not in made:
             made[numbers] = make(tensor.data)
         tensor.data = made[numbers]
+
+
+def _dense(tensor: Tensor) -> bool:
+    """Whether its numbers lie in rows, or with the channels last."""
+    return tensor.is_contiguous() or (tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
 
 
 def _precision(model: nn.Module, otherwise: torch.dtype) -> torch.dtype:
