@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,25 @@ _BLOCK = 2**18  # numbers converted to float64 at once: 2 MB stay in a processor
 _LEAST_ROWS, _MOST_ROWS = 64, 2048  # of a block
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGEST = 1e60  # of a feature: sums of its fourth power still fit into a float64
+
+
+class SetupError(ValueError):
+    """Data or a model cannot be had as they are asked for, so that nothing was computed yet."""
+
+
+@contextmanager
+def setting_up() -> Iterator[None]:
+    """Within it a ValueError is a `SetupError`.
+
+    >>> with setting_up():
+    ...     raise ValueError("there is no such data set")
+    Traceback (most recent call last):
+    nclib.checks.SetupError: there is no such data set
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise SetupError(str(error)) from error.__cause__
 
 
 def as_tensor(values: Any) -> Tensor:

@@ -220,14 +220,18 @@ def _torchvision(name: str, split: str, data_root: str | Path | None, download: 
         raise FileNotFoundError(f"{name} is not at {root / entry.place}; {how}")
     options = {**entry.splits.get(split, {}), **({"download": True} if download else {})}
     try:
-        raw = getattr(datasets, entry.kind)(root / entry.root, **options)
-    except (RuntimeError, OSError) as error:  # torchvision's words for what is not there, or is broken
+        whole = entry.read(getattr(datasets, entry.kind)(root / entry.root, **options))
+        if not len(whole):
+            raise RuntimeError("its lists name no image")
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file has torchvision, and the formats that it reads, raise any
         if download:
             raise
+        said = str(error) if isinstance(error, RuntimeError | OSError) else repr(error)
         raise FileNotFoundError(
-            f"{name} at {root / entry.place} is not whole ({error}); remove what is there, then {how}"
+            f"{name} at {root / entry.place} is not whole ({said}); remove what is there, then {how}"
         ) from error
-    whole = entry.read(raw)
     return whole if entry.splits else _own_split(name, whole, split)
 
 
@@ -284,7 +288,7 @@ def _root(name: str, data_root: str | Path | None) -> Path:
     """The data root as an absolute path."""
     given = data_root or os.environ.get("NCLIB_DATA")
     if not given:
-        raise ValueError(f"{name} needs a data root, the folder of the data sets: data_root=... or NCLIB_DATA")
+        raise FileNotFoundError(f"{name} needs a data root, the folder of the data sets: data_root=... or NCLIB_DATA")
     root = Path(given).expanduser().absolute()
     if not root.is_dir():
         raise FileNotFoundError(f"the data root {root} is not a folder; {name} is looked for in it")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nclib.checks import check_least, few
+from nclib.checks import check_least, few, setting_up
 from nclib.data.catalogue import find_path, load
 from nclib.data.images import ImageSet
 from nclib.seeds import seeded
@@ -105,11 +105,13 @@ def scenes(
     >>> scenes("digits", number=4)  # the ground is a class too
     Scenes(4 images of (1, 84, 84), 11 classes)
     """
-    check_least(1, number=number)
-    if not name.startswith("folder:"):
-        return composed(load(name, split, data_root=data_root).in_memory(), number, seeded("scenes", name, split, seed))
-    what = f"{split}/images and {split}/labels"
-    return _read(find_path(name, data_root, what), split, number)
+    with setting_up():
+        check_least(1, number=number)
+        if name.startswith("folder:"):
+            what = f"{split}/images and {split}/labels"
+            return _read(find_path(name, data_root, what), split, number)
+        tiles = load(name, split, data_root=data_root).in_memory()
+        return composed(tiles, number, seeded("scenes", name, split, seed))
 
 
 def _read(folder: Path, split: str, number: int) -> Scenes:

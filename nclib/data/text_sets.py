@@ -17,7 +17,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from nclib.checks import check_least, few
+from nclib.checks import check_least, few, setting_up
 from nclib.data.catalogue import find_path
 from nclib.data.folders import SPLIT_NAMES
 from nclib.data.text_tables import read_texts
@@ -88,11 +88,16 @@ def texts(
     >>> found.classes[:2], len(found)
     (('numpy', 'pandas'), 18)
     """
+    with setting_up():
+        return _found(name, split, per_class, data_root, (text_column, label_column))
+
+
+def _found(name: str, split: str, per_class: int | None, data_root: str | Path | None, columns: tuple) -> Texts:
     check_least(1, per_class=1 if per_class is None else per_class)
     if split not in ("train", "test", "all"):
         raise ValueError(f"split is {split!r}; it must be 'train', 'test' or 'all'")
     if name.startswith("file:"):
-        by_class = _of_tables(name, split, data_root, (text_column, label_column))
+        by_class = _of_tables(name, split, data_root, columns)
     elif name.startswith("docstrings/"):
         by_split = docstrings(name.partition("/")[2])
         by_class = by_split.get(split) or {

@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 from filelock import FileLock
 
+from nclib.checks import SetupError
 from nclib.experiments.protocols import stamped
 from nclib.experiments.words import TextRecipe
 from nclib.models.recipes import ADDED, Recipe
@@ -34,7 +35,10 @@ FAILURE = _FIELDS - {"metrics"} | {"reason"}
 # What costs a cell and not its study: features that are no numbers, memory that ran out. The rest is a fault of the
 # program or of what it was given, and other cells would have it, too: an error of the GPU stays until the process ends.
 EXPECTED = (ValueError, ArithmeticError, RuntimeError)
-_UNEXPECTED: tuple[type[Exception], ...] = (NotImplementedError, RecursionError, UnicodeError, torch.AcceleratorError)
+_UNEXPECTED: tuple[type[Exception], ...] = (
+    *(NotImplementedError, RecursionError, UnicodeError, torch.AcceleratorError),
+    SetupError,
+)
 
 Cell = dict[str, Any]
 Measure = Callable[[Cell], dict[str, Any]]
@@ -268,13 +272,24 @@ def _tried(study: str, scale: str, cell: Cell, measure: Measure, *, device: str)
     try:
         return record_of(study, scale, cell, measure, device=device)
     except EXPECTED as error:
-        if isinstance(error, _UNEXPECTED) and not isinstance(error, torch.OutOfMemoryError):
+        if not is_expected(error):
             raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = _reason_of(error)
     date = datetime.now(UTC).isoformat(" ", "minutes").removesuffix("+00:00") + " UTC"
     made = {"commit": _commit(), "processor": processor() if device == "cpu" else device, "date": date}
     head = {"study": study, "scale": scale, "config": _config(cell), "seed": cell["seed"]}
     return head | {"reason": reason, "provenance": made}
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether an error costs its cell, and not the study."""
+    return isinstance(error, torch.OutOfMemoryError) or not isinstance(error, _UNEXPECTED)
+
+
+def _reason_of(error: Exception) -> str:
+    """The kind of an error, and the first line that it says, if it says anything."""
+    said = next(filter(None, map(str.strip, str(error).splitlines())), "")
+    return ": ".join(filter(None, [type(error).__name__, said]))
 
 
 def record_of(study: str, scale: str, cell: Cell, measure: Measure, *, device: str = "cpu") -> dict:

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 
 from nclib import __version__
+from nclib.checks import SetupError, setting_up
 from nclib.data.catalogue import find_path, load
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.devices import double_device, double_precision, resolve_device, wait_passively
@@ -26,6 +27,7 @@ from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.counts import check_counts
 from nclib.experiments.plots import use_style
 from nclib.experiments.records import (
+    EXPECTED,
     Cell,
     Records,
     as_table,
@@ -33,13 +35,14 @@ from nclib.experiments.records import (
     cell_of,
     emulated,
     fill,
+    is_expected,
     processor,
     record_of,
 )
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.scales.scale import Scale, Task, Zoo
 from nclib.experiments.scales.smoke import reduced, representatives
-from nclib.experiments.studies import STUDIES, cells_of, declared, explored, live_cell, seeds_of
+from nclib.experiments.studies import STUDIES, cells_of, chapter_mates, declared, explored, live_cell, seeds_of
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.extras import optional
 from nclib.features.backbones import Backbone, recipe_backbone
@@ -85,7 +88,8 @@ class Run:
 
     def load(self, name: str, split: str, *, per_class: int | None = None, seed: int = 0) -> Any:
         """A data set, from the run's data root; see `nclib.load`."""
-        return load(name, split, per_class=per_class, seed=seed, data_root=self.data_root)
+        with setting_up():
+            return load(name, split, per_class=per_class, seed=seed, data_root=self.data_root)
 
     def train(self, recipe: Recipe, **options: Any) -> Network:
         """The network of a recipe, on the run's device, from its data root; options as of `nclib.train`.
@@ -112,9 +116,20 @@ class Run:
         shutil.rmtree(self._unfinished_of(study, cell), ignore_errors=True)
 
     def _measured(self, study: str, measure: Callable[..., dict[str, Any]], cell: Cell) -> dict[str, Any]:
-        """The metrics of a cell, in a process that may be one of several workers."""
-        token = _UNFINISHED.set(self._unfinished_of(study, cell))
+        """The metrics of a cell, in a process that may be one of several workers.
+
+        What an earlier run did of it may be damaged, or of data that have changed since: a cell that fails with it is
+        measured once more, from nothing.
+        """
+        folder = self._unfinished_of(study, cell)
+        goes_on, token = folder.exists(), _UNFINISHED.set(folder)
         try:
+            return measure(cell, cache=self.cache)
+        except EXPECTED as error:
+            if not goes_on or not is_expected(error):
+                raise
+            warnings.warn(f"what was done of a cell of {study} is begun anew: {error}", stacklevel=2)
+            self._settled(study, cell)
             return measure(cell, cache=self.cache)
         finally:
             _UNFINISHED.reset(token)
@@ -138,14 +153,15 @@ class Run:
         if "architecture" in cell:
             made = "what workflow/make_weights.py makes"
             name, weights = cell["architecture"], find_path(f"file:{weights}", self.data_root, made, Path.is_file)
-        return backbone(name, weights=weights, imports=self.imports, device=self.device)
+        with setting_up():
+            return backbone(name, weights=weights, imports=self.imports, device=self.device)
 
     def task(self, cell: Cell) -> tuple[ImageSet | ImageFiles, ImageSet | ImageFiles]:
         """The training and test images of the task of such a cell."""
         train = self.load(cell["data"], "train", per_class=cell["train_per_class"], seed=cell.get("draw", 0))
         test = self.load(cell["data"], "test", per_class=cell["test_per_class"])
         if train.classes != test.classes:
-            raise ValueError(f"{cell['data']} has other classes to test than to train on")
+            raise SetupError(f"{cell['data']} has other classes to test than to train on")
         return train, test
 
     def cells(self, study: str) -> list[Cell]:
@@ -168,7 +184,8 @@ class Run:
             return as_table(self.records.select(name, self.scale, cells))
         if digest and not (cells := [cell for cell in cells if cell_digest(cell) == digest]):
             raise ValueError(f"{name} at {self.scale} scale, seeds {self.seeds or 'as declared'}, has no cell {digest}")
-        check_counts(name, self.scale, cells)
+        for mate in chapter_mates(name):  # before any of them is measured
+            check_counts(mate, self.scale, cells if mate == name else self.cells(mate))
         device = self._device_name(name)
         workers = joblib.cpu_count() if device == "cpu" else 1
         for record in self.records.select(name, self.scale, cells):
@@ -326,6 +343,8 @@ def start(
         chosen = _with_tasks(chosen, tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks")))
     if recompute not in (True, False, "failed"):
         raise ValueError(f"recompute is {recompute!r}; it must be True, False, or 'failed' for the cells that failed")
+    if smoke not in (True, False):
+        raise ValueError(f"smoke is {smoke!r}; it must be True or False")
     anew = bool(recompute) and recompute != "failed"
     _check_folder(anew, smoke)
     root = book_root() if root is None else Path(root)
@@ -338,7 +357,7 @@ def start(
         scale=scale,
         settings=chosen,
         seeds=None if seeds is None else _parse_seeds(seeds),
-        device=_with_double(chosen.device if device == "auto" else device),
+        device=device_of(chosen, device),
         data_root=Path(data_root) if data_root else None,
         imports=tuple(_parse_names(imports, "imports")) if imports else (),
         records=Records(os.environ.get(RECORDS_AT) or (apart or root / "book") / "records"),
@@ -372,12 +391,16 @@ def _begin_smoke(root: Path, scale: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     records.mkdir(parents=True)
     for path in (root / "book" / "records").glob("*.jsonl"):
-        if not path.stem.endswith(f"-{scale}"):
+        if not path.name.partition(".")[0].endswith(f"-{scale}"):  # neither its records nor its failures
             shutil.copy(path, records)
 
 
-def _with_double(name: str) -> torch.device:
-    """The device by name; "auto" passes mps over, for the frozen protocols take float64 of features where they are."""
+def device_of(scale: Scale, name: str) -> torch.device:
+    """The device of a run by name; "auto" is what the scale says.
+
+    That passes mps over, for the frozen protocols take float64 of features where they are.
+    """
+    name = scale.device if name == "auto" else name
     device = resolve_device(name)
     if double_device(device) == device:
         return device
@@ -393,7 +416,7 @@ def _parse_only(only: str | None) -> tuple[str, str] | None:
     if not only:
         return None
     study, _, digest = only.partition("/")
-    if study not in STUDIES:
+    if study not in STUDIES or not digest:
         raise ValueError(f"{ONLY} is {only!r}; it must be study/digest, of the studies {', '.join(STUDIES)}")
     return study, digest
 

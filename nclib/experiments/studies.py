@@ -39,6 +39,12 @@ ELSEWHERE = "verdicts_elsewhere.csv"
 CLAIMS: tuple[Claim, ...] = tuple(claim for chapter in CHAPTERS for claim in chapter.CLAIMS)
 
 
+def chapter_mates(study: str) -> list[str]:
+    """The studies of a study's chapters, itself among them."""
+    names = [[each.__name__ for each in chapter.STUDIES] for chapter in CHAPTERS]
+    return next((mates for mates in names if study in mates), [study])
+
+
 def seeds_of(study: str, scale: str) -> tuple[int, ...]:
     """The seeds of a study at a scale: those that confirm, once its chapter has a protocol, else those that explore."""
     return confirming_seeds(study, scale) or settings(scale).seeds

@@ -211,7 +211,7 @@ def test_a_failed_download_says_why(root, monkeypatch):
         ),
         ({"name": "glyphs/latin", "per_class": 0}, ValueError, "per_class is 0; it must be at least 1"),
         ({"name": "digits", "per_class": 1000}, ValueError, "per_class is 1000; the smallest class has"),
-        ({"name": "mnist"}, ValueError, "mnist needs a data root"),
+        ({"name": "mnist"}, FileNotFoundError, "mnist needs a data root"),
         ({"name": "folder:pets"}, FileNotFoundError, "folder:pets is not at /.*/pets; put "),
         ({"name": "mnist", "data_root": "no/such"}, FileNotFoundError, "the data root /.*/no/such is not a folder"),
         ({"name": "folder:/no/such"}, FileNotFoundError, "folder:/no/such is not at /no/such; put .* there by hand"),

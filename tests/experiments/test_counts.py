@@ -66,6 +66,14 @@ def test_a_study_that_asks_for_too_much_is_refused_before_anything_is_measured(t
     assert not Records(tmp_path).read("source_collapse", "paper")
 
 
+def test_a_chapter_is_refused_before_its_first_study_if_a_later_one_asks_for_too_much(tmp_path):
+    run = start("paper", root=tmp_path, device="cpu")
+    few = replace(run.settings.fine_tuning, scarce=(9999,))
+    run = replace(run, settings=replace(run.settings, fine_tuning=few))
+    with pytest.raises(ValueError, match="data_scarcity at paper scale cannot be measured: 9999 train images"):
+        run.study("fine_tuning", lambda cell, cache: pytest.fail("measured"))
+
+
 def test_classes_of_a_set_are_held_against_it_where_all_are_alike():
     cell = {"data": "cifar100[80:100]", "train_per_class": 501, "test_per_class": None}
     assert impossible([cell]) == [

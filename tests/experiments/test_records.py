@@ -101,6 +101,21 @@ def test_a_cell_that_fails_is_noted_and_the_study_goes_on(tmp_path, capsys, erro
     assert len(records.failures_path("toy", "demo").read_text().splitlines()) == 1
 
 
+@pytest.mark.filterwarnings("ignore:1 of 4 cells")
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError(""), "RuntimeError"),
+        (ValueError("\n  the reason\nand more"), "ValueError: the reason"),
+        (ZeroDivisionError(" \n"), "ZeroDivisionError"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_a_reason_is_what_an_error_says_first_and_else_its_kind(error, reason, tmp_path):
+    fill(Records(tmp_path), "toy", "demo", CELLS, failing(error, 2))
+    assert [each["reason"] for each in Records(tmp_path).failed("toy", "demo", CELLS)] == [reason]
+
+
 def test_a_failed_cell_is_tried_again_only_when_told(tmp_path):
     records, calls = Records(tmp_path), []
 

@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 import torch
 
+import nclib
+from nclib.checks import SetupError
 from nclib.experiments.records import Records, cell_digest, fill
 from nclib.experiments.run import ONLY, RECORDS_AT, book_root, start
 from nclib.experiments.studies import LIVE, STUDIES, live_cell
 from nclib.experiments.tolerances import CHANGES, FIELDS
+from nclib.models.recipes import Recipe
 from tests.layouts import picture
 from workflow.measures import ROOT
 
@@ -236,6 +239,50 @@ def test_failed_cells_are_tried_again_beside_the_records_of_the_others(toy, tmp_
 def test_what_to_recompute_is_checked(tmp_path):
     with pytest.raises(ValueError, match="recompute is 'all'; it must be True, False, or 'failed'"):
         start(root=tmp_path, recompute="all")
+
+
+@pytest.mark.parametrize("only", ["toy", "toy/", "/abc", "nonsense/abc"])
+def test_the_one_cell_to_be_measured_has_a_study_and_a_digest(only, toy, monkeypatch, tmp_path):
+    monkeypatch.setenv(ONLY, only)
+    with pytest.raises(ValueError, match=f"NCLIB_ONLY is {only!r}; it must be study/digest, of the studies"):
+        start(root=tmp_path)
+
+
+def test_what_a_cell_kept_and_cannot_go_on_with_is_begun_anew(toy, monkeypatch, tmp_path):
+    monkeypatch.setenv("NCLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
+    run = start(root=tmp_path, seeds=[0, 1])
+
+    def measure(cell, cache):
+        if run.unfinished("state").exists():
+            raise ValueError("state is damaged")
+        return square(cell, cache)
+
+    run._unfinished_of("toy", {"seed": 0}).mkdir(parents=True)
+    (run._unfinished_of("toy", {"seed": 0}) / "state").touch()
+    with pytest.warns(UserWarning, match="what was done of a cell of toy is begun anew: state is damaged"):
+        assert run.study("toy", measure)["seed"].tolist() == [0, 1]
+    assert not run.records.failed("toy", "demo", run.cells("toy"))
+
+
+@pytest.mark.parametrize(
+    ("asks", "error"),
+    [
+        (lambda run: run.load("cifar100", "train"), FileNotFoundError),
+        (lambda run: run.load("digits", "train", per_class=5000), SetupError),
+        (lambda run: run.load("no such set", "train"), SetupError),
+        (lambda run: run.backbone({"model": "no such model", "weights": "pretrained"}, None), SetupError),
+        (lambda run: run.train(Recipe("digits", per_class=5000)), SetupError),
+        (lambda run: nclib.texts("docstrings/libraries", per_class=5000), SetupError),
+        (lambda run: nclib.scenes("no such set"), SetupError),
+    ],
+)
+def test_a_fault_of_setting_up_ends_the_study_and_is_no_failed_cell(asks, error, toy, monkeypatch):
+    monkeypatch.delenv("NCLIB_DATA", raising=False)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
+    with pytest.raises(error):
+        toy.study("toy", lambda cell, cache: asks(toy) and {"accuracy": 0.5})
+    assert not toy.records.failed("toy", "demo", toy.cells("toy"))
 
 
 @pytest.mark.filterwarnings("ignore:1 of 2 cells")
