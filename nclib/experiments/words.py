@@ -1,6 +1,7 @@
 """Small encoders of texts: made by a recipe, as the networks of images are, from the mean of word vectors."""
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -136,8 +137,11 @@ def train_words(recipe: TextRecipe, *, cache: Path | str | None = None, data_roo
         network = Network(encoder, recipe.width, len(source.classes), projection=recipe.projection)
     done = Path(cache) / f"{recipe.key}-{source.digest[:12]}{precision_suffix()}.safetensors" if cache else None
     if done and done.exists():
-        network.load_state_dict(load_tensors(done)[0])
-        return network.eval()
+        try:
+            network.load_state_dict(load_tensors(done)[0])
+            return network.eval()
+        except ValueError as error:
+            warnings.warn(f"{error}; training again", stacklevel=2)
     settings = Tuning(recipe.learning_rate, recipe.weight_decay, recipe.epochs, batch_size=128, seed=recipe.seed)
     fit(network, tokens(source.texts, vocabulary=VOCABULARY), source.labels, partial(_loss, network, recipe), settings)
     if done:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
-from nclib.checks import check_known, check_least
+from nclib.checks import check_known, check_least, setting_up
 from nclib.complexity.geometric import geometric_complexity
 from nclib.data.augmentation import distort
 from nclib.data.catalogue import load
@@ -140,7 +140,8 @@ def train(
 
     `on_epoch(epoch, network)` is called before the first epoch (0) and after each; it sees a network in
     eval mode, and with it the cache is not read. A training that was killed goes on from its last saved
-    state and gives the network that it would have given. Returned in eval mode on the device.
+    state and gives the network that it would have given. Files that are damaged, or of other images of the
+    source's name, are made anew, and a warning says so. Returned in eval mode on the device.
 
     What `on_epoch` saw is lost with a killed process. So a training with it goes on only from a `trail`, a folder
     that keeps the weights of every epoch: `on_epoch` is shown the networks of the earlier epochs again, in
@@ -151,22 +152,25 @@ def train(
     (torch.Size([3, 16]), torch.Size([3, 10]))
     """
     device = resolve_device(device)
-    source = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root).in_memory(recipe.size)
+    with setting_up():
+        images = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root)
+    source = images.in_memory(recipe.size)
     network = network_of(recipe, source.images.shape[1], len(source.classes))
     network.to(device).to(memory_format=torch.channels_last)
     done, partial = _files(recipe, cache, trail, watched=on_epoch is not None)
+    made = _Made(recipe, source.digest if done or partial else "")
 
     def is_read() -> bool:
-        return bool(on_epoch is None and done and _read(done, recipe, network.state_dict()))
+        return bool(on_epoch is None and done and made.read(done, network.state_dict()))
 
     if is_read():
         return network.eval()
     with _locked(done or partial):  # of several who want it one trains it, and the others wait
         if is_read():
             return network.eval()
-        _run_epochs(recipe, network, source, partial, on_epoch, progress)
+        _run_epochs(made, network, source, partial, on_epoch, progress)
         if done:
-            save_tensors(done, network.state_dict(), {"recipe": recipe.config, "image": list(source.images.shape[1:])})
+            made.save(done, network.state_dict(), image=list(source.images.shape[1:]))
         if partial and on_epoch is None:
             partial.unlink(missing_ok=True)
     return network.eval()
@@ -203,18 +207,18 @@ def network_of(recipe: Recipe, in_channels: int, num_classes: int) -> Network:
 
 
 def _run_epochs(
-    recipe: Recipe,
+    made: "_Made",
     network: Network,
     source: ImageSet,
     partial: Path | None,
     on_epoch: OnEpoch | None,
     progress: bool,
 ) -> None:
-    device = next(network.parameters()).device
+    recipe, device = made.recipe, next(network.parameters()).device
     optimizer = torch.optim.SGD(
         network.parameters(), recipe.learning_rate, _MOMENTUM, weight_decay=recipe.weight_decay, nesterov=True
     )
-    unfinished = _Unfinished(partial, recipe, network, _state(network, optimizer), on_epoch)
+    unfinished = _Unfinished(partial, made, network, _state(network, optimizer), on_epoch)
     start = unfinished.resume()
     images, labels = source.inputs(device), source.labels.to(device)
     if start == 0:  # an untrained network's batch norm knows nothing of its inputs yet
@@ -243,12 +247,12 @@ class _Unfinished:
     def __init__(
         self,
         path: Path | None,
-        recipe: Recipe,
+        made: "_Made",
         network: Network,
         state: dict[str, Tensor],
         on_epoch: OnEpoch | None,
     ):
-        self.path, self.recipe, self.network, self.state, self.on_epoch = path, recipe, network, state, on_epoch
+        self.path, self.made, self.network, self.state, self.on_epoch = path, made, network, state, on_epoch
         self.unsaved: dict[int, dict[str, Tensor]] = {}  # weights by epoch, until the state is saved
         self.saved = time.monotonic()
 
@@ -265,24 +269,31 @@ class _Unfinished:
 
     def _save(self, path: Path, epoch: int) -> None:
         for earlier, weights in self.unsaved.items():
-            save_tensors(_of_epoch(path, earlier), weights, {"recipe": self.recipe.config})
-        save_tensors(path, self.state, {"recipe": self.recipe.config, "epoch": epoch})
+            self.made.save(_of_epoch(path, earlier), weights)
+        self.made.save(path, self.state, epoch=epoch)
         self.unsaved.clear()
         self.saved = time.monotonic()
 
     def resume(self) -> int:
         """Take up the saved state, after `on_epoch` was shown the epochs up to it; the number of epochs done."""
-        found = _read(self.path, self.recipe, self.state) if self.path else None
-        if self.path is None or found is None or self.on_epoch is None:
-            return found["epoch"] if found else 0
-        files = [_of_epoch(self.path, epoch) for epoch in range(found["epoch"] + 1)]
-        if lacking := [path for path in files if not path.exists()]:
-            raise ValueError(f"{lacking[0]} is missing; delete {self.path.parent} to train anew")
+        if self.path is None or (found := self.made.found(self.path, self.state)) is None:
+            return 0
+        tensors, metadata = found
+        files = [_of_epoch(self.path, epoch) for epoch in range(metadata["epoch"] + 1)] if self.on_epoch else []
+        if not all(self._is_whole(path) for path in files):  # before any is shown
+            return 0
         for epoch, path in enumerate(files):
             weights, _ = load_tensors(path)
             self.network.load_state_dict(weights)
-            self.on_epoch(epoch, self.network.eval())
-        return found["epoch"]
+            self.on_epoch(epoch, self.network.eval())  # type: ignore[misc]  # there are files for it alone
+        _copy(tensors, self.state)
+        return metadata["epoch"]
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether the weights of an epoch can be shown; a warning says why not."""
+        if not path.exists():
+            warnings.warn(f"{path} is missing; training again", stacklevel=3)
+        return self.made.found(path, self.network.state_dict()) is not None
 
 
 def _of_epoch(state: Path, epoch: int) -> Path:
@@ -343,21 +354,42 @@ def _state(network: Network, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
     return network.state_dict() | momentum
 
 
-def _read(path: Path, recipe: Recipe, into: dict[str, Tensor]) -> dict | None:
-    """Copy a saved state into the tensors and return its metadata; None if there is no whole file."""
-    if not path.exists():
-        return None
-    try:
-        tensors, metadata = load_tensors(path)
-    except ValueError as error:
-        warnings.warn(f"{error}; training again", stacklevel=3)
-        return None
-    shapes = {name: tensor.shape for name, tensor in into.items()}
-    if metadata.get("recipe") != recipe.config or shapes != {name: t.shape for name, t in tensors.items()}:
-        raise ValueError(f"{path} holds the weights of another network than its recipe's; delete it to train anew")
+class _Made(NamedTuple):
+    """What a network, or a state on the way to it, is made of: a recipe, and images of a digest."""
+
+    recipe: Recipe
+    source: str
+
+    def save(self, path: Path, tensors: dict[str, Tensor], **metadata: Any) -> None:
+        save_tensors(path, tensors, {"recipe": self.recipe.config, "source": self.source, **metadata})
+
+    def found(self, path: Path, like: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict] | None:
+        """The tensors of a file, of these shapes, and its metadata; None if no whole file of the images is there."""
+        if not path.exists():
+            return None
+        try:
+            tensors, metadata = load_tensors(path)
+        except ValueError as error:
+            warnings.warn(f"{error}; training again", stacklevel=3)
+            return None
+        if metadata.get("source", self.source) != self.source:  # older files do not say
+            warnings.warn(f"{path} was trained on other images of {self.recipe.source}; training again", stacklevel=3)
+            return None
+        shapes = {name: tensor.shape for name, tensor in like.items()}
+        if metadata.get("recipe") != self.recipe.config or shapes != {name: t.shape for name, t in tensors.items()}:
+            raise ValueError(f"{path} holds the weights of another network than its recipe's; delete it to train anew")
+        return tensors, metadata
+
+    def read(self, path: Path, into: dict[str, Tensor]) -> bool:
+        """Copy the tensors of a file, if there is a whole one."""
+        if found := self.found(path, into):
+            _copy(found[0], into)
+        return found is not None
+
+
+def _copy(tensors: dict[str, Tensor], into: dict[str, Tensor]) -> None:
     for name, tensor in into.items():
         tensor.copy_(tensors[name])
-    return metadata
 
 
 def _recipe(path: str, weights: str) -> Backbone:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -167,8 +168,14 @@ class TuningState:
         return int(metadata["epoch"])
 
     def _identity(self) -> dict[str, Any]:
-        what = {"spec": self.tuned.spec, "base": self.tuned.base, "data": self.data}
-        return what | {"settings": asdict(self.settings)}
+        return _made_of(self.tuned) | {"data": self.data, "settings": asdict(self.settings)}
+
+
+def _made_of(tuned: Tuned) -> dict[str, Any]:
+    """What tells a model that is about to be tuned, and what it makes of images, from others."""
+    # Where a function is in memory says nothing of what it does, and is another place in every process.
+    transform = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(tuned.transform))
+    return {"spec": tuned.spec, "base": tuned.base, "transform": transform}
 
 
 _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
@@ -375,6 +382,7 @@ def finetune_best(
     rest, held = train.split_off(share)
     path = None if checkpoint is None else Path(checkpoint)
     same = {"share": share, "patience": patience, "data": train.digest if path else None}
+    kept = None if path is None else _Trials(path)
 
     def tune(tuned: Tuned, number: int, images: Any, **more: Any) -> TuningState:
         under_way = path and path.with_name(f"{path.name}.{number}")
@@ -383,15 +391,13 @@ def finetune_best(
     def tried(number: int) -> tuple[Validation, float]:
         make, settings = candidates[number]
         tuned = make()
-        identity = {"spec": tuned.spec, "base": tuned.base, "settings": asdict(settings), **same}
-        kept = None if path is None else _Trial(path, number, identity)
-        if kept and (found := kept.read()):
+        identity = _made_of(tuned) | {"settings": asdict(settings), **same}
+        if kept and (found := kept.read(number, identity)):
             return found
         state = tune(tuned, number, rest, validation=held, patience=patience)
-        scores, seconds = state.scores, state.seconds
         if kept:
-            kept.write(scores, seconds)
-        return scores, seconds
+            kept.write(number, identity, state)
+        return state.scores, state.seconds
 
     trials = [tried(number) for number in range(len(candidates))]
     scores = [score for score, _ in trials]
@@ -415,39 +421,43 @@ def _check_choice(candidates: Sequence[object], train: Labelled) -> None:
         raise ValueError(f"there are {int(counts.min())} images of class {few}; two images of every class are needed")
 
 
-class _Trial(NamedTuple):
-    """The place of a trial in the file of a choice: a list of those that are finished, in the order of candidates."""
+class _Trials:
+    """The finished trials of a choice, in the order of candidates, in a file.
 
-    path: Path
-    number: int
-    identity: dict[str, Any]
+    It is written as a whole: who else makes the same choice may have removed it by now.
+    """
 
-    def read(self) -> tuple[Validation, float] | None:
-        """Its scores and seconds; None if it is not finished. ValueError if the file is of another choice."""
-        finished = self._finished()
-        if self.number >= len(finished):
+    def __init__(self, path: Path):
+        self.path, self.finished = path, _finished(path)
+
+    def read(self, number: int, identity: dict[str, Any]) -> tuple[Validation, float] | None:
+        """Scores and seconds of a trial; None if it is not finished. ValueError if the file is of another choice."""
+        if number >= len(self.finished):
             return None
-        if finished[self.number]["of"] != json.loads(json.dumps(self.identity)):
+        found = self.finished[number]
+        if found["of"] != json.loads(json.dumps(identity)):
             raise ValueError(
-                f"{self.path} is the checkpoint of another choice than this one: candidate {self.number} has other "
+                f"{self.path} is the checkpoint of another choice than this one: candidate {number} has other "
                 f"settings, another model or other data; delete it, and {self.path}.*, to begin anew"
             )
-        return Validation(*finished[self.number]["scores"]), finished[self.number]["seconds"]
+        return Validation(*found["scores"]), found["seconds"]
 
-    def write(self, scores: Validation, seconds: float) -> None:
-        """Add its scores and seconds to those of the trials before it."""
-        now = {"of": self.identity, "scores": list(scores), "seconds": seconds}
-        finished = [*self._finished()[: self.number], now]
+    def write(self, number: int, identity: dict[str, Any], state: TuningState) -> None:
+        """Add the scores and seconds of a trial to those of the trials before it."""
+        now = {"of": identity, "scores": list(state.scores), "seconds": state.seconds}
+        self.finished = [*self.finished[:number], now]
         with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(finished), encoding="utf-8")
+            temporary.write_text(json.dumps(self.finished), encoding="utf-8")
 
-    def _finished(self) -> list[dict[str, Any]]:
-        if not self.path.exists():
-            return []
-        try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-            return [{name: each[name] for name in ("of", "scores", "seconds")} for each in found]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"{self.path} holds no finished trials; delete it, and {self.path}.*, to begin anew"
-            ) from error
+
+def _finished(path: Path) -> list[dict[str, Any]]:
+    """What a file of trials holds; none if it is not there."""
+    if not path.exists():
+        return []
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, list):
+            raise TypeError(f"it holds a {type(found).__name__}")
+        return [{name: each[name] for name in ("of", "scores", "seconds")} for each in found]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} holds no finished trials; delete it, and {path}.*, to begin anew") from error

@@ -20,6 +20,7 @@ import nclib
 from nclib.devices import double_precision
 from nclib.models import losses, recipes, schedules
 from nclib.storage import load_tensors, save_tensors
+from tests.layouts import picture
 
 # Width 8: the gradient of a 1x1 convolution of 4 channels, last, differs from call to call on some processors.
 TINY = nclib.Recipe(source="digits", per_class=8, width=8, epochs=3, batch_size=32)
@@ -231,12 +232,78 @@ def test_a_trail_is_shown_again_until_it_is_removed_and_holds_what_its_recipe_ga
     assert_equal(weights(nclib.train(TINY, on_epoch=shown(again), trail=tmp_path, progress=False)), trained)
     assert again == first
     folder = tmp_path / TINY.key
-    (folder / "00001.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"00001.safetensors is missing; delete .* to train anew"):
-        nclib.train(TINY, on_epoch=shown([]), trail=tmp_path, progress=False)
     folder.rename(tmp_path / replace(TINY, seed=7).key)
     with pytest.raises(ValueError, match="holds the weights of another network"):
         nclib.train(replace(TINY, seed=7), on_epoch=shown([]), trail=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("damage", ["last", "gone", "empty"])
+def test_a_damaged_trail_is_begun_anew_and_no_epoch_is_shown_twice(damage, tmp_path, trained, monkeypatch):
+    monkeypatch.setattr(recipes, "_SAVE_EVERY", 0.0)
+    first, again = [], []
+    nclib.train(TINY, on_epoch=shown(first), trail=tmp_path, progress=False)
+    path = tmp_path / TINY.key / ("last.safetensors" if damage == "last" else "00001.safetensors")
+    path.unlink() if damage == "gone" else path.write_bytes(b"")
+    with pytest.warns(UserWarning, match="training again"):
+        network = nclib.train(TINY, on_epoch=shown(again), trail=tmp_path, progress=False)
+    assert again == first
+    assert_equal(weights(network), trained)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A recipe, and two data roots in which its source has other images of the same classes."""
+    for root, part in (("a", "train"), ("b", "test")):
+        for k, name in enumerate(("cat", "dog")):
+            for i in range(8):
+                picture(tmp_path / root / "own" / name / f"{i}.png", k, part, size=(16, 16))
+    return replace(TINY, source="folder:own", per_class=4, size=16)
+
+
+def test_a_network_of_other_images_is_not_taken_from_a_cache(own, tmp_path):
+    given = {"cache": tmp_path / "cache", "progress": False}
+    alone = {root: weights(nclib.train(own, data_root=tmp_path / root, progress=False)) for root in "ab"}
+    assert_equal(weights(nclib.train(own, data_root=tmp_path / "a", **given)), alone["a"])
+    with pytest.warns(UserWarning, match="was trained on other images of folder:own; training again"):
+        assert_equal(weights(nclib.train(own, data_root=tmp_path / "b", **given)), alone["b"])
+    assert_equal(weights(nclib.train(own, data_root=tmp_path / "b", **given)), alone["b"])
+
+
+@pytest.mark.parametrize("way", ["trail", "partial"])
+def test_a_training_does_not_go_on_with_other_images(way, own, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "_SAVE_EVERY", 0.0)
+    run_epoch = recipes._run_epoch
+
+    def stopped(*args):
+        if args[-1] == 2:
+            raise KeyboardInterrupt
+        run_epoch(*args)
+
+    def train(root, into, **options):
+        watch = {"on_epoch": lambda epoch, network: into.append(network(torch.ones(1, 3, 16, 16)).tolist())}
+        kept = watch | {"trail": tmp_path / "kept"} if way == "trail" else {"cache": tmp_path / "kept"}
+        return weights(nclib.train(own, data_root=tmp_path / root, progress=False, **kept | options))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes, "_run_epoch", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train("a", [])
+    seen, expected = [], []
+    with pytest.warns(UserWarning, match="other images of folder:own; training again"):
+        found = train("b", seen)
+    alone = {"trail": None} if way == "trail" else {"cache": None}
+    assert_equal(found, train("b", expected, **alone))
+    assert seen == expected
+
+
+def test_an_older_network_that_does_not_name_its_images_is_read(tmp_path, trained, monkeypatch):
+    nclib.train(TINY, cache=tmp_path, progress=False)
+    path = tmp_path / f"{TINY.key}.safetensors"
+    tensors, metadata = load_tensors(path)
+    assert len(metadata.pop("source")) == 32
+    save_tensors(path, tensors, metadata)
+    monkeypatch.setattr(recipes, "_run_epoch", lambda *args: pytest.fail("trained again"))
+    assert_equal(weights(nclib.train(TINY, cache=tmp_path, progress=False)), trained)
 
 
 def test_a_short_training_leaves_no_trail(tmp_path, trained):

@@ -1,5 +1,6 @@
 """The training of tuned models: the cached prefix, validation, interruption, the choice of settings."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -10,6 +11,7 @@ from torch import nn
 from torchvision import models
 
 import nclib
+from nclib.features.backbones import AsTrained
 from nclib.peft import finetuning, methods
 from nclib.peft.finetuning import TuningState
 from nclib.peft.prefix import split
@@ -254,6 +256,69 @@ def test_a_killed_choice_goes_on(backbone, digits, tmp_path, monkeypatch, moment
     assert again[1:3] == wanted[1:3]
     assert again.seconds > 0
     assert same(again.tuned, wanted.tuned)
+
+
+@contextmanager
+def stopped(of, way, number, before=lambda: None):
+    """Within it a class of finetuning stops after it has written, in its way, so often."""
+    write, written = getattr(of, way), []
+
+    def counted(*given):
+        written.append(given)
+        if len(written) == number:
+            before()
+        write(*given)
+        if len(written) == number:
+            raise StoppedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuning, "_SAVE_EVERY", -1.0)
+        patch.setattr(of, way, counted)
+        with pytest.raises(StoppedError):
+            yield
+
+
+def test_a_checkpoint_of_another_transform_is_refused(digits, tmp_path):
+    train, _ = digits
+    model = nclib.backbone("test_resnet", weights="random", device="cpu")
+    model, other = (replace(model, transform=AsTrained(3, side)) for side in (32, 24))
+    with stopped(TuningState, "save", 1):
+        nclib.finetune(nclib.full_tuning(model, 10), train, SHORT, checkpoint=tmp_path / "state")
+    with pytest.raises(ValueError, match="checkpoint of another fine-tuning"):
+        nclib.finetune(nclib.full_tuning(other, 10), train, SHORT, checkpoint=tmp_path / "state")
+    with stopped(finetuning._Trials, "write", 1):
+        nclib.finetune_best(by_rate(model, 0.1), train, checkpoint=tmp_path / "choice")
+    with pytest.raises(ValueError, match="checkpoint of another choice"):
+        nclib.finetune_best(by_rate(other, 0.1), train, checkpoint=tmp_path / "choice")
+
+
+def test_a_transform_is_the_same_in_every_process(backbone):
+    def function():
+        return lambda image: torch.zeros(1, 28, 28)
+
+    made = [nclib.linear_probe(replace(backbone, transform=function()), 10) for _ in range(2)]
+    assert repr(made[0].transform) != repr(made[1].transform)  # as in two processes
+    assert finetuning._made_of(made[0]) == finetuning._made_of(made[1])
+
+
+def test_who_else_makes_a_choice_may_remove_its_file_at_any_time(backbone, digits, tmp_path):
+    train, _ = digits
+    path, candidates = tmp_path / "choice", by_rate(backbone, 0.1, 0.01, 0.001)
+    expected = nclib.finetune_best(candidates, train)
+    with stopped(finetuning._Trials, "write", 2, before=path.unlink):
+        nclib.finetune_best(candidates, train, checkpoint=path)
+    found = nclib.finetune_best(candidates, train, checkpoint=path)
+    assert found[1:3] == expected[1:3]
+    assert same(found.tuned, expected.tuned)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "null", "[{}]", "[1]", '{"of": 1}'])
+def test_a_file_that_holds_no_trials_says_so(content, backbone, digits, tmp_path):
+    (tmp_path / "choice").write_text(content)
+    with pytest.raises(
+        ValueError, match=r"choice holds no finished trials; delete it, and .*choice\.\*, to begin anew"
+    ):
+        nclib.finetune_best(by_rate(backbone, 0.1), digits[0], checkpoint=tmp_path / "choice")
 
 
 def test_finished_trials_of_another_choice_are_refused(backbone, digits, tmp_path, monkeypatch):
