@@ -126,12 +126,15 @@ _NAMES = "'auto', 'cpu', 'cuda' or 'mps'"
 
 @contextmanager
 def process_group(device: str | torch.device = "auto") -> Iterator[tuple[torch.device, int]]:
-    """Among the processes that torchrun started: the device and the rank of this one. Without it the device, and 0."""
+    """Among the processes that torchrun started: the device and the rank of this one. Without it the device, and 0.
+
+    ValueError if the environment is not whole, as torchrun sets it.
+    """
     device = resolve_device(device)
-    if "LOCAL_RANK" not in os.environ:
+    if not os.environ.get("LOCAL_RANK"):
         yield device, 0
         return
-    rank, on_gpu = int(os.environ["LOCAL_RANK"]), device.type == "cuda"
+    rank, on_gpu = _local_rank(), device.type == "cuda"
     if on_gpu and rank >= torch.cuda.device_count():
         raise ValueError(f"there are {torch.cuda.device_count()} GPUs for {rank + 1} processes or more; start as many")
     if on_gpu:
@@ -144,3 +147,13 @@ def process_group(device: str | torch.device = "auto") -> Iterator[tuple[torch.d
         yield device, distributed.get_rank()
     finally:
         distributed.destroy_process_group()
+
+
+def _local_rank() -> int:
+    """The number of this process on its machine."""
+    numbers = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_PORT")
+    given = {name: os.environ.get(name, "") for name in (*numbers, "MASTER_ADDR")}
+    if wrong := [name for name, value in given.items() if not (value.isdecimal() if name in numbers else value)]:
+        said = ", ".join(f"{name} is {given[name]!r}" if given[name] else f"there is no {name}" for name in wrong)
+        raise ValueError(f"{said}, and LOCAL_RANK is set; start the processes by torchrun, which sets all, or unset it")
+    return int(given["LOCAL_RANK"])

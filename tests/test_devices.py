@@ -1,6 +1,7 @@
 """Whatever the device, the numbers are those of the CPU: on simulated ones, of which mps has no float64."""
 
 import ast
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from nclib.devices import process_group
 from nclib.experiments.run import start
 from nclib.features.backbones import AsTrained
 from nclib.peft.methods import METHODS
+from nclib.probing.probe import to_numpy
 from nclib.transferability.registry import SCORES
 from tests.clusters import clusters
 from tests.simulated import simulated, waits_a_step
@@ -24,6 +26,20 @@ FEATURES, LABELS = map(torch.from_numpy, clusters(samples=60, width=6, classes=3
 PROBABILITIES = FEATURES[:, :4].softmax(1)
 DIGITS = nclib.load("digits", per_class=6)
 SOURCE = nclib.Recipe("digits", per_class=8, width=2, epochs=2, batch_size=20)
+
+
+# What takes no tensors, or reads files and tables on the CPU.
+ON_CPU = {"arrow_batches", "arrow_statistics", "judge", "over_models", "rank_correlation", "trainable_share"}
+# What others here stand for: networks of recipes, and tuning that `finetune` of each method is.
+IN_OTHERS = {"small_resnet", "small_vgg", *(f"{name}_tuning" for name in METHODS), "linear_probe"}
+
+
+def test_every_public_function_is_simulated():
+    called = {node.attr for node in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(node, ast.Attribute)}
+    called |= {*nclib.METRICS, *nclib.SCORES, "start"}
+    functions = {name for name in nclib.__all__ if inspect.isfunction(getattr(nclib, name))}
+    assert sorted(functions - called - ON_CPU - IN_OTHERS) == []
+    assert functions >= ON_CPU | IN_OTHERS - {"linear_tuning"}
 
 
 @pytest.fixture(params=KINDS)
@@ -61,6 +77,16 @@ def poincare(features, labels):
     return {"constant": nclib.poincare_constant(features, labels)}
 
 
+def by_pairs_and_parts(features, labels):
+    stats, other = nclib.class_statistics(features, labels), nclib.class_statistics(2 * features, labels)
+    found = {"spectrum": nclib.between_spectrum(stats)[0]}
+    found |= {"cdnv": nclib.cdnv_pairs(stats), "overlap": nclib.overlap_pairs(stats)}
+    found |= {"pairs": nclib.directional_cdnv_pairs(stats, features, labels), "scatter": nclib.total_scatter(stats)}
+    found |= {"face": nclib.face([stats, other]), "collapse": nclib.geometric_collapse(stats, torch.ones(3))}
+    found |= {"parts": nclib.ncti_parts(features, labels), "cut off": nclib.cut_off(stats)}
+    return {name: to_numpy(value) for name, value in found.items()}
+
+
 def probe(made):
     def measured(features, labels):
         fitted = made().fit(features, labels)
@@ -81,7 +107,9 @@ PROBES = {
     "neighbours": nclib.KNN,
     "euclidean": lambda: nclib.KNN(metric="euclidean"),
 }
-MEASURES = {each.__name__: each for each in (metrics, ranks, statistics, scores, few_shot, poincare)}
+MEASURES = {
+    each.__name__: each for each in (metrics, ranks, statistics, scores, few_shot, poincare, by_pairs_and_parts)
+}
 MEASURES |= {name: probe(made) for name, made in PROBES.items()}
 
 
@@ -132,7 +160,9 @@ def test_a_chapter_runs_where_its_frozen_protocol_can(device, tmp_path):
 def test_a_process_of_torchrun_takes_its_own_gpu(rank, monkeypatch):
     taken = []
     with simulated("cuda") as device, monkeypatch.context() as patch:  # undone before the simulation is
-        patch.setenv("LOCAL_RANK", str(rank))
+        torchrun = {"LOCAL_RANK": rank, "RANK": 4 + rank, "WORLD_SIZE": 8, "MASTER_PORT": 1, "MASTER_ADDR": "here"}
+        for name, value in torchrun.items():
+            patch.setenv(name, str(value))
         patch.setattr(torch.cuda, "device_count", lambda: 2)
         patch.setattr(torch.cuda, "set_device", taken.append)
         patch.setattr(distributed, "init_process_group", lambda *args, **options: taken.append(args[0]))
@@ -141,6 +171,28 @@ def test_a_process_of_torchrun_takes_its_own_gpu(rank, monkeypatch):
         with process_group(device.kind) as found:
             assert found == (torch.device("cuda", rank), 4 + rank)
     assert taken == [torch.device("cuda", rank), "nccl"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"LOCAL_RANK": "0"},
+            "there is no RANK, there is no WORLD_SIZE, there is no MASTER_PORT, there is no MASTER_A",
+        ),
+        ({"LOCAL_RANK": "abc", "RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": "1"}, "LOCAL_RANK is 'abc', there is no"),
+    ],
+)
+def test_a_process_that_torchrun_did_not_start_says_so(given, said, monkeypatch):
+    for name in ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_PORT", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"{said}.*start the processes by torchrun"), process_group("cpu"):
+        pass
+    monkeypatch.setenv("LOCAL_RANK", "")
+    with process_group("cpu") as found:
+        assert found == (torch.device("cpu"), 0)
 
 
 def small_model(device):
@@ -205,6 +257,34 @@ def test_pixels_have_features_on_a_device(device):
     expected, _ = nclib.pixel_features(nclib.backbone("test_resnet", weights="random", device="cpu"), scenes)
     torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-4)
     assert nclib.measure(found, labels)
+
+
+@pytest.mark.parametrize("place", ["there", "here"])
+def test_intersections_of_masks_on_a_device_or_not(place, device):
+    segmenter, inputs, masks = nn.Conv2d(2, 3, 1), torch.rand(4, 2, 5, 5), torch.randint(-1, 3, (4, 5, 5))
+    expected = nclib.mean_iou(segmenter, inputs, masks)
+    there = (inputs.to(device.kind), masks.to(device.kind)) if place == "there" else (inputs, masks)
+    assert nclib.mean_iou(segmenter.to(device.kind), *there) == pytest.approx(expected)
+
+
+ASKED = {"linear": nclib.LinearProbe, "ridge": nclib.RidgeProbe, "nearest class mean": nclib.NearestClassMean}
+ASKED |= {"neighbours": nclib.KNN, "euclidean": lambda: nclib.KNN(metric="euclidean")}
+
+
+@pytest.mark.parametrize(("fitted", "asked"), [("here", "there"), ("there", "here"), ("there", "array")])
+@pytest.mark.parametrize("name", ASKED)
+def test_a_probe_is_asked_on_another_device_than_it_was_fitted_on(name, fitted, asked, device):
+    given = {"here": FEATURES, "there": FEATURES.to(device.kind), "array": FEATURES.numpy()}
+    probe = ASKED[name]().fit(given[fitted], LABELS.to(given[fitted].device))
+    expected = ASKED[name]().fit(FEATURES, LABELS).decision_function(FEATURES)
+    for found in filter(None, (getattr(probe, way, None) for way in ("decision_function", "predict_proba"))):
+        answer = found(given[asked])
+        assert isinstance(answer, np.ndarray if asked == "array" else torch.Tensor)
+        has_double = device.kind == "cuda" or asked != "there" or answer.dtype != torch.float64
+        assert asked == "array" or answer.device == (given[asked].device if has_double else torch.device("cpu"))
+    answer = probe.decision_function(given[asked])
+    np.testing.assert_allclose(torch.as_tensor(answer).cpu(), expected, rtol=1e-4, atol=1e-4)
+    assert probe.score(given[asked], LABELS) == pytest.approx(np.mean(expected.argmax(1).numpy() == LABELS.numpy()))
 
 
 RECIPES = [
@@ -276,6 +356,11 @@ def test_every_way_of_tuning_trains_on_a_device(method, device, tmp_path):
     again = nclib.load_tuned(tmp_path / "tuned.safetensors", model)
     assert again.head.weight.device == device.device
     assert torch.equal(again.head.weight, tuned.head.weight)
+
+
+def test_a_choice_is_made_on_a_device(device):
+    tried = [(lambda: nclib.linear_probe(small_model(device.kind), 10), nclib.Tuning(epochs=1, batch_size=20))]
+    assert nclib.finetune_best(tried, DIGITS).tuned.head.weight.device == device.device
 
 
 @pytest.mark.parametrize("method", ["exact", "rademacher", "gaussian", "outputs"])

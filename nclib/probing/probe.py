@@ -10,6 +10,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from nclib.checks import as_tensor, check_features, check_same_kind, check_shapes, check_values, class_names, few
+from nclib.devices import double_device
 from nclib.probing.weights import ClassWeight, check_weights, with_class_weight
 
 _FLOATS = (np.float64, np.float32, np.float16)  # arrays of anything else become the first
@@ -33,6 +34,8 @@ class Given(NamedTuple):
 
 class Probe(ClassifierMixin, BaseEstimator):
     """What the probes share: labels of any classes, features as a tensor, which stays on its device, or an array.
+
+    What it is asked about goes to the device that it was fitted on, and what it says of tensors comes back.
 
     A probe has `fit`, and `_decisions` of checked features, (N, K), the greater the likelier; the rest follows.
     """
@@ -75,7 +78,13 @@ class Probe(ClassifierMixin, BaseEstimator):
     def _check(self, X: Any) -> Tensor:
         if not hasattr(self, "classes_"):
             raise NotFittedError(f"{type(self).__name__} is not fitted; call fit(features, labels) first")
-        return check_values(self._features(X, reset=False))
+        features = check_values(self._features(X, reset=False))
+        return features.to(self._device or features.device)
+
+    @property
+    def _device(self) -> torch.device | None:
+        """Where it was fitted, if it has tensors of that."""
+        return next((value.device for value in vars(self).values() if isinstance(value, Tensor)), None)
 
     def _decisions(self, features: Tensor) -> Tensor:
         """How much speaks for every class (N, K)."""
@@ -135,8 +144,10 @@ def _check_known_task(given: np.ndarray, fitted: np.ndarray) -> None:
 
 
 def like(X: Any, values: Tensor) -> Any:
-    """Values as features were given: a tensor for a tensor, else an array."""
-    return values if isinstance(X, Tensor) else to_numpy(values)
+    """Values as features were given: a tensor for a tensor, on its device if that has their dtype; else an array."""
+    if not isinstance(X, Tensor):
+        return to_numpy(values)
+    return values if values.dtype == torch.float64 and X.device != double_device(X.device) else values.to(X.device)
 
 
 def to_numpy(values: Any) -> np.ndarray:
