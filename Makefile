@@ -52,7 +52,8 @@ rerun: .venv/installed
 # Of paper scale, unless make is told another; FAKE=1 makes data of noise, for there is nothing else to try it on.
 smoke: SCALE = paper
 smoke: .venv/installed
-	$(BIN)/python -m workflow.smoke --scale $(SCALE) --device $(DEVICE) $(STUDY:%=--study %) $(if $(FAKE),--fake)
+	$(BIN)/python -m workflow.smoke --scale $(SCALE) --device $(DEVICE) $(STUDY:%=--study %) $(IMPORTS:%=--imports %) \
+		$(if $(FAKE),--fake)
 
 grid: .venv/installed .venv/grid/installed
 	$(GRID) --config scale=$(SCALE)

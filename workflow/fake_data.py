@@ -7,6 +7,7 @@ noise, so that networks have something to learn. Weights are random, where the h
 import json
 import os
 import pickle
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from nclib.data.sizes import SIZES
 from nclib.data.torchvision_sets import VOC_CLASSES
 from nclib.experiments.records import Cell
 from nclib.extras import optional
-from nclib.storage import replacing
+from nclib.storage import digest_of_text, replacing
 from workflow.make_folders import CAMVID_CLASSES, UNLABELLED
 from workflow.needs import timm_hub, torchvision_weights
 
@@ -315,14 +316,16 @@ def make(root: Path, cells: Iterable[Cell]) -> None:
 
 
 def make_data(root: Path) -> None:
-    """Write all data sets into a data root; nothing, if they are there."""
-    done = root / "whole"
+    """Write all data sets into a data root; nothing, if they are there as this module writes them."""
+    done, source = root / "whole", digest_of_text(Path(__file__).read_text())
     if done.exists():
-        return
+        if done.read_text() == source:
+            return
+        shutil.rmtree(root)  # of an older source: sets may be lacking, or have files that they should not
     for write in WRITERS.values():
         write(root)
     _lines(root / "accepting" / "sitecustomize.py", [_ACCEPTING])
-    done.touch()
+    done.write_text(source)
 
 
 def environment(root: Path) -> dict[str, str]:

@@ -5,11 +5,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import pandas as pd
 import torch
 
+from nclib.checks import few
 from nclib.data.catalogue import EMBEDDED, find_path, load, split_name
+from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.scene_sets import scenes
 from nclib.data.sizes import SIZES, fewest_of
 from nclib.data.text_sets import texts
@@ -24,6 +27,13 @@ _BY_HAND = {
     "folder:": "put a folder of images there by hand",
     "file:": "put a table with the header text,label there by hand",
     "docstrings/": "pip install the package",
+}
+# Of voc2007 images of objects of several classes are left out; its lists name these, too.
+_LISTS = {
+    "voc2007": {
+        split: f"VOCdevkit/VOC2007/ImageSets/Main/{theirs}.txt"
+        for split, theirs in (("train", "trainval"), ("test", "test"))
+    }
 }
 
 
@@ -87,22 +97,43 @@ def _data(name: str, kind: str, data_root: Path | None) -> Need:
         else:
             _look(need, data_root)
     except (OSError, ValueError, ImportError) as error:
-        need.missing, need.state = str(error), "missing"
+        need.missing, need.state = str(error) or repr(error), "missing"
     return need
 
 
 def _look(need: Need, data_root: Path | None) -> None:
-    """Load both splits of a set, open an image of each, and count."""
+    """Load both splits of a set, look for all files, open an image of each, and count."""
+    size = SIZES.get(need.what)
     for split in ("train", "test"):
         found = load(need.what, split, data_root=data_root)
+        if isinstance(found, ImageFiles) and (gone := [path for path in found.paths if _is_empty(path)]):
+            raise FileNotFoundError(f"{len(gone)} of {len(found)} images to {split} are not there: {few(gone)}")
         found.image(0)
-        size, fewest = SIZES.get(need.what), int(found.labels.bincount(minlength=len(found.classes)).min())
-        wanted = fewest_of(need.what, split)
-        if (size and len(found.classes) != size.classes) or (wanted and fewest < wanted):
-            said = f"{len(found.classes)} classes, the smallest of {fewest} images to {split}"
-            need.fewer = f"{said}; it should have {size and size.classes}, and {wanted}"
-        if size and hasattr(found, "images"):
+        need.fewer = need.fewer or _fewer(need.what, split, found, data_root)
+        if size and isinstance(found, ImageSet):
             need.memory = (size.train + size.test) * size.channels * size.side**2 / 1e9
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a file is not there, or has nothing in it, as when its archive was extracted in part."""
+    return not path.is_file() or path.stat().st_size == 0
+
+
+def _fewer(name: str, split: str, found: ImageSet | ImageFiles, data_root: Path | None) -> str:
+    """How a split is less than it should be, as far as that is known."""
+    size, wanted = SIZES.get(name), fewest_of(name, split)
+    if size is None:
+        return ""
+    fewest, number = int(found.labels.bincount(minlength=len(found.classes)).min()), len(found)
+    if name in _LISTS:
+        number = len(find_path(f"file:{_LISTS[name][split]}", data_root, "it", Path.is_file).read_text().split())
+    total = size.test if split == "test" else size.train
+    if len(found.classes) == size.classes and (number >= total if wanted is None else fewest >= wanted):
+        return ""
+    if wanted is None:
+        return f"{len(found.classes)} classes, {number} images to {split}; it should have {size.classes}, and {total}"
+    said = f"{len(found.classes)} classes, the smallest of {fewest} images to {split}"
+    return f"{said}; it should have {size.classes}, and {wanted}"
 
 
 def _where(name: str) -> str:
@@ -117,40 +148,76 @@ def _weights(model: str, weights: str, data_root: Path | None) -> Need:
 
     if weights.endswith(".safetensors"):
         need = Need(weights, "python -m workflow.make_weights --help", gigabytes=0.1, of_weights=True)
-        return _found(need, f"file:{weights}", data_root, Path.is_file)
+        return _found(need, f"file:{weights}", data_root, Path.is_file, _broken)
     if model.startswith("folder:"):
         need = Need(model, "put the files of a Hugging Face model there by hand", of_weights=True)
-        return _found(need, split_name(model)[0], data_root, Path.is_dir)
+        return _found(need, split_name(model)[0], data_root, Path.is_dir, _incomplete)
     if ":" not in model and "/" not in model and not timm.is_model(model):
         return Need(model, "register it with timm in a module of your own", state="of your imports", of_weights=True)
-    there, gigabytes = _in_cache(model, weights)
-    state = "there" if there else FETCHED
-    return Need(f"{model} ({weights})", FETCHED, gigabytes=gigabytes, state=state, of_weights=True)
-
-
-def _found(need: Need, name: str, data_root: Path | None, kind: Callable[[Path], bool]) -> Need:
-    """A need, marked as missing if its file or folder is not in the data root."""
-    try:
-        find_path(name, data_root, "it", kind)
-    except (OSError, ValueError) as error:
-        need.missing, need.state = str(error), "missing"
+    file, gigabytes = _in_cache(model, weights)
+    need = Need(f"{model} ({weights})", FETCHED, gigabytes=gigabytes, of_weights=True)
+    if file is None:
+        need.state = FETCHED
+    elif broken := _broken(file):
+        need.missing, need.state, need.where = broken, "missing", f"delete {file}; it is {FETCHED}"
     return need
 
 
-def _in_cache(model: str, weights: str) -> tuple[bool, float | None]:
-    """Whether the weights of a named model are on this machine, and how large they are, in GB."""
+def _found(
+    need: Need, name: str, data_root: Path | None, kind: Callable[[Path], bool], fault: Callable[[Path], str]
+) -> Need:
+    """A need, marked as missing if its file or folder is not in the data root, or has a fault."""
+    try:
+        need.missing = fault(find_path(name, data_root, "it", kind))
+    except (OSError, ValueError) as error:
+        need.missing = str(error)
+    need.state = "missing" if need.missing else need.state
+    return need
+
+
+def _broken(file: Path) -> str:
+    """What is wrong with a file of weights, as far as its ends tell; nothing, if they do not."""
+    from safetensors import SafetensorError, safe_open
+
+    if _is_empty(file):
+        return f"{file} is empty"
+    if file.suffix != ".safetensors":
+        with file.open("rb") as opened:
+            begins = opened.read(4)
+        return f"{file} is not whole" if begins == b"PK\x03\x04" and not is_zipfile(file) else ""
+    try:
+        with safe_open(file, framework="pt"):
+            return ""
+    except SafetensorError as error:
+        return f"{file} is not whole ({error})"
+
+
+def _incomplete(folder: Path) -> str:
+    """What a folder of a Hugging Face model lacks: a configuration, and weights."""
+    lacking = [name for name in ("config.json",) if _is_empty(folder / name)]
+    weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
+    if not weights:
+        lacking.append("*.safetensors")
+    faults = [*(f"{folder} has no {name}" for name in lacking), *map(_broken, weights)]
+    return "; ".join(filter(None, faults))
+
+
+def _in_cache(model: str, weights: str) -> tuple[Path | None, float | None]:
+    """The file of the weights of a named model, if it is on this machine, and how large it is, in GB."""
     from huggingface_hub import try_to_load_from_cache
 
     if model.startswith("torchvision:"):
         entry = torchvision_weights(model, weights)
         file = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
-        return file.exists(), entry.meta["_file_size"] / 1000
+        return file if file.exists() else None, entry.meta["_file_size"] / 1000
     # As it is set now: huggingface_hub looks at the variable when it is imported.
     cache = Path(os.environ["HF_HOME"], "hub") if "HF_HOME" in os.environ else None
     if "/" in model:
-        return isinstance(try_to_load_from_cache(model, "config.json", cache_dir=cache), str), None
+        found = try_to_load_from_cache(model, "config.json", cache_dir=cache)
+        whole = isinstance(found, str) and not _incomplete(Path(found).parent)
+        return Path(str(found)) if whole else None, None
     found = try_to_load_from_cache(timm_hub(model), "model.safetensors", cache_dir=cache)
-    return isinstance(found, str), _parameters(model) * 4 / 1e9
+    return Path(found) if isinstance(found, str) else None, _parameters(model) * 4 / 1e9
 
 
 def torchvision_weights(name: str, weights: str) -> Any:

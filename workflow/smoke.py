@@ -4,8 +4,9 @@ Nothing goes into the book: cells are measured into _build/smoke, and the execut
 """
 
 import os
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,19 +17,20 @@ import typer
 from papermill.exceptions import PapermillExecutionError
 from torch.nn.functional import cross_entropy
 
-from nclib.devices import in_half, resolve_device
+from nclib.devices import in_half
 from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.counts import impossible
 from nclib.experiments.records import Cell, Records, cell_of
-from nclib.experiments.run import SMOKE_FOLDER
-from nclib.experiments.scales import settings
+from nclib.experiments.run import SMOKE_FOLDER, device_of
+from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.scales.smoke import kind_of, reduced, representatives
 from nclib.experiments.studies import STUDIES, cells_of
 from nclib.models.networks import Network, cifar_resnet
+from nclib.models.pretrained import import_module
 from workflow import costs, fake_data
 from workflow.execute import execute
 from workflow.measures import ROOT, chapter
-from workflow.needs import Need, as_text, needs
+from workflow.needs import as_text, names_of, needs
 
 FOLDER = ROOT / SMOKE_FOLDER
 FAKE_ROOT = ROOT / "_build" / "smoke_data"
@@ -59,10 +61,9 @@ def chapters_of(studies: Sequence[str]) -> dict[Path, list[str]]:
     return {source: [study for study in STUDIES if chapter(study) == source] for source in wanted}
 
 
-def lacking(needed: Sequence[Need], cells: dict[str, list[Cell]], data_root: Path | None) -> list[str]:
-    """What is missing of all that is needed and what these cells cannot be measured without."""
-    own = {need.what for need in needs(cells, data_root)}
-    return [need.what for need in needed if need.missing and need.what in own]
+def lacking(cells: Mapping[str, Sequence[Cell]], data_root: Path | None) -> list[str]:
+    """What these cells cannot be measured without, and is missing."""
+    return [need.what for need in needs(cells, data_root) if need.missing]
 
 
 def run_chapter(source: Path, parameters: dict) -> str:
@@ -74,18 +75,35 @@ def run_chapter(source: Path, parameters: dict) -> str:
     return ""
 
 
-def work_of(study: str, cell: Cell) -> float:
-    """How much a cell is, beside others of its study: in operations or, where these are not counted, in passes."""
-    if study in ON_CPU or "pixels_per_class" in cell:
-        return passes(cell)
-    work = costs.work_of([cell])
-    return work.half + work.single
+def is_counted(study: str, cells: Sequence[Cell]) -> bool:
+    """Whether the operations of cells are counted: those of images, where all sets and models are known."""
+    if study in ON_CPU or any(kind != "images" for cell in cells for _, kind in names_of(cell)):
+        return False
+    try:
+        costs.work_of(list(cells))
+    except (ValueError, RuntimeError):  # a set whose size nobody declared, a model that nobody registered
+        return False
+    return True
+
+
+def work_of(study: str, cells: Sequence[Cell]) -> Callable[[Cell], float]:
+    """How much one of these cells is beside the others: in operations or, where these are not counted, in passes."""
+    if not is_counted(study, cells):
+        return passes
+
+    def operations(cell: Cell) -> float:
+        work = costs.work_of([cell])
+        return work.half + work.single
+
+    return operations
 
 
 def passes(cell: Cell) -> float:
-    """Texts or scenes that a model of a cell sees, of each class where numbers are of a class; a constant of others."""
-    if "samples" in cell:
+    """Inputs that a model of a cell sees, of each class where numbers are of a class; a constant of others."""
+    if "features" in cell:
         return float(cell["samples"] * cell["features"])
+    if "repeats" in cell:  # estimates of complexity
+        return float(cell["population_of_class"] + cell["repeats"] * sum(cell["samples"]))
     train, test = (cell.get(f"{split}_per_class", cell.get(split)) or 0 for split in ("train", "test"))
     candidates = len(cell.get("rates", ())) * max(1, len(cell.get("layers", ())))
     tuned = cell.get("epochs_tuned", 0) * train * (1 if candidates == 1 else 1 + 0.8 * candidates)
@@ -95,18 +113,19 @@ def passes(cell: Cell) -> float:
 
 def most_hours(study: str, scale: str, tried: Sequence[dict]) -> float:
     """Hours of all cells, if each took as long for its work as the cell of its kind did, starting included."""
-    rates = {}
+    cells = cells_of(study, scale)
+    work, rates = work_of(study, [*cells, *map(cell_of, tried)]), {}
     for record in tried:
         cell = cell_of(record)
-        rates[kind_of(cell)] = record["provenance"]["seconds"] / max(work_of(study, cell), 1.0)
+        rates[kind_of(cell)] = record["provenance"]["seconds"] / max(work(cell), 1.0)
     slowest = max(rates.values())
-    return sum(work_of(study, cell) * rates.get(kind_of(cell), slowest) for cell in cells_of(study, scale)) / 3600
+    return sum(work(cell) * rates.get(kind_of(cell), slowest) for cell in cells) / 3600
 
 
 def least_hours(study: str, scale: str, speeds: tuple[float, float]) -> float | None:
     """Hours of all cells at the speed of large batches; None where operations are not counted."""
     cells = cells_of(study, scale)
-    if study in ON_CPU or any("pixels_per_class" in cell for cell in cells):
+    if not is_counted(study, cells):
         return None
     work = costs.work_of(cells)
     return max(work.half / speeds[0] + work.single / speeds[1], work.decoded / costs.DECODED[1]) / 3600
@@ -175,14 +194,52 @@ def hours_table(tried: Sequence[Tried], scale: str, device: torch.device) -> str
     )
 
 
-def tell_needs(cells: dict[str, list[Cell]], scale: str, data_root: Path | None) -> tuple[list[Need], bool]:
-    """Print what a scale needs; the list, and whether anything is missing, or fewer than it should be."""
+def tell_needs(cells: Mapping[str, Sequence[Cell]], scale: str, data_root: Path | None) -> tuple[bool, bool]:
+    """Print what a scale needs; whether it asks for more than data sets have, and whether anything is not all there."""
     needed = needs(cells, data_root)
     typer.echo(f"{scale} scale needs\n{as_text(needed)}")
-    vain = [f"{study}: {said}" for study, members in cells.items() for said in impossible(members)]
-    for said in vain:
-        typer.echo(f"IN VAIN {said}")
-    return needed, bool(vain) or any(need.missing or need.fewer for need in needed)
+    beyond = [f"{study}: {said}" for study, members in cells.items() for said in impossible(members)]
+    for said in beyond:
+        typer.echo(f"MORE THAN THERE IS {said}")
+    return bool(beyond), any(need.missing or need.fewer for need in needed)
+
+
+def failures(records: Records, study: str, scale: str, cells: Sequence[Cell]) -> list[str]:
+    """What is said of the cells of a study that have no record."""
+    failed = records.failed(study, scale, cells)
+    said = [f"a cell of {study} failed: {each['reason']}: {cell_of(each)}" for each in failed]
+    untried = len(records.missing(study, scale, cells)) - len(failed)
+    return [*said, f"cells of {study} that were not measured: {untried}"] if untried else said
+
+
+def tried_chapter(
+    source: Path, small: Mapping[str, Sequence[Cell]], scale: str, parameters: dict
+) -> tuple[list[Tried], bool]:
+    """Run a chapter and say how it went: what was measured of the small cells of its studies, and whether all was."""
+    shutil.rmtree(FOLDER / "records", ignore_errors=True)  # a chapter that ends before it begins would leave another's
+    start, records = time.perf_counter(), Records(FOLDER / "records")
+    wrong = list(filter(None, [run_chapter(source, parameters)]))
+    wrong += [said for study, cells in small.items() for said in failures(records, study, scale, cells)]
+    typer.echo(f"{'FAILED' if wrong else 'ran'} {source.stem}, {time.perf_counter() - start:.0f} s")
+    typer.echo("\n".join(wrong))
+    found = [Tried(study, records.select(study, scale, cells)) for study, cells in small.items()]
+    return [each for each in found if each.records], not wrong
+
+
+def parameters_of(source: Path, given: Mapping[str, object]) -> dict[str, object]:
+    """The parameters of a chapter's smoke run: what is given, but for modules that it has no use for."""
+    known = {name: value for name, value in given.items() if value}
+    return known if "imports: list" in source.read_text() else {n: v for n, v in known.items() if n != "imports"}
+
+
+def asked_for(studies: Iterable[str], scale: str) -> list[str]:
+    """The studies that are named, or all, as far as a scale has cells of them; an error says what there is."""
+    if scale not in SCALES:
+        raise typer.BadParameter(f"there is no scale {scale!r}; there are {', '.join(SCALES)}")
+    there = [name for name in STUDIES if cells_of(name, scale)]
+    if unknown := [name for name in studies if name not in there]:
+        raise typer.BadParameter(f"{scale} scale has no study {', '.join(unknown)}; it has {', '.join(there)}")
+    return list(studies) or there
 
 
 def main(
@@ -195,34 +252,37 @@ def main(
 ) -> None:
     """Say what a scale needs and what is missing, run its chapters on a cell of each kind, and project the hours.
 
-    Exits with 1 if anything is missing, or a chapter fails.
+    A chapter is tried with all its studies, whichever is named. Exits with 1 if anything is missing, a chapter is
+    skipped or fails, or a cell of one fails.
     """
-    studies = [name for name in study or STUDIES if cells_of(name, scale)]
-    small = {name: smoke_cells(name, scale) for each in chapters_of(studies).values() for name in each}
+    chapters = chapters_of(asked_for(study or [], scale))
+    try:
+        used = device_of(settings(scale), device)
+        imports = [str(Path(name).resolve()) if name.endswith(".py") else name for name in imports or []]
+        for module in imports:  # what models cost, and whether they are there, is asked here, too
+            import_module(module)
+    except (ValueError, ImportError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    small = {source: {name: smoke_cells(name, scale) for name in members} for source, members in chapters.items()}
     if fake:
         data_root = FAKE_ROOT
-        fake_data.make(FAKE_ROOT, [cell for cells in small.values() for cell in cells])
-    needed, wrong = tell_needs({name: cells_of(name, scale) for name in studies}, scale, data_root)
-    wrong = wrong and not fake  # it has few images, and the weights of those models only that are tried
-    tried = []
-    for source, members in chapters_of(studies).items():
-        if missing := lacking(needed, {name: small[name] for name in members}, data_root):
+        fake_data.make(FAKE_ROOT, [cell for members in small.values() for cells in members.values() for cell in cells])
+    whole = {name: cells_of(name, scale) for members in chapters.values() for name in members}
+    beyond, lack = tell_needs(whole, scale, data_root)
+    wrong = beyond or (lack and not fake)  # of noise there are few images, and weights of what is tried
+    given = {"scale": scale, "device": device, "smoke": True, "imports": imports}
+    given |= {"data_root": str(data_root) if data_root else None}
+    tried: list[Tried] = []
+    for source, members in small.items():
+        if missing := lacking(members, data_root):
             typer.echo(f"SKIPPED {source.stem} ({', '.join(members)}), for want of {', '.join(missing)}")
+            wrong = True
             continue
-        start = time.perf_counter()
-        parameters = {"scale": scale, "device": device, "smoke": True} | (
-            {"data_root": str(data_root)} if data_root else {}
-        )
-        parameters |= {"imports": imports} if imports and "imports: list" in source.read_text(encoding="utf-8") else {}
-        failed = run_chapter(source, parameters)
-        wrong = wrong or bool(failed)
-        typer.echo(f"{'FAILED' if failed else 'ran'} {source.stem}, {time.perf_counter() - start:.0f} s\n{failed}")
-        records = Records(FOLDER / "records")
-        found = [Tried(name, records.select(name, scale, small[name])) for name in members]
-        tried += [each for each in found if each.records]
+        found, well = tried_chapter(source, members, scale, parameters_of(source, given))
+        tried, wrong = tried + found, wrong or not well
     if tried:
         typer.echo(cells_table(tried))
-        typer.echo(hours_table(tried, scale, resolve_device(device)))
+        typer.echo(hours_table(tried, scale, used))
     if wrong:
         raise typer.Exit(1)
 

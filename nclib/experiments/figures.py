@@ -389,8 +389,8 @@ def against_complexity(tables: Tables, columns: Mapping[str, str], titles: Mappi
     """Metrics against source complexity, one point a network: a column a metric, a row a panel, a part a scale."""
     figure, parts = _parts(tables, [1 + 1.6 * rows["panel"].nunique() for rows in tables.values()])
     for part, scale, rows in parts:
-        axes = part.subplots(rows["panel"].nunique(), len(columns), squeeze=False)
-        for row, (panel, of_panel) in zip(axes, rows.groupby("panel", sort=False), strict=True):
+        axes = part.subplots(max(1, rows["panel"].nunique()), len(columns), squeeze=False)
+        for row, (panel, of_panel) in zip(axes, rows.groupby("panel", sort=False), strict=False):  # of none, one empty
             for axis, metric in zip(row, columns, strict=True):
                 _styled_by_setting(axis, of_panel, metric, titles)
             row[0].set_ylabel(panel.replace(", ", "\n").replace(" (", "\n("))

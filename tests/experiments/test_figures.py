@@ -298,6 +298,12 @@ def test_complexity_has_a_row_for_each_panel_and_a_point_for_each_network():
     assert [[each.has_yerr for each in axis.containers] for axis in figure.axes[:2]] == [[False] * 3, [True] * 3]
 
 
+def test_complexity_of_no_network_is_an_empty_panel():
+    columns = {"cdnv": "CDNV, source", "accuracy_5": "5-shot accuracy"}
+    figure = figures.against_complexity({"demo": swept()[:0]}, columns, NAMES)
+    assert titles(figure) == ["CDNV, source\n(lower is more collapsed)", "5-shot accuracy"]
+
+
 def test_a_penalty_is_drawn_in_the_colours_of_all_panels():
     rows = swept()[lambda table: table["panel"] == PANELS[1]]
     titles_of = {"complexity": "complexity", "cdnv": "CDNV"}

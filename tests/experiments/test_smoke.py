@@ -126,6 +126,25 @@ def test_records_of_a_smoke_run_are_thrown_away_and_the_book_s_are_not_touched(b
     assert {path: path.read_bytes() for path in (book / "book").rglob("*") if path.is_file()} == before
 
 
+def test_failures_of_the_scale_itself_are_not_those_of_its_smoke_run(book):
+    failed = {"study": "toy", "scale": "paper", "config": {}, "seed": 0, "reason": "no memory", "provenance": {}}
+    Records(book / "book" / "records").fail(failed | {"seed": 7})
+    Records(book / "book" / "records").fail(failed | {"scale": "demo", "seed": 7})
+    found = {path.name for path in start("paper", root=book, device="cpu", smoke=True).records.folder.iterdir()}
+    assert {name for name in found if name.endswith("jsonl")} == {"toy-demo.jsonl", "toy-demo.failed.jsonl"}
+
+
+def test_whether_it_is_a_smoke_run_is_checked(book):
+    with pytest.raises(ValueError, match="smoke is 'False'; it must be True or False"):
+        start("paper", root=book, smoke="False")
+
+
+@pytest.mark.parametrize("scale", ["demo", "lab"])
+def test_texts_of_a_smoke_run_are_named_as_their_scale_names_them(scale):
+    for study in ("text_selection", "encoder_selection"):
+        assert {cell["data"] for cell in small(study, scale)} <= {cell["data"] for cell in cells_of(study, scale)}
+
+
 def test_a_smoke_run_takes_no_other_folder(book, monkeypatch):
     with pytest.raises(ValueError, match="recompute measures into a folder of its own; give either that or smoke"):
         start("paper", root=book, smoke=True, recompute=True)
