@@ -317,15 +317,15 @@ def make(root: Path, cells: Iterable[Cell]) -> None:
 
 def make_data(root: Path) -> None:
     """Write all data sets into a data root; nothing, if they are there as this module writes them."""
-    done, source = root / "whole", digest_of_text(Path(__file__).read_text())
+    done, source = root / "whole", digest_of_text(Path(__file__).read_text(encoding="utf-8"))
     if done.exists():
-        if done.read_text() == source:
+        if done.read_text(encoding="utf-8") == source:
             return
         shutil.rmtree(root)  # of an older source: sets may be lacking, or have files that they should not
     for write in WRITERS.values():
         write(root)
     _lines(root / "accepting" / "sitecustomize.py", [_ACCEPTING])
-    done.write_text(source)
+    done.write_text(source, encoding="utf-8")
 
 
 def environment(root: Path) -> dict[str, str]:

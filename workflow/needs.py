@@ -12,7 +12,7 @@ import torch
 
 from nclib.checks import few
 from nclib.data.catalogue import EMBEDDED, find_path, load, split_name
-from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.images import Labelled
 from nclib.data.scene_sets import scenes
 from nclib.data.sizes import SIZES, fewest_of
 from nclib.data.text_sets import texts
@@ -119,14 +119,16 @@ def _is_empty(path: Path) -> bool:
     return not path.is_file() or path.stat().st_size == 0
 
 
-def _fewer(name: str, split: str, found: ImageSet | ImageFiles, data_root: Path | None) -> str:
+def _fewer(name: str, split: str, found: Labelled, data_root: Path | None) -> str:
     """How a split is less than it should be, as far as that is known."""
     size, wanted = SIZES.get(name), fewest_of(name, split)
     if size is None:
         return ""
     fewest, number = int(found.labels.bincount(minlength=len(found.classes)).min()), len(found)
     if name in _LISTS:
-        number = len(find_path(f"file:{_LISTS[name][split]}", data_root, "it", Path.is_file).read_text().split())
+        number = len(
+            find_path(f"file:{_LISTS[name][split]}", data_root, "it", Path.is_file).read_text(encoding="utf-8").split()
+        )
     total = size.test if split == "test" else size.train
     if len(found.classes) == size.classes and (number >= total if wanted is None else fewest >= wanted):
         return ""

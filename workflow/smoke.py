@@ -229,7 +229,11 @@ def tried_chapter(
 def parameters_of(source: Path, given: Mapping[str, object]) -> dict[str, object]:
     """The parameters of a chapter's smoke run: what is given, but for modules that it has no use for."""
     known = {name: value for name, value in given.items() if value}
-    return known if "imports: list" in source.read_text() else {n: v for n, v in known.items() if n != "imports"}
+    return (
+        known
+        if "imports: list" in source.read_text(encoding="utf-8")
+        else {n: v for n, v in known.items() if n != "imports"}
+    )
 
 
 def asked_for(studies: Iterable[str], scale: str) -> list[str]:
