@@ -12,7 +12,7 @@ import torch
 
 from nclib.checks import few
 from nclib.data.catalogue import EMBEDDED, find_path, load, split_name
-from nclib.data.images import Labelled
+from nclib.data.images import ImageFiles, ImageSet, Labelled
 from nclib.data.scene_sets import scenes
 from nclib.data.sizes import SIZES, fewest_of
 from nclib.data.text_sets import texts
