@@ -259,6 +259,8 @@ def as_text(found: Iterable[Need]) -> str:
         for need in found
     ]
     total = sum(need.gigabytes or 0 for need in found)
+    if not rows:
+        return "nothing that is not installed"
     lines = [pd.DataFrame(rows).to_string(index=False), f"{total:.3g} GB in all, of what is known"]
     lines += [f"MISSING {need.what}: {need.missing}. How to get it: {need.where}" for need in found if need.missing]
     lines += [f"FEWER {need.what}: {need.fewer}" for need in found if need.fewer]

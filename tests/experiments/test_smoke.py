@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+import nclib
 from nclib.experiments.chapters.fine_tuning import COMPARED
 from nclib.experiments.chapters.source import LOSSES
 from nclib.experiments.counts import impossible
@@ -137,6 +138,12 @@ def test_failures_of_the_scale_itself_are_not_those_of_its_smoke_run(book):
 def test_whether_it_is_a_smoke_run_is_checked(book):
     with pytest.raises(ValueError, match="smoke is 'False'; it must be True or False"):
         start("paper", root=book, smoke="False")
+
+
+def test_composed_scenes_of_a_smoke_run_show_every_class():
+    for cell in small("scene_selection", "demo"):
+        made = nclib.scenes(cell["data"], number=cell["train"])
+        assert made.masks.unique().tolist() == list(range(len(made.classes)))
 
 
 @pytest.mark.parametrize("scale", ["demo", "lab"])

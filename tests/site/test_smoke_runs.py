@@ -100,6 +100,12 @@ def test_what_is_missing_is_said_with_the_way_to_get_it(tmp_path):
     assert "put there by hand" not in said.split("MISSING oxford-iiit-pet")[1].split("\n")[0]
 
 
+def test_a_scale_that_needs_nothing_says_so():
+    assert needs.as_text(needs.needs({"fine_tuning": cells_of("fine_tuning", "demo")}, None)) == (
+        "nothing that is not installed"
+    )
+
+
 def test_files_of_weights_are_missed_by_name(tmp_path):
     cells = {"model_selection": [cell for cell in PAPER["model_selection"] if cell["model"] == "byol"]}
     found = {need.what: need for need in needs.needs(cells, tmp_path)}

@@ -15,7 +15,8 @@ from nclib.experiments.words import TextRecipe
 from nclib.models.recipes import Recipe
 
 EPOCHS = 2
-TRAIN, TEST = 4, 2  # images, texts or scenes of a class
+TRAIN, TEST = 4, 2  # images or texts of a class, and scenes to test
+_SCENES = 16  # to train, for composed ones have four images of any class each, and all classes must be seen
 _IMAGES, _BATCH = 40, 16  # of a source that networks are trained on
 _CLASSES, _NEW = 10, 5  # of a source, and of new classes, which are told apart five at a time
 _SHOTS = 6  # images of a new class: five shots, and one to be tried on
@@ -120,7 +121,7 @@ def _smallest(tasks: tuple[Task, ...] | tuple[Task | SceneTask, ...], classes: i
     """The task of the fewest classes, with few images of each, and of some classes or, with None, all."""
     first = min(tasks, key=lambda task: _number_of_classes(task.data), default=None)
     if isinstance(first, SceneTask):
-        return (replace(first, train=TRAIN, test=TEST, pixels_per_class=10 * TRAIN),)
+        return (replace(first, train=_SCENES, test=TEST, pixels_per_class=10 * TRAIN),)
     if first is None:
         return ()
     has_no_parts = ":" in first.data or first.data.startswith("docstrings/")  # of texts no name chooses classes
