@@ -18,7 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from nclib.devices import double_precision
 from nclib.experiments.run import Run, start
 from nclib.experiments.scales import check
-from nclib.experiments.studies import live_cell
+from nclib.experiments.studies import LIVE, live_cell
 from nclib.models import recipes
 from nclib.peft import finetuning
 from workflow.measures import ROOT, chapter, measures
@@ -47,7 +47,7 @@ def attempt(study, root, moment=0, end=stop):
     hook = register_optimizer_step_pre_hook(step)
     with ExitStack() as stack:
         stack.callback(hook.remove)
-        stack.enter_context(patch.object(Run, "cells", lambda self, name: [live_cell(name)]))
+        stack.enter_context(patch.object(Run, "cells", lambda self, name: [live_cell(name)] if name in LIVE else []))
         for module in (recipes, finetuning):
             stack.enter_context(patch.object(module, "_SAVE_EVERY", 0.0))
         stack.enter_context(double_precision())
