@@ -29,7 +29,8 @@ SOURCE = nclib.Recipe("digits", per_class=8, width=2, epochs=2, batch_size=20)
 
 
 # What takes no tensors, or reads files and tables on the CPU.
-ON_CPU = {"arrow_batches", "arrow_statistics", "judge", "over_models", "rank_correlation", "trainable_share"}
+ON_CPU = {"arrow_batches", "arrow_statistics", "judge", "layers", "model_names", "over_models", "rank_correlation"}
+ON_CPU |= {"trainable_share"}
 # What others here stand for: networks of recipes, and tuning that `finetune` of each method is.
 IN_OTHERS = {"small_resnet", "small_vgg", *(f"{name}_tuning" for name in METHODS), "linear_probe"}
 
@@ -213,6 +214,15 @@ def test_extraction_gives_what_it_gives_on_the_cpu(device, tmp_path):
     table = nclib.layerwise(model, DIGITS, DIGITS, layers=[0, "last"], half=False)
     expected = nclib.layerwise(small_model("cpu"), DIGITS, DIGITS, layers=[0, "last"])
     np.testing.assert_allclose(table, expected, rtol=1e-3)
+
+
+def test_images_of_a_device_give_what_they_give_on_the_cpu(device):
+    images, labels = torch.rand(6, 3, 32, 32), torch.arange(6) % 2
+    expected = nclib.extract(small_model("cpu"), nclib.labelled((images, labels)))
+    data = nclib.labelled((images.to(device.kind), labels.to(device.kind)))
+    found = nclib.extract(small_model(device.kind), data, half=False)
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-4)
+    assert nclib.class_statistics(found, data.labels).num_samples == 6
 
 
 def test_statistics_of_a_model_come_from_a_device(device):
@@ -412,6 +422,9 @@ def test_encoders_of_texts_run_on_the_device_that_is_asked_for(encoder_files, de
     assert found.device == device.device
     expected = nclib.text_features(nclib.text_encoder(encoder_files, device="cpu"), said)
     torch.testing.assert_close(found.cpu(), expected)
+    by_layer = nclib.text_layers(nclib.text_encoder(encoder_files, device=device.kind), said, [0, "last"])
+    assert {features.device for features in by_layer.values()} == {device.device}
+    torch.testing.assert_close(by_layer["last"].cpu(), expected)
     texts = nclib.Texts(tuple(said), torch.arange(12) % 3, ("a", "b", "c"))
     assert not nclib.rank_models([encoder_files], texts, device=device.kind).failures
 
