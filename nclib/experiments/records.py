@@ -40,6 +40,9 @@ _UNEXPECTED: tuple[type[Exception], ...] = (
     SetupError,
 )
 
+# What chapters know already: they ask a network for its logits, and records say how many epochs of a tuning were kept.
+_KNOWN = ("Network ends in a linear layer", "no epoch did better on the validation images")
+
 Cell = dict[str, Any]
 Measure = Callable[[Cell], dict[str, Any]]
 
@@ -295,7 +298,10 @@ def _reason_of(error: Exception) -> str:
 def record_of(study: str, scale: str, cell: Cell, measure: Measure, *, device: str = "cpu") -> dict:
     """Measure a cell and make the record of it; metrics are kept to 6 significant digits."""
     start = time.perf_counter()
-    metrics = {name: _rounded(value, name) for name, value in measure(cell).items()}
+    with warnings.catch_warnings():
+        for known in _KNOWN:
+            warnings.filterwarnings("ignore", known)
+        metrics = {name: _rounded(value, name) for name, value in measure(cell).items()}
     seconds, date = round(time.perf_counter() - start, 2), datetime.now(UTC).date().isoformat()
     made = {"device": device, "date": date, "seconds": seconds, "memory": peak_memory(device)}
     head = {"study": study, "scale": scale, "config": _config(cell), "seed": cell["seed"]}

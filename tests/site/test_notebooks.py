@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from PIL import Image
 
+from nclib.experiments.studies import ELSEWHERE
 from workflow import execute, pages
 
 ROOT = Path(__file__).parents[2]
@@ -233,6 +234,7 @@ def test_the_readme_has_badges_of_the_workflows_there_are_if_a_repository_is_nam
 def copy_of_the_book(tmp_path) -> Path:
     (tmp_path / "book").mkdir()
     shutil.copytree(ROOT / "book" / "records", tmp_path / "book" / "records")
+    shutil.copy(ROOT / "book" / ELSEWHERE, tmp_path / "book")
     (tmp_path / "notebooks").mkdir()
     return Path(shutil.copy(ROOT / "notebooks" / "00_score_card.ipynb", tmp_path / "notebooks"))
 
