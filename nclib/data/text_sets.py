@@ -5,7 +5,7 @@ import inspect
 import re
 import sysconfig
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,7 +80,7 @@ def texts(
     in alphabetical order; a class that only the test file has is a ValueError. ``all`` is the texts of both files, or
     of one that is for all.
 
-    `per_class` texts of every class are drawn; None is all.
+    `per_class` texts of every class are drawn; None is all, those of a table in its order.
 
     Examples
     --------
@@ -97,7 +97,13 @@ def _found(name: str, split: str, per_class: int | None, data_root: str | Path |
     if split not in ("train", "test", "all"):
         raise ValueError(f"split is {split!r}; it must be 'train', 'test' or 'all'")
     if name.startswith("file:"):
-        by_class = _of_tables(name, split, data_root, columns)
+        rows, classes = _of_tables(name, split, data_root, columns)
+        if per_class is None:
+            numbers = {label: k for k, label in enumerate(classes)}
+            return Texts(tuple(text for text, _ in rows), torch.tensor([numbers[label] for _, label in rows]), classes)
+        by_class: dict[str, list[str]] = {label: [] for label in classes}
+        for text, label in rows:
+            by_class[label].append(text)
     elif name.startswith("docstrings/"):
         by_split = docstrings(name.partition("/")[2])
         by_class = by_split.get(split) or {
@@ -174,19 +180,21 @@ def _parsed(file: Path) -> Iterator[str]:
                 yield text
 
 
-def _of_tables(name: str, split: str, data_root: str | Path | None, columns: tuple[str, str]) -> dict[str, list[str]]:
-    """The texts of a split by class. Classes are those to train on, so that a number means one class in every split."""
-    if "{split}" not in name:
-        if split == "test":
-            raise ValueError(f"{name} is one file; name it with {{split}}, which stands for train or test")
-        return _by_class(name, read_texts(_table(name, data_root), *columns))
-    train = read_texts(_table(name, data_root, "train"), *columns)
-    if split == "train":
-        return _by_class(name, train)
-    test, classes = read_texts(_table(name, data_root, "test"), *columns), sorted({label for _, label in train})
+def _of_tables(
+    name: str, split: str, data_root: str | Path | None, columns: tuple[str, str]
+) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """The texts of a split with their labels, and the classes to train on: a number means one in all splits."""
+    parted = "{split}" in name
+    if not parted and split == "test":
+        raise ValueError(f"{name} is one file; name it with {{split}}, which stands for train or test")
+    train = read_texts(_table(name, data_root, "train" if parted else ""), *columns)
+    classes = tuple(sorted({label for _, label in train}))
+    test = read_texts(_table(name, data_root, "test"), *columns) if parted and split != "train" else []
     if new := sorted({label for _, label in test} - set(classes)):
         raise ValueError(f"{name} has texts of {few(new)} to test but not to train")
-    return _by_class(name, test if split == "test" else train + test, classes)
+    if len(classes) < 2:
+        raise ValueError(f"{name} has texts of {len(classes)} classes; at least 2 are needed")
+    return {"train": train, "test": test, "all": train + test}[split], classes
 
 
 def _table(name: str, data_root: str | Path | None, split: str = "") -> Path:
@@ -196,15 +204,6 @@ def _table(name: str, data_root: str | Path | None, split: str = "") -> Path:
         with suppress(FileNotFoundError):
             return find_path(name.replace("{split}", each), data_root, "", Path.is_file)
     return find_path(name.replace("{split}", split), data_root, "a table with columns text and label", Path.is_file)
-
-
-def _by_class(name: str, rows: Sequence[tuple[str, str]], classes: Sequence[str] = ()) -> dict[str, list[str]]:
-    by_class: dict[str, list[str]] = {label: [] for label in classes or sorted({label for _, label in rows})}
-    for text, label in rows:
-        by_class[label].append(text)
-    if len(by_class) < 2:
-        raise ValueError(f"{name} has texts of {len(by_class)} classes; at least 2 are needed")
-    return by_class
 
 
 def tokens(texts: tuple[str, ...] | list[str], *, vocabulary: int = 8192, length: int = 64) -> Tensor:

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+import torch
 
 import nclib
 
@@ -39,6 +40,27 @@ GOOD = {
 def test_tables_as_people_have_them(file, content, root):
     (root / file).write_text(content, encoding="utf-8", newline="")
     assert found(file) == found(file, "all") == [("bad", "neg"), ("good", "pos")]
+
+
+def test_all_texts_of_a_table_keep_its_order_however_it_is_named(root, monkeypatch):
+    rows = [(f"{i} of a text", ("neg", "pos", "odd")[i * i % 3 + (i % 7 == 0)]) for i in range(20)]
+    for split, part in (("train", rows), ("test", rows[::-3])):
+        content = "".join(f"{text},{label}\n" for text, label in [("text", "label"), *part])
+        (root / f"t_{split}.csv").write_text(content, encoding="utf-8")
+    monkeypatch.chdir(root)
+    expected = {"train": rows, "test": rows[::-3], "all": [*rows, *rows[::-3]]}
+    for split, of_split in expected.items():
+        for path in ("t_{split}.csv", "./t_{split}.csv", f"{root}/t_{{split}}.csv"):
+            read = nclib.texts(f"file:{path}", split)
+            assert read.classes == ("neg", "odd", "pos")
+            assert read.labels.dtype == torch.int64
+            assert list(zip(read.texts, (read.classes[k] for k in read.labels), strict=True)) == of_split
+    assert list(nclib.texts("file:t_train.csv").texts) == [text for text, _ in rows]
+
+
+def test_texts_that_are_drawn_are_those_that_were(root):
+    (root / "t.csv").write_text("text,label\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(20)), encoding="utf-8")
+    assert nclib.texts("file:t.csv", per_class=3).texts == ("4", "8", "10", "15", "11", "9")
 
 
 def test_a_parquet_table(root):
