@@ -1,20 +1,24 @@
 """Kinds of data that labelled images come in: data sets, loaders, lists, streams and tables, each made the same."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from os import PathLike
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import (
+    BatchSampler,
     ConcatDataset,
     DataLoader,
     IterableDataset,
     RandomSampler,
     Subset,
     SubsetRandomSampler,
+    WeightedRandomSampler,
     default_collate,
 )
 from torch.utils.data.distributed import DistributedSampler
@@ -23,7 +27,8 @@ from nclib.checks import few
 from nclib.data.images import Labelled, Transformed
 from nclib.data.items import Classes, Columns, Items, Stream, is_batch, unbatched
 
-_RANDOM = (RandomSampler, SubsetRandomSampler)  # whose order means nothing
+_RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+_GIVEN: WeakValueDictionary[int, Any] = WeakValueDictionary()  # the streams that were given before, by their id
 
 
 def labelled(data: Any, classes: Classes = None, *, image: str | None = None, label: str | None = None) -> Any:
@@ -39,10 +44,12 @@ def labelled(data: Any, classes: Classes = None, *, image: str | None = None, la
 
         - a torch or torchvision ``Dataset``, a Hugging Face ``Dataset``, a list, or anything else with a length and
           items, which are read when they are needed;
-        - a ``DataLoader``, whose data set is read in the order that its sampler gives now, or, if that is random, in
-          its own: rows never mix. Its workers read, and its `collate_fn` is called with single items;
+        - a ``DataLoader``, whose data set is read in the order that its sampler gives or, with ``shuffle=True``, in its
+          own and whole, whatever `drop_last` is: rows never mix. A sampler that draws other rows at each pass is an
+          error. Its workers read, and its `collate_fn` is called with single items;
         - any other iterable, a generator too, of items or batches. `extract`, `extract_layers` and
-          `feature_statistics` pass over it once, 512 images in memory at a time; all else copies it into memory;
+          `feature_statistics` pass over it once, 512 images in memory at a time; all else copies it into memory. Where
+          it shuffles, no two passes agree: call this once, and give its result each time;
         - images and labels, ``(images, labels)``, or a dict of columns: all in memory.
 
         An item is (image, label), a dict with such keys as image and label (`nclib.data.items.IMAGES` and `LABELS`), or
@@ -63,9 +70,15 @@ def labelled(data: Any, classes: Classes = None, *, image: str | None = None, la
     Raises
     ------
     ValueError
-        If there are no images, if an image or a label is none, or for a dict of several data sets.
+        If there are no images, if an image or a label is none, for a dict of several data sets, or a loader whose
+        sampler draws other rows at each pass.
     TypeError
         For what is no data.
+
+    Warns
+    -----
+    UserWarning
+        If a stream is given a second time, as its rows may come in another order.
 
     Examples
     --------
@@ -105,7 +118,7 @@ def _opened(data: Any, how: Columns) -> Any:
                 f"{type(data).__name__} holds no images; give a Dataset, a DataLoader, a list or another iterable of "
                 "(image, label), an ImageSet, ImageFiles, or a tensor of inputs (N, C, H, W)"
             )
-        return Stream(data, how, _about(data, how)[1])
+        return _stream(data, how, data)
     if not len(data):
         raise ValueError(f"there are no images: {type(data).__name__} is empty")
     known, names = _about(data, how)
@@ -127,7 +140,20 @@ def _(data: Tensor, how: Columns) -> Any:
 
 @_opened.register
 def _(data: IterableDataset, how: Columns) -> Any:
-    return Stream(data, how, _about(data, how)[1])
+    return _stream(data, how, data)
+
+
+def _stream(data: Any, how: Columns, names_of: Any) -> Stream:
+    """What is read in passes; a warning if it was given before, as passes may differ."""
+    if hasattr(type(data), "__weakref__") and not hasattr(data, "__next__"):  # an iterator has one pass only
+        if _GIVEN.get(id(data)) is data:
+            warnings.warn(
+                f"{type(data).__name__} is a stream that was given before; if it shuffles, features and labels of two "
+                "passes do not agree: give data = nclib.labelled(stream), made once, to all calls",
+                stacklevel=5,  # who called `labelled`
+            )
+        _GIVEN[id(data)] = data
+    return Stream(data, how, _about(names_of, how)[1])
 
 
 @_opened.register(str)
@@ -157,9 +183,9 @@ def _are_columns(images: Any, labels: Any) -> bool:
 
 @_opened.register
 def _(data: DataLoader, how: Columns) -> Any:
-    """By the numbers that its sampler gives now, so that several passes give the same rows."""
+    """By the numbers that its sampler gives, so that several passes give the same rows."""
     if isinstance(data.dataset, IterableDataset) or data.batch_sampler is None:
-        return Stream(data, how, _about(data.dataset, how)[1])
+        return _stream(data, how, data.dataset)
     rows = _rows(data)
     items = _opened(data.dataset, how)
     own = items is data.dataset
@@ -172,17 +198,37 @@ def _(data: DataLoader, how: Columns) -> Any:
 
 
 def _rows(loader: DataLoader) -> Tensor:
-    """The numbers of the items that a loader gives; in order, if its own order is random."""
-    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    """The numbers of the items that a loader gives; if it shuffles, all that it shuffles, in order."""
+    batches: Any = loader.batch_sampler
+    plain = type(batches) is BatchSampler
+    sampler = getattr(batches, "sampler", loader.sampler)
     if isinstance(sampler, DistributedSampler):
         raise ValueError(
             "the loader gives each process a share of its data set; give the data set itself, which "
             "nclib.feature_statistics shares out, or torch.utils.data.Subset(dataset, list(sampler))"
         )
-    rows = [int(row) for batch in loader.batch_sampler or () for row in batch]
+    rows = _shuffled(sampler) if plain else None
+    if rows is None:
+        rows, again = ([int(row) for batch in batches for row in batch] for _ in range(2))
+        if rows != again or isinstance(sampler, _RANDOM):  # a few may agree by chance
+            raise ValueError(
+                f"{type(sampler if plain else batches).__name__} draws other rows, or another order, at each pass over "
+                "the loader, so that features and labels would not agree; give the data set itself, or rows of it that "
+                "you draw once: torch.utils.data.Subset(dataset, rows)"
+            )
     if not rows:
         raise ValueError("there are no images: the loader gives no batch")
-    return torch.tensor(sorted(rows) if isinstance(sampler, _RANDOM) else rows)
+    return torch.tensor(rows)
+
+
+def _shuffled(sampler: Any) -> list[int] | None:
+    """The numbers that a sampler gives once each in an order that means nothing, sorted; None of any other."""
+    if isinstance(sampler, SubsetRandomSampler):
+        return sorted(map(int, sampler.indices))
+    if not isinstance(sampler, RandomSampler) or sampler.replacement:
+        return None
+    number = len(sampler.data_source)
+    return list(range(number)) if sampler.num_samples == number else None
 
 
 @singledispatch

@@ -1,5 +1,6 @@
 """Images as they come: every kind gives the same features and labels, rows never mix, and what is wrong is named."""
 
+import warnings
 from collections import UserDict, namedtuple
 from itertools import pairwise
 from types import SimpleNamespace
@@ -11,11 +12,15 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import (
+    BatchSampler,
     ConcatDataset,
     DataLoader,
     Dataset,
     IterableDataset,
+    RandomSampler,
+    SequentialSampler,
     Subset,
+    SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
     random_split,
@@ -248,15 +253,73 @@ def test_passes_over_a_loader_that_shuffles_give_the_same_rows():
     data = Own(list(PREPARED), NUMBERS)
     loader = DataLoader(data, batch_size=2, shuffle=True)
     torch.testing.assert_close(nclib.extract(MODEL, loader), nclib.extract(MODEL, loader))
-    drawn = labelled(DataLoader(data, batch_size=2, sampler=WeightedRandomSampler([1.0] * 9, 20)))
-    rows = nclib.extract(MODEL, drawn)
-    assert rows.shape == (20, 192)
-    for row, label in zip(rows, drawn.labels.tolist(), strict=True):
-        assert NUMBERS[int((EXPECTED - row).norm(dim=1).argmin())] == label
     part = labelled(DataLoader(data, sampler=[5, 2, 8]))
     torch.testing.assert_close(nclib.extract(MODEL, part), EXPECTED[[5, 2, 8]])
     assert part.labels.tolist() == [NUMBERS[i] for i in (5, 2, 8)]
     assert len(labelled(DataLoader(data, batch_size=2, drop_last=True))) == 8
+    batches = labelled(DataLoader(data, batch_sampler=[[7, 1], [7]]))
+    torch.testing.assert_close(nclib.extract(MODEL, batches), EXPECTED[[7, 1, 7]])
+
+
+def test_a_loader_that_shuffles_is_read_whole_whether_it_drops_the_last_batch_or_not():
+    loader = DataLoader(TENSORS, batch_size=4, shuffle=True, drop_last=True)
+    assert torch.equal(nclib.extract(MODEL, loader), EXPECTED)
+    assert labelled(loader).labels.tolist() == NUMBERS
+    assert len(labelled(DataLoader(TENSORS, batch_size=100, shuffle=True, drop_last=True))) == 9
+    part = DataLoader(TENSORS, batch_size=2, sampler=SubsetRandomSampler([8, 0, 3]), drop_last=True)
+    assert torch.equal(nclib.extract(MODEL, part), EXPECTED[[0, 3, 8]])
+    assert labelled(part).labels.tolist() == [NUMBERS[i] for i in (0, 3, 8)]
+    before = torch.get_rng_state()
+    assert len(labelled(loader)) == 9
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Chance(BatchSampler):
+    """Batches in an order of chance."""
+
+    def __iter__(self):
+        return iter(torch.randperm(10_000).view(10, -1).tolist())
+
+
+DRAWN = {
+    "weighted": ("WeightedRandomSampler", {"sampler": WeightedRandomSampler([0.0, 1.0], 1)}),
+    "replaced": ("RandomSampler", {"sampler": RandomSampler(TENSORS, replacement=True)}),
+    "fewer": ("RandomSampler", {"sampler": RandomSampler(TENSORS, num_samples=5)}),
+    "more": ("RandomSampler", {"sampler": RandomSampler(TENSORS, num_samples=18)}),
+    "batches": ("WeightedRandomSampler", {"batch_sampler": BatchSampler(WeightedRandomSampler([1.0], 1), 2, False)}),
+    "own batches": ("Chance", {"batch_sampler": Chance(SequentialSampler(TENSORS), 4, False)}),
+    "own batches of some": ("Chance", {"batch_sampler": Chance(SubsetRandomSampler([1]), 4, False)}),
+    "own": ("Flat", {"sampler": type("Flat", (), {"__iter__": lambda self: iter(torch.randperm(999).tolist())})()}),
+}
+
+
+@pytest.mark.parametrize(("name", "options"), DRAWN.values(), ids=DRAWN)
+def test_a_loader_that_draws_other_rows_each_time_is_refused(name, options):
+    cure = r"at each pass .* give the data set itself, or rows of it that you draw once: torch\.utils\.data\.Subset"
+    for taker in (labelled, lambda images: nclib.extract(MODEL, images)):
+        with pytest.raises(ValueError, match=f"^{name} draws other rows.*{cure}"):
+            taker(DataLoader(TENSORS, **options))
+
+
+STREAMS = {
+    "stream": Endless,
+    "loader of a stream": lambda: DataLoader(Endless(), batch_size=4),
+    "loader of single items": lambda: DataLoader(TENSORS, batch_size=None, shuffle=True),
+    "what can be passed over": lambda: type("Rows", (), {"__iter__": lambda self: iter(PAIRS)})(),
+}
+
+
+@pytest.mark.parametrize("make", STREAMS.values(), ids=STREAMS)
+def test_a_stream_that_is_given_again_is_warned_of(make):
+    stream = make()
+    data = labelled(stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        features = nclib.extract(MODEL, data)
+        assert [NUMBERS[int((EXPECTED - row).norm(dim=1).argmin())] for row in features] == data.labels.tolist()
+        labelled(make())
+    with pytest.warns(UserWarning, match=r"was given before; if it shuffles, .* give data = nclib\.labelled\(stream\)"):
+        nclib.extract(MODEL, stream)
 
 
 @pytest.mark.parametrize("mode", MODES)
