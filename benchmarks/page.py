@@ -57,6 +57,25 @@ def growth_table(rows: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["group", "what"], key=lambda column: column.map(_by_size))
 
 
+_PARTS = {  # of fine-tuning, as benchmarks/test_throughput.py times them
+    "load": "read and decode a file",
+    "transform": "resize and crop",
+    "take_kept": "take images kept as bytes",
+    "finish": "bytes to what the network takes",
+    "step": "forward and backward pass",
+}
+
+
+def throughput_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Images a second of each part of fine-tuning on photographs, a column a place."""
+    found = rows[rows["what"].isin(_PARTS) & rows["group"].str.contains(" JPEG files ")]
+    number = found["group"].str.extract(r"^(\d+)", expand=False).astype(float)
+    speeds = (number / found["seconds"]).map(lambda speed: f"{float(f'{speed:.2g}'):,.0f}")
+    each = found.assign(speed=speeds, part=found["what"].map(_PARTS))
+    table = each.pivot(index=["group", "part"], columns="place", values="speed").fillna("").reset_index()
+    return table.sort_values("part", key=lambda column: column.map([*_PARTS.values()].index))
+
+
 def _by_size(text: str) -> str:
     """A text that sorts by the size of the numbers in it."""
     return re.sub(r"\d[\d,]*", lambda number: number[0].replace(",", "").zfill(9), text)

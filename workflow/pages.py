@@ -248,6 +248,12 @@ def speed_page() -> str:
     return "\n".join([listed, *tables])
 
 
+def throughput_page() -> str:
+    """How many images a second each part of fine-tuning does."""
+    table = speed.throughput_table(speed.read())
+    return markdown(list(table), table.to_numpy())
+
+
 PAGES = {
     "coverage_table": coverage_table,
     "power_table": power_table,
@@ -261,6 +267,7 @@ PAGES = {
     "status_table": status_page,
     "moved_table": moved_table,
     "speed_table": speed_page,
+    "throughput_table": throughput_page,
 }
 
 if __name__ == "__main__":  # all of them, or the pages that are named

@@ -37,6 +37,20 @@ def test_rows_are_kept_by_place_and_the_last_counts(table, monkeypatch):
     assert again.query("processor == 'two' and what == @PAIR.what")["seconds"].tolist() == [0.123]
 
 
+def test_parts_of_fine_tuning_are_images_a_second(table, monkeypatch):
+    monkeypatch.setattr(rows, "_noted", [])
+    for part, seconds in (("step", 0.2), ("load", 0.01), ("take_kept", 0.0004)):
+        rows.note("16 JPEG files of 500 x 375 px, ResNet-18 at 128 px", part, seconds)
+    rows.keep(rows.noted())
+    found = page.throughput_table(page.read())
+    assert found["part"].tolist() == [
+        "read and decode a file",
+        "take images kept as bytes",
+        "forward and backward pass",
+    ]
+    assert found["(2)"].tolist() == ["1,600", "40,000", "80"]
+
+
 def test_ratios_are_of_one_place_and_say_what_is_missed(table):
     found = rows.ratios(table).set_index("place")["ratio"]
     assert found.to_dict() == pytest.approx({"(1)": 1 / 6, "(2)": 1 / 3})
