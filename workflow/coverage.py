@@ -65,13 +65,9 @@ def correlation(rng: Generator, shape: tuple[int, ...], models: int, strength: f
     return fisher((x * y).sum(-1) / np.sqrt((x**2).sum(-1) * (y**2).sum(-1)))
 
 
-def unequal(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """A contrast whose spread is two and a half times as large in one panel as in the other, of two in turn."""
-    _SIDES.reverse()
-    return _SIDES[0] * rng.standard_normal(shape)
-
-
-_SIDES = [1.0, 2.5]
+def spread(rng: Generator, shape: tuple[int, ...], deviation: float) -> np.ndarray:
+    """A contrast of networks that are so far apart."""
+    return deviation * rng.standard_normal(shape)
 
 
 def crossed(draw: Draw, panels: int) -> Draw:
@@ -107,15 +103,19 @@ def weak(models: int) -> Draw:
     return lambda rng, shape: correlation(rng, shape, models, 0.2)
 
 
-# What is simulated: replicates of a panel, panels.
-DESIGNS: dict[str, tuple[Draw, int, int]] = {
+# What is simulated: what all panels draw or, one after the other, each; replicates of a panel; panels.
+DESIGNS: dict[str, tuple[Draw | tuple[Draw, ...], int, int]] = {
     "two recipes, 3 seeds": (contrast, 3, 1),
     "two recipes, 8 seeds": (contrast, 8, 1),
     "two recipes, 16 seeds": (contrast, 16, 1),
     "two recipes, 10 seeds on each of 2 sources": (contrast, 10, 2),
     "two methods, 15 draws": (few_images, 15, 1),
     "two methods, 10 draws on each of 3 tasks": (few_images, 10, 3),
-    "two recipes, 10 seeds on each of 2 sources, one of which spreads more": (unequal, 10, 2),
+    "two recipes, 10 seeds on each of 2 sources, one of which spreads more": (
+        (partial(spread, deviation=1.0), partial(spread, deviation=2.5)),
+        10,
+        2,
+    ),
     "as the records of chapters 1 and 2 spread, 8 seeds": (recorded, 8, 1),
     "as the records of chapters 1 and 2 spread, 10 seeds on each of 2 sources": (recorded, 10, 2),
     "log ratio of NC1, 8 seeds": (log_ratio, 8, 1),
@@ -138,10 +138,11 @@ DESIGNS: dict[str, tuple[Draw, int, int]] = {
 
 def covered(design: str, simulations: int = SIMULATIONS) -> float:
     """The share of simulated intervals that hold the truth."""
-    draw, number, panels = DESIGNS[design]
+    drawn, number, panels = DESIGNS[design]
+    draws = drawn if isinstance(drawn, tuple) else (drawn,) * panels
     rng = np.random.default_rng(0)
-    truth = draw(rng, (_TRUTH,)).mean()
-    value, error, freedom = student([draw(rng, (simulations, number)) for _ in range(panels)])
+    truth = draws[0](rng, (_TRUTH,)).mean()
+    value, error, freedom = student([draw(rng, (simulations, number)) for draw in draws])
     return float((abs(value - truth) <= t.ppf(0.975, freedom) * error).mean())
 
 

@@ -87,12 +87,12 @@ class Items(Labelled):
         return len(self.rows)
 
     @cached_property
-    def labels(self) -> Tensor:  # type: ignore[override]  # of the others it is a field
+    def labels(self) -> Tensor:  # type: ignore[override]  # of the others it is a field; here reading it may take long
         """Labels int64 (N,); where the source does not list them, every item is read for its label."""
         return self._numbered[0]
 
     @cached_property
-    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # of the others it is a field
         """The K class names."""
         return self._numbered[1]
 
@@ -136,7 +136,7 @@ class Items(Labelled):
         return given
 
     @cached_property
-    def prepared(self) -> bool:  # type: ignore[override]
+    def prepared(self) -> bool:  # type: ignore[override]  # of the others it is always False
         """Whether they are inputs, which is what the first is."""
         return isinstance(self._given(0), Tensor)
 
@@ -151,7 +151,7 @@ class Items(Labelled):
         return self.image(index) if self.prepared else super()._bytes(index)
 
     @cached_property
-    def digest(self) -> str:  # type: ignore[override]
+    def digest(self) -> str:  # type: ignore[override]  # of the others it is a property, and as constant
         """Of all images and labels, in 32 hexadecimal digits; every image is read."""
         hashed = hashlib.blake2b(digest_size=16)
         for index in range(len(self)):
@@ -266,7 +266,7 @@ class Stream:
     @property
     def _numbered(self) -> tuple[Tensor, tuple[str, ...]]:
         if not self._whole:
-            self.held  # noqa: B018
+            return self.held._numbered
         return numbered(self.names_of(0, len(self.seen)), self.names)
 
     def names_of(self, start: int, stop: int) -> list[str | int]:

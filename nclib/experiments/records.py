@@ -106,9 +106,7 @@ class Records:
         with self._locked(study, scale) as path, tempfile.TemporaryFile(dir=path.parent) as file:
             file.write(b" ")
 
-    def by_cell(
-        self, study: str, scale: str, among: Callable[[list[dict]], list[dict]] = lambda records: records
-    ) -> dict[str, dict]:
+    def by_cell(self, study: str, scale: str, among: Callable[[list[dict]], list[dict]] = list) -> dict[str, dict]:
         """The latest record of every cell, by a text that stands for it; of those that `among` leaves."""
         return {_key(cell_of(record)): record for record in among(self.read(study, scale))}
 
@@ -122,7 +120,7 @@ class Records:
         study: str,
         scale: str,
         cells: Iterable[Cell],
-        among: Callable[[list[dict]], list[dict]] = lambda records: records,
+        among: Callable[[list[dict]], list[dict]] = list,
     ) -> list[dict]:
         """The latest record of each of the cells, in their order, of those that `among` leaves; some may have none."""
         latest = self.by_cell(study, scale, among)
