@@ -29,6 +29,7 @@ LINKS = {
     "data_scarcity": "04_fine_tune_with_a_skip_connection.ipynb#measure",
     "geometric_complexity": "05_geometric_complexity.ipynb#measure",
     "complexity_penalty": "05_geometric_complexity.ipynb#measure",
+    "dialled_complexity": "05_geometric_complexity.ipynb#measure",
     "complexity_estimates": "05_geometric_complexity.ipynb#measure",
     "model_selection": "06_which_model_should_i_fine_tune.ipynb#measure",
     "scene_selection": "07_pixels_and_words.ipynb#measure-pixels",

@@ -102,6 +102,19 @@ def look_at(network, images, few):
     }
 
 
+def each_class(network, images):
+    """The variance of the features of each class of the source, and their complexity, on all its images."""
+    inputs = images.inputs(run.device)
+    stats = nclib.class_statistics(nclib.extract(network.backbone, inputs), images.labels)
+    found = nclib.geometric_complexity(
+        network.backbone, inputs, method="rademacher", number=4
+    )
+    return {
+        "variance_by_class": stats.class_variances.tolist(),
+        "complexity_by_class": found.by_class(images.labels).tolist(),
+    }
+
+
 def transfer(network, new, episodes):
     """Collapse and few-shot accuracy on new classes, means over the sets of them, and half the accuracy's interval."""
     collapse, accuracy = [], []
@@ -150,11 +163,13 @@ def measure(cell, cache):
         | transfer(network, new, cell["episodes"])
         for each in comparison
     ]
+    loaded(network, seen[-1])
     names = (*complexity.CURVES, *complexity.TRANSFER)
     return {
         **pd.DataFrame(curves).to_dict("list"),
         **{f"matched_{name}": [each[name] for each in matched] for name in names},
-        **transfer(loaded(network, seen[-1]), new, cell["episodes"]),
+        **transfer(network, new, cell["episodes"]),
+        **each_class(network, images),
         "poincare": nclib.poincare_constant(
             images.inputs(run.device), images.labels, cache=cache
         ),
@@ -193,10 +208,15 @@ def estimate(cell, cache):
     images = run.load(recipe.source, "train", per_class=recipe.per_class).in_memory(
         recipe.size
     )
-    few = images.take(cell["of_class"]).inputs(run.device)
-    many = images.take(cell["population_of_class"]).inputs(run.device)
+    few, many = (
+        each.inputs(run.device) for each in (images.take(cell["of_class"]), images)
+    )
     first = int(recipe.key[:7], 16)  # every network has draws of its own
-    truth = [true_complexity(cell, network, inputs) for inputs in (few, many)]
+    of_all = {"method": "rademacher", "number": cell["projections_of_all"]}
+    truth = [
+        true_complexity(cell, network, few),
+        nclib.geometric_complexity(network, many, **of_all).value,
+    ]
     metrics = defaultdict(list)
     for way, option in WAYS.items():
         inputs, exact = (many, truth[1]) if way == "samples" else (few, truth[0])
@@ -215,8 +235,14 @@ def estimate(cell, cache):
 
 table = run.study("geometric_complexity", measure)
 penalties = run.study("complexity_penalty", measure)
+dialled = run.study("dialled_complexity", measure)
 estimates = run.study("complexity_estimates", estimate)
-studies = ("geometric_complexity", "complexity_penalty", "complexity_estimates")
+studies = (
+    "geometric_complexity",
+    "complexity_penalty",
+    "dialled_complexity",
+    "complexity_estimates",
+)
 for study in studies:
     print(run.describe(study))
 
@@ -478,6 +504,7 @@ run.live(
     {
         "geometric_complexity": measure,
         "complexity_penalty": measure,
+        "dialled_complexity": measure,
         "complexity_estimates": estimate,
     }
 )

@@ -144,8 +144,8 @@ def along_training(cell: Cell) -> Work:
 def estimates(cell: Cell) -> Work:
     """Jacobians of chapter 5, of which an exact one takes a backward pass for each feature."""
     once, width = of_recipe(recipe_of(cell))
-    few, many = (images(cell["source"], 0, cell[name]) for name in ("of_class", "population_of_class"))
-    rows = (few + many) * (PROJECTIONS if "truth_error" in cell else width)
+    few, many = (images(cell["source"], 0, cell[name]) for name in ("of_class", "per_class"))
+    rows = few * (PROJECTIONS if "truth_error" in cell else width) + many * cell["projections_of_all"]
     rows += images(cell["source"], 0, 1) * width if "truth_error" in cell else 0
     tried = sum(cell["samples"]) * width + few * (
         len(cell["entries"]) * width + sum(cell["outputs"]) + sum(cell["rademacher"])
@@ -169,7 +169,7 @@ def on_task(cell: Cell) -> Work:
 def work_of(cells: list[Cell]) -> Work:
     """Of all cells; each network of a recipe is trained once."""
     kinds = {"pictured_epochs": watched, "tasks": tried_on_tasks, "measured_epochs": along_training}
-    kinds |= {"population_of_class": estimates, "data": on_task}
+    kinds |= {"projections_of_all": estimates, "data": on_task}
     total = sum((training(recipe) for recipe in {recipe_of(cell) for cell in cells if "blocks" in cell}), Work())
     return sum((next(work for name, work in kinds.items() if name in cell)(cell) for cell in cells), total)
 

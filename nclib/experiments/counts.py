@@ -13,7 +13,7 @@ def asked(cell: Cell) -> Iterator[tuple[str, str, int]]:
     found = [(task, split, number) for task in tasks for split, number in (("train", train), ("test", test))]
     found += [(name, "train", cell.get("new_per_class")) for name in cell.get("new", ())]
     if "source" in cell:
-        own = ("per_class", "of_class", "population_of_class")
+        own = ("per_class", "of_class")
         found += [(cell["source"], "train", cell.get(name)) for name in own]
         # A network that is tried on a task of its own is measured on the test images of its source, too.
         found += [] if "data" in cell else [(cell["source"], "test", test)]

@@ -29,7 +29,7 @@ SCALE = Scale(
     fine_tuning=FineTuning(
         (_task,), scarce=(4,), epochs=2, recipe=_recipe, draws=1, layers=(-2,), all_layers=(-2,), rates=(1e-3,)
     ),
-    geometry=Geometry((_sweep,), loss=2.0, per_class=2, population_per_class=10, new_per_class=10, episodes=30),
+    geometry=Geometry((_sweep,), loss=2.0, per_class=2, new_per_class=10, episodes=30),
     zoos=(_zoo,),
     scene_zoos=(replace(_zoo, tasks=(SceneTask("scenes of digits", "digits[0:6]", 12, 8),)),),
     text_zoos=(Zoo("check", (_on_texts,), (_words,), rates=(1e-2,), epochs=4, repeats=1),),

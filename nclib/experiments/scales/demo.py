@@ -53,6 +53,7 @@ SCALE = Scale(
         (
             resnet_sweep("Greek, ResNet", _greek, _new),
             vgg_sweep("Greek, VGG", replace(_greek, network="vgg"), _new, penalties=PENALTIES),
+            resnet_sweep("Greek, VGG with batch norm", replace(_greek, network="vgg_bn"), _new),
         ),
         episodes=300,
     ),

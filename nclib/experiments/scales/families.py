@@ -10,7 +10,7 @@ _LOSSES = ("cross-entropy", "label smoothing", "squared error", "contrastive")
 
 # Batches divide the images of small networks (720): a small remainder would be one small batch in every epoch.
 WIDE_BATCHES, NARROW_BATCHES = (24, 40, 60, 90, 144), (40, 48, 60, 72, 90)
-PENALTIES = (0.0, 1e-5, 1e-4, 1e-3)
+PENALTIES = (0.0, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2)
 
 
 def architectures(base: Recipe) -> tuple[Recipe, ...]:

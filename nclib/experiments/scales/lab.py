@@ -35,7 +35,9 @@ _sweeps = (
     resnet_sweep("Fashion-MNIST, ResNet", _swept, ("mnist", *_characters)),
     vgg_sweep("Fashion-MNIST, VGG-11", _clothes_vgg, ("mnist", *_characters), penalties=PENALTIES),
     vgg_sweep("MNIST, VGG-11", replace(_clothes_vgg, source="mnist"), ("fashion-mnist", *_characters)),
+    resnet_sweep("Fashion-MNIST, VGG-11 with batch norm", replace(_swept, network="vgg11_bn"), ("mnist", *_characters)),
     resnet_sweep("CIFAR-10 (JPEG copy), ResNet", _objects, _other_objects),
+    resnet_sweep("CIFAR-10 (JPEG copy), VGG-11 with batch norm", replace(_objects, network="vgg11_bn"), _other_objects),
     vgg_sweep("CIFAR-10 (JPEG copy), VGG-11", replace(_objects, network="vgg11"), _other_objects, penalties=PENALTIES),
 )
 
@@ -91,7 +93,7 @@ SCALE = Scale(
         rates=(1e-4, 1e-3),
         epochs=8,
     ),
-    geometry=Geometry(_sweeps, per_class=10, population_per_class=24, new_per_class=16),
+    geometry=Geometry(_sweeps, per_class=10, new_per_class=16),
     zoos=(
         Zoo(
             "architectures",

@@ -103,7 +103,7 @@ SCALE = Scale(
         epochs=30,
         rates=(1e-4, 3e-4, 1e-3),
     ),
-    geometry=Geometry(_sweeps, per_class=20, estimated_per_class=4, population_per_class=24, truth_error=0.01),
+    geometry=Geometry(_sweeps, per_class=20, estimated_per_class=4, truth_error=0.01),
     zoos=(
         Zoo(
             "architectures",

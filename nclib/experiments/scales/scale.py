@@ -129,8 +129,7 @@ class Geometry:
 
     The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in few-shot
     `episodes`, that many on `new_per_class` images of each new data set. Complexity is that of
-    `per_class` training images, and estimates are tried on `estimated_per_class`, by default as many; how few of them
-    do is seen on `population_per_class`. What estimates are held against is exact or, with a `truth_error`, known from
+    `per_class` training images, and estimates are tried on `estimated_per_class`, by default as many. What estimates are held against is exact or, with a `truth_error`, known from
     projections to this relative error, which is held against what is exact on one image of each class.
     """
 
@@ -139,7 +138,6 @@ class Geometry:
     per_class: int = 4
     estimated_per_class: int | None = None
     truth_error: float | None = None
-    population_per_class: int = 10
     new_per_class: int = 20
     episodes: int = 600
 

@@ -153,7 +153,6 @@ def _geometry(given: Geometry) -> Geometry:
         loss=_LOSS,
         per_class=1,
         estimated_per_class=1,
-        population_per_class=2,
         new_per_class=_SHOTS,
         episodes=30,
     )
