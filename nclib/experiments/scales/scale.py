@@ -128,9 +128,10 @@ class Geometry:
     """What a scale fixes for the studies of geometric complexity.
 
     The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in few-shot
-    `episodes`, that many on `new_per_class` images of each new data set. Complexity is that of
-    `per_class` training images, and estimates are tried on `estimated_per_class`, by default as many. What estimates are held against is exact or, with a `truth_error`, known from
-    projections to this relative error, which is held against what is exact on one image of each class.
+    `episodes`, that many on `new_per_class` images of each new data set. Complexity is that of `per_class` training
+    images, and estimates are tried on `estimated_per_class`, by default as many. What estimates are held against is
+    exact or, with a `truth_error`, known from projections to this relative error, which is held against what is exact
+    on one image of each class.
     """
 
     sweeps: tuple[Sweep, ...]
