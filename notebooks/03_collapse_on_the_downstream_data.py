@@ -71,6 +71,7 @@ def measure(cell, cache):
     features = nclib.extract(model, train, cache=kept)
     tested = nclib.extract(model, test, cache=kept), test.labels
     collapse = nclib.measure(features, train.labels, metrics=downstream.RIVALS)
+    parameters = sum(each.numel() for each in model.model.parameters())
     probe = nclib.LinearProbe(C=STRENGTHS).fit(features, train.labels)
     smallest = int(train.labels.bincount().min())
     few = {
@@ -86,7 +87,8 @@ def measure(cell, cache):
         for shots in cell["shots"]
     }
     width = features.shape[1]
-    return {**collapse, "num_features": width, "accuracy": probe.score(*tested), **few}
+    size = {"num_features": width, "parameters": parameters}
+    return {**collapse, **size, "accuracy": probe.score(*tested), **few}
 
 
 # %% [markdown]
@@ -101,7 +103,8 @@ def measure_layers(cell, cache):
     probe = nclib.LinearProbe(C=STRENGTHS)
     kept = cache and cache / "features"
     layers = nclib.layerwise(model, train, test, probe=probe, cache=kept)
-    return {name: values.tolist() for name, values in layers.items()}
+    found = {name: values.tolist() for name, values in layers.items()}
+    return {**found, "num_classes": len(train.classes)}
 
 
 tables = run.study_by_scale("downstream_collapse", measure)
@@ -130,7 +133,14 @@ plt.show()
 # ## Which measure ranks models best?
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Spearman rank correlation over models of four measures of downstream collapse with probe accuracy: each task, and (black) the mean over the tasks, with 95% bootstrap intervals that resample models. Left is better: collapse finds the accurate model.", "name": "fig-rivals"}, "image": {"alt": "For each scale four groups of points with horizontal error bars, one group for each of NC1, trace ratio, CDNV and VCI."}}
-LABELS = {"nc1": "NC1", "nc1_ratio": "trace ratio", "cdnv": "CDNV", "vci": "VCI"}
+LABELS = {
+    "nc1": "NC1",
+    "nc1_ratio": "trace ratio",
+    "cdnv": "CDNV",
+    "vci": "VCI",
+    "directional_cdnv": "directional CDNV",
+}
+SIZES = {"num_features": "width", "parameters": "parameters"}  # which need no data
 figures.correlations_across_models(tables, LABELS)
 plt.show()
 
@@ -168,7 +178,7 @@ by_group = {}
 for name, rows in tables.items():
     for group, part in groups(rows):
         row = by_group[name, group] = {}
-        for measured_by, label in {**LABELS, "num_features": "width"}.items():
+        for measured_by, label in {**LABELS, **SIZES}.items():
             estimate = downstream.across_models(part, measured_by)
             row[label] = str(estimate)
             glue(f"{name} {group} {label}", estimate)

@@ -105,7 +105,9 @@ def look_at(network, images, few):
 def each_class(network, images):
     """The variance of the features of each class of the source, and their complexity, on all its images."""
     inputs = images.inputs(run.device)
-    stats = nclib.class_statistics(nclib.extract(network.backbone, inputs), images.labels)
+    stats = nclib.class_statistics(
+        nclib.extract(network.backbone, inputs), images.labels
+    )
     found = nclib.geometric_complexity(
         network.backbone, inputs, method="rademacher", number=4
     )

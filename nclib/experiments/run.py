@@ -158,8 +158,9 @@ class Run:
 
     def task(self, cell: Cell) -> tuple[ImageSet | ImageFiles, ImageSet | ImageFiles]:
         """The training and test images of the task of such a cell."""
-        train = self.load(cell["data"], "train", per_class=cell["train_per_class"], seed=cell.get("draw", 0))
-        test = self.load(cell["data"], "test", per_class=cell["test_per_class"])
+        draw = cell.get("draw", 0)
+        train = self.load(cell["data"], "train", per_class=cell["train_per_class"], seed=draw)
+        test = self.load(cell["data"], "test", per_class=cell["test_per_class"], seed=draw)
         if train.classes != test.classes:
             raise SetupError(f"{cell['data']} has other classes to test than to train on")
         return train, test

@@ -29,6 +29,7 @@ _bank = (  # small ImageNet models, but for two of iNaturalist; register your ow
 
 _swept = Recipe(source="fashion-mnist", per_class=72, width=8, epochs=36, batch_size=60)
 _clothes_vgg, _objects = replace(_swept, network="vgg11"), replace(_swept, source="folder:cifar10")
+_alphabets = ("Balinese", "Korean", "Sanskrit", "Tagalog", "Japanese_(katakana)")
 _characters = tuple(f"folder:omniglot/{alphabet}" for alphabet in ("Balinese", "Korean", "Sanskrit"))
 _other_objects = ("folder:tiny_imagenet[100:140]", "folder:dtd10")
 _sweeps = (
@@ -73,11 +74,12 @@ SCALE = Scale(
     other_sources=(_photographs,),
     models=_bank,
     model_tasks=(
-        Task("flowers102 (22 + 8, 160 px)", "folder:flowers102", 22, 8),
-        Task("dtd (10 classes, 160 px)", "folder:dtd10", 80, 40),
+        Task("flowers102 (18 + 8, 160 px)", "folder:flowers102", 18, 8),
+        Task("dtd (10 classes, 160 px)", "folder:dtd10", 64, 32),
         Task("cifar10 (JPEG copy)", "folder:cifar10", 150, 50),
         Task("fashion-mnist", "fashion-mnist", 150, 50),
         Task("mnist", "mnist", 150, 50),
+        *(Task(f"omniglot, {name}", f"folder:omniglot/{name}", 12, 4) for name in _alphabets),
     ),
     fine_tuning=FineTuning(
         models=("bank_mbv2_w035", "bank_mcunet_5fps", "bank_proxyless_w030"),  # no batch norm without statistics

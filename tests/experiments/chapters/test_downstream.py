@@ -53,7 +53,7 @@ def claim(key):
 def noisy(sign, seeds, rng, slope=(1.0, 1.0)):
     """Eight models on two tasks: NC1 and accuracies in one order (sign 1) or the other, with noise between seeds."""
     return pd.DataFrame(
-        {"model": f"m{i}", "seed": seed, "task": f"t{j}", "nc1": float(i)}
+        {"model": f"m{i}", "seed": seed, "task": f"t{j}", "nc1": float(i), "num_features": 16 * (i % 2 + 1)}
         | {name: sign * slope[j] * i + rng.normal() for name in ("accuracy", "accuracy_1", "accuracy_5", "accuracy_20")}
         for i in range(8)
         for seed in range(seeds)
@@ -61,7 +61,7 @@ def noisy(sign, seeds, rng, slope=(1.0, 1.0)):
     )
 
 
-@pytest.mark.parametrize("key", ["A2-models", "A2-shots"])
+@pytest.mark.parametrize("key", ["A2-models", "A2-width", "A2-shots"])
 @pytest.mark.parametrize(("sign", "word"), [(-1, "holds"), (1, "fails")])
 def test_a_law_over_models_holds_with_a_replicate_a_seed(key, sign, word):
     verdict = judge(claim(key), noisy(sign, 4, np.random.default_rng(0)))
@@ -76,9 +76,26 @@ def test_few_shots_are_judged_by_all_three_numbers_of_them():
     assert found["value"].to_numpy() == pytest.approx(alone["value"].to_numpy() / 3)
 
 
-def test_without_seeds_the_tasks_are_the_replicates():
-    """Models by name have no seeds: what is found is of other tasks, not of other networks."""
-    assert judge(claim("A2-models"), noisy(-1, 1, np.random.default_rng(0))).number == 2
+@pytest.mark.parametrize("key", ["A2-models", "A2-shots"])
+def test_of_named_models_the_tasks_are_the_replicates(key):
+    """They are the same with every draw of the images: what is found is of other tasks, not of other networks."""
+    rows = noisy(-1, 3, np.random.default_rng(0))
+    found = claim(key).replicates(rows.assign(weights="pretrained"))
+    by_seed = claim(key).replicates(rows)
+    assert found["replicate"].tolist() == ["t0", "t1"]
+    assert found["value"].tolist() == pytest.approx(by_seed.groupby("panel")["value"].mean().tolist())
+    assert judge(claim(key), noisy(-1, 1, np.random.default_rng(0))).number == 2  # nor has one seed an interval
+
+
+def test_given_the_width_only_models_of_one_width_are_compared():
+    """NC1 and accuracy follow the width, and nothing else of each other."""
+    rng = np.random.default_rng(0)
+    rows = pd.concat([noisy(0, 8, rng)] * 4, ignore_index=True)
+    width = rng.integers(1, 9, len(rows))
+    rows = rows.assign(model=range(len(rows)), num_features=width, nc1=-width + rng.normal(size=len(rows)))
+    rows["accuracy"] = width + rng.normal(size=len(rows))
+    assert judge(claim("A2-models"), rows).word == "holds"
+    assert abs(judge(claim("A2-width"), rows).estimate.value) < 0.2
 
 
 def test_a_law_that_turns_between_tasks_is_mixed():
@@ -95,7 +112,8 @@ def by_layer(follows, seeds=5):
         for task in ("a", "b"):
             shared = 4 * rng.normal(size=10)
             nc1, accuracy = -depth + shared, depth + follows * shared + 3 * rng.normal(size=10)
-            rows.append({"seed": seed, "task": task, "nc1": nc1.tolist(), "accuracy": accuracy.tolist()})
+            widths = {"num_features": [8] * 10, "num_classes": 4}
+            rows.append({"seed": seed, "task": task, "nc1": nc1.tolist(), "accuracy": accuracy.tolist()} | widths)
     return pd.DataFrame(rows)
 
 
@@ -105,6 +123,14 @@ def test_layers_are_compared_at_equal_depth(follows, word):
     assert judge(claim("A2-layers"), by_layer(follows)).word == word
     assert downstream.across_layers(by_layer(0)).value < -0.3
     assert abs(judge(claim("A2-layers"), by_layer(0, seeds=30)).estimate.value) < 0.1
+
+
+def test_only_layers_wider_than_the_classes_are_compared():
+    rows = by_layer(-1)
+    narrow = rows.assign(num_features=[[2, 2, 2, *[8] * 7]] * len(rows))
+    cut = rows.assign(**{name: rows[name].str[3:] for name in ("nc1", "accuracy", "num_features")})
+    assert downstream.given_depth(narrow).tolist() == pytest.approx(downstream.given_depth(cut).tolist())
+    assert downstream.given_depth(rows.assign(num_features=[[4] * 7 + [8] * 3] * len(rows))).isna().all()
 
 
 def test_tasks_are_averaged_and_never_pooled():
