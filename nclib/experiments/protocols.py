@@ -79,7 +79,7 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         {"demo": _first(10), "lab": _first(2)},
         "f1639dd2ad063798",
         "Three networks of each recipe were explored, and the bank on five tasks. At lab the models are the same with "
-        "every draw: other images of those tasks (draws of flowers and textures overlap, for most of these images are "
+        "every draw: other images of those tasks (draws of flowers and textures overlap: most of these images are "
         "used), and five alphabets that were not explored. Width is held fixed since it ranks models, too, and layers "
         "no wider than the number of classes are left out since NC1 has fewer directions there. All claims have a power "
         "of 84% or more to find the effect seen.",
