@@ -81,7 +81,7 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         "Three networks of each recipe were explored, and the bank on five tasks. At lab the models are the same with "
         "every draw: other images of those tasks (draws of flowers and textures overlap: most of these images are "
         "used), and five alphabets that were not explored. Width is held fixed since it ranks models, too, and layers "
-        "no wider than the number of classes are left out since NC1 has fewer directions there. All claims have a power "
+        "no wider than the number of classes are left out since NC1 has fewer directions there. All claims have power "
         "of 84% or more to find the effect seen.",
     ),
     Protocol(
