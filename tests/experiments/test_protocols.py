@@ -175,7 +175,9 @@ def test_what_confirms_was_made_after_the_protocol(protocol):
         return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
 
     first = protocol.digests[-1]
-    added = git("log", "--format=%H", "-S", first, "--", "nclib/experiments/protocols.py").stdout.split()
+    added = git(
+        "log", "--full-history", "--format=%H", "-S", first, "--", "nclib/experiments/protocols.py"
+    ).stdout.split()
     records = Records(ROOT / "book" / "records")
     commits = {
         each["provenance"]["commit"]
