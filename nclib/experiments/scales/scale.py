@@ -1,6 +1,7 @@
 """What a scale is made of: tasks, zoos, sweeps, and the settings of every chapter."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from nclib.checks import check_known
 from nclib.experiments.words import TextRecipe
@@ -101,12 +102,12 @@ class Sweep:
 class FineTuning:
     """What a scale fixes for the studies of fine-tuning.
 
-    `models` are named, or there is the `recipe` of the one network. `scarce` are the numbers of images a class that
-    the methods are given of the first of the `tasks`, the last being all, and of the `scarce_tasks`, which may have
-    more; `draws` is how often these are drawn.
-    Validation chooses the layer that is tuned from `layers` (by their place in `Backbone.layers`) and the learning
-    rate of every method from `rates`; `all_layers` are compared. `repeats` is the number of seeds that every method
-    is tried with: of the networks or, for named models, of the training.
+    `models` are named, or there is the `recipe` of the one network. Validation chooses the layer that is tuned from
+    `layers` (by their place in `Backbone.layers`) and the learning rate of every method from `rates`. Without `rates`
+    nothing is chosen: the `rate` of each method and the `layer` are fixed, as they are where images are scarce.
+    `scarce` are the numbers of images a class that methods are then given of the `scarce_tasks`, for `length` epochs.
+    `all_layers` are compared. `repeats` is the number of seeds that every method is tried with, but where images are
+    scarce: of the networks, of the images and of the training.
     """
 
     tasks: tuple[Task, ...]
@@ -115,7 +116,9 @@ class FineTuning:
     scarce_tasks: tuple[Task, ...] = ()
     recipe: Recipe | None = None
     models: tuple[str, ...] = ()
-    draws: int = 5
+    rate: Mapping[str, float] = field(default_factory=dict)
+    layer: int = -4
+    length: int = 40
     repeats: int = 3
     layers: tuple[int, ...] = (-5, -4)
     all_layers: tuple[int, ...] = (-7, -4, -2)
