@@ -27,6 +27,7 @@ LINKS = {
     "collapse_by_layer": "03_collapse_on_the_downstream_data.ipynb#measure",
     "fine_tuning": "04_fine_tune_with_a_skip_connection.ipynb#measure",
     "data_scarcity": "04_fine_tune_with_a_skip_connection.ipynb#measure",
+    "forced_collapse": "04_fine_tune_with_a_skip_connection.ipynb#measure",
     "geometric_complexity": "05_geometric_complexity.ipynb#measure",
     "complexity_penalty": "05_geometric_complexity.ipynb#measure",
     "dialled_complexity": "05_geometric_complexity.ipynb#measure",

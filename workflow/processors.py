@@ -97,7 +97,7 @@ def changed(cell: Cell, change: str) -> Cell:
     if change == CHANGES[0]:
         less = {name: cell[name] - 1 for name in ("epochs", "epochs_tuned") if name in cell}
         return cell | less | ({"measured_epochs": [0, 1]} if "measured_epochs" in cell else {})
-    lower = {name: 0.9 * cell[name] for name in ("learning_rate",) if name in cell}
+    lower = {name: 0.9 * cell[name] for name in ("learning_rate", "rate") if name in cell}
     return cell | lower | ({"rates": [0.9 * rate for rate in cell["rates"]]} if "rates" in cell else {})
 
 

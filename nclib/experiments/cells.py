@@ -16,6 +16,14 @@ from nclib.peft.finetuning import Tuning
 from nclib.peft.methods import METHODS
 from nclib.peft.tuned import Tuned
 
+# Adapters of Hugging Face's peft, beside LoRA: by a scale for each output, and by Hadamard products of low rank.
+_ADAPTERS = {"ia3": {"peft_type": "IA3", "feedforward_modules": []}, "loha": {"peft_type": "LOHA", "r": 4, "alpha": 4}}
+WAYS: dict[str, Callable[..., Tuned]] = {
+    **METHODS,
+    "last": METHODS["layer"],
+    **{name: partial(METHODS["adapter"], config=config) for name, config in _ADAPTERS.items()},
+}
+
 
 def recipe_columns(table: pd.DataFrame) -> list[str]:
     """The columns of a table that tell one network from another: the settings of recipes that its cells name."""
@@ -67,18 +75,24 @@ def of_task(task: Task, per_class: int | None) -> Cell:
 def of_method(method: str, layers: Iterable[int]) -> Cell:
     """A method, and the layers to choose one of; for `skip project` other widths are matched by a map."""
     name, _, match = method.partition(" ")
-    options = {"layers": list(layers)} if name in ("layer", "skip") else {}
+    options = {"layers": list(layers)} if name in ("last", "layer", "skip") else {}
     return {"method": method} | options | ({"match": match} if match else {})
 
 
 def candidates(cell: Cell, model: Backbone, num_classes: int) -> list[tuple[Callable[[], Tuned], Tuning]]:
-    """For `finetune_best`, what validation chooses of: learning rates, and layers where one is tuned."""
-    make = METHODS[cell["method"].split()[0]]
+    """What validation chooses of: learning rates, and layers where one is tuned. A fixed `rate` is the only one."""
+    make = WAYS[cell["method"].split()[0]]
     same = {"match": cell["match"]} if "match" in cell else {}
-    same |= {"seed": cell["seed"]} if cell["method"] == "lora" else {}
+    same |= {"seed": cell["seed"]} if cell["method"] in ("lora", *_ADAPTERS) else {}
     options = [same | {"layer": layer} for layer in cell.get("layers", [])] or [same]
-    base = Tuning(epochs=cell["epochs_tuned"], augmentation=cell["augmentation_tuned"], seed=cell["seed"])
-    settings = [replace(base, learning_rate=rate) for rate in cell["rates"]]
+    base = Tuning(
+        epochs=cell["epochs_tuned"],
+        augmentation=cell["augmentation_tuned"],
+        seed=cell["seed"],
+        collapse=cell.get("collapse", 0.0),
+        balanced=cell.get("balanced", 0),
+    )
+    settings = [replace(base, learning_rate=rate) for rate in cell.get("rates") or [cell["rate"]]]
     return [
         (partial(make, model, num_classes=num_classes, **option), setting) for option in options for setting in settings
     ]

@@ -1,5 +1,7 @@
 """Which images of a source make up the batches of an epoch: in any order, or equally many of each class."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,19 @@ from torch import Tensor
 def in_order(order: Tensor, batch_size: int) -> list[Tensor]:
     """The order in batches; a last batch of one is left out, since batch norm needs two."""
     return [batch for batch in order.split(batch_size) if len(batch) > 1]
+
+
+def check_balance(batch_size: int, least: int, collapse: float) -> None:
+    """Refuse batches too small for two classes of `least` images, and a collapse that is dialled without such batches.
+
+    >>> check_balance(64, 4, 0.3)
+    """
+    if 2 * least > batch_size:
+        raise ValueError(f"balanced is {least}; a batch of {batch_size} must hold two classes of so many")
+    if not math.isfinite(collapse):
+        raise ValueError(f"collapse is {collapse}; it must be a finite number")
+    if collapse and least < 2:
+        raise ValueError(f"collapse is {collapse} and balanced {least}; balanced must be at least 2")
 
 
 def balanced(labels: Tensor, batch_size: int, least: int, generator: torch.Generator) -> list[Tensor]:

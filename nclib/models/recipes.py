@@ -23,7 +23,7 @@ from nclib.data.catalogue import load
 from nclib.data.images import ImageSet
 from nclib.devices import in_half, precision_suffix, resolve_device, sent
 from nclib.features.backbones import Backbone, recipe_backbone
-from nclib.models.batches import balanced, in_order
+from nclib.models.batches import balanced, check_balance, in_order
 from nclib.models.losses import LOSSES, VIEWS, collapse_term
 from nclib.models.networks import NETWORKS, Network
 from nclib.models.schedules import SCHEDULES, run_epoch
@@ -97,12 +97,7 @@ class Recipe:
         check_least(0, projection=self.projection, epochs=self.epochs, balanced=self.balanced)
         check_least(2, batch_size=self.batch_size)
         check_least(1, size=1 if self.size is None else self.size)
-        if 2 * self.balanced > self.batch_size:
-            raise ValueError(
-                f"balanced is {self.balanced}; a batch of {self.batch_size} must hold two classes of so many"
-            )
-        if self.collapse and self.balanced < 2:
-            raise ValueError(f"collapse is {self.collapse} and balanced {self.balanced}; balanced must be at least 2")
+        check_balance(self.batch_size, self.balanced, self.collapse)
         if self.loss in VIEWS and not self.augmentation:
             raise ValueError(f"loss {self.loss!r} needs augmentation above 0; without it all views of an image are one")
 

@@ -21,6 +21,8 @@ from nclib.data.augmentation import distort
 from nclib.data.images import Labelled
 from nclib.data.kinds import with_labels
 from nclib.devices import in_double, in_half
+from nclib.models.batches import balanced, check_balance
+from nclib.models.losses import collapse_term
 from nclib.models.schedules import SCHEDULES, run_epoch
 from nclib.peft.files import changed, restore
 from nclib.peft.prefix import Inputs, LabelledInputs, Suffix, ready, split
@@ -41,6 +43,10 @@ class Tuning:
     as a linear probe of inverse strength `C` of the features as they are at first, so that no method has to learn the
     head from nothing (Kumar et al. 2022).
 
+    With `balanced` above 0 a batch holds so many images of each of ``batch_size // balanced`` classes. Then `collapse`
+    times the logarithm of the trace ratio of its features is added to the loss: above 0 it forces collapse, below 0 it
+    prevents it, see `nclib.models.losses.collapse_term`.
+
     >>> Tuning(epochs=20, learning_rate=1e-3).schedule
     'one-cycle'
     """
@@ -51,18 +57,21 @@ class Tuning:
     batch_size: int = 64
     schedule: str = "one-cycle"
     augmentation: float = 0.0
+    collapse: float = 0.0
+    balanced: int = 0
     probe_first: bool = True
     C: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_known(SCHEDULES, schedule=self.schedule)
-        for name in ("epochs", "batch_size", "seed"):
+        for name in ("epochs", "batch_size", "balanced", "seed"):
             if type(getattr(self, name)) is not int:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
         check_least(0, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
-        check_least(0, epochs=self.epochs, augmentation=self.augmentation)
+        check_least(0, epochs=self.epochs, augmentation=self.augmentation, balanced=self.balanced)
         check_least(2, batch_size=self.batch_size)
+        check_balance(self.batch_size, self.balanced, self.collapse)
 
 
 class Validation(NamedTuple):
@@ -107,21 +116,29 @@ class TuningState:
 
     def run_epoch(self, data: Inputs, epoch: int) -> None:
         """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
-        generator = seeded("tune", self.settings.seed, epoch)
-        order = torch.randperm(len(data.labels), generator=generator)
-        number = math.ceil(len(order) / self.settings.batch_size)
-        rows = order.tensor_split(max(1, min(number, len(order) // 2)))  # batch norm needs two
+        generator, settings = seeded("tune", self.settings.seed, epoch), self.settings
+        rows = self.batches(data.labels, generator)
 
         def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
             inputs, labels = batch
             with torch.autocast(data.device.type, torch.bfloat16, enabled=in_half(data.device)):
-                logits = self.part(distort(inputs, self.settings.augmentation, generator))
-            return cross_entropy(logits.to(self.tuned.head.weight.dtype), labels)
+                features = self.part.features(distort(inputs, settings.augmentation, generator))
+                logits = self.tuned.head(features)
+            found = cross_entropy(logits.to(self.tuned.head.weight.dtype), labels)
+            return found + collapse_term(features.to(found.dtype), labels, settings.collapse) if settings.collapse else found
 
         self.part.train()
         passes = {"steps": len(rows), "epoch": epoch, "epochs": self.settings.epochs}
         run_epoch(self.optimizer, data.batches(rows), loss, schedule=self.settings.schedule, **passes)
         self.part.eval()
+
+    def batches(self, labels: Tensor, generator: torch.Generator) -> Sequence[Tensor]:
+        """The rows of the batches of an epoch."""
+        if self.settings.balanced:
+            return balanced(labels.cpu(), self.settings.batch_size, self.settings.balanced, generator)
+        order = torch.randperm(len(labels), generator=generator)
+        number = math.ceil(len(order) / self.settings.batch_size)
+        return order.tensor_split(max(1, min(number, len(order) // 2)))  # batch norm needs two
 
     def score(self, held: Inputs) -> None:
         """Measure the validation images, and keep the weights if they are the best."""

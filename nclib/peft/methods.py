@@ -4,12 +4,14 @@ They differ in what is trained beside a new linear classifier, the head:
 
 - `linear_probe`: nothing;
 - `bias_tuning`: all biases (Ben Zaken et al. 2022);
+- `norm_tuning`: the weights and biases of normalisation layers (Frankle et al. 2021);
 - `layer_tuning`: one block;
 - `skip_tuning`: one block, whose output is added to the features (Li et al. 2212.12206, SCL);
 - `lora_tuning`, `adapter_tuning`: small matrices beside the weights, by Hugging Face's peft (Hu et al. 2022);
 - `full_tuning`: everything.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -72,6 +74,28 @@ def bias_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> 
     tuned = Base(model).tuned(num_classes, {"method": "bias"})
     for name, parameter in tuned.body.named_parameters():
         parameter.requires_grad_(name.rpartition(".")[2].endswith("bias"))
+    return tuned
+
+
+def norm_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
+    """Train the head and the weights and biases of all normalisation layers, whose statistics stay as they are.
+
+    Parameters as of `linear_probe`. ValueError if the model has no such weights.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> round(trainable_share(norm_tuning(resnet18(), num_classes=10)), 5)
+    0.00131
+    """
+    tuned = Base(model).tuned(num_classes, {"method": "norm"})
+    parameters = [each for module in tuned.body.modules() if _is_norm(module) for each in module.parameters(False)]
+    if not parameters:
+        raise ValueError(
+            "the model has no normalisation layer with weights to train; use bias_tuning or another method"
+        )
+    for parameter in parameters:
+        parameter.requires_grad_(True)
     return tuned
 
 
@@ -148,8 +172,8 @@ def adapter_tuning(
 ) -> Tuned:
     """Train the head and any adapter of Hugging Face's peft that its `inject_adapter_in_model` takes, by its config.
 
-    Names in the config are those of the model's modules. `seed` is that of the adapter's first weights. Parameters
-    else as of `linear_probe`.
+    Names in the config are those of the model's modules; without any these are all linear layers, and convolutions
+    without groups. `seed` is that of the adapter's first weights. Parameters else as of `linear_probe`.
 
     Examples
     --------
@@ -159,7 +183,14 @@ def adapter_tuning(
     >>> round(trainable_share(tuned), 5)
     0.00137
     """
-    return _adapted(Base(model), config, num_classes, seed)
+    base = Base(model)
+    if config.target_modules is None:
+        names = [name for name, module in base.body.named_modules() if _takes_lora(module)]
+        config = copy.deepcopy(config)
+        config.target_modules = [
+            name for name in names if not isinstance(base.body.get_submodule(name), nn.MultiheadAttention)
+        ]
+    return _adapted(base, config, num_classes, seed)
 
 
 def trainable_share(model: nn.Module) -> float:
@@ -201,6 +232,11 @@ def layers(model: nn.Module | Backbone) -> pd.DataFrame:
 
 def _size(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """Torch's normalisation layers, and others by the name of their class, as there is no class of all."""
+    return "Norm" in type(module).__name__
 
 
 def _train(tuned: Tuned, name: str) -> Tuned:
@@ -269,6 +305,7 @@ def _adapter_of(model: nn.Module | Backbone, config: dict[str, Any], **options: 
 METHODS: dict[str, Callable[..., Tuned]] = {
     "linear": linear_probe,
     "bias": bias_tuning,
+    "norm": norm_tuning,
     "layer": layer_tuning,
     "skip": skip_tuning,
     "lora": lora_tuning,

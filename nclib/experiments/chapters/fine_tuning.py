@@ -35,10 +35,8 @@ def _way(given: FineTuning, method: str, layers: Iterable[int] = (), epochs: int
     """A method, for a number of epochs at a fixed rate, or with those that validation chooses of."""
     fixed = {"rate": given.rate[method.split()[0]]} if epochs or not given.rates else {"rates": list(given.rates)}
     layers = [-2] if method == "last" else list(layers) or ([given.layer] if "rate" in fixed else list(given.layers))
-    return of_method(method, layers) | fixed | {
-        "epochs_tuned": epochs or given.epochs,
-        "augmentation_tuned": given.augmentation,
-    }
+    length = {"epochs_tuned": epochs or given.epochs, "augmentation_tuned": given.augmentation}
+    return of_method(method, layers) | fixed | length
 
 
 def _repeats(scale: Scale, seeds: Iterable[int]) -> list[int]:
@@ -231,7 +229,7 @@ CLAIMS = (
     _scl(
         key="A6-force",
         study="forced_collapse",
-        sentence="Forcing collapse on the downstream training data makes fine-tuning more accurate. (Our intervention.)",
+        sentence="Forcing collapse on the downstream data makes fine-tuning more accurate. (Our intervention.)",
         statistic="test accuracy of full fine-tuning with collapse forced (0.3) less that without, mean over tasks",
         side="above",
         threshold=0.0,

@@ -27,7 +27,17 @@ SCALE = Scale(
     watched=5,
     model_tasks=(_task,),
     fine_tuning=FineTuning(
-        (_task,), scarce=(4,), epochs=2, recipe=_recipe, draws=1, layers=(-2,), all_layers=(-2,), rates=(1e-3,)
+        (_task,),
+        scarce=(4,),
+        scarce_tasks=(_task,),
+        epochs=2,
+        length=2,
+        recipe=_recipe,
+        layer=-2,
+        layers=(-2,),
+        all_layers=(-2,),
+        rates=(1e-3,),
+        rate=dict.fromkeys(("linear", "layer", "skip", "full"), 1e-3),
     ),
     geometry=Geometry((_sweep,), loss=2.0, per_class=2, new_per_class=10, episodes=30),
     zoos=(_zoo,),

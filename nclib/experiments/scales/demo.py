@@ -8,6 +8,7 @@ from nclib.experiments.words import TextRecipe
 from nclib.models.recipes import Recipe
 
 _letters = Recipe(source="glyphs/latin", per_class=60, width=16, epochs=16)
+_tuned = ("glyphs/georgian", "glyphs/greek", "digits", "glyphs/cyrillic", "glyphs/armenian")
 _tasks = ("glyphs/greek", "glyphs/cyrillic", "glyphs/armenian", "glyphs/georgian", "digits")
 
 # Networks whose geometric complexity is looked at are trained without augmentation, to a training loss of nothing.
@@ -45,9 +46,12 @@ SCALE = Scale(
     model_tasks=tuple(Task(name, name, 40, 40) for name in _tasks),
     fine_tuning=FineTuning(
         recipe=replace(_letters, blocks=2, epochs=24, augmentation=1.0),
-        tasks=tuple(Task(name, name, 20, 40) for name in ("glyphs/georgian", "glyphs/greek", "digits")),
-        scarce=(2, 5, 20),
+        tasks=tuple(Task(name, name, 20, 40) for name in _tuned),
+        scarce_tasks=tuple(Task(name, name, 20, 40) for name in ("glyphs/georgian", "glyphs/greek", "digits")),
+        scarce=(1, 2, 5, 10, 20, 50),
+        rate={"linear": 1e-2, "layer": 2e-3, "skip": 2e-3, "full": 2e-3},
         epochs=8,
+        repeats=8,
     ),
     geometry=Geometry(
         (

@@ -98,8 +98,9 @@ SCALE = Scale(
     fine_tuning=FineTuning(
         models=("torchvision:resnet18", "torchvision:resnet50", "torchvision:vit_b_32"),
         tasks=_whole("dtd", "cifar10", "cifar100", "fgvc-aircraft", "oxford-iiit-pet"),
-        scarce=(2, 10, 40),
-        scarce_tasks=_whole("cifar100", "oxford-iiit-pet"),
+        scarce=(1, 2, 5, 10, 20, 40),
+        scarce_tasks=_whole("dtd", "cifar100", "oxford-iiit-pet"),
+        rate={"linear": 1e-3, "layer": 1e-3, "skip": 1e-3, "full": 1e-4},
         epochs=30,
         rates=(1e-4, 3e-4, 1e-3),
     ),
