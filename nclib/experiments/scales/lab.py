@@ -82,17 +82,28 @@ SCALE = Scale(
         *(Task(f"omniglot, {name}", f"folder:omniglot/{name}", 12, 4) for name in _alphabets),
     ),
     fine_tuning=FineTuning(
-        models=("bank_mbv2_w035", "bank_mcunet_5fps", "bank_proxyless_w030"),  # no batch norm without statistics
+        models=("bank_mbv2_w035", "bank_mcunet_5fps"),  # no batch norm without statistics
         tasks=(
             Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
             Task("cifar10 (JPEG copy)", "folder:cifar10", 40, 50),
             Task("fashion-mnist", "fashion-mnist", 40, 50),
             Task("flowers102 (5 + 8, 160 px)", "folder:flowers102", 5, 8),
         ),
-        scarce=(2, 10, 40),
-        repeats=1,
-        layers=(-6, -5),  # a tenth of the parameters at most, the head of ten classes included
-        rates=(1e-4, 1e-3),
+        scarce_tasks=tuple(
+            Task(title, data, 40, 50)
+            for title, data in (
+                ("dtd (10 classes, 160 px)", "folder:dtd10"),
+                ("cifar10 (JPEG copy)", "folder:cifar10"),
+                ("fashion-mnist", "fashion-mnist"),
+            )
+        ),
+        scarce=(1, 2, 5, 10, 20, 40),
+        length=20,
+        repeats=6,
+        layer=-5,  # with a tenth of the parameters at most
+        rates=(),
+        rate=dict.fromkeys(("linear", "bias", "norm", "last", "layer", "skip", "lora", "ia3", "loha"), 1e-3)
+        | {"full": 1e-4},
         epochs=8,
     ),
     geometry=Geometry(_sweeps, per_class=10, new_per_class=16),
