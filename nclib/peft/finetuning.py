@@ -125,7 +125,11 @@ class TuningState:
                 features = self.part.features(distort(inputs, settings.augmentation, generator))
                 logits = self.tuned.head(features)
             found = cross_entropy(logits.to(self.tuned.head.weight.dtype), labels)
-            return found + collapse_term(features.to(found.dtype), labels, settings.collapse) if settings.collapse else found
+            return (
+                found + collapse_term(features.to(found.dtype), labels, settings.collapse)
+                if settings.collapse
+                else found
+            )
 
         self.part.train()
         passes = {"steps": len(rows), "epoch": epoch, "epochs": self.settings.epochs}

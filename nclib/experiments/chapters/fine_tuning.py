@@ -51,6 +51,7 @@ def fine_tuning(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
         for model in _tuned(scale, _repeats(scale, seeds))
         for task in given.tasks
         for method in COMPARED
+        if given.rates or method in given.rate  # at lab models have no normalisation to train
     ]
 
 

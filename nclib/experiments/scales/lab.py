@@ -102,8 +102,7 @@ SCALE = Scale(
         repeats=6,
         layer=-5,  # with a tenth of the parameters at most
         rates=(),
-        rate=dict.fromkeys(("linear", "bias", "norm", "last", "layer", "skip", "lora", "ia3", "loha"), 1e-3)
-        | {"full": 1e-4},
+        rate=dict.fromkeys(("linear", "bias", "last", "layer", "skip", "lora", "ia3", "loha", "full"), 1e-3),
         epochs=8,
     ),
     geometry=Geometry(_sweeps, per_class=10, new_per_class=16),
