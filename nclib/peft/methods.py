@@ -184,11 +184,12 @@ def adapter_tuning(
     0.00137
     """
     base = Base(model)
-    if config.target_modules is None:
-        names = [name for name, module in base.body.named_modules() if _takes_lora(module)]
+    if getattr(config, "target_modules", ()) is None:
         config = copy.deepcopy(config)
-        config.target_modules = [
-            name for name in names if not isinstance(base.body.get_submodule(name), nn.MultiheadAttention)
+        vars(config)["target_modules"] = [
+            name
+            for name, module in base.body.named_modules()
+            if _takes_lora(module) and not isinstance(module, nn.MultiheadAttention)
         ]
     return _adapted(base, config, num_classes, seed)
 
