@@ -36,6 +36,8 @@ smoke: bool = False  # a cell of each kind, with few images, to see whether all 
 # %matplotlib inline
 import matplotlib.pyplot as plt
 import pandas as pd
+import torch
+from torch.nn.functional import cross_entropy
 
 import nclib
 from nclib.estimates import mean
@@ -70,24 +72,31 @@ def tune(cell, model, train):
     return Choice(tuned, 0, settings.epochs)
 
 
+def measured(tuned, images):
+    """Accuracy, cross-entropy and NC1 of a tuned model on labelled images."""
+    features = nclib.extract(tuned.backbone, images)
+    with torch.inference_mode():
+        logits = tuned.head(features).cpu().double()
+    return {
+        "accuracy": (logits.argmax(1) == images.labels).double().mean().item(),
+        "loss": cross_entropy(logits, images.labels).item(),
+        "nc1": nclib.measure(features, images.labels, metrics=["nc1"])["nc1"],
+    }
+
+
 def measure(cell, cache):
-    """Accuracy of a method, and collapse on the images it was tuned on and on others."""
+    """Accuracy, loss and collapse, on the images that a method was tuned on and on others."""
     model, (train, test) = run.backbone(cell, cache), run.task(cell)
     choice = tune(cell, model, train)
     tuned = choice.tuned
-
-    def on(images):
-        features = nclib.extract(tuned.backbone, images)
-        right = tuned.head(features).argmax(1).cpu() == images.labels
-        collapse = nclib.measure(features, images.labels, metrics=["nc1"])
-        return float(right.double().mean()), collapse["nc1"]
-
-    (accuracy, nc1_test), (train_accuracy, nc1) = on(test), on(train)
+    tested, trained = measured(tuned, test), measured(tuned, train)
     return {
-        "accuracy": accuracy,
-        "train_accuracy": train_accuracy,
-        "nc1": nc1,
-        "nc1_test": nc1_test,
+        "accuracy": tested["accuracy"],
+        "train_accuracy": trained["accuracy"],
+        "loss": tested["loss"],
+        "train_loss": trained["loss"],
+        "nc1": trained["nc1"],
+        "nc1_test": tested["nc1"],
         "share": nclib.trainable_share(tuned),
         "body_share": nclib.trainable_share(tuned.body),
         "candidate": choice.candidate,

@@ -299,7 +299,7 @@ def _methods(axis: Any, rows: pd.DataFrame, metric: str, titles: Mapping[str, st
 
 
 def methods_with_few_images(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """Accuracy, its gap to that on training images, and NC1 over the number of those, a line a method."""
+    """Accuracy, gap of cross-entropy, and NC1 over the number of training images, a line a method."""
     figure, parts = _parts(tables, [3.4] * len(tables))
     for part, scale, table in parts:
         there, rows = {method: titles[method] for method in table["method"].unique()}, fine_tuning.gap(table)
@@ -333,7 +333,7 @@ def _method_lines(part: Any, rows: pd.DataFrame, metrics: Sequence[str], scale: 
     """Panels of metrics over "place", a line a method with its intervals; returns the axes."""
     ylabels = {
         "accuracy": f"{scale}: accuracy",
-        "gap": "training less test accuracy",
+        "gap": "test - training cross-entropy",
         "nc1_test": plots.read_below("NC1 on the test images"),
         "share": "trained share of parameters",
     }

@@ -211,7 +211,8 @@ def tuned(methods):
                 "nc1": 1.0 + i + seed,
                 "nc1_test": 2.0 + i,
                 "accuracy": 0.5 + 0.1 * i,
-                "train_accuracy": 0.9,
+                "loss": 0.9 - 0.1 * i,
+                "train_loss": 0.2,
                 "share": 0.1,
                 "train_per_class": number,
                 "layers": [place],
@@ -241,7 +242,7 @@ def test_lines_over_the_number_of_images_are_of_the_methods_that_are_there():
     accuracy, gap, nc1 = figure.axes
     assert legends(figure) == [["linear probe", "everything"]]
     np.testing.assert_allclose(accuracy.containers[1].lines[0].get_xdata(), np.array([2, 20]) * 1.05**-0.5)
-    np.testing.assert_allclose(gap.containers[1].lines[0].get_ydata(), [0.3, 0.3])
+    np.testing.assert_allclose(gap.containers[1].lines[0].get_ydata(), [0.6, 0.6])
     assert (accuracy.get_yscale(), nc1.get_yscale()) == ("linear", "log")
 
 

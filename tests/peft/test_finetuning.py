@@ -356,6 +356,26 @@ def test_batches_are_of_one_size_as_near_as_it_goes(number, batch_size, sizes):
     assert sum(seen) == number
 
 
+def test_balanced_batches_hold_as_many_images_of_each_of_their_classes(digits):
+    tuned = methods.linear_probe(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2)), 10)
+    state = TuningState(tuned, tuned, nclib.Tuning(batch_size=12, balanced=3))
+    for rows in state.batches(digits[0].labels, torch.Generator().manual_seed(0)):
+        assert digits[0].labels[rows].bincount().unique().tolist() == [0, 3]
+        assert len(rows) == 12
+
+
+def test_collapse_is_forced_and_prevented(backbone, digits):
+    """The trace ratio of the images that were tuned on falls and rises; a weight of 0 is training without it."""
+
+    def trained(**options):
+        tuned = methods.full_tuning(backbone, 10)
+        nclib.finetune(tuned, digits[0], nclib.Tuning(epochs=10, batch_size=20, **options))
+        return nclib.measure(nclib.extract(tuned.backbone, digits[0]), digits[0].labels, metrics=["nc1_ratio"])
+
+    prevented, plain, forced = (trained(collapse=weight, balanced=4)["nc1_ratio"] for weight in (-0.3, 0.0, 0.3))
+    assert forced < 0.7 * plain < 0.5 * prevented
+
+
 def test_a_classifier_that_is_kept_is_trained_on_from_where_it_is(digits):
     model = timm.create_model("test_resnet", num_classes=10, in_chans=1).eval()
     tuned = methods.linear_probe(model)
@@ -391,6 +411,10 @@ def test_epochs_that_cannot_be(options, message, backbone, digits):
         ({"epochs": 1.5}, "epochs is 1.5; it must be a whole number"),
         ({"batch_size": 1}, "batch_size is 1; it must be at least 2"),
         ({"schedule": "none"}, "unknown schedule 'none'; there are one-cycle, cosine, constant"),
+        ({"collapse": 0.1}, "collapse is 0.1 and balanced 0; balanced must be at least 2"),
+        ({"collapse": float("nan"), "balanced": 4}, "collapse is nan; it must be a finite number"),
+        ({"balanced": 33}, "balanced is 33; a batch of 64 must hold two classes of so many"),
+        ({"balanced": -1}, "balanced is -1; it must be at least 0"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):

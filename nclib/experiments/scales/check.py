@@ -37,7 +37,7 @@ SCALE = Scale(
         layers=(-2,),
         all_layers=(-2,),
         rates=(1e-3,),
-        rate=dict.fromkeys(("linear", "layer", "skip", "full"), 1e-3),
+        rate=dict.fromkeys(("linear", "layer", "skip", "last", "full"), 1e-3),
     ),
     geometry=Geometry((_sweep,), loss=2.0, per_class=2, new_per_class=10, episodes=30),
     zoos=(_zoo,),

@@ -46,11 +46,14 @@ SCALE = Scale(
     model_tasks=tuple(Task(name, name, 40, 40) for name in _tasks),
     fine_tuning=FineTuning(
         recipe=replace(_letters, blocks=2, epochs=24, augmentation=1.0),
-        tasks=tuple(Task(name, name, 20, 40) for name in _tuned),
-        scarce_tasks=tuple(Task(name, name, 20, 40) for name in ("glyphs/georgian", "glyphs/greek", "digits")),
+        tasks=tuple(Task(name, name, 20, 80) for name in _tuned),
+        scarce_tasks=tuple(Task(name, name, 20, 80) for name in ("glyphs/georgian", "glyphs/greek", "digits")),
         scarce=(1, 2, 5, 10, 20, 50),
-        rate={"linear": 1e-2, "layer": 2e-3, "skip": 2e-3, "full": 2e-3},
-        epochs=8,
+        rates=(),
+        rate=dict.fromkeys(("linear", "last", "layer", "skip", "lora", "loha"), 1e-2)
+        | dict.fromkeys(("bias", "norm", "ia3"), 3e-2)
+        | {"full": 2e-3},
+        epochs=16,
         repeats=8,
     ),
     geometry=Geometry(

@@ -85,24 +85,24 @@ SCALE = Scale(
         models=("bank_mbv2_w035", "bank_mcunet_5fps"),  # no batch norm without statistics
         tasks=(
             Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
-            Task("cifar10 (JPEG copy)", "folder:cifar10", 40, 50),
-            Task("fashion-mnist", "fashion-mnist", 40, 50),
-            Task("flowers102 (5 + 8, 160 px)", "folder:flowers102", 5, 8),
+            Task("cifar10 (JPEG copy)", "folder:cifar10", 60, 100),
+            Task("fashion-mnist", "fashion-mnist", 40, 100),
+            Task("omniglot, Korean", "folder:omniglot/Korean", 12, 4),
         ),
-        scarce_tasks=tuple(
-            Task(title, data, 40, 50)
-            for title, data in (
-                ("dtd (10 classes, 160 px)", "folder:dtd10"),
-                ("cifar10 (JPEG copy)", "folder:cifar10"),
-                ("fashion-mnist", "fashion-mnist"),
-            )
+        scarce_tasks=(
+            Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
+            Task("cifar10 (JPEG copy)", "folder:cifar10", 40, 100),
+            Task("fashion-mnist", "fashion-mnist", 40, 100),
         ),
         scarce=(1, 2, 5, 10, 20, 40),
         length=20,
         repeats=6,
         layer=-5,  # with a tenth of the parameters at most
         rates=(),
-        rate=dict.fromkeys(("linear", "bias", "last", "layer", "skip", "lora", "ia3", "loha", "full"), 1e-3),
+        rate=dict.fromkeys(("linear", "full"), 1e-3)
+        | dict.fromkeys(("last", "lora", "loha"), 3e-3)
+        | dict.fromkeys(("bias", "layer", "skip"), 1e-2)
+        | {"ia3": 3e-2},
         epochs=8,
     ),
     geometry=Geometry(_sweeps, per_class=10, new_per_class=16),

@@ -100,7 +100,7 @@ SCALE = Scale(
         tasks=_whole("dtd", "cifar10", "cifar100", "fgvc-aircraft", "oxford-iiit-pet"),
         scarce=(1, 2, 5, 10, 20, 40),
         scarce_tasks=_whole("dtd", "cifar100", "oxford-iiit-pet"),
-        rate={"linear": 1e-3, "layer": 1e-3, "skip": 1e-3, "full": 1e-4},
+        rate=dict.fromkeys(("linear", "last", "layer", "skip"), 1e-3) | {"full": 1e-4},
         epochs=30,
         rates=(1e-4, 3e-4, 1e-3),
     ),
