@@ -172,7 +172,7 @@ in_points = {
     name: [each for each in verdicts if each.claim.smallest == POINT]
     for name, verdicts in judged.items()
 }
-figures.contrasts(in_points, tables)
+figures.contrasts(in_points, {"source_collapse": tables})
 plt.show()
 
 # %% tags=["remove-cell"]

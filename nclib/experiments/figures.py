@@ -12,6 +12,7 @@ from nclib.estimates import Estimate, nine_digits
 from nclib.experiments import plots
 from nclib.experiments.chapters import complexity, downstream, fine_tuning, in_training, selection, source
 from nclib.experiments.claims import Claim, Verdict
+from nclib.experiments.inference import by_panel
 from nclib.metrics.registry import METRICS
 
 Tables = Mapping[str, pd.DataFrame]  # of a study, mostly by the scale
@@ -101,28 +102,28 @@ def dial(tables: Tables) -> Figure:
     figure, axes = plt.subplots(2, len(sources), figsize=(9, 4.8), sharex="col", squeeze=False)
     for column, (scale, name, rows) in zip(axes.T, sources, strict=True):
         for axis, metric, where in zip(column, ("transfer", "source_accuracy"), ("downstream", "source"), strict=True):
-            _seeds_and_mean(axis, rows, "collapse", metric, plots.COLOURS[0])
+            _replicates_and_mean(axis, rows, ["seed"], "collapse", "nc1_ratio", metric)
             axis.set_ylabel(f"{where} accuracy")
         column[0].set_title(f"{scale}: {name}")
         column[1].set_xlabel(f"source trace ratio ({plots.READING})")
     return figure
 
 
-def _seeds_and_mean(axis: Any, rows: pd.DataFrame, setting: str, metric: str, colour: str) -> None:
-    """A metric against the trace ratio: a thin line a seed, and the mean over seeds with the values of the setting."""
-    for _, seed in rows.groupby("seed"):
-        axis.plot(seed["nc1_ratio"], nine_digits(seed[metric]), color=colour, linewidth=0.5, alpha=0.5)
-    points = _means(rows, setting, metric)
-    axis.plot(points["nc1_ratio"], points[metric], color=colour, marker="o")
+def _replicates_and_mean(axis: Any, rows: pd.DataFrame, replicate: list[str], setting: str, x: str, y: str) -> None:
+    """A metric against one of collapse: a thin line a replicate, and their mean with the values of the setting."""
+    for _, own in rows.groupby(replicate):
+        axis.plot(own[x], nine_digits(own[y]), color=plots.COLOURS[0], linewidth=0.5, alpha=0.5)
+    points = _means(rows, setting, x, y)
+    axis.plot(points[x], points[y], color=plots.COLOURS[0], marker="o")
     for value, point in points.iterrows():
         axis.annotate(f"{value:g}", point, xytext=(3, 4), textcoords="offset points", fontsize=6.5)
     plots.log_scale(axis, "x")
 
 
-def _means(rows: pd.DataFrame, setting: str, metric: str) -> pd.DataFrame:
-    """The mean of a metric, and the geometric mean of the trace ratio, over the seeds of each value of a setting."""
-    groups = rows.assign(nc1_ratio=np.log(rows["nc1_ratio"])).groupby(setting)[["nc1_ratio", metric]].mean()
-    return groups.assign(nc1_ratio=np.exp(groups["nc1_ratio"])).map(lambda value: float(nine_digits(value)))
+def _means(rows: pd.DataFrame, setting: str, x: str, y: str) -> pd.DataFrame:
+    """The mean of y, and the geometric mean of x, over the rows of each value of a setting."""
+    groups = rows.assign(**{x: np.log(rows[x])}).groupby(setting)[[x, y]].mean()
+    return groups.assign(**{x: np.exp(groups[x])}).map(lambda value: float(nine_digits(value)))
 
 
 def heuristics(tables: Tables, titles: Mapping[str, str]) -> Figure:
@@ -148,10 +149,10 @@ def at_equal_collapse(tables: Tables, titles: Mapping[str, str]) -> Figure:
     figure, axes = plt.subplots(1, len(tables), figsize=(4.4 * len(tables), 3.4), squeeze=False)
     for axis, (scale, table) in zip(axes[0], tables.items(), strict=True):
         own = table[table["source"] == table["source"].iloc[0]]
-        curve = _means(source.panel(own, "collapse"), "collapse", "transfer")
+        curve = _means(source.panel(own, "collapse"), "collapse", "nc1_ratio", "transfer")
         axis.plot(curve["nc1_ratio"], curve["transfer"], color="black", label="collapse alone")
         for setting, title in titles.items():
-            points = _means(source.panel(own, setting), setting, "transfer")
+            points = _means(source.panel(own, setting), setting, "nc1_ratio", "transfer")
             shown = points[points["transfer"] > curve["transfer"].min()]
             style = plots.setting_style(setting)
             axis.plot(shown["nc1_ratio"], shown["transfer"], linestyle="", alpha=0.8, label=title, **style)
@@ -162,10 +163,11 @@ def at_equal_collapse(tables: Tables, titles: Mapping[str, str]) -> Figure:
     return figure
 
 
-def contrasts(judged: Mapping[str, Sequence[Verdict]], tables: Tables) -> Figure:
+def contrasts(judged: Mapping[str, Sequence[Verdict]], studies: Mapping[str, Tables]) -> Figure:
     """The estimates of claims with their intervals, by scale, and their replicates; grey is the smallest effect.
 
-    The claims are of one unit. Of several contrasts the least favourable is shown.
+    The claims are of one unit, and of the `studies`, whose tables are by scale. Of several contrasts the least
+    favourable is shown.
     """
     claims = [verdict.claim for verdict in next(iter(judged.values()), ())]
     figure, axis = plt.subplots(figsize=(7, 0.6 + 0.5 * len(claims)))
@@ -174,7 +176,8 @@ def contrasts(judged: Mapping[str, Sequence[Verdict]], tables: Tables) -> Figure
         style = plots.numbered_style(i)
         known = [(y - 0.25 * i, each) for y, each in zip(heights, verdicts, strict=True) if each.estimate]
         for y, verdict in known:
-            values = nine_digits(_least_favourable(verdict.claim, tables[scale]))
+            table = studies[verdict.claim.study][scale]
+            values = nine_digits(_least_favourable(verdict.claim, table))
             axis.plot(values, np.full(len(values), y - 0.1), linestyle="", alpha=0.3, markersize=2.5, **style)
         estimates = [each.estimate for _, each in known if each.estimate]
         plots.level_intervals(axis, [y for y, _ in known], estimates, label=scale, **style)
@@ -182,7 +185,7 @@ def contrasts(judged: Mapping[str, Sequence[Verdict]], tables: Tables) -> Figure
     axis.axvspan(-smallest, smallest, color="0.9", zorder=0)
     axis.axvline(0, **plots.RULE)
     axis.set_yticks(heights, [claim.key for claim in claims])
-    axis.set_xlabel("difference in downstream accuracy (grey: the smallest effect)")
+    axis.set_xlabel("difference in accuracy (grey: the smallest effect)")
     if judged:
         axis.legend()
     return figure
@@ -272,79 +275,118 @@ def correlations_by_shots(found: EstimatesByScale, titles: Mapping[str, str]) ->
 
 
 def methods_against_collapse(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """Accuracy against NC1 after fine-tuning, on the training images and below it on the test images.
+    """Accuracy against NC1 of the training images after fine-tuning: a row a scale, a column a task, a style a method.
 
-    A part a scale, a column a task, a style a method: small each network, large their mean.
+    Small each network, large their mean.
     """
-    figure, parts = _parts(tables, [4.8] * len(tables))
-    for part, scale, table in parts:
-        axes = part.subplots(2, table["task"].nunique(), sharey="col", squeeze=False)
-        for row, metric, where in zip(axes, ("nc1", "nc1_test"), ("training", "test"), strict=True):
-            for axis, (task, rows) in zip(row, table.groupby("task", sort=False), strict=True):
-                _methods(axis, rows, metric, titles)
-                axis.set(title=task if metric == "nc1" else "")
-            row[0].set_ylabel(f"{scale}: accuracy")
-            row[len(row) // 2].set_xlabel(f"NC1 on the {where} images ({plots.READING})")
-        plots.shared_legend(part, axes.flat, ncols=3, fontsize="small")
-    return figure
-
-
-def _methods(axis: Any, rows: pd.DataFrame, metric: str, titles: Mapping[str, str]) -> None:
-    """Accuracy against a metric on a task: small each network, large the mean of a method."""
-    for method, title in titles.items():
-        points, style = rows.loc[rows["method"] == method, [metric, "accuracy"]], plots.method_style(method)
-        axis.scatter(*points.to_numpy().T, s=10, alpha=0.6, linewidth=0, **style)
-        axis.scatter(*points.mean(), label=title, **style)
-    plots.log_scale(axis, "x")
-
-
-def methods_with_few_images(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """Accuracy, gap of cross-entropy, and NC1 over the number of training images, a line a method."""
-    figure, parts = _parts(tables, [3.4] * len(tables))
-    for part, scale, table in parts:
-        there, rows = {method: titles[method] for method in table["method"].unique()}, fine_tuning.gap(table)
-        rows["place"] = rows["train_per_class"] * 1.05 ** (_order(rows, there) - 1.5)
-        axes = _method_lines(part, rows, ("accuracy", "gap", "nc1_test"), scale, there)
-        for axis in axes:
-            axis.set_xlabel("training images a class")
+    figure, parts = _of_tasks(tables, 2.6)
+    for part, axes, table in parts:
+        for axis, (_, rows) in zip(axes, table.groupby("task", sort=False), strict=True):
+            for method, title in titles.items():
+                points, style = rows.loc[rows["method"] == method, ["nc1", "accuracy"]], plots.method_style(method)
+                axis.scatter(*points.to_numpy().T, s=8, alpha=0.4, linewidth=0, **style)
+                if len(points):
+                    axis.scatter(*points.mean(), label=title, s=28, linewidth=0.4, zorder=3, **style)
             plots.log_scale(axis, "x")
-        plots.log_scale(axes[2], "y")
+        axes[len(axes) // 2].set_xlabel(f"NC1 on the training images ({plots.READING})")
+        plots.shared_legend(part, axes, ncols=5, fontsize="small")
     return figure
 
 
-def methods_by_layer(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """Accuracy, NC1 and trained share of parameters over the layer that is tuned, a line a method."""
-    figure, parts = _parts(tables, [3.4] * len(tables))
+def _of_tasks(tables: Tables, height: float) -> tuple[Figure, list[tuple[Any, Any, pd.DataFrame]]]:
+    """A figure with a part for each scale, in it a panel for each task; each part, its panels and its table."""
+    figure, parts = _parts(tables, [height] * len(tables))
+    found = []
     for part, scale, table in parts:
-        rows = table.assign(place=table["layers"].str[0] + 0.1 * (_order(table, titles) - 1))
-        axes = _method_lines(part, rows, ("accuracy", "nc1_test", "share"), scale, titles)
-        for axis in axes:
-            axis.set_xlabel("tuned layer, from the end")
-        axes[2].set_yscale("log")
+        tasks = table["task"].unique()
+        axes = part.subplots(1, len(tasks), squeeze=False)[0]
+        for axis, task in zip(axes, tasks, strict=True):
+            axis.set_title(plots.short(task))
+        axes[0].set_ylabel(f"{scale}: test accuracy")
+        found.append((part, axes, table))
+    return figure, found
+
+
+def accuracy_by_share(tables: Tables, ways: Mapping[str, str]) -> Figure:
+    """Accuracy against what is trained, and its share; a line for each number of images, a panel a task."""
+    figure, parts = _of_tasks(tables, 2.8)
+    for _, axes, table in parts:
+        numbers = sorted(table["train_per_class"].unique())
+        shades = plt.get_cmap("viridis_r")(np.linspace(0.1, 0.95, len(numbers)))
+        shares = 100 * table.groupby("method")["body_share"].mean()
+        rows = table[table["method"].isin([*ways])]
+        rows = rows.assign(place=_order(rows, ways))
+        for axis, (_, of_task) in zip(axes, rows.groupby("task", sort=False), strict=True):
+            for number, shade in zip(numbers, shades, strict=True):
+                part = of_task[of_task["train_per_class"] == number]
+                plots.means(axis, part, "place", "accuracy", color=shade, marker="o", markersize=3, label=f"{number:g}")
+            ticks = [f"{title}\n{shares[method]:.0f}%" for method, title in ways.items()]
+            axis.set_xticks(range(len(ways)), ticks, fontsize="small")
+        axes[-1].legend(title="images a class", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def paired_differences(tables: Tables, contrasts: Mapping[str, tuple[str, str, str]]) -> Figure:
+    """By how much a metric of a method is above that of another, over the number of images: a line a task.
+
+    A row a scale, a column for each of the `contrasts`: by its title the metric and the two methods.
+    """
+    figure, axes = plt.subplots(
+        len(tables), len(contrasts), figsize=(9, 2.8 * len(tables)), squeeze=False, sharey="col", sharex="row"
+    )
+    for axis, title in zip(axes[0], contrasts, strict=True):
+        axis.set_title(title)
+    for row, (scale, table) in zip(axes, tables.items(), strict=True):
+        numbers, tasks = sorted(table["train_per_class"].unique()), list(table["task"].unique())
+        for axis, contrast in zip(row, contrasts.values(), strict=True):
+            for i, task in enumerate(tasks):
+                of_task = table[table["task"] == task].groupby("train_per_class")
+                found = [by_panel(fine_tuning.contrast(part, *contrast))[task] for _, part in of_task]
+                x = np.array(numbers) * 1.06 ** (i - (len(tasks) - 1) / 2)  # beside each other
+                plots.estimates(axis, x, found, label=plots.short(task), **plots.task_style(task))
+            axis.axhline(0, **plots.RULE)
+            plots.log_scale(axis, "x")
+            axis.set_xticks(numbers, [f"{number:g}" for number in numbers])
+            axis.set_xlabel("training images a class")
+        row[0].set_ylabel(f"{scale}: difference")
+        row[0].legend(fontsize="small")
+    return figure
+
+
+def skip_by_layer(tables: Tables, titles: Mapping[str, str]) -> Figure:
+    """Accuracy with a skip connection minus that without, over the tuned layer: a line a kind, a panel a scale."""
+    figure, axes = plt.subplots(1, len(tables), figsize=(8, 3), squeeze=False, sharey=True)
+    for axis, (scale, table) in zip(axes[0], tables.items(), strict=True):
+        table = table.assign(layer=table["layers"].str[0])
+        layers = sorted(table["layer"].unique())
+        for i, (method, title) in enumerate(titles.items()):
+            parts = [fine_tuning.contrast(part, "accuracy", method, "layer") for _, part in table.groupby("layer")]
+            found = [next(iter(by_panel(part).values())) for part in parts]
+            plots.estimates(axis, np.arange(len(layers)) + 0.1 * i, found, label=title, **plots.method_style(method))
+        axis.axhline(0, **plots.RULE)
+        ticks = [
+            f"{-layer} from the end\n{100 * part['body_share'].mean():.0f}%" for layer, part in table.groupby("layer")
+        ]
+        axis.set_xticks(range(len(layers)), ticks)
+        axis.set(title=scale, xlabel="tuned block, and its share of the parameters")
+    axes[0, 0].set_ylabel("difference in test accuracy")
+    axes[0, 0].legend()
+    return figure
+
+
+def collapse_forced(tables: Tables) -> Figure:
+    """Accuracy against NC1 as collapse is prevented and forced: a panel a task, a thin line a network."""
+    figure, parts = _of_tasks(tables, 2.6)
+    for _, axes, table in parts:
+        for axis, (_, rows) in zip(axes, table.groupby("task", sort=False), strict=True):
+            _replicates_and_mean(axis, rows, ["model", "seed"], "collapse", "nc1", "accuracy")
+        axes[len(axes) // 2].set_xlabel(f"NC1 on the training images ({plots.READING})")
     return figure
 
 
 def _order(rows: pd.DataFrame, methods: Mapping[str, str]) -> pd.Series:
-    """The place of each row's method among the methods, by which lines stand side by side."""
+    """The place of each row's method among the methods."""
     return rows["method"].map({method: i for i, method in enumerate(methods)})
-
-
-def _method_lines(part: Any, rows: pd.DataFrame, metrics: Sequence[str], scale: str, titles: Mapping[str, str]) -> Any:
-    """Panels of metrics over "place", a line a method with its intervals; returns the axes."""
-    ylabels = {
-        "accuracy": f"{scale}: accuracy",
-        "gap": "test - training cross-entropy",
-        "nc1_test": plots.read_below("NC1 on the test images"),
-        "share": "trained share of parameters",
-    }
-    axes = part.subplots(1, len(metrics))
-    for axis, metric in zip(axes, metrics, strict=True):
-        for method, title in titles.items():
-            of_method = rows[rows["method"] == method]
-            plots.means(axis, of_method, "place", metric, label=title, **plots.method_style(method))
-        axis.set_ylabel(ylabels[metric])
-    plots.shared_legend(part, axes, ncols=len(titles))
-    return axes
 
 
 # Chapter 5

@@ -56,6 +56,15 @@ def task_style(task: str) -> dict[str, Any]:
     return {"color": COLOURS[i % 6], "marker": MARKERS[i % 7]}
 
 
+def short(task: str) -> str:
+    """The title of a task for a panel: without what stands in brackets, and before a slash.
+
+    >>> short("glyphs/greek"), short("cifar10 (JPEG copy)"), short("omniglot, Korean")
+    ('greek', 'cifar10', 'omniglot, Korean')
+    """
+    return task.split(" (")[0].rsplit("/")[-1]
+
+
 def numbered_style(i: int) -> dict[str, Any]:
     """The colour and marker of the i-th of many things; the first 42 are all different."""
     return {"color": COLOURS[i % 7], "marker": MARKERS[(i + i // 7) % 7]}
@@ -145,7 +154,7 @@ def log_ticks(axis: Any) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     low, high = axis.get_view_interval()
-    steps = (1.0,) if high > 2000 * low else (1.0, 2.0, 5.0) if high > 6 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+    steps = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0) if high > 6 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
     narrow = high < 2 * low  # where a logarithm is all but straight
     axis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=steps, numticks=6))
     axis.set_major_formatter("{x:g}")

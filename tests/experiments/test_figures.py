@@ -134,7 +134,7 @@ def test_settings_stand_at_their_own_trace_ratio_and_what_is_far_below_is_outsid
 
 def test_contrasts_show_every_claim_and_the_smallest_effect():
     judged = [judge(claim, dialled()) for claim in source.CLAIMS if claim.key == "A1-force"]
-    figure = figures.contrasts({"demo": judged}, {"demo": dialled()})
+    figure = figures.contrasts({"demo": judged}, {"source_collapse": {"demo": dialled()}})
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["A1-force"]
     networks, mean, *_ = figure.axes[0].lines
     np.testing.assert_allclose(networks.get_xdata(), [0.2, 0.2])
@@ -213,7 +213,8 @@ def tuned(methods):
                 "accuracy": 0.5 + 0.1 * i,
                 "loss": 0.9 - 0.1 * i,
                 "train_loss": 0.2,
-                "share": 0.1,
+                "model": "base",
+                "body_share": 0.1,
                 "train_per_class": number,
                 "layers": [place],
             }
@@ -230,28 +231,56 @@ METHODS = {"linear": "linear probe", "skip": "with a skip", "full": "everything"
 
 def test_methods_are_drawn_for_each_network_and_their_mean():
     figure = figures.methods_against_collapse({"demo": tuned(METHODS)}, METHODS)
-    assert titles(figure) == ["Greek", "digits", "", ""]
+    assert titles(figure) == ["Greek", "digits"]
     drawn = figure.axes[0].collections
     assert [len(each.get_offsets()) for each in drawn] == [4, 1] * 3
     np.testing.assert_allclose(drawn[1].get_offsets(), [[1.5, 0.5]])
     assert legends(figure) == [list(METHODS.values())]
 
 
-def test_lines_over_the_number_of_images_are_of_the_methods_that_are_there():
-    figure = figures.methods_with_few_images({"demo": tuned(["linear", "full"])}, METHODS)
-    accuracy, gap, nc1 = figure.axes
-    assert legends(figure) == [["linear probe", "everything"]]
-    np.testing.assert_allclose(accuracy.containers[1].lines[0].get_xdata(), np.array([2, 20]) * 1.05**-0.5)
-    np.testing.assert_allclose(gap.containers[1].lines[0].get_ydata(), [0.6, 0.6])
-    assert (accuracy.get_yscale(), nc1.get_yscale()) == ("linear", "log")
+def lines_of(axis):
+    return [np.column_stack(container.lines[0].get_data()) for container in axis.containers]
 
 
-def test_lines_over_layers_stand_side_by_side():
+def test_accuracy_is_drawn_over_what_is_trained_a_line_for_each_number_of_images():
+    figure = figures.accuracy_by_share({"demo": tuned(METHODS)}, {"linear": "probe", "full": "all"})
+    greek, digits = figure.axes
+    assert titles(figure) == ["Greek", "digits"]
+    assert [label.get_text() for label in greek.get_xticklabels()] == ["probe\n10%", "all\n10%"]
+    for line in lines_of(greek):  # all numbers of images are alike here
+        np.testing.assert_allclose(line, [[0, 0.5], [1, 0.7]])
+    assert [text.get_text() for text in digits.get_legend().get_texts()] == ["2", "20"]
+
+
+def test_differences_are_paired_by_task_and_number_of_images():
+    figure = figures.paired_differences({"demo": tuned(METHODS)}, {"ahead": ("accuracy", "full", "linear")})
+    (axis,) = figure.axes
+    assert axis.get_title() == "ahead"
+    assert np.concatenate([line[:, 1] for line in lines_of(axis)]) == pytest.approx([0.2] * 4)
+    np.testing.assert_allclose(lines_of(axis)[0][:, 0], np.array([2, 20]) * 1.06**-0.5)
+
+
+def test_a_skip_connection_is_held_against_none_at_each_layer():
     ways = {"layer": "none", "skip": "zeros", "skip project": "map"}
-    figure = figures.methods_by_layer({"demo": tuned(ways)}, ways)
-    places = [container.lines[0].get_xdata() for container in figure.axes[0].containers]
-    np.testing.assert_allclose(places, [[-0.1, 0.9], [0, 1], [0.1, 1.1]])
-    assert figure.axes[2].get_ylabel() == "trained share of parameters"
+    rows = tuned(ways).query("task == 'Greek'")
+    figure = figures.skip_by_layer({"demo": rows}, {"skip": "zeros", "skip project": "map"})
+    zeros, mapped = lines_of(figure.axes[0])
+    np.testing.assert_allclose(zeros, [[0, 0.1], [1, 0.1]])
+    np.testing.assert_allclose(mapped, [[0.1, 0.2], [1.1, 0.2]])
+
+
+def test_forced_collapse_is_a_line_a_network_and_their_mean():
+    rows = pd.DataFrame(
+        {"model": "base", "seed": seed, "task": "Greek", "collapse": strength, "nc1": 2.0 - strength + seed}
+        | {"accuracy": 0.5 + 0.1 * seed}
+        for strength in (0.0, 1.0)
+        for seed in (0, 1)
+    )
+    figure = figures.collapse_forced({"demo": rows})
+    *networks, mean = figure.axes[0].lines
+    assert len(networks) == 2
+    np.testing.assert_allclose(mean.get_xdata(), [np.sqrt(6), np.sqrt(2)])
+    np.testing.assert_allclose(mean.get_ydata(), [0.55, 0.55])
 
 
 # Chapter 5

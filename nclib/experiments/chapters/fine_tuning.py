@@ -279,6 +279,7 @@ CLAIMS = (
     ),
 )
 
+IN_POINTS = ("A4-skip", "A4-accuracy", "A6-force", "A5-scarce", "A5-most")  # claims on a difference in accuracy
 STUDIES = (fine_tuning, data_scarcity, tuned_layer, forced_collapse)
 LIVE: dict[str, Cell] = {
     "fine_tuning": {"method": "skip"},
