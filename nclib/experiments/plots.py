@@ -1,6 +1,6 @@
 """What the book's figures are made of: one style, one colour and marker for each thing throughout."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -181,45 +181,6 @@ def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -
         return
     averages = rows.groupby(setting, sort=False)[[x, y]].mean().map(nine_digits)
     axis.plot(averages[x], averages[y], color="0.6", linewidth=0.8, zorder=2)
-
-
-def interval_group(axis: Any, row: float, estimates: Mapping[str, Estimate], *, labelled: bool) -> None:
-    """Estimates of tasks with their intervals, side by side at one row; the last, in black, sums up the others."""
-    for i, (name, estimate) in enumerate(estimates.items()):
-        style = {"color": "black", "marker": "*"} if i == len(estimates) - 1 else task_style(name)
-        y = row + (i - len(estimates) / 2) / (len(estimates) + 3)
-        axis.plot([estimate.low, estimate.high], [y, y], color=style["color"], linewidth=1)
-        label = {"transfer": "mean over tasks"}.get(name, name) if labelled else None
-        axis.plot(estimate.value, y, linestyle="", label=label, **style)
-
-
-def correlation_panels(
-    tables: Mapping[str, pd.DataFrame],
-    titles: Mapping[str, str],
-    correlate: Callable[[pd.DataFrame, str], Mapping[str, Estimate]],
-    xlabel: str,
-    *,
-    height: float,
-    below: float,
-    **legend: Any,
-) -> Any:
-    """Correlations with their intervals: a panel a scale, in it a row for each title, in it one for each task.
-
-    `correlate` gives those of a table and what is titled, one a task, and at last what sums them up. The legend is so
-    far below each panel, as a share of its height.
-    """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(tables), figsize=(8, height), sharey=True, squeeze=False)
-    ticks = {"yticks": range(len(titles)), "yticklabels": list(titles.values())}
-    for axis, (scale, table) in zip(axes[0], tables.items(), strict=True):
-        for place, name in enumerate(titles):
-            interval_group(axis, place, correlate(table, name), labelled=place == 0)
-        axis.axvline(0, **RULE)
-        axis.set(title=scale, xlim=(-1.05, 1.05), xlabel=xlabel, **ticks)
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -below), **legend)
-    axes[0, 0].invert_yaxis()
-    return figure
 
 
 def shared_legend(figure: Any, axes: Any, *, loc: str = "outside lower center", **options: Any) -> None:

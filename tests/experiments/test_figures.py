@@ -162,21 +162,63 @@ def bank():
     )
 
 
-def test_models_are_in_panels_of_tasks_by_the_first_word_of_their_title():
+def test_clouds_are_drawn_with_their_means():
+    figure = figures.clouds({"along": np.ones((2, 5, 2)), "across": np.zeros((2, 5, 2))})
+    assert titles(figure) == ["along", "across"]
+    assert [len(each.get_offsets()) for each in figure.axes[0].collections] == [5, 1, 5, 1]
+
+
+def test_models_are_in_panels_of_tasks_by_their_family_or_what_they_vary():
     figure = figures.task_panels({"demo": bank()}, "nc1", "accuracy")
     assert titles(figure) == ["Greek", "digits"]
-    assert points(figure.axes[0]) == {"base": 2, "epochs": 4, "other": 2}
+    assert points(figure.axes[0]) == {"base": 1, "epochs": 2, "other": 1}
+    np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets(), [[2.5, 0.895]])
     assert legends(figure) == [["base", "epochs", "other"]]
     assert figure.axes[0].get_ylabel() == "demo: accuracy"
 
 
-def test_correlations_over_models_are_of_each_task_and_their_mean(monkeypatch):
-    monkeypatch.setattr(figures.downstream, "across_models", lambda rows, metric: Estimate(len(rows) / 20, 0.0, 1.0))
-    figure = figures.correlations_across_models({"demo": bank()}, {"nc1": "NC1"})
+def test_ten_tasks_stand_in_two_rows_and_names_in_plain_words():
+    tasks = [bank().assign(task=f"omniglot, {i}", model="weight_decay 0.1") for i in range(7)]
+    figure = figures.task_panels({"lab": pd.concat(tasks)}, "nc1", "accuracy")
+    assert [axis.axison for axis in figure.axes] == [True] * 7 + [False] * 3
+    assert titles(figure)[6] == "omniglot,\n6"
+    assert legends(figure) == [["weight decay"]]
+
+
+def marks(axis, label):
+    """Where the large points of a label are, from above."""
+    lines = [line for line in axis.lines if line.get_label() == label]
+    return [line.get_xydata()[0].tolist() for line in lines]
+
+
+def test_orders_of_models_are_drawn_with_their_tasks_and_at_equal_width():
+    rows = bank().assign(num_features=[8, 16] * 8, parameters=1.0)
+    figure = figures.orders_of_models({"demo": rows}, {"nc1": "NC1", "cdnv": "CDNV", "parameters": "parameters"})
     (axis,) = figure.axes
-    assert axis.get_legend_handles_labels()[1] == ["Greek", "digits", "mean over tasks"]
-    found = [line.get_xdata()[0] for line in axis.lines if len(line.get_xdata()) == 1]
-    assert found == [0.4, 0.4, 0.8]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["NC1", "CDNV", "parameters"]
+    np.testing.assert_allclose(marks(axis, "plain"), [[0.995, -0.12]], atol=1e-3)  # those of one value have no order
+    assert [len(line.get_xdata()) for line in axis.lines if line.get_alpha() == 0.3] == [2, 0]
+    assert legends(figure) == [["as they are", "at equal width"]]
+
+
+def test_orders_of_layers_have_a_row_for_each_task_and_their_mean():
+    rng = np.random.default_rng(0)
+    rows = bank()[lambda table: table["model"] == "base"].drop(columns="curve")
+    accuracy, nc1 = rng.random((2, len(rows), 6))
+    curves = {"accuracy": accuracy.tolist(), "nc1": nc1.tolist(), "num_features": [[8] * 6] * len(rows)}
+    figure = figures.orders_of_layers({"demo": rows.assign(num_classes=4, **curves)})
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["Greek", "digits", "mean over tasks"]
+    assert [len(marks(axis, held)) for held in ("plain", "given")] == [3, 3]
+    assert legends(figure) == [["as they are", "at equal depth"]]
+
+
+def test_a_task_whose_layers_are_all_narrow_has_an_empty_row():
+    rows = bank()[lambda table: table["model"] == "base"].drop(columns="curve")
+    curves = {name: [[0.1, 0.2, 0.4, 0.3]] * len(rows) for name in ("accuracy", "nc1")}
+    rows = rows.assign(num_classes=rows["task"].map({"Greek": 4, "digits": 10}), **curves)
+    figure = figures.orders_of_layers({"demo": rows.assign(num_features=[[8] * 4] * len(rows))})
+    assert [y for _, y in marks(figure.axes[0], "plain")] == pytest.approx([-0.12, 1.88])
 
 
 def test_models_of_different_depth_meet_on_relative_depth():
@@ -188,12 +230,19 @@ def test_models_of_different_depth_meet_on_relative_depth():
     np.testing.assert_allclose(line.get_ydata()[[0, -1]], [0.5, 0.8])
 
 
+def test_five_tasks_are_drawn_along_depth():
+    tasks = [bank().assign(task=f"{i}") for i in range(7)]
+    rows = pd.concat(tasks).rename(columns={"curve": "cdnv"}).assign(accuracy=lambda table: table["cdnv"])
+    assert titles(figures.depth_panels({"lab": rows}, "accuracy", ["cdnv"]))[:5] == list("01234")
+
+
 def test_shots_stand_side_by_side():
     estimates = {"few": Estimate(0.2, 0.1, 0.3), "all": Estimate(0.6, 0.5, 0.7)}
-    figure = figures.correlations_by_shots(dict.fromkeys(["demo", "lab"], estimates), {"few": "1 shot", "all": "all"})
+    found = dict.fromkeys(["demo, NC1", "lab, NC1"], estimates)
+    figure = figures.correlations_by_shots(found, {"few": "1 shot", "all": "all"})
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1 shot", "all"]
-    assert axis.get_legend_handles_labels()[1] == ["demo", "lab"]
+    assert axis.get_legend_handles_labels()[1] == ["demo, NC1", "lab, NC1"]
     found = [line.get_xydata()[0] for line in axis.lines if len(line.get_xdata()) == 1]
     np.testing.assert_allclose(found, [[-0.06, 0.2], [0.94, 0.6], [0.06, 0.2], [1.06, 0.6]])
 

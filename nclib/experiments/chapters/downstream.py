@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from nclib.estimates import Estimate, bootstrap, mean_spearman, partial_spearman
-from nclib.experiments.cells import named_models, of_task, trained_models
+from nclib.estimates import Estimate, bootstrap, fisher, mean_spearman, partial_spearman
+from nclib.experiments.cells import named_models, of_task, recipe_columns, trained_models
 from nclib.experiments.chapters.source import recipes
 from nclib.experiments.claims import RANKS, Claim
-from nclib.experiments.inference import rows_of, seeds_or_panels
+from nclib.experiments.inference import rows_of, seeds_or_panels, summary
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale
 
@@ -75,34 +75,6 @@ def across_models(
     y = _columns(table, accuracies)
     x = np.tile(_columns(table, metric), y.shape[1] // table["task"].nunique())
     return bootstrap(mean_spearman, x, y, groups=_models(table))
-
-
-def lead(table: pd.DataFrame, rival: str) -> Estimate:
-    """By how much NC1 ranks better than a rival: the rival's `across_models` less that of NC1; above 0 is better.
-
-    The two are of the same resampled models.
-    """
-
-    def difference(nc1: np.ndarray, other: np.ndarray, accuracy: np.ndarray) -> float:
-        return mean_spearman(other, accuracy) - mean_spearman(nc1, accuracy)
-
-    samples = (_columns(table, name) for name in ("nc1", rival, "accuracy"))
-    return bootstrap(difference, *samples, groups=_models(table))
-
-
-def across_layers(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
-    """Rank correlation of a metric and accuracy over the layers of a model, the mean over models and tasks.
-
-    Tasks are resampled with all their models.
-    """
-    values = [mean_spearman(np.array(x), np.array(y)) for x, y in zip(table[metric], table["accuracy"], strict=True)]
-    return bootstrap(np.mean, np.array(values), groups=table["task"].to_numpy())
-
-
-def lost_by(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
-    """Accuracy lost by taking the layer with the least of a metric for the best one; tasks are resampled."""
-    lost = [max(y) - y[int(np.argmin(x))] for x, y in zip(table[metric], table["accuracy"], strict=True)]
-    return bootstrap(np.mean, np.array(lost), groups=table["task"].to_numpy())
 
 
 def _replicates(table: pd.DataFrame, found: pd.Series) -> pd.DataFrame:
@@ -186,6 +158,153 @@ CLAIMS = (
         replicates=_over_layers,
     ),
 )
+
+# Beginnings of the names of the lab's models, and what each family is called.
+FAMILIES = {
+    "bank_mobilenet_v1": "MobileNetV1",
+    "bank_mobilenet_v2_100_224_inat": "MobileNetV2, iNaturalist",
+    "bank_mobilenet_v2": "MobileNetV2",
+    "bank_mbv2": "MobileNetV2",
+    "bank_mcunet": "MCUNet, ProxylessNAS",
+    "bank_proxyless": "MCUNet, ProxylessNAS",
+    "bank_squeezenet": "SqueezeNet",
+}
+
+
+def family(model: str) -> str:
+    """What a model is of: the family of one of the lab's, else the first word, such as what a recipe varies.
+
+    Examples
+    --------
+    >>> family("bank_mobilenet_v1_025_128"), family("epochs 32")
+    ('MobileNetV1', 'epochs')
+    """
+    return next((name for start, name in FAMILIES.items() if model.startswith(start)), model.split()[0])
+
+
+def with_source_accuracy(table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
+    """The table with the `source_accuracy` of its recipes and seeds in that of chapter 2; NaN of those it has not."""
+    if "weights" in table:  # others trained these models
+        return table.assign(source_accuracy=math.nan)
+    same = [name for name in recipe_columns(table) if name in networks]
+    return table.merge(networks[[*same, "source_accuracy"]].drop_duplicates(same), "left", same)
+
+
+def _merit(rows: pd.DataFrame, name: str) -> pd.Series:
+    """Highest for what an order puts first: the least of a measure of collapse, the most of anything else."""
+    return -rows[name] if name in RIVALS else rows[name]
+
+
+def ranked_by(
+    table: pd.DataFrame, name: str, accuracies: Sequence[str] = ("accuracy",), given: str | None = None
+) -> pd.DataFrame:
+    """Rows of the rank correlation of an order of the models with accuracy, the mean over accuracies.
+
+    First in the order is the least of a measure of collapse, or the most of another column, such as `num_features`;
+    so 1 is the order of accuracy. What is `given` is held fixed. Models without a value are left out, and so are tasks
+    on which there is no correlation, for all models have one value.
+    """
+
+    def correlate(rows: pd.DataFrame) -> float:
+        merit, fixed = _merit(rows, name).to_numpy(), rows[given].to_numpy() if given else np.zeros(len(rows))
+        if np.ptp(fixed) == 0:
+            return float(np.mean([mean_spearman(merit, rows[each].to_numpy()) for each in accuracies]))
+        return float(np.mean([partial_spearman(merit, rows[each].to_numpy(), fixed) for each in accuracies]))
+
+    rows = _over_models(table[table[name].notna()], correlate)
+    tasks = _tasks(rows)
+    return rows[~tasks.isin(tasks[rows["value"].isna()])]
+
+
+def lost_by(table: pd.DataFrame, name: str | None) -> pd.DataFrame:
+    """Rows of the accuracy by which the first model of an order, as of `ranked_by`, falls short of the best one.
+
+    Of several that are first it is their mean; without a name that of all models, which a choice at random loses.
+    """
+
+    def lost(rows: pd.DataFrame) -> float:
+        merit = _merit(rows, name) if name else pd.Series(0, rows.index)
+        return float(rows["accuracy"].max() - rows.loc[merit == merit.max(), "accuracy"].mean())
+
+    return _over_models(table if name is None else table[table[name].notna()], lost)
+
+
+def _tasks(rows: pd.DataFrame) -> pd.Series:
+    """The task of each row: its panel, or its replicate where tasks are that."""
+    return rows["panel"].where(rows["panel"] != "", rows["replicate"])
+
+
+def average(rows: pd.DataFrame) -> Estimate:
+    """The `summary` of rows; NaN of none."""
+    return Estimate(math.nan) if rows.empty else summary(rows)
+
+
+def correlation(rows: pd.DataFrame) -> Estimate:
+    """The mean of correlations with the interval that a claim has, which is that of Fisher's z; NaN of none."""
+    found = average(rows.assign(value=fisher(rows["value"])))
+    return Estimate(*np.tanh([found.value, found.low, found.high]).tolist())
+
+
+def by_task(rows: pd.DataFrame) -> dict[str, Estimate]:
+    """The `correlation` of each task."""
+    return {str(task): correlation(part) for task, part in rows.groupby(_tasks(rows), sort=False)}
+
+
+def difference(rows: pd.DataFrame, others: pd.DataFrame) -> Estimate:
+    """The mean of rows less others of the same replicates and tasks."""
+    return average(rows.assign(value=rows["value"] - others["value"]).dropna(subset="value"))
+
+
+def with_orders(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of layers with two more columns to choose the least of.
+
+    `wide_nc1` is NC1 of the layers with more features than classes, NaN of the others; `left` is how many layers are
+    still to come.
+    """
+    parts = zip(table["nc1"], table["num_features"], table["num_classes"], strict=True)
+    wide = [np.where(np.array(widths) > classes, nc1, math.nan) for nc1, widths, classes in parts]
+    return table.assign(wide_nc1=wide, left=[np.arange(len(nc1))[::-1] for nc1 in table["nc1"]])
+
+
+def layers_ranked_by(table: pd.DataFrame, metric: str) -> pd.Series:
+    """Rank correlation of accuracy with the order of the layers of a network, the least of a metric first: one a row.
+
+    Layers without a value are left out; NaN of fewer than four.
+    """
+    found = []
+    for values, accuracy in zip(table[metric], table["accuracy"], strict=True):
+        known = ~np.isnan(values)
+        few = known.sum() < 4
+        found.append(math.nan if few else mean_spearman(-np.array(values)[known], np.array(accuracy)[known]))
+    return pd.Series(found, index=table.index)
+
+
+def lost_by_layer(table: pd.DataFrame, metric: str) -> pd.Series:
+    """The accuracy by which the layer with the least of a metric falls short of the best one: one a row.
+
+    NaN where no layer has a value.
+    """
+    found = []
+    for values, accuracy in zip(table[metric], table["accuracy"], strict=True):
+        known = not np.isnan(values).all()
+        found.append(max(accuracy) - accuracy[int(np.nanargmin(values))] if known else math.nan)
+    return pd.Series(found, index=table.index)
+
+
+def over_tasks(table: pd.DataFrame, found: pd.Series) -> pd.DataFrame:
+    """Rows of what was found of each row of a table, the mean over models, as the claims are judged by."""
+    return _replicates(table, table.assign(value=found).groupby(["seed", "task"])["value"].mean()).dropna()
+
+
+def over_networks(table: pd.DataFrame, found: pd.Series) -> pd.DataFrame:
+    """Rows of what was found of each row of a table, tasks being panels.
+
+    Networks are the replicates: seeds of those that were trained here, else models, each the mean over the draws.
+    """
+    names = table[["task", "model" if "weights" in table else "seed"]].set_axis(["panel", "replicate"], axis=1)
+    values = names.assign(value=found).groupby(["panel", "replicate"], sort=False)["value"].mean()
+    return values.dropna().reset_index().assign(contrast="")
+
 
 STUDIES = (downstream_collapse, collapse_by_layer)
 LIVE: dict[str, Cell] = {"downstream_collapse": {"model": "base"}, "collapse_by_layer": {}}
