@@ -39,10 +39,10 @@ import torch
 
 import nclib
 from nclib.data import EMBEDDED
-from nclib.experiments import figures
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import in_training
 from nclib.experiments.inference import summary
+from nclib.experiments.figures import in_training as figures
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
 

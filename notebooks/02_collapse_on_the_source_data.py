@@ -38,11 +38,13 @@ import pandas as pd
 
 import nclib
 from nclib.estimates import mean_spearman
-from nclib.experiments import figures, studies
+from nclib.experiments import studies
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import source
 from nclib.experiments.claims import POINT
 from nclib.experiments.inference import summary
+from nclib.experiments.figures import source as figures
+from nclib.experiments.figures.parts import contrasts
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
 
@@ -172,7 +174,7 @@ in_points = {
     name: [each for each in verdicts if each.claim.smallest == POINT]
     for name, verdicts in judged.items()
 }
-figures.contrasts(in_points, {"source_collapse": tables})
+contrasts(in_points, {"source_collapse": tables})
 plt.show()
 
 # %% tags=["remove-cell"]

@@ -55,8 +55,8 @@ import pandas as pd
 import torch
 
 import nclib
-from nclib.experiments import figures
 from nclib.experiments.chapters import downstream
+from nclib.experiments.figures import downstream as figures
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import declared, score_card
 

@@ -53,9 +53,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import nclib
-from nclib.experiments import figures
 from nclib.experiments.cells import candidates
 from nclib.experiments.chapters import fine_tuning
+from nclib.experiments.figures import fine_tuning as figures
+from nclib.experiments.figures.parts import contrasts
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card, verdicts_by_scale
 from nclib.peft.finetuning import Choice
@@ -167,7 +168,7 @@ judged = {
     name: [each for each in verdicts if each.claim.key in fine_tuning.IN_POINTS]
     for name, verdicts in verdicts_by_scale(run.records, STUDIES).items()
 }
-figures.contrasts(judged, studies)
+contrasts(judged, studies)
 plt.show()
 
 # %% tags=["remove-cell"]

@@ -41,11 +41,11 @@ from torch.nn.functional import cross_entropy
 
 import nclib
 from nclib.estimates import Estimate
-from nclib.experiments import figures
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import complexity
 from nclib.experiments.chapters.complexity import SWEPT
 from nclib.experiments.inference import summary
+from nclib.experiments.figures import complexity as figures
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
 

@@ -47,9 +47,9 @@ import torch
 
 import nclib
 from nclib import estimates
-from nclib.experiments import figures
 from nclib.experiments.cells import candidates
 from nclib.experiments.chapters import selection
+from nclib.experiments.figures import selection as figures
 from nclib.experiments.prose import glue
 from nclib.experiments.run import book_root
 from nclib.experiments.studies import score_card

@@ -45,8 +45,8 @@ from torch.nn.functional import cross_entropy
 import nclib
 from nclib.data.scene_sets import UNLABELLED
 from nclib.data.text_sets import tokens
-from nclib.experiments import figures
 from nclib.experiments.chapters import selection
+from nclib.experiments.figures import selection as figures
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
 from nclib.experiments.words import TextRecipe, fit_best, train_words

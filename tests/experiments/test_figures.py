@@ -6,9 +6,18 @@ import pandas as pd
 import pytest
 
 from nclib.estimates import Estimate
-from nclib.experiments import figures, plots
+from nclib.experiments import plots
 from nclib.experiments.chapters import source
 from nclib.experiments.claims import judge
+from nclib.experiments.figures import (
+    complexity as chapter_5,
+    downstream as chapter_3,
+    fine_tuning as chapter_4,
+    in_training as chapter_1,
+    parts,
+    selection as chapter_6,
+    source as chapter_2,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +55,7 @@ SHOWN = {name: (name.upper(), "lower") for name in ("train_error", "nc1", "nc2",
 
 
 def test_a_sheet_has_a_row_for_each_title():
-    figure = figures.contact_sheet(np.zeros((2, 3, 4, 5), dtype=np.uint8), ["one", "two"])
+    figure = chapter_1.contact_sheet(np.zeros((2, 3, 4, 5), dtype=np.uint8), ["one", "two"])
     assert [axis.get_ylabel() for axis in figure.axes] == ["one", "two"]
     assert figure.axes[0].images[0].get_array().shape == (4, 15)
 
@@ -55,7 +64,7 @@ def test_a_sheet_has_a_row_for_each_title():
     ("errors", "dashed"), [([[0.2, 0.1, 0.0], [0.1, 0.0, 0.0]], [5, 5]), ([[0.2, 0.0, 0.0], [0.1, 0.1, 0.1]], [])]
 )
 def test_trajectories_are_dashed_where_all_networks_are_without_errors(errors, dashed):
-    figure = figures.trajectories_by_scale({"demo": watched(errors)}, SHOWN)
+    figure = chapter_1.trajectories_by_scale({"demo": watched(errors)}, SHOWN)
     first = figure.axes[0]
     assert titles(figure) == [title for title, _ in SHOWN.values()]
     np.testing.assert_allclose(first.lines[0].get_ydata(), np.mean(errors, axis=0))
@@ -66,13 +75,13 @@ def test_trajectories_are_dashed_where_all_networks_are_without_errors(errors, d
 
 def test_trajectories_of_two_scales_have_a_legend():
     tables = dict.fromkeys(["demo", "lab"], watched([[0.2, 0.0, 0.0]]))
-    assert legends(figures.trajectories_by_scale(tables, SHOWN)) == [["demo", "lab"]]
+    assert legends(chapter_1.trajectories_by_scale(tables, SHOWN)) == [["demo", "lab"]]
 
 
 def test_three_classes_lie_about_the_corners_of_a_triangle():
     corners = [[0, 1], [-(3**0.5) / 2, -0.5], [3**0.5 / 2, -0.5]]
     pictures = [[[corner] * 4 for corner in corners]] * 2
-    figure = figures.classes_in_a_plane(pictures, [0, 8], ["a", "b", "c"])
+    figure = chapter_1.classes_in_a_plane(pictures, [0, 8], ["a", "b", "c"])
     assert titles(figure) == ["epoch 0", "epoch 8"]
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), [*corners, corners[0]], atol=1e-12)
     assert points(figure.axes[1]) == {"a": 4, "b": 4, "c": 4}
@@ -106,7 +115,7 @@ def dialled(seeds=(0, 1), source="letters"):
 
 def test_the_dial_has_a_line_a_seed_and_their_mean():
     two = pd.concat([dialled((0, 1, 2), "clothes"), dialled((0, 1, 2), "photographs")])
-    figure = figures.dial({"demo": dialled(), "lab": two})
+    figure = chapter_2.dial({"demo": dialled(), "lab": two})
     transfer, *others = figure.axes[:3]
     assert [axis.get_title() for axis in figure.axes[:3]] == ["demo: letters", "lab: clothes", "lab: photographs"]
     assert [len(axis.lines) for axis in (transfer, *others)] == [3, 4, 4]
@@ -118,14 +127,14 @@ def test_the_dial_has_a_line_a_seed_and_their_mean():
 
 def test_each_setting_has_a_panel_of_the_networks_that_differ_in_it():
     elsewhere = networks().assign(source="photographs")
-    figure = figures.heuristics({"demo": pd.concat([networks(), elsewhere])}, SETTINGS)
+    figure = chapter_2.heuristics({"demo": pd.concat([networks(), elsewhere])}, SETTINGS)
     loss, epochs = figure.axes
     assert points(loss) == {"cross-entropy": 2, "sigmoid": 2, "squared error": 2}
     assert points(epochs) == {"1": 2, "4": 2, "8": 2}
 
 
 def test_settings_stand_at_their_own_trace_ratio_and_what_is_far_below_is_outside():
-    figure = figures.at_equal_collapse({"demo": pd.concat([networks(), dialled()])}, SETTINGS)
+    figure = chapter_2.at_equal_collapse({"demo": pd.concat([networks(), dialled()])}, SETTINGS)
     curve, loss, epochs = figure.axes[0].lines
     np.testing.assert_allclose(curve.get_xdata(), [2.0, 0.3, 0.01])
     np.testing.assert_allclose(loss.get_xdata(), [0.1, 0.2, 0.3])
@@ -134,7 +143,7 @@ def test_settings_stand_at_their_own_trace_ratio_and_what_is_far_below_is_outsid
 
 def test_contrasts_show_every_claim_and_the_smallest_effect():
     judged = [judge(claim, dialled()) for claim in source.CLAIMS if claim.key == "A1-force"]
-    figure = figures.contrasts({"demo": judged}, {"source_collapse": {"demo": dialled()}})
+    figure = parts.contrasts({"demo": judged}, {"source_collapse": {"demo": dialled()}})
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["A1-force"]
     networks, mean, *_ = figure.axes[0].lines
     np.testing.assert_allclose(networks.get_xdata(), [0.2, 0.2])
@@ -163,13 +172,13 @@ def bank():
 
 
 def test_clouds_are_drawn_with_their_means():
-    figure = figures.clouds({"along": np.ones((2, 5, 2)), "across": np.zeros((2, 5, 2))})
+    figure = chapter_3.clouds({"along": np.ones((2, 5, 2)), "across": np.zeros((2, 5, 2))})
     assert titles(figure) == ["along", "across"]
     assert [len(each.get_offsets()) for each in figure.axes[0].collections] == [5, 1, 5, 1]
 
 
 def test_models_are_in_panels_of_tasks_by_their_family_or_what_they_vary():
-    figure = figures.task_panels({"demo": bank()}, "nc1", "accuracy")
+    figure = chapter_3.task_panels({"demo": bank()}, "nc1", "accuracy")
     assert titles(figure) == ["Greek", "digits"]
     assert points(figure.axes[0]) == {"base": 1, "epochs": 2, "other": 1}
     np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets(), [[2.5, 0.895]])
@@ -179,7 +188,7 @@ def test_models_are_in_panels_of_tasks_by_their_family_or_what_they_vary():
 
 def test_ten_tasks_stand_in_two_rows_and_names_in_plain_words():
     tasks = [bank().assign(task=f"omniglot, {i}", model="weight_decay 0.1") for i in range(7)]
-    figure = figures.task_panels({"lab": pd.concat(tasks)}, "nc1", "accuracy")
+    figure = chapter_3.task_panels({"lab": pd.concat(tasks)}, "nc1", "accuracy")
     assert [axis.axison for axis in figure.axes] == [True] * 7 + [False] * 3
     assert titles(figure)[6] == "omniglot,\n6"
     assert legends(figure) == [["weight decay"]]
@@ -193,7 +202,7 @@ def marks(axis, label):
 
 def test_orders_of_models_are_drawn_with_their_tasks_and_at_equal_width():
     rows = bank().assign(num_features=[8, 16] * 8, parameters=1.0)
-    figure = figures.orders_of_models({"demo": rows}, {"nc1": "NC1", "cdnv": "CDNV", "parameters": "parameters"})
+    figure = chapter_3.orders_of_models({"demo": rows}, {"nc1": "NC1", "cdnv": "CDNV", "parameters": "parameters"})
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["NC1", "CDNV", "parameters"]
     np.testing.assert_allclose(marks(axis, "plain"), [[0.995, -0.12]], atol=1e-3)  # those of one value have no order
@@ -206,7 +215,7 @@ def test_orders_of_layers_have_a_row_for_each_task_and_their_mean():
     rows = bank()[lambda table: table["model"] == "base"].drop(columns="curve")
     accuracy, nc1 = rng.random((2, len(rows), 6))
     curves = {"accuracy": accuracy.tolist(), "nc1": nc1.tolist(), "num_features": [[8] * 6] * len(rows)}
-    figure = figures.orders_of_layers({"demo": rows.assign(num_classes=4, **curves)})
+    figure = chapter_3.orders_of_layers({"demo": rows.assign(num_classes=4, **curves)})
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["Greek", "digits", "mean over tasks"]
     assert [len(marks(axis, held)) for held in ("plain", "given")] == [3, 3]
@@ -217,13 +226,13 @@ def test_a_task_whose_layers_are_all_narrow_has_an_empty_row():
     rows = bank()[lambda table: table["model"] == "base"].drop(columns="curve")
     curves = {name: [[0.1, 0.2, 0.4, 0.3]] * len(rows) for name in ("accuracy", "nc1")}
     rows = rows.assign(num_classes=rows["task"].map({"Greek": 4, "digits": 10}), **curves)
-    figure = figures.orders_of_layers({"demo": rows.assign(num_features=[[8] * 4] * len(rows))})
+    figure = chapter_3.orders_of_layers({"demo": rows.assign(num_features=[[8] * 4] * len(rows))})
     assert [y for _, y in marks(figure.axes[0], "plain")] == pytest.approx([-0.12, 1.88])
 
 
 def test_models_of_different_depth_meet_on_relative_depth():
     rows = bank().rename(columns={"curve": "cdnv"}).assign(accuracy=lambda table: table["cdnv"])
-    figure = figures.depth_panels({"demo": rows, "lab": rows}, "accuracy", ["cdnv"])
+    figure = chapter_3.depth_panels({"demo": rows, "lab": rows}, "accuracy", ["cdnv"])
     assert len(figure.axes) == 8
     (line,) = figure.axes[0].lines
     assert (line.get_xdata()[[0, -1]] == [0, 1]).all()
@@ -233,13 +242,13 @@ def test_models_of_different_depth_meet_on_relative_depth():
 def test_five_tasks_are_drawn_along_depth():
     tasks = [bank().assign(task=f"{i}") for i in range(7)]
     rows = pd.concat(tasks).rename(columns={"curve": "cdnv"}).assign(accuracy=lambda table: table["cdnv"])
-    assert titles(figures.depth_panels({"lab": rows}, "accuracy", ["cdnv"]))[:5] == list("01234")
+    assert titles(chapter_3.depth_panels({"lab": rows}, "accuracy", ["cdnv"]))[:5] == list("01234")
 
 
 def test_shots_stand_side_by_side():
     estimates = {"few": Estimate(0.2, 0.1, 0.3), "all": Estimate(0.6, 0.5, 0.7)}
     found = dict.fromkeys(["demo, NC1", "lab, NC1"], estimates)
-    figure = figures.correlations_by_shots(found, {"few": "1 shot", "all": "all"})
+    figure = chapter_3.correlations_by_shots(found, {"few": "1 shot", "all": "all"})
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1 shot", "all"]
     assert axis.get_legend_handles_labels()[1] == ["demo, NC1", "lab, NC1"]
@@ -279,7 +288,7 @@ METHODS = {"linear": "linear probe", "skip": "with a skip", "full": "everything"
 
 
 def test_methods_are_drawn_for_each_network_and_their_mean():
-    figure = figures.methods_against_collapse({"demo": tuned(METHODS)}, METHODS)
+    figure = chapter_4.methods_against_collapse({"demo": tuned(METHODS)}, METHODS)
     assert titles(figure) == ["Greek", "digits"]
     drawn = figure.axes[0].collections
     assert [len(each.get_offsets()) for each in drawn] == [4, 1] * 3
@@ -292,7 +301,7 @@ def lines_of(axis):
 
 
 def test_accuracy_is_drawn_over_what_is_trained_a_line_for_each_number_of_images():
-    figure = figures.accuracy_by_share({"demo": tuned(METHODS)}, {"linear": "probe", "full": "all"})
+    figure = chapter_4.accuracy_by_share({"demo": tuned(METHODS)}, {"linear": "probe", "full": "all"})
     greek, digits = figure.axes
     assert titles(figure) == ["Greek", "digits"]
     assert [label.get_text() for label in greek.get_xticklabels()] == ["probe\n10%", "all\n10%"]
@@ -302,7 +311,7 @@ def test_accuracy_is_drawn_over_what_is_trained_a_line_for_each_number_of_images
 
 
 def test_differences_are_paired_by_task_and_number_of_images():
-    figure = figures.paired_differences({"demo": tuned(METHODS)}, {"ahead": ("accuracy", "full", "linear")})
+    figure = chapter_4.paired_differences({"demo": tuned(METHODS)}, {"ahead": ("accuracy", "full", "linear")})
     (axis,) = figure.axes
     assert axis.get_title() == "ahead"
     assert np.concatenate([line[:, 1] for line in lines_of(axis)]) == pytest.approx([0.2] * 4)
@@ -312,7 +321,7 @@ def test_differences_are_paired_by_task_and_number_of_images():
 def test_a_skip_connection_is_held_against_none_at_each_layer():
     ways = {"layer": "none", "skip": "zeros", "skip project": "map"}
     rows = tuned(ways).query("task == 'Greek'")
-    figure = figures.skip_by_layer({"demo": rows}, {"skip": "zeros", "skip project": "map"})
+    figure = chapter_4.skip_by_layer({"demo": rows}, {"skip": "zeros", "skip project": "map"})
     zeros, mapped = lines_of(figure.axes[0])
     np.testing.assert_allclose(zeros, [[0, 0.1], [1, 0.1]])
     np.testing.assert_allclose(mapped, [[0.1, 0.2], [1.1, 0.2]])
@@ -325,7 +334,7 @@ def test_forced_collapse_is_a_line_a_network_and_their_mean():
         for strength in (0.0, 1.0)
         for seed in (0, 1)
     )
-    figure = figures.collapse_forced({"demo": rows})
+    figure = chapter_4.collapse_forced({"demo": rows})
     *networks, mean = figure.axes[0].lines
     assert len(networks) == 2
     np.testing.assert_allclose(mean.get_xdata(), [np.sqrt(6), np.sqrt(2)])
@@ -360,7 +369,7 @@ NAMES["cdnv"] = "CDNV"
 
 
 def test_dials_have_a_row_for_each_metric_and_lines_of_both_stages():
-    figure = figures.dials({"matched": swept(), "end": swept()}, NAMES)
+    figure = chapter_5.dials({"matched": swept(), "end": swept()}, NAMES)
     lines = [axis.get_legend_handles_labels()[1] for axis in figure.axes]
     assert [len(each) for each in lines] == [4] * 6 + [2] * 3  # of the loss, only the end
     assert legends(figure) == [[f"{panel}, {when}" for when in ("matched loss", "the end") for panel in PANELS]]
@@ -370,7 +379,7 @@ def test_dials_have_a_row_for_each_metric_and_lines_of_both_stages():
 
 def test_complexity_has_a_row_for_each_panel_and_a_point_for_each_network():
     columns = {"cdnv": "CDNV, source", "accuracy_5": "5-shot accuracy"}
-    figure = figures.against_complexity({"demo": swept()}, columns, NAMES)
+    figure = chapter_5.against_complexity({"demo": swept()}, columns, NAMES)
     assert titles(figure) == ["CDNV, source\n(lower is more collapsed)", "5-shot accuracy", "", ""]
     assert legends(figure) == [["learning rate", "batch size", "weight decay"]]
     assert [len(container.lines[0].get_xdata()) for container in figure.axes[0].containers] == [6, 6, 6]
@@ -379,14 +388,14 @@ def test_complexity_has_a_row_for_each_panel_and_a_point_for_each_network():
 
 def test_complexity_of_no_network_is_an_empty_panel():
     columns = {"cdnv": "CDNV, source", "accuracy_5": "5-shot accuracy"}
-    figure = figures.against_complexity({"demo": swept()[:0]}, columns, NAMES)
+    figure = chapter_5.against_complexity({"demo": swept()[:0]}, columns, NAMES)
     assert titles(figure) == ["CDNV, source\n(lower is more collapsed)", "5-shot accuracy"]
 
 
 def test_a_penalty_is_drawn_in_the_colours_of_all_panels():
     rows = swept()[lambda table: table["panel"] == PANELS[1]]
     titles_of = {"complexity": "complexity", "cdnv": "CDNV"}
-    figure = figures.penalised({"matched": rows, "end": rows}, titles_of, PANELS)
+    figure = chapter_5.penalised({"matched": rows, "end": rows}, titles_of, PANELS)
     assert {line.lines[0].get_color() for axis in figure.axes for line in axis.containers} == {plots.COLOURS[1]}
     assert figure.axes[0].get_xscale() == "symlog"
 
@@ -397,7 +406,7 @@ def test_the_bound_is_drawn_over_all_epochs_of_all_networks():
     more = {name: [values] * len(rows) for name, values in curves.items()} | {
         "geometric_collapse": [[1.0, 1.0, 1.0]] * len(rows)
     }
-    figure = figures.training_and_bound(rows.assign(**more), NAMES)
+    figure = chapter_5.training_and_bound(rows.assign(**more), NAMES)
     assert [len(each.get_offsets()) for each in figure.axes[2].collections] == [30, 30]
     assert [len(axis.lines) for axis in figure.axes] == [2, 2, 1]
 
@@ -405,7 +414,7 @@ def test_the_bound_is_drawn_over_all_epochs_of_all_networks():
 def test_each_way_of_estimating_has_its_error_and_what_it_states():
     row = {"samples": [8, 32], "samples_error": [0.2, 0.1], "samples_stated": [0.3, 0.1]}
     row |= {name.replace("samples", "outputs"): values for name, values in row.items()}
-    figure = figures.errors_of_estimates(pd.DataFrame([row, row]), {"samples": "images", "outputs": "outputs"})
+    figure = chapter_5.errors_of_estimates(pd.DataFrame([row, row]), {"samples": "images", "outputs": "outputs"})
     axis, other = figure.axes
     np.testing.assert_allclose(axis.containers[0].lines[0].get_ydata(), [0.2, 0.1])
     assert [axis.get_xlabel(), other.get_xlabel()] == ["images", "outputs"]
@@ -434,7 +443,7 @@ def zoo():
 
 
 def test_collapse_before_and_after_has_a_panel_for_each_zoo():
-    figure = figures.collapse_before_and_after({"demo": zoo()})
+    figure = chapter_6.collapse_before_and_after({"demo": zoo()})
     assert titles(figure) == ["losses", "sources"]
     assert points(figure.axes[0]) == {"Greek": 3, "digits": 3}
     np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets()[:, 0], [1, 2, 3])
@@ -443,7 +452,7 @@ def test_collapse_before_and_after_has_a_panel_for_each_zoo():
 
 def test_quality_has_a_panel_for_each_task_and_the_measure_of_its_kind():
     tables = dict.fromkeys([("pixels", "demo"), ("words", "demo"), ("words", "lab")], zoo())
-    figure = figures.quality_against_collapse(tables, {"pixels": "IoU", "words": "accuracy"})
+    figure = chapter_6.quality_against_collapse(tables, {"pixels": "IoU", "words": "accuracy"})
     assert titles(figure) == ["Greek", "digits"] * 3
     assert points(figure.axes[0]) == {"losses": 3, "sources": 3}
     assert [axis.get_ylabel() for axis in figure.axes[::2]] == ["demo: IoU", "demo: accuracy", "lab: accuracy"]
@@ -451,7 +460,7 @@ def test_quality_has_a_panel_for_each_task_and_the_measure_of_its_kind():
 
 def test_scores_that_no_scale_has_get_no_row():
     panels = {"losses": {"demo": {"b": Estimate(0.5, 0.0, 1.0)}}, "sources": {"lab": {"c": Estimate(0.1)}}}
-    figure = figures.score_panels(panels, {"a": "A", "b": "B", "c": "C"})
+    figure = chapter_6.score_panels(panels, {"a": "A", "b": "B", "c": "C"})
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["B", "C"]
     assert titles(figure) == ["losses", "sources"]
     assert legends(figure) == [["demo", "lab"]]
@@ -459,7 +468,7 @@ def test_scores_that_no_scale_has_get_no_row():
 
 def test_costs_have_a_panel_for_each_size():
     rows = pd.DataFrame({"samples": [10, 100], "features": [8, 8], "face": [1.0, 2.0], "ncti_spread": [2.0, 3.0]})
-    figure = figures.seconds_of_scores({"samples": rows, "features": rows})
+    figure = chapter_6.seconds_of_scores({"samples": rows, "features": rows})
     assert [axis.get_xlabel() for axis in figure.axes] == ["number of samples", "number of features"]
     assert legends(figure) == [["FaCe", "NCTI"]]
     assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[1.0, 2.0], [2.0, 3.0]]
