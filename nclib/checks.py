@@ -4,7 +4,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
+from unicodedata import normalize
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from nclib.devices import double_device
 _BLOCK = 2**18  # numbers converted to float64 at once: 2 MB stay in a processor's cache
 _LEAST_ROWS, _MOST_ROWS = 64, 2048  # of a block
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+Names = Sequence[str] | None  # of the K classes, in the order of their numbers; None if nobody named them
 LARGEST = 1e60  # of a feature: sums of its fourth power still fit into a float64
 
 
@@ -142,9 +144,10 @@ def as_array(values: Any) -> np.ndarray | Tensor:
 class Samples:
     """Features (N, d), which may lie on disk, and labels int64 (N,) of the right shapes, N at least 1.
 
-    What takes features and labels takes this in the place of both, so that nothing is checked twice: labels and a
-    number of classes beside it are not looked at. `checked` says whether the values of the features were, too,
-    `stats` are their class statistics, where these were gathered, and `rounding` is what was noted of them.
+    What takes features and labels takes this in the place of both, so that nothing is checked twice: labels, and the
+    number or names of classes, beside it are not looked at. `checked` says whether the values of the features were,
+    too, `stats` are their class statistics, where these were gathered, `rounding` is what was noted of them, and
+    `classes` are the K names of classes, if they have any.
     """
 
     features: Any
@@ -152,27 +155,32 @@ class Samples:
     checked: bool = False
     stats: Any = None
     rounding: float = 0.0
+    classes: tuple[str, ...] = ()
 
 
-def samples_of(features: Any, labels: Any, *, num_classes: int | None = None) -> Samples:
+def samples_of(features: Any, labels: Any, *, num_classes: int | None = None, classes: Names = None) -> Samples:
     """Features and labels as samples, or what is wrong with them; samples as they are."""
     if isinstance(features, Samples):
         return features
-    rounding, features, labels = noted_rounding(features), as_array(features), integer_labels(labels)
-    check_shapes(features, labels)
+    rounding, features, found = noted_rounding(features), as_array(features), one_each(labels)
+    check_shapes(features, found)
     if not len(features):
         raise ValueError("there are no samples: features has 0 rows")
-    return Samples(features, check_labels(labels, num_classes=num_classes), rounding=rounding)
+    numbers, names = numbered_labels(found, num_classes=num_classes, classes=classes)
+    return Samples(features, numbers, rounding=rounding, classes=names)
 
 
-def check_features(features: Any, labels: Any, *, num_classes: int | None = None) -> tuple[Tensor, Tensor]:
+def check_features(
+    features: Any, labels: Any, *, num_classes: int | None = None, classes: Names = None
+) -> tuple[Tensor, Tensor]:
     """Return features (N, d) and labels (N,) as tensors on one device, or say what is wrong with them."""
     if isinstance(features, Samples):
         rows = as_tensor(features.features)
         return rows if features.checked else check_values(rows), features.labels.to(rows.device)
-    features, labels = as_tensor(features), integer_labels(labels)
-    check_shapes(features, labels)
-    return check_values(features), check_labels(labels, num_classes=num_classes).to(features.device)
+    features, found = as_tensor(features), one_each(labels)
+    check_shapes(features, found)
+    numbers = numbered_labels(found, num_classes=num_classes, classes=classes).labels
+    return check_values(features), numbers.to(features.device)
 
 
 def check_shapes(features: Any, labels: Any) -> None:
@@ -290,9 +298,14 @@ def _refuse_missing(entries: Any, missing: Sequence[int], name: str) -> None:
     if len(missing):
         row, entry = missing[0], entries[missing[0]]
         raise ValueError(
-            f"{name} hold {entry.item() if isinstance(entry, Tensor) else entry} in row {row}, which is no class; "
-            f"leave out the {len(missing)} samples without a label, or give them a class of their own"
+            f"{name} hold {_shown(entry)} in row {row}, which is no class; leave out the "
+            f"{counted(len(missing), 'sample')} without a label, or give them a class of their own"
         )
+
+
+def _shown(entry: Any) -> Any:
+    """A label, for a message."""
+    return entry.item() if isinstance(entry, Tensor) else repr(str(entry)) if isinstance(entry, str) else entry
 
 
 def _differs_from_itself(entry: Any) -> bool:
@@ -304,40 +317,76 @@ def _differs_from_itself(entry: Any) -> bool:
 
 
 def class_names(labels: Any, name: str = "labels") -> np.ndarray:
-    """Labels (N,) of samples as an array of the names of classes: integers, booleans, or texts.
+    """Labels (N,) of samples as an array of the names of classes: integers, booleans, or texts; as of `one_each`.
 
-    A real number is a name if it is a whole one, and has the bits for it. Labels (N, 1) are taken with a warning.
+    Texts are as they were given, so that two forms of Unicode of one, which would be two classes, are an error.
     """
-    given, labels = labels, as_labels(labels, name)
-    real = labels.is_floating_point() if isinstance(labels, Tensor) else labels.dtype.kind == "f"
-    if real and labels.dtype.itemsize < 4:  # bfloat16 makes 256 of 257
+    found = one_each(labels, name)
+    if is_text(found) and len(texts := {*found.tolist()}) > len({normalize("NFC", text) for text in texts}):
+        raise ValueError(
+            f"{name} hold one text in two forms of Unicode; give unicodedata.normalize('NFC', label) of each"
+        )
+    return found.numpy(force=True) if isinstance(found, Tensor) else found
+
+
+def one_each(labels: Any, name: str = "labels") -> Tensor | np.ndarray:
+    """The class of each sample (N,): a tensor, if labels are one, or an array of integers, booleans or texts.
+
+    A real number is a class if it is a whole one, and has the bits for it. Labels (N, 1) are taken with a warning. A
+    blank text is no class, and two that differ only in the space around them are an error.
+    """
+    given, found = labels, as_labels(labels, name)
+    real = found.is_floating_point() if isinstance(found, Tensor) else found.dtype.kind == "f"
+    if real and found.dtype.itemsize < 4:  # bfloat16 makes 256 of 257
         raise TypeError(
-            f"{name} are {labels.dtype}, which rounds large whole numbers, so that classes may have become one; make "
+            f"{name} are {found.dtype}, which rounds large whole numbers, so that classes may have become one; make "
             "them integers where they come from"
         )
-    array = labels.numpy(force=True) if isinstance(labels, Tensor) else labels
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = _column(array, name)
-    if array.ndim != 1:
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = _column(found, name)
+    if found.ndim != 1:
+        table = f"a {type(given).__name__} " if hasattr(given, "iloc") else ""
         raise ValueError(
-            f"{name} are {array.shape}; y should be a 1d array, a class for each sample (N,){shape_cure(array, given)}"
+            f"{name} are {table}{tuple(found.shape)}; y should be a 1d array, a class for each sample (N,)"
+            f"{shape_cure(found, given)}"
         )
-    if array.dtype.kind == "c":
-        raise TypeError(f"{name} are {array.dtype}; they must be integers or texts")
-    if array.dtype.kind == "f":
-        _check_whole(array, name)
-    return array
+    if found.is_complex() if isinstance(found, Tensor) else found.dtype.kind == "c":
+        raise TypeError(f"{name} are {found.dtype}; they must be integers or texts")
+    if real:
+        _check_whole(found.numpy(force=True) if isinstance(found, Tensor) else found, name)
+    if is_text(found):
+        _check_spelling(found, name)
+    return found
 
 
-def _column(array: np.ndarray, name: str) -> np.ndarray:
+def is_text(labels: Tensor | np.ndarray) -> TypeGuard[np.ndarray]:
+    """Whether labels of `one_each` are texts."""
+    return isinstance(labels, np.ndarray) and labels.dtype.kind in "UO" and labels.size > 0
+
+
+def _check_spelling(texts: np.ndarray, name: str) -> None:
+    """Refuse texts (N,) that are blank, and two that look alike."""
+    spelled: dict[str, str] = {}
+    for text in sorted({normalize("NFC", each) for each in {*texts.tolist()}}):
+        if not text.strip():
+            _refuse_missing(texts, [row for row, each in enumerate(texts.tolist()) if not each.strip()], name)
+        alike = spelled.setdefault(text.strip(), text)
+        if alike != text:
+            raise ValueError(
+                f"{name} hold {alike!r} and {text!r}, which differ only in the space around them; give label.strip() "
+                "of each"
+            )
+
+
+def _column(array: Any, name: str) -> Any:
     """The labels (N,) of a column (N, 1), with scikit-learn's warning."""
     from sklearn.exceptions import DataConversionWarning
 
     warnings.warn(
-        f"A column-vector y was passed when a 1d array was expected: {name} are {array.shape}; give (N,), for example "
-        "with ravel()",
+        f"A column-vector y was passed when a 1d array was expected: {name} are {tuple(array.shape)}; give (N,), for "
+        "example with ravel()",
         DataConversionWarning,
-        stacklevel=2,
+        stacklevel=4,
     )
     return array[:, 0]
 
@@ -375,40 +424,112 @@ def shape_cure(labels: Any, given: Any = None) -> str:
 
 
 def integer_labels(labels: Any) -> Tensor:
-    """Labels of any shape as a tensor of integers, which may be negative, or what is wrong with them."""
-    given, labels = labels, as_labels(labels)
-    if hasattr(given, "iloc") and labels.ndim == 2:
-        raise ValueError(
-            f"labels are a {type(given).__name__} {labels.shape}; they must be (N,){shape_cure(labels, given)}"
-        )
-    if isinstance(labels, np.ndarray) and labels.dtype.kind in "UO" and labels.size:
+    """Labels (N,) that are numbers as integers, which may be negative, or what is wrong with them."""
+    found = one_each(labels)
+    if is_text(found):
         raise TypeError(
-            f"labels are texts ({few(labels.ravel().tolist())}); they must be integers: np.unique(labels, "
+            f"labels are texts ({few(found.tolist())}); they must be integers: np.unique(labels, "
             "return_inverse=True)[1] makes numbers of texts"
         )
-    labels = as_tensor(labels if isinstance(labels, Tensor) or labels.size else np.zeros(labels.shape, dtype=np.int64))
-    if labels.numel() and (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool):
-        cure = "" if labels.is_complex() else "; if they are whole numbers, give labels.long(), or astype(int)"
-        raise TypeError(f"labels are {labels.dtype}; they must be integers{shape_cure(labels) or cure}")
-    return labels.long()
+    return as_tensor(found if isinstance(found, Tensor) or found.size else np.zeros(0, dtype=np.int64)).long()
+
+
+class Numbered(NamedTuple):
+    """Labels int64 (N,) in 0..K-1, and the names of the K classes; none of numbers that nobody named."""
+
+    labels: Tensor
+    classes: tuple[str, ...]
+
+
+def numbered_labels(labels: Any, *, num_classes: int | None = None, classes: Names = None) -> Numbered:
+    """Labels (N,) of any kind as numbers, with the names of their classes, or what is wrong with them.
+
+    Integers and whole numbers are as they are, booleans 0 and 1. Texts are numbered in the order of `classes`, which
+    may be more than occur, else in that of the alphabet; an error among `num_classes` that have no names.
+
+    >>> numbered_labels(["dog", "cat", "dog"])
+    Numbered(labels=tensor([1, 0, 1]), classes=('cat', 'dog'))
+    """
+    check_least(1, num_classes=1 if num_classes is None else num_classes)
+    found, names = one_each(labels), checked_names(classes, num_classes)
+    if is_text(found):
+        return _of_texts(found, names, num_classes)
+    if not names and num_classes in (None, 2) and found.dtype in (bool, torch.bool):
+        names = ("False", "True")
+    return Numbered(_in_range(integer_labels(found), len(names) or num_classes, names), names)
+
+
+def _of_texts(texts: np.ndarray, names: tuple[str, ...], num_classes: int | None) -> Numbered:
+    """Texts (N,) by their places among the names."""
+    if not names and num_classes is not None:
+        raise TypeError(
+            f"labels are texts ({few(texts.tolist())}), and nobody knows which of "
+            f"{counted(num_classes, 'class', 'classes')} each of them is; give the names in order: classes=[...]"
+        )
+    found, codes = np.unique(texts, return_inverse=True)
+    known = [normalize("NFC", text) for text in found.tolist()]
+    names = names or tuple(sorted({*known}))
+    if strays := sorted({*known} - {*names}):
+        raise ValueError(f"labels hold {few(strays)}, which is not among the classes {few(names)}")
+    if len({*names}) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"two classes are called {twice!r}, so that texts do not tell them apart; rename one")
+    places = {name: place for place, name in enumerate(names)}
+    return Numbered(torch.tensor([places[text] for text in known])[torch.as_tensor(codes)], names)
+
+
+def checked_names(classes: Names, num_classes: int | None = None) -> tuple[str, ...]:
+    """Names of classes in Unicode's composed form, or what is wrong with them; () of None."""
+    if classes is None:
+        return ()
+    names = [] if isinstance(classes, str | int) else list(classes)
+    if not names and isinstance(classes, str | int):
+        raise TypeError(f"classes are {classes!r}; give a list of their names, in order")
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise TypeError(f"classes hold {wrong[0]!r}, a {type(wrong[0]).__name__}; their names must be texts")
+    if names and num_classes is not None and num_classes != len(names):
+        raise ValueError(f"classes are {len(names)} names ({few(names)}), and num_classes is {num_classes}; give one")
+    return tuple(normalize("NFC", name) for name in names)
+
+
+def called(numbers: Sequence[int], names: Sequence[str]) -> list[str] | Sequence[int]:
+    """The names of classes of these numbers; the numbers themselves without names.
+
+    >>> called([1], ["cat", "dog"]), called([1], [])
+    (['dog'], [1])
+    """
+    return [names[number] for number in numbers] if names else numbers
 
 
 def check_labels(labels: Any, *, num_classes: int | None = None) -> Tensor:
-    """Return the labels as int64 if they are integers in 0..num_classes-1 (any number of classes if None)."""
-    check_least(1, num_classes=1 if num_classes is None else num_classes)
-    labels = integer_labels(labels)
+    """Labels (N,) of any kind as int64 in 0..num_classes-1, or of any number of classes; see `numbered_labels`."""
+    return numbered_labels(labels, num_classes=num_classes).labels
+
+
+def _in_range(labels: Tensor, num_classes: int | None, names: tuple[str, ...]) -> Tensor:
+    """The integers if they are in 0..num_classes-1."""
     if not labels.numel():
         return labels
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or (num_classes is not None and high >= num_classes):
         allowed = "0 or more" if num_classes is None else f"0..{num_classes - 1}"
-        cure = "; leave out samples without a class, or renumber them" if low < 0 else ""
+        cure = f" for the classes {few(names)}" if names else ""
+        cure += "; leave out samples without a class, or renumber them" if low < 0 else ""
         raise ValueError(f"labels run from {low} to {high}; they must be {allowed}{cure}")
     if num_classes is None and high > 100 * len(labels) + 10_000:
         raise ValueError(
             f"the largest label is {high} for {len(labels)} samples; renumber the labels, or give num_classes"
         )
     return labels
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """How many there are, in words.
+
+    >>> counted(1, "image"), counted(2_000, "image"), counted(2, "class", "classes")
+    ('1 image', '2,000 images', '2 classes')
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def check_least(least: float, **numbers: Any) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nclib.checks import check_labels
+from nclib.checks import called, numbered_labels
 from nclib.complexity.jacobians import WAYS, Embedding, Jacobians, Way, batch_size, embedded, exact, way
 from nclib.data.batches import Images, batches
 from nclib.data.kinds import in_hand
@@ -92,14 +92,19 @@ class Complexity:
         return math.sqrt((1 - len(self.per_sample) / self.population) * max(0.0, own) / len(self.per_sample))
 
     def by_class(self, labels: Any) -> Tensor:
-        """The geometric complexity of each class, float64 (K,), from the labels (N,) of all samples."""
-        labels = check_labels(labels).to(self.per_sample.device)
+        """The geometric complexity of each class, float64 (K,), from the labels (N,) of all samples.
+
+        Classes that are texts are in the order of the alphabet.
+        """
+        labels, names = numbered_labels(labels)
+        labels = labels.to(self.per_sample.device)
         if len(labels) != self.population:
             raise ValueError(f"there are {len(labels)} labels for {self.population} samples; there must be as many")
         labels, sums = labels[self.indices], self.per_sample.new_zeros(int(labels.max()) + 1)
         counts = labels.bincount(minlength=len(sums))
         if not counts.all():
-            raise ValueError(f"no sample of class {int(counts.argmin())} was measured; every class needs one")
+            (lacking,) = called([int(counts.argmin())], names)
+            raise ValueError(f"no sample of class {lacking} was measured; every class needs one")
         return sums.index_add(0, labels, self.per_sample) / counts
 
 

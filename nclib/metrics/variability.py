@@ -10,7 +10,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from nclib.checks import few
+from nclib.checks import called, few
 from nclib.metrics.statistics import ClassStatistics
 
 
@@ -163,9 +163,10 @@ def total_scatter(stats: ClassStatistics) -> Tensor:
 def checked_means(stats: ClassStatistics) -> Tensor:
     """The centred class means (K, d), once it is sure that a collapse metric is defined."""
     if stats.unseen:
+        lacking = few(called(stats.unseen, stats.classes))
         raise ValueError(
-            f"{len(stats.unseen)} of {stats.num_classes} classes have no samples ({few(stats.unseen)}); "
-            "renumber the labels or use stats.without_empty_classes()"
+            f"{len(stats.unseen)} of {stats.num_classes} classes have no samples ({lacking}); renumber the labels or "
+            "use stats.without_empty_classes()"
         )
     if stats.num_classes < 2:
         raise ValueError("collapse is between classes: at least 2 are needed, 1 was given")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from nclib.metrics.measurement import WIDTH, about_names, shortened, wrapped
+from nclib.metrics.measurement import WIDTH, about_names, longest_name, shortened, wrapped_all
 from nclib.storage import replacing
 from nclib.transferability.registry import higher_is_better
 
@@ -71,11 +71,15 @@ class Ranking:
         return {"by": self.by, "models": models, "failures": dict(self.failures), "notes": notes} | layers
 
     def __str__(self) -> str:
+        return self.text(WIDTH)
+
+    def text(self, width: int) -> str:
+        """The table, and what is to know of it, in as many columns as a terminal has."""
         first = [self.by, *(["layer"] if self.layers else [])]
         first += [name for name in self.table if name not in first]
-        names = shortened([*self.table.index, *first])
+        names = shortened([*self.table.index, *first], longest_name(width))
         table = self.table[first].rename(index=names, columns=names)
-        shown = table.to_string(float_format=lambda value: f"{value:.4g}", na_rep="", line_width=WIDTH)
+        shown = table.to_string(float_format=lambda value: f"{value:.4g}", na_rep="", line_width=width)
         about: dict[str, list[str]] = {}
         for name, lines in self.notes.items():
             for note in lines:
@@ -83,11 +87,11 @@ class Ranking:
         return "\n".join(
             [
                 *(line.rstrip("\\ ") for line in shown.splitlines()),
-                wrapped(self.order),
-                *(wrapped(f"layers of {name}: {_by_layer(chosen)}") for name, chosen in self.layers.items()),
-                *(wrapped(f"note on {', '.join(models)}: {note}") for note, models in about.items()),
-                *(wrapped(f"{name} failed: {why}") for name, why in self.failures.items()),
-                *map(wrapped, about_names(names)),
+                *wrapped_all([self.order], width),
+                *wrapped_all((f"layers of {name}: {_by_layer(chosen)}" for name, chosen in self.layers.items()), width),
+                *wrapped_all((f"note on {', '.join(models)}: {note}" for note, models in about.items()), width),
+                *wrapped_all((f"{name} failed: {why}" for name, why in self.failures.items()), width),
+                *wrapped_all(about_names(names), width),
             ]
         )
 

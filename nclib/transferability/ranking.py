@@ -107,7 +107,7 @@ def rank_models(
     def scored(model: Model, names: list[str]) -> Scored:
         found = _features(model, images, layers, how, {"cache": cache, "half": half, "progress": progress})
         accuracy = {"source_accuracy": accuracies.get(_name(model))}
-        return {layer: _scores(names, *of_layer, images.labels, accuracy) for layer, of_layer in found.items()}
+        return {layer: _scores(names, *of_layer, images, accuracy) for layer, of_layer in found.items()}
 
     found, seconds, failures = _all_scored(given, partial(scored, names=names), progress)
     by_layer = with_sums(_table(found))
@@ -134,13 +134,13 @@ def rank_models(
 
 
 def _scores(
-    names: list[str], features: torch.Tensor, probabilities: torch.Tensor | None, labels: Any, more: dict[str, Any]
+    names: list[str], features: torch.Tensor, probabilities: torch.Tensor | None, images: Any, more: dict[str, Any]
 ) -> Measurement:
     """The scores of one layer, of those asked for that it has what they need for."""
     more = {"probabilities": probabilities, **more}
     unknown = {part for part, value in more.items() if value is None}
     known = [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
-    return measured(SCORES, known, features, labels, more, strict=False)
+    return measured(SCORES, known, features, images.labels, more, classes=images.classes, strict=False)
 
 
 def _table(found: Mapping[str, Scored]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclib.checks import as_tensor, check_features, check_labels, integer_labels
+from nclib.checks import as_tensor, check_features, check_labels
 from nclib.features.backbones import Backbone
 from nclib.probing.probe import to_numpy
 
@@ -102,7 +102,7 @@ def source_probabilities(model: Backbone, features: Tensor) -> Tensor | None:
 
 
 def _checked(probabilities: Any, labels: Any) -> tuple[Tensor, Tensor]:
-    probabilities, labels = as_tensor(probabilities).double(), integer_labels(labels)
+    probabilities, labels = as_tensor(probabilities).double(), check_labels(labels)
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
         raise ValueError(
             f"probabilities are {tuple(probabilities.shape)} and labels {tuple(labels.shape)}; they must be (N, Z) and "
@@ -114,4 +114,4 @@ def _checked(probabilities: Any, labels: Any) -> tuple[Tensor, Tensor]:
             f"probabilities have a least entry of {low:.3g} and rows that sum to {sums.min():.3g} to {sums.max():.3g}; "
             "they must be probabilities: the softmax of logits"
         )
-    return probabilities, check_labels(labels).to(probabilities.device)
+    return probabilities, labels.to(probabilities.device)
