@@ -67,7 +67,7 @@ def layerwise(
         fitted = clone(LinearProbe() if probe is None else probe)
         fitted.fit(given_to(fitted, values), to_numpy(train.labels))
         accuracy = fitted.score(given_to(fitted, test_features[layer]), to_numpy(test.labels))
-        collapse = measure(values, train.labels, metrics=metrics)
+        collapse = measure(values, train.labels, metrics=metrics, classes=train.classes)
         rows[layer] = {"num_features": values.shape[1], **collapse, "accuracy": accuracy}
     return pd.DataFrame.from_dict(rows, orient="index")
 
