@@ -84,6 +84,15 @@ def model_name(name: str, *, weights: str | Path = "pretrained", imports: Sequen
     return names[0]
 
 
+def repository(name: str) -> str | None:
+    """Where on the Hugging Face hub a model of images is; None of a model that is elsewhere.
+
+    >>> repository("hf-hub:someone/net"), repository("resnet18")
+    ('someone/net', None)
+    """
+    return name.partition(":")[2] if name.startswith(_HUB) else None
+
+
 def refuse_all(wrong: Sequence[Exception], hint: str = "") -> None:
     """Raise all that is wrong at once, as what it is where it is all of one kind; the hint comes last."""
     kinds = {type(each) for each in wrong}

@@ -61,6 +61,16 @@ def _wrong(name: str, data_root: str | Path | None) -> Exception | None:
     return None
 
 
+def encoder_repository(name: str) -> str | None:
+    """Where on the Hugging Face hub an encoder is; None of one in a folder.
+
+    >>> encoder_repository("google-bert/bert-base-uncased[:2]")
+    'google-bert/bert-base-uncased'
+    """
+    source = _parts(name)[0]
+    return None if source.startswith("folder:") else source
+
+
 def _parts(name: str) -> tuple[str, int | None]:
     """Where a model is, and how many of its layers a name asks for."""
     some = _FIRST_LAYERS.fullmatch(name)

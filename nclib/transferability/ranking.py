@@ -19,9 +19,10 @@ from nclib.features.encoders import TextEncoder
 from nclib.features.extraction import extract_layers
 from nclib.features.heads import headless
 from nclib.metrics.measurement import Measurement, measured
-from nclib.models.names import model_names
+from nclib.models.hub import missing
+from nclib.models.names import model_names, refuse_all, repository
 from nclib.models.pretrained import backbone
-from nclib.models.text_encoders import encoder_names, text_encoder, text_layers
+from nclib.models.text_encoders import encoder_names, encoder_repository, text_encoder, text_layers
 from nclib.transferability.over_layers import Layers, check_layers, layers_of, over_layers
 from nclib.transferability.ranked import Ranking as Ranking
 from nclib.transferability.registry import OVER_MODELS, SCORES, chosen_scores, higher_is_better, with_sums
@@ -199,9 +200,16 @@ def _by_name(
     given = {_name(each): each for each in known}
     if len(given) < len(known):
         raise ValueError(f"there are {len(known)} models of {len(given)} names; each needs a name of its own")
+    _check_hub([each for each in known if isinstance(each, str)], encoder_repository if of_texts else repository)
     if unknown := accuracies.keys() - given.keys():
         raise ValueError(f"source_accuracy has {', '.join(sorted(unknown))}, which is not among the models")
     return given
+
+
+def _check_hub(names: list[str], place: Callable[[str], str | None]) -> None:
+    """Refuse names of the hub that cannot be had before the first model is read, for a ranking takes long."""
+    places = dict.fromkeys(found for name in names if (found := place(name)) is not None)
+    refuse_all([why for found in places if (why := missing(found)) is not None])
 
 
 def _checked_loading(options: Mapping[str, Any], of_texts: bool) -> dict[str, Any]:

@@ -213,7 +213,7 @@ def test_the_command_line_ranks_a_folder(folder, tmp_path):
     names.write_text("\ufefftest_resnet  # timm's smallest, of a file as Windows writes it\n\ntest_vi?\n", "utf-8")
     done = run("--data", folder, "--models-from", names, "--csv", tmp_path / "a.csv", "--figure", tmp_path / "a.png")
     assert done.exit_code == 0, done.output
-    assert "1 images could not be read and were left out" in done.output
+    assert "1 image could not be read and was left out" in done.output
     assert "broken.png" in done.output
     table = pd.read_csv(tmp_path / "a.csv", index_col="model")
     assert set(table.index) == {"test_resnet", "test_vit"}
@@ -263,3 +263,63 @@ def test_the_dictionary_is_json_whatever_the_columns_hold():
     found = json.loads(json.dumps(Ranking(table.astype(object), "cdnv").to_dict()))
     assert found["models"][0] == {"model": "a", "cdnv": 1.5, "seconds": 1.0}
     assert found["models"][1]["cdnv"] == float("inf")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_ranking_fits_the_terminal_and_nothing_is_lost(width):
+    names = [f"sentence-transformers/a-model-with-a-long-name-of-some-hub.version-{k}" for k in range(3)]
+    table = pd.DataFrame(1e5 / 3, index=names, columns=["face", *SCORES, "seconds"])
+    text = Ranking(table, "face", 2, {"mine": "because " * 30}, {names[0]: ["so it is " * 20]}).text(width)
+    assert max(map(len, text.splitlines())) <= width
+    printed = "".join(text.split())
+    assert all(name in printed for name in [*names, *SCORES])
+    assert printed.count("because") == 30
+
+
+def test_a_model_that_fails_is_an_exit_code_of_1_beside_the_table(folder, tmp_path, monkeypatch):
+    from nclib.transferability import ranking as module
+
+    def made(name, **options):
+        if name == "test_vit":
+            raise RuntimeError("it is broken")
+        return nclib.backbone(name, **options)
+
+    monkeypatch.setattr(module, "backbone", made)
+    done = run("--data", folder, "--models", "test_resnet,test_vit", "--scores", "gbc", "--csv", tmp_path / "a.csv")
+    assert done.exit_code == 1
+    assert "test_vit failed: it is broken" in done.stdout
+    assert list(pd.read_csv(tmp_path / "a.csv")["model"]) == ["test_resnet"]
+
+
+@pytest.mark.parametrize("of", ["images", "texts"])
+def test_names_of_the_hub_are_looked_for_before_the_first_model_is_read(of, digits, monkeypatch):
+    from nclib.transferability import ranking as module
+
+    def missing(repository):
+        return None if repository == "some/model" else FileNotFoundError(f"there is no {repository}")
+
+    def read(*given, **options):
+        raise AssertionError("a model was read")
+
+    monkeypatch.setattr(module, "missing", missing)
+    monkeypatch.setattr(module, "_features", read)
+    given = digits if of == "images" else nclib.texts("docstrings/libraries", per_class=2)
+    prefix = "hf-hub:" if of == "images" else ""
+    with pytest.raises(FileNotFoundError, match="there is no no/such; there is no nor/this"):
+        rank_models([f"{prefix}{name}" for name in ("some/model", "no/such", "nor/this")], given)
+
+
+def test_why_a_model_of_the_hub_cannot_be_had_is_said(monkeypatch):
+    from nclib.models.hub import missing
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "no/such is not among the hub's files on this machine, and HF_HUB_OFFLINE is set" in str(missing("no/such"))
+    assert "Repo id must use alphanumeric chars" in str(missing("no such name!"))
+
+
+def test_notes_on_scores_call_classes_by_their_names(folder):
+    done = run("--data", folder, "--models", "test_resnet", "--scores", "gbc")
+    assert "1 of 3 classes have one sample, whose spread is taken as 0 (0)" in done.stdout
+    (folder / "0").rename(folder / "zero")
+    done = run("--data", folder, "--models", "test_resnet", "--scores", "gbc")
+    assert "1 of 3 classes have one sample, whose spread is taken as 0 (zero)" in done.stdout
