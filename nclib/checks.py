@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeGuard
 from unicodedata import normalize
 
@@ -115,8 +116,8 @@ def unmasked(values: np.ma.MaskedArray) -> np.ndarray:
     if np.ma.is_masked(values):
         row = int(np.argwhere(np.ma.getmaskarray(values))[0][0])
         raise ValueError(
-            f"{np.ma.count_masked(values)} entries are masked, the first in row {row}; leave out the samples that have "
-            "masked entries, or fill these"
+            f"{counted(int(np.ma.count_masked(values)), 'entry is', 'entries are')} masked, the first in row {row}; "
+            "leave out the samples that have masked entries, or fill these"
         )
     return np.asarray(values)
 
@@ -518,7 +519,8 @@ def _in_range(labels: Tensor, num_classes: int | None, names: tuple[str, ...]) -
         raise ValueError(f"labels run from {low} to {high}; they must be {allowed}{cure}")
     if num_classes is None and high > 100 * len(labels) + 10_000:
         raise ValueError(
-            f"the largest label is {high} for {len(labels)} samples; renumber the labels, or give num_classes"
+            f"the largest label is {high} for {counted(len(labels), 'sample')}; renumber the labels, or give "
+            "num_classes"
         )
     return labels
 
@@ -533,10 +535,34 @@ def counted(number: int, one: str, several: str = "") -> str:
 
 
 def check_least(least: float, **numbers: Any) -> None:
-    """Refuse numbers, by their names, below the least."""
+    """Refuse numbers, by their names, below the least, and what is no number."""
     for name, number in numbers.items():
+        if not is_number(number):
+            raise ValueError(f"{name} is {number!r}; it must be a number, at least {least}")
         if not number >= least:
             raise ValueError(f"{name} is {number}; it must be at least {least}")
+
+
+def check_whole(least: int, **numbers: Any) -> None:
+    """Refuse numbers, by their names, that are no whole ones, or below the least."""
+    for name, number in numbers.items():
+        if not (is_number(number) and isinstance(_plain(number), Integral)):
+            raise ValueError(f"{name} is {number!r}; it must be a whole number, at least {least}")
+    check_least(least, **numbers)
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a real number, of Python, numpy or torch, and neither true nor false.
+
+    >>> is_number(2), is_number(np.float32(0.5)), is_number("2"), is_number(True)
+    (True, True, False, False)
+    """
+    return isinstance(_plain(value), Real) and not isinstance(_plain(value), bool)
+
+
+def _plain(value: Any) -> Any:
+    """The number of Python in a tensor or array without dimensions."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def check_known(known: Iterable[str], **names: str) -> None:
@@ -544,6 +570,21 @@ def check_known(known: Iterable[str], **names: str) -> None:
     for what, name in names.items():
         if name not in known:
             raise ValueError(f"unknown {what} {name!r}; there are {', '.join(known)}")
+
+
+def listed_names(given: Any, name: str) -> list[str]:
+    """Names, one or several, as a list, or what is wrong with what was given under this name.
+
+    >>> listed_names("nc1", "metrics"), listed_names(("nc1", "cdnv"), "metrics")
+    (['nc1'], ['nc1', 'cdnv'])
+    """
+    names = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
+    if wrong := [each for each in names if not isinstance(each, str)]:
+        raise TypeError(f"{name} hold {wrong[0]!r}; give a name, or a list of names")
+    if joined := [each for each in names if "," in each]:
+        parts = [part.strip() for part in joined[0].split(",")]
+        raise ValueError(f"{name} hold {joined[0]!r}, which is several names in one; give a list: {parts}")
+    return names
 
 
 def few(names: Sequence[object]) -> str:

@@ -116,6 +116,8 @@ def _opened(data: Any, how: Columns) -> Any:
     """Data of any kind, with the names of its classes if it has some: what can be read by number, or a stream."""
     data = _listed(data)
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        if hasattr(data, "texts"):
+            raise TypeError("Texts hold no images; nclib.text_features(encoder, texts) gives features of texts")
         if not hasattr(data, "__iter__"):
             raise TypeError(
                 f"{type(data).__name__} holds no images; give a Dataset, a DataLoader, a list or another iterable of "

@@ -21,6 +21,7 @@ from nclib.checks import (
     checked_names,
     counted,
     few,
+    listed_names,
     samples_of,
 )
 from nclib.metrics.ranks import class_ranks
@@ -218,15 +219,16 @@ def chosen(
     possible = [name for name, metric in registry.items() if known.issuperset(metric.inputs)]
     if metrics is None or metrics == "all":
         return [name for name in possible if metrics == "all" or not registry[name].on_request]
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    kind = "metric" if registry is METRICS else "score"
+    names = listed_names(metrics, f"{kind}s")
     for name in names:
         if name not in registry:
-            raise ValueError(f"{name!r} is no metric; there are {', '.join(registry)}")
+            raise ValueError(f"{name!r} is no {kind}; there are {', '.join(registry)}")
         if name not in possible:
             missing = [part.replace("class_ranks", "features") for part in registry[name].inputs if part not in known]
             raise ValueError(f"{name} needs {' and '.join(missing)}, which was not given")
     if not names:
-        raise ValueError("no metric was asked for; metrics='all' is all of them")
+        raise ValueError(f"no {kind} was asked for; {kind}s='all' is all of them")
     return names
 
 
@@ -254,11 +256,14 @@ def _of_seen_classes(given: dict[str, Any], seen: Tensor) -> dict[str, Any]:
     return given | kept | {"labels": labels, "features": replace(given["features"], labels=labels, classes=names)}
 
 
+_ALONE = tuple(f"{have} one sample, whose spread is taken as 0" for have in ("has", "have"))
+
+
 def _about_counts(counts: list[int], names: Sequence[str]) -> Iterator[str]:
     """What to know of classes with hardly a sample."""
-    for number, words in ((0, "no samples and are left out"), (1, "one sample, whose spread is taken as 0")):
+    for number, words in ((0, ("has no samples and is left out", "have no samples and are left out")), (1, _ALONE)):
         if classes := [k for k, count in enumerate(counts) if count == number]:
-            yield f"{len(classes)} of {len(counts)} classes have {words} ({few(called(classes, names))})"
+            yield f"{len(classes)} of {len(counts)} classes {words[len(classes) > 1]} ({few(called(classes, names))})"
 
 
 def _computed(

@@ -25,6 +25,7 @@ from nclib.checks import (
     check_features,
     check_values,
     checked_names,
+    counted,
     few,
     noted_rounding,
     numbered_labels,
@@ -140,8 +141,8 @@ class ClassStatistics:
         return stats
 
     def __repr__(self) -> str:
-        sizes = f"{self.num_samples} samples, {self.num_classes} classes x {self.num_features} features"
-        return f"<{self.covariance} statistics of {sizes}>"
+        sizes = counted(self.num_classes, "class", "classes"), counted(self.num_features, "feature")
+        return f"<{self.covariance} statistics of {counted(self.num_samples, 'sample')}, {' x '.join(sizes)}>"
 
     @property
     def num_classes(self) -> int:
@@ -287,7 +288,9 @@ class ClassStatistics:
         rounding = noted_rounding(features)
         features, labels = check_features(features, labels, num_classes=self.num_classes, classes=self.classes or None)
         if features.shape[1] != self.num_features:
-            raise ValueError(f"features have {features.shape[1]} columns; these statistics are of {self.num_features}")
+            raise ValueError(
+                f"features have {counted(features.shape[1], 'column')}; these statistics are of {self.num_features}"
+            )
         self.precision = max(self.precision, rounding)
         return self._add(row_blocks(features), labels)
 

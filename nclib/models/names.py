@@ -9,7 +9,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from nclib.checks import few
+from nclib.checks import counted, few
 
 # Widely used, of several families, and small enough for a laptop: 90 million parameters at most, 1 GB in all.
 POPULAR = (
@@ -168,7 +168,9 @@ def _wrong_for_timm(name: str, pretrained: bool) -> ValueError | None:
 
 def _unmatched(pattern: str, library: str, pretrained: bool) -> ValueError:
     if pretrained and (number := len(_listed(library, pattern, False))):
-        return ValueError(f"{pattern!r} matches {number} models of {library}, but none that has pretrained weights")
+        return ValueError(
+            f"{pattern!r} matches {counted(number, 'model')} of {library}, but none that has pretrained weights"
+        )
     return ValueError(f"{pattern!r} matches no model of {library}; {_hint(pattern.strip(_WILD), library)}")
 
 

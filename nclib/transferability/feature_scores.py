@@ -163,4 +163,4 @@ def ncti_parts(features: Any, labels: Any, *, components: int = 64) -> tuple[flo
     spread = np.linalg.norm(coordinates - coordinates.mean(0), ord="nuc")
     certainty = probabilities[np.arange(len(codes)), np.unique(codes, return_inverse=True)[1]].mean()
     within = sum(np.linalg.norm(probabilities[codes == k], ord="nuc") for k in np.unique(codes))
-    return float(spread), float(certainty), -float(np.log(within))
+    return float(spread), float(certainty), 0.0 - float(np.log(within))

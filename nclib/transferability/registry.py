@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
-from nclib.checks import Names, as_tensor
+from nclib.checks import Names, as_tensor, listed_names
 from nclib.metrics import pairs, variability
 from nclib.metrics.measurement import Measurement, measured
 from nclib.metrics.registry import Metric, shipped
@@ -156,7 +156,9 @@ def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str]:
     """The scores to compute for each model: those asked for, or all but the slow ones, with the parts of sums."""
     known = (*SCORES, *OVER_MODELS)
     scores = known if scores == "all" else scores
-    asked = [*([scores] if isinstance(scores, str) else scores or ()), *([by] if by else [])]
+    asked = [*listed_names(() if scores is None else scores, "scores"), *([by] if by else [])]
+    if not isinstance(by, str | None):
+        raise TypeError(f"by is {by!r}; it must be the name of one score")
     if unknown := [name for name in asked if name not in known]:
         raise ValueError(f"{unknown[0]!r} is no score; there are {', '.join(known)}")
     usual = [] if scores is not None else [name for name, entry in SCORES.items() if not entry.on_request]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclib.checks import as_tensor, check_features, check_labels
+from nclib.checks import as_tensor, check_features, check_labels, counted
 from nclib.features.backbones import Backbone
 from nclib.probing.probe import to_numpy
 
@@ -77,7 +77,9 @@ def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8
     features, labels = check_features(features, labels)
     number = per_class * (int(labels.max()) + 1)
     if len(features) < number:
-        raise ValueError(f"nleep takes {number} clusters, {per_class} a class, of {len(features)} samples; too few")
+        raise ValueError(
+            f"nleep takes {number} clusters, {per_class} a class, of {counted(len(features), 'sample')}; too few"
+        )
     reduced = PCA(energy, svd_solver="full").fit_transform(to_numpy(features.double()))
     floor = 1e-3 * float(np.var(reduced, 0).mean())
     fitted, covariance = reduced, "full"

@@ -125,7 +125,7 @@ def test_a_text_without_tokens_is_named(folder):
         },
     )()
     assert text_features(encoder, TEXTS).isfinite().all()
-    with pytest.raises(ValueError, match="makes no token of 2 texts, by number 0, 2; leave them out"):
+    with pytest.raises(ValueError, match="makes no token of 2 texts, by number 0, 2; leave out"):
         text_features(encoder, ["", TEXTS[0], " "])
 
 

@@ -153,7 +153,7 @@ def test_what_is_given_is_left_alone():
         ({"ways": 1}, "ways is 1; it must be 2"),
         ({"shots": 20}, "class 0 has 30 samples; shots=20 and queries=15 need 35"),
         ({"shots": 30, "queries": None}, "class 0 has 30 samples; shots=30 and queries=None need 31"),
-        ({"test": (np.zeros((8, 1)), np.arange(8))}, "class 0 has 1 test samples; .* need 15"),
+        ({"test": (np.zeros((8, 1)), np.arange(8))}, "class 0 has 1 test sample; .* need 15"),
         ({"test": (np.zeros((9, 1)), np.arange(9))}, "the test labels hold 8, which is not among the 8 classes"),
         ({"test": (np.zeros((8, 2)), np.arange(8))}, "the test features have 2 columns; the others have 1"),
         ({"test": (np.zeros((9, 2)), np.arange(8))}, r"features \(9, 2\) and labels \(8,\)"),
