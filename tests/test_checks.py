@@ -8,7 +8,16 @@ from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 
 import nclib
-from nclib.checks import as_tensor, check_labels, check_same_kind, class_names, integer_labels, numbered_labels
+from nclib.checks import (
+    as_tensor,
+    check_labels,
+    check_least,
+    check_same_kind,
+    check_whole,
+    class_names,
+    integer_labels,
+    numbered_labels,
+)
 from nclib.complexity.geometric import geometric_complexity
 
 FEATURES = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
@@ -64,7 +73,7 @@ WRONG = {
     "masked": (
         np.ma.array([0, 1, 2], mask=[0, 1, 0]),
         ValueError,
-        "1 entries are masked, the first in row 1; leave out",
+        "1 entry is masked, the first in row 1; leave out",
     ),
     "texts and numbers": (["a", 1], TypeError, "are int and str; they must be all integers, or all texts"),
     "numbers beyond 64 bits": ([10**30, 1], TypeError, "are int; they must be all integers"),
@@ -421,7 +430,23 @@ def test_probabilities_may_be_a_table():
 
 
 def test_masked_features_are_an_error_and_sparse_ones_have_a_cure():
-    with pytest.raises(ValueError, match="1 entries are masked, the first in row 1"):
+    with pytest.raises(ValueError, match="1 entry is masked, the first in row 1"):
         as_tensor(np.ma.array([[1.0], [2.0]], mask=[[0], [1]]))
     with pytest.raises(TypeError, match=r"csr_matrix is no tensor or array of numbers: .*; give its toarray\(\)"):
         as_tensor(sparse.csr_matrix([[1.0], [2.0]]))
+
+
+@pytest.mark.parametrize("value", ["2", None, True, np.bool_(True), 1j, [2], float("nan")])
+def test_what_is_no_number_is_refused_by_its_name(value):
+    with pytest.raises(ValueError, match=r"shots is .*; it must be "):
+        check_least(1, shots=value)
+    with pytest.raises(ValueError, match=r"shots is .*; it must be a whole number, at least 1"):
+        check_whole(1, shots=value)
+
+
+def test_numbers_of_any_library_are_numbers():
+    check_least(0.5, share=np.float32(0.5), other=torch.tensor(0.5), third=np.array(2))
+    check_whole(2, count=np.int64(2), other=torch.tensor(3), third=2)
+    for part in (2.0, np.float64(3), torch.tensor(2.0)):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            check_whole(1, count=part)

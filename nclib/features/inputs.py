@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from nclib.features.backbones import Backbone
 
@@ -47,7 +48,7 @@ def fed(model: Backbone, inputs: Tensor, kind: torch.dtype | None = None) -> Any
     try:
         return (model.last or model.model)(inputs if kind is None else inputs.to(kind))
     except Exception as error:  # whatever a model may raise
-        if out_of_memory(error) or _is_ours(error):
+        if out_of_memory(error) or _is_ours(error) or _is_of_forward_mode(inputs, error):
             raise
         own = precision(model.model, inputs.dtype)
         if kind is not None or own == inputs.dtype or not inputs.is_floating_point():
@@ -81,6 +82,11 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in said)
     )
+
+
+def _is_of_forward_mode(inputs: Tensor, error: Exception) -> bool:
+    """Whether forward mode does not go through the model, which says nothing of the inputs."""
+    return isinstance(error, NotImplementedError) and forward_ad.unpack_dual(inputs).tangent is not None
 
 
 def _is_ours(error: Exception) -> bool:

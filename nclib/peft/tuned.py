@@ -115,7 +115,8 @@ class Tuned(nn.Module):
 
     def taken(self, inputs: Tensor) -> Tensor:
         """Inputs as the body takes them: in its precision, if they are no integers."""
-        return inputs.to(precision(self.body, self.head.weight.dtype)) if inputs.is_floating_point() else inputs
+        own = precision(self.body, torch.get_default_dtype())
+        return inputs.to(own) if inputs.is_floating_point() else inputs
 
     def pooled(self, output: Tensor) -> Tensor:
         """What the skip connection takes of the tuned layer's output, pooled as `extract_layers` does."""

@@ -31,7 +31,7 @@ def h_score_shrunk(features: Any, labels: Any) -> float:
     shrinkage = float(ledoit_wolf_shrinkage(to_numpy(features)))
     total = total_scatter(stats) / stats.num_samples
     weighted = checked_means(stats) * stats.shares.sqrt().unsqueeze(1)
-    factor = torch.linalg.cholesky(_shrunk(total, shrinkage))
+    factor = _factor(_shrunk(total, shrinkage))
     explained = torch.linalg.solve_triangular(factor, weighted.T, upper=False).square().sum()
     return float((1 - shrinkage) * explained)
 
@@ -97,10 +97,18 @@ def sfda(features: Any, labels: Any) -> float:
 
 def _discriminant(features: Tensor, stats: ClassStatistics, shrinkage: float) -> Tensor:
     """Probabilities (N, K) of a linear discriminant whose covariance is shrunk so far."""
-    factor = torch.linalg.cholesky(_shrunk(stats.scatter / stats.num_samples, shrinkage))
+    factor = _factor(_shrunk(stats.scatter / stats.num_samples, shrinkage))
     weight = torch.cholesky_solve(stats.centred_means.T, factor).T
     bias = stats.shares.log() - (weight * stats.centred_means).sum(1) / 2
     return torch.softmax((features - stats.global_mean) @ weight.T + bias, 1)
+
+
+def _factor(covariance: Tensor) -> Tensor:
+    """The Cholesky factor, if there is one."""
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if failed:
+        raise ValueError("the features have no spread, within the classes or at all, whose inverse this score takes")
+    return factor
 
 
 def probe_accuracy(features: Any, labels: Any, *, share: float = 0.2, seed: int = 0) -> float:

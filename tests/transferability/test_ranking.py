@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from PIL import Image
 from typer.testing import CliRunner
@@ -319,7 +320,81 @@ def test_why_a_model_of_the_hub_cannot_be_had_is_said(monkeypatch):
 
 def test_notes_on_scores_call_classes_by_their_names(folder):
     done = run("--data", folder, "--models", "test_resnet", "--scores", "gbc")
-    assert "1 of 3 classes have one sample, whose spread is taken as 0 (0)" in done.stdout
+    assert "1 of 3 classes has one sample, whose spread is taken as 0 (0)" in done.stdout
     (folder / "0").rename(folder / "zero")
     done = run("--data", folder, "--models", "test_resnet", "--scores", "gbc")
-    assert "1 of 3 classes have one sample, whose spread is taken as 0 (zero)" in done.stdout
+    assert "1 of 3 classes has one sample, whose spread is taken as 0 (zero)" in done.stdout
+
+
+def module():
+    return torch.nn.Sequential(torch.nn.AvgPool2d(7), torch.nn.Flatten())
+
+
+def test_models_of_every_kind_are_ranked_together(digits):
+    inputs = (torch.rand(30, 3, 64, 64), torch.arange(30) % 3)
+    body = (torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+    tuned = nclib.linear_probe(torch.nn.Sequential(*body, torch.nn.Linear(12, 3)))
+    own, vit = torch.nn.Sequential(*body), timm.create_model("test_convnext", num_classes=0)
+    models = ["test_resnet", Backbone("mine", own), own, tuned, vit]
+    found = rank_models(models, inputs, scores=["logme"], weights="random", device="cpu")
+    assert not found.failures
+    assert set(found.table.index) == {"test_resnet", "mine", "Sequential", "tuned linear", "ConvNeXt"}
+    same = found.table.loc[["mine", "Sequential", "tuned linear"], "logme"]
+    assert same.nunique() == 1
+    assert list(rank_models(own, inputs, scores=["logme"]).table.index) == ["Sequential"]
+    assert len(rank_models(torch.nn.ModuleList([own]), inputs, scores=["logme"]).table) == 1
+
+
+@pytest.mark.parametrize(
+    ("models", "error", "message"),
+    [
+        ([3], TypeError, "models hold 3; each must be a name, a Backbone or a module"),
+        (None, TypeError, "models hold None; each must be"),
+        ({"a": module()}, TypeError, r"models are a dict; give a list of them: \[nclib\.Backbone"),
+        ([module(), module()], ValueError, r"several models are called Sequential; .*nclib\.Backbone\(name"),
+        ("test_resnet,test_vit", ValueError, r"give a list: \['test_resnet', 'test_vit'\]"),
+    ],
+)
+def test_what_is_no_list_of_models_says_why(models, error, message, digits):
+    with pytest.raises(error, match=message):
+        rank_models(models, digits)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"scores": "gbc,cdnv"}, ValueError, r"give a list: \['gbc', 'cdnv'\]"),
+        ({"scores": 3}, TypeError, "scores hold 3; give a name"),
+        ({"by": ["gbc"]}, TypeError, r"by is \['gbc'\]; it must be the name of one score"),
+        ({"layers": "0,last"}, ValueError, "layers are '0,last'; they must be 'last'"),
+        ({"layers": [None]}, ValueError, r"layers are \[None\]; they must be"),
+        ({"verify": "2"}, ValueError, "verify is '2'; it must be a whole number, at least 0"),
+    ],
+)
+def test_options_of_another_type_say_what_they_must_be(options, error, message, digits):
+    with pytest.raises(error, match=message):
+        rank_models([pooled(7)], digits, **options)
+
+
+def test_texts_of_one_class_and_a_bare_language_model_are_told(digits):
+    alone = nclib.Texts(("it purrs", "it sleeps"), torch.tensor([1, 1]), ("dog", "cat"))
+    with pytest.raises(ValueError, match="the texts are of one class, cat; a ranking needs at least 2"):
+        rank_models([module()], alone)
+    two = nclib.Texts(("it purrs", "it barks"), torch.tensor([1, 0]), ("dog", "cat"))
+    with pytest.raises(ValueError, match=r"Sequential: .*: nclib\.TextEncoder\(name, model, tokenizer, 'mean'\)"):
+        rank_models([module()], two)
+
+
+def test_models_that_are_as_good_as_each_other_are_noted(digits):
+    twins = [Backbone(name, pooled(7).model, AS_DIGITS) for name in "ab"]
+    found = rank_models([*twins, pooled(14)], digits, scores=["gbc"], by="cdnv")
+    value = f"{found.table.loc['a', 'cdnv']:.4g}"
+    assert found.notes["a"] == found.notes["b"] == [f"cdnv is {value} of a, b alike: their order says nothing"]
+    assert "pool14" not in found.notes
+    assert f"note on a, b: cdnv is {value} of a, b alike" in " ".join(str(found).split())
+    probed = rank_models([*twins, pooled(14)], digits, scores=["gbc"], by="cdnv", verify=2)
+    assert any(line.startswith("probe_accuracy is") for line in probed.notes["a"])
+    ties = nclib.transferability.ranked.ties
+    table = pd.DataFrame({"gbc": [1e6, 1e6 + 1e-6, 1.0, float("nan"), float("nan")]}, index=[*"abcde"])
+    assert [*ties(table, "gbc", 0)] == ["a", "b"]
+    assert ties(table[:0], "gbc", 0) == {}
