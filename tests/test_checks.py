@@ -245,10 +245,10 @@ def test_a_weight_needs_the_names_of_its_rows():
 def test_notes_and_errors_call_classes_by_their_names():
     one = ["cat", "cat", "dog", "cat", "cat", "cat"]
     found = nclib.measure(FEATURES, one, metrics=["cdnv"])
-    assert found.notes == ("1 of 2 classes have one sample, whose spread is taken as 0 (dog)",)
+    assert found.notes == ("1 of 2 classes has one sample, whose spread is taken as 0 (dog)",)
     assert (found.classes, found.to_dict()["classes"]) == (("cat", "dog"), ["cat", "dog"])
     more = nclib.measure(FEATURES, one, metrics=["cdnv"], classes=["dog", "eel", "cat"])
-    assert more.notes[0] == "1 of 3 classes have no samples and are left out (eel)"
+    assert more.notes[0] == "1 of 3 classes has no samples and is left out (eel)"
     assert more.classes == ("dog", "cat")
     assert more["cdnv"] == pytest.approx(found["cdnv"])
     numbers = nclib.measure(FEATURES, [0, 0, 2, 0, 0, 0], classes=["cat", "eel", "dog"], metrics=["cdnv"])

@@ -152,7 +152,7 @@ def test_names_that_a_file_keeps_are_those_of_notes(suffix, table, tmp_path):
         path = tmp_path / f"t.{suffix}"
         write_features(path, [(features, labels)], NAMES)
     done = CliRunner().invoke(app, ["measure", str(path), "--metrics", "nc1"])
-    assert "1 of 3 classes have no samples and are left out (cat)" in done.stdout
+    assert "1 of 3 classes has no samples and is left out (cat)" in done.stdout
     assert read_classes(path) == ("dog", "cat", "eel")
     done = CliRunner().invoke(app, ["measure", str(path), "--metrics", "nc1", "--json"])
     assert json.loads(done.stdout)["classes"] == ["dog", "eel"]
