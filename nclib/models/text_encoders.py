@@ -222,7 +222,7 @@ def text_layers(
     ValueError
         For layers that the model does not have, and no texts.
     TypeError
-        For what is no encoder, and texts that are no strings.
+        For what is no encoder, texts that are no strings, and layers that are no list.
 
     Examples
     --------

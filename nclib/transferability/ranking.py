@@ -204,9 +204,8 @@ def _by_name(models: Any, accuracies: Mapping[str, float], of_texts: bool, how: 
     given = {_name(each): each for each in known}
     if len(given) < len(known):
         twice = few([name for name in given if sum(name == _name(each) for each in known) > 1])
-        raise ValueError(
-            f"several models are called {twice}; each needs a name of its own: nclib.Backbone(name, model, transform)"
-        )
+        cure = "" if of_texts else ": nclib.Backbone(name, model, transform)"
+        raise ValueError(f"several models are called {twice}; each needs a name of its own{cure}")
     _check_hub([each for each in known if isinstance(each, str)], encoder_repository if of_texts else repository)
     if unknown := accuracies.keys() - given.keys():
         raise ValueError(f"source_accuracy has {', '.join(sorted(unknown))}, which is not among the models")
