@@ -254,7 +254,7 @@ def test_notes_and_errors_call_classes_by_their_names():
     numbers = nclib.measure(FEATURES, [0, 0, 2, 0, 0, 0], classes=["cat", "eel", "dog"], metrics=["cdnv"])
     assert numbers.notes[0] == more.notes[0]
     stats = nclib.class_statistics(FEATURES, one, classes=["dog", "eel", "cat"])
-    with pytest.raises(ValueError, match=r"1 of 3 classes have no samples \(eel\)"):
+    with pytest.raises(ValueError, match=r"1 of 3 classes has no samples \(eel\)"):
         nclib.nc1(stats)
     assert stats.without_empty_classes().classes == ("dog", "cat")
     assert nclib.measure(stats, metrics=["cdnv"]).notes == more.notes
