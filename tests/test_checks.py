@@ -8,17 +8,10 @@ from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 
 import nclib
-from nclib.checks import (
-    as_tensor,
-    check_labels,
-    check_least,
-    check_same_kind,
-    check_whole,
-    class_names,
-    integer_labels,
-    numbered_labels,
-)
+from nclib.arrays import as_tensor
+from nclib.checks import check_least, check_whole
 from nclib.complexity.geometric import geometric_complexity
+from nclib.labels import check_labels, check_same_kind, class_names, integer_labels, numbered_labels
 
 FEATURES = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 NUMBERS = [0, 1, 1, 0, 2, 2]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nclib.checks import called, counted, numbered_labels
+from nclib.checks import counted
 from nclib.complexity.jacobians import WAYS, Embedding, Jacobians, Way, batch_size, embedded, exact, way
 from nclib.data.batches import Images, batches, finite, lacking
 from nclib.data.kinds import in_hand
@@ -26,6 +26,7 @@ from nclib.features.forward import evaluating
 from nclib.features.heads import headless
 from nclib.features.inputs import coarsest, fed, warn_of_bytes
 from nclib.features.preparation import as_it_is
+from nclib.labels import called, numbered_labels
 from nclib.seeds import seeded
 
 _DEGREES = 30  # of freedom that a standard error has, at least, before a run stops at it

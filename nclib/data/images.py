@@ -15,7 +15,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nclib.checks import check_labels, check_least, few
+from nclib.checks import check_least, few
+from nclib.labels import check_labels
 from nclib.seeds import seeded
 
 _GREY = ("1", "L")  # the modes of Pillow without colour or alpha, of at most 8 bits

@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from nclib.checks import checked_names, counted, few
+from nclib.checks import counted, few
 from nclib.data.images import ImageSet, Labelled, stack
 from nclib.data.pictures import numbered, picture, plain
+from nclib.labels import checked_names
 
 # What the parts of an item may be called, the first that is there: pixel_values were prepared from the image.
 IMAGES = ("pixel_values", "image", "img", "images", "jpg", "jpeg", "png", "webp")

@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nclib.checks import Numbered, as_tensor, few, numbered_labels
+from nclib.arrays import as_tensor
+from nclib.checks import few
 from nclib.data.images import in_8_bits, read_image
+from nclib.labels import Numbered, numbered_labels
 
 _CHANNELS = (1, 3, 4)
 
@@ -116,7 +118,7 @@ def _cure(value: Any) -> str:
 
 
 def numbered(labels: Sequence[str | int], names: Sequence[str] | int | None) -> Numbered:
-    """Labels int64 (N,) in 0..K-1, and the K names of classes; as of `nclib.checks.numbered_labels`.
+    """Labels int64 (N,) in 0..K-1, and the K names of classes; as of `nclib.labels.numbered_labels`.
 
     `names`, or how many there are, say which numbers are allowed; those without names are called by their numbers.
 

@@ -19,13 +19,14 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from nclib.checks import check_least, counted, few, numbered_labels, setting_up
+from nclib.checks import check_least, counted, few, setting_up
 from nclib.data.folders import SPLIT_NAMES
 from nclib.data.hub import hub_splits
 from nclib.data.items import IMAGES, LABELS
 from nclib.data.pictures import numbered, plain
 from nclib.data.places import find_path
 from nclib.data.text_tables import TABLES, TEXTS, lacking, read_texts, text_of
+from nclib.labels import numbered_labels
 from nclib.seeds import seeded
 from nclib.storage import digest_of_text
 

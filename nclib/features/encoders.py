@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nclib.checks import check_whole, counted, few, note_rounding
+from nclib.arrays import note_rounding
+from nclib.checks import check_whole, counted, few
 from nclib.data.text_sets import Texts
 from nclib.features.backbones import LAST, listed, nth_layer
 from nclib.features.forward import Outputs, evaluating

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from tqdm import tqdm
 
-from nclib.checks import check_whole, counted, few, note_rounding, noted_rounding
+from nclib.arrays import note_rounding, noted_rounding
+from nclib.checks import check_whole, counted, few
 from nclib.data.batches import Images, Prepared, finite, lacking, reading
 from nclib.data.items import passes
 from nclib.data.kinds import labelled

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 from torch.nn.utils import skip_init
 
-from nclib.checks import check_whole, note_rounding
+from nclib.arrays import note_rounding
+from nclib.checks import check_whole
 from nclib.data.scene_sets import UNLABELLED, Scenes
 from nclib.features.backbones import LAST, AsTrained, Backbone
 from nclib.features.forward import captured, described, evaluating

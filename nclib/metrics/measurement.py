@@ -10,24 +10,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nclib.checks import (
-    Names,
-    Samples,
-    as_array,
-    as_tensor,
-    called,
-    check_labels,
-    check_parameter,
-    checked_names,
-    counted,
-    few,
-    listed_names,
-    samples_of,
-)
+from nclib.arrays import as_array, as_tensor, check_parameter
+from nclib.checks import counted, few, listed_names
+from nclib.labels import Names, called, check_labels, checked_names
 from nclib.metrics.ranks import class_ranks
 from nclib.metrics.registry import METRICS, Metric
 from nclib.metrics.statistics import ClassStatistics, Covariance, gathered
 from nclib.metrics.variability import SaysNothing, between_spectrum, checked_means
+from nclib.samples import Samples, samples_of
 
 Registry = Mapping[str, Metric]
 WIDTH, _LONGEST, _SHORTEST = 100, 40, 20  # columns of what is printed, and of a long name in it, at most and at least

@@ -16,26 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nclib.checks import (
-    LARGEST,
-    Names,
-    Numbered,
-    Samples,
-    as_tensor,
-    check_features,
-    check_values,
-    checked_names,
-    counted,
-    few,
-    noted_rounding,
-    numbered_labels,
-    one_each,
-    row_blocks,
-    samples_of,
-    with_bar,
-)
+from nclib.arrays import as_tensor, noted_rounding
+from nclib.checks import counted, few
 from nclib.devices import double_device
+from nclib.labels import Names, Numbered, checked_names, numbered_labels, one_each
 from nclib.metrics.linalg import ALL, TOGETHER, add_gram, differences_product, explained, svd_of_centred
+from nclib.samples import LARGEST, Samples, check_features, check_values, row_blocks, samples_of, with_bar
 from nclib.storage import load_tensors, save_tensors
 
 Covariance = Literal["full", "diagonal", "span"]

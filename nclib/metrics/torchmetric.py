@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nclib.checks import Names
 from nclib.devices import double_device
 from nclib.extras import optional
+from nclib.labels import Names
 from nclib.metrics.measurement import chosen, measure
 from nclib.metrics.registry import METRICS
 from nclib.metrics.statistics import ClassStatistics, Covariance

@@ -10,7 +10,8 @@ import warnings
 import torch
 from torch import Tensor
 
-from nclib.checks import called, counted, few
+from nclib.checks import counted, few
+from nclib.labels import called
 from nclib.metrics.statistics import ClassStatistics
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from nclib.checks import check_labels, counted, integer_labels
+from nclib.checks import counted
 from nclib.data.batches import Images, Prepared, finite, lacking, reading
 from nclib.data.items import Classes
 from nclib.data.kinds import with_labels
@@ -16,6 +16,7 @@ from nclib.devices import free_memory, in_half, sent
 from nclib.features.forward import evaluating
 from nclib.features.inputs import fed, warn_of_bytes
 from nclib.features.preparation import as_it_is, in_two
+from nclib.labels import check_labels, integer_labels
 from nclib.peft.tuned import Tuned
 from nclib.storage import digest_of
 

@@ -8,10 +8,12 @@ import torch
 from sklearn.base import ClassifierMixin, clone
 from torch import Tensor
 
-from nclib.checks import check_features, check_same_kind, check_whole, class_names, counted, is_number
+from nclib.checks import check_whole, counted, is_number
 from nclib.estimates import Estimate, mean
+from nclib.labels import check_same_kind, class_names
 from nclib.probing.nearest import NearestClassMean
 from nclib.probing.probe import check_probe, given_to, to_numpy
+from nclib.samples import check_features
 
 _AT_ONCE = 2**23  # numbers of queries of the nearest class mean: 100 MB in all
 

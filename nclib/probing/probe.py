@@ -10,20 +10,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from nclib.checks import (
-    as_tensor,
-    check_features,
-    check_same_kind,
-    check_shapes,
-    check_values,
-    check_whole,
-    class_names,
-    counted,
-    few,
-    is_number,
-)
+from nclib.arrays import as_tensor
+from nclib.checks import check_whole, counted, few, is_number
 from nclib.devices import double_device
+from nclib.labels import check_same_kind, class_names
 from nclib.probing.weights import ClassWeight, check_weights, with_class_weight
+from nclib.samples import check_features, check_shapes, check_values
 
 _FLOATS = (np.float64, np.float32, np.float16)  # arrays of anything else become the first
 

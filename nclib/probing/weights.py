@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclib.checks import as_tensor, few, is_number
+from nclib.arrays import as_tensor
+from nclib.checks import few, is_number
 
 ClassWeight = Mapping[Any, float] | str | None
 

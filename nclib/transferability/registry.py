@@ -7,7 +7,9 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
-from nclib.checks import Names, as_tensor, listed_names
+from nclib.arrays import as_tensor
+from nclib.checks import listed_names
+from nclib.labels import Names
 from nclib.metrics import pairs, variability
 from nclib.metrics.measurement import Measurement, measured
 from nclib.metrics.registry import Metric, shipped

@@ -6,9 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclib.checks import as_tensor, check_features, check_labels, counted
+from nclib.arrays import as_tensor
+from nclib.checks import counted
 from nclib.features.backbones import Backbone
+from nclib.labels import check_labels
 from nclib.probing.probe import to_numpy
+from nclib.samples import check_features
 
 
 def leep(*, probabilities: Any, labels: Any) -> float:

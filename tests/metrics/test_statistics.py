@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nclib
 from nclib import ClassStatistics, class_statistics
-from nclib.checks import with_bar
+from nclib.samples import with_bar
 from nclib.storage import save_tensors
 
 FIELDS = ("counts", "means", "squares", "scatter")
@@ -85,8 +85,8 @@ def test_short_floats_are_accumulated_in_float64(dtype):
 def test_large_arrays_are_handled_in_blocks(monkeypatch):
     features, labels = sample(5)
     whole = class_statistics(features, labels)
-    monkeypatch.setattr("nclib.checks._BLOCK", 0)
-    monkeypatch.setattr("nclib.checks._LEAST_ROWS", 7)
+    monkeypatch.setattr("nclib.samples._BLOCK", 0)
+    monkeypatch.setattr("nclib.samples._LEAST_ROWS", 7)
     monkeypatch.setattr("nclib.metrics.statistics._SLAB", 11)
     assert_same(class_statistics(features, labels), whole)
 
