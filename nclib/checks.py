@@ -1,21 +1,9 @@
-"""What metrics, scores and probes can be computed from, and what is said about anything else."""
+"""Checks of names and numbers that people give, and the words of messages."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
-
-from nclib.devices import double_device
-
-_BLOCK = 2**18  # numbers converted to float64 at once: 2 MB stay in a processor's cache
-_LEAST_ROWS, _MOST_ROWS = 64, 2048  # of a block
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-LARGEST = 1e60  # of a feature: sums of its fourth power still fit into a float64
 
 
 class SetupError(ValueError):
@@ -37,385 +25,44 @@ def setting_up() -> Iterator[None]:
         raise SetupError(str(error)) from error.__cause__
 
 
-def as_tensor(values: Any) -> Tensor:
-    """A tensor without a gradient, sharing memory where it can; on the CPU if its own device has no float64."""
-    given = type(values).__name__
-    _check_dense(values)
-    if isinstance(values, np.ma.MaskedArray):
-        values = unmasked(values)
-    if hasattr(values, "to_numpy"):
-        values = _of_table(values)
-    if isinstance(values, np.ndarray) and values.dtype == object:
-        raise TypeError(f"{given} is no tensor or array of numbers: {_about_objects(values)}")
-    if isinstance(values, np.ndarray) and (
-        not values.flags.writeable or min(values.strides, default=0) < 0 or not values.dtype.isnative
-    ):  # torch has no read-only tensors (a memory map is one), nor reversed or foreign ones
-        values = np.array(values, dtype=values.dtype.newbyteorder("="))
-    try:
-        tensor = torch.as_tensor(_stacked(values)).detach()
-        return tensor.to(double_device(tensor.device))
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise TypeError(f"{given} is no tensor or array of numbers: {error}") from error
+def counted(number: int, one: str, several: str = "") -> str:
+    """How many there are, in words.
 
-
-def _check_dense(values: Any) -> None:
-    """Refuse what does not hold a number for each entry."""
-    if isinstance(values, Tensor):
-        if values.is_nested or values.is_meta:
-            what = "is nested; its rows must be of one length" if values.is_nested else "is on the device meta"
-            raise TypeError(f"a tensor {what}, so that it holds no array of numbers")
-        if values.layout != torch.strided:
-            raise TypeError(f"a tensor is {values.layout}; it must be dense: give its to_dense()")
-    elif hasattr(values, "toarray") and not isinstance(values, np.ndarray):
-        raise TypeError(
-            f"{type(values).__name__} is no tensor or array of numbers: it is sparse, and must be dense; give its "
-            "toarray()"
-        )
-
-
-def _of_table(values: Any) -> np.ndarray:
-    """The numbers of a table or column of pandas, NaN where one is missing, in one type for all columns.
-
-    Of columns that know missing numbers (Float64, double[pyarrow]) pandas itself makes objects.
+    >>> counted(1, "image"), counted(2_000, "image"), counted(2, "class", "classes")
+    ('1 image', '2,000 images', '2 classes')
     """
-    array = values.to_numpy()
-    if array.dtype != object or not hasattr(values, "dtypes"):
-        return array
-    columns = values.dtypes if values.ndim == 2 else [values.dtypes]
-    try:
-        common = np.result_type(*(getattr(dtype, "numpy_dtype", dtype) for dtype in columns))
-        return values.to_numpy(dtype=common, na_value=np.nan) if common.kind == "f" else values.to_numpy(dtype=common)
-    except (TypeError, ValueError):  # texts, or integers that are missing
-        return array
-
-
-def _stacked(rows: Any) -> Any:
-    """A list of tensors, or of arrays, as one: torch takes those for numbers, and is slow with these."""
-    if isinstance(rows, list | tuple) and rows:
-        for kind, stack in ((Tensor, torch.stack), (np.ndarray, np.stack)):
-            if all(isinstance(row, kind) for row in rows):
-                return stack(rows)
-    return rows
-
-
-def _about_objects(array: np.ndarray) -> str:
-    """What an array of objects holds that is no number, and what makes numbers of it."""
-    others = [entry for entry in array.flat if not isinstance(entry, int | float | np.number)]
-    if not others:
-        return "it holds numbers as objects; give its astype(float)"
-    if isinstance(others[0], np.ndarray | Tensor | list | tuple):
-        return f"it holds objects, such as a {type(others[0]).__name__}; np.stack(list(rows)) makes (N, d) of rows"
-    return f"it holds {others[0]!r:.40}, which is no number; leave out such samples or columns"
-
-
-def unmasked(values: np.ma.MaskedArray) -> np.ndarray:
-    """The plain array of a masked one without a masked entry. (What is below a mask would count as any other.)"""
-    if np.ma.is_masked(values):
-        row = int(np.argwhere(np.ma.getmaskarray(values))[0][0])
-        raise ValueError(
-            f"{np.ma.count_masked(values)} entries are masked, the first in row {row}; leave out the samples that have "
-            "masked entries, or fill these"
-        )
-    return np.asarray(values)
-
-
-def note_rounding(features: Tensor, epsilon: float) -> Tensor:
-    """The features themselves, with a note: numbers of this machine epsilon went into them, whatever their dtype.
-
-    Class statistics take it for their precision. A part of the features, or a copy, does not have it.
-    """
-    features.rounding = epsilon  # type: ignore[attr-defined]  # a tensor takes attributes
-    return features
-
-
-def noted_rounding(features: Any) -> float:
-    """What `note_rounding` noted of features, or 0."""
-    return getattr(features, "rounding", 0.0) if isinstance(features, Tensor) else 0.0
-
-
-def as_array(values: Any) -> np.ndarray | Tensor:
-    """Arrays of numbers as they are, for they may lie on disk, and anything else as a tensor."""
-    return values if isinstance(values, np.ndarray) and values.dtype != object else as_tensor(values)
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Features (N, d), which may lie on disk, and labels int64 (N,) of the right shapes, N at least 1.
-
-    What takes features and labels takes this in the place of both, so that nothing is checked twice: labels and a
-    number of classes beside it are not looked at. `checked` says whether the values of the features were, too,
-    `stats` are their class statistics, where these were gathered, and `rounding` is what was noted of them.
-    """
-
-    features: Any
-    labels: Tensor
-    checked: bool = False
-    stats: Any = None
-    rounding: float = 0.0
-
-
-def samples_of(features: Any, labels: Any, *, num_classes: int | None = None) -> Samples:
-    """Features and labels as samples, or what is wrong with them; samples as they are."""
-    if isinstance(features, Samples):
-        return features
-    rounding, features, labels = noted_rounding(features), as_array(features), integer_labels(labels)
-    check_shapes(features, labels)
-    if not len(features):
-        raise ValueError("there are no samples: features has 0 rows")
-    return Samples(features, check_labels(labels, num_classes=num_classes), rounding=rounding)
-
-
-def check_features(features: Any, labels: Any, *, num_classes: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return features (N, d) and labels (N,) as tensors on one device, or say what is wrong with them."""
-    if isinstance(features, Samples):
-        rows = as_tensor(features.features)
-        return rows if features.checked else check_values(rows), features.labels.to(rows.device)
-    features, labels = as_tensor(features), integer_labels(labels)
-    check_shapes(features, labels)
-    return check_values(features), check_labels(labels, num_classes=num_classes).to(features.device)
-
-
-def check_shapes(features: Any, labels: Any) -> None:
-    """Refuse what is not (N, d) with d >= 1 and (N,)."""
-    if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
-        cure = "; features.reshape(-1, 1) is (N, 1)" if features.ndim == 1 else shape_cure(labels)
-        raise ValueError(
-            f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (N, d) and (N,){cure}"
-        )
-
-
-def row_blocks(features: Any, *, checked: bool = False) -> Iterator[tuple[int, Tensor]]:
-    """Consecutive rows of features (N, d), checked unless they are, each block with the number of its first row.
-
-    A block fits into a processor's cache once it is float64, and an array on disk is read block by block.
-    """
-    rows = min(_MOST_ROWS, max(_LEAST_ROWS, _BLOCK // max(1, features.shape[1])))
-    for start in range(0, len(features), rows):
-        block = as_tensor(features[start : start + rows])
-        yield start, block if checked else check_values(block, first_row=start)
-
-
-def with_bar(blocks: Iterable[tuple[int, Tensor]], total: int) -> Iterator[tuple[int, Tensor]]:
-    """The same blocks, with a progress bar in samples if they take more than a second."""
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, unit="samples", unit_scale=True, delay=1, leave=False) as bar:
-        for start, block in blocks:
-            yield start, block
-            bar.update(len(block))
-
-
-def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
-    """Return the features if they are floating point, finite and of a size that can be squared."""
-    if features.dtype not in _FLOATS:
-        whole = not (features.is_complex() or features.is_floating_point() or features.is_quantized)
-        cure = "; if they are numbers, give features.float(), or astype(float)" if whole else ""
-        raise TypeError(f"features are {features.dtype}; they must be floating point of 16 to 64 bits{cure}")
-    if not torch.isfinite(features.sum()):  # cheap; a sum can also overflow, so only the rows decide
-        bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
-        if len(bad):
-            half = f"; {features.dtype} has none above 65504: compute them in float32"
-            cure = half if features.dtype == torch.float16 else ""
-            raise ValueError(f"features hold NaN or infinity, the first in row {first_row + int(bad[0])}{cure}")
-    if features.dtype == torch.float64 and features.numel() and features.abs().max() > LARGEST:
-        raise ValueError(f"features reach {features.abs().max():.1e}, more than {LARGEST:.0e}; scale them down")
-    return features
-
-
-def as_labels(values: Any, name: str = "labels") -> Tensor | np.ndarray:
-    """Labels of any shape as a tensor, if they are one, or an array of numbers or texts, or what is wrong with them.
-
-    Nothing is guessed: entries that are missing or masked, texts among numbers, and bytes are errors. Their messages
-    call the labels by the name.
-    """
-    if isinstance(values, Tensor):
-        if values.layout != torch.strided:
-            raise TypeError(f"{name} are {values.layout}; they must be dense: give their to_dense()")
-        if values.is_floating_point():
-            _refuse_missing(values.flatten(), values.isnan().flatten().nonzero().flatten().tolist(), name)
-        return values.detach()
-    if values is None:
-        raise ValueError(f"{name} are None; give one for each sample (N,)")
-    if hasattr(values, "toarray") and not isinstance(values, np.ndarray):  # np.asarray would take it for one object
-        cure = "ravel()" if len(values.shape) < 2 or min(values.shape) <= 1 else "argmax(1), if its rows are one-hot"
-        raise TypeError(f"{name} are a sparse {type(values).__name__}; they must be dense: give toarray().{cure}")
-    return _of_one_kind(_as_label_array(values, name), name)
-
-
-def _of_one_kind(array: np.ndarray, name: str) -> np.ndarray:
-    """Numbers without NaN, or texts, or what is wrong with them."""
-    if array.dtype.kind in "OT":  # objects, or numpy's texts of any length
-        return _of_objects(array.astype(object), name)
-    if array.dtype.kind not in "biufU":
-        cure = ": astype(str) makes texts of bytes" if array.dtype.kind == "S" else ""
-        raise TypeError(f"{name} are {array.dtype}; they must be integers or texts{cure}")
-    if array.dtype.kind == "f":
-        _refuse_missing(array.ravel(), np.flatnonzero(np.isnan(array)).tolist(), name)
-    return array
-
-
-def _as_label_array(values: Any, name: str) -> np.ndarray:
-    """An array of what is no tensor; of a list of texts and other things, an array of these objects."""
-    if isinstance(values, np.ma.MaskedArray):
-        values = unmasked(values)
-    if hasattr(values, "to_numpy"):  # columns of pandas, categorical ones too
-        values = values.to_numpy()
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind != "U" or isinstance(values, np.ndarray):
-            return array
-        objects = np.asarray(values, dtype=object)  # numpy makes "1" of 1 among texts, and "nan" of NaN
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{type(values).__name__} holds no {name} (N,): {error}") from error
-    return array if all(isinstance(entry, str) for entry in objects.flat) else objects
-
-
-def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
-    """Objects that are all texts as they are, objects that are all numbers as numbers."""
-    entries, kinds = array.ravel(), {type(entry) for entry in array.flat}
-    if all(issubclass(kind, str) for kind in kinds):
-        return array
-    missing = [i for i, entry in enumerate(entries) if entry is None or _differs_from_itself(entry)]
-    _refuse_missing(entries, missing, name)
-    if all(issubclass(kind, int | np.integer | np.bool_ | float | np.floating) for kind in kinds):
-        numbers = np.array(array.tolist())
-        if numbers.dtype.kind != "O":  # as they are beyond 64 bits
-            return numbers
-    given = " and ".join(sorted(kind.__name__ for kind in kinds))
-    raise TypeError(f"Unknown label type: {name} are {given}; they must be all integers, or all texts")
-
-
-def _refuse_missing(entries: Any, missing: Sequence[int], name: str) -> None:
-    """Refuse labels, if the rows of those that are missing are not empty."""
-    if len(missing):
-        row, entry = missing[0], entries[missing[0]]
-        raise ValueError(
-            f"{name} hold {entry.item() if isinstance(entry, Tensor) else entry} in row {row}, which is no class; "
-            f"leave out the {len(missing)} samples without a label, or give them a class of their own"
-        )
-
-
-def _differs_from_itself(entry: Any) -> bool:
-    """Whether an entry is NaN, or what pandas has for it, whose comparison is neither true nor false."""
-    try:
-        return bool(entry != entry)
-    except (TypeError, ValueError):
-        return True
-
-
-def class_names(labels: Any, name: str = "labels") -> np.ndarray:
-    """Labels (N,) of samples as an array of the names of classes: integers, booleans, or texts.
-
-    A real number is a name if it is a whole one, and has the bits for it. Labels (N, 1) are taken with a warning.
-    """
-    given, labels = labels, as_labels(labels, name)
-    real = labels.is_floating_point() if isinstance(labels, Tensor) else labels.dtype.kind == "f"
-    if real and labels.dtype.itemsize < 4:  # bfloat16 makes 256 of 257
-        raise TypeError(
-            f"{name} are {labels.dtype}, which rounds large whole numbers, so that classes may have become one; make "
-            "them integers where they come from"
-        )
-    array = labels.numpy(force=True) if isinstance(labels, Tensor) else labels
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = _column(array, name)
-    if array.ndim != 1:
-        raise ValueError(
-            f"{name} are {array.shape}; y should be a 1d array, a class for each sample (N,){shape_cure(array, given)}"
-        )
-    if array.dtype.kind == "c":
-        raise TypeError(f"{name} are {array.dtype}; they must be integers or texts")
-    if array.dtype.kind == "f":
-        _check_whole(array, name)
-    return array
-
-
-def _column(array: np.ndarray, name: str) -> np.ndarray:
-    """The labels (N,) of a column (N, 1), with scikit-learn's warning."""
-    from sklearn.exceptions import DataConversionWarning
-
-    warnings.warn(
-        f"A column-vector y was passed when a 1d array was expected: {name} are {array.shape}; give (N,), for example "
-        "with ravel()",
-        DataConversionWarning,
-        stacklevel=2,
-    )
-    return array[:, 0]
-
-
-def _check_whole(array: np.ndarray, name: str) -> None:
-    """Refuse real numbers (N,) that are no whole ones."""
-    wrong = np.flatnonzero(~np.isfinite(array) | (array != np.rint(array)))
-    if len(wrong):
-        raise ValueError(
-            f"Unknown label type: {name} hold {array[wrong[0]]} in row {wrong[0]}, which is continuous; "
-            "they must be integers or texts: np.digitize(values, edges) makes classes of intervals"
-        )
-
-
-def check_same_kind(labels: np.ndarray, classes: np.ndarray, name: str = "labels") -> None:
-    """Refuse texts where the classes are numbers, and numbers where they are texts: none could be equal."""
-    given, known = ("texts" if array.dtype.kind in "UO" else "numbers" for array in (labels, classes))
-    if len(labels) and given != known:
-        raise TypeError(
-            f"{name} are {given} ({few(labels[:3].tolist())}, ...), and the classes {known} ({few(classes.tolist())}); "
-            "give labels of the kind that was fitted"
-        )
-
-
-def shape_cure(labels: Any, given: Any = None) -> str:
-    """What makes labels (N,) of a column, a row or one-hot rows, for a message; `given` may have been a table."""
-    if labels.ndim != 2 or not labels.shape[1]:
-        return ""
-    table = hasattr(given, "iloc")
-    if labels.shape[1] == 1:
-        return f"; labels{'.iloc' if table else ''}[:, 0] is (N,)"
-    if labels.shape[0] == 1:
-        return f"; labels{'.iloc' if table else ''}[0] is (N,)"
-    return f"; labels{'.to_numpy()' if table else ''}.argmax(1) makes classes of one-hot rows"
-
-
-def integer_labels(labels: Any) -> Tensor:
-    """Labels of any shape as a tensor of integers, which may be negative, or what is wrong with them."""
-    given, labels = labels, as_labels(labels)
-    if hasattr(given, "iloc") and labels.ndim == 2:
-        raise ValueError(
-            f"labels are a {type(given).__name__} {labels.shape}; they must be (N,){shape_cure(labels, given)}"
-        )
-    if isinstance(labels, np.ndarray) and labels.dtype.kind in "UO" and labels.size:
-        raise TypeError(
-            f"labels are texts ({few(labels.ravel().tolist())}); they must be integers: np.unique(labels, "
-            "return_inverse=True)[1] makes numbers of texts"
-        )
-    labels = as_tensor(labels if isinstance(labels, Tensor) or labels.size else np.zeros(labels.shape, dtype=np.int64))
-    if labels.numel() and (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool):
-        cure = "" if labels.is_complex() else "; if they are whole numbers, give labels.long(), or astype(int)"
-        raise TypeError(f"labels are {labels.dtype}; they must be integers{shape_cure(labels) or cure}")
-    return labels.long()
-
-
-def check_labels(labels: Any, *, num_classes: int | None = None) -> Tensor:
-    """Return the labels as int64 if they are integers in 0..num_classes-1 (any number of classes if None)."""
-    check_least(1, num_classes=1 if num_classes is None else num_classes)
-    labels = integer_labels(labels)
-    if not labels.numel():
-        return labels
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or (num_classes is not None and high >= num_classes):
-        allowed = "0 or more" if num_classes is None else f"0..{num_classes - 1}"
-        cure = "; leave out samples without a class, or renumber them" if low < 0 else ""
-        raise ValueError(f"labels run from {low} to {high}; they must be {allowed}{cure}")
-    if num_classes is None and high > 100 * len(labels) + 10_000:
-        raise ValueError(
-            f"the largest label is {high} for {len(labels)} samples; renumber the labels, or give num_classes"
-        )
-    return labels
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def check_least(least: float, **numbers: Any) -> None:
-    """Refuse numbers, by their names, below the least."""
+    """Refuse numbers, by their names, below the least, and what is no number."""
     for name, number in numbers.items():
+        if not is_number(number):
+            raise ValueError(f"{name} is {number!r}; it must be a number, at least {least}")
         if not number >= least:
             raise ValueError(f"{name} is {number}; it must be at least {least}")
+
+
+def check_whole(least: int, **numbers: Any) -> None:
+    """Refuse numbers, by their names, that are no whole ones, or below the least."""
+    for name, number in numbers.items():
+        if not (is_number(number) and isinstance(_plain(number), Integral)):
+            raise ValueError(f"{name} is {number!r}; it must be a whole number, at least {least}")
+    check_least(least, **numbers)
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a real number, of Python, numpy or torch, and neither true nor false.
+
+    >>> is_number(2), is_number(np.float32(0.5)), is_number("2"), is_number(True)
+    (True, True, False, False)
+    """
+    return isinstance(_plain(value), Real) and not isinstance(_plain(value), bool)
+
+
+def _plain(value: Any) -> Any:
+    """The number of Python in a tensor or array without dimensions."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def check_known(known: Iterable[str], **names: str) -> None:
@@ -425,6 +72,21 @@ def check_known(known: Iterable[str], **names: str) -> None:
             raise ValueError(f"unknown {what} {name!r}; there are {', '.join(known)}")
 
 
+def listed_names(given: Any, name: str) -> list[str]:
+    """Names, one or several, as a list, or what is wrong with what was given under this name.
+
+    >>> listed_names("nc1", "metrics"), listed_names(("nc1", "cdnv"), "metrics")
+    (['nc1'], ['nc1', 'cdnv'])
+    """
+    names = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
+    if wrong := [each for each in names if not isinstance(each, str)]:
+        raise TypeError(f"{name} hold {wrong[0]!r}; give a name, or a list of names")
+    if joined := [each for each in names if "," in each]:
+        parts = [part.strip() for part in joined[0].split(",")]
+        raise ValueError(f"{name} hold {joined[0]!r}, which is several names in one; give a list: {parts}")
+    return names
+
+
 def few(names: Sequence[object]) -> str:
     """The first five names, for a message, and how many more there are.
 
@@ -432,12 +94,3 @@ def few(names: Sequence[object]) -> str:
     '0, 1, 2, 3, 4 and 3 more'
     """
     return ", ".join(map(str, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def check_parameter(value: Any, name: str, like: Tensor) -> Tensor:
-    """A classifier's weight or bias as a float64 tensor, once its shape and numbers are right."""
-    value = as_tensor(value).to(like)
-    if value.shape != like.shape or not torch.isfinite(value).all():
-        finite = "finite" if torch.isfinite(value).all() else "not finite"
-        raise ValueError(f"{name} is {tuple(value.shape)}, {finite}; these statistics need {tuple(like.shape)}, finite")
-    return value

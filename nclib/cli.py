@@ -3,6 +3,7 @@
 import codecs
 import json
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -40,10 +41,9 @@ app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pre
 
 _FILE = (
     "An .npz, .safetensors or .pt file of features (N, d) and labels (N,), with weight (K, d) and bias (K,) "
-    "of a classifier if you like, by these names; an .npy file of features; a .parquet file, or folder of them, with a "
-    "column of each; or class statistics of `nclib statistics`."
+    "of a classifier and K classes, their names, if you like, by these names; an .npy file of features; a .parquet "
+    "file, or folder of them, with a column of each; or class statistics of `nclib statistics`."
 )
-_TEXTS = ("file:", "docstrings/")  # how names of texts begin
 _JSON = "Print JSON, with null for NaN and infinity."
 _METRICS = "Names with commas between, or 'all'; without it vci, directional CDNV and ranks are left out."
 
@@ -62,7 +62,10 @@ _Data = Annotated[
 ]
 _DataOrTexts = Annotated[
     str,
-    typer.Argument(help="A data set, a folder with a folder for each class, hf:NAME of the hub, or texts (file:PATH)."),
+    typer.Argument(
+        help="A data set, a folder with a folder for each class, hf:NAME of the hub, of images or texts, or file:PATH, "
+        "a table of texts."
+    ),
 ]
 _Split = Annotated[str, typer.Option(help="train, test, val or all, as far as the data set has them.")]
 _Layer = Annotated[str, typer.Option(help="The name of a module, its place among the blocks, or last.")]
@@ -102,12 +105,13 @@ def measure(
     """Print the collapse metrics of a table of features."""
     from nclib.features.files import read_features
     from nclib.metrics import measurement
+    from nclib.metrics.measurement import WIDTH
 
     with _errors():
         result = measurement.measure(
             **read_features(file, labels), metrics=_split(metrics), progress=sys.stderr.isatty()
         )
-    typer.echo(_json(result) if as_json else result)
+    typer.echo(_json(result) if as_json else result.table(_width() or WIDTH))
 
 
 @app.command()
@@ -129,11 +133,14 @@ def extract(
     cache: _Cache = None,
 ) -> None:
     """Write the features of a model on a data set, or of an encoder on texts, with the labels."""
+    from nclib.data.catalogue import data_name
+    from nclib.data.text_sets import names_texts
     from nclib.features.files import WRITTEN
 
     with _errors():
         _check_written(output, WRITTEN)
-        if data.startswith(_TEXTS):
+        data = data_name(data)
+        if of_texts := names_texts(data, data_root, text_column):
             for_images = {"weights": weights != "pretrained", "import": imports, "seed": seed, "download": download}
             if given := [name for name, value in {**for_images, "cache": cache}.items() if value]:
                 raise ValueError(f"--{', --'.join(given)} can be given for images only, and {data} is texts")
@@ -143,8 +150,7 @@ def extract(
             taken = {"per_class": per_class, "seed": seed, "data_root": data_root, "download": download}
             loading = {"weights": weights, "imports": imports or [], "device": device}
             found, width = _of_images(model, data, output, split, layer, taken, loading, cache)
-    kind = "texts" if data.startswith(_TEXTS) else "images"
-    typer.echo(f"{output}: {len(found):,} {kind}, {len(found.classes)} classes, {width:,} features")
+    _tell_written(output, len(found), "text" if of_texts else "image", len(found.classes), width)
 
 
 def _of_texts(
@@ -181,14 +187,14 @@ def _of_images(
     cache: Path | None,
 ) -> tuple[Any, int]:
     """The images that can be read, and the width of the features of them that are written."""
-    from nclib.data.catalogue import data_name, load
+    from nclib.data.catalogue import load
     from nclib.features.extraction import Extraction, each_shard
     from nclib.features.files import write_features
     from nclib.models.names import model_name
     from nclib.models.pretrained import backbone
 
     name = model_name(model, weights=loading["weights"], imports=loading["imports"])
-    images = load(data_name(data), split, **taken)
+    images = load(data, split, **taken)
     made = backbone(name, **loading)
     chosen = made.layer(_layer(layer))
 
@@ -220,6 +226,7 @@ def statistics(
     On several GPUs or cores: torchrun --nproc-per-node 4 -m nclib statistics MODEL DATA OUTPUT.
     """
     from nclib.data.catalogue import data_name, load
+    from nclib.data.text_sets import names_texts
     from nclib.devices import process_group
     from nclib.features.statistics import feature_statistics
     from nclib.models.names import model_name
@@ -227,15 +234,18 @@ def statistics(
 
     with _errors(), process_group(device) as (own, rank):
         _check_written(output, (".safetensors",))
+        data = data_name(data)
+        if names_texts(data, data_root):
+            raise ValueError(f"{data} is texts; of these nclib extract writes the features, which nclib measure reads")
         name = model_name(model, weights=weights, imports=imports or [])
-        images = load(data_name(data), split, per_class=per_class, data_root=data_root)
+        images = load(data, split, per_class=per_class, data_root=data_root)
         made = backbone(name, weights=weights, imports=imports or [], device=own)
         options: Any = {"layer": made.layer(_layer(layer)), "cache": cache}
         options |= {"progress": rank == 0 and sys.stderr.isatty()}
         _, stats = _without_broken(images, lambda images: feature_statistics(made, images, **options))
         if rank == 0:
             stats.save(output)
-            typer.echo(f"{output}: {stats.num_samples:,} images, {stats.num_classes} classes")
+            _tell_written(output, stats.num_samples, "image", stats.num_classes, stats.num_features)
 
 
 @app.command()
@@ -272,8 +282,12 @@ def rank(
     csv: Annotated[Path | None, _OUTPUT(help="Write the table to this file.")] = None,
     figure: Annotated[Path | None, _OUTPUT(help="Draw the scores to this .png, .pdf or .svg file.")] = None,
 ) -> None:
-    """Rank pre-trained models by how well they may transfer to your images or texts, without fine-tuning any."""
+    """Rank pre-trained models by how well they may transfer to your images or texts, without fine-tuning any.
+
+    The exit code is 1 if a model failed.
+    """
     from nclib.data.text_sets import Texts
+    from nclib.metrics.measurement import WIDTH
     from nclib.transferability.ranking import rank_models
 
     with _errors():
@@ -287,11 +301,13 @@ def rank(
         options |= {"cache": cache, "progress": sys.stderr.isatty()}
         ranking = rank_models(names, images, scores=chosen, by=by, layers=_layers(layers), verify=verify, **options)
     _tell_broken(broken)
-    typer.echo(_json(ranking) if as_json else ranking)
+    typer.echo(_json(ranking) if as_json else ranking.text(_width() or WIDTH))
     if csv:
         ranking.write(csv)
     if figure:
         ranking.draw(figure)
+    if ranking.failures:
+        raise typer.Exit(1)
 
 
 @contextmanager
@@ -308,7 +324,26 @@ def _errors() -> Iterator[None]:
 
 
 def _say(message: object, *_: object, **__: object) -> None:
-    typer.echo(f"nclib: {message}", err=True)
+    typer.echo(_wrapped(f"nclib: {message}"), err=True)
+
+
+def _width() -> int:
+    """The columns of the terminal, or of the variable COLUMNS; 0 where there is neither, as in a pipe."""
+    return shutil.get_terminal_size((0, 0)).columns
+
+
+def _wrapped(line: str) -> str:
+    """A line in as many as the terminal needs, broken between words; one line where it goes into a file or a pipe."""
+    from nclib.metrics.measurement import wrapped
+
+    return wrapped(line, width=_width() or sys.maxsize)
+
+
+def _tell_written(output: Path, number: int, kind: str, classes: int, width: int) -> None:
+    from nclib.checks import counted
+
+    sizes = counted(number, kind), counted(classes, "class", "classes"), counted(width, "feature")
+    typer.echo(_wrapped(f"{output}: {', '.join(sizes)}"))
 
 
 def _split(names: str | None) -> Any:
@@ -348,21 +383,23 @@ def _without_broken(images: Any, use: Callable[[Any], Any]) -> tuple[Any, Any]:
 
 
 def _tell_broken(broken: list[Path]) -> None:
-    from nclib.checks import few
+    from nclib.checks import counted, few
 
     if broken:
-        _say(f"{len(broken)} images could not be read and were left out: {few(broken)}")
+        were = "was" if len(broken) == 1 else "were"
+        _say(f"{counted(len(broken), 'image')} could not be read and {were} left out: {few(broken)}")
 
 
 def _training_data(
     data: str, split: str | None, per_class: int | None, data_root: Path | None, columns: dict[str, Any]
 ) -> tuple[Any, list[Path]]:
     """Texts or images by name, and the paths of images that cannot be read."""
-    from nclib.data.catalogue import training_images
-    from nclib.data.text_sets import texts
+    from nclib.data.catalogue import data_name, training_images
+    from nclib.data.text_sets import names_texts, texts
 
     options: Any = {"per_class": per_class, "data_root": data_root}
-    if data.startswith(_TEXTS):
+    data = data_name(data)
+    if names_texts(data, data_root, columns["text_column"]):
         return texts(data, split or "train", **columns, **options), []
     return training_images(data, split, **options)
 

@@ -29,9 +29,9 @@ def double_precision() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def precision_suffix() -> str:
-    """The precision that networks compute in, as names of cached files have it; empty for float32."""
-    dtype = torch.get_default_dtype()
+def precision_suffix(dtype: torch.dtype | None = None) -> str:
+    """The precision that networks compute in, torch's default, as names of cached files have it; empty for float32."""
+    dtype = dtype or torch.get_default_dtype()
     return "" if dtype == torch.float32 else f"-{str(dtype).removeprefix('torch.')}"
 
 

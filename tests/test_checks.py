@@ -8,8 +8,10 @@ from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 
 import nclib
-from nclib.checks import as_tensor, check_labels, check_same_kind, class_names, integer_labels
+from nclib.arrays import as_tensor
+from nclib.checks import check_least, check_whole
 from nclib.complexity.geometric import geometric_complexity
+from nclib.labels import check_labels, check_same_kind, class_names, integer_labels, numbered_labels
 
 FEATURES = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 NUMBERS = [0, 1, 1, 0, 2, 2]
@@ -52,7 +54,7 @@ WRONG = {
     "None among objects": (
         ["a", None, "b"],
         ValueError,
-        "hold None in row 1, which is no class; leave out the 1 samples",
+        "hold None in row 1, which is no class; leave out the 1 sample without a label",
     ),
     "NaN among texts": (["a", float("nan")], ValueError, "hold nan in row 1, which is no class"),
     "NaN of a series of texts": (pd.Series(["a", None, None]), ValueError, "in row 1, .* leave out the 2 samples"),
@@ -64,7 +66,7 @@ WRONG = {
     "masked": (
         np.ma.array([0, 1, 2], mask=[0, 1, 0]),
         ValueError,
-        "1 entries are masked, the first in row 1; leave out",
+        "1 entry is masked, the first in row 1; leave out",
     ),
     "texts and numbers": (["a", 1], TypeError, "are int and str; they must be all integers, or all texts"),
     "numbers beyond 64 bits": ([10**30, 1], TypeError, "are int; they must be all integers"),
@@ -94,11 +96,10 @@ NO_CLASSES = {
     "a set": ({1, 2}, TypeError, "are set; they must be all integers, or all texts"),
     "a number": (3, ValueError, r"are \(\); y should be a 1d array"),
 }
-NO_INTEGERS = {
-    "texts": (TEXTS, TypeError, r"labels are texts \(a, b, b, a, c and 1 more\); .* np.unique\(labels, return_inverse"),
-    "whole numbers": ([0.0, 1.0], TypeError, r"they must be integers; if they are whole numbers, give labels.long\(\)"),
-    "half precision": (torch.tensor([0, 1]).bfloat16(), TypeError, "labels are torch.bfloat16; they must be integers"),
-    "booleans": ([True, False], TypeError, r"labels are torch.bool; they must be integers; .* labels.long\(\)"),
+BLANK = {
+    "an empty text": (["a", ""], ValueError, "hold '' in row 1, which is no class; leave out the 1 sample without"),
+    "blank texts": (["a", " ", "\t"], ValueError, "hold ' ' in row 1, which is no class; leave out the 2 samples"),
+    "space around": (["a", "b", " a"], ValueError, r"hold ' a' and 'a', which differ only .*; give label.strip\(\)"),
 }
 
 
@@ -125,16 +126,139 @@ def test_names_of_classes_are_integers_booleans_or_texts(labels, expected):
     assert class_names(labels).tolist() == expected
 
 
-@cases(WRONG, NO_CLASSES)
+@cases(WRONG, NO_CLASSES, BLANK)
 def test_what_is_no_name_of_a_class_is_an_error_with_a_cure(labels, error, message):
     with pytest.raises(error, match=message):
         class_names(labels)
 
 
-@cases(WRONG, NO_INTEGERS)
-def test_what_is_no_integer_is_an_error_with_a_cure(labels, error, message):
+@cases(WRONG, NO_CLASSES, BLANK)
+def test_what_cannot_be_numbered_is_the_same_error(labels, error, message):
     with pytest.raises(error, match=message):
         check_labels(labels)
+
+
+NUMBERED = {
+    "list of texts": (TEXTS, NUMBERS, ("a", "b", "c")),
+    "tuple of texts": (tuple(TEXTS), NUMBERS, ("a", "b", "c")),
+    "texts in another order": (["c", "a", "b", "b"], [2, 0, 1, 1], ("a", "b", "c")),
+    "array of texts": (np.array(TEXTS), NUMBERS, ("a", "b", "c")),
+    "texts of numpy": (np.array(TEXTS, dtype=np.dtypes.StringDType()), NUMBERS, ("a", "b", "c")),
+    "objects": (np.array(TEXTS, dtype=object), NUMBERS, ("a", "b", "c")),
+    "single texts of numpy": ([np.str_(text) for text in TEXTS], NUMBERS, ("a", "b", "c")),
+    "series": (pd.Series(TEXTS, index=range(9, 3, -1)), NUMBERS, ("a", "b", "c")),
+    "strings of pandas": (pd.Series(TEXTS, dtype="string"), NUMBERS, ("a", "b", "c")),
+    "index": (pd.Index(TEXTS), NUMBERS, ("a", "b", "c")),
+    "unused categories": (pd.Categorical(TEXTS, ["z", "c", "b", "a"]), NUMBERS, ("a", "b", "c")),
+    "series of categories": (pd.Series(TEXTS, dtype="category"), NUMBERS, ("a", "b", "c")),
+    "digits": (["10", "9"], [0, 1], ("10", "9")),
+    "two forms of Unicode": (["caf\u00e9", "cafe\u0301", "bar"], [1, 1, 0], ("bar", "caf\u00e9")),
+    "booleans": ([True, False, True], [1, 0, 1], ("False", "True")),
+    "one of two booleans": (torch.tensor([True]), [1], ("False", "True")),
+    "series of booleans": (pd.Series([True, False], dtype="boolean"), [1, 0], ("False", "True")),
+    "whole numbers": ([0.0, 2.0], [0, 2], ()),
+    "tensor of whole numbers": (torch.tensor([0.0, 2.0], requires_grad=True), [0, 2], ()),
+    "integers": (NUMBERS, NUMBERS, ()),
+}
+
+
+@pytest.mark.parametrize(("labels", "numbers", "names"), NUMBERED.values(), ids=NUMBERED.keys())
+def test_labels_of_every_kind_are_numbered_and_texts_are_names(labels, numbers, names):
+    found = numbered_labels(labels)
+    assert found.labels.dtype == torch.int64
+    assert (found.labels.tolist(), found.classes) == (numbers, names)
+
+
+def test_texts_are_numbered_by_the_names_that_are_given():
+    assert numbered_labels(["c", "a"], classes=["c", "b", "a"]).labels.tolist() == [0, 2]
+    assert numbered_labels(["cafe\u0301"], classes=["caf\u00e9"]).labels.tolist() == [0]
+    assert numbered_labels([2, 0], classes=pd.Index(["c", "b", "a"])).classes == ("c", "b", "a")
+    with pytest.raises(ValueError, match="labels hold d, which is not among the classes c, b, a"):
+        numbered_labels(["c", "d"], classes=["c", "b", "a"])
+    with pytest.raises(ValueError, match=r"labels run from 0 to 3; they must be 0\.\.2"):
+        numbered_labels([0, 3], classes=["c", "b", "a"])
+    with pytest.raises(TypeError, match=r"labels are texts \(a, b\), and nobody knows which of 2 classes each of them"):
+        numbered_labels(["a", "b"], num_classes=2)
+    with pytest.raises(ValueError, match=r"classes are 2 names \(a, b\), and num_classes is 3"):
+        numbered_labels([0], num_classes=3, classes=["a", "b"])
+    with pytest.raises(TypeError, match="classes hold 0, a int; their names must be texts"):
+        numbered_labels([0], classes=[0, 1])
+    with pytest.raises(TypeError, match="classes are 'ab'; give a list"):
+        numbered_labels([0], classes="ab")
+    crane = ["crane", "crane", "heron"]  # of ImageNet, which has two
+    assert numbered_labels([0, 1, 2], classes=crane).labels.tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="two classes are called 'crane'"):
+        numbered_labels(["crane", "heron"], classes=crane)
+
+
+def test_a_probe_takes_texts_as_they_are_so_that_two_forms_of_one_are_an_error():
+    decomposed = ["cafe\u0301", "bar"] * 3
+    assert nclib.NearestClassMean().fit(FEATURES, decomposed).classes_.tolist() == ["bar", "cafe\u0301"]
+    with pytest.raises(ValueError, match="one text in two forms of Unicode; give unicodedata"):
+        nclib.NearestClassMean().fit(FEATURES, ["caf\u00e9", "cafe\u0301", "bar"] * 2)
+
+
+@pytest.mark.parametrize(
+    "taker",
+    [
+        lambda labels: dict(nclib.measure(FEATURES, labels, metrics=["nc1", "cdnv", "directional_cdnv"])),
+        lambda labels: nclib.measure(FEATURES, labels).values_,
+        lambda labels: nclib.class_statistics(FEATURES, labels).means.tolist(),
+        lambda labels: nclib.ClassStatistics.from_batches([(FEATURES, labels)]).means.tolist(),
+        lambda labels: nclib.class_ranks(FEATURES, labels)["stable"].tolist(),
+        lambda labels: dict(nclib.score(FEATURES, labels)),
+        lambda labels: nclib.sfda(FEATURES, labels),
+        lambda labels: nclib.transrate(FEATURES, labels),
+        lambda labels: nclib.h_score_shrunk(FEATURES, labels),
+        lambda labels: nclib.ncti_parts(FEATURES, labels),
+        lambda labels: nclib.nleep(FEATURES, labels, per_class=1),
+        lambda labels: nclib.probe_accuracy(FEATURES, labels, share=0.5),
+        lambda labels: nclib.leep(probabilities=FEATURES.softmax(1), labels=labels),
+        lambda labels: nclib.nce(probabilities=FEATURES.softmax(1), labels=labels),
+        lambda labels: nclib.poincare_constant(FEATURES, labels),
+        lambda labels: geometric_complexity(lambda x: x**2, FEATURES).by_class(labels).tolist(),
+        lambda labels: nclib.directional_cdnv_pairs(
+            nclib.class_statistics(FEATURES, labels), FEATURES, labels
+        ).tolist(),
+    ],
+)
+@pytest.mark.parametrize("labels", [TEXTS, np.array(TEXTS), pd.Series(TEXTS, dtype="category")], ids=type)
+def test_all_that_takes_labels_takes_texts_and_gives_what_their_numbers_give(taker, labels):
+    assert taker(labels) == taker(NUMBERS)
+
+
+def test_a_weight_needs_the_names_of_its_rows():
+    weight = torch.randn(3, 3, generator=torch.Generator().manual_seed(1))
+    with pytest.raises(TypeError, match=r"nobody knows which of 3 classes each of them is; give the names in order"):
+        nclib.measure(FEATURES, TEXTS, weight)
+    found = nclib.measure(FEATURES, TEXTS, weight[[2, 0, 1]], classes=["c", "a", "b"])
+    assert dict(found) == pytest.approx(dict(nclib.measure(FEATURES, NUMBERS, weight)))
+
+
+def test_notes_and_errors_call_classes_by_their_names():
+    one = ["cat", "cat", "dog", "cat", "cat", "cat"]
+    found = nclib.measure(FEATURES, one, metrics=["cdnv"])
+    assert found.notes == ("1 of 2 classes has one sample, whose spread is taken as 0 (dog)",)
+    assert (found.classes, found.to_dict()["classes"]) == (("cat", "dog"), ["cat", "dog"])
+    more = nclib.measure(FEATURES, one, metrics=["cdnv"], classes=["dog", "eel", "cat"])
+    assert more.notes[0] == "1 of 3 classes has no samples and is left out (eel)"
+    assert more.classes == ("dog", "cat")
+    assert more["cdnv"] == pytest.approx(found["cdnv"])
+    numbers = nclib.measure(FEATURES, [0, 0, 2, 0, 0, 0], classes=["cat", "eel", "dog"], metrics=["cdnv"])
+    assert numbers.notes[0] == more.notes[0]
+    stats = nclib.class_statistics(FEATURES, one, classes=["dog", "eel", "cat"])
+    with pytest.raises(ValueError, match=r"1 of 3 classes has no samples \(eel\)"):
+        nclib.nc1(stats)
+    assert stats.without_empty_classes().classes == ("dog", "cat")
+    assert nclib.measure(stats, metrics=["cdnv"]).notes == more.notes
+    with pytest.raises(ValueError, match="no sample of class cat was measured"):
+        geometric_complexity(lambda x: x, FEATURES, samples=2).by_class(_alone())
+
+
+def _alone():
+    """Labels of which one class is of a sample that was not measured."""
+    measured = geometric_complexity(lambda x: x, FEATURES, samples=2).indices.tolist()
+    return ["dog" if row in measured else "cat" for row in range(6)]
 
 
 def test_messages_call_labels_by_their_name():
@@ -142,13 +266,24 @@ def test_messages_call_labels_by_their_name():
         class_names([None, "a"], "test labels")
 
 
-def test_a_column_is_taken_for_classes_with_a_warning_and_refused_for_metrics():
-    column = np.array([NUMBERS]).T
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.array([NUMBERS]).T,
+        torch.tensor([NUMBERS]).T,
+        np.array([NUMBERS]).T.astype(float),
+        pd.DataFrame({"y": NUMBERS}),
+        pd.DataFrame({"y": TEXTS}),
+        np.array([TEXTS]).T,
+    ],
+)
+def test_a_column_is_taken_with_a_warning(column):
     with pytest.warns(DataConversionWarning, match=r"A column-vector y was passed .* \(6, 1\); give \(N,\)"):
-        assert class_names(column).tolist() == NUMBERS
-    for labels, cure in ((column, r"; labels\[:, 0\] is \(N,\)"), (np.eye(6, dtype=int), r"; labels.argmax\(1\)")):
-        with pytest.raises(ValueError, match=rf"labels \(6, \d\) must be \(N, d\) and \(N,\){cure}"):
-            nclib.measure(FEATURES, labels)
+        assert check_labels(column).tolist() == NUMBERS
+    with pytest.warns(DataConversionWarning):
+        assert len(class_names(column)) == 6
+    with pytest.warns(DataConversionWarning):
+        assert dict(nclib.measure(FEATURES, column)) == dict(nclib.measure(FEATURES, NUMBERS))
 
 
 def test_labels_below_0_are_an_error_with_a_cure_but_integers():
@@ -264,8 +399,6 @@ ONE_HOT = np.eye(3)[NUMBERS]
         (torch.tensor(ONE_HOT), r"labels.argmax\(1\) makes classes of one-hot rows"),
         (ONE_HOT.astype(bool), r"labels.argmax\(1\) makes classes of one-hot rows"),
         (pd.get_dummies(pd.Series(NUMBERS)), r"a DataFrame \(6, 3\); .*labels.to_numpy\(\).argmax\(1\)"),
-        (pd.DataFrame({"y": NUMBERS}), r"a DataFrame \(6, 1\); .*labels.iloc\[:, 0\] is \(N,\)"),
-        (np.array([NUMBERS]).T.astype(float), r"labels\[:, 0\] is \(N,\)"),
         (np.array([NUMBERS]), r"labels\[0\] is \(N,\)"),
         (sparse.csr_matrix(ONE_HOT), r"give toarray\(\).argmax\(1\), if its rows are one-hot"),
         (sparse.coo_array(np.array(NUMBERS)), r"give toarray\(\).ravel\(\)"),
@@ -290,7 +423,23 @@ def test_probabilities_may_be_a_table():
 
 
 def test_masked_features_are_an_error_and_sparse_ones_have_a_cure():
-    with pytest.raises(ValueError, match="1 entries are masked, the first in row 1"):
+    with pytest.raises(ValueError, match="1 entry is masked, the first in row 1"):
         as_tensor(np.ma.array([[1.0], [2.0]], mask=[[0], [1]]))
     with pytest.raises(TypeError, match=r"csr_matrix is no tensor or array of numbers: .*; give its toarray\(\)"):
         as_tensor(sparse.csr_matrix([[1.0], [2.0]]))
+
+
+@pytest.mark.parametrize("value", ["2", None, True, np.bool_(True), 1j, [2], float("nan")])
+def test_what_is_no_number_is_refused_by_its_name(value):
+    with pytest.raises(ValueError, match=r"shots is .*; it must be "):
+        check_least(1, shots=value)
+    with pytest.raises(ValueError, match=r"shots is .*; it must be a whole number, at least 1"):
+        check_whole(1, shots=value)
+
+
+def test_numbers_of_any_library_are_numbers():
+    check_least(0.5, share=np.float32(0.5), other=torch.tensor(0.5), third=np.array(2))
+    check_whole(2, count=np.int64(2), other=torch.tensor(3), third=2)
+    for part in (2.0, np.float64(3), torch.tensor(2.0)):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            check_whole(1, count=part)

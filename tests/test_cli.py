@@ -65,7 +65,7 @@ class Harmful:
     ("name", "write", "message"),
     [
         ("gone.npz", lambda path: None, "there is no file"),
-        ("x.csv", lambda path: path.write_text("1,2"), "it must be one of .npz, .npy, .safetensors, .pt"),
+        ("x.csv", lambda path: path.write_text("1,2"), "it must be one of .npz, .npy, .safetensors, .pt, .parquet"),
         ("x.npz", lambda path: path.write_bytes(b"PK"), "not a readable .npz file"),
         ("x.safetensors", lambda path: path.write_bytes(b"12345678"), "not a readable .safetensors file"),
         (
@@ -225,7 +225,7 @@ def test_a_broken_picture_is_left_out_and_told(pictures, tmp_path, command, suff
     arguments = [command, "test_vit", str(pictures), str(file), "--weights", "random", "--device", "cpu"]
     done = CliRunner().invoke(app, [*arguments, "--split", "all"])
     assert done.exit_code == 0, done.output
-    assert "nclib: 1 images could not be read and were left out: " in done.stderr
+    assert "nclib: 1 image could not be read and was left out: " in done.stderr
     assert "broken.png" in done.stderr
     assert "12 images, 2 classes" in done.stdout
     assert "12 samples, 2 classes, 64 features" in run(file).stdout
@@ -269,3 +269,61 @@ def test_a_list_of_models_that_is_no_utf_8_is_told(tmp_path, mark):
     done = CliRunner().invoke(app, ["rank", "--data", "digits", "--models-from", str(tmp_path / "models.txt")])
     assert done.exit_code == 1
     assert "models.txt is no text in UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize("file", ["texts.csv", "gone.csv", "texts.jsonl", "texts.parquet", "notes.md"])
+@pytest.mark.parametrize("command", ["extract", "statistics", "rank"])
+def test_a_file_in_the_place_of_data_says_how_data_is_named(tmp_path, monkeypatch, command, file):
+    monkeypatch.chdir(tmp_path)
+    for name in ("texts.csv", "notes.md"):
+        (tmp_path / name).write_text("text,label\na,b\n")
+    arguments = {"rank": ["--data", file, "--models", "bert"]}.get(command, ["bert", file, "x.safetensors"])
+    done = CliRunner().invoke(app, [command, *arguments])
+    assert done.exit_code == 1
+    assert f"{file} is a file, and no name of data: a table of texts is file:{file}, for an encoder" in done.stderr
+    assert f"nclib.labelled(pandas.read_csv('{file}'))" in done.stderr
+    assert "timm" not in done.stderr
+    with pytest.raises(ValueError, match=f"a table of texts is file:{file}"):
+        nclib.load(file)
+
+
+def test_a_table_of_texts_without_its_prefix_is_told_in_python():
+    with pytest.raises(ValueError, match=r"'t\.csv' is no name of texts; .* a table is named 'file:t\.csv'"):
+        nclib.texts("t.csv")
+
+
+def test_brackets_behind_a_folder_take_classes_but_for_a_folder_that_is_called_so(pictures, monkeypatch):
+    monkeypatch.chdir(pictures.parent)
+    (pictures / "1" / "broken.png").unlink()
+    for name in ("pictures[0:1]", "folder:pictures[0:1]"):
+        arguments = ["extract", "test_vit", name, "x.npz", "--weights", "random", "--device", "cpu", "--split", "all"]
+        assert "x.npz: 6 images, 1 class, 64 features" in CliRunner().invoke(app, arguments).output
+    (pictures.parent / "pictures[0:1]").symlink_to(pictures)
+    with pytest.warns(
+        UserWarning, match=r"folder:pictures\[0:1\] is the folder that is called so, not some classes of"
+    ):
+        assert nclib.load("folder:pictures[0:1]", "all").classes == ("0", "1")
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_a_table_fits_the_terminal_and_nothing_is_lost(tmp_path, columns):
+    np.savez(tmp_path / "x.npz", **ARRAYS)
+    done = CliRunner().invoke(
+        app, ["measure", str(tmp_path / "x.npz"), "--metrics", "all"], env={"COLUMNS": str(columns)}
+    )
+    assert max(map(len, done.stdout.splitlines())) <= columns
+    printed = "".join(done.stdout.split())
+    for name, value in nclib.measure(**TABLE, metrics="all").items():
+        assert name in printed
+        assert f"{value:.6g}" in printed
+        assert "".join(nclib.METRICS[name].reading.split()) in printed
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_messages_fit_the_terminal_and_stay_one_line_in_a_pipe(columns):
+    arguments = ["measure", "x.csv"]
+    plain = CliRunner().invoke(app, arguments).stderr
+    wrapped = CliRunner().invoke(app, arguments, env={"COLUMNS": str(columns)}).stderr
+    assert plain.count("\n") == 1
+    assert max(map(len, wrapped.splitlines())) <= columns
+    assert "".join(wrapped.split()) == "".join(plain.split())

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nclib.checks import as_tensor, check_features
+from nclib.arrays import as_tensor
 from nclib.metrics.pairs import cdnv_tile, mean_over_pairs
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means
+from nclib.samples import check_features
 from nclib.storage import digest_of, load_tensors, save_tensors
 
 

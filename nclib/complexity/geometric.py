@@ -9,19 +9,24 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nclib.checks import check_labels
+from nclib.checks import counted
 from nclib.complexity.jacobians import WAYS, Embedding, Jacobians, Way, batch_size, embedded, exact, way
-from nclib.data.batches import Images, batches
+from nclib.data.batches import Images, batches, finite, lacking
 from nclib.data.kinds import in_hand
 from nclib.features.backbones import Backbone
+from nclib.features.encoders import TextEncoder
 from nclib.features.forward import evaluating
 from nclib.features.heads import headless
+from nclib.features.inputs import coarsest, fed, warn_of_bytes
+from nclib.features.preparation import as_it_is
+from nclib.labels import called, numbered_labels
 from nclib.seeds import seeded
 
 _DEGREES = 30  # of freedom that a standard error has, at least, before a run stops at it
@@ -92,14 +97,20 @@ class Complexity:
         return math.sqrt((1 - len(self.per_sample) / self.population) * max(0.0, own) / len(self.per_sample))
 
     def by_class(self, labels: Any) -> Tensor:
-        """The geometric complexity of each class, float64 (K,), from the labels (N,) of all samples."""
-        labels = check_labels(labels).to(self.per_sample.device)
+        """The geometric complexity of each class, float64 (K,), from the labels (N,) of all samples.
+
+        Classes that are texts are in the order of the alphabet.
+        """
+        labels, names = numbered_labels(labels)
+        labels = labels.to(self.per_sample.device)
         if len(labels) != self.population:
-            raise ValueError(f"there are {len(labels)} labels for {self.population} samples; there must be as many")
+            given = f"{counted(len(labels), 'label')} for {counted(self.population, 'sample')}"
+            raise ValueError(f"given are {given}; there must be as many")
         labels, sums = labels[self.indices], self.per_sample.new_zeros(int(labels.max()) + 1)
         counts = labels.bincount(minlength=len(sums))
         if not counts.all():
-            raise ValueError(f"no sample of class {int(counts.argmin())} was measured; every class needs one")
+            (lacking,) = called([int(counts.argmin())], names)
+            raise ValueError(f"no sample of class {lacking} was measured; every class needs one")
         return sums.index_add(0, labels, self.per_sample) / counts
 
 
@@ -108,8 +119,10 @@ class Passes:
 
     def __init__(self, model: Backbone, images: Images, indices: Tensor, graph: bool, memory: float, progress: bool):
         self.model, self.images, self.indices, self.graph, self.progress = model, images, indices, graph, progress
-        self.embedding: Embedding = model.last or model.model
+        self.embedding: Embedding = partial(fed, model)
         (self.first,) = self._inputs([indices[:1]])
+        if lacking(images, as_it_is) is None:
+            warn_of_bytes(model, self.first)
         if not graph and len(indices) > 1:
             self._check_apart()
         self.together = batch_size(self.embedding, self.first, memory)
@@ -153,7 +166,8 @@ class Passes:
         with torch.no_grad():  # two at a time, for batch norm in train mode takes no less
             twice = torch.cat([self.first] * 2)
             alone, together = (embedded(self.embedding, inputs.clone())[0] for inputs in (twice, pair))
-        if not torch.allclose(alone, together, rtol=1e-2, atol=1e-3 * float(alone.abs().max())):
+        rounding = 1e-3 + 4 * torch.finfo(coarsest(self.model.model)).eps
+        if not torch.allclose(alone, together, rtol=1e-2, atol=rounding * float(alone.abs().max())):
             raise ValueError(
                 "the features of an input depend on the others in its batch, as where batch norm is in train mode; "
                 "give a module, which is put into eval mode, or a function of each input alone"
@@ -236,7 +250,8 @@ def geometric_complexity(
     >>> penalty.backward()
     """
     number = _checked_number(method, number, share, relative_error, memory)
-    images = images if isinstance(images, Tensor) else in_hand(images)
+    _check_model(model)
+    images = in_hand(images)
     backbone, indices = _backbone(model), _chosen(images, samples, seed)
     with torch.inference_mode(False), evaluating(backbone.model), _fixed(backbone.model, not differentiable):
         passes = Passes(backbone, images, indices, differentiable, memory, progress)
@@ -245,12 +260,17 @@ def geometric_complexity(
         return passes.refine(method, number, relative_error, seed)
 
 
+def _check_model(model: Any) -> None:
+    if isinstance(model, TextEncoder):
+        raise TypeError(f"{model.name} is an encoder of texts, whose tokens are no numbers that could move a little")
+    if not (isinstance(model, Backbone) or callable(model)):
+        raise TypeError(f"model is {model!r}; it must be a Backbone, a module or a function")
+
+
 def _backbone(model: Any) -> Backbone:
     """A module as it is, and a function as what its module, or one without parameters, ends in."""
     if isinstance(model, Backbone | nn.Module):
-        return headless(model, ask=False)
-    if not callable(model):
-        raise TypeError(f"model is {model!r}; it must be a Backbone, a module or a function")
+        return headless(model)
     module = getattr(model, "__self__", None)  # of a bound method
     module = module if isinstance(module, nn.Module) else nn.Identity()
     return Backbone(getattr(model, "__name__", "function"), module, last=model)
@@ -271,11 +291,11 @@ def _chosen(images: Images, samples: int | None, seed: int) -> Tensor:
     """Which samples are measured, in order."""
     if isinstance(images, Tensor) and not images.is_floating_point():
         raise TypeError(f"inputs are {images.dtype}; they must be floating-point, as the model takes them")
-    if isinstance(images, Tensor) and not images.isfinite().all():
-        raise ValueError("inputs hold NaN or infinity")
     if not len(images) or (isinstance(images, Tensor) and (images.ndim < 2 or not images[0].numel())):
         given = f" in {tuple(images.shape)}" if isinstance(images, Tensor) else ""
         raise ValueError(f"there are no inputs{given}; give (N, ...) with at least one number each")
+    if isinstance(images, Tensor):
+        finite(images)
     if samples is None:
         return torch.arange(len(images))
     if type(samples) is not int or not 2 <= samples <= len(images):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from nclib.checks import counted
 from nclib.devices import double_device, in_double
 from nclib.seeds import moved, seeded
 
@@ -98,7 +99,10 @@ def embedded(embedding: Embedding, inputs: Tensor) -> Tensor:
     features = embedding(inputs)
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(inputs):
         what = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise ValueError(f"the model gives {what} for {len(inputs)} inputs; it must give features (N, d)")
+        raise ValueError(
+            f"the model gives {what} for {counted(len(inputs), 'input')}; it must give features (N, d): "
+            "nclib.Backbone(name, model, last=function) says what of it they are"
+        )
     if not features.is_floating_point():
         raise TypeError(f"the features are {features.dtype}; only floating-point ones have a Jacobian")
     if not features.shape[1] or not features.detach().isfinite().all():

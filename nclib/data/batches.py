@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from nclib.checks import counted, few
 from nclib.data.images import Labelled
 
 Images = Labelled | Tensor
@@ -59,9 +60,9 @@ def reading(
 ) -> Iterator[Read]:
     """Within it, a function that passes over images: from rows of indices to batches (n, C, H, W) on the CPU.
 
-    Inputs (N, C, H, W) are taken as they are. `workers` are the processes that read and transform images; by default
-    none for a CPU, which they would slow down, and up to 8 for a GPU. They start with the first pass, and live until
-    the block ends. One pass has to end before the next begins.
+    Inputs (N, C, H, W) are taken as they are, those that are read one by one if they are finite. `workers` are the
+    processes that read and transform images; by default none for a CPU, which they would slow down, and up to 8 for a
+    GPU. They start with the first pass, and live until the block ends. One pass has to end before the next begins.
     """
     if isinstance(images, Tensor):
         yield lambda rows: (images[torch.as_tensor(batch)] for batch in rows)
@@ -71,14 +72,14 @@ def reading(
     sampler: Any = []  # what the loader goes through; torch's annotation knows samplers only
     options: dict[str, Any] = {"num_workers": workers, "pin_memory": on_gpu, "persistent_workers": workers > 0}
     loader = DataLoader(Prepared(images, transform, name), batch_sampler=sampler, collate_fn=_stacked, **options)
-    passes = 0
+    passes, first = 0, getattr(images, "first", 0)
 
     def read(rows: Sequence[Sequence[int]]) -> Iterator[Tensor]:
         nonlocal passes
         passes, sampler[:] = passes + 1, rows
         this = passes
-        for batch in loader:
-            yield batch
+        for batch, numbers in zip(loader, rows, strict=True):
+            yield finite(batch, [first + i for i in numbers]) if images.prepared else batch
             if passes != this:
                 raise RuntimeError("another pass over these images has begun; a pass has to end before the next")
 
@@ -86,6 +87,21 @@ def reading(
         yield read
     finally:
         _end_workers(loader)
+
+
+def finite(inputs: Tensor, rows: Sequence[int] | None = None) -> Tensor:
+    """Inputs (N, ...) as they are; ValueError for NaN or infinity, with the rows that hold some, of these numbers."""
+    if not len(inputs) or not (inputs.is_floating_point() or inputs.is_complex()) or inputs.sum().isfinite():
+        return inputs  # cheap; a sum can also overflow, so only the rows decide
+    bad = (~inputs.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
+    if bad:
+        among = len(inputs) if rows is None else f"the {len(rows)} from row {rows[0]} on"
+        found = few(bad if rows is None else [rows[i] for i in bad])
+        raise ValueError(
+            f"inputs hold NaN or infinity in {counted(len(bad), 'row')} of {among}: {found}; leave out such rows, or "
+            "fill them: torch.nan_to_num(inputs)"
+        )
+    return inputs
 
 
 def lacking(images: Images, transform: Callable[[Any], Tensor] | None) -> Callable[[Any], Tensor] | None:

@@ -4,7 +4,7 @@ import difflib
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from nclib.data.hub import hub_splits
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.items import Items
 from nclib.data.kinds import with_labels
+from nclib.data.places import find_path as find_path, root_of
+from nclib.data.text_sets import names_texts, texts
+from nclib.data.text_tables import TABLES
 from nclib.data.torchvision_sets import TORCHVISION
 
 EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
@@ -26,6 +29,7 @@ SPLITS = {"train": 120, "test": 40}  # images of a class where the set is drawn 
 _OWN_SPLITS = ("train", "test", "all")  # of a set without splits, which we make
 _TEST_SHARE = 0.2
 _LAID_OUT = "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg,"  # of a folder
+_PREFIXED = re.compile(r"(file|folder|hf):|docstrings/")
 _SOME_CLASSES = re.compile(r"(.+)\[(\d*):(\d*)\]")  # of a name: the rest, first and end
 _SPLIT_CLASSES = re.compile(rf"(.+)\[({'|'.join(CLASS_SPLITS)})\]")  # the rest, and a published split of classes
 
@@ -38,8 +42,8 @@ def load(
     seed: int = 0,
     data_root: str | Path | None = None,
     download: bool = False,
-) -> ImageSet | ImageFiles | Items:
-    """Load a data set by name.
+) -> ImageSet | ImageFiles | Items | Any:
+    """Load a data set by name: images, or `Texts`.
 
     Parameters
     ----------
@@ -62,7 +66,10 @@ def load(
           library wrote; needs that library, ``pip install datasets``;
         - any of these with ``[first:end]`` behind it, such as ``cifar100[0:64]``: these classes only, by their number;
           or with a published split of classes, such as ``cifar100[cifar-fs/train]`` and
-          ``folder:mini_imagenet[mini-imagenet/test]``, see `nclib.data.class_splits`.
+          ``folder:mini_imagenet[mini-imagenet/test]``, see `nclib.data.class_splits`. A folder that is called so,
+          brackets and all, comes first;
+        - texts, as `nclib.texts` names them: ``file:PATH``, ``docstrings/...``, or ``hf:NAME`` with a column of texts
+          and none of images.
     split
         ``train`` or ``test``; in a few sets also ``val``, which ``train`` then leaves out (``dtd``,
         ``flowers102``, ``fgvc-aircraft``, ``country211``, and folders with all three). The ``train`` of
@@ -82,7 +89,7 @@ def load(
     Returns
     -------
     `ImageSet`, or `ImageFiles` for what lies in a file per image; ``.in_memory()`` of either is an `ImageSet`. Of the
-    hub `nclib.data.items.Items`.
+    hub `nclib.data.items.Items`. Of texts `nclib.Texts`.
 
     Raises
     ------
@@ -99,6 +106,10 @@ def load(
     """
     check_least(1, per_class=1 if per_class is None else per_class)
     stem, some = (name, slice(None)) if _is_folder(name, data_root) else split_name(name)
+    if names_texts(stem, data_root):
+        if stem != name or seed or download:
+            raise ValueError(f"{stem} is texts, of which neither classes, seed nor download can be chosen")
+        return texts(name, split, per_class=per_class, data_root=data_root)
     parts = (_splits(stem, data_root) if split == "all" else ()) or (split,)
     whole, *others = [_whole(stem, each, per_class, seed, data_root, download) for each in parts]
     whole = whole.joined(*others)
@@ -138,17 +149,31 @@ def classes_of(name: str, number: int) -> int:
 def data_name(given: str) -> str:
     """The name of a data set as `load` takes it: a known name, or else that of a folder of this path.
 
-    Where both are there, a warning says that the data set is meant.
+    Where both are there, a warning says that the data set is meant. Of a folder, too, ``[first:end]`` takes some of the
+    classes. ValueError for a file, with the names that go with one.
 
     >>> data_name("digits"), data_name(".").startswith("folder:/")
     ('digits', True)
     """
     if not Path(given).is_dir():
-        return given
+        _refuse_file(given)
+        stem = split_name(given)[0]
+        known = stem == given or stem in (*EMBEDDED, *TORCHVISION) or not Path(stem).is_dir()
+        return given if known else f"folder:{Path(given).absolute()}"
     if split_name(given)[0] in (*EMBEDDED, *TORCHVISION):
         warnings.warn(f"{given} is the data set, not the folder here; the folder is folder:{given}", stacklevel=2)
         return given
     return f"folder:{Path(given).absolute()}"
+
+
+def _refuse_file(given: str) -> None:
+    """Refuse what is no name but the path of a file, or looks so."""
+    if Path(given).is_file() or (Path(given).suffix.lower() in TABLES and not _PREFIXED.match(given)):
+        raise ValueError(
+            f"{given} is a file, and no name of data: a table of texts is file:{given}, for an encoder of texts; "
+            "images lie in a folder with a folder for each class, or, in Python alone, in a table of paths and labels: "
+            f"nclib.labelled(pandas.read_csv({given!r}))"
+        )
 
 
 def training_images(
@@ -194,11 +219,12 @@ def _whole(
     known = (*EMBEDDED, *TORCHVISION)
     if Path(name).is_dir():
         raise ValueError(f"{name!r} is a folder, which is named 'folder:{name}'")
+    _refuse_file(name)
     near = difflib.get_close_matches(name, known, 3)
     hint = f"names near it are {', '.join(near)}; " if near else ""
     raise ValueError(
         f"unknown data set {name!r}, nor is it a folder; {hint}"
-        f"there are {', '.join(known)}, folder:PATH and hf:NAME, each with [first:end] or without"
+        f"there are {', '.join(known)}, folder:PATH and hf:NAME, each with [first:end] or without, and texts, file:PATH"
     )
 
 
@@ -212,7 +238,7 @@ def _torchvision(name: str, split: str, data_root: str | Path | None, download: 
 
     entry = TORCHVISION[name]
     _check_split(name, split, entry.splits or _OWN_SPLITS)
-    root = _root(name, data_root)
+    root = root_of(name, data_root)
     how = entry.by_hand or "download=True fetches it"
     download = download and not entry.by_hand
     # Looked for first, because some of torchvision's classes make folders while they look.
@@ -235,27 +261,17 @@ def _torchvision(name: str, split: str, data_root: str | Path | None, download: 
     return whole if entry.splits else _own_split(name, whole, split)
 
 
-def find_path(
-    name: str, data_root: str | Path | None, contents: str, kind: Callable[[Path], bool] = Path.is_dir
-) -> Path:
-    """Where ``folder:path`` or ``file:path`` is, in the data root or as it is; `contents` says what should be there."""
-    given = Path(name.partition(":")[2]).expanduser()
-    places = [given.absolute()]
-    if not given.is_absolute() and (data_root or os.environ.get("NCLIB_DATA")):
-        places.insert(0, _root(name, data_root) / given)
-    found = next(filter(kind, places), None)
-    if found is None:
-        raise FileNotFoundError(f"{name} is not at {' or '.join(map(str, places))}; put {contents} there by hand")
-    return found
-
-
 def _is_folder(name: str, data_root: str | Path | None) -> bool:
     """Whether a folder has this whole name, brackets and all."""
     given = name.removeprefix("folder:")
     if given == name or not given.endswith("]"):
         return False
     root = data_root or os.environ.get("NCLIB_DATA") or "."
-    return any((Path(place) / Path(given).expanduser()).is_dir() for place in (root, "."))
+    stem = split_name(given)[0]
+    whole, rest = (any((Path(at) / Path(each).expanduser()).is_dir() for at in (root, ".")) for each in (given, stem))
+    if whole and rest and stem != given:
+        warnings.warn(f"{name} is the folder that is called so, not some classes of folder:{stem}", stacklevel=3)
+    return whole
 
 
 def _folder(name: str, split: str, data_root: str | Path | None) -> Any:
@@ -282,17 +298,6 @@ def _hub(name: str, split: str, data_root: str | Path | None) -> Any:
 def _of_hub(name: str, data_root: str | Path | None) -> list[str]:
     splits = hub_splits(name, data_root or os.environ.get("NCLIB_DATA"))
     return [split for split in splits if split != "all"]
-
-
-def _root(name: str, data_root: str | Path | None) -> Path:
-    """The data root as an absolute path."""
-    given = data_root or os.environ.get("NCLIB_DATA")
-    if not given:
-        raise FileNotFoundError(f"{name} needs a data root, the folder of the data sets: data_root=... or NCLIB_DATA")
-    root = Path(given).expanduser().absolute()
-    if not root.is_dir():
-        raise FileNotFoundError(f"the data root {root} is not a folder; {name} is looked for in it")
-    return root
 
 
 def _own_split(name: str, whole: Any, split: str) -> Any:

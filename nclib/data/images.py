@@ -15,7 +15,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nclib.checks import check_labels, check_least, few
+from nclib.checks import check_least, few
+from nclib.labels import check_labels
 from nclib.seeds import seeded
 
 _GREY = ("1", "L")  # the modes of Pillow without colour or alpha, of at most 8 bits
@@ -173,8 +174,9 @@ class Labelled(Dataset, ABC):
 
     def _check(self, count: int) -> None:
         """Refuse labels that do not fit the number of images, or the classes."""
-        if not isinstance(self.labels, Tensor):
-            raise TypeError(f"labels are {type(self.labels).__name__}; they must be int64 (N,): torch.tensor(labels)")
+        if not isinstance(self.labels, Tensor) or self.labels.dtype != torch.int64:
+            given = self.labels.dtype if isinstance(self.labels, Tensor) else type(self.labels).__name__
+            raise TypeError(f"labels are {given}; they must be int64 (N,): torch.tensor(labels, dtype=torch.int64)")
         if self.labels.shape != (count,):
             raise ValueError(f"there are {count} images and labels {tuple(self.labels.shape)}; they must be ({count},)")
         check_labels(self.labels, num_classes=len(self.classes))

@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from nclib.checks import few
+from nclib.checks import counted, few
 from nclib.data.images import ImageSet, Labelled, stack
 from nclib.data.pictures import numbered, picture, plain
+from nclib.labels import checked_names
 
 # What the parts of an item may be called, the first that is there: pixel_values were prepared from the image.
 IMAGES = ("pixel_values", "image", "img", "images", "jpg", "jpeg", "png", "webp")
@@ -45,6 +46,8 @@ class Columns:
                     "yours: nclib.labelled(data, image=..., label=...)"
                 )
             return (item[image],) if label is None else (item[image], item[label])
+        if isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype.kind in "OU":  # a row of paths and labels
+            item = tuple(item.tolist())
         if isinstance(item, tuple | list):
             if not item:
                 raise ValueError("an item is empty; it must be (image, label)")
@@ -56,7 +59,7 @@ class Columns:
         asked, usual = getattr(self, part), IMAGES if part == "image" else LABELS
         if asked is not None and asked not in names:
             raise ValueError(f"there is no {part} {asked!r} among {few(list(names))}")
-        return asked or next((name for name in usual if name in names), None)
+        return next((name for name in usual if name in names), None) if asked is None else asked
 
 
 class Items(Labelled):
@@ -85,6 +88,12 @@ class Items(Labelled):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __repr__(self) -> str:
+        try:
+            return super().__repr__()
+        except (ValueError, TypeError):  # images without labels, or with wrong ones, can be shown all the same
+            return f"{type(self).__name__}({counted(len(self), 'image')})"
 
     @cached_property
     def labels(self) -> Tensor:  # type: ignore[override]  # of the others it is a field; here reading it may take long
@@ -308,6 +317,6 @@ def _names(classes: Classes) -> tuple[str, ...] | int | None:
         if classes is not None and classes < 1:
             raise ValueError(f"classes are {classes}; give their names, or how many there are, at least 1")
         return classes
-    if isinstance(classes, str) or len(set(classes)) < len(classes):
+    if isinstance(classes, str) or len(names := checked_names(classes)) > len({*names}) or not names:
         raise ValueError(f"classes are {classes!r}; give a list of names that differ")
-    return tuple(classes)
+    return names

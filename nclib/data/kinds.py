@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from os import PathLike
+from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -26,7 +27,9 @@ from torch.utils.data.distributed import DistributedSampler
 from nclib.checks import few
 from nclib.data.images import Labelled, Transformed
 from nclib.data.items import Classes, Columns, Items, Stream, is_batch, unbatched
+from nclib.data.text_tables import TABLES
 
+_BY_NAME = "nclib.load gives those of a name, or folder:PATH"
 _RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 _GIVEN: WeakValueDictionary[int, Any] = WeakValueDictionary()  # the streams that were given before, by their id
 
@@ -111,8 +114,10 @@ def with_labels(data: Any, name: str = "images", classes: Classes = None) -> Lab
 @singledispatch
 def _opened(data: Any, how: Columns) -> Any:
     """Data of any kind, with the names of its classes if it has some: what can be read by number, or a stream."""
-    data = data.to_dict("records") if hasattr(data, "iloc") else data  # a table of pandas
+    data = _listed(data)
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        if hasattr(data, "texts"):
+            raise TypeError("Texts hold no images; nclib.text_features(encoder, texts) gives features of texts")
         if not hasattr(data, "__iter__"):
             raise TypeError(
                 f"{type(data).__name__} holds no images; give a Dataset, a DataLoader, a list or another iterable of "
@@ -124,6 +129,24 @@ def _opened(data: Any, how: Columns) -> Any:
     known, names = _about(data, how)
     items = Items(data, how=how, known=known, names=names)
     return Stream(data, how, names) if is_batch(items.parts(0)) else items
+
+
+def _listed(data: Any) -> Any:
+    """A table of pandas, polars or Arrow as a list of dicts, and a column of pandas as one of its entries."""
+    for rows, how in (("to_dicts", ()), ("to_pylist", ()), ("to_dict", ("records",))):
+        if hasattr(data, rows) and (names := _columns_of(data)) is not None:
+            if len({*names}) < len(names):
+                raise ValueError(f"a table has two columns of one name: {', '.join(names)}; rename one")
+            return getattr(data, rows)(*how)
+    if hasattr(data, "to_pylist"):
+        return data.to_pylist()
+    return data.tolist() if hasattr(data, "to_numpy") and hasattr(data, "array") else data
+
+
+def _columns_of(data: Any) -> list[str] | None:
+    """The names of a table's columns; None of what is no table."""
+    names = getattr(data, "column_names", None) if hasattr(data, "to_pylist") else getattr(data, "columns", None)
+    return None if names is None or hasattr(data, "features") else [str(name) for name in names]
 
 
 @_opened.register(Labelled)
@@ -159,7 +182,16 @@ def _stream(data: Any, how: Columns, names_of: Any) -> Stream:
 @_opened.register(str)
 @_opened.register(PathLike)
 def _(data: str | PathLike, how: Columns) -> Any:
-    raise TypeError(f"images are {type(data).__name__} {str(data)!r}; nclib.load gives those of a name, or folder:PATH")
+    raise TypeError(f"images are {type(data).__name__} {str(data)!r}; {_named(Path(data))}")
+
+
+def _named(path: Path) -> str:
+    """How what is at a path is given."""
+    if path.suffix.lower() in TABLES:
+        return f"read a table of paths with pandas.read_csv, and of texts with nclib.load('file:{path}')"
+    if path.is_file():
+        return f"of one image give a list, [{str(path)!r}]"
+    return f"nclib.load({f'folder:{path}'!r}) gives those of a folder" if path.is_dir() else _BY_NAME
 
 
 @_opened.register
@@ -171,6 +203,7 @@ def _(data: Mapping, how: Columns) -> Any:
 
 @_opened.register
 def _(data: tuple, how: Columns) -> Any:
+    data = tuple(map(_listed, data))
     return _opened(unbatched(data) if len(data) == 2 and _are_columns(*data) else list(data), how)
 
 

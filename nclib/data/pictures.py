@@ -5,15 +5,16 @@ from functools import singledispatch
 from io import BytesIO
 from os import PathLike
 from typing import Any
-from unicodedata import normalize
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from nclib.checks import as_tensor, check_labels, few
+from nclib.arrays import as_tensor
+from nclib.checks import few
 from nclib.data.images import in_8_bits, read_image
+from nclib.labels import Numbered, numbered_labels
 
 _CHANNELS = (1, 3, 4)
 
@@ -93,8 +94,8 @@ def plain(label: tuple[Any, ...], number: int) -> str | int:
             "nclib.labelled(data, label=...)"
         )
     value = _scalar(label[0])
-    if isinstance(value, str):
-        return normalize("NFC", value)
+    if isinstance(value, bool) or (isinstance(value, str) and value.strip()):
+        return value
     if isinstance(value, int | float) and value >= 0 and float(value).is_integer():
         return int(value)
     shown = f"of shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
@@ -111,31 +112,22 @@ def _scalar(value: Any) -> Any:
 def _cure(value: Any) -> str:
     if hasattr(value, "shape"):
         return ": label.argmax() makes a class of a one-hot row"
-    if value is None or (isinstance(value, int | float) and not value >= 0):
+    if value is None or isinstance(value, str) or (isinstance(value, int | float) and not value >= 0):
         return ": leave out items without a class"
     return ""
 
 
-def numbered(labels: Sequence[str | int], names: Sequence[str] | int | None) -> tuple[Tensor, tuple[str, ...]]:
-    """Labels int64 (N,) in 0..K-1, and the K names of classes.
+def numbered(labels: Sequence[str | int], names: Sequence[str] | int | None) -> Numbered:
+    """Labels int64 (N,) in 0..K-1, and the K names of classes; as of `nclib.labels.numbered_labels`.
 
-    Numbers are as they are; `names`, or how many there are, say which are allowed. Texts are numbered in the order of
-    the names, or else of the alphabet.
+    `names`, or how many there are, say which numbers are allowed; those without names are called by their numbers.
 
-    >>> numbered(["dog", "cat", "dog"], None), numbered([0, 2], 4)
-    ((tensor([1, 0, 1]), ('cat', 'dog')), (tensor([0, 2]), ('0', '1', '2', '3')))
+    >>> numbered(["dog", "cat", "dog"], None).classes, numbered([0, 2], 4).classes
+    (('cat', 'dog'), ('0', '1', '2', '3'))
     """
-    texts = [label for label in labels if isinstance(label, str)]
-    if texts and len(texts) < len(labels):
-        raise ValueError("labels are numbers and texts; they must be all numbers, or all texts")
-    if texts:
-        classes = tuple(sorted(set(texts))) if names is None or isinstance(names, int) else tuple(names)
-        if unknown := sorted(set(texts) - set(classes)):
-            raise ValueError(f"labels hold {few(unknown)}, which is not among the classes {few(classes)}")
-        place = {name: k for k, name in enumerate(classes)}
-        return torch.tensor([place[text] for text in texts]), classes
-    number = names if names is None or isinstance(names, int) else len(names)
-    found = check_labels(list(labels), num_classes=number)
-    if names is None or isinstance(names, int):
-        return found, tuple(map(str, range(number or int(found.max()) + 1)))
-    return found, tuple(names)
+    texts = any(isinstance(label, str) for label in labels)
+    number = names if isinstance(names, int) and not texts else None
+    found, classes = numbered_labels(
+        list(labels), num_classes=number, classes=None if isinstance(names, int) else names
+    )
+    return Numbered(found, classes or tuple(map(str, range(number or int(found.max()) + 1))))

@@ -1,32 +1,39 @@
-"""Texts that every installation has: the docstrings of installed libraries, and labelled texts of files."""
+"""Texts that every installation has: the docstrings of installed libraries, and labelled texts of files and hubs."""
 
 import ast
 import inspect
+import os
 import re
 import sysconfig
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import torch
 from torch import Tensor
 
-from nclib.checks import check_least, few, setting_up
-from nclib.data.catalogue import find_path
+from nclib.checks import check_least, counted, few, setting_up
 from nclib.data.folders import SPLIT_NAMES
-from nclib.data.text_tables import read_texts
+from nclib.data.hub import hub_splits
+from nclib.data.items import IMAGES, LABELS
+from nclib.data.pictures import numbered, plain
+from nclib.data.places import find_path
+from nclib.data.text_tables import TABLES, TEXTS, lacking, read_texts, text_of
+from nclib.labels import numbered_labels
 from nclib.seeds import seeded
 from nclib.storage import digest_of_text
 
 LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "sklearn", "timm")  # whose docstrings are told apart
 _SHORTEST = 40  # characters: less says nothing
 _LONGEST = 400  # of a docstring, from its start
+_TEST_SHARE = 0.2  # of what has no splits
 _MOST = 100  # docstrings of a class and split that are looked for: parsing takes time
 _NO_PARTS = {"tests", "test", "testing", "conftest", "externals", "extern", "_vendor", "_external", "idlelib"}
 _NO_PARTS |= {"array_api_compat", "array_api_extra", "_lib", "site-packages", "__pycache__"}  # tests, and others' code
@@ -36,18 +43,36 @@ _NO_PARTS |= {"array_api_compat", "array_api_extra", "_lib", "site-packages", "_
 class Texts:
     """Texts (N), their labels, int64 (N,), and the names of the K classes.
 
+    Labels of any kind are taken, and numbered: texts in the order of the classes or, where these are not given, of the
+    alphabet. ValueError or TypeError for what are no texts or labels, and for another number of them.
+
     Examples
     --------
     >>> Texts(("it purrs", "it barks", "it barked"), torch.tensor([0, 1, 1]), ("cat", "dog"))
     Texts(3 texts, 2 classes)
+    >>> Texts(["it purrs", "it barks"], ["cat", "dog"]).labels
+    tensor([0, 1])
     """
 
     texts: tuple[str, ...]
     labels: Tensor
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        texts = () if isinstance(self.texts, str) else tuple(self.texts)
+        labels, classes = numbered_labels(self.labels, classes=self.classes)
+        if isinstance(self.texts, str) or len(texts) != len(labels):
+            given = "one text" if isinstance(self.texts, str) else counted(len(texts), "text")
+            raise ValueError(f"there are {given} and {counted(len(labels), 'label')}; give a list of as many texts")
+        if wrong := [row for row, text in enumerate(texts) if not isinstance(text, str)]:
+            raise TypeError(f"texts hold {texts[wrong[0]]!r} in row {wrong[0]}, which is no text; leave it out")
+        most = int(labels.max()) + 1 if len(labels) else 0
+        parts = {"texts": texts, "labels": labels, "classes": classes or tuple(map(str, range(most)))}
+        for name, value in parts.items():
+            object.__setattr__(self, name, value)  # it is frozen to others
 
     def __repr__(self) -> str:
-        return f"Texts({len(self)} texts, {len(self.classes)} classes)"
+        return f"Texts({counted(len(self), 'text')}, {counted(len(self.classes), 'class', 'classes')})"
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -80,6 +105,11 @@ def texts(
     in alphabetical order; a class that only the test file has is a ValueError. ``all`` is the texts of both files, or
     of one that is for all.
 
+    ``hf:NAME``, or ``hf:NAME:CONFIGURATION``, is a data set of the Hugging Face hub, or a folder that the
+    `save_to_disk` of its library wrote, by the names of its own splits; one without splits is split by us, 80 % of each
+    class to train. Where it has no columns of these names, usual ones are looked for
+    (`nclib.data.text_tables.TEXTS` and `nclib.data.items.LABELS`). Needs ``pip install datasets``.
+
     `per_class` texts of every class are drawn; None is all, those of a table in its order.
 
     Examples
@@ -94,10 +124,10 @@ def texts(
 
 def _found(name: str, split: str, per_class: int | None, data_root: str | Path | None, columns: tuple) -> Texts:
     check_least(1, per_class=1 if per_class is None else per_class)
-    if split not in ("train", "test", "all"):
+    if split not in ("train", "test", "all") and not name.startswith("hf:"):
         raise ValueError(f"split is {split!r}; it must be 'train', 'test' or 'all'")
-    if name.startswith("file:"):
-        rows, classes = _of_tables(name, split, data_root, columns)
+    if name.startswith(("file:", "hf:")):
+        rows, classes = (_of_tables if name.startswith("file:") else _of_hub)(name, split, data_root, columns)
         if per_class is None:
             numbers = {label: k for k, label in enumerate(classes)}
             return Texts(tuple(text for text, _ in rows), torch.tensor([numbers[label] for _, label in rows]), classes)
@@ -110,7 +140,8 @@ def _found(name: str, split: str, per_class: int | None, data_root: str | Path |
             part: [*of_train, *by_split["test"][part]] for part, of_train in by_split["train"].items()
         }
     else:
-        raise ValueError(f"{name!r} is no name of texts; there are docstrings/PACKAGE and file:PATH")
+        cure = f"; a table is named 'file:{name}'" if Path(name).suffix.lower() in TABLES else ""
+        raise ValueError(f"{name!r} is no name of texts; there are docstrings/PACKAGE, file:PATH and hf:NAME{cure}")
     return _drawn(name, split, by_class, per_class)
 
 
@@ -204,6 +235,65 @@ def _table(name: str, data_root: str | Path | None, split: str = "") -> Path:
         with suppress(FileNotFoundError):
             return find_path(name.replace("{split}", each), data_root, "", Path.is_file)
     return find_path(name.replace("{split}", split), data_root, "a table with columns text and label", Path.is_file)
+
+
+def names_texts(name: str, data_root: str | Path | None = None, text_column: str = "text") -> bool:
+    """Whether a name is one of texts; of the hub, whether there is a column of texts and none of images."""
+    if not name.startswith("hf:"):
+        return name.startswith(("file:", "docstrings/"))
+    first = next(iter(hub_splits(name, data_root or os.environ.get("NCLIB_DATA")).values()))
+    columns = getattr(first, "features", None) or {}
+    texts = _column(columns, text_column, TEXTS)
+    return texts is not None and (texts not in TEXTS or not any(image in columns for image in IMAGES))
+
+
+def _column(columns: Iterable[str], asked: str, usual: Sequence[str]) -> str | None:
+    """The column that is asked for, or, in the place of the first of the usual names, another of these."""
+    names = usual if asked == usual[0] else (asked,)
+    return next((name for name in names if name in columns), None)
+
+
+def _of_hub(
+    name: str, split: str, data_root: str | Path | None, columns: tuple[str, str]
+) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """The texts of a split with their labels, and the classes, which are those of the training texts."""
+    splits = hub_splits(name, data_root or os.environ.get("NCLIB_DATA"))
+    allowed = ["train", "test"] if (undivided := splits.keys() == {"all"}) else list(splits)
+    if split not in (*allowed, "all"):
+        raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join([*allowed, 'all'])}")
+    first = "train" if "train" in splits else next(iter(splits))
+    wanted = [each for each in splits if undivided or split in (each, "all")]
+    read = {each: _columns_of_hub(name, splits[each], columns) for each in {first: 0} | dict.fromkeys(wanted)}
+    classes = numbered(*read[first][1:]).classes
+    rows = []
+    for each in wanted:
+        texts, labels, _ = read[each]
+        rows += [(text, classes[k]) for text, k in zip(texts, numbered(labels, classes).labels.tolist(), strict=True)]
+    return (_own_split(name, rows, split) if undivided and split != "all" else rows), classes
+
+
+def _columns_of_hub(name: str, data: Any, columns: tuple[str, str]) -> tuple[list[str], list, tuple[str, ...] | None]:
+    """Texts, labels as they are given, and the names of classes if there are some."""
+    text, label = _column(data.features, columns[0], TEXTS), _column(data.features, columns[1], LABELS)
+    if text is None or label is None:
+        raise ValueError(lacking(name, list(data.features), *columns))
+    held, names = data.with_format(None), getattr(data.features[label], "names", None)
+    texts = [text_of(f"{name}, row {row}", value, text) for row, value in enumerate(held[text])]
+    return texts, [plain((value,), row) for row, value in enumerate(held[label])], names and tuple(names)
+
+
+def _own_split(name: str, rows: list[tuple[str, str]], split: str) -> list[tuple[str, str]]:
+    """A fifth of each class to test, the same for everybody, and the rest to train."""
+    places: dict[str, list[int]] = {}
+    for row, (_, label) in enumerate(rows):
+        places.setdefault(label, []).append(row)
+    if lone := [label for label, found in places.items() if len(found) < 2]:
+        raise ValueError(f"{name} has classes of one text, too few for train and test: {few(lone)}; take split 'all'")
+    test = set[int]()
+    for label, found in places.items():
+        order = torch.randperm(len(found), generator=seeded("texts", name, label, "split")).tolist()
+        test |= {found[i] for i in order[: max(1, round(_TEST_SHARE * len(found)))]}
+    return [row for i, row in enumerate(rows) if (i in test) == (split == "test")]
 
 
 def tokens(texts: tuple[str, ...] | list[str], *, vocabulary: int = 8192, length: int = 64) -> Tensor:

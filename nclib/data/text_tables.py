@@ -13,6 +13,8 @@ from nclib.extras import optional
 
 SEPARATORS = (",", "\t", ";", "|")
 LINES, PARQUET = (".jsonl", ".ndjson"), ".parquet"  # how files end that are not separated values
+TABLES = (".csv", ".tsv", ".txt", *LINES, PARQUET)
+TEXTS = ("text", "sentence", "content", "review", "document")  # what a data set of the hub may call its texts
 _LONGEST = 2**31 - 1  # characters of a text; the csv module stops at 131,072
 
 
@@ -27,10 +29,11 @@ def read_texts(file: Path, text: str = "text", label: str = "label") -> list[tup
     """
     readers = {PARQUET: _of_parquet} | dict.fromkeys(LINES, _of_lines)
     rows = readers.get(file.suffix.lower(), _of_csv)(file, text, label)
-    return [(_text(where, value, text), _label(where, name, label)) for where, value, name in rows]
+    return [(text_of(where, value, text), _label(where, name, label)) for where, value, name in rows]
 
 
-def _text(where: str, value: Any, column: str) -> str:
+def text_of(where: str, value: Any, column: str) -> str:
+    """A text of a table, or what else it is and where."""
     if not isinstance(value, str):
         raise ValueError(f"{where} has {value!r} for {column}; it must be a text")
     return value
@@ -96,14 +99,15 @@ def _separator(file: Path, header: str, text: str, label: str) -> str:
                 raise ValueError(f"{file} has two columns of one name: {', '.join(names)}; rename one")
             return separator
     most = max(SEPARATORS, key=header.count)
-    raise ValueError(_lacking(file, _cells(header, most), text, label))
+    raise ValueError(lacking(file, _cells(header, most), text, label))
 
 
 def _cells(header: str, separator: str) -> list[str]:
     return [name.strip() for name in next(csv.reader([header.rstrip("\r\n")], delimiter=separator), [])]
 
 
-def _lacking(where: Path | str, names: list[str], text: str, label: str) -> str:
+def lacking(where: Path | str, names: list[str], text: str, label: str) -> str:
+    """What to say of a table that has no columns of these names."""
     return (
         f"{where} has the columns {', '.join(names) or 'none'}; it must have {text} and {label}, or name yours: "
         "text_column=... and label_column=..., on the command line --text-column and --label-column"
@@ -130,7 +134,7 @@ def _of_lines(file: Path, text: str, label: str) -> Iterator[Row]:
                 raise ValueError(f"{file}, line {number} is no JSON: {error}; there must be an object a line") from None
             if not isinstance(row, dict) or not {text, label} <= row.keys():
                 raise ValueError(
-                    _lacking(f"{file}, line {number}", list(row) if isinstance(row, dict) else [], text, label)
+                    lacking(f"{file}, line {number}", list(row) if isinstance(row, dict) else [], text, label)
                 )
             yield f"{file}, line {number}", row[text], row[label]
 
@@ -143,7 +147,7 @@ def _of_parquet(file: Path, text: str, label: str) -> Iterator[Row]:
     except (arrow.ArrowInvalid, OSError) as error:
         raise ValueError(f"{file} is not a Parquet file: {str(error).splitlines()[0]}") from error
     if not {text, label} <= set(names):
-        raise ValueError(_lacking(file, names, text, label))
+        raise ValueError(lacking(file, names, text, label))
     columns = parquet.read_table(file, columns=[text, label])
     for number, row in enumerate(zip(columns[text].to_pylist(), columns[label].to_pylist(), strict=True), 1):
         yield f"{file}, row {number}", *row

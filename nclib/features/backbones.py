@@ -1,7 +1,8 @@
 """Backbones: frozen models that give features, with the preprocessing that they were trained with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -48,12 +49,15 @@ class Backbone:
 
     @classmethod
     def of(cls, model: "nn.Module | Backbone") -> "Backbone":
-        """A backbone as it is; of a module one that is called as its class."""
-        return model if isinstance(model, Backbone) else cls(type(model).__name__, model)
+        """A backbone as it is; of a tuned model its own, and of any other module one that is called as its class."""
+        own = getattr(model, "backbone", None)  # which may also be a part of it
+        backbone = own if isinstance(own, Backbone) else cls(type(model).__name__, model)  # type: ignore[arg-type]
+        return model if isinstance(model, Backbone) else backbone
 
     @property
     def device(self) -> torch.device:
-        return next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
+        numbers = chain(self.model.parameters(), self.model.buffers())
+        return next((each.device for each in numbers), torch.device("cpu"))
 
     @property
     def digest(self) -> str:
@@ -72,6 +76,23 @@ class Backbone:
         if layer != LAST and layer not in dict(self.model.named_modules()):
             raise ValueError(f"{self.name} has no layer {layer!r}; its blocks are {', '.join(self.layers)}, {LAST}")
         return layer
+
+
+def listed(layers: Any) -> list[str | int]:
+    """Layers as a list of their names and places, at least one, or what is wrong with them.
+
+    >>> listed(range(2)), listed(("layer1", "last"))
+    ([0, 1], ['layer1', 'last'])
+    """
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        such = [part.strip() for part in layers.split(",")] if isinstance(layers, str) else [0, LAST]
+        raise TypeError(f"layers are {layers!r}; give a list of names and places, such as {such}")
+    given = [int(layer) if isinstance(layer, np.integer) else layer for layer in layers]
+    if not given:
+        raise ValueError("there are no layers; at least one is needed")
+    if wrong := [layer for layer in given if isinstance(layer, bool) or not isinstance(layer, str | int)]:
+        raise TypeError(f"layers hold {wrong[0]!r}; each must be a name, or a place, which is a whole number")
+    return given
 
 
 def nth_layer(model: str, layers: tuple[str, ...], place: int) -> str:

@@ -1,15 +1,18 @@
 """Encoders of texts: frozen language models with their tokenizers, that give features of any layer in one pass."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nclib.checks import few
-from nclib.features.backbones import LAST, nth_layer
+from nclib.arrays import note_rounding
+from nclib.checks import check_whole, counted, few
+from nclib.data.text_sets import Texts
+from nclib.features.backbones import LAST, listed, nth_layer
 from nclib.features.forward import Outputs, evaluating
+from nclib.features.inputs import rounding_of, widened
 
 _NONE = -1  # in place of a token, behind a text's end
 
@@ -40,7 +43,8 @@ class TextEncoder(nn.Module):
         rows = self.tokenizer(list(texts), truncation=True, max_length=most)["input_ids"]
         if empty := [number for number, row in enumerate(rows) if not row]:
             raise ValueError(
-                f"{self.name} makes no token of {len(empty)} texts, by number {few(empty)}; leave them out"
+                f"{self.name} makes no token of {counted(len(empty), 'text')}, by number {few(empty)}; leave out what "
+                "has none"
             )
         return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=_NONE)
 
@@ -74,15 +78,42 @@ class TextEncoder(nn.Module):
         return {name: self._pooled(states[name], kept) for name in layers}
 
     def _pooled(self, states: Tensor, kept: Tensor) -> Tensor:
+        states = widened(states)
         if self.pooling == "first":
             return states[:, 0]
         weights = kept.to(states).unsqueeze(2)
         return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
+def _check_encoder(encoder: Any) -> None:
+    if not isinstance(encoder, TextEncoder):
+        cure = (
+            "a model with its tokenizer is one as nclib.TextEncoder(name, model, tokenizer, 'mean')"
+            if hasattr(encoder, "config")
+            else "nclib.extract(model, images) gives features of images"
+        )
+        raise TypeError(f"encoder is {type(encoder).__name__}; it must be a TextEncoder, or the name of one: {cure}")
+
+
+def _listed_texts(texts: Any) -> list[str]:
+    """Texts, with labels or without, as a list of one at least, or what is wrong with them."""
+    texts = texts.texts if isinstance(texts, Texts) else texts
+    if isinstance(texts, Tensor):
+        raise TypeError(f"texts are a tensor {tuple(texts.shape)}; nclib.extract gives features of images")
+    rows = [] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
+    if not rows:
+        raise ValueError(f"texts are {texts!r}; give a list of them, one at least")
+    if wrong := [row for row, text in enumerate(rows) if not isinstance(text, str)]:
+        raise TypeError(
+            f"texts hold {rows[wrong[0]]!r:.60} in row {wrong[0]}; they must be strings: leave out "
+            f"{counted(len(wrong), 'row')} that hold none"
+        )
+    return rows
+
+
 def encoded(
     encoder: TextEncoder,
-    texts: Sequence[str],
+    texts: Texts | Iterable[str],
     layers: Sequence[str | int],
     *,
     length: int = 256,
@@ -90,11 +121,9 @@ def encoded(
     progress: bool = False,
 ) -> Outputs:
     """Features of texts of several layers in one pass, by the layers' names; see `text_layers`."""
-    if isinstance(texts, str) or not len(texts):
-        raise ValueError(f"texts are {texts!r}; give a list of them, one at least")
-    if isinstance(layers, str) or not len(layers):
-        raise ValueError(f"layers are {layers!r}; give a list of names and places, one at least")
-    names = list(dict.fromkeys(map(encoder.layer, layers)))
+    _check_encoder(encoder)
+    check_whole(1, length=length, batch_size=batch_size)
+    texts, names = _listed_texts(texts), list(dict.fromkeys(map(encoder.layer, listed(layers))))
     tokens = encoder.tokens(texts, length=length)
     order = (tokens != _NONE).sum(1).argsort(stable=True)
     device = next(encoder.parameters()).device
@@ -102,4 +131,5 @@ def encoded(
     with evaluating(encoder), torch.no_grad():
         parts = [encoder.outputs(tokens[rows].to(device), names) for rows in batches]
     back = order.argsort().to(device)
-    return {name: torch.cat([part[name] for part in parts])[back] for name in names}
+    rounding = rounding_of(encoder)
+    return {name: note_rounding(torch.cat([part[name] for part in parts])[back], rounding) for name in names}

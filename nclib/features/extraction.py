@@ -7,22 +7,27 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from tqdm import tqdm
 
-from nclib.checks import check_least, note_rounding, noted_rounding
-from nclib.data.batches import Images, Prepared, lacking, reading
+from nclib.arrays import note_rounding, noted_rounding
+from nclib.checks import check_whole, counted, few
+from nclib.data.batches import Images, Prepared, finite, lacking, reading
 from nclib.data.items import passes
 from nclib.data.kinds import labelled
 from nclib.devices import features_in_half, precision_suffix
-from nclib.features.backbones import LAST, Backbone
+from nclib.features.backbones import LAST, Backbone, listed
+from nclib.features.encoders import TextEncoder
 from nclib.features.forward import Outputs, evaluating, half_type, outputs_of
-from nclib.features.heads import headless
-from nclib.features.preparation import in_two
+from nclib.features.heads import ask_about, headless
+from nclib.features.inputs import coarsest, precision, rounding_of, warn_of_bytes
+from nclib.features.preparation import as_it_is, in_two
 from nclib.storage import digest_of, digest_of_text, load_tensors, save_tensors
 
 _SHARD = 512  # images in a file of the cache, which are what a killed extraction loses at most
@@ -37,6 +42,14 @@ class Extraction:
     workers: int | None = None
     half: bool | None = None
     progress: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole(1, batch_size=1 if self.batch_size is None else self.batch_size)
+        check_whole(0, workers=0 if self.workers is None else self.workers)
+        if not isinstance(self.half, bool | None):
+            raise ValueError(f"half is {self.half!r}; it must be True, False or None")
+        if not isinstance(self.cache, str | PathLike | None):
+            raise TypeError(f"cache is {self.cache!r}; it must be the path of a folder, or None")
 
 
 def extract(model: Backbone | nn.Module, images: Any, **options: Any) -> Tensor:
@@ -64,13 +77,14 @@ def extract_layers(
 ) -> Outputs:
     """Features of several layers in one pass, in eval mode and without gradients, by the layers' names.
 
-    Each is (N, d) on the model's device, in torch's default dtype (float32): feature maps are averaged over their
-    positions, tokens over all but class tokens.
+    Each is (N, d) on the model's device, in torch's default dtype (float32), or float64 of a model that computes in
+    that: feature maps are averaged over their positions, tokens over all but class tokens.
 
     Parameters
     ----------
     model
-        A `Backbone`, or any module that returns features (N, d).
+        A `Backbone`, or any module that returns features (N, d), of any precision. Inputs that it does not take as they
+        are are brought into its own.
     images
         Images of any kind that `nclib.labelled` takes, with labels or without: pictures, which the backbone's transform
         prepares, or inputs float (N, C, H, W), taken as they are. The rows are in its order, which is that of the data
@@ -89,8 +103,8 @@ def extract_layers(
         would slow down, and up to 8 beside a GPU.
     half
         Whether to compute with half the bits (autocast: float16 on a GPU, bfloat16 on a CPU); by default as the
-        environment's NCLIB_HALF says, 1 or 0, and without it on a CUDA GPU only. Class statistics of the features know
-        it by their `precision`.
+        environment's NCLIB_HALF says, 1 or 0, and without it on a CUDA GPU only. A model that is not of float32
+        computes in what it is of. Class statistics of the features know either by their `precision`.
     progress
         Show a progress bar.
 
@@ -127,10 +141,13 @@ def each_shard(
     What `extract_layers` puts together; here only one shard is in memory. The model is in eval mode until the last.
     """
     how, start = how or Extraction(), 0
-    _check_given(model, layers, how.batch_size)
-    images, model = labelled(images), headless(model, ask=LAST in layers)
+    _check_given(model, images)
+    layers = listed(layers)
+    images, model = labelled(images), headless(model)
     for part in passes(images):
         for shard, outputs in _shards(model, part, layers, how, shards):
+            if not (start or shard.start) and LAST in layers:  # once it is sure that the model gives features at all
+                ask_about(model)
             yield range(start + shard.start, start + shard.stop), outputs
         start += len(part)
 
@@ -141,10 +158,11 @@ def _shards(
     """The features of images that are read by number."""
     if not len(images):
         raise ValueError("there are no images; at least one is needed")
-    half = features_in_half(model.device) if how.half is None else how.half
+    half = _in_half(model, how.half)
     names = list(dict.fromkeys(map(model.layer, layers)))
     store = FeatureCache.of(how.cache, model, images, half) if how.cache else None
     shards = shards_of(images) if shards is None else shards
+    rounding = torch.finfo(half_type(model)).eps if half else rounding_of(model.model)
     missing = {shard for shard in shards if store is None or not store.holds(shard, names)}
 
     def computed(shards: Sequence[range]) -> Generator[Outputs]:
@@ -159,18 +177,36 @@ def _shards(
                 if store:
                     store.write(shard, {name: outputs[name] for name in names if name not in found})
                 found = outputs
-            rounding = torch.finfo(half_type(model)).eps if half else 0.0
             yield shard, {name: note_rounding(found[name].to(model.device), rounding) for name in names}
 
 
-def _check_given(model: object, layers: Sequence[str | int], batch_size: int | None) -> None:
-    check_least(1, batch_size=1 if batch_size is None else batch_size)
-    if not len(layers):
-        raise ValueError("there are no layers; at least one is needed")
+def _in_half(model: Backbone, asked: bool | None) -> bool:
+    """Whether autocast is to halve the bits of a model, which takes one of float32."""
+    own = precision(model.model, torch.float32)
+    if asked and own == torch.float64:
+        raise ValueError(f"half is True, and {model.name} is of {own}; give half=False, or the model's float()")
+    half = features_in_half(model.device) if asked is None else asked
+    return half and own == torch.float32
+
+
+def _check_given(model: object, images: Any) -> None:
+    """Refuse what is no model of images, or is no images for one."""
     if not isinstance(model, Backbone | nn.Module):
-        raise TypeError(f"model is {type(model).__name__}; it must be a Backbone or a module")
-    if isinstance(layers, str):
-        raise TypeError(f"layers are {layers!r}; give a list of names and places, such as [{layers!r}]")
+        cure = f": nclib.backbone({model!r})" if isinstance(model, str) else ""
+        cure = ": nclib.Backbone(name, module, last=function)" if callable(model) else cure
+        raise TypeError(f"model is {type(model).__name__}; it must be a Backbone or a module{cure}")
+    if isinstance(model, TextEncoder) and not (isinstance(images, Tensor) and images.dtype == torch.int64):
+        raise TypeError(
+            f"{model.name} is an encoder of texts; nclib.text_features(encoder, texts) gives their features"
+        )
+    first = images[0] if isinstance(images, list | tuple) and images else None
+    if isinstance(first, str) and not Path(first).exists():
+        raise ValueError(
+            f"images are texts, the first of which, {first!r:.60}, is no file; nclib.text_features(encoder, texts) "
+            "gives features of texts"
+        )
+    if any(each.is_meta or is_lazy(each) for each in Backbone.of(model).model.parameters()):
+        raise ValueError("the model has no numbers yet; load weights into it, or run a lazy model once")
 
 
 @torch.no_grad()
@@ -180,6 +216,10 @@ def _computed(
     """The features of every shard."""
     if not shards:
         return
+    if lacking(images, as_it_is) is None:
+        warn_of_bytes(
+            model, finite(images)[:1] if isinstance(images, Tensor) else torch.as_tensor(images.image(0))[None]
+        )
     size = how.batch_size or _batch_size(model, images)
     cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
     rows = list(itertools.chain.from_iterable(cut))
@@ -191,23 +231,31 @@ def _computed(
         outputs_of(model, names, half, finish) as forward,
     ):
         made = iter(bar(read(rows), disable=not how.progress))
-        for number in map(len, cut):
+        for shard, number in zip(shards, map(len, cut), strict=True):
             parts = [forward(batch) for batch in itertools.islice(made, number)]
             outputs = {name: torch.cat([part[name] for part in parts]) for name in names}
-            if half:
-                _check_range(model, outputs)
+            _check_range(model, outputs, half, shard)
             yield outputs
 
 
-def _check_range(model: Backbone, outputs: Outputs) -> None:
-    """Refuse what half precision made infinite, and tell it from other features with NaN or infinity by its words."""
+def _check_range(model: Backbone, outputs: Outputs, half: bool, shard: range) -> None:
+    """Refuse what half precision made infinite, and warn of other features with NaN or infinity, in other words."""
+    kind = half_type(model) if half else coarsest(model.model)
     for name, features in outputs.items():
-        if not features.isfinite().all():
-            kind = half_type(model)
+        if features.isfinite().all():
+            continue
+        if torch.finfo(kind).bits < 32:
+            cure = "give half=False, or set NCLIB_HALF=0," if half else "give the model's float()"
             raise ValueError(
                 f"layer {name} of {model.name} gives NaN or infinity in half precision, {kind}, which ends at "
-                f"{torch.finfo(kind).max:.3g}; give half=False, or set NCLIB_HALF=0, to compute in float32"
+                f"{torch.finfo(kind).max:.3g}; {cure} to compute in float32"
             )
+        bad = [shard[i] for i in (~features.isfinite().all(1)).nonzero().flatten().tolist()]
+        warnings.warn(
+            f"layer {name} of {model.name} gives NaN or infinity for {counted(len(bad), 'image')} of the {len(shard)} "
+            f"from row {shard.start} on: {few(bad)}",
+            stacklevel=4,
+        )
 
 
 def _batch_size(model: Backbone, images: Any) -> int:
@@ -234,7 +282,8 @@ class FeatureCache:
                 f"the transform of {model.name} is {transform}; a cache needs one whose repr says what it does"
             )
         made_of = {"model": model.name, "weights": model.digest, "images": data, "transform": transform, "half": half}
-        made_of |= {"precision": words} if (words := precision_suffix()) else {}
+        finest = torch.promote_types(torch.get_default_dtype(), precision(model.model, torch.float16))
+        made_of |= {"precision": words} if (words := precision_suffix(finest)) else {}
         return cls(Path(cache), made_of | {"network": repr(model.model), "last": _code(model.last)})
 
     def path(self, shard: range, name: str) -> Path:

@@ -18,7 +18,7 @@ from nclib.extras import optional
 from nclib.metrics.statistics import ClassStatistics
 from nclib.storage import load_tensors, replacing, save_tensors
 
-NAMES = ("features", "labels", "weight", "bias")
+NAMES = ("features", "labels", "weight", "bias", "classes")
 WRITTEN = (".safetensors", ".npz", ".parquet")  # how files of tables end that are written here
 
 
@@ -49,22 +49,34 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
-    """Features and labels, and weight and bias of a classifier where they are stored, by name.
+    """Features and labels, and, where they are stored, weight and bias of a classifier and names of classes, by name.
 
     `path` is an .npz, .safetensors or .pt file that holds them by these names, or an .npy file of features with
-    another one of labels. An .npy file is mapped, not read, so it may be larger than memory.
+    another one of labels. An .npy file is mapped, not read, so it may be larger than memory. Labels are integers or,
+    but in .safetensors, texts.
 
     Raises ValueError, saying what was found and what is needed, for anything else.
     """
-    if path.suffix not in READERS:
-        raise ValueError(f"{path} ends in {path.suffix!r}; it must be one of {', '.join(READERS)}")
     if (path.suffix == ".npy") != (labels is not None):
         raise ValueError("a file of labels goes with features in an .npy file, and only there: features.npy labels.npy")
+    if path.suffix not in READERS:
+        kinds = ", ".join([*READERS, ".parquet"])
+        raise ValueError(
+            f"{path} ends in {path.suffix!r}; it must be one of {kinds}: np.savez('features.npz', features=..., "
+            "labels=...) writes one"
+        )
     table = _read(path) if labels is None else {"features": _read(path), "labels": _read(labels)}
     if not isinstance(table, Mapping) or not {"features", "labels"} <= table.keys():
         held = f"holds {', '.join(map(str, table)) or 'nothing'}" if isinstance(table, Mapping) else "is no mapping"
         raise ValueError(f"{path} {held}; it must hold features and labels, and may hold weight and bias")
-    return {name: table[name] for name in NAMES if name in table}
+    found = {name: table[name] for name in NAMES if name in table} | {"classes": _texts_in(table.get("classes"))}
+    return {name: value for name, value in found.items() if name != "classes" or value}
+
+
+def _texts_in(held: Any) -> tuple[str, ...]:
+    """Names of classes as a file holds them; () of what others may call so, such as numbers."""
+    names = np.asarray(held).tolist() if isinstance(held, np.ndarray | list | tuple) else None
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
 
 
 def write_features(
@@ -90,7 +102,7 @@ def write_features(
 
 
 def read_classes(path: Path | str) -> tuple[str, ...]:
-    """The names of the classes that a table of `nclib extract` keeps, the first being that of label 0; () if none.
+    """The names of the classes that a table or class statistics keep, the first being that of label 0; () if none.
 
     Examples
     --------
@@ -103,16 +115,14 @@ def read_classes(path: Path | str) -> tuple[str, ...]:
     """
     path = Path(path)
     if path.suffix == ".parquet":
-        held = (_dataset(path, "features", "labels").schema.metadata or {}).get(b"classes", b"[]")
-        return tuple(json.loads(held))
+        return _classes_of(_dataset(path, "features", "labels"))
     if path.suffix == ".safetensors" and path.is_file():
         return tuple(_metadata(path).get("classes", ()))
     if path.suffix != ".npz":
         raise ValueError(f"{path} keeps no names of classes; a file that does ends in {', '.join(WRITTEN)}")
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
-    with np.load(path, allow_pickle=False) as file:
-        return tuple(file["classes"].tolist()) if "classes" in file.files else ()
+    return _texts_in(_read(path).get("classes"))
 
 
 def _read(path: Path) -> Any:
@@ -141,14 +151,15 @@ def _without_objects(what: str, *errors: type[Exception]) -> Iterator[None]:
         ) from None
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with _without_objects("arrays of numbers", ValueError), np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files if name in NAMES} | dict.fromkeys(set(file.files) - set(NAMES))
+def _read_npz(path: Path) -> dict[str, np.ndarray | None]:
+    with _without_objects("arrays of numbers or texts", ValueError), np.load(path, allow_pickle=False) as file:
+        return {name: file[name] if name in NAMES else None for name in file.files}
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+def _read_safetensors(path: Path) -> dict[str, Any]:
     if _kind(path):  # then it has a digest
-        return load_tensors(path)[0]
+        tensors, metadata = load_tensors(path)
+        return tensors | {"classes": metadata.get("classes")}
     from safetensors.torch import load_file
 
     return load_file(path)
@@ -179,8 +190,9 @@ def arrow_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Features (B, d) and labels (B,) of a Parquet file, or a folder of them. Needs the extra ``arrow``.
 
-    `features` names a column of lists of d numbers each, `labels` one of integers. A batch has at most `batch_size`
-    rows, which is what `ClassStatistics.from_batches` takes; a row group, as it was written, is decoded as a whole.
+    `features` names a column of lists of d numbers each, `labels` one of integers or texts. A batch has at most
+    `batch_size` rows, which is what `ClassStatistics.from_batches` takes; a row group, as it was written, is decoded as
+    a whole.
     ValueError for columns that are not so.
 
     Examples
@@ -202,13 +214,16 @@ def arrow_batches(
                 raise ValueError(f"{path} has {features} with numbers missing; leave these rows out")
             if len(set(compute.list_value_length(rows).to_pylist())) > 1:
                 raise ValueError(f"{path} has {features} of several lengths; all must be of one")
-            yield values.to_numpy().reshape(len(rows), -1), numbers.to_numpy()
+            labels_of = numbers.dictionary_decode() if hasattr(numbers, "dictionary_decode") else numbers
+            yield values.to_numpy().reshape(len(rows), -1), labels_of.to_numpy(zero_copy_only=False)
 
 
 def arrow_statistics(
     path: Path | str, *, features: str = "features", labels: str = "labels", batch_size: int = 16_384
 ) -> ClassStatistics:
-    """Class statistics of a Parquet file, or a folder of them, in one pass over its features; as of `arrow_batches`.
+    """Class statistics of a Parquet file, or a folder of them, in one pass; columns as of `arrow_batches`.
+
+    Classes have the names that the file keeps, or those of labels that are texts, in the order of the alphabet.
 
     Examples
     --------
@@ -218,13 +233,16 @@ def arrow_statistics(
     ...     arrow_statistics(folder).means.tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    _, compute = _arrow("compute")
-    numbers = _dataset(path, features, labels).to_table(columns=[labels])[labels]
-    most = compute.max(numbers).as_py()
-    if most is None or most < 0:
-        raise ValueError(f"{path} has no rows with {labels} of 0 or more")
+    table = _dataset(path, features, labels)
+    if not table.count_rows():
+        raise ValueError(f"{path} has no rows")
     batches = arrow_batches(path, features=features, labels=labels, batch_size=batch_size)
-    return ClassStatistics.from_batches(batches, most + 1)
+    return ClassStatistics.from_batches(batches, classes=_classes_of(table) or None)
+
+
+def _classes_of(table: Any) -> tuple[str, ...]:
+    """The names of classes that a Parquet file keeps."""
+    return tuple(json.loads((table.schema.metadata or {}).get(b"classes", b"[]")))
 
 
 def write_arrow(path: Path, batches: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[str] = ()) -> int:
@@ -255,11 +273,15 @@ def _dataset(path: Path | str, features: str, labels: str) -> Any:
         ) from error
     if not {features, labels} <= held.keys():
         raise ValueError(f"{path} has columns {', '.join(held)}; it must have {features} and {labels}")
-    kinds = (arrow.types.is_fixed_size_list, arrow.types.is_list, arrow.types.is_large_list)
-    lists = any(kind(held[features]) for kind in kinds)
-    if not (lists and arrow.types.is_floating(held[features].value_type) and arrow.types.is_integer(held[labels])):
+    types = arrow.types
+    lists = any(kind(held[features]) for kind in (types.is_fixed_size_list, types.is_list, types.is_large_list))
+    label = held[labels].value_type if types.is_dictionary(held[labels]) else held[labels]
+    classes = any(kind(label) for kind in (types.is_integer, types.is_string, types.is_large_string, types.is_boolean))
+    if not (lists and types.is_floating(held[features].value_type) and classes):
         given = f"{held[features]} and {held[labels]}"
-        raise ValueError(f"{features} and {labels} of {path} are {given}; they must be lists of floats, and integers")
+        raise ValueError(
+            f"{features} and {labels} of {path} are {given}; they must be lists of floats, and integers or texts"
+        )
     return table
 
 

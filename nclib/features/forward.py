@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from nclib.checks import counted
 from nclib.devices import sent
 from nclib.features.backbones import LAST, Backbone
+from nclib.features.inputs import fed, out_of_memory, widened
 from nclib.features.preparation import as_it_is
 
 Outputs = dict[str, Tensor]  # features (N, d) by the name of their layer
@@ -47,7 +49,7 @@ def outputs_of(
                 return {name: torch.cat([part[name] for part in parts]) for name in names}
             except RuntimeError as error:
                 size = min(limit or len(batch), len(batch))
-                if size == 1 or not _out_of_memory(error):
+                if size == 1 or not out_of_memory(error):
                     raise
                 limit = size // 2
                 tqdm.write(f"{model.name}: out of memory with {size} images at once; going on with {limit}")
@@ -73,7 +75,7 @@ def _forward(model: Backbone, names: list[str], half: bool, batch: Tensor) -> Ou
     """
     layers = captured(model.model, [name for name in names if name != LAST], partial(pooled, model.model))
     with torch.autocast(model.device.type, enabled=half), layers as kept:
-        last = (model.last or model.model)(batch)
+        last = fed(model, batch)
     if uncalled := [name for name, outputs in kept.items() if not outputs]:
         raise ValueError(f"{model.name} does not use layer {uncalled[0]!r} to make its features")
     made = {name: outputs[-1] for name, outputs in kept.items()}
@@ -82,7 +84,16 @@ def _forward(model: Backbone, names: list[str], half: bool, batch: Tensor) -> Ou
             "" if model.last or isinstance(last, Tensor) else ": nclib.Backbone(name, model, transform, last=function)"
         )
         made[LAST] = checked(last, f"the last layer of {model.name}", cure)
-    return {name: made[name].to(torch.get_default_dtype()) for name in names}
+    return {name: _kept(made[name], f"layer {name} of {model.name}", len(batch)) for name in names}
+
+
+def _kept(features: Tensor, giver: str, number: int) -> Tensor:
+    """Features as they are given to the user: real numbers of any model, a row for each of its inputs."""
+    if len(features) != number:
+        raise ValueError(f"{giver} gives {counted(len(features), 'row')} for {counted(number, 'input')}, not one each")
+    if features.is_complex():
+        raise ValueError(f"{giver} gives {features.dtype}; features must be real numbers, such as their abs()")
+    return widened(features.dequantize() if features.is_quantized else features)
 
 
 @contextmanager
@@ -102,12 +113,6 @@ def captured(model: nn.Module, layers: Iterable[str], take: Callable[[str, Any],
         yield taken
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    """Whether this is how torch says so, on a GPU or a CPU."""
-    said = ("not enough memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")  # Windows, Linux, CUDA's libraries
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)
-
-
 def checked(features: Any, giver: str, cure: str = "") -> Tensor:
     """Features as they are, if they are (N, d); the giver, and a cure, are for the message."""
     if not isinstance(features, Tensor) or features.ndim != 2:
@@ -125,6 +130,7 @@ def pooled(model: nn.Module, name: str, output: Any) -> Tensor:
     if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
         given = described(output)
         raise ValueError(f"layer {name} returns {given}; it must be a tensor (N, d), (N, tokens, d) or (N, d, H, W)")
+    output = output.dequantize() if output.is_quantized else output
     if output.ndim == 4:
         return output.mean((1, 2) if _channels_come_last(model.get_submodule(name), output) else (2, 3))
     if output.ndim == 3:

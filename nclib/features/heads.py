@@ -15,12 +15,12 @@ _AFTER = (nn.Identity, nn.Dropout, nn.Flatten, nn.Softmax, nn.LogSoftmax, nn.Sig
 _Last = Callable[[Tensor], Tensor]
 
 
-def headless(model: nn.Module | Backbone, *, ask: bool = True) -> Backbone:
+def headless(model: nn.Module | Backbone) -> Backbone:
     """A model as a backbone that gives last-layer features (N, d).
 
     The classifier of a timm or torchvision model is left out, which a warning says. Of any other model that ends in a
-    linear layer the output is taken as it is; with `ask` a warning says what to do if that layer is a classifier. A
-    backbone that names its `last` or its `classifier` is taken at its word.
+    linear layer the output is taken as it is, see `ask_about`. A backbone that names its `last` or its `classifier` is
+    taken at its word.
 
     Examples
     --------
@@ -34,8 +34,6 @@ def headless(model: nn.Module | Backbone, *, ask: bool = True) -> Backbone:
         return given
     found = _known_head(given.model)
     if found is None:
-        if ask:
-            _ask_about(given)
         return given
     last, head = found
     warnings.warn(
@@ -87,8 +85,9 @@ def final_linear(model: nn.Module) -> nn.Linear | None:
     return last if isinstance(last, nn.Linear) else None
 
 
-def _ask_about(given: Backbone) -> None:
-    if (head := final_linear(given.model)) is not None:
+def ask_about(given: Backbone) -> None:
+    """Warn of a linear layer that a model without a `last` ends in, for it may be a classifier."""
+    if given.last is None and given.classifier is None and (head := final_linear(given.model)) is not None:
         path = next(name for name, module in given.model.named_modules() if module is head)
         warnings.warn(
             f"{given.name} ends in a linear layer, {path} ({head.in_features} to {head.out_features}), whose output is "

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 from torch.nn.utils import skip_init
 
-from nclib.checks import check_least
+from nclib.arrays import note_rounding
+from nclib.checks import check_whole
 from nclib.data.scene_sets import UNLABELLED, Scenes
 from nclib.features.backbones import LAST, AsTrained, Backbone
 from nclib.features.forward import captured, described, evaluating
+from nclib.features.inputs import fed, rounding_of, widened
 from nclib.seeds import seeded
 
 _BATCH = 16  # scenes at once
@@ -49,12 +51,12 @@ def pixel_features(
             rows = chosen[(chosen[:, 0] >= start) & (chosen[:, 0] < start + _BATCH)]
             maps = feature_maps(model, inputs[start : start + _BATCH].to(model.device), layer)
             parts.append(_at(maps, rows[:, 0] - start, rows[:, 1:], (height, width)))
-    return torch.cat(parts), scenes.masks[tuple(chosen.T)]
+    return note_rounding(widened(torch.cat(parts)), rounding_of(model.model)), scenes.masks[tuple(chosen.T)]
 
 
 def _drawn(masks: Tensor, per_class: int, seed: int) -> Tensor:
     """Scene, row and column of the pixels that are drawn, int64 (M, 3), in the order of scenes."""
-    check_least(1, per_class=per_class)
+    check_whole(1, per_class=per_class)
     generator, parts = seeded("pixels", seed), []
     flat = masks.flatten()
     for k in flat[flat != UNLABELLED].unique().tolist():
@@ -88,7 +90,7 @@ def feature_maps(model: Backbone, inputs: Tensor, layer: str) -> Tensor:
 def _outputs(model: Backbone, inputs: Tensor, layers: Iterable[str]) -> dict[str, Any]:
     """The last output of each of the layers that the pass reaches."""
     with captured(model.model, layers, lambda name, output: output) as outputs:
-        (model.last or model.model)(inputs)
+        fed(model, inputs)
     return {name: taken[-1] for name, taken in outputs.items() if taken}
 
 
@@ -142,7 +144,7 @@ class Segmenter(nn.Module):
         self.head.load_state_dict({"weight": head.weight[:, :, None, None], "bias": head.bias})
 
     def forward(self, inputs: Tensor) -> Tensor:
-        logits = self.head(feature_maps(self._backbone, inputs, self._layer))
+        logits = self.head(feature_maps(self._backbone, inputs, self._layer).to(self.head.weight.dtype))
         return interpolate(logits, size=inputs.shape[2:], mode="bilinear", align_corners=False)
 
 

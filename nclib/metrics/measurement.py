@@ -3,21 +3,25 @@
 import html
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from nclib.checks import Samples, as_array, as_tensor, check_parameter, few, integer_labels, samples_of
+from nclib.arrays import as_array, as_tensor, check_parameter
+from nclib.checks import counted, few, listed_names
+from nclib.labels import Names, called, check_labels, checked_names
 from nclib.metrics.ranks import class_ranks
 from nclib.metrics.registry import METRICS, Metric
 from nclib.metrics.statistics import ClassStatistics, Covariance, gathered
 from nclib.metrics.variability import SaysNothing, between_spectrum, checked_means
+from nclib.samples import Samples, samples_of
 
 Registry = Mapping[str, Metric]
-WIDTH, _LONGEST = 100, 40  # columns of what is printed, and of a name in it
+WIDTH, _LONGEST, _SHORTEST = 100, 40, 20  # columns of what is printed, and of a long name in it, at most and at least
+_READING = 24  # columns for what a value means, at least, beside it
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -26,7 +30,7 @@ class Measurement(Mapping[str, float]):
 
     `notes` says what a reader of the numbers should know: classes without samples, metrics that are not
     defined here, class means that span less than K - 1 directions. `empty` names the values that say nothing, since
-    there are too few samples.
+    there are too few samples. `classes` are the names of the classes that were measured, or () if they have none.
 
     Examples
     --------
@@ -44,6 +48,7 @@ class Measurement(Mapping[str, float]):
     notes: tuple[str, ...] = ()
     registry: Registry = field(default_factory=lambda: METRICS)
     empty: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> float:
         return self.values_[name]
@@ -55,19 +60,42 @@ class Measurement(Mapping[str, float]):
         return len(self.values_)
 
     def to_dict(self) -> dict[str, Any]:
-        """Sizes, metrics and notes, of plain Python types, as `json.dumps` takes them (NaN and infinity as floats)."""
+        """Sizes, names of classes, metrics and notes, of plain Python types, as `json.dumps` takes them.
+
+        NaN and infinity are floats.
+        """
         sizes = {name: getattr(self, name) for name in ("num_samples", "num_classes", "num_features")}
-        return sizes | {"metrics": dict(self.values_), "notes": list(self.notes)}
+        named = {"classes": list(self.classes)} if self.classes else {}
+        return sizes | named | {"metrics": dict(self.values_), "notes": list(self.notes)}
 
     def __str__(self) -> str:
-        names = shortened(self)
-        rows = [(short, f"{self[name]:.6g}", self.registry[name].reading) for name, short in names.items()]
-        widths = [max(len(row[column]) for row in rows) for column in range(2)]
-        lines = [f"{name:<{widths[0]}}  {value:>{widths[1]}}  {reading}" for name, value, reading in rows]
-        notes = [*(f"note: {note}" for note in self.notes), *about_names(names)]
-        return "\n".join([self._title(), *(wrapped(line, sum(widths) + 4) for line in lines), *map(wrapped, notes)])
+        return self.table(WIDTH)
 
     __repr__ = __str__
+
+    def table(self, width: int) -> str:
+        """The table in as many columns as a terminal has; where they are few, readings have lines of their own.
+
+        >>> print(Measurement({"cdnv": 0.5}, 4, 2, 2).table(30))
+        4 samples, 2 classes, 2
+          features
+        cdnv  0.5
+          [0, ∞], lower is more
+          collapsed
+        """
+        names = shortened(self, longest_name(width))
+        rows = [(short, f"{self[name]:.6g}", self.registry[name].reading) for name, short in names.items()]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
+        indent = sum(widths) + 4
+        beside = width - indent >= _READING
+        lines = [self._title()]
+        for name, value, reading in rows:
+            start = f"{name:<{widths[0]}}  {value:>{widths[1]}}"
+            lines += [f"{start}  {reading}"] if beside else [start, f"  {reading}"]
+        notes = [*(f"note: {note}" for note in self.notes), *about_names(names)]
+        return "\n".join(
+            [*(wrapped(line, indent if beside else 2, width) for line in lines), *wrapped_all(notes, width)]
+        )
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -80,31 +108,45 @@ class Measurement(Mapping[str, float]):
         return f"<table><caption>{self._title()}</caption><thead>{head}</thead><tbody>{rows}</tbody></table>{notes}"
 
     def _title(self) -> str:
-        return f"{self.num_samples:,} samples, {self.num_classes:,} classes, {self.num_features:,} features"
+        classes = counted(self.num_classes, "class", "classes")
+        return f"{counted(self.num_samples, 'sample')}, {classes}, {counted(self.num_features, 'feature')}"
 
 
-def wrapped(line: str, indent: int = 2) -> str:
+def wrapped(line: str, indent: int = 2, width: int = WIDTH) -> str:
     """The line in as many as fit, those after the first indented.
 
     >>> [len(part) for part in wrapped("x " * 100).splitlines()]
     [99, 99, 3]
     """
-    if len(line) <= WIDTH:
+    if len(line) <= width:
         return line
-    return textwrap.fill(line, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
+    own = len(line) - len(line.lstrip())  # of a line that begins with an indent
+    more = " " * min(max(indent, own), width // 2)
+    return textwrap.fill(line.strip(), width, initial_indent=" " * own, subsequent_indent=more, break_on_hyphens=False)
 
 
-def shortened(names: Iterable[str]) -> dict[str, str]:
+def wrapped_all(lines: Iterable[str], width: int) -> list[str]:
+    """Each of the lines in as many as fit."""
+    return [wrapped(line, width=width) for line in lines]
+
+
+def longest_name(width: int) -> int:
+    """The characters that a name may have in a table of so many columns."""
+    return max(_SHORTEST, min(_LONGEST, width // 2))
+
+
+def shortened(names: Iterable[str], longest: int = _LONGEST) -> dict[str, str]:
     """By every name what stands for it where there is no room for a long one; no two are the same.
 
-    >>> shortened(["nc1", "a name that is as long as two lines of a table"])["nc1"]
-    'nc1'
+    >>> shortened(["nc1", "a name that is as long as two lines of a table"], 20)
+    {'nc1': 'nc1', 'a name that is as long as two lines of a table': 'a name tha…f a table'}
     """
     short: dict[str, str] = {}
+    end = min(15, (longest - 1) // 2)
     for number, name in enumerate(names, 1):
-        short[name] = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 16]}…{name[-15:]}"
+        short[name] = name if len(name) <= longest else f"{name[: longest - 1 - end]}…{name[-end:]}"
         if list(short.values()).count(short[name]) > 1:
-            short[name] = f"{name[: _LONGEST - 6]}… {number}"
+            short[name] = f"{name[: longest - 6]}… {number}"
     return short
 
 
@@ -121,6 +163,7 @@ def measured(
     more: Mapping[str, Any],
     *,
     num_classes: int | None = None,
+    classes: Names = None,
     strict: bool | None = None,
     progress: bool = False,
 ) -> Measurement:
@@ -130,14 +173,16 @@ def measured(
     """
     given: dict[str, Any]
     if isinstance(features, ClassStatistics):
-        if labels is not None or num_classes is not None:
+        if labels is not None or num_classes is not None or (classes is not None and features.classes):
             raise ValueError("class statistics know their labels and classes; give all else by name")
         given, counts, width = {"stats": features}, features.counts, features.num_features
+        classes = features.classes or checked_names(classes, features.num_classes)
     elif labels is None:
         raise ValueError("labels are missing: give features and labels, or class statistics")
     else:
-        samples = samples_of(features, labels, num_classes=num_classes)
-        counts, width = samples.labels.bincount(minlength=num_classes or 0), samples.features.shape[1]
+        samples = samples_of(features, labels, num_classes=num_classes, classes=classes)
+        classes, width = samples.classes, samples.features.shape[1]
+        counts = samples.labels.bincount(minlength=num_classes or len(classes))
         given = {"features": samples, "labels": samples.labels}
     given |= more
     for name, size in (("weight", (len(counts), width)), ("bias", (len(counts),))):
@@ -151,7 +196,8 @@ def measured(
     values, notes, empty = _computed(chosen_names, given, registry, strict=strict)
     stats = given["stats"]
     sizes = (stats.num_samples, stats.num_classes, stats.num_features)
-    return Measurement(values, *sizes, (*_about_counts(counts.tolist()), *notes), registry, empty)
+    kept = tuple(name for name, count in zip(classes, counts.tolist(), strict=False) if count)
+    return Measurement(values, *sizes, (*_about_counts(counts.tolist(), classes), *notes), registry, empty, kept)
 
 
 def chosen(
@@ -163,15 +209,16 @@ def chosen(
     possible = [name for name, metric in registry.items() if known.issuperset(metric.inputs)]
     if metrics is None or metrics == "all":
         return [name for name in possible if metrics == "all" or not registry[name].on_request]
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    kind = "metric" if registry is METRICS else "score"
+    names = listed_names(metrics, f"{kind}s")
     for name in names:
         if name not in registry:
-            raise ValueError(f"{name!r} is no metric; there are {', '.join(registry)}")
+            raise ValueError(f"{name!r} is no {kind}; there are {', '.join(registry)}")
         if name not in possible:
             missing = [part.replace("class_ranks", "features") for part in registry[name].inputs if part not in known]
             raise ValueError(f"{name} needs {' and '.join(missing)}, which was not given")
     if not names:
-        raise ValueError("no metric was asked for; metrics='all' is all of them")
+        raise ValueError(f"no {kind} was asked for; {kind}s='all' is all of them")
     return names
 
 
@@ -194,15 +241,19 @@ def _of_seen_classes(given: dict[str, Any], seen: Tensor) -> dict[str, Any]:
     kept = {name: given[name][seen.cpu()] for name in ("weight", "bias") if given[name] is not None}
     if "stats" in given:
         return given | kept | {"stats": given["stats"].without_empty_classes()}
-    labels = (seen.cumsum(0) - 1)[given["labels"]]
-    return given | kept | {"labels": labels, "features": replace(given["features"], labels=labels)}
+    labels, names = (seen.cumsum(0) - 1)[given["labels"]], given["features"].classes
+    names = tuple(name for name, has in zip(names, seen.tolist(), strict=False) if has)
+    return given | kept | {"labels": labels, "features": replace(given["features"], labels=labels, classes=names)}
 
 
-def _about_counts(counts: list[int]) -> Iterator[str]:
+_ALONE = tuple(f"{have} one sample, whose spread is taken as 0" for have in ("has", "have"))
+
+
+def _about_counts(counts: list[int], names: Sequence[str]) -> Iterator[str]:
     """What to know of classes with hardly a sample."""
-    for number, words in ((0, "no samples and are left out"), (1, "one sample, whose spread is taken as 0")):
+    for number, words in ((0, ("has no samples and is left out", "have no samples and are left out")), (1, _ALONE)):
         if classes := [k for k, count in enumerate(counts) if count == number]:
-            yield f"{len(classes)} of {len(counts)} classes have {words} ({few(classes)})"
+            yield f"{len(classes)} of {len(counts)} classes {words[len(classes) > 1]} ({few(called(classes, names))})"
 
 
 def _computed(
@@ -251,6 +302,7 @@ def measure(
     *,
     metrics: Iterable[str] | Literal["all"] | None = None,
     num_classes: int | None = None,
+    classes: Names = None,
     progress: bool = False,
 ) -> Measurement:
     """Every collapse metric of features (N, d) with labels (N,), and of a classifier if one is given.
@@ -258,7 +310,7 @@ def measure(
     Parameters
     ----------
     features, labels
-        Float (N, d) and integer (N,): tensors, arrays, or a memory map larger than memory. Or
+        Float (N, d), and integers or texts (N,): tensors, arrays, or a memory map larger than memory. Or
         `ClassStatistics` alone, for what follows from those.
     weight, bias
         Of the linear classifier on the features: (K, d) and (K,). NC3, NC4 and NC2 of the weight need them.
@@ -269,6 +321,9 @@ def measure(
     num_classes
         K, if the last classes may have no samples; the rows of the weight unless given. Classes without
         samples are left out, and noted.
+    classes
+        The names of the K classes, in the order of their numbers, which notes call them by. Labels that are texts are
+        in the order of the alphabet without; with a weight, whose rows have an order of their own, they need it.
     progress
         Show a progress bar if the pass over the features takes more than a second.
 
@@ -284,16 +339,17 @@ def measure(
     nc2             0  [0, √2], lower is more collapsed
     """
     classifier = {"weight": weight, "bias": bias}
-    if num_classes is None and weight is not None and not isinstance(features, ClassStatistics):
+    if num_classes is None and classes is None and weight is not None and not isinstance(features, ClassStatistics):
         num_classes = _classes_of(weight, features, labels)
-    return measured(METRICS, metrics, features, labels, classifier, num_classes=num_classes, progress=progress)
+    options: Any = {"num_classes": num_classes, "classes": classes, "progress": progress}
+    return measured(METRICS, metrics, features, labels, classifier, **options)
 
 
 def _classes_of(weight: Any, features: Any, labels: Any) -> int | None:
     """The rows of a weight that goes with the features, or as many as the labels need."""
     if labels is None:
         return None
-    weight, labels = as_tensor(weight), integer_labels(labels)
+    weight, labels = as_tensor(weight), check_labels(labels)
     if not labels.numel() or weight.shape[1:] != as_array(features).shape[1:]:
         return None
     return max(len(weight), int(labels.max()) + 1)

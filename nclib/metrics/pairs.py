@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nclib.checks import check_least, row_blocks, samples_of
+from nclib.checks import check_least
 from nclib.metrics.linalg import ALL, differences_product, row_slices
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means
+from nclib.samples import row_blocks, samples_of
 
 
 def cdnv(stats: ClassStatistics) -> float:
@@ -85,7 +86,7 @@ def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -
     [[0.0, 0.25], [0.0, 0.0]]
     """
     means, distances = checked_means(stats), stats.squared_distances
-    samples = samples_of(features, labels, num_classes=stats.num_classes)
+    samples = samples_of(features, labels, num_classes=stats.num_classes, classes=stats.classes or None)
     labels = samples.labels.to(means.device)
     if not torch.equal(labels.bincount(minlength=stats.num_classes), stats.counts):
         raise ValueError("these features are not those of the statistics: their classes have other counts")

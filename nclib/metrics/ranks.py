@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nclib.checks import as_tensor, check_values, samples_of
+from nclib.arrays import as_tensor
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import total_scatter
+from nclib.samples import check_values, samples_of
 
 
 def effective_rank(stats: ClassStatistics) -> float:

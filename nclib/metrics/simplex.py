@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nclib.checks import Samples, as_array, as_tensor, check_parameter, row_blocks
+from nclib.arrays import as_array, as_tensor, check_parameter
 from nclib.metrics.linalg import length_of_products, panels
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means, cut_off
+from nclib.samples import Samples, row_blocks
 
 
 def nc2(vectors: ClassStatistics | Any) -> float:

@@ -4,29 +4,24 @@ They are gathered in one pass, batch by batch, and merge exactly (Chan, Golub, L
 large data set, several workers or a stream give the numbers that one array would.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, Literal, Self
+from unicodedata import normalize
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nclib.checks import (
-    LARGEST,
-    Samples,
-    as_tensor,
-    check_features,
-    check_values,
-    noted_rounding,
-    row_blocks,
-    samples_of,
-    with_bar,
-)
+from nclib.arrays import as_tensor, noted_rounding
+from nclib.checks import counted, few
 from nclib.devices import double_device
+from nclib.labels import Names, Numbered, checked_names, numbered_labels, one_each
 from nclib.metrics.linalg import ALL, TOGETHER, add_gram, differences_product, explained, svd_of_centred
+from nclib.samples import LARGEST, Samples, check_features, check_values, row_blocks, samples_of, with_bar
 from nclib.storage import load_tensors, save_tensors
 
 Covariance = Literal["full", "diagonal", "span"]
@@ -45,7 +40,9 @@ class ClassStatistics:
     Parameters
     ----------
     num_features, num_classes
-        d and K, at least 1.
+        d and K, at least 1; K may be left out if the classes have names.
+    classes
+        The names of the K classes, in order, by which labels may then be given; messages and notes call them so.
     covariance
         "full" keeps the pooled d x d scatter; "diagonal" does not, which saves its d^2 numbers and N d^2
         operations where features are wide, and leaves `nc1` and a few other metrics undefined. (A third kind,
@@ -58,6 +55,8 @@ class ClassStatistics:
     ----------
     counts
         int64 (K,), samples seen of each class.
+    classes
+        The names of the K classes, or () if they have none.
     precision
         The machine epsilon of the coarsest features seen: what rounding has done before they came here. Of features
         that `extract` gives, that of the half precision that it may compute in.
@@ -74,11 +73,14 @@ class ClassStatistics:
     def __init__(
         self,
         num_features: int,
-        num_classes: int,
+        num_classes: int | None = None,
         *,
+        classes: Names = None,
         covariance: Covariance = "full",
         device: torch.device | str = "cpu",
     ):
+        self.classes = checked_names(classes, num_classes)
+        num_classes = len(self.classes) if num_classes is None else num_classes
         if num_features < 1 or num_classes < 1:
             raise ValueError(f"num_features is {num_features} and num_classes {num_classes}; both must be at least 1")
         if covariance not in ("full", "diagonal"):
@@ -94,22 +96,39 @@ class ClassStatistics:
 
     @classmethod
     def from_batches(
-        cls, batches: Iterable[tuple[Any, Any]], num_classes: int, *, covariance: Covariance = "full"
-    ) -> Self:
-        """The statistics of an iterable of (features (B, d), labels (B,)), such as a DataLoader."""
+        cls,
+        batches: Iterable[tuple[Any, Any]],
+        num_classes: int | None = None,
+        *,
+        classes: Names = None,
+        covariance: Covariance = "full",
+    ) -> "ClassStatistics":
+        """The statistics of an iterable of (features (B, d), labels (B,)), such as a DataLoader.
+
+        Of classes that were neither counted nor named before, those that any batch has: numbers up to the largest
+        label, texts in the order of the alphabet, whichever came first.
+
+        >>> batches = [([[0.0], [1.0]], ["dog", "dog"]), ([[5.0]], ["cat"])]
+        >>> stats = ClassStatistics.from_batches(batches)
+        >>> stats.classes, stats.counts.tolist()
+        (('cat', 'dog'), [1, 2])
+        """
+        if num_classes is None and classes is None:
+            return grown(batches, numbered_labels, covariance)
         stats = None
         for features, labels in batches:
             if stats is None:
-                first, _ = check_features(features, labels)
-                stats = cls(first.shape[1], num_classes, covariance=covariance, device=first.device)
+                first = check_values(as_tensor(features))
+                width = first.shape[1] if first.ndim == 2 else 1  # of another shape `update` says what is wrong
+                stats = cls(width, num_classes, classes=classes, covariance=covariance, device=first.device)
             stats.update(features, labels)
         if stats is None:
             raise ValueError("there are no batches; at least one is needed")
         return stats
 
     def __repr__(self) -> str:
-        sizes = f"{self.num_samples} samples, {self.num_classes} classes x {self.num_features} features"
-        return f"<{self.covariance} statistics of {sizes}>"
+        sizes = counted(self.num_classes, "class", "classes"), counted(self.num_features, "feature")
+        return f"<{self.covariance} statistics of {counted(self.num_samples, 'sample')}, {' x '.join(sizes)}>"
 
     @property
     def num_classes(self) -> int:
@@ -250,12 +269,14 @@ class ClassStatistics:
         return {}
 
     def update(self, features: Any, labels: Any) -> Self:
-        """Add a batch: features of any float type (B, d) on any device, labels integer (B,) in 0..K-1."""
+        """Add a batch: features of any float type (B, d) on any device, labels (B,) in 0..K-1, or names of classes."""
         self._refuse_span("updated")
         rounding = noted_rounding(features)
-        features, labels = check_features(features, labels, num_classes=self.num_classes)
+        features, labels = check_features(features, labels, num_classes=self.num_classes, classes=self.classes or None)
         if features.shape[1] != self.num_features:
-            raise ValueError(f"features have {features.shape[1]} columns; these statistics are of {self.num_features}")
+            raise ValueError(
+                f"features have {counted(features.shape[1], 'column')}; these statistics are of {self.num_features}"
+            )
         self.precision = max(self.precision, rounding)
         return self._add(row_blocks(features), labels)
 
@@ -263,6 +284,12 @@ class ClassStatistics:
         """Add what another object has seen; the result is as if this one had seen it all."""
         if self.means.shape != other.means.shape or self.covariance != other.covariance:
             raise ValueError(f"{self!r} do not merge with {other!r}")
+        if self.classes and other.classes and self.classes != other.classes:
+            raise ValueError(
+                f"these statistics are of the classes {few(self.classes)}, the others of {few(other.classes)}: they do "
+                "not merge"
+            )
+        self.classes = self.classes or other.classes
         return self._absorb(other.state_dict())
 
     def without_empty_classes(self) -> "ClassStatistics":
@@ -271,11 +298,21 @@ class ClassStatistics:
         seen = self.counts > 0
         if not seen.any():
             raise ValueError("no class was seen, so there is nothing to keep")
+        names = [name for name, kept in zip(self.classes, seen.tolist(), strict=False) if kept]
         result = ClassStatistics(
-            self.num_features, int(seen.sum()), covariance=self.covariance, device=self.counts.device
+            self.num_features, int(seen.sum()), classes=names, covariance=self.covariance, device=self.counts.device
         )
         state = self.state_dict()
         return result._absorb(state | {name: state[name][seen] for name in ("counts", "means", "squares")})
+
+    def placed(self, places: Tensor, num_classes: int, classes: Names = None) -> "ClassStatistics":
+        """The same statistics, in which class k is class places[k] of so many, with these names."""
+        state, device = self.state_dict(), self.counts.device
+        for name in ("counts", "means", "squares"):
+            whole = state[name].new_zeros(num_classes, *state[name].shape[1:])
+            state[name] = whole.index_copy(0, places.to(device), state[name])
+        options: Any = {"classes": classes, "covariance": self.covariance, "device": device}
+        return ClassStatistics(self.num_features, num_classes, **options).load_state_dict(state)
 
     def all_reduce(self, group: Any = None) -> Self:
         """Merge the statistics of all processes of a torch.distributed group; every one has the result.
@@ -292,7 +329,8 @@ class ClassStatistics:
         state = self.state_dict()
         counts = summed(state["counts"].clone())
         share = state["counts"].double() / counts.clamp(min=1)
-        result = ClassStatistics(*self.means.shape[::-1], covariance=self.covariance, device=counts.device)
+        options: Any = {"classes": self.classes, "covariance": self.covariance, "device": counts.device}
+        result = ClassStatistics(*self.means.shape[::-1], **options)
         result._origin = summed(share.unsqueeze(1) * state["means"])  # the same on all, so that sums add up
         result._add_state(state)
         result.counts = counts
@@ -317,9 +355,8 @@ class ClassStatistics:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> Self:
         """Become what `state_dict` came from; the shapes must agree."""
-        fresh = ClassStatistics(
-            self.num_features, self.num_classes, covariance=self.covariance, device=self.counts.device
-        )
+        options: Any = {"classes": self.classes, "covariance": self.covariance, "device": self.counts.device}
+        fresh = ClassStatistics(self.num_features, self.num_classes, **options)
         expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in fresh.state_dict().items()}
         given = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
         if expected != given:
@@ -331,8 +368,9 @@ class ClassStatistics:
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write the state as a safetensors file with a digest, atomically."""
-        save_tensors(Path(path), self.state_dict(), {"kind": "class statistics"})
+        """Write the state, and the names of the classes, as a safetensors file with a digest, atomically."""
+        names = {"classes": list(self.classes)} if self.classes else {}
+        save_tensors(Path(path), self.state_dict(), {"kind": "class statistics", **names})
 
     @classmethod
     def load(cls, path: str | Path, *, device: torch.device | str = "cpu") -> Self:
@@ -342,7 +380,8 @@ class ClassStatistics:
             raise ValueError(f"{path} does not hold class statistics but {metadata.get('kind', 'something else')}")
         classes, features = state["means"].shape
         kind: Covariance = "full" if "scatter" in state else "diagonal"
-        return cls(features, classes, covariance=kind, device=device).load_state_dict(state)
+        names = metadata.get("classes")
+        return cls(features, classes, classes=names, covariance=kind, device=device).load_state_dict(state)
 
     def accumulators(self) -> dict[str, Tensor]:
         """The tensors that `update` writes to, not copies: for those who must keep them, such as torchmetrics."""
@@ -352,10 +391,11 @@ class ClassStatistics:
         return parts | gram | {"precision": torch.tensor(self.precision, dtype=torch.float64)}
 
     @classmethod
-    def from_accumulators(cls, parts: dict[str, Tensor]) -> Self:
+    def from_accumulators(cls, parts: dict[str, Tensor], classes: Names = None) -> Self:
         """Statistics that write to the tensors of `accumulators`, but for precision, which is a number."""
         stats = cls.__new__(cls)
         stats.counts, stats.precision = parts["counts"], float(parts["precision"])
+        stats.classes = checked_names(classes, len(stats.counts))
         stats._origin, stats._sums, stats._squares = parts["origin"], parts["sums"], parts["squares"]
         stats._gram, stats._span = parts.get("gram"), None
         return stats
@@ -441,14 +481,17 @@ def class_statistics(
     labels: Any,
     *,
     num_classes: int | None = None,
+    classes: Names = None,
     covariance: Covariance = "full",
     progress: bool = False,
 ) -> ClassStatistics:
     """The statistics of features (N, d) with labels (N,), on the features' device.
 
     `features` may be a tensor, an array, or a memory map larger than memory (`numpy.load(path,
-    mmap_mode="r")`). `num_classes` is the largest label plus one unless given. A label that never occurs
-    leaves an empty class, which the metrics refuse: see `ClassStatistics.without_empty_classes`.
+    mmap_mode="r")`). Labels are integers, or texts, whose classes are numbered in the order of the alphabet, or of
+    `classes`, the names of all; those of integers may be given, too. `num_classes` is the largest label plus one
+    unless given. A label that never occurs leaves an empty class, which the metrics refuse: see
+    `ClassStatistics.without_empty_classes`.
     `progress` shows a bar if this takes more than a second.
 
     `covariance="span"` passes over the features twice and keeps, of the covariance, the variance along the
@@ -460,8 +503,10 @@ def class_statistics(
     >>> stats = class_statistics([[0.0, 0.0], [2.0, 0.0], [5.0, 1.0]], [0, 0, 1])
     >>> stats.counts.tolist(), stats.means.tolist()
     ([2, 1], [[1.0, 0.0], [5.0, 1.0]])
+    >>> class_statistics([[0.0], [2.0], [5.0]], ["dog", "dog", "cat"]).classes
+    ('cat', 'dog')
     """
-    samples = samples_of(features, labels, num_classes=num_classes)
+    samples = samples_of(features, labels, num_classes=num_classes, classes=classes)
     return gathered(samples, num_classes, covariance=covariance, progress=progress)
 
 
@@ -474,7 +519,8 @@ def gathered(
     dtype = (first if samples.checked else check_values(first)).dtype  # before any work
     stats = ClassStatistics(
         features.shape[1],
-        num_classes or int(labels.max()) + 1,
+        num_classes or len(samples.classes) or int(labels.max()) + 1,
+        classes=samples.classes,
         covariance="diagonal" if covariance == "span" else covariance,
         device=features.device,
     )
@@ -499,3 +545,26 @@ def _find_span(stats: ClassStatistics, samples: Samples) -> None:
             pass
     stats.counts, stats._origin = first.counts, first.means
     stats._span = (*first.between_svd, torch.zeros_like(first.between_svd[0]))
+
+
+def grown(
+    batches: Iterable[tuple[Any, Any]], numbered: Callable[[list[Any]], Numbered], covariance: Covariance
+) -> ClassStatistics:
+    """The statistics of batches whose classes are not known before the last: `numbered` numbers all of them then."""
+    places: dict[Any, int] = {}
+    stats: ClassStatistics | None = None
+    for features, labels in batches:
+        given = one_each(labels)
+        found, codes = np.unique(given.numpy(force=True) if isinstance(given, Tensor) else given, return_inverse=True)
+        names = [normalize("NFC", name) if isinstance(name, str) else name for name in found.tolist()]
+        numbers = torch.tensor([places.setdefault(name, len(places)) for name in names], dtype=torch.int64)
+        rows, known = check_features(features, numbers[torch.as_tensor(codes)])
+        if stats is None:
+            stats = ClassStatistics(rows.shape[1], max(1, len(places)), covariance=covariance, device=rows.device)
+        elif len(places) > stats.num_classes:
+            stats = stats.placed(torch.arange(stats.num_classes), len(places))
+        stats.update(features, known)
+    if stats is None or not places:
+        raise ValueError("there are no batches with samples; at least one is needed")
+    order, classes = numbered(list(places))
+    return stats.placed(order, len(classes) or int(order.max()) + 1, classes)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nclib.devices import double_device
 from nclib.extras import optional
+from nclib.labels import Names
 from nclib.metrics.measurement import chosen, measure
 from nclib.metrics.registry import METRICS
 from nclib.metrics.statistics import ClassStatistics, Covariance
@@ -39,7 +40,9 @@ class NeuralCollapse(Metric):
     Parameters
     ----------
     num_features, num_classes
-        d and K.
+        d and K; K may be left out if the classes have names.
+    classes
+        The names of the K classes, in order: labels may be texts then. Which text comes first in a batch means nothing.
     metrics
         Names from `nclib.METRICS`, among those that follow from class statistics; None is all but those
         marked `on_request`.
@@ -64,15 +67,17 @@ class NeuralCollapse(Metric):
     def __init__(
         self,
         num_features: int,
-        num_classes: int,
+        num_classes: int | None = None,
         *,
+        classes: Names = None,
         metrics: Iterable[str] | Literal["all"] | None = None,
         covariance: Covariance = "full",
         classifier: nn.Linear | None = None,
         **options: Any,
     ):
         super().__init__(**{"compute_with_cache": classifier is None, **options})  # its weight may have changed
-        needed = (num_classes, num_features)
+        empty = ClassStatistics(num_features, num_classes, classes=classes, covariance=covariance)
+        self.classes, needed = empty.classes, (empty.num_classes, num_features)
         if classifier is not None and (given := tuple(classifier.weight.shape)) != needed:
             raise ValueError(f"the classifier's weight is {given}; it must be {needed}, classes by features")
         self._head = None if classifier is None else _Head(classifier)
@@ -80,22 +85,22 @@ class NeuralCollapse(Metric):
         for name in self.metrics or ():
             if covariance == "diagonal" and METRICS[name].covariance != "diagonal":
                 raise ValueError(f"{name} needs covariance='full'")
-        empty = ClassStatistics(num_features, num_classes, covariance=covariance)
         for name, tensor in empty.accumulators().items():
             self.add_state(name, default=tensor, dist_reduce_fx=None)
-        self._names, self._sizes = tuple(self._defaults), (num_features, num_classes)
+        self._names, self._sizes = tuple(self._defaults), needed[::-1]
         self._covariance: Covariance = covariance
 
     def update(self, features: Tensor, labels: Tensor) -> None:
-        """Add a batch: features (B, d) of any float type, labels integer (B,)."""
+        """Add a batch: features (B, d) of any float type, labels (B,) integers, or names of the classes."""
         state = self._state()
-        stats = ClassStatistics.from_accumulators(state).update(features, labels)
+        stats = ClassStatistics.from_accumulators(state, self.classes).update(features, labels)
         state["precision"].fill_(stats.precision)
 
     def forward(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Add a batch, and give the metrics of the batch alone; NaN where they are not defined, as of one class."""
         self.update(features, labels)
-        batch = ClassStatistics(*self._sizes, covariance=self._covariance, device=self.device)
+        how: Any = {"classes": self.classes, "covariance": self._covariance, "device": self.device}
+        batch = ClassStatistics(*self._sizes, **how)
         try:
             found = self._table(batch.update(features, labels))
         except ValueError:
@@ -126,7 +131,7 @@ class NeuralCollapse(Metric):
         if state["counts"].ndim == 1:
             state = {name: tensor.unsqueeze(0) for name, tensor in state.items()}
         parts = [
-            ClassStatistics.from_accumulators({name: tensor[part].clone() for name, tensor in state.items()})
+            ClassStatistics.from_accumulators({name: each[part].clone() for name, each in state.items()}, self.classes)
             for part in range(len(state["counts"]))
         ]
         return reduce(ClassStatistics.merge, parts)

@@ -10,7 +10,8 @@ import warnings
 import torch
 from torch import Tensor
 
-from nclib.checks import few
+from nclib.checks import counted, few
+from nclib.labels import called
 from nclib.metrics.statistics import ClassStatistics
 
 
@@ -142,7 +143,7 @@ class SaysNothing(UserWarning):
 def warn_of_few(name: str, stats: ClassStatistics) -> None:
     """Warn (`SaysNothing`) where there are too few samples for the inverse of a covariance to say anything."""
     if stats.num_samples <= stats.num_features + 1:
-        given = f"{stats.num_samples} samples of {stats.num_features} features"
+        given = f"{counted(stats.num_samples, 'sample')} of {counted(stats.num_features, 'feature')}"
         what = f"{name} says nothing with {given}: two more samples than features are needed"
         warnings.warn(what, SaysNothing, stacklevel=3)
 
@@ -163,9 +164,10 @@ def total_scatter(stats: ClassStatistics) -> Tensor:
 def checked_means(stats: ClassStatistics) -> Tensor:
     """The centred class means (K, d), once it is sure that a collapse metric is defined."""
     if stats.unseen:
+        have, lacking = "has" if len(stats.unseen) == 1 else "have", few(called(stats.unseen, stats.classes))
         raise ValueError(
-            f"{len(stats.unseen)} of {stats.num_classes} classes have no samples ({few(stats.unseen)}); "
-            "renumber the labels or use stats.without_empty_classes()"
+            f"{len(stats.unseen)} of {stats.num_classes} classes {have} no samples ({lacking}); renumber the labels or "
+            "use stats.without_empty_classes()"
         )
     if stats.num_classes < 2:
         raise ValueError("collapse is between classes: at least 2 are needed, 1 was given")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _PATIENCE = 5  # seconds
 
@@ -28,6 +29,22 @@ def hub(repository: str, cure: str = "") -> Iterator[None]:
         ) from error
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+def missing(repository: str) -> Exception | None:
+    """Why a model of the hub, NAME or NAME@REVISION, cannot be had, found out by a small file of it; None if it can."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    name, _, revision = repository.partition("@")
+    where: dict[str, Any] = {"repo_id": name, "filename": "config.json", "revision": revision or None}
+    try:
+        if not isinstance(try_to_load_from_cache(**where), str):
+            with hub(repository):
+                hf_hub_download(**where)
+    except (OSError, ValueError) as error:
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return FileNotFoundError(said if repository in said else f"{repository} cannot be had of the hub: {said}")
+    return None
 
 
 def _out_of_reach() -> str | None:

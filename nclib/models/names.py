@@ -9,7 +9,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from nclib.checks import few
+from nclib.checks import counted, few
 
 # Widely used, of several families, and small enough for a laptop: 90 million parameters at most, 1 GB in all.
 POPULAR = (
@@ -82,6 +82,15 @@ def model_name(name: str, *, weights: str | Path = "pretrained", imports: Sequen
     if len(names) > 1:
         raise ValueError(f"{name!r} is {len(names)} models, {few(names)}; give one of them")
     return names[0]
+
+
+def repository(name: str) -> str | None:
+    """Where on the Hugging Face hub a model of images is; None of a model that is elsewhere.
+
+    >>> repository("hf-hub:someone/net"), repository("resnet18")
+    ('someone/net', None)
+    """
+    return name.partition(":")[2] if name.startswith(_HUB) else None
 
 
 def refuse_all(wrong: Sequence[Exception], hint: str = "") -> None:
@@ -159,7 +168,9 @@ def _wrong_for_timm(name: str, pretrained: bool) -> ValueError | None:
 
 def _unmatched(pattern: str, library: str, pretrained: bool) -> ValueError:
     if pretrained and (number := len(_listed(library, pattern, False))):
-        return ValueError(f"{pattern!r} matches {number} models of {library}, but none that has pretrained weights")
+        return ValueError(
+            f"{pattern!r} matches {counted(number, 'model')} of {library}, but none that has pretrained weights"
+        )
     return ValueError(f"{pattern!r} matches no model of {library}; {_hint(pattern.strip(_WILD), library)}")
 
 

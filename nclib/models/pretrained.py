@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nclib.checks import few
+from nclib.checks import counted, few
 from nclib.features.backbones import Backbone
 from nclib.models.hub import hub
 from nclib.models.names import import_module as import_module, model_name
@@ -232,9 +232,11 @@ def _fit(model: nn.Module, state: dict[str, Tensor], name: str, path: str, given
         keys = [key for key in own | found if own.get(key) != found.get(key)]
         different = [f"{key} is {found.get(key, 'missing')}, not {own.get(key, 'there')}" for key in keys]
         raise ValueError(
-            f"{path} does not fit {name} in {len(different)} places: {'; '.join(different[:4])}. The file holds "
-            f"{few(sorted(given)) or 'nothing'}; {name} has {few(sorted(own))}: save it with these names"
+            f"{path} does not fit {name} in {counted(len(different), 'place')}: {'; '.join(different[:4])}. The file "
+            f"holds {few(sorted(given)) or 'nothing'}; {name} has {few(sorted(own))}: save it with these names"
         )
     if counts:
-        warnings.warn(f"{path} has no num_batches_tracked of {len(counts)} layers; they are 0", stacklevel=6)
+        warnings.warn(
+            f"{path} has no num_batches_tracked of {counted(len(counts), 'layer')}, which is taken as 0", stacklevel=6
+        )
     model.load_state_dict(state)

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nclib.checks import few
+from nclib.checks import counted, few
 from nclib.data.catalogue import find_path
+from nclib.data.text_sets import Texts
 from nclib.devices import resolve_device
 from nclib.extras import optional
 from nclib.features.backbones import LAST
@@ -59,6 +60,16 @@ def _wrong(name: str, data_root: str | Path | None) -> Exception | None:
     elif any(mark in source for mark in _WILD) or not source:
         return ValueError(f"{name!r} is no name of an encoder; those of the hub go by OWNER/NAME, without wildcards")
     return None
+
+
+def encoder_repository(name: str) -> str | None:
+    """Where on the Hugging Face hub an encoder is; None of one in a folder.
+
+    >>> encoder_repository("google-bert/bert-base-uncased[:2]")
+    'google-bert/bert-base-uncased'
+    """
+    source = _parts(name)[0]
+    return None if source.startswith("folder:") else source
 
 
 def _parts(name: str) -> tuple[str, int | None]:
@@ -159,12 +170,12 @@ def _cut(model: nn.Module, number: int, name: str) -> None:
     if stack is None:
         raise ValueError(f"the layers of {name} cannot be told apart, so that none can be left out")
     if number > len(stack):
-        raise ValueError(f"{name} asks for {number} layers; the model has {layers}")
+        raise ValueError(f"{name} asks for {counted(number, 'layer')}; the model has {layers}")
     del stack[number:]
     config.num_hidden_layers = number
 
 
-def text_features(encoder: TextEncoder | str, texts: Sequence[str], **options: Any) -> Tensor:
+def text_features(encoder: TextEncoder | str, texts: Texts | Iterable[str], **options: Any) -> Tensor:
     """Features of texts, float32 (N, d) on the encoder's device; options as of `text_layers`.
 
     The encoder is one of `text_encoder`, or its name.
@@ -181,7 +192,7 @@ def text_features(encoder: TextEncoder | str, texts: Sequence[str], **options: A
 
 def text_layers(
     encoder: TextEncoder | str,
-    texts: Sequence[str],
+    texts: Texts | Iterable[str],
     layers: Sequence[str | int],
     *,
     length: int = 256,
@@ -195,7 +206,7 @@ def text_layers(
     encoder
         One of `text_encoder`, or its name.
     texts
-        Those of like length are encoded together.
+        A list of them, or `Texts`; those of like length are encoded together.
     layers
         Names or places of `TextEncoder.layers` (negative from the end), whose states are pooled as the last ones are;
         or ``"last"``: what `text_features` gives, which of most models is the last layer.
@@ -209,7 +220,9 @@ def text_layers(
     Raises
     ------
     ValueError
-        For layers that the model does not have, and texts that are none.
+        For layers that the model does not have, and no texts.
+    TypeError
+        For what is no encoder, texts that are no strings, and layers that are no list.
 
     Examples
     --------

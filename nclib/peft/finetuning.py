@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from nclib.checks import check_known, check_least, few
+from nclib.checks import check_known, check_least, counted, few
 from nclib.data.augmentation import distort
 from nclib.data.images import Labelled
 from nclib.data.kinds import with_labels
@@ -439,7 +439,7 @@ def _check_choice(candidates: Sequence[object], train: Labelled) -> None:
     counts = train.labels.bincount(minlength=len(train.classes))
     if counts.min() < 2:
         few = train.classes[int(counts.argmin())]
-        raise ValueError(f"there are {int(counts.min())} images of class {few}; two images of every class are needed")
+        raise ValueError(f"class {few} has {counted(int(counts.min()), 'image')}; two images of every class are needed")
 
 
 class _Trials:

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from nclib.checks import check_labels, integer_labels
-from nclib.data.batches import Images, Prepared, lacking, reading
+from nclib.checks import counted
+from nclib.data.batches import Images, Prepared, finite, lacking, reading
 from nclib.data.items import Classes
 from nclib.data.kinds import with_labels
 from nclib.devices import free_memory, in_half, sent
+from nclib.features.forward import evaluating
+from nclib.features.inputs import fed, warn_of_bytes
 from nclib.features.preparation import as_it_is, in_two
+from nclib.labels import check_labels, integer_labels
 from nclib.peft.tuned import Tuned
 from nclib.storage import digest_of
 
@@ -35,7 +38,7 @@ class Suffix(nn.Module):
         return self.tuned.skip(features, skipped)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.tuned.logits(self.features(inputs))
+        return self.tuned.head(self.features(inputs))
 
     def train(self, mode: bool = True) -> "Suffix":
         """As `Tuned.train`."""
@@ -147,13 +150,15 @@ class Inputs:
         _check_given(given, len(self.images), tuned.head.out_features)
         self.device = tuned.head.weight.device
         if len(self.images) != len(labels):
-            raise ValueError(f"there are {len(self.images)} images and {len(labels)} labels; there must be as many")
+            given = f"{counted(len(self.images), 'image')} and {counted(len(labels), 'label')}"
+            raise ValueError(f"given are {given}; there must be as many")
         self.labels = check_labels(labels, num_classes=tuned.head.out_features).to(self.device)
         self._prefix, self._tuned = prefix, tuned
         self._half = prefix is not None and in_half(self.device) and tuned.head.weight.dtype != torch.float64
         self._ending = ExitStack()
         with ExitStack() as ending:  # the processes that read end here, if they are not needed or something fails
             self._open(tuned.transform, ending)
+            self._try()
             self.kept, self._rest = self._keep(memory)
             if self.kept is None:
                 self._ending = ending.pop_all()
@@ -186,8 +191,16 @@ class Inputs:
         """Have images read, and one of them at once, by this process."""
         prepare, self._finish = in_two(lacking(self.images, transform), self.device)
         self._read = ending.enter_context(reading(self.images, prepare, device=self.device))
-        images = self.images
+        images = finite(self.images) if isinstance(self.images, Tensor) else self.images
         self._first = images[:1] if isinstance(images, Tensor) else Prepared(images, prepare, "the model")[0][None]
+
+    @torch.no_grad()
+    def _try(self) -> None:
+        """Pass one image, so that what is wrong with it or the model is said before anything is trained."""
+        with evaluating(self._tuned):
+            if lacking(self.images, as_it_is) is None:
+                warn_of_bytes(self._tuned.backbone, self._first)
+            fed(self._tuned.backbone, self._finish(sent(self._first, self.device)))
 
     def _taken(self, rows: Sequence[Tensor], there: Sequence[Tensor]) -> Iterator[Tensor]:
         """Batches of what is kept, or of images that are read, on the host or the device."""
@@ -253,6 +266,6 @@ def _check_given(given: LabelledInputs, number: int, num_classes: int) -> None:
         raise ValueError("there are no images; at least one is needed")
     if not isinstance(given, tuple) and len(given.classes) != num_classes:
         raise ValueError(
-            f"the images are of {len(given.classes)} classes, the head of {num_classes}; they must agree: "
-            "nclib.labelled(images, classes=...) names them"
+            f"the images are of {counted(len(given.classes), 'class', 'classes')}, the head of {num_classes}; they "
+            "must agree: nclib.labelled(images, classes=...) names them"
         )

@@ -15,7 +15,9 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from nclib.features.backbones import LAST, Backbone
+from nclib.features.encoders import TextEncoder
 from nclib.features.forward import captured, checked, evaluating, pooled
+from nclib.features.inputs import precision
 from nclib.seeds import seeded
 from nclib.storage import digest_of
 
@@ -46,6 +48,13 @@ class Skip(nn.Module):
 
     def _padded(self, features: Tensor) -> Tensor:
         return pad(features, (0, self.width - features.shape[1]))
+
+
+class Head(nn.Linear):
+    """A linear classifier of features of any floating type, which it brings into its own."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features.to(self.weight.dtype))
 
 
 class Tuned(nn.Module):
@@ -79,7 +88,7 @@ class Tuned(nn.Module):
     (torch.Size([4, 3]), torch.Size([4, 2]), ('head',))
     """
 
-    def __init__(self, body: nn.Module, head: nn.Linear, skip: Skip | None, spec: dict[str, Any], base: str):
+    def __init__(self, body: nn.Module, head: Head, skip: Skip | None, spec: dict[str, Any], base: str):
         super().__init__()
         self.body, self.head, self.skip, self.spec, self.base = body, head, skip, spec, base
         self.trained: tuple[str, ...] = ("head",)
@@ -102,15 +111,12 @@ class Tuned(nn.Module):
         return self.skip(features, outputs[layer][0])
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.logits(self.features(inputs))
+        return self.head(self.features(inputs))
 
     def taken(self, inputs: Tensor) -> Tensor:
         """Inputs as the body takes them: in its precision, if they are no integers."""
-        return inputs.to(_precision(self.body, self.head.weight.dtype)) if inputs.is_floating_point() else inputs
-
-    def logits(self, features: Tensor) -> Tensor:
-        """What the head makes of features, in its own precision."""
-        return self.head(features.to(self.head.weight.dtype))
+        own = precision(self.body, torch.get_default_dtype())
+        return inputs.to(own) if inputs.is_floating_point() else inputs
 
     def pooled(self, output: Tensor) -> Tensor:
         """What the skip connection takes of the tuned layer's output, pooled as `extract_layers` does."""
@@ -186,7 +192,7 @@ class Base:
             return
         try:
             _renew(coarse, lambda numbers: numbers.to(default))
-            blank = self._blank.to(_precision(self.body, default))
+            blank = self._blank.to(precision(self.body, default))
             with evaluating(self.body), torch.no_grad():
                 self.body(blank)
             self._blank = blank
@@ -198,7 +204,8 @@ class Base:
         """The widths of the outputs of layers, pooled, and of the last-layer features."""
         as_they_are = captured(self.body, layers, lambda layer, output: output)
         with evaluating(self.body), torch.no_grad(), as_they_are as outputs:
-            features = checked(self.body(self._blank), f"without its classifier {self.named.name}")
+            cure = ": give a module that returns of its output what are features"
+            features = checked(self.body(self._blank), f"without its classifier {self.named.name}", cure)
         return [self._width(layer, taken) for layer, taken in outputs.items()] + [features.shape[1]]
 
     def _width(self, layer: str, outputs: Sequence[Any]) -> int:
@@ -225,7 +232,7 @@ class Base:
         tuned.transform = self.transform
         return tuned.to(head.weight.device).eval()
 
-    def _head(self, width: int, num_classes: int | None) -> nn.Linear:
+    def _head(self, width: int, num_classes: int | None) -> Head:
         """A classifier of zeros, or the model's own, with zeros for the width that the skip connection adds."""
         old = self.classifier
         if num_classes is not None and (type(num_classes) is not int or num_classes < 2):
@@ -234,7 +241,7 @@ class Base:
             raise ValueError(f"{self.named.name} has no classifier; say num_classes")
         outputs = old.out_features if num_classes is None and old else int(num_classes or 0)
         default = torch.get_default_dtype()
-        head = nn.Linear(width, outputs, dtype=torch.promote_types(default, _precision(self.body, default)))
+        head = Head(width, outputs, dtype=torch.promote_types(default, precision(self.body, default)))
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
         if num_classes is None and old is not None:
@@ -258,6 +265,8 @@ _WRAPPERS = (DataParallel, DistributedDataParallel, AveragedModel)
 
 def backbone_of(model: nn.Module | Backbone) -> Backbone:
     """A model as a backbone, unwrapped: no hook reaches what is compiled, and no copy is made of what is parallel."""
+    if isinstance(model, TextEncoder):
+        raise TypeError(f"{model.name} is an encoder of texts; it is models of images that are tuned here")
     if not isinstance(model, nn.Module | Backbone):
         raise TypeError(f"model is {model!r}; it must be a module or a Backbone, as nclib.backbone gives by a name")
     backbone = Backbone.of(unwrapped(model))
@@ -298,13 +307,6 @@ def _dense(tensor: Tensor) -> bool:
     return tensor.is_contiguous() or (tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
 
 
-def _precision(model: nn.Module, otherwise: torch.dtype) -> torch.dtype:
-    """What a model computes in: the type of its first kernel, or else of its first numbers."""
-    floats = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
-    kernels = [parameter for parameter in floats if parameter.ndim == 4]
-    return (kernels or floats)[0].dtype if floats else otherwise
-
-
 def _take_classifier(body: nn.Module, name: str) -> nn.Linear | None:
     """Put an identity in the place of the model's last linear layer, by all of its names; it is returned."""
     timms: Callable[[], nn.Module] | None = getattr(body, "get_classifier", None)
@@ -327,7 +329,7 @@ def _blank(backbone: Backbone) -> Tensor:
     """A batch of one black image, as the model takes it; without a transform or a config it is of 224 px."""
     if backbone.transform is not None:
         image = backbone.transform(Image.new("RGB", (256, 256)))[None].to(backbone.device)
-        return image.to(_precision(backbone.model, image.dtype)) if image.is_floating_point() else image
+        return image.to(precision(backbone.model, image.dtype)) if image.is_floating_point() else image
     side = getattr(backbone.model, "image_size", 224)  # of torchvision's transformers
     size = (getattr(backbone.model, "pretrained_cfg", None) or {}).get("input_size", (3, side, side))
     kernel = next((p for p in backbone.model.parameters() if p.ndim == 4), torch.empty(0, size[0], 0, 0))

@@ -17,7 +17,7 @@ from nclib.features.forward import Outputs
 from nclib.features.heads import headless
 from nclib.metrics.measurement import measure
 from nclib.probing.linear import LinearProbe
-from nclib.probing.probe import given_to, to_numpy
+from nclib.probing.probe import check_probe, given_to, to_numpy
 
 
 def layerwise(
@@ -54,6 +54,7 @@ def layerwise(
     >>> layerwise(model, *images, layers=[0, "last"])[["num_features"]].to_dict()
     {'num_features': {'blocks.0': 64, 'last': 64}}
     """
+    check_probe(probe)
     if isinstance(model, TextEncoder):
         _check_texts(train=train, test=test)
     else:
@@ -61,13 +62,15 @@ def layerwise(
         test = with_labels(test, "test", train.classes)
     if train.classes != test.classes:
         raise ValueError(f"the classes of train and test differ: {few(train.classes)}, and {few(test.classes)}")
+    if len(seen := train.labels.unique()) < 2:
+        raise ValueError(f"train is of one class, {train.classes[int(seen[0])]}; collapse is between 2 at least")
     features, test_features = _features(model, (train, test), layers, options)
     rows = {}
     for layer, values in features.items():
         fitted = clone(LinearProbe() if probe is None else probe)
         fitted.fit(given_to(fitted, values), to_numpy(train.labels))
         accuracy = fitted.score(given_to(fitted, test_features[layer]), to_numpy(test.labels))
-        collapse = measure(values, train.labels, metrics=metrics)
+        collapse = measure(values, train.labels, metrics=metrics, classes=train.classes)
         rows[layer] = {"num_features": values.shape[1], **collapse, "accuracy": accuracy}
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -75,7 +78,9 @@ def layerwise(
 def _check_texts(**given: Any) -> None:
     for name, texts in given.items():
         if not isinstance(texts, Texts):
-            raise TypeError(f"{name} is {type(texts).__name__}; it must be Texts, as nclib.texts gives")
+            raise TypeError(
+                f"{name} is {type(texts).__name__}; for an encoder of texts it must be Texts, as nclib.texts gives"
+            )
 
 
 def _features(model: Any, tasks: tuple[Any, Any], layers: Sequence[str | int] | None, options: Any) -> list[Outputs]:

@@ -8,10 +8,12 @@ import torch
 from sklearn.base import ClassifierMixin, clone
 from torch import Tensor
 
-from nclib.checks import check_features, check_least, check_same_kind, class_names
+from nclib.checks import check_whole, counted, is_number
 from nclib.estimates import Estimate, mean
+from nclib.labels import check_same_kind, class_names
 from nclib.probing.nearest import NearestClassMean
-from nclib.probing.probe import given_to, to_numpy
+from nclib.probing.probe import check_probe, given_to, to_numpy
+from nclib.samples import check_features
 
 _AT_ONCE = 2**23  # numbers of queries of the nearest class mean: 100 MB in all
 
@@ -28,7 +30,8 @@ class _Samples(NamedTuple):
         unknown = np.setdiff1d(names, classes)
         if len(unknown):
             raise ValueError(
-                f"the test labels hold {unknown[0]}, which is not among the {len(classes)} classes to learn"
+                f"the test labels hold {unknown[0]}, which is not among the "
+                f"{counted(len(classes), 'class', 'classes')} to learn"
             )
         codes = np.searchsorted(classes, names)
         features, _ = check_features(features, torch.as_tensor(codes))
@@ -86,17 +89,20 @@ def few_shot(
     """
     names = class_names(labels)
     classes = np.unique(names)
+    check_probe(probe)
     if test is not None and not (isinstance(test, tuple) and len(test) == 2):
         raise TypeError(f"test is {type(test).__name__}; it must be a pair of features and labels")
-    check_least(1, shots=shots, episodes=episodes, queries=1 if queries is None else queries)
+    check_whole(1, shots=shots, episodes=episodes, queries=1 if queries is None else queries)
     ways = len(classes) if ways is None else ways
-    if not 2 <= ways <= len(classes):
-        raise ValueError(f"ways is {ways}; it must be 2 to the number of classes, which is {len(classes)}")
+    check_whole(0, seed=seed)
+    if not (is_number(ways) and 2 <= ways <= len(classes) and ways == int(ways)):
+        raise ValueError(f"ways is {ways!r}; it must be 2 to the number of classes, which is {len(classes)}")
     train = _Samples.of(features, names, classes)
     others = None if test is None else _Samples.of(test[0], class_names(test[1], "the test labels"), classes)
     if others is not None and others.features.shape[1] != train.features.shape[1]:
         raise ValueError(
-            f"the test features have {others.features.shape[1]} columns; the others have {train.features.shape[1]}"
+            f"the test features have {counted(others.features.shape[1], 'column')}; the others have "
+            f"{train.features.shape[1]}"
         )
     _check_enough(classes, train, others, shots, queries)
     probe, rng = NearestClassMean() if probe is None else probe, np.random.default_rng(seed)
@@ -120,7 +126,8 @@ def _check_enough(
         for name, rows in zip(classes, samples.rows, strict=True):
             if len(rows) < needed:
                 raise ValueError(
-                    f"class {name} has {len(rows)} {kind}samples; shots={shots} and queries={queries} need {needed}"
+                    f"class {name} has {counted(len(rows), f'{kind}sample')}; shots={shots} and queries={queries} need "
+                    f"{needed}"
                 )
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from nclib.checks import check_least
+from nclib.checks import check_whole
 from nclib.metrics.statistics import ClassStatistics, class_statistics
 from nclib.metrics.variability import total_scatter
 from nclib.probing.logistic import LogisticFits, Solution
-from nclib.probing.probe import Given, Probe, held_out, like, positive_numbers, to_numpy
+from nclib.probing.probe import Given, Probe, check_choice, held_out, like, positive_numbers, to_numpy
 from nclib.probing.weights import ClassWeight
 
 _CLOSE = 3  # samples that a rough fit may be wrong by: strengths so close to the best are fitted again
@@ -140,7 +140,10 @@ class LinearProbe(Probe):
         strengths = positive_numbers("C", self.C)
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype is {self.dtype!r}; it must be 'float32' or 'float64'")
-        check_least(1, max_iter=self.max_iter)
+        if not isinstance(self.standardise, bool | np.bool_):
+            raise ValueError(f"standardise is {self.standardise!r}; it must be True or False")
+        check_whole(1, max_iter=self.max_iter)
+        check_choice(self.validation, self.seed, name="validation")
         given = self._encode(X, y, sample_weight, self.class_weight)
         self.C_, self.scores_ = strengths[0], None
         if len(strengths) > 1:
@@ -254,6 +257,7 @@ class RidgeProbe(Probe):
         The weights are of the squared errors, and of the means.
         """
         alphas = positive_numbers("alpha", self.alpha)
+        check_choice(self.validation, self.seed, name="validation")
         given = self._encode(X, y, sample_weight, self.class_weight)
         self.alpha_, self.scores_ = alphas[0], None
         if len(alphas) > 1:
@@ -278,7 +282,7 @@ class RidgeProbe(Probe):
         if stats.num_classes < 2 or stats.unseen:
             raise ValueError(
                 f"a probe needs at least 2 classes, all of them seen; of {stats.num_classes} here, {len(stats.unseen)} "
-                "have no samples: see ClassStatistics.without_empty_classes"
+                "without samples: see ClassStatistics.without_empty_classes"
             )
         self.classes_, self.n_features_in_ = np.arange(stats.num_classes), stats.num_features
         self.alpha_, self.scores_ = alphas[0], None

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from nclib.checks import check_whole
 from nclib.probing.probe import Probe, like
 
 _AT_ONCE = 2**22  # products of queries and samples held at once: 16 MB in float32
@@ -103,8 +104,9 @@ class KNN(Probe):
         """
         if self.metric not in ("cosine", "euclidean"):
             raise ValueError(f"metric is {self.metric!r}; it must be 'cosine' or 'euclidean'")
+        check_whole(1, neighbours=self.neighbours)
         features, self._labels, _ = self._encode(X, y)
-        if not 1 <= self.neighbours <= len(features):
+        if self.neighbours > len(features):
             raise ValueError(
                 f"neighbours is {self.neighbours}; of {len(features)} samples it must be 1..{len(features)}"
             )

@@ -1,5 +1,6 @@
 """What the probes of frozen features share. All are scikit-learn estimators."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,9 +10,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from nclib.checks import as_tensor, check_features, check_same_kind, check_shapes, check_values, class_names, few
+from nclib.arrays import as_tensor
+from nclib.checks import check_whole, counted, few, is_number
 from nclib.devices import double_device
+from nclib.labels import check_same_kind, class_names
 from nclib.probing.weights import ClassWeight, check_weights, with_class_weight
+from nclib.samples import check_features, check_shapes, check_values
 
 _FLOATS = (np.float64, np.float32, np.float16)  # arrays of anything else become the first
 
@@ -53,7 +57,8 @@ class Probe(ClassifierMixin, BaseEstimator):
         classes, codes = np.unique(names, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
-                f"a probe needs at least 2 classes; the labels hold {len(classes)} class ({few(classes.tolist())})"
+                f"a probe needs at least 2 classes; the labels hold {counted(len(classes), 'class', 'classes')} "
+                f"({few(classes.tolist())})"
             )
         features, labels = check_features(features, torch.as_tensor(codes))
         weights = None if weights is None else weights.to(features.device)
@@ -71,7 +76,8 @@ class Probe(ClassifierMixin, BaseEstimator):
             self.n_features_in_ = features.shape[1]
         elif not reset and (features.ndim != 2 or features.shape[1] != self.n_features_in_):
             raise ValueError(
-                f"features are {tuple(features.shape)}; the probe was fitted on {self.n_features_in_} columns"
+                f"features are {tuple(features.shape)}; the probe was fitted on "
+                f"{counted(self.n_features_in_, 'column')}"
             )
         return features
 
@@ -116,7 +122,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         """
         predicted, names = self.predict(X), class_names(y)
         if names.shape != predicted.shape:
-            raise ValueError(f"labels are {names.shape}; there are {len(predicted)} rows of features")
+            raise ValueError(f"labels are {names.shape}; the features are of {counted(len(predicted), 'row')}")
         check_same_kind(names, self.classes_)
         right = predicted == names
         if not right.any():
@@ -160,15 +166,25 @@ def given_to(probe: Any, features: Tensor) -> Any:
     return features if isinstance(probe, Probe) else to_numpy(features)
 
 
+def check_probe(probe: Any) -> None:
+    """Refuse what is no estimator, as a name or a class of one."""
+    if probe is not None and (isinstance(probe, type) or not hasattr(probe, "get_params")):
+        raise TypeError(f"probe is {probe!r}; it must be a scikit-learn classifier, such as nclib.KNN(), or None")
+
+
 def positive_numbers(name: str, value: Any) -> list[float]:
     """A parameter as a list: one positive number, or several."""
-    try:
-        numbers = np.atleast_1d(np.asarray(value, dtype=float))
-    except (TypeError, ValueError):
-        numbers = np.array([])
-    if numbers.ndim != 1 or not len(numbers) or not (np.isfinite(numbers) & (numbers > 0)).all():
+    given = [value] if is_number(value) else list(value) if isinstance(value, Iterable) else []
+    if not given or not all(is_number(each) and 0 < each < np.inf for each in given):
         raise ValueError(f"{name} is {value!r}; it must be positive and finite: a number, or a list of them")
-    return numbers.tolist()
+    return [float(each) for each in given]
+
+
+def check_choice(share: Any, seed: Any, *, name: str) -> None:
+    """Refuse a share of samples that is none, by the caller's name, and a seed that is none."""
+    if not (is_number(share) and 0 < share < 1):
+        raise ValueError(f"{name} is {share!r}; it must be above 0 and below 1")
+    check_whole(0, seed=seed)
 
 
 def held_out(labels: Tensor, share: float, seed: int, *, name: str = "share") -> Tensor:
@@ -176,8 +192,7 @@ def held_out(labels: Tensor, share: float, seed: int, *, name: str = "share") ->
 
     The share has the caller's name in messages.
     """
-    if not 0 < share < 1:
-        raise ValueError(f"{name} is {share}; it must be above 0 and below 1")
+    check_choice(share, seed, name=name)
     codes = to_numpy(labels)
     counts = np.bincount(codes)
     numbers = np.minimum(np.floor(share * counts + 0.5), counts - 1)

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclib.checks import as_tensor, few
+from nclib.arrays import as_tensor
+from nclib.checks import few, is_number
 
 ClassWeight = Mapping[Any, float] | str | None
 
@@ -15,7 +16,12 @@ ClassWeight = Mapping[Any, float] | str | None
 def check_weights(weights: Any, number: int) -> Tensor:
     """Weights of samples as float64 (N,) on their device, or what is wrong with them: at least 0, and not all 0."""
     given = weights if isinstance(weights, Tensor | np.ma.MaskedArray) else np.asarray(weights)
-    weights = as_tensor(given).double()
+    if isinstance(given, np.ndarray) and given.dtype.kind not in "biufO":
+        raise TypeError(f"sample_weight is of type {given.dtype}; it must be a real number for each sample")
+    weights = as_tensor(given)
+    if weights.is_complex():
+        raise TypeError(f"sample_weight is of type {weights.dtype}; it must be a real number for each sample")
+    weights = weights.double()
     if tuple(weights.shape) != (number,):
         raise ValueError(f"sample_weight is {tuple(weights.shape)}; it must be ({number},), a number for each sample")
     wrong = ~(torch.isfinite(weights) & (weights >= 0))
@@ -54,9 +60,9 @@ def _factors(class_weight: Any, classes: np.ndarray) -> list[float]:
         raise ValueError(f"class_weight names {few(unknown)}; the classes are {few(names)}")
     factors = [class_weight.get(name, 1.0) for name in names]
     for name, factor in zip(names, factors, strict=True):
-        if not (factor > 0 and np.isfinite(factor)):
+        if not (is_number(factor) and 0 < factor < np.inf):
             raise ValueError(
-                f"class_weight of {name} is {factor}; it must be positive and finite: to leave out a class, leave out "
-                "its samples"
+                f"class_weight of {name} is {factor!r}; it must be positive and finite: to leave out a class, leave "
+                "out its samples"
             )
-    return factors
+    return [float(factor) for factor in factors]

@@ -27,7 +27,7 @@ def variance_collapse(stats: ClassStatistics) -> float:
     >>> round(variance_collapse(stats), 6)  # a variance of 1 within the classes, and of 1 between the means
     -0.5
     """
-    return -nc1(stats)
+    return 0.0 - nc1(stats)  # of full collapse 0, not -0
 
 
 def class_fairness(
@@ -148,7 +148,7 @@ def gbc(
     >>> round(gbc(stats), 4)  # -2 exp(-2)
     -0.2707
     """
-    return -total_overlap(stats, covariance=covariance, floor=floor)
+    return 0.0 - total_overlap(stats, covariance=covariance, floor=floor)  # of no overlap 0, not -0
 
 
 def logme(stats: ClassStatistics) -> float:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclib.checks import Samples, check_features, samples_of
 from nclib.metrics.statistics import ClassStatistics, gathered
 from nclib.metrics.variability import checked_means, total_scatter, warn_of_few
 from nclib.probing.linear import LinearProbe
 from nclib.probing.probe import held_out, to_numpy
+from nclib.samples import Samples, check_features, samples_of
 
 
 def h_score_shrunk(features: Any, labels: Any) -> float:
@@ -31,7 +31,7 @@ def h_score_shrunk(features: Any, labels: Any) -> float:
     shrinkage = float(ledoit_wolf_shrinkage(to_numpy(features)))
     total = total_scatter(stats) / stats.num_samples
     weighted = checked_means(stats) * stats.shares.sqrt().unsqueeze(1)
-    factor = torch.linalg.cholesky(_shrunk(total, shrinkage))
+    factor = _factor(_shrunk(total, shrinkage))
     explained = torch.linalg.solve_triangular(factor, weighted.T, upper=False).square().sum()
     return float((1 - shrinkage) * explained)
 
@@ -97,10 +97,18 @@ def sfda(features: Any, labels: Any) -> float:
 
 def _discriminant(features: Tensor, stats: ClassStatistics, shrinkage: float) -> Tensor:
     """Probabilities (N, K) of a linear discriminant whose covariance is shrunk so far."""
-    factor = torch.linalg.cholesky(_shrunk(stats.scatter / stats.num_samples, shrinkage))
+    factor = _factor(_shrunk(stats.scatter / stats.num_samples, shrinkage))
     weight = torch.cholesky_solve(stats.centred_means.T, factor).T
     bias = stats.shares.log() - (weight * stats.centred_means).sum(1) / 2
     return torch.softmax((features - stats.global_mean) @ weight.T + bias, 1)
+
+
+def _factor(covariance: Tensor) -> Tensor:
+    """The Cholesky factor, if there is one."""
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if failed:
+        raise ValueError("the features have no spread, within the classes or at all, whose inverse this score takes")
+    return factor
 
 
 def probe_accuracy(features: Any, labels: Any, *, share: float = 0.2, seed: int = 0) -> float:
@@ -163,4 +171,4 @@ def ncti_parts(features: Any, labels: Any, *, components: int = 64) -> tuple[flo
     spread = np.linalg.norm(coordinates - coordinates.mean(0), ord="nuc")
     certainty = probabilities[np.arange(len(codes)), np.unique(codes, return_inverse=True)[1]].mean()
     within = sum(np.linalg.norm(probabilities[codes == k], ord="nuc") for k in np.unique(codes))
-    return float(spread), float(certainty), -float(np.log(within))
+    return float(spread), float(certainty), 0.0 - float(np.log(within))

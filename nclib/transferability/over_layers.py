@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from nclib.features.backbones import LAST
+from nclib.features.backbones import LAST, listed
 from nclib.transferability.registry import higher_is_better
 
 Layers = str | Sequence[str | int]
@@ -17,19 +17,20 @@ def check_layers(layers: Any) -> None:
     """Refuse what is neither one of the words nor a list of layers."""
     if isinstance(layers, str) and layers in _WORDS:
         return
-    given = isinstance(layers, Sequence) and not isinstance(layers, str) and len(layers)
-    if not given or not all(isinstance(layer, str | int) for layer in layers):
+    try:
+        listed(layers)
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"layers are {layers!r}; they must be 'last', 'best', 'mean', or a list of names and places such as "
             "['layer3', -1]"
-        )
+        ) from error
 
 
 def layers_of(model: Any, layers: Layers) -> list[str | int]:
     """The layers of a model that are scored; the best and the mean are over all of its blocks, and the last."""
     if isinstance(layers, str):
         return [LAST] if layers == LAST else [*model.layers, LAST]
-    return list(layers)
+    return listed(layers)
 
 
 def over_layers(table: pd.DataFrame, layers: Layers) -> tuple[pd.DataFrame, Chosen]:

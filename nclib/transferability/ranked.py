@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from nclib.metrics.measurement import WIDTH, about_names, shortened, wrapped
+from nclib.checks import few
+from nclib.metrics.measurement import WIDTH, about_names, longest_name, shortened, wrapped_all
 from nclib.storage import replacing
 from nclib.transferability.registry import higher_is_better
 
@@ -30,7 +31,7 @@ class Ranking:
     failures
         Why a model is not in it, by the model's name.
     notes
-        What a reader should know of the scores, by the model's name.
+        What a reader should know of the scores, and of models that are as good as each other, by the model's name.
     layers
         Where scores are the best over layers: which layer each is of, by the model's name and the score's. The table
         says it of the score that it is sorted by, as ``layer``.
@@ -71,11 +72,15 @@ class Ranking:
         return {"by": self.by, "models": models, "failures": dict(self.failures), "notes": notes} | layers
 
     def __str__(self) -> str:
+        return self.text(WIDTH)
+
+    def text(self, width: int) -> str:
+        """The table, and what is to know of it, in as many columns as a terminal has."""
         first = [self.by, *(["layer"] if self.layers else [])]
         first += [name for name in self.table if name not in first]
-        names = shortened([*self.table.index, *first])
+        names = shortened([*self.table.index, *first], longest_name(width))
         table = self.table[first].rename(index=names, columns=names)
-        shown = table.to_string(float_format=lambda value: f"{value:.4g}", na_rep="", line_width=WIDTH)
+        shown = table.to_string(float_format=lambda value: f"{value:.4g}", na_rep="", line_width=width)
         about: dict[str, list[str]] = {}
         for name, lines in self.notes.items():
             for note in lines:
@@ -83,11 +88,11 @@ class Ranking:
         return "\n".join(
             [
                 *(line.rstrip("\\ ") for line in shown.splitlines()),
-                wrapped(self.order),
-                *(wrapped(f"layers of {name}: {_by_layer(chosen)}") for name, chosen in self.layers.items()),
-                *(wrapped(f"note on {', '.join(models)}: {note}") for note, models in about.items()),
-                *(wrapped(f"{name} failed: {why}") for name, why in self.failures.items()),
-                *map(wrapped, about_names(names)),
+                *wrapped_all([self.order], width),
+                *wrapped_all((f"layers of {name}: {_by_layer(chosen)}" for name, chosen in self.layers.items()), width),
+                *wrapped_all((f"note on {', '.join(models)}: {note}" for note, models in about.items()), width),
+                *wrapped_all((f"{name} failed: {why}" for name, why in self.failures.items()), width),
+                *wrapped_all(about_names(names), width),
             ]
         )
 
@@ -144,6 +149,23 @@ class Ranking:
         values = pd.DataFrame({name: v if higher_is_better(name) else -v for name, v in scores.items()})
         spread = values.max() - values.min()
         return (values - values.min()) / spread.where(spread > _ROUNDING * values.abs().max().clip(lower=1))
+
+
+def ties(table: pd.DataFrame, by: str, verified: int) -> dict[str, str]:
+    """A note on each model that has the value of another by which both are sorted, so that their order is by chance.
+
+    >>> ties(pd.DataFrame({"gbc": [0.0, 0.0, -2.0]}, index=["ours", "theirs", "other"]), "gbc", 0)["theirs"]
+    'gbc is 0 of ours, theirs alike: their order says nothing'
+    """
+    found: dict[str, str] = {}
+    for score, part in (("probe_accuracy", table[:verified]), (by, table[verified:])):
+        values = part[score].astype(float).dropna() if len(part) else pd.Series(dtype=float)
+        apart = values.diff().abs() > _ROUNDING * max(1.0, values.abs().max())
+        for _, same in values.groupby(apart.cumsum()):
+            if len(same) > 1:
+                note = f"{score} is {same.iloc[0]:.4g} of {few(same.index)} alike: their order says nothing"
+                found |= dict.fromkeys(same.index, note)
+    return found
 
 
 def _by_layer(chosen: Mapping[str, str]) -> str:

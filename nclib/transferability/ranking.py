@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import nn
 from tqdm import tqdm
 
-from nclib.checks import check_least, few
+from nclib.checks import check_whole, few, listed_names
 from nclib.data.kinds import with_labels
 from nclib.data.text_sets import Texts
 from nclib.features.backbones import LAST, Backbone
@@ -19,21 +20,23 @@ from nclib.features.encoders import TextEncoder
 from nclib.features.extraction import extract_layers
 from nclib.features.heads import headless
 from nclib.metrics.measurement import Measurement, measured
-from nclib.models.names import model_names
+from nclib.models.hub import missing
+from nclib.models.names import model_names, refuse_all, repository
 from nclib.models.pretrained import backbone
-from nclib.models.text_encoders import encoder_names, text_encoder, text_layers
+from nclib.models.text_encoders import encoder_names, encoder_repository, text_encoder, text_layers
 from nclib.transferability.over_layers import Layers, check_layers, layers_of, over_layers
-from nclib.transferability.ranked import Ranking as Ranking
+from nclib.transferability.ranked import Ranking as Ranking, ties
 from nclib.transferability.registry import OVER_MODELS, SCORES, chosen_scores, higher_is_better, with_sums
 from nclib.transferability.source_scores import source_probabilities
 
 Model = str | Backbone | TextEncoder
+Given = Model | nn.Module
 Scored = Mapping[str, Measurement]  # the scores of a model, by layer
 _OF_A_MODEL = (ValueError, TypeError, OSError, ImportError, RuntimeError)  # what a model may fail with
 
 
 def rank_models(
-    models: Iterable[Model],
+    models: Given | Iterable[Given],
     images: Any,
     *,
     scores: Iterable[str] | None = None,
@@ -51,9 +54,9 @@ def rank_models(
     Parameters
     ----------
     models
-        Names as `nclib.backbone` takes them, wildcards and ``popular`` as of `nclib.model_names`, or `Backbone`; for
-        texts names as `nclib.text_encoder` takes them, ``popular``, or its encoders. A name that is wrong is an error;
-        a model that fails is reported, and the others go on.
+        Names as `nclib.backbone` takes them, wildcards and ``popular`` as of `nclib.model_names`, `Backbone`, or any
+        module, which is called as its class; for texts names as `nclib.text_encoder` takes them, ``popular``, or its
+        encoders. A name that is wrong is an error; a model that fails is reported, and the others go on.
     images
         The task's training images, of any kind that `nclib.labelled` takes, or `Texts`; a few dozen of a class do.
     scores
@@ -84,6 +87,8 @@ def rank_models(
     ------
     ValueError
         If the images are of one class, names of models, a score or `by` are unknown, or every model failed.
+    TypeError
+        For what is no model.
     FileNotFoundError
         If the files of models are not there.
 
@@ -100,14 +105,14 @@ def rank_models(
     images = images if isinstance(images, Texts) else with_labels(images)
     _check_images(images)
     check_layers(layers)
-    check_least(0, verify=verify)
+    check_whole(0, verify=verify)
     how = _checked_loading(loading, isinstance(images, Texts))
     given = _by_name(models, accuracies, isinstance(images, Texts), how)
 
     def scored(model: Model, names: list[str]) -> Scored:
         found = _features(model, images, layers, how, {"cache": cache, "half": half, "progress": progress})
         accuracy = {"source_accuracy": accuracies.get(_name(model))}
-        return {layer: _scores(names, *of_layer, images.labels, accuracy) for layer, of_layer in found.items()}
+        return {layer: _scores(names, *of_layer, images, accuracy) for layer, of_layer in found.items()}
 
     found, seconds, failures = _all_scored(given, partial(scored, names=names), progress)
     by_layer = with_sums(_table(found))
@@ -127,6 +132,8 @@ def rank_models(
             name: [line for line in _notes(each) if line not in notes.get(name, ())] for name, each in probed.items()
         }
         notes |= {name: [*notes.get(name, ()), *lines] for name, lines in more.items() if lines}
+    for name, note in ties(table, by, min(verify, len(table))).items():
+        notes[name] = [*notes.get(name, ()), note]
     if chosen:
         table.insert(0, "layer", [chosen[name].get(by) for name in table.index])
     several = None if layers == LAST else by_layer
@@ -134,13 +141,13 @@ def rank_models(
 
 
 def _scores(
-    names: list[str], features: torch.Tensor, probabilities: torch.Tensor | None, labels: Any, more: dict[str, Any]
+    names: list[str], features: torch.Tensor, probabilities: torch.Tensor | None, images: Any, more: dict[str, Any]
 ) -> Measurement:
     """The scores of one layer, of those asked for that it has what they need for."""
     more = {"probabilities": probabilities, **more}
     unknown = {part for part, value in more.items() if value is None}
     known = [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
-    return measured(SCORES, known, features, labels, more, strict=False)
+    return measured(SCORES, known, features, images.labels, more, classes=images.classes, strict=False)
 
 
 def _table(found: Mapping[str, Scored]) -> pd.DataFrame:
@@ -178,16 +185,14 @@ def _telling(values: Measurement) -> dict[str, float]:
 
 def _check_images(images: Any) -> None:
     if len(images.labels.unique()) < 2:
-        raise ValueError(f"the images are of one class, {', '.join(images.classes)}; a ranking needs at least 2")
+        name = images.classes[int(images.labels[0])]
+        what = "texts" if isinstance(images, Texts) else "images"
+        raise ValueError(f"the {what} are of one class, {name}; a ranking needs at least 2")
 
 
-def _by_name(
-    models: Iterable[Model], accuracies: Mapping[str, float], of_texts: bool, how: Mapping[str, Any]
-) -> dict[str, Model]:
+def _by_name(models: Any, accuracies: Mapping[str, float], of_texts: bool, how: Mapping[str, Any]) -> dict[str, Model]:
     """The models by their names, which must differ; those that are named are known."""
-    models = [models] if isinstance(models, Model) else list(models)
-    if not models:
-        raise ValueError("there are no models to rank; give a name at least")
+    models = _listed(models)
     meant: Callable[[Any], list[str]] = (
         partial(encoder_names, data_root=how.get("data_root"))
         if of_texts
@@ -198,10 +203,35 @@ def _by_name(
     known = [each for i, each in enumerate(known) if not isinstance(each, str) or each not in known[:i]]
     given = {_name(each): each for each in known}
     if len(given) < len(known):
-        raise ValueError(f"there are {len(known)} models of {len(given)} names; each needs a name of its own")
+        twice = few([name for name in given if sum(name == _name(each) for each in known) > 1])
+        cure = "" if of_texts else ": nclib.Backbone(name, model, transform)"
+        raise ValueError(f"several models are called {twice}; each needs a name of its own{cure}")
+    _check_hub([each for each in known if isinstance(each, str)], encoder_repository if of_texts else repository)
     if unknown := accuracies.keys() - given.keys():
         raise ValueError(f"source_accuracy has {', '.join(sorted(unknown))}, which is not among the models")
     return given
+
+
+def _check_hub(names: list[str], place: Callable[[str], str | None]) -> None:
+    """Refuse names of the hub that cannot be had before the first model is read, for a ranking takes long."""
+    places = dict.fromkeys(found for name in names if (found := place(name)) is not None)
+    refuse_all([why for found in places if (why := missing(found)) is not None])
+
+
+def _listed(models: Any) -> list[Model]:
+    """The models as a list, modules as backbones, or what is wrong with them."""
+    if isinstance(models, Mapping):
+        raise TypeError("models are a dict; give a list of them: [nclib.Backbone(name, model, transform), ...]")
+    alone = isinstance(models, Given) and not isinstance(models, nn.ModuleList)
+    given = list(models) if isinstance(models, Iterable) and not alone else [models]
+    if not given:
+        raise ValueError("there are no models to rank; give a name at least")
+    if wrong := [each for each in given if not isinstance(each, Given)]:
+        raise TypeError(
+            f"models hold {wrong[0]!r:.60}; each must be a name, a Backbone or a module, or for texts a TextEncoder"
+        )
+    listed_names([each for each in given if isinstance(each, str)], "models")
+    return [each if isinstance(each, str | TextEncoder) else Backbone.of(each) for each in given]
 
 
 def _checked_loading(options: Mapping[str, Any], of_texts: bool) -> dict[str, Any]:
@@ -259,7 +289,7 @@ def _features(
         return {layer: (features, None) for layer, features in found.items()}
     given = backbone(model, **how) if isinstance(model, str) else model
     asked = layers_of(given, layers)
-    made = headless(given, ask=LAST in asked)
+    made = headless(given)
     found = extract_layers(made, images, asked, **extracting)
     return {
         layer: (features, source_probabilities(made, features) if layer == LAST else None)
@@ -270,7 +300,8 @@ def _features(
 def _check_kind(model: Any, images: Any) -> None:
     kind, what = (TextEncoder, "texts") if isinstance(images, Texts) else (Backbone, "images")
     if not isinstance(model, str | kind):
-        raise TypeError(f"it is a {type(model).__name__}; {what} need a {kind.__name__}, or the name of one")
+        cure = ": nclib.TextEncoder(name, model, tokenizer, 'mean')" if kind is TextEncoder else ""
+        raise TypeError(f"it is a {type(model).__name__}; {what} need a {kind.__name__}, or the name of one{cure}")
 
 
 def _name(model: Model) -> str:

@@ -7,7 +7,9 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
-from nclib.checks import as_tensor
+from nclib.arrays import as_tensor
+from nclib.checks import listed_names
+from nclib.labels import Names
 from nclib.metrics import pairs, variability
 from nclib.metrics.measurement import Measurement, measured
 from nclib.metrics.registry import Metric, shipped
@@ -118,6 +120,7 @@ def score(
     probabilities: Any = None,
     source_accuracy: float | None = None,
     scores: Iterable[str] | Literal["all"] | None = None,
+    classes: Names = None,
     progress: bool = False,
 ) -> Measurement:
     """Every score of how well a model may transfer, from its features (N, d) of the target's training images.
@@ -125,7 +128,7 @@ def score(
     Parameters
     ----------
     features, labels
-        Float (N, d) and integer (N,), or `ClassStatistics` alone, for what follows from those.
+        Float (N, d), and integers or texts (N,), or `ClassStatistics` alone, for what follows from those.
     probabilities
         Of the source classes, (N, Z), the softmax of the source classifier's logits; LEEP and NCE need them.
     source_accuracy
@@ -133,6 +136,8 @@ def score(
     scores
         Names from `nclib.SCORES`, whose range and direction they say; only what they need is computed. None is every
         score that the arguments allow but for the slow ones marked `on_request`, "all" has those too.
+    classes
+        The names of the classes, in the order of their numbers, which notes call them by.
     progress
         Show a progress bar if the pass over the features takes more than a second.
 
@@ -146,14 +151,16 @@ def score(
     """
     given = None if probabilities is None else as_tensor(probabilities)
     more = {"probabilities": given, "source_accuracy": source_accuracy}
-    return measured(SCORES, scores, features, labels, more, progress=progress)
+    return measured(SCORES, scores, features, labels, more, classes=classes, progress=progress)
 
 
 def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str]:
     """The scores to compute for each model: those asked for, or all but the slow ones, with the parts of sums."""
     known = (*SCORES, *OVER_MODELS)
     scores = known if scores == "all" else scores
-    asked = [*([scores] if isinstance(scores, str) else scores or ()), *([by] if by else [])]
+    asked = [*listed_names(() if scores is None else scores, "scores"), *([by] if by else [])]
+    if not isinstance(by, str | None):
+        raise TypeError(f"by is {by!r}; it must be the name of one score")
     if unknown := [name for name in asked if name not in known]:
         raise ValueError(f"{unknown[0]!r} is no score; there are {', '.join(known)}")
     usual = [] if scores is not None else [name for name, entry in SCORES.items() if not entry.on_request]

@@ -6,9 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclib.checks import as_tensor, check_features, check_labels, integer_labels
+from nclib.arrays import as_tensor
+from nclib.checks import counted
 from nclib.features.backbones import Backbone
+from nclib.labels import check_labels
 from nclib.probing.probe import to_numpy
+from nclib.samples import check_features
 
 
 def leep(*, probabilities: Any, labels: Any) -> float:
@@ -77,7 +80,9 @@ def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8
     features, labels = check_features(features, labels)
     number = per_class * (int(labels.max()) + 1)
     if len(features) < number:
-        raise ValueError(f"nleep takes {number} clusters, {per_class} a class, of {len(features)} samples; too few")
+        raise ValueError(
+            f"nleep takes {number} clusters, {per_class} a class, of {counted(len(features), 'sample')}; too few"
+        )
     reduced = PCA(energy, svd_solver="full").fit_transform(to_numpy(features.double()))
     floor = 1e-3 * float(np.var(reduced, 0).mean())
     fitted, covariance = reduced, "full"
@@ -102,7 +107,7 @@ def source_probabilities(model: Backbone, features: Tensor) -> Tensor | None:
 
 
 def _checked(probabilities: Any, labels: Any) -> tuple[Tensor, Tensor]:
-    probabilities, labels = as_tensor(probabilities).double(), integer_labels(labels)
+    probabilities, labels = as_tensor(probabilities).double(), check_labels(labels)
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
         raise ValueError(
             f"probabilities are {tuple(probabilities.shape)} and labels {tuple(labels.shape)}; they must be (N, Z) and "
@@ -114,4 +119,4 @@ def _checked(probabilities: Any, labels: Any) -> tuple[Tensor, Tensor]:
             f"probabilities have a least entry of {low:.3g} and rows that sum to {sums.min():.3g} to {sums.max():.3g}; "
             "they must be probabilities: the softmax of logits"
         )
-    return probabilities, check_labels(labels).to(probabilities.device)
+    return probabilities, labels.to(probabilities.device)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import nclib
 from nclib.cli import app
+from nclib.features.files import read_classes
 from tests.data.test_kinds import MODEL, HuggingFace
 
 NAMES = ["cat", "dog"]
@@ -123,3 +124,93 @@ def test_the_library_itself(kind, tmp_path):
     again = nclib.load(f"hf:{tmp_path / 'saved'}", "test")
     assert torch.equal(nclib.extract(MODEL, again), expected)
     assert again.classes == ("cat", "dog")
+
+
+WORDS = ["it purrs", "it barks", "it meows", "it growls", "it naps", "it howls", "it hisses", "it begs", "a", "b"]
+
+
+def words(number=10, text="text", label="label", names=("dog", "cat"), labels=None):
+    labels = [i % 2 for i in range(number)] if labels is None else labels
+    return HuggingFace({text: WORDS[:number], label: labels}, names)
+
+
+@pytest.mark.parametrize("text", ["text", "sentence", "content"])
+def test_texts_of_the_hub_have_the_classes_of_their_labels(text, hub):
+    hub["someone/words", None] = {"train": words(6, text), "validation": words(4, text)}
+    train, test = (nclib.texts("hf:someone/words", split) for split in ("train", "test"))
+    assert (train.texts, train.labels.tolist(), train.classes) == (tuple(WORDS[:6]), [0, 1] * 3, ("dog", "cat"))
+    assert (len(test), test.classes) == (4, ("dog", "cat"))
+    assert len(nclib.texts("hf:someone/words", "all")) == 10
+    assert nclib.load("hf:someone/words", "test").digest == test.digest
+    assert nclib.texts("hf:someone/words", per_class=2).labels.bincount().tolist() == [2, 2]
+    with pytest.raises(ValueError, match="unknown split 'dev' of hf:someone/words; there are train, test, all"):
+        nclib.texts("hf:someone/words", "dev")
+
+
+@pytest.mark.parametrize(
+    ("labels", "numbers", "classes"),
+    [(["b", "a", "b", "a"], [1, 0, 1, 0], ("a", "b")), ([2, 0, 2, 1], [2, 0, 2, 1], ("0", "1", "2"))],
+)
+def test_labels_of_texts_need_no_names(labels, numbers, classes, hub):
+    hub["words", None] = {"train": words(4, names=None, labels=labels), "test": words(2, names=None, labels=labels[:2])}
+    assert (nclib.texts("hf:words").labels.tolist(), nclib.texts("hf:words").classes) == (numbers, classes)
+    assert nclib.texts("hf:words", "test").labels.tolist() == numbers[:2]
+
+
+def test_texts_without_splits_are_split_by_us(hub):
+    hub["words", None] = words(10)
+    train, test = (nclib.texts("hf:words", split) for split in ("train", "test"))
+    assert (len(train), len(test), test.labels.bincount().tolist()) == (8, 2, [1, 1])
+    assert {*train.texts} | {*test.texts} == {*nclib.texts("hf:words", "all").texts}
+    assert nclib.texts("hf:words", "test").digest == test.digest
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        (
+            {"sound": ["a"] * 2, "label": [0, 1]},
+            {},
+            "hf:words has the columns sound, label; it must have text and label",
+        ),
+        ({"text": ["a", None], "label": [0, 1]}, {}, "hf:words, row 1 has None for text; it must be a text"),
+        ({"text": ["a", "b"], "label": [0, -1]}, {}, "item 1 has a label -1; .* leave out items without a class"),
+        ({"text": ["a", "b"], "label": [0, 1]}, {"text_column": "body"}, "it must have body and label, or name yours"),
+    ],
+)
+def test_texts_that_cannot_be_had_say_why(columns, options, message, hub):
+    hub["words", None] = {"train": HuggingFace(columns), "test": HuggingFace(columns)}
+    with pytest.raises(ValueError, match=message):
+        nclib.texts("hf:words", **options)
+
+
+def test_columns_of_texts_are_named_and_images_come_before_captions(hub):
+    hub["words", None] = {"train": words(4, "body", "fine_label"), "test": words(4, "body", "fine_label")}
+    assert nclib.texts("hf:words", text_column="body").classes == ("dog", "cat")
+    both = HuggingFace({"image": data_set(4).columns["img"], "text": WORDS[:4], "label": [0, 1, 0, 1]})
+    hub["captions", None] = {"train": both, "test": both}
+    assert nclib.load("hf:captions").image(0).size == (9, 7)
+    assert nclib.texts("hf:captions").texts == tuple(WORDS[:4])
+    for name, options in (("hf:words", {"seed": 3}), ("hf:words[0:1]", {})):
+        hub["words", None] = {"train": words(4), "test": words(4)}
+        with pytest.raises(ValueError, match="hf:words is texts, of which neither classes, seed nor download"):
+            nclib.load(name, **options)
+
+
+def test_the_command_line_takes_texts_of_the_hub(hub, tmp_path, monkeypatch):
+    hub["words", None] = {"train": words(6), "test": words(4)}
+    found = {}
+
+    def layers(encoder, texts, layers, **options):
+        found["texts"] = texts
+        return {"last": torch.eye(6)[:, : len(texts)]}
+
+    monkeypatch.setattr("nclib.models.text_encoders.text_encoder", lambda name, **options: name)
+    monkeypatch.setattr("nclib.models.text_encoders.text_layers", layers)
+    output = tmp_path / "x.npz"
+    done = CliRunner().invoke(app, ["extract", "some/encoder", "hf:words", str(output)])
+    assert f"{output}: 6 texts, 2 classes, 6 features" in done.output
+    assert found["texts"] == tuple(WORDS[:6])
+    assert read_classes(output) == ("dog", "cat")
+    done = CliRunner().invoke(app, ["statistics", "test_vit", "hf:words", str(tmp_path / "x.safetensors")])
+    assert "hf:words is texts; of these nclib extract writes the features" in done.output

@@ -274,7 +274,12 @@ def test_no_images_are_no_set_in_memory():
         (torch.zeros(2, 1, 3, 3).byte(), torch.tensor([0]), ValueError, r"2 images and labels \(1,\)"),
         (torch.zeros(2, 1, 3, 3).byte(), torch.tensor([0, 2]), ValueError, r"labels run from 0 to 2; .* 0\.\.1"),
         (torch.zeros(2, 1, 3, 3).byte(), [0, 1], TypeError, "labels are list; they must be int64"),
-        (torch.zeros(2, 1, 3, 3).byte(), torch.tensor([0.0, 1.0]), TypeError, "they must be integers"),
+        (
+            torch.zeros(2, 1, 3, 3).byte(),
+            torch.tensor([0.0, 1.0]),
+            TypeError,
+            r"labels are torch\.float32; they must be int64",
+        ),
     ],
 )
 def test_what_is_no_image_set_says_why(images, labels, error, message):

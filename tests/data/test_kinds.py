@@ -3,6 +3,7 @@
 import warnings
 from collections import UserDict, namedtuple
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -502,8 +503,10 @@ WRONG_LABELS = {
     ),
     "a list": ([0, 1, 0], r"item 1 has a label of shape \(3,\); .*one-hot"),
     "real": (0.5, "item 1 has a label 0.5; it must be a whole number from 0 on, or a text"),
+    "empty": ("", "item 1 has a label ''; .*: leave out items without a class"),
+    "blank": (" ", "item 1 has a label ' '; .*: leave out items without a class"),
     "bytes": (b"cat", "item 1 has a label b'cat'; it must be"),
-    "mixed": ("cat", "labels are numbers and texts; they must be all numbers, or all texts"),
+    "mixed": ("cat", "labels are int and str; they must be all integers, or all texts"),
     "huge": (10**7, "the largest label is 10000000 for 2 samples; renumber"),
 }
 
@@ -521,7 +524,7 @@ def test_what_is_no_label_is_named_where_labels_are_needed(label, message, kind,
     }
     if message.startswith("the largest") and taker == "finetune":
         message = r"labels run from 0 to 10000000; they must be 0\.\.1"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(TypeError if message.startswith("labels are") else ValueError, match=message):
         takers[taker](kind(data))
     assert nclib.extract(MODEL, kind(data)).shape == (2, 192)
 
@@ -649,3 +652,114 @@ def test_our_own_images_are_torch_data_sets(make, tmp_path):
             images["cat"]
     assert in_memory[2][0].dtype == torch.uint8
     assert torch.equal(files[2][0], in_memory[2][0])
+
+
+@pytest.fixture
+def paths(tmp_path):
+    for number, picture in enumerate(PICTURES):
+        picture.save(tmp_path / f"{number}.png")
+    return [str(tmp_path / f"{number}.png") for number in range(len(PICTURES))]
+
+
+PATHS = {
+    "series": pd.Series,
+    "series of another index": lambda paths: pd.Series(paths, index=range(90, 90 - len(paths), -1)),
+    "strings of pandas": lambda paths: pd.Series(paths, dtype="string"),
+    "index": pd.Index,
+    "array": np.array,
+    "objects": lambda paths: np.array(paths, dtype=object),
+    "paths": lambda paths: [Path(path) for path in paths],
+    "series of pictures": lambda paths: pd.Series(PICTURES),
+}
+
+
+@pytest.mark.parametrize("make", PATHS.values(), ids=PATHS)
+def test_a_column_of_paths_is_images(make, paths):
+    data = labelled(make(paths))
+    assert torch.equal(nclib.extract(MODEL, make(paths)), EXPECTED)
+    assert torch.equal(nclib.extract(MODEL, data), EXPECTED)
+    assert repr(data) == "Items(9 images)"
+    pair = labelled((make(paths), pd.Series(NAMES)))
+    assert (pair.labels.tolist(), pair.classes) == (NUMBERS, ("cat", "dog", "eel"))
+
+
+TABLES = {
+    "table": lambda paths: pd.DataFrame({"image": paths, "label": NAMES}),
+    "index of one number": lambda paths: pd.DataFrame({"image": paths, "label": NAMES}, index=[5] * len(paths)),
+    "categories": lambda paths: pd.DataFrame({"image": paths, "label": NAMES}).astype("category"),
+    "its rows": lambda paths: pd.DataFrame({"image": paths, "label": NAMES}).to_numpy(),
+    "array of texts": lambda paths: np.array([paths, NAMES]).T,
+    "columns in a dict": lambda paths: {"image": pd.Series(paths), "label": pd.Series(NAMES)},
+    "polars": lambda paths: Polars({"image": paths, "label": NAMES}),
+}
+
+
+class Polars:
+    """What a table of polars has of what is used here."""
+
+    def __init__(self, columns):
+        self.held, self.columns = columns, list(columns)
+
+    def __len__(self):
+        return len(self.to_dicts())
+
+    def __getitem__(self, row):
+        raise NotImplementedError("a row is a table, too")
+
+    def to_dicts(self):
+        return pd.DataFrame(self.held).to_dict("records")
+
+
+@pytest.mark.parametrize("make", TABLES.values(), ids=TABLES)
+def test_a_table_of_paths_and_labels_is_labelled_images(make, paths):
+    data = labelled(make(paths))
+    assert (data.labels.tolist(), data.classes) == (NUMBERS, ("cat", "dog", "eel"))
+    assert torch.equal(nclib.extract(MODEL, data), EXPECTED)
+
+
+def test_a_table_of_arrow_is_labelled_images(paths):
+    arrow = pytest.importorskip("pyarrow")
+    assert labelled(arrow.table({"image": paths, "label": NAMES})).labels.tolist() == NUMBERS
+    assert torch.equal(nclib.extract(MODEL, arrow.array(paths)), EXPECTED)
+
+
+def test_a_table_whose_columns_do_not_tell_is_an_error(paths):
+    twice = pd.DataFrame(np.array([paths, paths]).T, columns=["image", "image"])
+    with pytest.raises(ValueError, match="a table has two columns of one name: image, image; rename one"):
+        labelled(twice)
+    with pytest.raises(ValueError, match="an item has 0, 1; it must have one of pixel_values"):
+        labelled(pd.DataFrame({0: paths, 1: NAMES})).labels  # noqa: B018
+    named = labelled(pd.DataFrame({0: paths, 1: NAMES}), image=0, label=1)
+    assert named.labels.tolist() == NUMBERS
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_is_no_images_and_says_how_it_is_given(kind, tmp_path, paths):
+    (tmp_path / "t.csv").touch()
+    for path, cure in (
+        (tmp_path, f"nclib.load('folder:{tmp_path}') gives those of a folder"),
+        (tmp_path / "t.csv", f"pandas.read_csv, and of texts with nclib.load('file:{tmp_path / 't.csv'}')"),
+        (paths[0], f"of one image give a list, ['{paths[0]}']"),
+        ("digits", "nclib.load gives those of a name, or folder:PATH"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            nclib.extract(MODEL, kind(path))
+        assert cure in str(caught.value)
+
+
+def test_labels_of_items_are_what_labels_of_arrays_are():
+    for labels, numbers, classes in (
+        ([True, False], [1, 0], ("False", "True")),
+        ([1.0, 0.0], [1, 0], ("0", "1")),
+        ([" b", "a"], [0, 1], (" b", "a")),
+    ):
+        data = labelled(list(zip(PICTURES[:2], labels, strict=True)))
+        assert (data.labels.tolist(), data.classes) == (numbers, classes)
+        assert nclib.class_statistics(torch.eye(2), labels).counts.tolist() == [1, 1]
+    with pytest.raises(ValueError, match="differ only in the space around them"):
+        labelled(list(zip(PICTURES[:2], ["a", " a"], strict=True))).labels  # noqa: B018
+
+
+def test_statistics_of_images_keep_the_names_of_classes():
+    for data in (labelled(list(zip(PICTURES, NAMES, strict=True))), zip(PICTURES, NAMES, strict=True)):
+        assert nclib.feature_statistics(MODEL, data, covariance="diagonal").classes == ("cat", "dog", "eel")

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import pandas as pd
 import pytest
 import torch
 
@@ -160,3 +161,24 @@ def test_labels_that_look_alike_are_one_class(root):
 def test_files_of_splits_have_other_names(names, root):
     split_files(root, "ab", "ab", names)
     assert set(nclib.texts("file:t_{split}.csv", "test").texts) == {f"{names[1]} 0", f"{names[1]} 1"}
+
+
+@pytest.mark.parametrize("labels", [["dog", "cat"], pd.Series(["dog", "cat"]), [1, 0], torch.tensor([1, 0])])
+def test_texts_of_ones_own_are_numbered(labels):
+    found = nclib.Texts(pd.Series(["it barks", "it purrs"]), labels)
+    assert (found.texts, found.labels.tolist()) == (("it barks", "it purrs"), [1, 0])
+    assert found.classes == (("0", "1") if labels[0] == 1 else ("cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "error", "message"),
+    [
+        (["a", "b"], ["x"], ValueError, "there are 2 texts and 1 label; give a list of as many texts"),
+        ("ab", ["x", "y"], ValueError, "there are one text and 2 labels; give a list"),
+        (["a", None], ["x", "y"], TypeError, "texts hold None in row 1, which is no text"),
+        (["a", "b"], ["x", None], ValueError, "labels hold None in row 1, which is no class"),
+    ],
+)
+def test_texts_of_ones_own_that_are_none_say_so(texts, labels, error, message):
+    with pytest.raises(error, match=message):
+        nclib.Texts(texts, labels)

@@ -129,7 +129,7 @@ def test_a_cpu_without_memory_is_understood(many):
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(many):
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+    with pytest.raises(ValueError, match=r"leave 4 numbers for a linear layer that takes 3.*cannot be multiplied"):
         nclib.extract(nn.Sequential(nn.Flatten(), nn.Linear(3, 3), nn.ReLU()), many)
 
 
@@ -338,3 +338,8 @@ def test_inner_layers_are_read_whatever_a_model_gives_in_the_end(make, tmp_path,
     given = type(make(inputs)).__name__
     with pytest.raises(ValueError, match=rf"the last layer of mine gives {given}; .*last=function\)"):
         nclib.extract(nclib.Backbone("mine", model), inputs)
+    with pytest.raises(ValueError, match=rf"gives {given} for 2 inputs; .*last=function\)"):
+        nclib.geometric_complexity(model, inputs)
+    with pytest.raises(ValueError, match=rf"without its classifier Several gives {given}; .*give a module"):
+        nclib.linear_probe(model, 2)
+    assert not [each for each in recwarn if "ends in a linear layer" in str(each.message)]

@@ -1,5 +1,7 @@
 """Parquet tables: batch by batch what a table in memory gives, and what is wrong with one is said."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -54,7 +56,7 @@ def test_lists_of_one_length_and_other_names_do(tmp_path):
             {"features": [1.0, 2.0], "labels": [0, 1]},
             "are double and int64; they must be lists of floats, and integers",
         ),
-        ({"features": [[1.0], [2.0]], "labels": [0.0, 1.0]}, "they must be lists of floats, and integers"),
+        ({"features": [[1.0], [2.0]], "labels": [0.0, 1.0]}, "they must be lists of floats, and integers or texts"),
         ({"features": [[1.0], [2.0, 3.0]], "labels": [0, 1]}, "features of several lengths; all must be of one"),
         ({"features": [[1.0, 2.0], [3.0], [4.0, 5.0, 6.0], [7.0, 8.0]], "labels": [0, 1, 0, 1]}, "several lengths"),
         ({"features": [[1.0], None], "labels": [0, 1]}, "rows without features or labels"),
@@ -72,7 +74,7 @@ def test_a_table_without_rows_is_not_written_and_not_measured(tmp_path):
         write_arrow(tmp_path / "t.parquet", [])
     empty = {"features": arrow.array([], arrow.list_(arrow.float32())), "labels": arrow.array([], arrow.int64())}
     parquet.write_table(arrow.table(empty), tmp_path / "t.parquet")
-    with pytest.raises(ValueError, match="has no rows with labels of 0 or more"):
+    with pytest.raises(ValueError, match="has no rows"):
         arrow_statistics(tmp_path / "t.parquet")
 
 
@@ -106,3 +108,58 @@ def test_tables_keep_the_names_of_classes(end, tmp_path):
     assert read_classes(path) == ()
     with pytest.raises(ValueError, match=r"features\.npy keeps no names of classes; a file that does ends in"):
         read_classes(tmp_path / "features.npy")
+
+
+NAMES = ["dog", "cat", "eel"]
+
+
+def written_by_others(path, features, names):
+    """A table with labels that are texts, as people write it."""
+    if path.suffix == ".npz":
+        np.savez(path, features=features.numpy(), labels=np.array(names))
+    elif path.suffix == ".pt":
+        torch.save({"features": features, "labels": names}, path)
+    else:
+        columns = {"features": list(features.numpy()), "labels": names}
+        pandas = pytest.importorskip("pandas").DataFrame(columns)
+        pandas.astype({"labels": "category"} if path.stem == "categories" else {}).to_parquet(path)
+
+
+@pytest.mark.parametrize("name", ["t.npz", "t.pt", "t.parquet", "categories.parquet"])
+def test_labels_of_a_file_may_be_texts(name, table, tmp_path):
+    features, labels = table
+    written_by_others(tmp_path / name, features, [NAMES[label] for label in labels.tolist()])
+    found = measure(**read_features(tmp_path / name))
+    assert found.classes == ("cat", "dog", "eel")
+    assert dict(found) == pytest.approx(dict(measure(features, labels)))
+
+
+def test_labels_beside_an_array_may_be_texts(table, tmp_path):
+    features, labels = table
+    np.save(tmp_path / "features.npy", features.numpy())
+    np.save(tmp_path / "labels.npy", np.array(NAMES)[labels.numpy()])
+    done = CliRunner().invoke(app, ["measure", str(tmp_path / "features.npy"), str(tmp_path / "labels.npy")])
+    assert "90 samples, 3 classes, 4 features" in done.output
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors", "parquet", "statistics"])
+def test_names_that_a_file_keeps_are_those_of_notes(suffix, table, tmp_path):
+    features, labels = table[0], (table[1] > 0).long() * 2  # none of the second class
+    if suffix == "statistics":
+        path = tmp_path / "t.safetensors"
+        class_statistics(features, labels, classes=NAMES).save(path)
+    else:
+        path = tmp_path / f"t.{suffix}"
+        write_features(path, [(features, labels)], NAMES)
+    done = CliRunner().invoke(app, ["measure", str(path), "--metrics", "nc1"])
+    assert "1 of 3 classes has no samples and is left out (cat)" in done.stdout
+    assert read_classes(path) == ("dog", "cat", "eel")
+    done = CliRunner().invoke(app, ["measure", str(path), "--metrics", "nc1", "--json"])
+    assert json.loads(done.stdout)["classes"] == ["dog", "eel"]
+
+
+@pytest.mark.parametrize("classes", [np.array([0, 1, 2]), np.arange(6).reshape(3, 2)])
+def test_what_others_call_classes_is_no_names(classes, table, tmp_path):
+    np.savez(tmp_path / "t.npz", features=table[0].numpy(), labels=table[1].numpy(), classes=classes)
+    assert read_classes(tmp_path / "t.npz") == ()
+    assert measure(**read_features(tmp_path / "t.npz")).classes == ()

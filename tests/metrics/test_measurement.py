@@ -116,6 +116,8 @@ def test_the_table_prints_well_and_becomes_plain_python():
         ((FEATURES, LABELS), {"metrics": ["nc3"]}, "nc3 needs weight, which was not given"),
         ((nclib.class_statistics(FEATURES, LABELS),), {"metrics": ["class_stable_rank"]}, "needs features, which was"),
         ((FEATURES, LABELS), {"metrics": []}, "no metric was asked for"),
+        ((FEATURES, LABELS), {"metrics": "nc1, cdnv"}, r"give a list: \['nc1', 'cdnv'\]"),
+        ((FEATURES, LABELS), {"metrics": ["nc1,cdnv"]}, "metrics hold 'nc1,cdnv', which is several names in one"),
         ((FEATURES, LABELS, WEIGHT[:3]), {}, r"weight is \(3, 8\), finite; these statistics need \(5, 8\)"),
         ((FEATURES, LABELS, WEIGHT.T), {}, r"weight is \(8, 5\), finite; these statistics need \(5, 8\)"),
         ((nclib.class_statistics(FEATURES, LABELS), WEIGHT), {}, "statistics know their labels and classes"),
@@ -214,3 +216,22 @@ def test_what_is_infinite_is_a_float_in_the_dictionary():
     found = nclib.measure(torch.eye(4)[[0, 1, 0, 1, 2, 3]], [0, 0, 1, 1, 2, 2], metrics=["cdnv"]).to_dict()
     assert found["metrics"]["cdnv"] == float("inf")
     assert json.dumps(found)
+
+
+@pytest.mark.parametrize("metrics", [3, [3], [None], [["nc1"]], [nclib.nc1]])
+def test_metrics_that_are_no_names_are_an_error(metrics):
+    with pytest.raises(TypeError, match=r"metrics hold .*; give a name, or a list of names"):
+        measure(FEATURES, LABELS, metrics=metrics)
+    with pytest.raises(TypeError, match=r"scores hold .*; give a name, or a list of names"):
+        nclib.score(FEATURES, LABELS, scores=metrics)
+
+
+def test_one_is_no_plural():
+    features = torch.tensor([[0.0], [1.0], [4.0]])
+    found = measure(features, [0, 0, 2], num_classes=3, metrics=["cdnv"])
+    assert str(found).startswith("3 samples, 2 classes, 1 feature\n")
+    assert found.notes == (
+        "1 of 3 classes has no samples and is left out (1)",
+        "1 of 3 classes has one sample, whose spread is taken as 0 (2)",
+    )
+    assert repr(nclib.class_statistics(features, [0, 0, 1])).endswith("of 3 samples, 2 classes x 1 feature>")

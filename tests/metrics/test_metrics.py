@@ -298,7 +298,7 @@ def test_two_classes_that_share_their_mean_make_cdnv_infinite():
     ("features", "labels", "message"),
     [
         ([[1.0, 2.0], [2.0, 1.0]], [0, 0], "at least 2 are needed"),
-        ([[1.0, 2.0], [2.0, 1.0]], [0, 2], r"1 of 3 classes have no samples \(1\)"),
+        ([[1.0, 2.0], [2.0, 1.0]], [0, 2], r"1 of 3 classes has no samples \(1\)"),
         ([[1.0, 2.0], [1.0, 2.0]], [0, 1], "all class means coincide"),
     ],
 )

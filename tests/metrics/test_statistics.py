@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nclib
 from nclib import ClassStatistics, class_statistics
-from nclib.checks import with_bar
+from nclib.samples import with_bar
 from nclib.storage import save_tensors
 
 FIELDS = ("counts", "means", "squares", "scatter")
@@ -85,8 +85,8 @@ def test_short_floats_are_accumulated_in_float64(dtype):
 def test_large_arrays_are_handled_in_blocks(monkeypatch):
     features, labels = sample(5)
     whole = class_statistics(features, labels)
-    monkeypatch.setattr("nclib.checks._BLOCK", 0)
-    monkeypatch.setattr("nclib.checks._LEAST_ROWS", 7)
+    monkeypatch.setattr("nclib.samples._BLOCK", 0)
+    monkeypatch.setattr("nclib.samples._LEAST_ROWS", 7)
     monkeypatch.setattr("nclib.metrics.statistics._SLAB", 11)
     assert_same(class_statistics(features, labels), whole)
 
@@ -112,7 +112,7 @@ def test_a_class_of_one_sample_has_no_variance():
             TypeError,
             "features are torch.int64; they must be floating point",
         ),
-        (torch.eye(2), [0.0, 1.0], TypeError, "labels are torch.float64; they must be integers"),
+        (torch.eye(2), [0.0, 1.5], ValueError, "labels hold 1.5 in row 1, which is continuous"),
         (torch.eye(2), [0], ValueError, r"features \(2, 2\) and labels \(1,\) must be"),
         (torch.ones(2), [0, 1], ValueError, r"must be \(N, d\) and \(N,\)"),
         (torch.eye(2), [-1, 0], ValueError, "labels run from -1 to 0; they must be 0 or more"),
@@ -321,3 +321,52 @@ def test_statistics_merge_with_themselves():
     stats = class_statistics(features, labels)
     assert_same(stats.merge(stats), class_statistics(features.repeat(2, 1), labels.repeat(2)))
     assert repr(stats) == "<full statistics of 120 samples, 4 classes x 5 features>"
+
+
+NAMED = [  # batches of which each has other classes, the first not that of the alphabet
+    (torch.tensor([[5.0, 1.0], [6.0, 2.0]]), ["eel", "dog"]),
+    (torch.tensor([[0.0, 0.0], [2.0, 0.0], [7.0, 1.0]]), ["cat", "cat", "dog"]),
+    (torch.tensor([[1.0, 3.0]]), np.array(["eel"])),
+]
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+@pytest.mark.parametrize("classes", [None, ["cat", "dog", "eel"]])
+def test_batches_of_texts_are_numbered_alike_whichever_class_comes_first(covariance, classes):
+    features, labels = torch.cat([rows for rows, _ in NAMED]), [name for _, names in NAMED for name in names]
+    expected = class_statistics(features, labels, covariance=covariance)
+    for batches in (NAMED, NAMED[::-1]):
+        found = ClassStatistics.from_batches(batches, classes=classes, covariance=covariance)
+        assert found.classes == expected.classes == ("cat", "dog", "eel")
+        for field in ("counts", "means", "squares"):
+            torch.testing.assert_close(getattr(found, field), getattr(expected, field))
+        assert found.covariance == covariance
+
+
+def test_batches_of_numbers_need_no_number_of_classes():
+    features, labels = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), torch.arange(20).flip(0) // 4
+    batches = zip(features.split(3), labels.split(3), strict=True)  # the last class comes first
+    assert_same(ClassStatistics.from_batches(batches), class_statistics(features, labels))
+
+
+def test_a_batch_of_texts_needs_the_names_of_all_classes():
+    with pytest.raises(TypeError, match="nobody knows which of 3 classes each of them is; give the names in order"):
+        ClassStatistics(2, 3).update(*NAMED[0])
+    stats = ClassStatistics(2, classes=["eel", "dog", "cat"]).update(*NAMED[0]).update(NAMED[2][0], [0])
+    assert (stats.num_classes, stats.counts.tolist()) == (3, [2, 1, 0])
+    with pytest.raises(ValueError, match="labels hold cow, which is not among the classes eel, dog, cat"):
+        stats.update(torch.ones(1, 2), ["cow"])
+    with pytest.raises(TypeError, match="labels are int and str"):
+        ClassStatistics.from_batches([(torch.ones(1, 2), [0]), (torch.ones(1, 2), ["cat"])])
+
+
+def test_names_of_classes_are_kept_and_must_agree(tmp_path):
+    stats = ClassStatistics(2, classes=["eel", "dog"]).update(*NAMED[0])
+    stats.save(tmp_path / "stats.safetensors")
+    assert ClassStatistics.load(tmp_path / "stats.safetensors").classes == ("eel", "dog")
+    assert ClassStatistics(2, 2).merge(stats).classes == ("eel", "dog")
+    with pytest.raises(ValueError, match="of the classes dog, eel, the others of eel, dog: they do not merge"):
+        ClassStatistics(2, classes=["dog", "eel"]).merge(stats)
+    nameless = ClassStatistics(2, 2).update(NAMED[0][0], [0, 1])
+    nameless.save(tmp_path / "stats.safetensors")
+    assert ClassStatistics.load(tmp_path / "stats.safetensors").classes == ()

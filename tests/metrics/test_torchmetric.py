@@ -149,3 +149,20 @@ def test_it_stays_float64_in_a_module_of_another_type(dtype):
 def test_what_it_cannot_compute_is_said_at_once(options, message):
     with pytest.raises(ValueError, match=message):
         NeuralCollapse(6, 3, **options)
+
+
+def test_labels_may_be_names_of_classes_in_any_order_of_batches():
+    names = ["eel", "cat", "dog"]
+    texts = [names[label] for label in LABELS.tolist()]
+    expected = fed(NeuralCollapse(6, 3)).compute()
+    metric = NeuralCollapse(6, classes=names)
+    for rows in reversed(torch.arange(90).split(16)):  # the last class comes first
+        metric.update(FEATURES[rows], [texts[row] for row in rows.tolist()])
+    found = metric.compute()
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(
+        {name: float(value) for name, value in expected.items()}
+    )
+    assert metric.statistics.classes == ("eel", "cat", "dog")
+    assert metric(FEATURES[:30], texts[:30]).keys() == found.keys()
+    with pytest.raises(TypeError, match="nobody knows which of 3 classes each of them is"):
+        NeuralCollapse(6, 3).update(FEATURES, texts)

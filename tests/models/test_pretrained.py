@@ -214,7 +214,7 @@ def test_counts_of_batches_may_be_missing_and_nothing_else_of_batch_norm(tmp_pat
     state = timm.create_model("test_resnet").state_dict()
     state = {key: value + 1 for key, value in state.items() if not key.endswith("num_batches_tracked")}
     save_file(state, tmp_path / "w.safetensors")
-    with pytest.warns(UserWarning, match=r"has no num_batches_tracked of \d+ layers; they are 0"):
+    with pytest.warns(UserWarning, match=r"has no num_batches_tracked of \d+ layers, which is taken as 0"):
         backbone = nclib.backbone("test_resnet", weights=tmp_path / "w.safetensors", device="cpu")
     found = backbone.model.state_dict()
     assert all(torch.equal(found[key], value) for key, value in state.items())

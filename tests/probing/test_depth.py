@@ -37,3 +37,15 @@ def test_two_kinds_of_classes_are_refused(task):
     other = nclib.ImageSet(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), ("cat", "dog"))
     with pytest.raises(ValueError, match=r"the classes of train and test differ: 0, 1, .* and cat, dog"):
         nclib.layerwise(model, train, other)
+
+
+def test_one_class_is_called_by_its_name(task):
+    model, train, test = task
+    inputs = torch.rand(4, 3, 96, 96)
+    with pytest.raises(ValueError, match="train is of one class, cat; collapse is between 2 at least"):
+        nclib.layerwise(model, (inputs, ["cat"] * 4), (inputs, ["cat"] * 4))
+    for wrong in ("linear", LogisticRegression):
+        with pytest.raises(TypeError, match="it must be a scikit-learn classifier"):
+            nclib.layerwise(model, train, test, probe=wrong)
+    with pytest.raises(ValueError, match=r"metrics hold 'nc1,cdnv', .* give a list: \['nc1', 'cdnv'\]"):
+        nclib.layerwise(model, train, test, layers=["last"], metrics="nc1,cdnv")

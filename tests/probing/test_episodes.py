@@ -151,9 +151,16 @@ def test_what_is_given_is_left_alone():
         ({"episodes": 0}, "episodes is 0; it must be at least 1"),
         ({"ways": 9}, "ways is 9; it must be 2 to the number of classes, which is 8"),
         ({"ways": 1}, "ways is 1; it must be 2"),
+        ({"ways": "3"}, "ways is '3'; it must be 2"),
+        ({"ways": 2.5}, r"ways is 2\.5; it must be 2"),
+        ({"shots": "5"}, "shots is '5'; it must be a whole number, at least 1"),
+        ({"shots": None}, "shots is None; it must be a whole number"),
+        ({"queries": 1.5}, r"queries is 1\.5; it must be a whole number"),
+        ({"episodes": True}, "episodes is True; it must be a whole number"),
+        ({"seed": None}, "seed is None; it must be a whole number, at least 0"),
         ({"shots": 20}, "class 0 has 30 samples; shots=20 and queries=15 need 35"),
         ({"shots": 30, "queries": None}, "class 0 has 30 samples; shots=30 and queries=None need 31"),
-        ({"test": (np.zeros((8, 1)), np.arange(8))}, "class 0 has 1 test samples; .* need 15"),
+        ({"test": (np.zeros((8, 1)), np.arange(8))}, "class 0 has 1 test sample; .* need 15"),
         ({"test": (np.zeros((9, 1)), np.arange(9))}, "the test labels hold 8, which is not among the 8 classes"),
         ({"test": (np.zeros((8, 2)), np.arange(8))}, "the test features have 2 columns; the others have 1"),
         ({"test": (np.zeros((9, 2)), np.arange(8))}, r"features \(9, 2\) and labels \(8,\)"),
@@ -163,6 +170,12 @@ def test_what_is_given_is_left_alone():
 def test_what_cannot_be_is_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         few_shot(*numbered(), **options)
+
+
+@pytest.mark.parametrize("probe", ["linear", NearestClassMean])
+def test_a_probe_that_is_no_estimator_is_an_error(probe):
+    with pytest.raises(TypeError, match="it must be a scikit-learn classifier, such as nclib"):
+        few_shot(*numbered(), probe=probe)
 
 
 def test_test_labels_of_another_kind_are_an_error():

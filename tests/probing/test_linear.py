@@ -217,7 +217,7 @@ def test_statistics_that_a_ridge_probe_cannot_use_are_an_error(blobs):
         RidgeProbe().fit_statistics(class_statistics(*blobs, covariance="diagonal"))
     with pytest.raises(ValueError, match="class statistics take a single one"):
         RidgeProbe(alpha=[1, 2]).fit_statistics(class_statistics(*blobs))
-    with pytest.raises(ValueError, match="of 6 here, 1 have no samples"):
+    with pytest.raises(ValueError, match="of 6 here, 1 without samples"):
         RidgeProbe().fit_statistics(class_statistics(*blobs, num_classes=6))
     with pytest.raises(ValueError, match="a probe needs at least 2 classes"):
         RidgeProbe().fit_statistics(ClassStatistics(3, 1))

@@ -114,7 +114,7 @@ def test_bad_input_is_an_error(probe):
         ),
         (RidgeProbe(alpha=0), "alpha is 0; it must be positive"),
         (RidgeProbe(alpha=float("inf")), "alpha is inf; it must be positive and finite"),
-        (KNN(neighbours=0), r"neighbours is 0; of 400 samples it must be 1\.\.400"),
+        (KNN(neighbours=0), "neighbours is 0; it must be at least 1"),
         (KNN(neighbours=401), r"neighbours is 401; of 400 samples it must be 1\.\.400"),
         (KNN(metric="manhattan"), "metric is 'manhattan'; it must be 'cosine' or 'euclidean'"),
     ],
@@ -123,6 +123,38 @@ def test_bad_input_is_an_error(probe):
 def test_bad_parameters_are_an_error(probe, message, blobs):
     with pytest.raises(ValueError, match=message):
         probe.fit(*blobs)
+
+
+NO_STRENGTHS = ("1", None, True, float("nan"), [1, "2"], "1,2", [], 1j, {"a": 1})
+NO_SEEDS = (None, "0", 1.5, float("nan"), True)
+NO_SHARES = (None, "0.2", [0.2], True, float("nan"))
+NO_COUNTS = (None, "5", 2.5, float("nan"), float("inf"), True, [5])
+NO_WEIGHTS = ("2", None, True, float("nan"), -1)
+OF_NO_TYPE = [
+    *((LinearProbe(C=each), "C is .*; it must be positive and finite") for each in NO_STRENGTHS),
+    *((RidgeProbe(alpha=each), "alpha is .*; it must be positive and finite") for each in NO_STRENGTHS),
+    *((kind(seed=each), "seed is .* whole number") for kind in (LinearProbe, RidgeProbe) for each in NO_SEEDS),
+    *((kind(seed=-1), "seed is -1; it must be at least 0") for kind in (LinearProbe, RidgeProbe)),
+    *((kind(validation=each), "validation is .* above 0") for kind in (LinearProbe, RidgeProbe) for each in NO_SHARES),
+    *((LinearProbe(standardise=each), "standardise is .* True or False") for each in ("no", "False", None, 2)),
+    *((LinearProbe(max_iter=each), "max_iter is .* whole number, at least 1") for each in NO_COUNTS),
+    *((KNN(neighbours=each), "neighbours is .* whole number, at least 1") for each in NO_COUNTS),
+    *((RidgeProbe(class_weight={0: each}), "class_weight of 0 is") for each in NO_WEIGHTS),
+]
+
+
+@pytest.mark.parametrize(("probe", "message"), OF_NO_TYPE, ids=lambda value: str(value)[:60])
+def test_parameters_of_another_type_are_an_error(probe, message, blobs):
+    with pytest.raises(ValueError, match=message):
+        probe.fit(*blobs)
+
+
+@pytest.mark.parametrize("probe", [LinearProbe(), RidgeProbe(), NearestClassMean()])
+@pytest.mark.parametrize("kind", [str, complex])
+def test_weights_that_are_no_real_numbers_are_an_error(probe, kind, blobs):
+    features, labels = blobs
+    with pytest.raises(TypeError, match=r"sample_weight is of type .*; it must be a real number"):
+        probe.fit(features, labels, sample_weight=np.ones(len(labels)).astype(kind))
 
 
 def _margins(probe, features, labels):

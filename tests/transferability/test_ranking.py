@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from PIL import Image
 from typer.testing import CliRunner
@@ -213,7 +214,7 @@ def test_the_command_line_ranks_a_folder(folder, tmp_path):
     names.write_text("\ufefftest_resnet  # timm's smallest, of a file as Windows writes it\n\ntest_vi?\n", "utf-8")
     done = run("--data", folder, "--models-from", names, "--csv", tmp_path / "a.csv", "--figure", tmp_path / "a.png")
     assert done.exit_code == 0, done.output
-    assert "1 images could not be read and were left out" in done.output
+    assert "1 image could not be read and was left out" in done.output
     assert "broken.png" in done.output
     table = pd.read_csv(tmp_path / "a.csv", index_col="model")
     assert set(table.index) == {"test_resnet", "test_vit"}
@@ -263,3 +264,137 @@ def test_the_dictionary_is_json_whatever_the_columns_hold():
     found = json.loads(json.dumps(Ranking(table.astype(object), "cdnv").to_dict()))
     assert found["models"][0] == {"model": "a", "cdnv": 1.5, "seconds": 1.0}
     assert found["models"][1]["cdnv"] == float("inf")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_ranking_fits_the_terminal_and_nothing_is_lost(width):
+    names = [f"sentence-transformers/a-model-with-a-long-name-of-some-hub.version-{k}" for k in range(3)]
+    table = pd.DataFrame(1e5 / 3, index=names, columns=["face", *SCORES, "seconds"])
+    text = Ranking(table, "face", 2, {"mine": "because " * 30}, {names[0]: ["so it is " * 20]}).text(width)
+    assert max(map(len, text.splitlines())) <= width
+    printed = "".join(text.split())
+    assert all(name in printed for name in [*names, *SCORES])
+    assert printed.count("because") == 30
+
+
+def test_a_model_that_fails_is_an_exit_code_of_1_beside_the_table(folder, tmp_path, monkeypatch):
+    from nclib.transferability import ranking as module
+
+    def made(name, **options):
+        if name == "test_vit":
+            raise RuntimeError("it is broken")
+        return nclib.backbone(name, **options)
+
+    monkeypatch.setattr(module, "backbone", made)
+    done = run("--data", folder, "--models", "test_resnet,test_vit", "--scores", "gbc", "--csv", tmp_path / "a.csv")
+    assert done.exit_code == 1
+    assert "test_vit failed: it is broken" in done.stdout
+    assert list(pd.read_csv(tmp_path / "a.csv")["model"]) == ["test_resnet"]
+
+
+@pytest.mark.parametrize("of", ["images", "texts"])
+def test_names_of_the_hub_are_looked_for_before_the_first_model_is_read(of, digits, monkeypatch):
+    from nclib.transferability import ranking as module
+
+    def missing(repository):
+        return None if repository == "some/model" else FileNotFoundError(f"there is no {repository}")
+
+    def read(*given, **options):
+        raise AssertionError("a model was read")
+
+    monkeypatch.setattr(module, "missing", missing)
+    monkeypatch.setattr(module, "_features", read)
+    given = digits if of == "images" else nclib.texts("docstrings/libraries", per_class=2)
+    prefix = "hf-hub:" if of == "images" else ""
+    with pytest.raises(FileNotFoundError, match="there is no no/such; there is no nor/this"):
+        rank_models([f"{prefix}{name}" for name in ("some/model", "no/such", "nor/this")], given)
+
+
+def test_why_a_model_of_the_hub_cannot_be_had_is_said(monkeypatch):
+    from nclib.models.hub import missing
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "no/such is not among the hub's files on this machine, and HF_HUB_OFFLINE is set" in str(missing("no/such"))
+    assert "Repo id must use alphanumeric chars" in str(missing("no such name!"))
+
+
+def test_notes_on_scores_call_classes_by_their_names(folder):
+    done = run("--data", folder, "--models", "test_resnet", "--scores", "gbc")
+    assert "1 of 3 classes has one sample, whose spread is taken as 0 (0)" in done.stdout
+    (folder / "0").rename(folder / "zero")
+    done = run("--data", folder, "--models", "test_resnet", "--scores", "gbc")
+    assert "1 of 3 classes has one sample, whose spread is taken as 0 (zero)" in done.stdout
+
+
+def module():
+    return torch.nn.Sequential(torch.nn.AvgPool2d(7), torch.nn.Flatten())
+
+
+def test_models_of_every_kind_are_ranked_together(digits):
+    inputs = (torch.rand(30, 3, 64, 64), torch.arange(30) % 3)
+    body = (torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+    tuned = nclib.linear_probe(torch.nn.Sequential(*body, torch.nn.Linear(12, 3)))
+    own, vit = torch.nn.Sequential(*body), timm.create_model("test_convnext", num_classes=0)
+    models = ["test_resnet", Backbone("mine", own), own, tuned, vit]
+    found = rank_models(models, inputs, scores=["logme"], weights="random", device="cpu")
+    assert not found.failures
+    assert set(found.table.index) == {"test_resnet", "mine", "Sequential", "tuned linear", "ConvNeXt"}
+    same = found.table.loc[["mine", "Sequential", "tuned linear"], "logme"]
+    assert same.nunique() == 1
+    assert list(rank_models(own, inputs, scores=["logme"]).table.index) == ["Sequential"]
+    assert len(rank_models(torch.nn.ModuleList([own]), inputs, scores=["logme"]).table) == 1
+
+
+@pytest.mark.parametrize(
+    ("models", "error", "message"),
+    [
+        ([3], TypeError, "models hold 3; each must be a name, a Backbone or a module"),
+        (None, TypeError, "models hold None; each must be"),
+        ({"a": module()}, TypeError, r"models are a dict; give a list of them: \[nclib\.Backbone"),
+        ([module(), module()], ValueError, r"several models are called Sequential; .*nclib\.Backbone\(name"),
+        ("test_resnet,test_vit", ValueError, r"give a list: \['test_resnet', 'test_vit'\]"),
+    ],
+)
+def test_what_is_no_list_of_models_says_why(models, error, message, digits):
+    with pytest.raises(error, match=message):
+        rank_models(models, digits)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"scores": "gbc,cdnv"}, ValueError, r"give a list: \['gbc', 'cdnv'\]"),
+        ({"scores": 3}, TypeError, "scores hold 3; give a name"),
+        ({"by": ["gbc"]}, TypeError, r"by is \['gbc'\]; it must be the name of one score"),
+        ({"layers": "0,last"}, ValueError, "layers are '0,last'; they must be 'last'"),
+        ({"layers": [None]}, ValueError, r"layers are \[None\]; they must be"),
+        ({"verify": "2"}, ValueError, "verify is '2'; it must be a whole number, at least 0"),
+    ],
+)
+def test_options_of_another_type_say_what_they_must_be(options, error, message, digits):
+    with pytest.raises(error, match=message):
+        rank_models([pooled(7)], digits, **options)
+
+
+def test_texts_of_one_class_and_a_bare_language_model_are_told(digits):
+    alone = nclib.Texts(("it purrs", "it sleeps"), torch.tensor([1, 1]), ("dog", "cat"))
+    with pytest.raises(ValueError, match="the texts are of one class, cat; a ranking needs at least 2"):
+        rank_models([module()], alone)
+    two = nclib.Texts(("it purrs", "it barks"), torch.tensor([1, 0]), ("dog", "cat"))
+    with pytest.raises(ValueError, match=r"Sequential: .*: nclib\.TextEncoder\(name, model, tokenizer, 'mean'\)"):
+        rank_models([module()], two)
+
+
+def test_models_that_are_as_good_as_each_other_are_noted(digits):
+    twins = [Backbone(name, pooled(7).model, AS_DIGITS) for name in "ab"]
+    found = rank_models([*twins, pooled(14)], digits, scores=["gbc"], by="cdnv")
+    value = f"{found.table.loc['a', 'cdnv']:.4g}"
+    assert found.notes["a"] == found.notes["b"] == [f"cdnv is {value} of a, b alike: their order says nothing"]
+    assert "pool14" not in found.notes
+    assert f"note on a, b: cdnv is {value} of a, b alike" in " ".join(str(found).split())
+    probed = rank_models([*twins, pooled(14)], digits, scores=["gbc"], by="cdnv", verify=2)
+    assert any(line.startswith("probe_accuracy is") for line in probed.notes["a"])
+    ties = nclib.transferability.ranked.ties
+    table = pd.DataFrame({"gbc": [1e6, 1e6 + 1e-6, 1.0, float("nan"), float("nan")]}, index=[*"abcde"])
+    assert [*ties(table, "gbc", 0)] == ["a", "b"]
+    assert ties(table[:0], "gbc", 0) == {}

@@ -482,3 +482,24 @@ def test_no_recorded_nleep_is_of_so_many_samples():
     recorded = [(77 * 20, 77), (102 * 4, 102), (11 * 400, 11), (40 * 10, 40)]  # intents, flowers, pixels, characters
     recorded += [(cell["samples"], cell["classes"]) for cell in STUDIES["score_cost"](demo.SCALE, [0])]
     assert max(samples * 5 * classes for samples, classes in recorded) <= source_scores._FULL
+
+
+def test_no_score_is_a_negative_zero():
+    apart = torch.eye(3).repeat_interleave(4, 0)
+    labels = torch.arange(3).repeat_interleave(4)
+    stats = nclib.class_statistics(apart, labels)
+    probabilities = torch.eye(3)[labels]
+    zeros = [nclib.gbc(stats), nclib.variance_collapse(stats), nclib.leep(probabilities=probabilities, labels=labels)]
+    zeros += [nclib.nce(probabilities=probabilities, labels=labels)]
+    assert [str(value) for value in zeros] == ["0.0"] * 4
+    found = nclib.score(apart, labels, probabilities=probabilities, source_accuracy=0.0, scores="all")
+    assert not [name for name, value in found.items() if str(value) == "-0.0"]
+
+
+def test_a_score_that_full_collapse_leaves_undefined_is_left_out_with_a_note():
+    features, labels = torch.eye(3).repeat_interleave(4, 0), torch.arange(3).repeat_interleave(4)
+    found = nclib.score(features, labels)
+    assert "sfda" not in found
+    assert any(note.startswith("sfda is left out: the features have no spread") for note in found.notes)
+    with pytest.raises(ValueError, match="the features have no spread"):
+        nclib.sfda(features, labels)

@@ -1,0 +1,30 @@
+"""Where data lies that goes by a path: in the data root, or from where we are."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def find_path(
+    name: str, data_root: str | Path | None, contents: str, kind: Callable[[Path], bool] = Path.is_dir
+) -> Path:
+    """Where ``folder:path`` or ``file:path`` is, in the data root or as it is; `contents` says what should be there."""
+    given = Path(name.partition(":")[2]).expanduser()
+    places = [given.absolute()]
+    if not given.is_absolute() and (data_root or os.environ.get("NCLIB_DATA")):
+        places.insert(0, root_of(name, data_root) / given)
+    found = next(filter(kind, places), None)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not at {' or '.join(map(str, places))}; put {contents} there by hand")
+    return found
+
+
+def root_of(name: str, data_root: str | Path | None) -> Path:
+    """The data root as an absolute path."""
+    given = data_root or os.environ.get("NCLIB_DATA")
+    if not given:
+        raise FileNotFoundError(f"{name} needs a data root, the folder of the data sets: data_root=... or NCLIB_DATA")
+    root = Path(given).expanduser().absolute()
+    if not root.is_dir():
+        raise FileNotFoundError(f"the data root {root} is not a folder; {name} is looked for in it")
+    return root

@@ -1,0 +1,309 @@
+"""Labels of any kind, as numbers and the names of their classes, or what is wrong with them: one rule for all."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeGuard
+from unicodedata import normalize
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nclib.arrays import as_tensor, unmasked
+from nclib.checks import check_least, counted, few
+
+Names = Sequence[str] | None  # of the K classes, in the order of their numbers; None if nobody named them
+
+
+def as_labels(values: Any, name: str = "labels") -> Tensor | np.ndarray:
+    """Labels of any shape as a tensor, if they are one, or an array of numbers or texts, or what is wrong with them.
+
+    Nothing is guessed: entries that are missing or masked, texts among numbers, and bytes are errors. Their messages
+    call the labels by the name.
+    """
+    if isinstance(values, Tensor):
+        if values.layout != torch.strided:
+            raise TypeError(f"{name} are {values.layout}; they must be dense: give their to_dense()")
+        if values.is_floating_point():
+            _refuse_missing(values.flatten(), values.isnan().flatten().nonzero().flatten().tolist(), name)
+        return values.detach()
+    if values is None:
+        raise ValueError(f"{name} are None; give one for each sample (N,)")
+    if hasattr(values, "toarray") and not isinstance(values, np.ndarray):  # np.asarray would take it for one object
+        cure = "ravel()" if len(values.shape) < 2 or min(values.shape) <= 1 else "argmax(1), if its rows are one-hot"
+        raise TypeError(f"{name} are a sparse {type(values).__name__}; they must be dense: give toarray().{cure}")
+    return _of_one_kind(_as_label_array(values, name), name)
+
+
+def _of_one_kind(array: np.ndarray, name: str) -> np.ndarray:
+    """Numbers without NaN, or texts, or what is wrong with them."""
+    if array.dtype.kind in "OT":  # objects, or numpy's texts of any length
+        return _of_objects(array.astype(object), name)
+    if array.dtype.kind not in "biufU":
+        cure = ": astype(str) makes texts of bytes" if array.dtype.kind == "S" else ""
+        raise TypeError(f"{name} are {array.dtype}; they must be integers or texts{cure}")
+    if array.dtype.kind == "f":
+        _refuse_missing(array.ravel(), np.flatnonzero(np.isnan(array)).tolist(), name)
+    return array
+
+
+def _as_label_array(values: Any, name: str) -> np.ndarray:
+    """An array of what is no tensor; of a list of texts and other things, an array of these objects."""
+    if isinstance(values, np.ma.MaskedArray):
+        values = unmasked(values)
+    if hasattr(values, "to_numpy"):  # columns of pandas, categorical ones too
+        values = values.to_numpy()
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind != "U" or isinstance(values, np.ndarray):
+            return array
+        objects = np.asarray(values, dtype=object)  # numpy makes "1" of 1 among texts, and "nan" of NaN
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{type(values).__name__} holds no {name} (N,): {error}") from error
+    return array if all(isinstance(entry, str) for entry in objects.flat) else objects
+
+
+def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
+    """Objects that are all texts as they are, objects that are all numbers as numbers."""
+    entries, kinds = array.ravel(), {type(entry) for entry in array.flat}
+    if all(issubclass(kind, str) for kind in kinds):
+        return array
+    missing = [i for i, entry in enumerate(entries) if entry is None or _differs_from_itself(entry)]
+    _refuse_missing(entries, missing, name)
+    if all(issubclass(kind, int | np.integer | np.bool_ | float | np.floating) for kind in kinds):
+        numbers = np.array(array.tolist())
+        if numbers.dtype.kind != "O":  # as they are beyond 64 bits
+            return numbers
+    given = " and ".join(sorted(kind.__name__ for kind in kinds))
+    raise TypeError(f"Unknown label type: {name} are {given}; they must be all integers, or all texts")
+
+
+def _refuse_missing(entries: Any, missing: Sequence[int], name: str) -> None:
+    """Refuse labels, if the rows of those that are missing are not empty."""
+    if len(missing):
+        row, entry = missing[0], entries[missing[0]]
+        raise ValueError(
+            f"{name} hold {_shown(entry)} in row {row}, which is no class; leave out the "
+            f"{counted(len(missing), 'sample')} without a label, or give them a class of their own"
+        )
+
+
+def _shown(entry: Any) -> Any:
+    """A label, for a message."""
+    return entry.item() if isinstance(entry, Tensor) else repr(str(entry)) if isinstance(entry, str) else entry
+
+
+def _differs_from_itself(entry: Any) -> bool:
+    """Whether an entry is NaN, or what pandas has for it, whose comparison is neither true nor false."""
+    try:
+        return bool(entry != entry)
+    except (TypeError, ValueError):
+        return True
+
+
+def class_names(labels: Any, name: str = "labels") -> np.ndarray:
+    """Labels (N,) of samples as an array of the names of classes: integers, booleans, or texts; as of `one_each`.
+
+    Texts are as they were given, so that two forms of Unicode of one, which would be two classes, are an error.
+    """
+    found = one_each(labels, name)
+    if is_text(found) and len(texts := {*found.tolist()}) > len({normalize("NFC", text) for text in texts}):
+        raise ValueError(
+            f"{name} hold one text in two forms of Unicode; give unicodedata.normalize('NFC', label) of each"
+        )
+    return found.numpy(force=True) if isinstance(found, Tensor) else found
+
+
+def one_each(labels: Any, name: str = "labels") -> Tensor | np.ndarray:
+    """The class of each sample (N,): a tensor, if labels are one, or an array of integers, booleans or texts.
+
+    A real number is a class if it is a whole one, and has the bits for it. Labels (N, 1) are taken with a warning. A
+    blank text is no class, and two that differ only in the space around them are an error.
+    """
+    given, found = labels, as_labels(labels, name)
+    real = found.is_floating_point() if isinstance(found, Tensor) else found.dtype.kind == "f"
+    if real and found.dtype.itemsize < 4:  # bfloat16 makes 256 of 257
+        raise TypeError(
+            f"{name} are {found.dtype}, which rounds large whole numbers, so that classes may have become one; make "
+            "them integers where they come from"
+        )
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = _column(found, name)
+    if found.ndim != 1:
+        table = f"a {type(given).__name__} " if hasattr(given, "iloc") else ""
+        raise ValueError(
+            f"{name} are {table}{tuple(found.shape)}; y should be a 1d array, a class for each sample (N,)"
+            f"{shape_cure(found, given)}"
+        )
+    if found.is_complex() if isinstance(found, Tensor) else found.dtype.kind == "c":
+        raise TypeError(f"{name} are {found.dtype}; they must be integers or texts")
+    if real:
+        _check_whole(found.numpy(force=True) if isinstance(found, Tensor) else found, name)
+    if is_text(found):
+        _check_spelling(found, name)
+    return found
+
+
+def is_text(labels: Tensor | np.ndarray) -> TypeGuard[np.ndarray]:
+    """Whether labels of `one_each` are texts."""
+    return isinstance(labels, np.ndarray) and labels.dtype.kind in "UO" and labels.size > 0
+
+
+def _check_spelling(texts: np.ndarray, name: str) -> None:
+    """Refuse texts (N,) that are blank, and two that look alike."""
+    spelled: dict[str, str] = {}
+    for text in sorted({normalize("NFC", each) for each in {*texts.tolist()}}):
+        if not text.strip():
+            _refuse_missing(texts, [row for row, each in enumerate(texts.tolist()) if not each.strip()], name)
+        alike = spelled.setdefault(text.strip(), text)
+        if alike != text:
+            raise ValueError(
+                f"{name} hold {alike!r} and {text!r}, which differ only in the space around them; give label.strip() "
+                "of each"
+            )
+
+
+def _column(array: Any, name: str) -> Any:
+    """The labels (N,) of a column (N, 1), with scikit-learn's warning."""
+    from sklearn.exceptions import DataConversionWarning
+
+    warnings.warn(
+        f"A column-vector y was passed when a 1d array was expected: {name} are {tuple(array.shape)}; give (N,), for "
+        "example with ravel()",
+        DataConversionWarning,
+        stacklevel=4,
+    )
+    return array[:, 0]
+
+
+def _check_whole(array: np.ndarray, name: str) -> None:
+    """Refuse real numbers (N,) that are no whole ones."""
+    wrong = np.flatnonzero(~np.isfinite(array) | (array != np.rint(array)))
+    if len(wrong):
+        raise ValueError(
+            f"Unknown label type: {name} hold {array[wrong[0]]} in row {wrong[0]}, which is continuous; "
+            "they must be integers or texts: np.digitize(values, edges) makes classes of intervals"
+        )
+
+
+def check_same_kind(labels: np.ndarray, classes: np.ndarray, name: str = "labels") -> None:
+    """Refuse texts where the classes are numbers, and numbers where they are texts: none could be equal."""
+    given, known = ("texts" if array.dtype.kind in "UO" else "numbers" for array in (labels, classes))
+    if len(labels) and given != known:
+        raise TypeError(
+            f"{name} are {given} ({few(labels[:3].tolist())}, ...), and the classes {known} ({few(classes.tolist())}); "
+            "give labels of the kind that was fitted"
+        )
+
+
+def shape_cure(labels: Any, given: Any = None) -> str:
+    """What makes labels (N,) of a column, a row or one-hot rows, for a message; `given` may have been a table."""
+    if labels.ndim != 2 or not labels.shape[1]:
+        return ""
+    table = hasattr(given, "iloc")
+    if labels.shape[1] == 1:
+        return f"; labels{'.iloc' if table else ''}[:, 0] is (N,)"
+    if labels.shape[0] == 1:
+        return f"; labels{'.iloc' if table else ''}[0] is (N,)"
+    return f"; labels{'.to_numpy()' if table else ''}.argmax(1) makes classes of one-hot rows"
+
+
+def integer_labels(labels: Any) -> Tensor:
+    """Labels (N,) that are numbers as integers, which may be negative, or what is wrong with them."""
+    found = one_each(labels)
+    if is_text(found):
+        raise TypeError(
+            f"labels are texts ({few(found.tolist())}); they must be integers: np.unique(labels, "
+            "return_inverse=True)[1] makes numbers of texts"
+        )
+    return as_tensor(found if isinstance(found, Tensor) or found.size else np.zeros(0, dtype=np.int64)).long()
+
+
+class Numbered(NamedTuple):
+    """Labels int64 (N,) in 0..K-1, and the names of the K classes; none of numbers that nobody named."""
+
+    labels: Tensor
+    classes: tuple[str, ...]
+
+
+def numbered_labels(labels: Any, *, num_classes: int | None = None, classes: Names = None) -> Numbered:
+    """Labels (N,) of any kind as numbers, with the names of their classes, or what is wrong with them.
+
+    Integers and whole numbers are as they are, booleans 0 and 1. Texts are numbered in the order of `classes`, which
+    may be more than occur, else in that of the alphabet; an error among `num_classes` that have no names.
+
+    >>> numbered_labels(["dog", "cat", "dog"])
+    Numbered(labels=tensor([1, 0, 1]), classes=('cat', 'dog'))
+    """
+    check_least(1, num_classes=1 if num_classes is None else num_classes)
+    found, names = one_each(labels), checked_names(classes, num_classes)
+    if is_text(found):
+        return _of_texts(found, names, num_classes)
+    if not names and num_classes in (None, 2) and found.dtype in (bool, torch.bool):
+        names = ("False", "True")
+    return Numbered(_in_range(integer_labels(found), len(names) or num_classes, names), names)
+
+
+def _of_texts(texts: np.ndarray, names: tuple[str, ...], num_classes: int | None) -> Numbered:
+    """Texts (N,) by their places among the names."""
+    if not names and num_classes is not None:
+        raise TypeError(
+            f"labels are texts ({few(texts.tolist())}), and nobody knows which of "
+            f"{counted(num_classes, 'class', 'classes')} each of them is; give the names in order: classes=[...]"
+        )
+    found, codes = np.unique(texts, return_inverse=True)
+    known = [normalize("NFC", text) for text in found.tolist()]
+    names = names or tuple(sorted({*known}))
+    if strays := sorted({*known} - {*names}):
+        raise ValueError(f"labels hold {few(strays)}, which is not among the classes {few(names)}")
+    if len({*names}) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"two classes are called {twice!r}, so that texts do not tell them apart; rename one")
+    places = {name: place for place, name in enumerate(names)}
+    return Numbered(torch.tensor([places[text] for text in known])[torch.as_tensor(codes)], names)
+
+
+def checked_names(classes: Names, num_classes: int | None = None) -> tuple[str, ...]:
+    """Names of classes in Unicode's composed form, or what is wrong with them; () of None."""
+    if classes is None:
+        return ()
+    names = [] if isinstance(classes, str | int) else list(classes)
+    if not names and isinstance(classes, str | int):
+        raise TypeError(f"classes are {classes!r}; give a list of their names, in order")
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise TypeError(f"classes hold {wrong[0]!r}, a {type(wrong[0]).__name__}; their names must be texts")
+    if names and num_classes is not None and num_classes != len(names):
+        raise ValueError(f"classes are {len(names)} names ({few(names)}), and num_classes is {num_classes}; give one")
+    return tuple(normalize("NFC", name) for name in names)
+
+
+def called(numbers: Sequence[int], names: Sequence[str]) -> list[str] | Sequence[int]:
+    """The names of classes of these numbers; the numbers themselves without names.
+
+    >>> called([1], ["cat", "dog"]), called([1], [])
+    (['dog'], [1])
+    """
+    return [names[number] for number in numbers] if names else numbers
+
+
+def check_labels(labels: Any, *, num_classes: int | None = None) -> Tensor:
+    """Labels (N,) of any kind as int64 in 0..num_classes-1, or of any number of classes; see `numbered_labels`."""
+    return numbered_labels(labels, num_classes=num_classes).labels
+
+
+def _in_range(labels: Tensor, num_classes: int | None, names: tuple[str, ...]) -> Tensor:
+    """The integers if they are in 0..num_classes-1."""
+    if not labels.numel():
+        return labels
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or (num_classes is not None and high >= num_classes):
+        allowed = "0 or more" if num_classes is None else f"0..{num_classes - 1}"
+        cure = f" for the classes {few(names)}" if names else ""
+        cure += "; leave out samples without a class, or renumber them" if low < 0 else ""
+        raise ValueError(f"labels run from {low} to {high}; they must be {allowed}{cure}")
+    if num_classes is None and high > 100 * len(labels) + 10_000:
+        raise ValueError(
+            f"the largest label is {high} for {counted(len(labels), 'sample')}; renumber the labels, or give "
+            "num_classes"
+        )
+    return labels
