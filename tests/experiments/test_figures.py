@@ -8,7 +8,7 @@ import pytest
 from nclib.estimates import Estimate
 from nclib.experiments import plots
 from nclib.experiments.chapters import source
-from nclib.experiments.claims import judge
+from nclib.experiments.claims import FACTOR, POINT, Claim, judge
 from nclib.experiments.figures import (
     complexity as chapter_5,
     downstream as chapter_3,
@@ -344,81 +344,181 @@ def test_forced_collapse_is_a_line_a_network_and_their_mean():
 # Chapter 5
 
 
-PANELS = ["digits, large", "letters, small"]
+PANELS = ["digits, ResNet", "letters, VGG-11"]
+NEVER = "clothes, VGG-11 with batch norm"
 
 
-def swept():
+def swept(panels=PANELS):
     """Two networks, by seed, at the base of a panel, and two that differ in each setting."""
     base = {"learning_rate": 0.1, "batch_size": 32, "weight_decay": 0.0}
     settings = [base, base | {"learning_rate": 0.3}, base | {"batch_size": 8}, base | {"weight_decay": 1e-3}]
-    numbers = {"complexity": 1.0, "cdnv": 0.1, "nc1": 1.0, "loss": 0.01, "target_cdnv": 0.5, "accuracy_5": 0.7}
+    numbers = {"complexity": 1.0, "cdnv": 0.1, "target_cdnv": 0.5, "accuracy_5": 0.7}
     return pd.DataFrame(
-        [
-            {"panel": panel, "seed": seed, "penalty": penalty, "accuracy_5_half": 0.1}
-            | setting
-            | {name: value * (1 + seed + i) for name, value in numbers.items()}
-            for panel in PANELS
-            for seed in (0, 1)
-            for i, (setting, penalty) in enumerate(zip([*settings, base], [0.0, 0.0, 0.0, 0.0, 0.1], strict=True))
-        ]
+        {"panel": panel, "seed": seed} | setting | {name: value * (1 + seed) * 2**i for name, value in numbers.items()}
+        for panel in panels
+        for seed in (0, 1)
+        for i, setting in enumerate(settings)
     )
 
 
-NAMES = {name: name.replace("_", " ") for name in ("learning_rate", "batch_size", "weight_decay", "complexity", "loss")}
+NAMES = {name: name.replace("_", " ") for name in ("learning_rate", "batch_size", "weight_decay", "complexity")}
 NAMES["cdnv"] = "CDNV"
 
 
-def test_dials_have_a_row_for_each_metric_and_lines_of_both_stages():
-    figure = chapter_5.dials({"matched": swept(), "end": swept()}, NAMES)
-    lines = [axis.get_legend_handles_labels()[1] for axis in figure.axes]
-    assert [len(each) for each in lines] == [4] * 6 + [2] * 3  # of the loss, only the end
-    assert legends(figure) == [[f"{panel}, {when}" for when in ("matched loss", "the end") for panel in PANELS]]
-    assert [figure.axes[i].get_ylabel() for i in (0, 3, 6)] == ["complexity", "CDNV\n(lower is more collapsed)", "loss"]
+def test_kinds_of_networks_have_colours_and_sources_markers():
+    styles = chapter_5._styles(["a, VGG-11", "b (copy), ResNet", "a, ResNet-50", "a, VGG with batch norm", "elsewhere"])
+    assert [*styles] == ["b (copy), ResNet", "a, ResNet-50", "a, VGG-11", "a, VGG with batch norm", "elsewhere"]
+    assert [each["color"] for each in styles.values()] == [plots.COLOURS[i] for i in (0, 0, 1, 2, 3)]
+    assert styles["b (copy), ResNet"]["marker"] != styles["a, ResNet-50"]["marker"] == styles["a, VGG-11"]["marker"]
+
+
+def test_dials_have_a_row_for_each_metric_and_geometric_means_of_each_panel():
+    figure = chapter_5.dials({"demo": swept()}, NAMES)
+    assert [len(axis.containers) for axis in figure.axes] == [2] * 6
+    np.testing.assert_allclose(lines_of(figure.axes[0])[0], [[0.1, 2**0.5], [0.3, 2**1.5]])
+    np.testing.assert_allclose(lines_of(figure.axes[4])[1], [[8, 0.4 * 2**0.5], [32, 0.1 * 2**0.5]])
+    assert legends(figure) == [PANELS]
+    assert [figure.axes[i].get_ylabel() for i in (0, 3)] == ["complexity", "CDNV\n(lower is more collapsed)"]
     assert [axis.get_xscale() for axis in figure.axes[:3]] == ["log", "log", "linear"]
+    lowest = [segment[:, 1].min() for each in figure.axes[0].containers for segment in each.lines[2][0].get_segments()]
+    assert min(lowest) > 0  # intervals of logarithms do not cross zero
 
 
-def test_complexity_has_a_row_for_each_panel_and_a_point_for_each_network():
+def turned(key, side, smallest, values):
+    """A claim whose replicates are the values of each panel, of two seeds."""
+    rows = pd.DataFrame(
+        {"replicate": f"{panel}{seed}", "panel": panel, "contrast": "", "value": value + (seed - 0.5) / 100}
+        for panel, value in zip(PANELS, values, strict=True)
+        for seed in (0, 1)
+    )
+    claim = Claim(key, "paper", "It does.", "study", "change", side, 0.0, lambda table: rows, smallest=smallest)
+    return judge(claim, rows)
+
+
+def test_claims_are_drawn_by_panel_with_the_side_of_the_first_of_their_column():
+    judged = {
+        "demo": [
+            turned("rate", "below", FACTOR, [-1.0, -2.0]),
+            turned("rate accuracy", "above", POINT, [0.1, 0.3]),
+            turned("batch", "above", FACTOR, [3.0, 1.0]),
+            turned("batch accuracy", "below", POINT, [0.2, -0.4]),
+        ]
+    }
+    grid = {"higher rate": ["rate", "rate accuracy"], "smaller batch": ["batch", "batch accuracy"]}
+    figure = chapter_5.claims_by_panel(judged, grid, ["complexity", "accuracy"])
+    found = [[line.get_xdata()[0] for line in axis.lines if len(line.get_xdata()) == 1] for axis in figure.axes]
+    expected = [np.exp([-1, -2, -1.5]), [10, 30, 20], np.exp([-3, -1, -2]), [-20, 40, 10]]
+    np.testing.assert_allclose(found, expected)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [*PANELS, "demo, mean"]
+    assert [axis.get_xlabel() for axis in figure.axes] == ["", "", "times as large", "points of accuracy"]
+    assert [axis.get_title(loc="left") for axis in figure.axes[::2]] == [*grid]
+    first = figure.axes[0].lines[0]
+    assert first.get_color() == plots.COLOURS[0]
+
+
+def test_other_estimates_are_open_and_lower_and_claims_that_were_not_judged_have_no_line():
+    judged = {"demo": [turned("link", "above", 0.1, [0.5, 0.2])], "lab": []}
+    beside = {"link": {"demo": {PANELS[0]: Estimate(0.3, 0.2, 0.4)}, "lab": {NEVER: Estimate(0.9)}}}
+    figure = chapter_5.claims_by_panel(judged, {"": ["link"]}, ["link"], beside)
+    (axis,) = figure.axes
+    marks = [line.get_xydata()[0].tolist() for line in axis.lines if line.get_markerfacecolor() == "none"]
+    assert marks == [[0.3, 0.3]]
+    assert [label.get_text() for label in axis.get_yticklabels()] == [*PANELS, "demo, mean"]
+    nothing = chapter_5.claims_by_panel({}, {"": ["link"]}, ["link"])
+    assert len(nothing.axes) == 1
+
+
+def test_a_point_against_complexity_is_the_mean_of_a_setting():
     columns = {"cdnv": "CDNV, source", "accuracy_5": "5-shot accuracy"}
     figure = chapter_5.against_complexity({"demo": swept()}, columns, NAMES)
-    assert titles(figure) == ["CDNV, source\n(lower is more collapsed)", "5-shot accuracy", "", ""]
-    assert legends(figure) == [["learning rate", "batch size", "weight decay"]]
-    assert [len(container.lines[0].get_xdata()) for container in figure.axes[0].containers] == [6, 6, 6]
-    assert [[each.has_yerr for each in axis.containers] for axis in figure.axes[:2]] == [[False] * 3, [True] * 3]
-
-
-def test_complexity_of_no_network_is_an_empty_panel():
-    columns = {"cdnv": "CDNV, source", "accuracy_5": "5-shot accuracy"}
-    figure = chapter_5.against_complexity({"demo": swept()[:0]}, columns, NAMES)
     assert titles(figure) == ["CDNV, source\n(lower is more collapsed)", "5-shot accuracy"]
+    assert legends(figure) == [["ResNet", "VGG"]]
+    resnet = figure.axes[0].lines[0]
+    np.testing.assert_allclose(resnet.get_xydata(), [[1.5 * 2**i, 0.15 * 2**i] for i in range(4)])
+    assert [axis.get_yscale() for axis in figure.axes] == ["log", "linear"]
 
 
-def test_a_penalty_is_drawn_in_the_colours_of_all_panels():
-    rows = swept()[lambda table: table["panel"] == PANELS[1]]
-    titles_of = {"complexity": "complexity", "cdnv": "CDNV"}
-    figure = chapter_5.penalised({"matched": rows, "end": rows}, titles_of, PANELS)
-    assert {line.lines[0].get_color() for axis in figure.axes for line in axis.containers} == {plots.COLOURS[1]}
-    assert figure.axes[0].get_xscale() == "symlog"
+def curves(table):
+    """The table with curves along the training, of four epochs a panel and of eight."""
+    values = {"complexity": [3.0, 2.0, 1.0], "cdnv": [0.3, 0.2, 0.1]}
+    values |= {"geometric_collapse": [1.0, 1.0, 1.0]}
+    epochs = table["panel"].map({PANELS[0]: [0, 2, 4], PANELS[1]: [0, 4, 8]})
+    return table.assign(
+        measured_epochs=epochs, poincare=2.0, **{name: [value] * len(table) for name, value in values.items()}
+    )
 
 
-def test_the_bound_is_drawn_over_all_epochs_of_all_networks():
-    curves = {"measured_epochs": [0, 4, 8], "complexity": [3.0, 2.0, 1.0], "cdnv": [0.3, 0.2, 0.1]}
-    rows = swept().drop(columns=["complexity", "cdnv"]).assign(poincare=2.0)
-    more = {name: [values] * len(rows) for name, values in curves.items()} | {
-        "geometric_collapse": [[1.0, 1.0, 1.0]] * len(rows)
-    }
-    figure = chapter_5.training_and_bound(rows.assign(**more), NAMES)
-    assert [len(each.get_offsets()) for each in figure.axes[2].collections] == [30, 30]
-    assert [len(axis.lines) for axis in figure.axes] == [2, 2, 1]
+def test_trainings_of_different_length_meet_on_their_share():
+    figure = chapter_5.along_training({"demo": curves(swept()), "lab": curves(swept())}, NAMES)
+    assert titles(figure) == ["demo: complexity", "demo: CDNV", "lab: complexity", "lab: CDNV"]
+    assert legends(figure) == [["ResNet", "VGG"]]
+    for axis, last in zip(figure.axes, (1.0, 0.1, 1.0, 0.1), strict=True):
+        assert [line.get_xdata().tolist() for line in axis.lines] == [[0, 0.5, 1]] * 2
+        assert [line.get_ydata()[-1] for line in axis.lines] == pytest.approx([last] * 2)
+
+
+def test_the_bound_is_drawn_over_all_epochs_of_the_base():
+    figure = chapter_5.bound({"demo": curves(swept()), "lab": curves(swept(PANELS[:1]))}, "CDNV")
+    assert titles(figure) == ["demo", "lab"]
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [6, 6, 2]
+    np.testing.assert_allclose(figure.axes[1].lines[0].get_xdata(), 2.0)
+    assert legends(figure) == [["ResNet", "VGG"]]
 
 
 def test_each_way_of_estimating_has_its_error_and_what_it_states():
     row = {"samples": [8, 32], "samples_error": [0.2, 0.1], "samples_stated": [0.3, 0.1]}
     row |= {name.replace("samples", "outputs"): values for name, values in row.items()}
-    figure = chapter_5.errors_of_estimates(pd.DataFrame([row, row]), {"samples": "images", "outputs": "outputs"})
+    table = pd.DataFrame([row, row])
+    figure = chapter_5.errors_of_estimates({"demo": table, "lab": table}, {"samples": "images", "outputs": "outputs"})
     axis, other = figure.axes
     np.testing.assert_allclose(axis.containers[0].lines[0].get_ydata(), [0.2, 0.1])
+    np.testing.assert_allclose(
+        [line.get_ydata() for line in axis.lines if line.get_linestyle() == "--"], [[0.3, 0.1]] * 2
+    )
     assert [axis.get_xlabel(), other.get_xlabel()] == ["images", "outputs"]
-    assert axis.get_legend_handles_labels()[1] == ["stated"]
+    assert [sorted(each) for each in legends(figure)] == [["demo", "demo, stated", "lab", "lab, stated"]]
+
+
+def intervened(setting, factor, panel=PANELS[0]):
+    """Complexity is halved with each strength; CDNV and accuracy change as told."""
+    return pd.DataFrame(
+        {"panel": panel, "seed": seed, setting: strength, "complexity": [9.0, (1 + seed) * 0.5**strength]}
+        | {"cdnv": [9.0, 0.4 * factor**strength], "accuracy_5": 0.7 - 0.1 * strength}
+        | {name: [1.0] for name in ("loss", "nc1", "geometric_collapse")}
+        for seed in (0, 1)
+        for strength in (-1.0, 0.0, 2.0)
+    )
+
+
+def test_interventions_go_through_where_there_is_none():
+    forced, penalised = intervened("collapse", 0.1), intervened("penalty", 1.0, PANELS[1])
+    titles_of = {"cdnv": "CDNV", "accuracy_5": "points"}
+    settings = {"forced": "collapse", "penalised": "penalty"}
+    figure = chapter_5.interventions(
+        {"forced": {"demo": forced, "lab": forced}, "penalised": {"demo": penalised}}, settings, titles_of
+    )
+    demo, lab, accuracy, _ = figure.axes
+    assert titles(figure)[:2] == ["demo", "lab"]
+    paths = [line.get_xydata() for line in demo.lines if len(line.get_xdata()) == 3]
+    np.testing.assert_allclose(paths, [[[2, 10], [1, 1], [0.25, 0.01]], [[2, 1], [1, 1], [0.25, 1]]])
+    assert [len(container.lines[0].get_xdata()) for container in demo.containers] == [1, 1]
+    np.testing.assert_allclose(accuracy.containers[0].lines[0].get_xydata(), [[0.25, -20]])
+    assert [len(axis.containers) for axis in (demo, lab)] == [2, 1]
+    assert legends(figure) == [["forced: ResNet", "penalised: VGG"]]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda none: chapter_5.dials({"demo": none}, NAMES),
+        lambda none: chapter_5.against_complexity({"demo": none}, {"cdnv": "CDNV", "accuracy_5": "accuracy"}, NAMES),
+        lambda none: chapter_5.along_training({"demo": none}, NAMES),
+    ],
+)
+def test_where_no_network_came_to_the_matched_loss_panels_are_empty(draw):
+    figure = draw(swept()[:0])
+    figure.canvas.draw()
+    assert not any(len(axis.lines) or len(axis.collections) for axis in figure.axes)
 
 
 # Chapters 6 and 7

@@ -1,6 +1,5 @@
 """Chapter 5: geometric complexity and collapse, over settings of training, at one training loss (Munn et al. 2024)."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from nclib.estimates import Estimate, bootstrap, mean, mean_spearman, rank_correlation
+from nclib.estimates import Estimate, bootstrap, fisher, mean_spearman
 from nclib.experiments.chapters.source import BALANCED
 from nclib.experiments.claims import FACTOR, POINT, RANKS, Claim
-from nclib.experiments.inference import rows_of
+from nclib.experiments.inference import by_panel, rows_of
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale, Sweep
 from nclib.models.recipes import Recipe
@@ -132,30 +131,6 @@ def sweep(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     return base(table, but=setting).sort_values(["panel", setting, "seed"])
 
 
-def along(table: pd.DataFrame, setting: str, metric: str) -> Estimate:
-    """Rank correlation of a setting and a metric along its sweep, the mean over seeds and then panels.
-
-    The interval is Student's, over the seeds of each panel, within -1 and 1. A sweep of less than three values is left
-    out.
-    """
-    sweeps = {key: rows for key, rows in sweep(table, setting).groupby(["panel", "seed"]) if len(rows) > 2}
-    if not sweeps:
-        return Estimate(math.nan)
-    found = [mean_spearman(rows[setting].to_numpy(), rows[metric].to_numpy()) for rows in sweeps.values()]
-    estimate = mean(np.array(found), np.array([panel for panel, _ in sweeps]))
-    return Estimate(estimate.value, max(estimate.low, -1.0), min(estimate.high, 1.0))
-
-
-def over_networks(table: pd.DataFrame, x: str, y: str) -> Estimate:
-    """Rank correlation of two columns over the recipes of a panel, the mean over seeds and then panels.
-
-    Recipes are resampled within each panel, for all its seeds alike: what a seed shifts, it shifts in every recipe.
-    """
-    recipes = table[[*SWEPT, "penalty"]].astype(str).agg("|".join, axis=1).to_numpy()
-    panels, seeds = table["panel"].to_numpy(), table["seed"].to_numpy()
-    return rank_correlation(table[x].to_numpy(), table[y].to_numpy(), recipes, strata=panels, blocks=seeds)
-
-
 def bounds(table: pd.DataFrame) -> np.ndarray:
     """The bound on CDNV, the constant times the geometric collapse, of every measured epoch of every network."""
     return np.concatenate([row["poincare"] * np.array(row["geometric_collapse"]) for _, row in table.iterrows()])
@@ -164,6 +139,45 @@ def bounds(table: pd.DataFrame) -> np.ndarray:
 def bound_ratio(table: pd.DataFrame) -> np.ndarray:
     """CDNV over its bound, of every measured epoch of every network."""
     return np.concatenate(table["cdnv"].tolist()) / bounds(table)
+
+
+def linked(table: pd.DataFrame, x: str, y: str) -> dict[str, Estimate]:
+    """By panel the rank correlation of two columns over its recipes: the mean over seeds, of Fisher's z."""
+    if table.empty:  # of which pandas makes no rows
+        return {}
+    found = _correlations(table, x, y)
+    of_panels = by_panel(found.assign(value=fisher(found["value"])))
+    return {panel: Estimate(*np.tanh([z.value, z.low, z.high]).tolist()) for panel, z in of_panels.items()}
+
+
+def doubled(table: pd.DataFrame, setting: str, metric: str) -> pd.Series:
+    """By panel the factor by which a metric changes where a setting is twice as large.
+
+    It follows a line through their logarithms, whose slope is averaged over seeds. A setting of 0 has no logarithm, and
+    is left out, as are sweeps of fewer than two other values.
+    """
+    swept = np.log2(sweep(table, setting).query(f"{setting} > 0").set_index(["panel", "seed"])[[setting, metric]])
+    slopes = {
+        key: np.polyfit(rows[setting], rows[metric], 1)[0]
+        for key, rows in swept.groupby(["panel", "seed"])
+        if rows[setting].nunique() > 1
+    }
+    return 2 ** pd.Series(slopes, dtype=float).groupby(level=0).mean()
+
+
+def against_none(
+    table: pd.DataFrame, setting: str, metric: str, *, of: Callable[..., np.ndarray] = np.log
+) -> pd.Series:
+    """What `of` makes of a metric of each network, minus the same of its panel's and seed's with the setting at 0."""
+    keys = pd.MultiIndex.from_frame(table[["panel", "seed"]])
+    none = table[table[setting] == 0].set_index(["panel", "seed"])[metric].reindex(keys)
+    return of(table[metric]) - of(none.to_numpy())
+
+
+def dealt_out(table: pd.DataFrame) -> pd.DataFrame:
+    """The networks with the complexities of their classes dealt out to other classes: what chance makes of them."""
+    rng = np.random.default_rng(0)
+    return table.assign(complexity_by_class=[rng.permutation(values) for values in table["complexity_by_class"]])
 
 
 def relative_errors(table: pd.DataFrame, method: str) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """The figures of chapter 5."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -8,115 +10,303 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from nclib.estimates import Estimate, mean
 from nclib.experiments import plots
 from nclib.experiments.chapters import complexity
-from nclib.experiments.figures.parts import Tables, parts_of
+from nclib.experiments.claims import FACTOR, POINT, Claim, Verdict
+from nclib.experiments.figures.parts import EstimatesByScale, Tables, parts_of
 
-_STAGES = {"matched": ("matched loss", "-"), "end": ("the end", "--")}  # of training, and how each is drawn
+_KINDS = ("ResNet", "VGG", "VGG with batch norm")  # of networks, in the order of their colours
 
 
-def dials(stages: Tables, titles: Mapping[str, str]) -> Figure:
-    """Complexity, CDNV and training loss over each setting of training, a column each.
+def _kind(panel: str) -> str:
+    """The kind of network of a panel, without its depth.
 
-    A colour a panel, that is a source and kind of network; full at matched loss, dashed at the end.
+    >>> _kind("CIFAR-10 (JPEG copy), VGG-11 with batch norm")
+    'VGG with batch norm'
     """
-    figure, axes = plt.subplots(3, 3, figsize=(9, 7), sharex="col")
-    panels = stages["end"]["panel"].unique().tolist()
-    for row, metric in zip(axes, ("complexity", "cdnv", "loss"), strict=True):
-        for axis, setting in zip(row, complexity.SWEPT, strict=True):
-            swept = {stage: complexity.sweep(rows, setting) for stage, rows in stages.items()}
-            _staged_lines(axis, swept, setting, metric, panels)
-            axis.set_yscale("log")
-            if metric != "loss":
-                plots.log_ticks(axis.yaxis)
-            if setting != "weight_decay":
-                plots.log_scale(axis, "x")
-        row[0].set_ylabel(plots.read_below(titles[metric]) if metric == "cdnv" else titles[metric])
-    for axis, setting in zip(axes[-1], complexity.SWEPT, strict=True):
-        axis.set_xlabel(titles[setting])
+    return re.sub(r"-\d+", "", panel.rpartition(", ")[2])
+
+
+def _place(panel: str) -> int:
+    """Of the kind of network of a panel, among all."""
+    return _KINDS.index(_kind(panel)) if _kind(panel) in _KINDS else len(_KINDS)
+
+
+def _source(panel: str) -> str:
+    return panel.rpartition(", ")[0]
+
+
+def _styles(panels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A colour for each kind of network and a marker for each source, by panel, kind after kind."""
+    sources = sorted({_source(panel) for panel in panels})
+    return {
+        panel: {"color": _colour(panel), "marker": plots.MARKERS[sources.index(_source(panel)) % 7]}
+        for panel in sorted(panels, key=_place)
+    }
+
+
+def _colour(panel: str) -> str:
+    return plots.COLOURS[_place(panel)]
+
+
+def _panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame, dict[str, Any]]]:
+    """The panels of a table, the networks of each, and how they are drawn."""
+    styles = _styles(table["panel"].unique().tolist())
+    return [(panel, table[table["panel"] == panel], style) for panel, style in styles.items()]
+
+
+def _label(panel: str) -> str:
+    """A panel without what stands in brackets."""
+    return re.sub(r" \(.*?\)", "", panel)
+
+
+def _shown(estimate: Estimate, of: Callable[..., Any]) -> Estimate:
+    """The estimate and its interval, as a function makes of them."""
+    return Estimate(*(float(of(end)) for end in (estimate.value, estimate.low, estimate.high)))
+
+
+def dials(tables: Tables, titles: Mapping[str, str]) -> Figure:
+    """Complexity and CDNV over each setting of training, a column each: a part a scale, a line a panel.
+
+    Geometric means over seeds, with their intervals.
+    """
+    figure, parts = parts_of(tables, [3.8 + 0.18 * (rows["panel"].nunique() // 2) for rows in tables.values()])
+    for part, scale, table in parts:
+        axes = part.subplots(2, len(complexity.SWEPT), sharex="col", sharey="row")
+        for row, metric in zip(axes, ("complexity", "cdnv"), strict=True):
+            for axis, setting in zip(row, complexity.SWEPT, strict=True):
+                for panel, rows, style in _panels(complexity.sweep(table, setting)):
+                    found = rows.groupby(setting)[metric].apply(lambda each: mean(np.log(each.to_numpy())))
+                    x, y = found.index.to_numpy(), [_shown(each, np.exp) for each in found]
+                    plots.estimates(axis, x, y, label=_label(panel), markersize=4, **style)
+                if setting != "weight_decay":
+                    plots.log_scale(axis, "x")
+            plots.log_scale(row[0], "y")
+            row[0].set_ylabel(plots.read_below(titles[metric]) if metric == "cdnv" else titles[metric])
+        for axis, setting in zip(axes[-1], complexity.SWEPT, strict=True):
+            axis.set_xlabel(titles[setting])
+        part.suptitle(scale, fontweight="bold")
+        plots.shared_legend(part, axes.flat, ncols=2, fontsize="small")
+    return figure
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """How estimates of a claim are drawn."""
+
+    of: Callable[[Any], Any]
+    label: str
+    scale: str = "linear"
+
+
+def _unit(claim: Claim) -> _Unit:
+    if claim.smallest == FACTOR:
+        return _Unit(np.exp, "times as large", "log")
+    if claim.smallest == POINT:
+        return _Unit(lambda value: 100 * value, "points of accuracy")
+    return _Unit(np.asarray, "rank correlation")
+
+
+def claims_by_panel(
+    judged: Mapping[str, Sequence[Verdict]],
+    grid: Mapping[str, Sequence[str]],
+    columns: Sequence[str],
+    beside: Mapping[str, EstimatesByScale] | None = None,
+) -> Figure:
+    """The estimates of claims in every panel and, in black, over the panels of a scale; grey is the smallest effect.
+
+    The `grid` holds by the title of a row the keys of its claims, one for each of the `columns`. All claims of a column
+    are drawn with the side of the first. `beside` are other estimates, open: by claim, scale and panel.
+    """
+    by_key = {scale: {verdict.claim.key: verdict for verdict in verdicts} for scale, verdicts in judged.items()}
+    lines = _lines(by_key, [key for keys in grid.values() for key in keys])
+    size = 2 + 1.5 * len(columns), 0.7 + len(grid) * (0.4 + 0.14 * len(lines))
+    figure, axes = plt.subplots(len(grid), len(columns), figsize=size, sharex="col", sharey=True, squeeze=False)
+    sides = {each.claim.key: each.claim.side for verdicts in judged.values() for each in verdicts}
+    first = next(iter(grid.values()))
+    for row, keys in zip(axes, grid.values(), strict=True):
+        for axis, key, like in zip(row, keys, first, strict=True):
+            verdicts = {scale: each[key] for scale, each in by_key.items() if key in each}
+            turn = 1 if sides.get(key) == sides.get(like) else -1
+            _claim_by_panel(axis, verdicts, lines, turn, (beside or {}).get(key, {}))
+    _titles(axes, [*grid], columns)
+    names = [_label(panel) or f"{scale}, mean" for scale, panel in lines]
+    for axis in axes[:, 0]:
+        axis.set_yticks(range(len(lines)), names, fontsize=6.5)
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+def _titles(axes: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Titles at the left of rows of axes and, above these, of columns."""
+    for axis, title in zip(axes[:, 0], rows, strict=True):
+        axis.set_title(title, loc="left", fontweight="bold", fontsize="small")
+    above = (0, 18 if any(rows) else 5)
+    for axis, title in zip(axes[0], columns, strict=True):
+        axis.annotate(title, (0.5, 1), above, "axes fraction", textcoords="offset points", ha="center")
+
+
+_MEAN = ""  # the panel of a scale's mean
+
+
+def _lines(by_key: Mapping[str, Mapping[str, Verdict]], keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Scales and panels from above to below, each scale's mean last."""
+    found: list[tuple[str, str]] = []
+    for scale, verdicts in by_key.items():
+        shown = [verdicts[key] for key in keys if key in verdicts and verdicts[key].estimate]
+        panels = dict.fromkeys(panel for verdict in shown for panel in verdict.panels)
+        found += [(scale, panel) for panel in [*_styles([*panels]), _MEAN] if shown]
+    return found
+
+
+def _claim_by_panel(
+    axis: Any,
+    verdicts: Mapping[str, Verdict],
+    lines: Sequence[tuple[str, str]],
+    turn: int,
+    beside: EstimatesByScale,
+) -> None:
+    """The estimates of one claim, times `turn`, each at the height of its line, and those beside them below."""
+    for scale, verdict in verdicts.items():
+        unit, found = _unit(verdict.claim), {**verdict.panels, _MEAN: verdict.estimate}
+        heights = {panel: y for y, (where, panel) in enumerate(lines) if where == scale}
+        for panel, y in heights.items():
+            style = {"color": _colour(panel), "marker": "o"} if panel else {"color": "black", "marker": "D"}
+            ours, other = (
+                each and _turned(each, turn, unit) for each in (found.get(panel), beside.get(scale, {}).get(panel))
+            )
+            if ours:
+                plots.level_intervals(axis, [y], [ours], markersize=4, **style)
+            if other:
+                plots.level_intervals(axis, [y + 0.3], [other], markersize=4, markerfacecolor="none", **style)
+        axis.axvspan(*unit.of(np.array([-1, 1]) * (verdict.claim.smallest or 0)), color="0.9", zorder=0)
+        axis.axvline(unit.of(0), **plots.RULE)
+        axis.set_xscale(unit.scale)
+        if unit.scale == "log":
+            plots.log_ticks(axis.xaxis)
+        if axis.get_subplotspec().is_last_row():
+            axis.set_xlabel(unit.label)
+
+
+def _turned(estimate: Estimate, turn: int, unit: _Unit) -> Estimate:
+    return _shown(Estimate(turn * estimate.value, turn * estimate.low, turn * estimate.high), unit.of)
+
+
+def against_complexity(tables: Tables, columns: Mapping[str, str], titles: Mapping[str, str]) -> Figure:
+    """Metrics against source complexity, a column each; one point a recipe, its mean over seeds; a row a scale."""
+    size = (8.5, 0.9 + 2.2 * len(tables))
+    figure, axes = plt.subplots(len(tables), len(columns), figsize=size, squeeze=False)
+    for row, (scale, table) in zip(axes, tables.items(), strict=True):
+        recipes = table.groupby(["panel", *complexity.SWEPT], sort=False)[["complexity", *columns]].mean().reset_index()
+        for axis, metric in zip(row, columns, strict=True):
+            for panel, rows, style in _panels(recipes):
+                points = rows["complexity"], rows[metric]
+                axis.plot(*points, linestyle="", markersize=3.5, label=_kind(panel), **style)
+            plots.log_scale(axis, *("x" if metric == "accuracy_5" else "xy"))
+        row[0].set_ylabel(scale)
+    for axis, (metric, title) in zip(axes[0], columns.items(), strict=True):
+        axis.set_title(title if metric == "accuracy_5" else plots.read_below(title))
+    axes[-1, len(columns) // 2].set_xlabel(f"{titles['complexity']}, source")
+    plots.shared_legend(figure, axes.flat, ncols=3)
+    return figure
+
+
+def along_training(tables: Tables, titles: Mapping[str, str]) -> Figure:
+    """Complexity and CDNV of each panel's base over the share of its training, by scale: geometric means over seeds."""
+    figure, axes = plt.subplots(1, 2 * len(tables), figsize=(8.5, 2.6))
+    drawn = [(scale, table, metric) for scale, table in tables.items() for metric in ("complexity", "cdnv")]
+    for axis, (scale, table, metric) in zip(axes, drawn, strict=True):
+        for panel, rows, style in _panels(complexity.base(table)):
+            epochs = np.array(rows["measured_epochs"].iloc[0])
+            values = np.exp(np.log(rows[metric].tolist()).mean(axis=0))
+            axis.plot(epochs / epochs[-1], values, label=_kind(panel), markersize=3, linewidth=1, **style)
+        plots.log_scale(axis, "y")
+        axis.set(xlabel="share of the training", title=f"{scale}: {titles[metric]}")
+    plots.shared_legend(figure, axes, ncols=3)
+    return figure
+
+
+def bound(tables: Tables, title: str) -> Figure:
+    """The CDNV of each panel's base at all epochs against its bound, by scale; on the line they would be equal."""
+    figure, axes = plt.subplots(1, len(tables), figsize=(8, 3), squeeze=False, sharey=True)
+    for axis, (scale, table) in zip(axes[0], tables.items(), strict=True):
+        for panel, rows, style in _panels(complexity.base(table)):
+            points = complexity.bounds(rows), np.concatenate(rows["cdnv"].to_list())
+            axis.plot(*points, ".", color=style["color"], markersize=2, label=_kind(panel))
+        ends = axis.get_xlim()
+        axis.plot(ends, ends, **plots.RULE)
+        axis.set(xscale="log", yscale="log", title=scale, xlabel="bound on CDNV")
+    axes[0, 0].set_ylabel(plots.read_below(title))
+    plots.shared_legend(figure, axes[0], ncols=3, markerscale=4)
+    return figure
+
+
+def errors_of_estimates(tables: Tables, ways: Mapping[str, str]) -> Figure:
+    """Relative errors of ways to estimate complexity over the amount that each looks at, a panel each, a line a scale.
+
+    Dashed is the standard error that the estimates state.
+    """
+    figure, axes = plt.subplots(1, len(ways), figsize=(8.5, 2.6), sharey=True, squeeze=False)
+    for axis, (way, title) in zip(axes[0], ways.items(), strict=True):
+        for i, (scale, table) in enumerate(tables.items()):
+            found, style = complexity.relative_errors(table, way), plots.numbered_style(i)
+            plots.estimates(axis, found["amount"], list(found["error"]), label=scale, **style)
+            stated = np.sqrt(np.square(table[f"{way}_stated"].tolist()).mean(axis=0))
+            axis.plot(found["amount"], stated, linestyle="--", color=style["color"], label=f"{scale}, stated")
+        axis.set(xlabel=title)
+        plots.log_scale(axis, "x", "y")
+    axes[0, 0].set_ylabel("relative error")
+    plots.shared_legend(figure, axes[0], ncols=4)
+    return figure
+
+
+def interventions(studies: Mapping[str, Tables], settings: Mapping[str, str], titles: Mapping[str, str]) -> Figure:
+    """How far interventions move complexity and, one below the other, other metrics: a column a scale, a line a panel.
+
+    `studies` are by the name of an intervention its tables by scale, `settings` by the same name what its strength is.
+    A line goes from the weakest strength to the strongest, which is large, with its intervals; all is relative to the
+    networks without intervention, where the rules cross.
+    """
+    scales = list(dict.fromkeys(scale for tables in studies.values() for scale in tables))
+    size = (8.5, 0.6 + 2.3 * len(titles))
+    figure, axes = plt.subplots(len(titles), len(scales), figsize=size, squeeze=False, sharex=True, sharey="row")
+    for row, (metric, title) in zip(axes, titles.items(), strict=True):
+        for axis, scale in zip(row, scales, strict=True):
+            for i, (name, tables) in enumerate(studies.items()):
+                if scale in tables:
+                    table = complexity.at_the_end(tables[scale])
+                    _moved(axis, table, settings[name], metric, name=name, color=plots.COLOURS[i])
+            axis.axhline(0 if metric == "accuracy_5" else 1, **plots.RULE)
+            axis.axvline(1, **plots.RULE)
+            plots.log_scale(axis, *("x" if metric == "accuracy_5" else "xy"))
+        row[0].set_ylabel(title)
+    for axis, scale in zip(axes[0], scales, strict=True):
+        axis.set_title(scale)
+    for axis in axes[-1]:
+        axis.set_xlabel("complexity, times that without")
     plots.shared_legend(figure, axes.flat, ncols=2)
     return figure
 
 
-def _staged_lines(axis: Any, stages: Tables, x: str, y: str, panels: Sequence[str]) -> None:
-    """A line for every panel, full at matched loss and dashed at the end; of the loss only that."""
-    for stage, (when, dash) in _STAGES.items():
-        if (y, stage) == ("loss", "matched"):
-            continue
-        for panel, rows in stages[stage].groupby("panel", sort=False):
-            style = plots.numbered_style(panels.index(panel))
-            plots.means(axis, rows, x, y, linestyle=dash, label=f"{panel}, {when}", **style)
+def _moved(axis: Any, table: pd.DataFrame, setting: str, metric: str, *, name: str, color: str) -> None:
+    """The path of each panel: by how much a metric, and complexity, differ from those without intervention."""
+    of, shown = (np.asarray, lambda value: 100 * value) if metric == "accuracy_5" else (np.log, np.exp)
+    moved = table.assign(
+        x=complexity.against_none(table, setting, "complexity"),
+        y=complexity.against_none(table, setting, metric, of=of),
+    )
+    for panel, rows, _ in _panels(moved):
+        marker = plots.MARKERS[_place(panel)]
+        path = rows.groupby(setting)[["x", "y"]].mean()
+        axis.plot(np.exp(path["x"]), shown(path["y"]), color=color, marker=marker, markersize=3, linewidth=0.8)
+        strongest = rows[rows[setting] == rows[setting].max()]
+        x, y = (mean(strongest[each].to_numpy()) for each in ("x", "y"))
+        (x, y) = _shown(x, np.exp), _shown(y, shown)
+        bars = {"xerr": _arms(x), "yerr": _arms(y), "markersize": 7, "label": f"{name}: {_kind(panel)}"}
+        axis.errorbar(x.value, y.value, **bars, color=color, marker=marker, linestyle="")
 
 
-def against_complexity(tables: Tables, columns: Mapping[str, str], titles: Mapping[str, str]) -> Figure:
-    """Metrics against source complexity, one point a network: a column a metric, a row a panel, a part a scale."""
-    figure, parts = parts_of(tables, [1 + 1.6 * rows["panel"].nunique() for rows in tables.values()])
-    for part, scale, rows in parts:
-        axes = part.subplots(max(1, rows["panel"].nunique()), len(columns), squeeze=False)
-        for row, (panel, of_panel) in zip(axes, rows.groupby("panel", sort=False), strict=False):  # of none, one empty
-            for axis, metric in zip(row, columns, strict=True):
-                _styled_by_setting(axis, of_panel, metric, titles)
-            row[0].set_ylabel(panel.replace(", ", "\n").replace(" (", "\n("))
-        for axis, (metric, title) in zip(axes[0], columns.items(), strict=True):
-            axis.set_title(title if metric == "accuracy_5" else plots.read_below(title))
-        part.suptitle(scale, fontweight="bold")
-        axes[-1, 1].set_xlabel("geometric complexity, source")
-        plots.shared_legend(part, axes[:, 0], ncols=3)
-    return figure
-
-
-def _styled_by_setting(axis: Any, rows: pd.DataFrame, metric: str, titles: Mapping[str, str]) -> None:
-    """A metric against complexity, a style a setting that is varied; accuracy with its interval."""
-    for setting in complexity.SWEPT:
-        points = complexity.sweep(rows, setting)
-        half = points["accuracy_5_half"] if metric == "accuracy_5" else None
-        style = {"linestyle": "", "elinewidth": 0.8, "markersize": 4.5} | plots.setting_style(setting)
-        axis.errorbar(points["complexity"], points[metric], half, label=titles[setting], **style)
-    plots.log_scale(axis, "x")
-
-
-def training_and_bound(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Complexity and CDNV along the training of each panel's base, and the CDNV of all networks against its bound."""
-    figure, axes = plt.subplots(1, 3, figsize=(9, 3))
-    base = complexity.base(table)
-    for i, (panel, every) in enumerate(table.groupby("panel", sort=False)):
-        rows, colour = base[base["panel"] == panel], plots.numbered_style(i)["color"]
-        for axis, metric in zip(axes, ("complexity", "cdnv"), strict=False):
-            plots.trajectories(axis, rows["measured_epochs"].iloc[0], rows[metric], colour=colour, label=panel)
-        cdnv = np.concatenate(every["cdnv"].to_list())
-        axes[2].scatter(complexity.bounds(every), cdnv, color=colour, s=3, alpha=0.4)
-    axes[0].set(yscale="log", xlabel="epoch", ylabel=titles["complexity"])
-    axes[1].set(yscale="log", xlabel="epoch", ylabel=plots.read_below(titles["cdnv"]))
-    ends = axes[2].get_xlim()
-    axes[2].plot(ends, ends, **plots.RULE)
-    axes[2].set(xscale="log", yscale="log", xlabel="bound", ylabel=plots.read_below(titles["cdnv"]))
-    axes[0].legend()
-    return figure
-
-
-def errors_of_estimates(table: pd.DataFrame, ways: Mapping[str, str]) -> Figure:
-    """Relative errors of ways to estimate complexity over the amount that each looks at, a panel each."""
-    figure, axes = plt.subplots(1, len(ways), figsize=(9, 2.8), sharey=True)
-    for axis, (way, title) in zip(axes, ways.items(), strict=True):
-        found = complexity.relative_errors(table, way)
-        plots.estimates(axis, found["amount"], list(found["error"]), color=plots.COLOURS[0], marker="o")
-        stated = np.sqrt(np.square(table[f"{way}_stated"].tolist()).mean(axis=0))
-        axis.plot(found["amount"], stated, color=plots.COLOURS[1], label="stated")
-        axis.set(yscale="log", xlabel=title)
-        plots.log_scale(axis, "x")
-    axes[0].set_ylabel("relative error")
-    axes[0].legend()
-    return figure
-
-
-def penalised(stages: Tables, titles: Mapping[str, str], panels: Sequence[str]) -> Figure:
-    """Metrics over the strength of a penalty on complexity; lines as of `dials`, whose order of panels is given."""
-    figure, axes = plt.subplots(1, len(titles), figsize=(9, 3.2))
-    weakest = sorted(stages["end"]["penalty"].unique())[1]
-    for axis, (metric, title) in zip(axes, titles.items(), strict=True):
-        _staged_lines(axis, stages, "penalty", metric, panels)
-        axis.set_xscale("symlog", linthresh=weakest)
-        axis.set(xlabel="strength of the penalty", title=plots.read_below(title) if metric == "cdnv" else title)
-    axes[0].set_yscale("log")
-    plots.shared_legend(figure, axes, ncols=2)
-    return figure
+def _arms(estimate: Estimate) -> np.ndarray:
+    """How far an interval reaches below and above its estimate, (2, 1); 0 where there is none."""
+    return np.nan_to_num([[estimate.value - estimate.low], [estimate.high - estimate.value]])

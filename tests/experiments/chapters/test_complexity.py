@@ -10,7 +10,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import nclib
-from nclib.estimates import Estimate
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import complexity
 from nclib.experiments.chapters.complexity import SWEPT
@@ -95,12 +94,25 @@ def test_between_two_epochs_all_is_interpolated_on_the_logarithm_of_the_loss():
     assert matched["accuracy_5"] == pytest.approx(0.7)
 
 
-def test_what_a_seed_shifts_is_no_link():
+def test_a_link_is_of_each_panel_and_what_a_seed_shifts_is_none():
     table = complexity.at_matched_loss(rows(falling, falling))
+    assert [link.value for link in complexity.linked(table, "complexity", "cdnv").values()] == pytest.approx(
+        [0.995] * 3
+    )
     noise = np.random.default_rng(0).normal(size=(2, len(table)))
     table["complexity"], table["cdnv"] = 9 * table["seed"].to_numpy() + noise
-    estimate = complexity.over_networks(table, "complexity", "cdnv")
-    assert estimate.low < 0 < estimate.high
+    found = complexity.linked(table, "complexity", "cdnv")
+    assert [*found] == ["Greek, ResNet", "Greek, VGG", "Greek, VGG with batch norm"]
+    assert all(link.low < 0 < link.high for link in found.values())
+    assert complexity.linked(table[:0], "complexity", "cdnv") == {}
+
+
+def test_the_mean_of_correlations_is_of_fishers_z():
+    table = complexity.at_matched_loss(rows(falling, falling)).query("panel == 'Greek, VGG'")
+    table.loc[table["seed"].eq(1), "cdnv"] = table["complexity"].rank() % 5
+    r = [complexity.linked(table[table["seed"] == seed], "complexity", "cdnv")["Greek, VGG"].value for seed in (0, 1)]
+    found = complexity.linked(table, "complexity", "cdnv")["Greek, VGG"]
+    assert found.value == pytest.approx(np.tanh(np.mean(np.arctanh(r))))
 
 
 def test_the_base_of_a_panel_is_what_its_sweeps_share():
@@ -115,7 +127,7 @@ def test_where_no_network_came_to_the_matched_loss_there_is_nothing_to_compare()
     matched = complexity.stages(never)["matched"]
     assert {*complexity.CURVES, *complexity.TRANSFER} <= set(matched)
     assert len(complexity.base(matched)) == len(complexity.changes(matched, "learning_rate", "cdnv")) == 0
-    assert math.isnan(complexity.along(matched, "penalty", "cdnv").value)
+    assert complexity.doubled(matched, "learning_rate", "cdnv").empty
 
 
 def test_a_sweep_varies_one_setting_of_each_panel():
@@ -127,16 +139,30 @@ def test_a_sweep_varies_one_setting_of_each_panel():
             assert part.groupby("panel")[other].nunique().tolist() == [1, 1, 1]
 
 
-def test_along_a_sweep_the_interval_is_over_panels_and_seeds():
+def test_a_setting_twice_as_large_changes_a_metric_by_a_factor_of_its_panel():
+    """Complexity falls with the rate to the power of 0.4 and rises with the batch to that of 0.3."""
     table = complexity.at_matched_loss(rows(falling, falling))
-    assert complexity.along(table, "batch_size", "cdnv") == Estimate(1.0, 1.0, 1.0)
-    one = table["seed"].eq(0) & table["panel"].eq("Greek, VGG")
-    table.loc[one, "cdnv"] *= -1
-    mixed = complexity.along(table, "batch_size", "cdnv")
-    assert mixed.value == pytest.approx(2 / 3)
-    assert mixed.low == -1  # of two seeds in the panel
-    few = table[table["batch_size"].isin([60, 72])]
-    assert math.isnan(complexity.along(few, "batch_size", "cdnv").value)
+    assert complexity.doubled(table, "learning_rate", "complexity").tolist() == pytest.approx([2**-0.4] * 3)
+    assert complexity.doubled(table, "batch_size", "cdnv").tolist() == pytest.approx([2**0.3] * 3)
+    table["cdnv"] = 3 * (table["weight_decay"] + (table["weight_decay"] == 0)) ** 0.5
+    found = complexity.doubled(table, "weight_decay", "cdnv")  # without the networks that have none
+    assert found.to_dict() == pytest.approx(dict.fromkeys(table["panel"].unique(), 2**0.5))
+    assert complexity.doubled(table[table["batch_size"] == 60], "batch_size", "cdnv").empty
+
+
+def test_interventions_are_held_against_none_of_the_same_panel_and_seed():
+    table = pd.DataFrame(
+        {"panel": panel, "seed": seed, "penalty": penalty, "cdnv": (1 + seed) * 2.0 ** (place * penalty)}
+        for place, panel in enumerate(["a", "b"])
+        for seed in (0, 1)
+        for penalty in (1.0, 0.0)
+    )
+    assert complexity.against_none(table, "penalty", "cdnv").tolist() == pytest.approx(
+        [0.0] * 4 + [math.log(2), 0.0] * 2
+    )
+    assert complexity.against_none(table, "penalty", "cdnv", of=np.asarray).tolist() == [0.0] * 4 + [1.0, 0.0, 2.0, 0.0]
+    without = table[table["penalty"] > 0]
+    assert complexity.against_none(without, "penalty", "cdnv").isna().all()
 
 
 def test_panels_are_not_pooled():
@@ -196,6 +222,18 @@ def test_classes_of_lower_complexity_spread_less_if_the_bound_is_of_each():
     dealt = [rng.permutation(24).astype(float).tolist() for _ in range(len(table))]
     shuffled = table.assign(complexity_by_class=dealt, variance_by_class=[list(range(24))] * len(table))
     assert judge(claim("B3-classes"), shuffled).word in ("undecided", "fails: no effect")
+
+
+def test_complexities_dealt_out_are_those_of_the_network_and_say_nothing():
+    classes = [float(i) for i in range(24)]
+    table = rows(falling, falling)
+    table = table.assign(**dict.fromkeys(("variance_by_class", "complexity_by_class"), [classes] * len(table)))
+    dealt = complexity.dealt_out(table)
+    assert [sorted(values) for values in dealt["complexity_by_class"]] == [classes] * len(table)
+    assert len({tuple(values) for values in dealt["complexity_by_class"]}) == len(table)
+    assert table["complexity_by_class"].tolist() == [classes] * len(table)  # as it was
+    assert complexity.over_classes(dealt)["value"].abs().max() < 0.2
+    assert complexity.over_classes(dealt)["value"].equals(complexity.over_classes(complexity.dealt_out(table))["value"])
 
 
 def test_the_bound_is_held_against_the_worst_network_and_epoch():
