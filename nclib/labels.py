@@ -1,7 +1,7 @@
 """Labels of any kind, as numbers and the names of their classes, or what is wrong with them: one rule for all."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeGuard
 from unicodedata import normalize
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor, unmasked
-from nclib.checks import check_least, counted, few
+from nclib.checks import check_whole, counted, few
 
 Names = Sequence[str] | None  # of the K classes, in the order of their numbers; None if nobody named them
 
@@ -135,10 +135,10 @@ def one_each(labels: Any, name: str = "labels") -> Tensor | np.ndarray:
             f"{name} are {table}{tuple(found.shape)}; y should be a 1d array, a class for each sample (N,)"
             f"{shape_cure(found, given)}"
         )
-    if found.is_complex() if isinstance(found, Tensor) else found.dtype.kind == "c":
+    if isinstance(found, Tensor) and found.is_complex():
         raise TypeError(f"{name} are {found.dtype}; they must be integers or texts")
     if real:
-        _check_whole(found.numpy(force=True) if isinstance(found, Tensor) else found, name)
+        _check_classes(found.numpy(force=True) if isinstance(found, Tensor) else found, name)
     if is_text(found):
         _check_spelling(found, name)
     return found
@@ -176,7 +176,7 @@ def _column(array: Any, name: str) -> Any:
     return array[:, 0]
 
 
-def _check_whole(array: np.ndarray, name: str) -> None:
+def _check_classes(array: np.ndarray, name: str) -> None:
     """Refuse real numbers (N,) that are no whole ones."""
     wrong = np.flatnonzero(~np.isfinite(array) | (array != np.rint(array)))
     if len(wrong):
@@ -235,7 +235,7 @@ def numbered_labels(labels: Any, *, num_classes: int | None = None, classes: Nam
     >>> numbered_labels(["dog", "cat", "dog"])
     Numbered(labels=tensor([1, 0, 1]), classes=('cat', 'dog'))
     """
-    check_least(1, num_classes=1 if num_classes is None else num_classes)
+    check_whole(1, num_classes=1 if num_classes is None else num_classes)
     found, names = one_each(labels), checked_names(classes, num_classes)
     if is_text(found):
         return _of_texts(found, names, num_classes)
@@ -267,9 +267,9 @@ def checked_names(classes: Names, num_classes: int | None = None) -> tuple[str, 
     """Names of classes in Unicode's composed form, or what is wrong with them; () of None."""
     if classes is None:
         return ()
-    names = [] if isinstance(classes, str | int) else list(classes)
-    if not names and isinstance(classes, str | int):
+    if isinstance(classes, str | set | frozenset) or not isinstance(classes, Iterable):  # a set has no order
         raise TypeError(f"classes are {classes!r}; give a list of their names, in order")
+    names = list(classes)
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise TypeError(f"classes hold {wrong[0]!r}, a {type(wrong[0]).__name__}; their names must be texts")
     if names and num_classes is not None and num_classes != len(names):
@@ -303,7 +303,6 @@ def _in_range(labels: Tensor, num_classes: int | None, names: tuple[str, ...]) -
         raise ValueError(f"labels run from {low} to {high}; they must be {allowed}{cure}")
     if num_classes is None and high > 100 * len(labels) + 10_000:
         raise ValueError(
-            f"the largest label is {high} for {counted(len(labels), 'sample')}; renumber the labels, or give "
-            "num_classes"
+            f"the largest label is {high} for {counted(len(labels), 'label')}; renumber the labels, or give num_classes"
         )
     return labels

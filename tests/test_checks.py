@@ -183,8 +183,9 @@ def test_texts_are_numbered_by_the_names_that_are_given():
         numbered_labels([0], num_classes=3, classes=["a", "b"])
     with pytest.raises(TypeError, match="classes hold 0, a int; their names must be texts"):
         numbered_labels([0], classes=[0, 1])
-    with pytest.raises(TypeError, match="classes are 'ab'; give a list"):
-        numbered_labels([0], classes="ab")
+    for none in ("ab", 2, 2.5, {"a"}, frozenset("a")):  # a set has no order, so that it would name by chance
+        with pytest.raises(TypeError, match=r"classes are .*; give a list of their names, in order"):
+            numbered_labels([0], classes=none)
     crane = ["crane", "crane", "heron"]  # of ImageNet, which has two
     assert numbered_labels([0, 1, 2], classes=crane).labels.tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="two classes are called 'crane'"):

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from nclib.checks import counted, few
+from nclib.checks import counted, few, is_number
 from nclib.data.images import ImageSet, Labelled, stack
 from nclib.data.pictures import numbered, picture, plain
 from nclib.labels import checked_names
@@ -313,10 +313,13 @@ def unbatched(parts: Parts) -> list[Parts]:
 
 def _names(classes: Classes) -> tuple[str, ...] | int | None:
     """Names of classes, or how many there are."""
-    if isinstance(classes, int | None):
-        if classes is not None and classes < 1:
+    if classes is None:
+        return None
+    if is_number(classes):
+        if not classes >= 1 or classes % 1:
             raise ValueError(f"classes are {classes}; give their names, or how many there are, at least 1")
-        return classes
-    if isinstance(classes, str) or len(names := checked_names(classes)) > len({*names}) or not names:
+        return int(classes)
+    names = checked_names(classes)
+    if len(names) > len({*names}) or not names:
         raise ValueError(f"classes are {classes!r}; give a list of names that differ")
     return names

@@ -59,15 +59,12 @@ class Texts:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        texts = () if isinstance(self.texts, str) else tuple(self.texts)
-        labels, classes = numbered_labels(self.labels, classes=self.classes)
-        if isinstance(self.texts, str) or len(texts) != len(labels):
-            given = "one text" if isinstance(self.texts, str) else counted(len(texts), "text")
-            raise ValueError(f"there are {given} and {counted(len(labels), 'label')}; give a list of as many texts")
-        if wrong := [row for row, text in enumerate(texts) if not isinstance(text, str)]:
-            raise TypeError(f"texts hold {texts[wrong[0]]!r} in row {wrong[0]}, which is no text; leave it out")
-        most = int(labels.max()) + 1 if len(labels) else 0
-        parts = {"texts": texts, "labels": labels, "classes": classes or tuple(map(str, range(most)))}
+        texts, (labels, classes) = listed_texts(self.texts), numbered_labels(self.labels, classes=self.classes)
+        if len(texts) != len(labels):
+            given = f"{counted(len(texts), 'text')} and {counted(len(labels), 'label')}"
+            raise ValueError(f"there are {given}; give a list of as many texts")
+        names = classes or tuple(map(str, range(int(labels.max()) + 1)))
+        parts = {"texts": tuple(texts), "labels": labels, "classes": names}
         for name, value in parts.items():
             object.__setattr__(self, name, value)  # it is frozen to others
 
@@ -81,6 +78,22 @@ class Texts:
     def digest(self) -> str:
         """Of texts and labels, hexadecimal."""
         return digest_of_text(repr((self.texts, self.labels.tolist())))
+
+
+def listed_texts(texts: Any) -> list[str]:
+    """Texts as a list of one at least, or what is wrong with them."""
+    if isinstance(texts, Tensor):
+        raise TypeError(f"texts are a tensor {tuple(texts.shape)}; nclib.extract gives features of images")
+    unordered = isinstance(texts, str | set | frozenset) or not isinstance(texts, Iterable)
+    rows = [] if unordered else list(texts)
+    if not rows:
+        raise ValueError(f"texts are {texts!r}; give a list of them, one at least")
+    if wrong := [row for row, text in enumerate(rows) if not isinstance(text, str)]:
+        raise TypeError(
+            f"texts hold {rows[wrong[0]]!r:.60} in row {wrong[0]}; they must be strings: leave out "
+            f"{counted(len(wrong), 'row')} that hold none"
+        )
+    return rows
 
 
 def texts(

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from nclib.arrays import as_tensor, noted_rounding
-from nclib.checks import counted, few
+from nclib.checks import check_whole, counted, few
 from nclib.devices import double_device
 from nclib.labels import Names, Numbered, checked_names, numbered_labels, one_each
 from nclib.metrics.linalg import ALL, TOGETHER, add_gram, differences_product, explained, svd_of_centred
@@ -80,9 +80,10 @@ class ClassStatistics:
         device: torch.device | str = "cpu",
     ):
         self.classes = checked_names(classes, num_classes)
+        if num_classes is None and not self.classes:
+            raise ValueError("neither num_classes nor classes are given; give the number of classes, or their names")
         num_classes = len(self.classes) if num_classes is None else num_classes
-        if num_features < 1 or num_classes < 1:
-            raise ValueError(f"num_features is {num_features} and num_classes {num_classes}; both must be at least 1")
+        check_whole(1, num_features=num_features, num_classes=num_classes)
         if covariance not in ("full", "diagonal"):
             raise ValueError(f"covariance is {covariance!r}; it must be 'full' or 'diagonal'")
         device = double_device(device)

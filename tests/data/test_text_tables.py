@@ -174,8 +174,11 @@ def test_texts_of_ones_own_are_numbered(labels):
     ("texts", "labels", "error", "message"),
     [
         (["a", "b"], ["x"], ValueError, "there are 2 texts and 1 label; give a list of as many texts"),
-        ("ab", ["x", "y"], ValueError, "there are one text and 2 labels; give a list"),
-        (["a", None], ["x", "y"], TypeError, "texts hold None in row 1, which is no text"),
+        ("ab", ["x", "y"], ValueError, "texts are 'ab'; give a list of them, one at least"),
+        ({"ab"}, ["x"], ValueError, "texts are {'ab'}; give a list of them"),  # a set has no order
+        (None, ["x"], ValueError, "texts are None; give a list of them"),
+        ([], [], ValueError, r"texts are \[\]; give a list of them, one at least"),
+        (["a", None], ["x", "y"], TypeError, "texts hold None in row 1; they must be strings"),
         (["a", "b"], ["x", None], ValueError, "labels hold None in row 1, which is no class"),
     ],
 )
