@@ -280,7 +280,7 @@ def test_a_file_in_the_place_of_data_says_how_data_is_named(tmp_path, monkeypatc
     arguments = {"rank": ["--data", file, "--models", "bert"]}.get(command, ["bert", file, "x.safetensors"])
     done = CliRunner().invoke(app, [command, *arguments])
     assert done.exit_code == 1
-    assert f"{file} is a file, and no name of data: a table of texts is file:{file}, for an encoder" in done.stderr
+    assert f"{file} is the path of a file, and no name of data: a table of texts is file:{file}, for" in done.stderr
     assert f"nclib.labelled(pandas.read_csv('{file}'))" in done.stderr
     assert "timm" not in done.stderr
     with pytest.raises(ValueError, match=f"a table of texts is file:{file}"):

@@ -81,7 +81,9 @@ class Texts:
 
 
 def listed_texts(texts: Any) -> list[str]:
-    """Texts as a list of one at least, or what is wrong with them."""
+    """Texts, with labels or without, as a list of one at least, or what is wrong with them."""
+    if isinstance(texts, Texts):
+        return list(texts.texts)
     if isinstance(texts, Tensor):
         raise TypeError(f"texts are a tensor {tuple(texts.shape)}; nclib.extract gives features of images")
     unordered = isinstance(texts, str | set | frozenset) or not isinstance(texts, Iterable)

@@ -107,8 +107,8 @@ def encoded(
     """Features of texts of several layers in one pass, by the layers' names; see `text_layers`."""
     _check_encoder(encoder)
     check_whole(1, length=length, batch_size=batch_size)
-    texts, names = listed_texts(texts.texts if isinstance(texts, Texts) else texts), list(dict.fromkeys(map(encoder.layer, listed(layers))))
-    tokens = encoder.tokens(texts, length=length)
+    names = list(dict.fromkeys(map(encoder.layer, listed(layers))))
+    tokens = encoder.tokens(listed_texts(texts), length=length)
     order = (tokens != _NONE).sum(1).argsort(stable=True)
     device = next(encoder.parameters()).device
     batches = tqdm(order.split(batch_size), f"encode {encoder.name}", disable=not progress, leave=False)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -200,7 +201,7 @@ def _check_given(model: object, images: Any) -> None:
             f"{model.name} is an encoder of texts; nclib.text_features(encoder, texts) gives their features"
         )
     first = images[0] if isinstance(images, list | tuple) and images else None
-    if isinstance(first, str) and not Path(first).exists():
+    if isinstance(first, str) and not os.path.exists(first):  # unlike Path.exists it takes texts of any length
         raise ValueError(
             f"images are texts, the first of which, {first!r:.60}, is no file; nclib.text_features(encoder, texts) "
             "gives features of texts"

@@ -698,6 +698,9 @@ TABLES = {
     "array of texts": lambda paths: np.array([paths, NAMES]).T,
     "columns in a dict": lambda paths: {"image": pd.Series(paths), "label": pd.Series(NAMES)},
     "polars": lambda paths: Polars({"image": paths, "label": NAMES}),
+    "more columns": lambda paths: pd.DataFrame(
+        {"image": paths, "label": NAMES} | dict.fromkeys(("features", "to_dicts", "to_pylist", "array"), 0)
+    ),
 }
 
 
@@ -745,9 +748,10 @@ def test_a_path_is_no_images_and_says_how_it_is_given(kind, tmp_path, paths):
     (tmp_path / "t.csv").touch()
     for path, cure in (
         (tmp_path, f"nclib.load('folder:{tmp_path}') gives those of a folder"),
-        (tmp_path / "t.csv", f"pandas.read_csv, and of texts with nclib.load('file:{tmp_path / 't.csv'}')"),
-        (paths[0], f"of one image give a list, ['{paths[0]}']"),
+        (tmp_path / "t.csv", f"a table of texts is file:{tmp_path / 't.csv'}, for an encoder of texts; one of paths"),
+        (paths[0], f"one is, in Python alone, nclib.labelled(['{paths[0]}'])"),
         ("digits", "nclib.load gives those of a name, or folder:PATH"),
+        ("word " * 2000, "nclib.load gives those of a name, or folder:PATH"),  # longer than a path may be
     ):
         with pytest.raises(TypeError) as caught:
             nclib.extract(MODEL, kind(path))

@@ -376,6 +376,7 @@ def test_texts_may_be_any_list_and_have_labels():
         (lambda: nclib.extract(encoder(), ["a"]), TypeError, r"own is an encoder of texts; nclib\.text_features"),
         (lambda: nclib.extract(encoder(), IMAGES), TypeError, r"own is an encoder of texts; nclib\.text_features"),
         (lambda: nclib.extract(net(), ["it purrs"]), ValueError, r"'it purrs', is no file; nclib\.text_features"),
+        (lambda: nclib.extract(net(), ["it purrs " * 999]), ValueError, r"is no file; nclib\.text_features"),
         (lambda: nclib.extract(net(), TEXTS), TypeError, r"Texts hold no images; nclib\.text_features"),
         (lambda: nclib.feature_statistics(net(), TEXTS), TypeError, r"Texts hold no images; nclib\.text_features"),
         (lambda: nclib.layerwise(net(), TEXTS, TEXTS), TypeError, r"Texts hold no images; nclib\.text_features"),
