@@ -54,7 +54,7 @@ def check_whole(least: int, **numbers: Any) -> None:
 def is_number(value: Any) -> bool:
     """Whether this is a real number, of Python, numpy or torch, and neither true nor false.
 
-    >>> is_number(2), is_number(np.float32(0.5)), is_number("2"), is_number(True)
+    >>> is_number(2), is_number(0.5), is_number("2"), is_number(True)
     (True, True, False, False)
     """
     return isinstance(_plain(value), Real) and not isinstance(_plain(value), bool)
