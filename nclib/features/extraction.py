@@ -225,6 +225,7 @@ def _computed(
     cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
     rows = list(itertools.chain.from_iterable(cut))
     prepare, finish = in_two(lacking(images, model.transform), model.device)
+    first = getattr(images, "first", 0)  # of a part of a stream
     bar = partial(tqdm, desc=f"extract {model.name}", total=len(rows), unit="batch", leave=False)
     with (
         reading(images, prepare, device=model.device, workers=how.workers, name=model.name) as read,
@@ -235,11 +236,11 @@ def _computed(
         for shard, number in zip(shards, map(len, cut), strict=True):
             parts = [forward(batch) for batch in itertools.islice(made, number)]
             outputs = {name: torch.cat([part[name] for part in parts]) for name in names}
-            _check_range(model, outputs, half, shard)
+            _check_range(model, outputs, half, range(first + shard.start, first + shard.stop))
             yield outputs
 
 
-def _check_range(model: Backbone, outputs: Outputs, half: bool, shard: range) -> None:
+def _check_range(model: Backbone, outputs: Outputs, half: bool, rows: range) -> None:
     """Refuse what half precision made infinite, and warn of other features with NaN or infinity, in other words."""
     kind = half_type(model) if half else coarsest(model.model)
     for name, features in outputs.items():
@@ -251,10 +252,10 @@ def _check_range(model: Backbone, outputs: Outputs, half: bool, shard: range) ->
                 f"layer {name} of {model.name} gives NaN or infinity in half precision, {kind}, which ends at "
                 f"{torch.finfo(kind).max:.3g}; {cure} to compute in float32"
             )
-        bad = [shard[i] for i in (~features.isfinite().all(1)).nonzero().flatten().tolist()]
+        bad = [rows[i] for i in (~features.isfinite().all(1)).nonzero().flatten().tolist()]
         warnings.warn(
-            f"layer {name} of {model.name} gives NaN or infinity for {counted(len(bad), 'image')} of the {len(shard)} "
-            f"from row {shard.start} on: {few(bad)}",
+            f"layer {name} of {model.name} gives NaN or infinity for {counted(len(bad), 'image')} of the {len(rows)} "
+            f"from row {rows.start} on: {few(bad)}",
             stacklevel=4,
         )
 

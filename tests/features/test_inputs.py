@@ -1,6 +1,7 @@
 """Models and inputs as they come: of any precision and layout they give the right numbers, or one sentence says why."""
 
 import warnings
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -258,10 +259,26 @@ def test_tuning_refuses_nan_before_anything_is_trained():
             nclib.finetune(tuned, data, nclib.Tuning(epochs=1, probe_first=False))
 
 
-def test_features_with_nan_of_finite_inputs_are_warned_of():
+def test_features_with_nan_of_finite_inputs_are_warned_of(monkeypatch):
     model = nclib.Backbone("own", net(), last=lambda x: (x.mean((2, 3)) - 9).log())
     with pytest.warns(UserWarning, match="layer last of own gives NaN or infinity for 6 images of the 6 from row 0"):
         nclib.extract(model, IMAGES)
+    monkeypatch.setattr(nclib.data.items, "_TOGETHER", 4)
+    with pytest.warns(UserWarning, match="for 2 images of the 2 from row 4 on: 4, 5"):
+        nclib.extract(model, zip(IMAGES, LABELS.tolist(), strict=True))
+
+
+def test_what_a_function_of_c_does_not_take_is_named_as_of_any_other():
+    function = partial(nn.functional.linear, weight=torch.eye(4))
+    with pytest.raises(ValueError, match=r"own cannot take inputs \(2, 3\), float32.* mat1 and mat2"):
+        nclib.extract(nclib.Backbone("own", nn.Identity(), last=function), torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"function cannot take inputs \(.*3\), float32.* mat1 and mat2"):
+        nclib.geometric_complexity(function, torch.zeros(2, 3))
+
+
+def test_inputs_of_one_dimension_are_named():
+    with pytest.raises(ValueError, match="inputs hold NaN or infinity in 1 row of 2: 1"):
+        nclib.extract(nn.Linear(3, 2), torch.tensor([1.0, float("nan")]))
 
 
 def test_bytes_as_floats_are_warned_of_where_a_model_says_how_it_was_trained(recwarn):
