@@ -8,7 +8,7 @@ import torch
 from sklearn.base import ClassifierMixin, clone
 from torch import Tensor
 
-from nclib.checks import check_whole, counted, is_number
+from nclib.checks import check_whole, counted
 from nclib.estimates import Estimate, mean
 from nclib.labels import check_same_kind, class_names
 from nclib.probing.nearest import NearestClassMean
@@ -95,8 +95,9 @@ def few_shot(
     check_whole(1, shots=shots, episodes=episodes, queries=1 if queries is None else queries)
     ways = len(classes) if ways is None else ways
     check_whole(0, seed=seed)
-    if not (is_number(ways) and 2 <= ways <= len(classes) and ways == int(ways)):
-        raise ValueError(f"ways is {ways!r}; it must be 2 to the number of classes, which is {len(classes)}")
+    check_whole(2, ways=ways)
+    if ways > len(classes):
+        raise ValueError(f"ways is {ways}; it must be 2 to the number of classes, which is {len(classes)}")
     train = _Samples.of(features, names, classes)
     others = None if test is None else _Samples.of(test[0], class_names(test[1], "the test labels"), classes)
     if others is not None and others.features.shape[1] != train.features.shape[1]:

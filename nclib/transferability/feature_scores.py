@@ -107,7 +107,7 @@ def _factor(covariance: Tensor) -> Tensor:
     """The Cholesky factor, if there is one."""
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if failed:
-        raise ValueError("the features have no spread, within the classes or at all, whose inverse this score takes")
+        raise ValueError("the features do not vary, within the classes or at all; this score needs features that do")
     return factor
 
 

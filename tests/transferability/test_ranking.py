@@ -389,12 +389,14 @@ def test_models_that_are_as_good_as_each_other_are_noted(digits):
     twins = [Backbone(name, pooled(7).model, AS_DIGITS) for name in "ab"]
     found = rank_models([*twins, pooled(14)], digits, scores=["gbc"], by="cdnv")
     value = f"{found.table.loc['a', 'cdnv']:.4g}"
-    assert found.notes["a"] == found.notes["b"] == [f"cdnv is {value} of a, b alike: their order says nothing"]
+    assert found.notes["a"] == found.notes["b"] == [f"a, b have the same cdnv, {value}: their order says nothing"]
     assert "pool14" not in found.notes
-    assert f"note on a, b: cdnv is {value} of a, b alike" in " ".join(str(found).split())
+    assert f"note on a, b: a, b have the same cdnv, {value}: their" in " ".join(str(found).split())
     probed = rank_models([*twins, pooled(14)], digits, scores=["gbc"], by="cdnv", verify=2)
-    assert any(line.startswith("probe_accuracy is") for line in probed.notes["a"])
+    assert any(line.startswith("a, b have the same probe_accuracy") for line in probed.notes["a"])
     ties = nclib.transferability.ranked.ties
     table = pd.DataFrame({"gbc": [1e6, 1e6 + 1e-6, 1.0, float("nan"), float("nan")]}, index=[*"abcde"])
     assert [*ties(table, "gbc", 0)] == ["a", "b"]
     assert ties(table[:0], "gbc", 0) == {}
+    endless = pd.DataFrame({"gbc": [2.0, 1.0, float("-inf"), float("-inf")]}, index=[*"abcd"])
+    assert [*ties(endless, "gbc", 0)] == ["c", "d"]  # infinity is no scale, by which all would be the same
