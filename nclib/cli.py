@@ -111,7 +111,7 @@ def measure(
         result = measurement.measure(
             **read_features(file, labels), metrics=_split(metrics), progress=sys.stderr.isatty()
         )
-    typer.echo(_json(result) if as_json else result.table(_width() or WIDTH))
+    typer.echo(_json(result) if as_json else result.text(_width() or WIDTH))
 
 
 @app.command()

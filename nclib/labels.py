@@ -133,7 +133,7 @@ def one_each(labels: Any, name: str = "labels") -> Tensor | np.ndarray:
         table = f"a {type(given).__name__} " if hasattr(given, "iloc") else ""
         raise ValueError(
             f"{name} are {table}{tuple(found.shape)}; y should be a 1d array, a class for each sample (N,)"
-            f"{shape_cure(found, given)}"
+            f"{_shape_cure(found, given)}"
         )
     if isinstance(found, Tensor) and found.is_complex():
         raise TypeError(f"{name} are {found.dtype}; they must be integers or texts")
@@ -196,13 +196,11 @@ def check_same_kind(labels: np.ndarray, classes: np.ndarray, name: str = "labels
         )
 
 
-def shape_cure(labels: Any, given: Any = None) -> str:
-    """What makes labels (N,) of a column, a row or one-hot rows, for a message; `given` may have been a table."""
+def _shape_cure(labels: Any, given: Any) -> str:
+    """What makes labels (N,) of a row or one-hot rows, for a message; `given` may have been a table."""
     if labels.ndim != 2 or not labels.shape[1]:
         return ""
     table = hasattr(given, "iloc")
-    if labels.shape[1] == 1:
-        return f"; labels{'.iloc' if table else ''}[:, 0] is (N,)"
     if labels.shape[0] == 1:
         return f"; labels{'.iloc' if table else ''}[0] is (N,)"
     return f"; labels{'.to_numpy()' if table else ''}.argmax(1) makes classes of one-hot rows"

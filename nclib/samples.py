@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_array, as_tensor, noted_rounding
-from nclib.labels import Names, numbered_labels, one_each, shape_cure
+from nclib.labels import Names, numbered_labels
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _BLOCK = 2**18  # numbers converted to float64 at once: 2 MB stay in a processor's cache
@@ -38,11 +38,11 @@ def samples_of(features: Any, labels: Any, *, num_classes: int | None = None, cl
     """Features and labels as samples, or what is wrong with them; samples as they are."""
     if isinstance(features, Samples):
         return features
-    rounding, features, found = noted_rounding(features), as_array(features), one_each(labels)
-    check_shapes(features, found)
+    rounding, features = noted_rounding(features), as_array(features)
+    numbers, names = numbered_labels(labels, num_classes=num_classes, classes=classes)
+    check_shapes(features, numbers)
     if not len(features):
         raise ValueError("there are no samples: features has 0 rows")
-    numbers, names = numbered_labels(found, num_classes=num_classes, classes=classes)
     return Samples(features, numbers, rounding=rounding, classes=names)
 
 
@@ -53,16 +53,15 @@ def check_features(
     if isinstance(features, Samples):
         rows = as_tensor(features.features)
         return rows if features.checked else check_values(rows), features.labels.to(rows.device)
-    features, found = as_tensor(features), one_each(labels)
-    check_shapes(features, found)
-    numbers = numbered_labels(found, num_classes=num_classes, classes=classes).labels
+    features, numbers = as_tensor(features), numbered_labels(labels, num_classes=num_classes, classes=classes).labels
+    check_shapes(features, numbers)
     return check_values(features), numbers.to(features.device)
 
 
 def check_shapes(features: Any, labels: Any) -> None:
     """Refuse what is not (N, d) with d >= 1 and (N,)."""
-    if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
-        cure = "; features.reshape(-1, 1) is (N, 1)" if features.ndim == 1 else shape_cure(labels)
+    if features.ndim != 2 or len(features) != len(labels):
+        cure = "; features.reshape(-1, 1) is (N, 1)" if features.ndim == 1 else ""
         raise ValueError(
             f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (N, d) and (N,){cure}"
         )

@@ -311,7 +311,7 @@ def unbatched(parts: Parts) -> list[Parts]:
     return list(zip(*parts, strict=True))
 
 
-def _names(classes: Classes) -> tuple[str, ...] | int | None:
+def _names(classes: Any) -> tuple[str, ...] | int | None:
     """Names of classes, or how many there are."""
     if classes is None:
         return None

@@ -278,7 +278,7 @@ def _of_hub(
         raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join([*allowed, 'all'])}")
     first = "train" if "train" in splits else next(iter(splits))
     wanted = [each for each in splits if undivided or split in (each, "all")]
-    read = {each: _columns_of_hub(name, splits[each], columns) for each in {first: 0} | dict.fromkeys(wanted)}
+    read = {each: _columns_of_hub(name, splits[each], columns) for each in dict.fromkeys([first, *wanted])}
     classes = numbered(*read[first][1:]).classes
     rows = []
     for each in wanted:

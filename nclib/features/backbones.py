@@ -50,9 +50,10 @@ class Backbone:
     @classmethod
     def of(cls, model: "nn.Module | Backbone") -> "Backbone":
         """A backbone as it is; of a tuned model its own, and of any other module one that is called as its class."""
-        own = getattr(model, "backbone", None)  # which may also be a part of it
-        backbone = own if isinstance(own, Backbone) else cls(type(model).__name__, model)  # type: ignore[arg-type]
-        return model if isinstance(model, Backbone) else backbone
+        if isinstance(model, Backbone):
+            return model
+        own = getattr(model, "backbone", None)  # others call a part of theirs so
+        return own if isinstance(own, Backbone) else cls(type(model).__name__, model)
 
     @property
     def device(self) -> torch.device:

@@ -118,10 +118,7 @@ class ClassStatistics:
             return grown(batches, numbered_labels, covariance)
         stats = None
         for features, labels in batches:
-            if stats is None:
-                first = check_values(as_tensor(features))
-                width = first.shape[1] if first.ndim == 2 else 1  # of another shape `update` says what is wrong
-                stats = cls(width, num_classes, classes=classes, covariance=covariance, device=first.device)
+            stats = stats or _empty_for(features, num_classes, classes, covariance)
             stats.update(features, labels)
         if stats is None:
             raise ValueError("there are no batches; at least one is needed")
@@ -548,6 +545,13 @@ def _find_span(stats: ClassStatistics, samples: Samples) -> None:
     stats._span = (*first.between_svd, torch.zeros_like(first.between_svd[0]))
 
 
+def _empty_for(features: Any, num_classes: int | None, classes: Names, covariance: Covariance) -> ClassStatistics:
+    """Statistics of nothing yet, that features like these can be added to."""
+    rows = as_tensor(features)
+    width = rows.shape[1] if rows.ndim == 2 else 1  # of another shape `update` says what is wrong
+    return ClassStatistics(width, num_classes, classes=classes, covariance=covariance, device=rows.device)
+
+
 def grown(
     batches: Iterable[tuple[Any, Any]], numbered: Callable[[list[Any]], Numbered], covariance: Covariance
 ) -> ClassStatistics:
@@ -559,12 +563,10 @@ def grown(
         found, codes = np.unique(given.numpy(force=True) if isinstance(given, Tensor) else given, return_inverse=True)
         names = [normalize("NFC", name) if isinstance(name, str) else name for name in found.tolist()]
         numbers = torch.tensor([places.setdefault(name, len(places)) for name in names], dtype=torch.int64)
-        rows, known = check_features(features, numbers[torch.as_tensor(codes)])
-        if stats is None:
-            stats = ClassStatistics(rows.shape[1], max(1, len(places)), covariance=covariance, device=rows.device)
-        elif len(places) > stats.num_classes:
+        stats = stats or _empty_for(features, max(1, len(places)), None, covariance)
+        if len(places) > stats.num_classes:
             stats = stats.placed(torch.arange(stats.num_classes), len(places))
-        stats.update(features, known)
+        stats.update(features, numbers[torch.as_tensor(codes)])
     if stats is None or not places:
         raise ValueError("there are no batches with samples; at least one is needed")
     order, classes = numbered(list(places))
