@@ -15,9 +15,9 @@ from nclib.checks import counted, few, listed_names
 from nclib.labels import Names, called, check_labels, checked_names
 from nclib.metrics.ranks import class_ranks
 from nclib.metrics.registry import METRICS, Metric
+from nclib.metrics.samples import Samples, samples_of
 from nclib.metrics.statistics import ClassStatistics, Covariance, gathered
 from nclib.metrics.variability import SaysNothing, between_spectrum, checked_means
-from nclib.samples import Samples, samples_of
 
 Registry = Mapping[str, Metric]
 WIDTH, _LONGEST, _SHORTEST = 100, 40, 20  # columns of what is printed, and of a long name in it, at most and at least

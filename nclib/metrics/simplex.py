@@ -8,9 +8,9 @@ from torch.nn.functional import linear
 
 from nclib.arrays import as_array, as_tensor, check_parameter
 from nclib.metrics.linalg import length_of_products, panels
+from nclib.metrics.samples import Samples, row_blocks
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means, cut_off
-from nclib.samples import Samples, row_blocks
 
 
 def nc2(vectors: ClassStatistics | Any) -> float:

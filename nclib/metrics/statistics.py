@@ -21,7 +21,7 @@ from nclib.checks import check_whole, counted, few
 from nclib.devices import double_device
 from nclib.labels import Names, Numbered, checked_names, numbered_labels, one_each
 from nclib.metrics.linalg import ALL, TOGETHER, add_gram, differences_product, explained, svd_of_centred
-from nclib.samples import LARGEST, Samples, check_features, check_values, row_blocks, samples_of, with_bar
+from nclib.metrics.samples import LARGEST, Samples, check_features, check_values, row_blocks, samples_of, with_bar
 from nclib.storage import load_tensors, save_tensors
 
 Covariance = Literal["full", "diagonal", "span"]

@@ -11,9 +11,9 @@ from torch import Tensor
 from nclib.checks import check_whole, counted
 from nclib.estimates import Estimate, mean
 from nclib.labels import check_same_kind, class_names
+from nclib.metrics.samples import check_features
 from nclib.probing.nearest import NearestClassMean
 from nclib.probing.probe import check_probe, given_to, to_numpy
-from nclib.samples import check_features
 
 _AT_ONCE = 2**23  # numbers of queries of the nearest class mean: 100 MB in all
 

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nclib.metrics.samples import Samples, check_features, samples_of
 from nclib.metrics.statistics import ClassStatistics, gathered
 from nclib.metrics.variability import checked_means, total_scatter, warn_of_few
 from nclib.probing.linear import LinearProbe
 from nclib.probing.probe import held_out, to_numpy
-from nclib.samples import Samples, check_features, samples_of
 
 
 def h_score_shrunk(features: Any, labels: Any) -> float:

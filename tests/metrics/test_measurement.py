@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import nclib
-from nclib import METRICS, Metric, measure, samples
-from nclib.metrics import pairs, ranks, simplex, statistics
+from nclib import METRICS, Metric, measure
+from nclib.metrics import pairs, ranks, samples, simplex, statistics
 from nclib.metrics.measurement import Measurement, shortened
 from tests.ranges import ends
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nclib
 from nclib import ClassStatistics, class_statistics
-from nclib.samples import with_bar
+from nclib.metrics.samples import with_bar
 from nclib.storage import save_tensors
 
 FIELDS = ("counts", "means", "squares", "scatter")

@@ -17,10 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
 import nclib
-from nclib import SCORES, class_statistics, samples
+from nclib import SCORES, class_statistics
 from nclib.experiments.scales import demo
 from nclib.experiments.studies import STUDIES
-from nclib.metrics import statistics
+from nclib.metrics import samples, statistics
 from nclib.probing.probe import held_out
 from nclib.transferability import source_scores
 from nclib.transferability.class_scores import class_fairness, face, gbc, h_score, logme, over_models, variance_collapse
