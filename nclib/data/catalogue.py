@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn.functional import interpolate, pad
 
-from nclib.checks import check_least, few
+from nclib.checks import check_whole, few
 from nclib.data import glyphs
 from nclib.data.class_splits import CLASS_SPLITS
 from nclib.data.folders import check_same_classes, read_folder, split_folders
@@ -103,7 +103,7 @@ def load(
     >>> greek.images.shape, greek.classes[:3]
     (torch.Size([48, 1, 28, 28]), ('α', 'β', 'γ'))
     """
-    check_least(1, per_class=1 if per_class is None else per_class)
+    check_whole(1, per_class=1 if per_class is None else per_class)
     stem, some = (name, slice(None)) if _is_folder(name, data_root) else split_name(name)
     if names_texts(stem, data_root):
         if stem != name or seed or download:

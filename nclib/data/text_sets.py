@@ -19,7 +19,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from nclib.checks import check_least, counted, few, setting_up
+from nclib.checks import check_whole, counted, few, setting_up
 from nclib.data.folders import SPLIT_NAMES
 from nclib.data.hub import hub_splits
 from nclib.data.items import IMAGES, LABELS
@@ -138,7 +138,7 @@ def texts(
 
 
 def _found(name: str, split: str, per_class: int | None, data_root: str | Path | None, columns: tuple) -> Texts:
-    check_least(1, per_class=1 if per_class is None else per_class)
+    check_whole(1, per_class=1 if per_class is None else per_class)
     if split not in ("train", "test", "all") and not name.startswith("hf:"):
         raise ValueError(f"split is {split!r}; it must be 'train', 'test' or 'all'")
     if name.startswith(("file:", "hf:")):

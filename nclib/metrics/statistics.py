@@ -303,7 +303,7 @@ class ClassStatistics:
         state = self.state_dict()
         return result._absorb(state | {name: state[name][seen] for name in ("counts", "means", "squares")})
 
-    def placed(self, places: Tensor, num_classes: int, classes: Names = None) -> "ClassStatistics":
+    def _placed(self, places: Tensor, num_classes: int, classes: Names = None) -> "ClassStatistics":
         """The same statistics, in which class k is class places[k] of so many, with these names."""
         state, device = self.state_dict(), self.counts.device
         for name in ("counts", "means", "squares"):
@@ -565,9 +565,9 @@ def grown(
         numbers = torch.tensor([places.setdefault(name, len(places)) for name in names], dtype=torch.int64)
         stats = stats or _empty_for(features, max(1, len(places)), None, covariance)
         if len(places) > stats.num_classes:
-            stats = stats.placed(torch.arange(stats.num_classes), len(places))
+            stats = stats._placed(torch.arange(stats.num_classes), len(places))
         stats.update(features, numbers[torch.as_tensor(codes)])
     if stats is None or not places:
         raise ValueError("there are no batches with samples; at least one is needed")
     order, classes = numbered(list(places))
-    return stats.placed(order, len(classes) or int(order.max()) + 1, classes)
+    return stats._placed(order, len(classes) or int(order.max()) + 1, classes)

@@ -210,6 +210,8 @@ def test_a_failed_download_says_why(root, monkeypatch):
             "unknown split 'val' of eurosat; there are train, test, all$",
         ),
         ({"name": "glyphs/latin", "per_class": 0}, ValueError, "per_class is 0; it must be at least 1"),
+        ({"name": "digits", "per_class": 2.5}, ValueError, r"per_class is 2\.5; it must be a whole number, at least 1"),
+        ({"name": "docstrings/numpy", "per_class": "2"}, ValueError, "per_class is '2'; it must be a whole number"),
         ({"name": "digits", "per_class": 1000}, ValueError, "per_class is 1000; the smallest class has"),
         ({"name": "mnist"}, FileNotFoundError, "mnist needs a data root"),
         ({"name": "folder:pets"}, FileNotFoundError, "folder:pets is not at /.*/pets; put "),
