@@ -1,7 +1,7 @@
 """Labels of any kind, as numbers and the names of their classes, or what is wrong with them: one rule for all."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 from unicodedata import normalize
 
@@ -265,7 +265,8 @@ def checked_names(classes: Names, num_classes: int | None = None) -> tuple[str, 
     """Names of classes in Unicode's composed form, or what is wrong with them; () of None."""
     if classes is None:
         return ()
-    if isinstance(classes, str | set | frozenset) or not isinstance(classes, Iterable):  # a set has no order
+    unordered = isinstance(classes, str | set | frozenset | Mapping)  # a dict may number them otherwise
+    if unordered or not isinstance(classes, Iterable):
         raise TypeError(f"classes are {classes!r}; give a list of their names, in order")
     names = list(classes)
     if wrong := [name for name in names if not isinstance(name, str)]:

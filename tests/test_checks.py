@@ -183,7 +183,14 @@ def test_texts_are_numbered_by_the_names_that_are_given():
         numbered_labels([0], num_classes=3, classes=["a", "b"])
     with pytest.raises(TypeError, match="classes hold 0, a int; their names must be texts"):
         numbered_labels([0], classes=[0, 1])
-    for none in ("ab", 2, 2.5, {"a"}, frozenset("a")):  # a set has no order, so that it would name by chance
+    for none in (
+        "ab",
+        2,
+        2.5,
+        {"a"},
+        frozenset("a"),
+        {"b": 1, "a": 0},
+    ):  # a set has no order, so that it would name by chance
         with pytest.raises(TypeError, match=r"classes are .*; give a list of their names, in order"):
             numbered_labels([0], classes=none)
     crane = ["crane", "crane", "heron"]  # of ImageNet, which has two
