@@ -151,13 +151,13 @@ class Ranking:
         return (values - values.min()) / spread.where(spread > _ROUNDING * values.abs().max().clip(lower=1))
 
 
-def ties(table: pd.DataFrame, by: str, verified: int) -> dict[str, str]:
+def ties(table: pd.DataFrame, by: str, verified: int) -> dict[str, list[str]]:
     """A note on each model that has the value of another by which both are sorted, so that their order is by chance.
 
     >>> ties(pd.DataFrame({"gbc": [0.0, 0.0, -2.0]}, index=["ours", "theirs", "other"]), "gbc", 0)["theirs"]
-    'ours, theirs have the same gbc, 0: their order says nothing'
+    ['ours, theirs have the same gbc, 0: their order says nothing']
     """
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for score, part in (("probe_accuracy", table[:verified]), (by, table[verified:])):
         values = part[score].astype(float).dropna() if len(part) else pd.Series(dtype=float)
         largest = values.abs()[lambda sizes: sizes < math.inf].max()  # NaN if there is none
@@ -165,7 +165,7 @@ def ties(table: pd.DataFrame, by: str, verified: int) -> dict[str, str]:
         for _, same in values.groupby(apart.cumsum()):
             if len(same) > 1:
                 note = f"{few(same.index)} have the same {score}, {same.iloc[0]:.4g}: their order says nothing"
-                found |= dict.fromkeys(same.index, note)
+                found |= {name: [note] for name in same.index}
     return found
 
 

@@ -122,18 +122,15 @@ def rank_models(
     by = by or _usual(table)
     _check_found(table, by, found)
     table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
-    notes = {name: lines for name, values in found.items() if (lines := _notes(values))}
+    notes: dict[str, list[str]] = {}
+    _add_notes(notes, {name: _notes(values) for name, values in found.items()})
     if verify:
         probed = {name: scored(given[name], ["probe_accuracy"]) for name in table.index[:verify]}
         values, layer = over_layers(_table(probed).reindex(columns=["probe_accuracy"]), layers)
         table = _verified(table, values["probe_accuracy"])
         chosen = {name: {**scores, **layer.get(name, {})} for name, scores in chosen.items()}
-        more = {
-            name: [line for line in _notes(each) if line not in notes.get(name, ())] for name, each in probed.items()
-        }
-        notes |= {name: [*notes.get(name, ()), *lines] for name, lines in more.items() if lines}
-    for name, note in ties(table, by, min(verify, len(table))).items():
-        notes[name] = [*notes.get(name, ()), note]
+        _add_notes(notes, {name: _notes(each) for name, each in probed.items()})
+    _add_notes(notes, ties(table, by, min(verify, len(table))))
     if chosen:
         table.insert(0, "layer", [chosen[name].get(by) for name in table.index])
     several = None if layers == LAST else by_layer
@@ -176,6 +173,13 @@ def _notes(scored: Scored) -> list[str]:
         for note in values.notes:
             about.setdefault(note, []).append(layer)
     return [f"{note} (layer {few(layers)})" for note, layers in about.items()]
+
+
+def _add_notes(notes: dict[str, list[str]], more: Mapping[str, list[str]]) -> None:
+    """Add what is new of more notes on models."""
+    for name, lines in more.items():
+        if new := [line for line in lines if line not in notes.get(name, ())]:
+            notes[name] = [*notes.get(name, ()), *new]
 
 
 def _telling(values: Measurement) -> dict[str, float]:
