@@ -117,7 +117,7 @@ class ClassStatistics:
         if num_classes is None and classes is None:
             return grown(batches, numbered_labels, covariance)
         stats = None
-        for features, labels in batches:
+        for features, labels in _pairs(batches):
             stats = stats or _empty_for(features, num_classes, classes, covariance)
             stats.update(features, labels)
         if stats is None:
@@ -545,6 +545,15 @@ def _find_span(stats: ClassStatistics, samples: Samples) -> None:
     stats._span = (*first.between_svd, torch.zeros_like(first.between_svd[0]))
 
 
+def _pairs(batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """The batches, each once it is sure that it is a pair."""
+    for batch in batches:
+        if not (isinstance(batch, tuple | list) and len(batch) == 2):
+            parts = f" of {counted(len(batch), 'part')}" if isinstance(batch, tuple | list) else ""
+            raise TypeError(f"a batch is a {type(batch).__name__}{parts}; it must be a pair: (features, labels)")
+        yield batch[0], batch[1]
+
+
 def _empty_for(features: Any, num_classes: int | None, classes: Names, covariance: Covariance) -> ClassStatistics:
     """Statistics of nothing yet, that features like these can be added to."""
     rows = as_tensor(features)
@@ -558,7 +567,7 @@ def grown(
     """The statistics of batches whose classes are not known before the last: `numbered` numbers all of them then."""
     places: dict[Any, int] = {}
     stats: ClassStatistics | None = None
-    for features, labels in batches:
+    for features, labels in _pairs(batches):
         given = one_each(labels)
         found, codes = np.unique(given.numpy(force=True) if isinstance(given, Tensor) else given, return_inverse=True)
         names = [normalize("NFC", name) if isinstance(name, str) else name for name in found.tolist()]

@@ -345,6 +345,16 @@ NAMED = [  # batches of which each has other classes, the first not that of the 
 ]
 
 
+@pytest.mark.parametrize("options", [{}, {"num_classes": 2}])
+@pytest.mark.parametrize(
+    ("batch", "given"),
+    [((torch.eye(2), [0, 1], [0, 1]), "tuple of 3 parts"), (torch.eye(2), "Tensor"), ({"features": 0}, "dict")],
+)
+def test_batches_that_are_no_pairs_are_an_error(batch, given, options):
+    with pytest.raises(TypeError, match=rf"a batch is a {given}; it must be a pair: \(features, labels\)"):
+        ClassStatistics.from_batches([batch], **options)
+
+
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])
 @pytest.mark.parametrize("classes", [None, ["cat", "dog", "eel"]])
 def test_batches_of_texts_are_numbered_alike_whichever_class_comes_first(covariance, classes):
