@@ -85,8 +85,8 @@ def test_short_floats_are_accumulated_in_float64(dtype):
 def test_large_arrays_are_handled_in_blocks(monkeypatch):
     features, labels = sample(5)
     whole = class_statistics(features, labels)
-    monkeypatch.setattr("nclib.samples._BLOCK", 0)
-    monkeypatch.setattr("nclib.samples._LEAST_ROWS", 7)
+    monkeypatch.setattr("nclib.metrics.samples._BLOCK", 0)
+    monkeypatch.setattr("nclib.metrics.samples._LEAST_ROWS", 7)
     monkeypatch.setattr("nclib.metrics.statistics._SLAB", 11)
     assert_same(class_statistics(features, labels), whole)
 
