@@ -40,7 +40,8 @@ def _of_one_kind(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype.kind in "OT":  # objects, or numpy's texts of any length
         return _of_objects(array.astype(object), name)
     if array.dtype.kind not in "biufU":
-        cure = ": astype(str) makes texts of bytes" if array.dtype.kind == "S" else ""
+        kinds = {"S": "bytes", "M": "dates", "m": "times"}
+        cure = f": astype(str) makes texts of {kinds[array.dtype.kind]}" if array.dtype.kind in kinds else ""
         raise TypeError(f"{name} are {array.dtype}; they must be integers or texts{cure}")
     if array.dtype.kind == "f":
         _refuse_missing(array.ravel(), np.flatnonzero(np.isnan(array)).tolist(), name)
@@ -51,6 +52,10 @@ def _as_label_array(values: Any, name: str) -> np.ndarray:
     """An array of what is no tensor; of a list of texts and other things, an array of these objects."""
     if isinstance(values, np.ma.MaskedArray):
         values = unmasked(values)
+    if isinstance(values, str | set | frozenset | Mapping) or hasattr(values, "__next__"):
+        raise TypeError(f"{name} are a {type(values).__name__}; give a list of them, one for each sample (N,)")
+    if hasattr(type(values), "to_pylist"):  # of Arrow, whose own arrays have no missing numbers
+        values = values.to_pylist()
     if hasattr(values, "to_numpy"):  # columns of pandas, categorical ones too
         values = values.to_numpy()
     try:
@@ -74,7 +79,7 @@ def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
         numbers = np.array(array.tolist())
         if numbers.dtype.kind != "O":  # as they are beyond 64 bits
             return numbers
-    given = " and ".join(sorted(kind.__name__ for kind in kinds))
+    given = " and ".join(sorted({kind.__name__ for kind in kinds}))
     raise TypeError(f"Unknown label type: {name} are {given}; they must be all integers, or all texts")
 
 
@@ -211,7 +216,7 @@ def integer_labels(labels: Any) -> Tensor:
     found = one_each(labels)
     if is_text(found):
         raise TypeError(
-            f"labels are texts ({few(found.tolist())}); they must be integers: np.unique(labels, "
+            f"labels are texts ({few([*dict.fromkeys(found.tolist())])}); they must be integers: np.unique(labels, "
             "return_inverse=True)[1] makes numbers of texts"
         )
     return as_tensor(found if isinstance(found, Tensor) or found.size else np.zeros(0, dtype=np.int64)).long()
@@ -246,7 +251,7 @@ def _of_texts(texts: np.ndarray, names: tuple[str, ...], num_classes: int | None
     """Texts (N,) by their places among the names."""
     if not names and num_classes is not None:
         raise TypeError(
-            f"labels are texts ({few(texts.tolist())}), and nobody knows which of "
+            f"labels are texts ({few([*dict.fromkeys(texts.tolist())])}), and nobody knows which of "
             f"{counted(num_classes, 'class', 'classes')} each of them is; give the names in order: classes=[...]"
         )
     found, codes = np.unique(texts, return_inverse=True)

@@ -92,7 +92,9 @@ def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
     """Return the features if they are floating point, finite and of a size that can be squared."""
     if features.dtype not in _FLOATS:
         whole = not (features.is_complex() or features.is_floating_point() or features.is_quantized)
-        cure = "; if they are numbers, give features.float(), or astype(float)" if whole else ""
+        small = features.is_floating_point() and features.dtype.itemsize < 2
+        cure = "; give features.float()" if small else ""
+        cure = "; if they are numbers, give features.float(), or astype(float)" if whole else cure
         raise TypeError(f"features are {features.dtype}; they must be floating point of 16 to 64 bits{cure}")
     if not torch.isfinite(features.sum()):  # cheap; a sum can also overflow, so only the rows decide
         bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
