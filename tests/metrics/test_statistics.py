@@ -162,6 +162,8 @@ def test_too_few_classes_are_an_error():
 def test_a_shape_without_features_is_an_error():
     with pytest.raises(ValueError, match="num_features is 0; it must be at least 1"):
         ClassStatistics(0, 2)
+    with pytest.raises(ValueError, match="num_features is '3'; it must be a whole number"):
+        ClassStatistics("3", 2)
 
 
 @pytest.mark.parametrize(
