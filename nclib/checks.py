@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 
@@ -70,6 +71,15 @@ def check_known(known: Iterable[str], **names: str) -> None:
     for what, name in names.items():
         if name not in known:
             raise ValueError(f"unknown {what} {name!r}; there are {', '.join(known)}")
+
+
+def as_name(given: Any, example: str) -> str:
+    """A name, or a path that stands for one, as a text; an error that says what else it is, or that it is empty."""
+    if not isinstance(given, str | PathLike):
+        raise TypeError(f"name is {given!r:.60}, a {type(given).__name__}; it must be a text, such as {example!r}")
+    if not str(given).strip():
+        raise ValueError(f"name is {given!r}, which is empty; it must be a text, such as {example!r}")
+    return str(given)
 
 
 def listed_names(given: Any, name: str) -> list[str]:

@@ -17,6 +17,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from nclib.checks import counted, few, is_number
 from nclib.data.images import ImageSet, Labelled, stack
 from nclib.data.pictures import numbered, picture, plain
+from nclib.data.text_tables import TEXTS
 from nclib.labels import checked_names
 
 # What the parts of an item may be called, the first that is there: pixel_values were prepared from the image.
@@ -41,9 +42,10 @@ class Columns:
         if isinstance(item, Mapping):
             image, label = self.key(item, "image"), self.key(item, "label")
             if image is None:
+                cure = "; of texts give nclib.Texts(texts, labels)" if {*TEXTS} & {*item} else ""
                 raise ValueError(
                     f"an item has {few(list(item)) or 'nothing'}; it must have one of {', '.join(IMAGES)}, or name "
-                    "yours: nclib.labelled(data, image=..., label=...)"
+                    f"yours: nclib.labelled(data, image=..., label=...){cure}"
                 )
             return (item[image],) if label is None else (item[image], item[label])
         if isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype.kind in "OU":  # a row of paths and labels

@@ -25,6 +25,7 @@ from torch.utils.data import (
 )
 from torch.utils.data.distributed import DistributedSampler
 
+from nclib.arrays import columns_of
 from nclib.checks import few
 from nclib.data.folders import EXTENSIONS
 from nclib.data.images import Labelled, Transformed
@@ -100,7 +101,9 @@ def labelled(data: Any, classes: Classes = None, *, image: str | None = None, la
 def in_hand(data: Any, classes: Classes = None) -> Any:
     """As `labelled`, with a stream copied into memory, and with these classes if the data names none."""
     images = labelled(data)
-    images = images.held if isinstance(images, Stream) else images
+    if isinstance(images, Stream):
+        images = images.held
+        _refuse_text(images.parts(0)[0])
     return images.named(classes) if isinstance(images, Items) and images.names is None else images
 
 
@@ -130,25 +133,31 @@ def _opened(data: Any, how: Columns) -> Any:
         raise ValueError(f"there are no images: {type(data).__name__} is empty")
     known, names = _about(data, how)
     items = Items(data, how=how, known=known, names=names)
-    return Stream(data, how, names) if is_batch(items.parts(0)) else items
+    first = items.parts(0)
+    _refuse_text(first[0])
+    return Stream(data, how, names) if is_batch(first) else items
+
+
+def _refuse_text(image: Any) -> None:
+    """Refuse a text that is no path, not even of an image that is missing."""
+    if isinstance(image, str) and not os.path.exists(image) and Path(image).suffix.lower() not in EXTENSIONS:
+        raise ValueError(
+            f"images are texts, the first of which, {image!r:.60}, is no file; nclib.text_features(encoder, texts) "
+            "gives features of texts, and nclib.Texts(texts, labels) is what models are ranked for"
+        )
 
 
 def _listed(data: Any) -> Any:
     """A table of pandas, polars or Arrow as a list of dicts, and a column of pandas as one of its entries."""
     for rows, how in (("to_dicts", ()), ("to_pylist", ()), ("to_dict", ("records",))):
-        if hasattr(type(data), rows) and (names := _columns_of(data)) is not None:  # a table's columns may be called so
+        names = None if hasattr(type(data), "features") else columns_of(data)  # Hugging Face's are read row by row
+        if hasattr(type(data), rows) and names is not None:  # a table's columns may be called so
             if len({*names}) < len(names):
                 raise ValueError(f"a table has two columns of one name: {', '.join(names)}; rename one")
             return getattr(data, rows)(*how)
     if hasattr(type(data), "to_pylist"):
         return data.to_pylist()
     return data.tolist() if hasattr(data, "to_numpy") and hasattr(data, "array") else data
-
-
-def _columns_of(data: Any) -> list[str] | None:
-    """The names of a table's columns; None of what is no table."""
-    names = getattr(data, "column_names" if hasattr(type(data), "to_pylist") else "columns", None)
-    return None if names is None else [str(name) for name in names]
 
 
 @_opened.register(Labelled)

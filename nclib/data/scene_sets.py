@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nclib.checks import check_whole, few, setting_up
+from nclib.checks import as_name, check_whole, few, setting_up
 from nclib.data.catalogue import find_path, load
 from nclib.data.images import ImageSet
 from nclib.seeds import seeded
@@ -107,6 +107,7 @@ def scenes(
     """
     with setting_up():
         check_whole(1, number=number)
+        name = as_name(name, "folder:PATH")
         if name.startswith("folder:"):
             what = f"{split}/images and {split}/labels"
             return _read(find_path(name, data_root, what), split, number)

@@ -19,7 +19,8 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from nclib.checks import check_whole, counted, few, setting_up
+from nclib.arrays import columns_of
+from nclib.checks import as_name, check_whole, counted, few, setting_up
 from nclib.data.folders import SPLIT_NAMES
 from nclib.data.hub import hub_splits
 from nclib.data.items import IMAGES, LABELS
@@ -81,20 +82,26 @@ class Texts:
 
 
 def listed_texts(texts: Any) -> list[str]:
-    """Texts, with labels or without, as a list of one at least, or what is wrong with them."""
+    """Texts, with labels or without, as a list of one at least, or what is wrong with them.
+
+    >>> listed_texts(text for text in ("it purrs", "it barks"))
+    ['it purrs', 'it barks']
+    """
     if isinstance(texts, Texts):
         return list(texts.texts)
     if isinstance(texts, Tensor):
         raise TypeError(f"texts are a tensor {tuple(texts.shape)}; nclib.extract gives features of images")
+    if columns := columns_of(texts):  # a table is an iterable of the names of its columns
+        kind = type(texts).__name__
+        raise TypeError(f"texts are a table, {kind}, of columns {few(columns)}; give one: table[{columns[0]!r}]")
     unordered = isinstance(texts, str | set | frozenset) or not isinstance(texts, Iterable)
-    rows = [] if unordered else list(texts)
+    rows = [] if unordered else texts.to_pylist() if hasattr(type(texts), "to_pylist") else list(texts)
     if not rows:
-        raise ValueError(f"texts are {texts!r}; give a list of them, one at least")
+        raise ValueError(f"texts are {texts!r:.60}; give a list of them, one at least")
     if wrong := [row for row, text in enumerate(rows) if not isinstance(text, str)]:
-        raise TypeError(
-            f"texts hold {rows[wrong[0]]!r:.60} in row {wrong[0]}; they must be strings: leave out "
-            f"{counted(len(wrong), 'row')} that hold none"
-        )
+        without = counted(len(wrong), "row that holds none", "rows that hold none")
+        cure = f": leave out {without}" if len(wrong) < len(rows) else ""
+        raise TypeError(f"texts hold {rows[wrong[0]]!r:.60} in row {wrong[0]}; they must be strings{cure}")
     return rows
 
 
@@ -134,7 +141,7 @@ def texts(
     (('numpy', 'pandas'), 18)
     """
     with setting_up():
-        return _found(name, split, per_class, data_root, (text_column, label_column))
+        return _found(as_name(name, "file:PATH"), split, per_class, data_root, (text_column, label_column))
 
 
 def _found(name: str, split: str, per_class: int | None, data_root: str | Path | None, columns: tuple) -> Texts:

@@ -47,6 +47,14 @@ class Backbone:
     last: Callable[[Tensor], Tensor] | None = None
     classifier: nn.Linear | None = None
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and isinstance(self.model, nn.Module)):
+            given = f"{type(self.name).__name__} and {type(self.model).__name__}"
+            raise TypeError(f"name and model are {given}; they must be a text and a module: Backbone(name, model)")
+        if not (self.transform is None or callable(self.transform)):
+            kind = type(self.transform).__name__
+            raise TypeError(f"transform is {kind}; it must be a function of a PIL image, such as ToTensor(), or None")
+
     @classmethod
     def of(cls, model: "nn.Module | Backbone") -> "Backbone":
         """A backbone as it is; of a tuned model its own, and of any other module one that is called as its class."""

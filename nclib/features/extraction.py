@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -51,6 +50,8 @@ class Extraction:
             raise ValueError(f"half is {self.half!r}; it must be True, False or None")
         if not isinstance(self.cache, str | PathLike | None):
             raise TypeError(f"cache is {self.cache!r}; it must be the path of a folder, or None")
+        if self.cache is not None and Path(self.cache).is_file():
+            raise ValueError(f"cache is {self.cache}, a file; it must be the path of a folder, which need not be there")
 
 
 def extract(model: Backbone | nn.Module, images: Any, **options: Any) -> Tensor:
@@ -193,18 +194,17 @@ def _in_half(model: Backbone, asked: bool | None) -> bool:
 def _check_given(model: object, images: Any) -> None:
     """Refuse what is no model of images, or is no images for one."""
     if not isinstance(model, Backbone | nn.Module):
-        cure = f": nclib.backbone({model!r})" if isinstance(model, str) else ""
-        cure = ": nclib.Backbone(name, module, last=function)" if callable(model) else cure
-        raise TypeError(f"model is {type(model).__name__}; it must be a Backbone or a module{cure}")
+        given, cure = type(model).__name__, ""
+        if isinstance(model, str):
+            cure = f": nclib.backbone({model!r})"
+        elif isinstance(model, type):
+            given, cure = f"the class {model.__name__}", f": {model.__name__}(...)"
+        elif callable(model):
+            cure = ": nclib.Backbone(name, module, last=function)"
+        raise TypeError(f"model is {given}; it must be a Backbone or a module{cure}")
     if isinstance(model, TextEncoder) and not (isinstance(images, Tensor) and images.dtype == torch.int64):
         raise TypeError(
             f"{model.name} is an encoder of texts; nclib.text_features(encoder, texts) gives their features"
-        )
-    first = images[0] if isinstance(images, list | tuple) and images else None
-    if isinstance(first, str) and not os.path.exists(first):  # unlike Path.exists it takes texts of any length
-        raise ValueError(
-            f"images are texts, the first of which, {first!r:.60}, is no file; nclib.text_features(encoder, texts) "
-            "gives features of texts"
         )
     if any(each.is_meta or is_lazy(each) for each in Backbone.of(model).model.parameters()):
         raise ValueError("the model has no numbers yet; load weights into it, or run a lazy model once")

@@ -66,6 +66,8 @@ def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
             f"{path} ends in {path.suffix!r}; it must be one of {kinds}: np.savez('features.npz', features=..., "
             "labels=...) writes one"
         )
+    if labels is not None and labels.suffix != ".npy":
+        raise ValueError(f"{labels} ends in {labels.suffix!r}; labels are an .npy file: np.save('labels.npy', labels)")
     table = _read(path) if labels is None else {"features": _read(path), "labels": _read(labels)}
     if not isinstance(table, Mapping) or not {"features", "labels"} <= table.keys():
         held = f"holds {', '.join(map(str, table)) or 'nothing'}" if isinstance(table, Mapping) else "is no mapping"
@@ -146,8 +148,9 @@ def _without_objects(what: str, *errors: type[Exception]) -> Iterator[None]:
         if isinstance(error, ValueError) and "bject" not in str(error):
             raise
         raise ValueError(
-            f"it holds more than {what}, which could run code, or is not whole; save arrays of numbers, np.savez(path, "
-            "features=..., labels=...), or tensors, torch.save({'features': torch.as_tensor(features), ...}, path)"
+            f"it holds more than {what}, which could run code, or is not whole; save arrays of numbers, or of texts by "
+            "astype(str), np.savez(path, features=..., labels=...), or tensors, torch.save({'features': "
+            "torch.as_tensor(features), ...}, path)"
         ) from None
 
 
@@ -167,7 +170,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    with _without_objects("arrays of numbers", ValueError):
+    with _without_objects("arrays of numbers or texts", ValueError):
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 

@@ -232,10 +232,15 @@ def _listed(models: Any) -> list[Model]:
         raise ValueError("there are no models to rank; give a name at least")
     if wrong := [each for each in given if not isinstance(each, Given)]:
         raise TypeError(
-            f"models hold {wrong[0]!r:.60}; each must be a name, a Backbone or a module, or for texts a TextEncoder"
+            f"models hold {_brief(wrong[0])}; each must be a name, a Backbone or a module, or for texts a TextEncoder"
         )
     listed_names([each for each in given if isinstance(each, str)], "models")
     return [each if isinstance(each, str | TextEncoder) else Backbone.of(each) for each in given]
+
+
+def _brief(given: Any) -> str:
+    """What else was given for a model, in a line: a module within it would take many."""
+    return repr(given) if isinstance(given, int | float | None) else f"a {type(given).__name__}"
 
 
 def _checked_loading(options: Mapping[str, Any], of_texts: bool) -> dict[str, Any]:
@@ -244,7 +249,8 @@ def _checked_loading(options: Mapping[str, Any], of_texts: bool) -> dict[str, An
         raise TypeError(f"{', '.join(sorted(unknown))} is no option; models take weights, imports, device, data_root")
     weights, imports = options.get("weights", "pretrained"), options.get("imports", ())
     if of_texts and (weights != "pretrained" or imports):
-        raise ValueError(f"weights are {weights!r} and imports {imports!r}; encoders of texts have none to choose")
+        given = [name for name, chosen in (("weights", weights != "pretrained"), ("imports", imports)) if chosen]
+        raise ValueError(f"{' and '.join(given)} can be given for images only, and these are texts")
     if not of_texts and options.get("data_root"):
         raise ValueError(f"data_root is {str(options['data_root'])!r}; models of images read nothing from it")
     own = ("device", "data_root") if of_texts else ("weights", "imports", "device")

@@ -216,6 +216,13 @@ def test_a_failed_download_says_why(root, monkeypatch):
         ({"name": "mnist"}, FileNotFoundError, "mnist needs a data root"),
         ({"name": "folder:pets"}, FileNotFoundError, "folder:pets is not at /.*/pets; put "),
         ({"name": "mnist", "data_root": "no/such"}, FileNotFoundError, "the data root /.*/no/such is not a folder"),
+        ({"name": 3}, TypeError, "name is 3, a int; it must be a text, such as 'folder:PATH'"),
+        ({"name": " "}, ValueError, "name is ' ', which is empty; it must be a text"),
+        ({"name": Path(__file__).parent}, ValueError, r"is a folder, which is named 'folder:/.*data'"),
+        ({"name": "folder:"}, ValueError, "folder: names no path; give one, folder:PATH"),
+        ({"name": "file: "}, ValueError, "file:  names no path; give one, file:PATH"),
+        ({"name": f"folder:{__file__}"}, FileNotFoundError, "is a file, /.*py; it must be train/CLASS"),
+        ({"name": f"file:{Path(__file__).parent}"}, FileNotFoundError, "is a folder, /.*data; it must be a table with columns"),
         ({"name": "folder:/no/such"}, FileNotFoundError, "folder:/no/such is not at /no/such; put .* there by hand"),
     ],
 )

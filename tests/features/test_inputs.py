@@ -5,6 +5,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -369,6 +370,9 @@ def encoder(dtype=torch.float32):
 TEXTS = nclib.Texts(("a bb", "ccc dddd", "ee a f"), torch.tensor([0, 1, 1]), ("x", "y"))
 
 
+PURRS = [("it purrs", "cat"), ("it barks", "dog")]
+
+
 def test_texts_may_be_any_list_and_have_labels():
     expected = nclib.text_features(encoder(), list(TEXTS.texts))
     for texts in (TEXTS, np.array(TEXTS.texts), (text for text in TEXTS.texts)):
@@ -387,12 +391,42 @@ def test_texts_may_be_any_list_and_have_labels():
             TypeError,
             "hold None in row 1; .* leave out 2 rows",
         ),
+        (
+            lambda: nclib.text_features(encoder(), pd.DataFrame({"text": ["a"]})),
+            TypeError,
+            r"give one: table\['text'\]",
+        ),
         (lambda: nclib.text_features(encoder(), IMAGES), TypeError, r"nclib\.extract gives features of images"),
         (lambda: nclib.text_features(net(), ["a"]), TypeError, r"encoder is Sequential; it must be a TextEncoder"),
         (lambda: nclib.text_features(encoder().model, ["a"]), TypeError, r"nclib\.TextEncoder\(name, model, tokenizer"),
         (lambda: nclib.extract(encoder(), ["a"]), TypeError, r"own is an encoder of texts; nclib\.text_features"),
         (lambda: nclib.extract(encoder(), IMAGES), TypeError, r"own is an encoder of texts; nclib\.text_features"),
         (lambda: nclib.extract(net(), ["it purrs"]), ValueError, r"'it purrs', is no file; nclib\.text_features"),
+        (lambda: nclib.extract(net(), ["a.png"]), ValueError, "item 0: a.png cannot be read as an image"),
+        (
+            lambda: nclib.rank_models("x", PURRS),
+            ValueError,
+            r"'it purrs', is no file; .* nclib\.Texts\(texts, labels\)",
+        ),
+        (lambda: nclib.rank_models("x", tuple(zip(*PURRS, strict=True))), ValueError, "'it purrs', is no file"),
+        (lambda: nclib.rank_models("x", iter(PURRS)), ValueError, "'it purrs', is no file"),
+        (
+            lambda: nclib.rank_models("x", [{"text": "it purrs", "label": 0}]),
+            ValueError,
+            r"an item has text, label; .*; of texts give nclib\.Texts\(texts, labels\)",
+        ),
+        (lambda: nclib.extract(nn.Flatten, IMAGES), TypeError, r"model is the class Flatten; .*: Flatten\(\.\.\.\)"),
+        (
+            lambda: nclib.Backbone(nn.Flatten(), "own"),
+            TypeError,
+            "name and model are Flatten and str; they must be a text",
+        ),
+        (lambda: nclib.Backbone("own", nn.Flatten(), "resize"), TypeError, "transform is str; it must be a function"),
+        (
+            lambda: nclib.extract(net(), IMAGES, cache=__file__),
+            ValueError,
+            r"test_inputs\.py, a file; it must be the path",
+        ),
         (lambda: nclib.extract(net(), ["it purrs " * 999]), ValueError, r"is no file; nclib\.text_features"),
         (lambda: nclib.extract(net(), TEXTS), TypeError, r"Texts hold no images; nclib\.text_features"),
         (lambda: nclib.feature_statistics(net(), TEXTS), TypeError, r"Texts hold no images; nclib\.text_features"),
