@@ -100,7 +100,8 @@ class Ranking:
     def order(self) -> str:
         """What the models are sorted by, in words."""
         direction = "higher" if higher_is_better(self.by) else "lower"
-        first = f"; the first {self.verified} by the accuracy of a linear probe" if self.verified else ""
+        number = f"the first {self.verified}" if self.verified > 1 else "the first"
+        first = f"; {number} by the accuracy of a linear probe" if self.verified else ""
         return f"sorted by {self.by}, {direction} is better{first}{self._over}"
 
     @property
