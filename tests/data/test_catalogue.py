@@ -222,7 +222,11 @@ def test_a_failed_download_says_why(root, monkeypatch):
         ({"name": "folder:"}, ValueError, "folder: names no path; give one, folder:PATH"),
         ({"name": "file: "}, ValueError, "file:  names no path; give one, file:PATH"),
         ({"name": f"folder:{__file__}"}, FileNotFoundError, "is a file, /.*py; it must be train/CLASS"),
-        ({"name": f"file:{Path(__file__).parent}"}, FileNotFoundError, "is a folder, /.*data; it must be a table with columns"),
+        (
+            {"name": f"file:{Path(__file__).parent}"},
+            FileNotFoundError,
+            "is a folder, /.*data; it must be a table with columns",
+        ),
         ({"name": "folder:/no/such"}, FileNotFoundError, "folder:/no/such is not at /no/such; put .* there by hand"),
     ],
 )
