@@ -92,7 +92,7 @@ clean:
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test,dev,torchmetrics,peft,transformers,arrow]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test,dev,torchmetrics,peft,transformers,arrow,datasets]'
 	@cp constraints.txt $@ # a test compares what is installed with it
 
 # Snakemake wants other versions of some packages than the book.

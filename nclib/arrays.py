@@ -1,5 +1,7 @@
 """Arrays, tensors, tables and lists that people give, as tensors of numbers or an error that names the cure."""
 
+from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -9,16 +11,22 @@ from torch import Tensor
 from nclib.checks import counted
 from nclib.devices import double_device
 
+_NUMBERS = "biufc"  # kinds of numpy's types that are numbers
+
 
 def as_tensor(values: Any) -> Tensor:
     """A tensor without a gradient, sharing memory where it can; on the CPU if its own device has no float64."""
     given = type(values).__name__
     _check_dense(values)
+    if values is None or isinstance(values, str | PathLike | Mapping):
+        raise TypeError(f"{given} is no tensor or array of numbers; give (N, d) of them{_about_others(values)}")
+    if hasattr(type(values), "to_pylist"):  # of Arrow, whose own arrays have no missing numbers
+        values = _of_arrow(values)
     if isinstance(values, np.ma.MaskedArray):
         values = unmasked(values)
     if hasattr(values, "to_numpy"):
         values = _of_table(values)
-    if isinstance(values, np.ndarray) and values.dtype == object:
+    if isinstance(values, np.ndarray) and values.dtype.kind not in _NUMBERS:
         raise TypeError(f"{given} is no tensor or array of numbers: {_about_objects(values)}")
     if isinstance(values, np.ndarray) and (
         not values.flags.writeable or min(values.strides, default=0) < 0 or not values.dtype.isnative
@@ -44,6 +52,33 @@ def _check_dense(values: Any) -> None:
             f"{type(values).__name__} is no tensor or array of numbers: it is sparse, and must be dense; give its "
             "toarray()"
         )
+
+
+def _about_others(values: Any) -> str:
+    """How numbers are had of what holds them under a name."""
+    if isinstance(values, Mapping):
+        return f", such as values[{next(iter(values))!r}]" if values else ""
+    return "" if values is None else ", such as numpy.load(path)"
+
+
+def columns_of(values: Any) -> list[str] | None:
+    """The names of the columns of a table (pandas, polars, Arrow, Hugging Face's) or dict; None of what is none.
+
+    >>> columns_of({"text": ["it purrs"], "label": ["cat"]}), columns_of(["it purrs"])
+    (['text', 'label'], None)
+    """
+    if isinstance(values, Mapping):
+        return [str(name) for name in values]
+    of_arrow = hasattr(type(values), "column_names")  # a column of pandas may be called so, too
+    names = values.column_names if of_arrow else getattr(values, "columns", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def _of_arrow(values: Any) -> Any:
+    """A table or column of Arrow as pandas has it; of a column of lists a list of arrays."""
+    found = values.to_pandas()
+    lists = found.ndim == 1 and found.map(type).eq(np.ndarray).all()
+    return found.tolist() if lists else found
 
 
 def _of_table(values: Any) -> np.ndarray:
@@ -72,7 +107,9 @@ def _stacked(rows: Any) -> Any:
 
 
 def _about_objects(array: np.ndarray) -> str:
-    """What an array of objects holds that is no number, and what makes numbers of it."""
+    """What an array holds that is no number, and what makes numbers of it."""
+    if array.dtype != object:
+        return f"it holds {array.dtype}; if these are numbers, give its astype(float)"
     others = [entry for entry in array.flat if not isinstance(entry, int | float | np.number)]
     if not others:
         return "it holds numbers as objects; give its astype(float)"
@@ -108,7 +145,7 @@ def noted_rounding(features: Any) -> float:
 
 def as_array(values: Any) -> np.ndarray | Tensor:
     """Arrays of numbers as they are, for they may lie on disk, and anything else as a tensor."""
-    return values if isinstance(values, np.ndarray) and values.dtype != object else as_tensor(values)
+    return values if isinstance(values, np.ndarray) and values.dtype.kind in _NUMBERS else as_tensor(values)
 
 
 def check_parameter(value: Any, name: str, like: Tensor) -> Tensor:

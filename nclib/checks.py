@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 
@@ -54,7 +55,7 @@ def check_whole(least: int, **numbers: Any) -> None:
 def is_number(value: Any) -> bool:
     """Whether this is a real number, of Python, numpy or torch, and neither true nor false.
 
-    >>> is_number(2), is_number(np.float32(0.5)), is_number("2"), is_number(True)
+    >>> is_number(2), is_number(0.5), is_number("2"), is_number(True)
     (True, True, False, False)
     """
     return isinstance(_plain(value), Real) and not isinstance(_plain(value), bool)
@@ -70,6 +71,15 @@ def check_known(known: Iterable[str], **names: str) -> None:
     for what, name in names.items():
         if name not in known:
             raise ValueError(f"unknown {what} {name!r}; there are {', '.join(known)}")
+
+
+def as_name(given: Any, example: str) -> str:
+    """A name, or a path that stands for one, as a text; an error that says what else it is, or that it is empty."""
+    if not isinstance(given, str | PathLike):
+        raise TypeError(f"name is {given!r:.60}, a {type(given).__name__}; it must be a text, such as {example!r}")
+    if not str(given).strip():
+        raise ValueError(f"name is {given!r}, which is empty; it must be a text, such as {example!r}")
+    return str(given)
 
 
 def listed_names(given: Any, name: str) -> list[str]:

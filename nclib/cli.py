@@ -111,7 +111,7 @@ def measure(
         result = measurement.measure(
             **read_features(file, labels), metrics=_split(metrics), progress=sys.stderr.isatty()
         )
-    typer.echo(_json(result) if as_json else result.table(_width() or WIDTH))
+    typer.echo(_json(result) if as_json else result.text(_width() or WIDTH))
 
 
 @app.command()
@@ -409,7 +409,8 @@ def _check_written(path: Path | None, suffixes: tuple[str, ...]) -> None:
     if path is None:
         return
     if path.suffix not in suffixes:
-        raise ValueError(f"{path} ends in {path.suffix!r}; it must be one of {', '.join(suffixes)}")
+        allowed = f"one of {', '.join(suffixes)}" if len(suffixes) > 1 else suffixes[0]
+        raise ValueError(f"{path} ends in {path.suffix!r}; it must be {allowed}")
     if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK) or path.is_dir():
         raise ValueError(f"{path} cannot be written: its folder is missing or may not be written to")
 
@@ -421,6 +422,8 @@ def _listed(models: str | None, path: Path | None) -> list[str]:
     lines = (models or "").split(",")
     if path is not None:
         lines = [line.split("#")[0] for line in _read(path).splitlines()]
+        if several := [line.strip() for line in lines if "," in line]:
+            raise ValueError(f"{path} holds {several[0]!r:.60}; it must have one name a line")
     if not (names := [line.strip() for line in lines if line.strip()]):
         raise ValueError(f"there is no name of a model in {path or repr(models)}")
     return names

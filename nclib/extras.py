@@ -9,6 +9,7 @@ EXTRAS = {
     "transformers": "transformers",
     "torchmetrics": "torchmetrics",
     "pyarrow": "arrow",
+    "datasets": "datasets",
     "statsmodels": "book",
     "myst_nb": "book",
     "papermill": "book",

@@ -1,7 +1,7 @@
 """Labels of any kind, as numbers and the names of their classes, or what is wrong with them: one rule for all."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 from unicodedata import normalize
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor, unmasked
-from nclib.checks import check_least, counted, few
+from nclib.checks import check_whole, counted, few
 
 Names = Sequence[str] | None  # of the K classes, in the order of their numbers; None if nobody named them
 
@@ -40,7 +40,8 @@ def _of_one_kind(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype.kind in "OT":  # objects, or numpy's texts of any length
         return _of_objects(array.astype(object), name)
     if array.dtype.kind not in "biufU":
-        cure = ": astype(str) makes texts of bytes" if array.dtype.kind == "S" else ""
+        kinds = {"S": "bytes", "M": "dates", "m": "times"}
+        cure = f": astype(str) makes texts of {kinds[array.dtype.kind]}" if array.dtype.kind in kinds else ""
         raise TypeError(f"{name} are {array.dtype}; they must be integers or texts{cure}")
     if array.dtype.kind == "f":
         _refuse_missing(array.ravel(), np.flatnonzero(np.isnan(array)).tolist(), name)
@@ -51,6 +52,10 @@ def _as_label_array(values: Any, name: str) -> np.ndarray:
     """An array of what is no tensor; of a list of texts and other things, an array of these objects."""
     if isinstance(values, np.ma.MaskedArray):
         values = unmasked(values)
+    if isinstance(values, str | set | frozenset | Mapping) or hasattr(values, "__next__"):
+        raise TypeError(f"{name} are a {type(values).__name__}; give a list of them, one for each sample (N,)")
+    if hasattr(type(values), "to_pylist"):  # of Arrow, whose own arrays have no missing numbers
+        values = values.to_pylist()
     if hasattr(values, "to_numpy"):  # columns of pandas, categorical ones too
         values = values.to_numpy()
     try:
@@ -74,7 +79,7 @@ def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
         numbers = np.array(array.tolist())
         if numbers.dtype.kind != "O":  # as they are beyond 64 bits
             return numbers
-    given = " and ".join(sorted(kind.__name__ for kind in kinds))
+    given = " and ".join(sorted({kind.__name__ for kind in kinds}))
     raise TypeError(f"Unknown label type: {name} are {given}; they must be all integers, or all texts")
 
 
@@ -133,12 +138,12 @@ def one_each(labels: Any, name: str = "labels") -> Tensor | np.ndarray:
         table = f"a {type(given).__name__} " if hasattr(given, "iloc") else ""
         raise ValueError(
             f"{name} are {table}{tuple(found.shape)}; y should be a 1d array, a class for each sample (N,)"
-            f"{shape_cure(found, given)}"
+            f"{_shape_cure(found, given)}"
         )
-    if found.is_complex() if isinstance(found, Tensor) else found.dtype.kind == "c":
+    if isinstance(found, Tensor) and found.is_complex():
         raise TypeError(f"{name} are {found.dtype}; they must be integers or texts")
     if real:
-        _check_whole(found.numpy(force=True) if isinstance(found, Tensor) else found, name)
+        _check_classes(found.numpy(force=True) if isinstance(found, Tensor) else found, name)
     if is_text(found):
         _check_spelling(found, name)
     return found
@@ -176,7 +181,7 @@ def _column(array: Any, name: str) -> Any:
     return array[:, 0]
 
 
-def _check_whole(array: np.ndarray, name: str) -> None:
+def _check_classes(array: np.ndarray, name: str) -> None:
     """Refuse real numbers (N,) that are no whole ones."""
     wrong = np.flatnonzero(~np.isfinite(array) | (array != np.rint(array)))
     if len(wrong):
@@ -196,13 +201,11 @@ def check_same_kind(labels: np.ndarray, classes: np.ndarray, name: str = "labels
         )
 
 
-def shape_cure(labels: Any, given: Any = None) -> str:
-    """What makes labels (N,) of a column, a row or one-hot rows, for a message; `given` may have been a table."""
+def _shape_cure(labels: Any, given: Any) -> str:
+    """What makes labels (N,) of a row or one-hot rows, for a message; `given` may have been a table."""
     if labels.ndim != 2 or not labels.shape[1]:
         return ""
     table = hasattr(given, "iloc")
-    if labels.shape[1] == 1:
-        return f"; labels{'.iloc' if table else ''}[:, 0] is (N,)"
     if labels.shape[0] == 1:
         return f"; labels{'.iloc' if table else ''}[0] is (N,)"
     return f"; labels{'.to_numpy()' if table else ''}.argmax(1) makes classes of one-hot rows"
@@ -213,7 +216,7 @@ def integer_labels(labels: Any) -> Tensor:
     found = one_each(labels)
     if is_text(found):
         raise TypeError(
-            f"labels are texts ({few(found.tolist())}); they must be integers: np.unique(labels, "
+            f"labels are texts ({few([*dict.fromkeys(found.tolist())])}); they must be integers: np.unique(labels, "
             "return_inverse=True)[1] makes numbers of texts"
         )
     return as_tensor(found if isinstance(found, Tensor) or found.size else np.zeros(0, dtype=np.int64)).long()
@@ -235,7 +238,7 @@ def numbered_labels(labels: Any, *, num_classes: int | None = None, classes: Nam
     >>> numbered_labels(["dog", "cat", "dog"])
     Numbered(labels=tensor([1, 0, 1]), classes=('cat', 'dog'))
     """
-    check_least(1, num_classes=1 if num_classes is None else num_classes)
+    check_whole(1, num_classes=1 if num_classes is None else num_classes)
     found, names = one_each(labels), checked_names(classes, num_classes)
     if is_text(found):
         return _of_texts(found, names, num_classes)
@@ -248,7 +251,7 @@ def _of_texts(texts: np.ndarray, names: tuple[str, ...], num_classes: int | None
     """Texts (N,) by their places among the names."""
     if not names and num_classes is not None:
         raise TypeError(
-            f"labels are texts ({few(texts.tolist())}), and nobody knows which of "
+            f"labels are texts ({few([*dict.fromkeys(texts.tolist())])}), and nobody knows which of "
             f"{counted(num_classes, 'class', 'classes')} each of them is; give the names in order: classes=[...]"
         )
     found, codes = np.unique(texts, return_inverse=True)
@@ -267,9 +270,10 @@ def checked_names(classes: Names, num_classes: int | None = None) -> tuple[str, 
     """Names of classes in Unicode's composed form, or what is wrong with them; () of None."""
     if classes is None:
         return ()
-    names = [] if isinstance(classes, str | int) else list(classes)
-    if not names and isinstance(classes, str | int):
+    unordered = isinstance(classes, str | set | frozenset | Mapping)  # a dict may number them otherwise
+    if unordered or not isinstance(classes, Iterable):
         raise TypeError(f"classes are {classes!r}; give a list of their names, in order")
+    names = list(classes)
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise TypeError(f"classes hold {wrong[0]!r}, a {type(wrong[0]).__name__}; their names must be texts")
     if names and num_classes is not None and num_classes != len(names):
@@ -303,7 +307,6 @@ def _in_range(labels: Tensor, num_classes: int | None, names: tuple[str, ...]) -
         raise ValueError(f"labels run from {low} to {high}; they must be {allowed}{cure}")
     if num_classes is None and high > 100 * len(labels) + 10_000:
         raise ValueError(
-            f"the largest label is {high} for {counted(len(labels), 'sample')}; renumber the labels, or give "
-            "num_classes"
+            f"the largest label is {high} for {counted(len(labels), 'label')}; renumber the labels, or give num_classes"
         )
     return labels

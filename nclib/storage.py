@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+_OF_A_CACHE = "one of a cache is made anew once it is deleted"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -58,13 +60,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); delete it to have it made anew") from error
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); {_OF_A_CACHE}") from error
     if not {"digest", "metadata"} <= header.keys():
-        raise ValueError(f"{path} was not written by nclib: it has no digest; delete it to have it made anew")
+        raise ValueError(f"{path} was not written by nclib: it has no digest; {_OF_A_CACHE}")
     if header["digest"] != digest_of(tensors, header["metadata"]):
-        raise ValueError(
-            f"{path} does not match its digest, so its content has changed; delete it to have it made anew"
-        )
+        raise ValueError(f"{path} does not match its digest, so its content has changed; {_OF_A_CACHE}")
     return tensors, json.loads(header["metadata"])
 
 

@@ -1,7 +1,10 @@
 """Labels of every kind: each gives the right classes, or a message that says what was given and the cure."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from scipy import sparse
@@ -40,6 +43,9 @@ CLASSES = {
     "objects that are texts": (np.array(TEXTS, dtype=object), TEXTS),
     "texts of numpy": (np.array(TEXTS, dtype=np.dtypes.StringDType()), TEXTS),
     "series of texts": (pd.Series(TEXTS), TEXTS),
+    "Arrow's texts": (pa.array(TEXTS), TEXTS),
+    "Arrow's dictionary of texts": (pa.chunked_array([TEXTS]).dictionary_encode(), TEXTS),
+    "Arrow's booleans": (pa.array([True, False]), [True, False]),
     "categories of texts": (pd.Series(TEXTS, dtype="category"), TEXTS),
     "booleans": ([True, False], [True, False]),
     "tensor of booleans": (torch.tensor([True, False]), [True, False]),
@@ -59,6 +65,12 @@ WRONG = {
     "NaN among texts": (["a", float("nan")], ValueError, "hold nan in row 1, which is no class"),
     "NaN of a series of texts": (pd.Series(["a", None, None]), ValueError, "in row 1, .* leave out the 2 samples"),
     "NA of pandas": (pd.Series([1, None], dtype="Int64"), ValueError, "hold nan in row 1"),
+    "null of Arrow": (
+        pa.array(["a", None]),
+        ValueError,
+        "hold None in row 1, which is no class; leave out the 1 sample",
+    ),
+    "null among Arrow's numbers": (pa.chunked_array([[1, None]]), ValueError, "hold None in row 1, which is no class"),
     "a missing category": (pd.Series(["a", None], dtype="category"), ValueError, "hold nan in row 1"),
     "NaN": ([0.0, float("nan")], ValueError, "hold nan in row 1, which is no class"),
     "NaN of a tensor": (torch.tensor([0.0, torch.nan]), ValueError, "hold nan in row 1, which is no class"),
@@ -76,10 +88,15 @@ WRONG = {
     "dates": (
         np.array(["2020-01-01"], dtype="M8[D]"),
         TypeError,
-        r"are datetime64\[D\]; they must be integers or texts",
+        r"are datetime64\[D\]; they must be integers or texts: astype\(str\) makes texts of dates",
     ),
     "lists of different lengths": ([[1], [1, 2]], TypeError, "list holds no labels"),
     "complex numbers": (torch.tensor([1j, 2]), TypeError, "complex64; they must be integers"),
+    "objects of two types of one name": (
+        [type("E", (), {})(), type("E", (), {})()],
+        TypeError,
+        "labels are E; they must",
+    ),
     "objects": ([object(), object()], TypeError, "are object; they must be all integers, or all texts"),
 }
 NO_CLASSES = {
@@ -93,7 +110,10 @@ NO_CLASSES = {
         ValueError,
         r"are \(3, 3\); .*; labels.argmax\(1\) makes classes of one-hot",
     ),
-    "a set": ({1, 2}, TypeError, "are set; they must be all integers, or all texts"),
+    "a set": ({1, 2}, TypeError, r"are a set; give a list of them, one for each sample \(N,\)"),
+    "a generator": ((label for label in "ab"), TypeError, "are a generator; give a list of them"),
+    "a dict": ({"label": [0, 1]}, TypeError, "are a dict; give a list of them"),
+    "one text": ("ab", TypeError, "are a str; give a list of them"),
     "a number": (3, ValueError, r"are \(\); y should be a 1d array"),
 }
 BLANK = {
@@ -183,8 +203,16 @@ def test_texts_are_numbered_by_the_names_that_are_given():
         numbered_labels([0], num_classes=3, classes=["a", "b"])
     with pytest.raises(TypeError, match="classes hold 0, a int; their names must be texts"):
         numbered_labels([0], classes=[0, 1])
-    with pytest.raises(TypeError, match="classes are 'ab'; give a list"):
-        numbered_labels([0], classes="ab")
+    for none in (
+        "ab",
+        2,
+        2.5,
+        {"a"},
+        frozenset("a"),
+        {"b": 1, "a": 0},
+    ):  # a set has no order, so that it would name by chance
+        with pytest.raises(TypeError, match=r"classes are .*; give a list of their names, in order"):
+            numbered_labels([0], classes=none)
     crane = ["crane", "crane", "heron"]  # of ImageNet, which has two
     assert numbered_labels([0, 1, 2], classes=crane).labels.tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="two classes are called 'crane'"):
@@ -427,6 +455,54 @@ def test_masked_features_are_an_error_and_sparse_ones_have_a_cure():
         as_tensor(np.ma.array([[1.0], [2.0]], mask=[[0], [1]]))
     with pytest.raises(TypeError, match=r"csr_matrix is no tensor or array of numbers: .*; give its toarray\(\)"):
         as_tensor(sparse.csr_matrix([[1.0], [2.0]]))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pa.table({"a": [1.0, 3.0], "b": [2.0, 4.0]}),
+        pa.array([[1.0, 2.0], [3.0, 4.0]]),
+        pa.chunked_array(
+            [pa.array([[1.0, 2.0]], pa.list_(pa.float64(), 2)), pa.array([[3.0, 4.0]], pa.list_(pa.float64(), 2))]
+        ),
+    ],
+    ids=["a table", "lists", "lists of one length in two parts"],
+)
+def test_tables_and_lists_of_arrow_are_features(given):
+    assert as_tensor(given).tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert as_tensor(given).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, r"NoneType is no tensor or array of numbers; give \(N, d\) of them$"),
+        ("x.npy", r"str is no tensor .*, such as numpy\.load\(path\)"),
+        (Path("x.npy"), r"Path is no tensor .*, such as numpy\.load\(path\)"),
+        ({"features": torch.eye(2)}, r"dict is no tensor .*, such as values\['features'\]"),
+        (np.array([["1.5"]]), r"ndarray is no tensor .*: it holds <U3; if these are numbers, give its astype\(float\)"),
+        (np.array([["2020-01-01"]], dtype="M8[D]"), r"it holds datetime64\[D\]; if these are numbers"),
+        (pa.array([[1.0, 2.0], None]), "ListArray is no tensor .*: it holds None, which is no number|it holds objects"),
+        (pa.array([[1.0, 2.0], [3.0]]), "ListArray is no tensor or array of numbers: "),
+    ],
+)
+def test_what_holds_no_numbers_says_what_does(given, message):
+    with pytest.raises(TypeError, match=message):
+        as_tensor(given)
+    with pytest.raises(TypeError, match="is no tensor or array of numbers"):
+        nclib.measure(given, [0, 1])
+
+
+def test_features_of_8_bits_say_what_makes_more_of_them():
+    with pytest.raises(TypeError, match=r"float8_e5m2; .* of 16 to 64 bits; give features\.float\(\)"):
+        nclib.measure(torch.eye(2).to(torch.float8_e5m2), [0, 1])
+
+
+def test_messages_name_a_class_once():
+    with pytest.raises(TypeError, match=r"labels are texts \(dog, cat\), and nobody knows which of 2 classes"):
+        nclib.measure(torch.eye(4), ["dog", "dog", "cat", "cat"], torch.eye(2, 4))
+    with pytest.raises(TypeError, match=r"labels are texts \(dog, cat\); they must be integers"):
+        integer_labels(["dog", "dog", "cat"])
 
 
 @pytest.mark.parametrize("value", ["2", None, True, np.bool_(True), 1j, [2], float("nan")])

@@ -177,6 +177,8 @@ def test_metadata_of_others_may_be_anything(tmp_path):
         ({0: "no_such_model"}, "timm has no model 'no_such_model'"),
         ({1: "folder:no/such"}, "no/such"),
         ({2: "out.pt"}, "out.pt ends in '.pt'; it must be one of .safetensors, .npz, .parquet"),
+        ({1: ""}, "name is '', which is empty; it must be a text, such as 'folder:PATH'"),
+        ({1: "folder:"}, "folder: names no path; give one, folder:PATH"),
     ],
 )
 def test_extract_says_what_is_wrong(change, message):
@@ -184,6 +186,29 @@ def test_extract_says_what_is_wrong(change, message):
     result = CliRunner().invoke(app, ["extract", *arguments.values(), "--weights", "random"])
     assert result.exit_code == 1
     assert message in result.output
+
+
+def test_what_statistics_are_written_to_is_one_kind_of_file():
+    done = CliRunner().invoke(app, ["statistics", "test_vit", "digits", "out.npz", "--weights", "random"])
+    assert (done.exit_code, done.stderr) == (1, "nclib: out.npz ends in '.npz'; it must be .safetensors\n")
+
+
+def test_labels_of_their_own_are_an_npy_file(tmp_path):
+    np.save(tmp_path / "x.npy", ARRAYS["features"])
+    np.save(tmp_path / "y.npy", np.array(["cat", None] * 15, dtype=object))
+    (tmp_path / "y.csv").write_text("0\n1")
+    assert (
+        "y.csv ends in '.csv'; labels are an .npy file: np.save(" in run(tmp_path / "x.npy", tmp_path / "y.csv").stderr
+    )
+    assert "arrays of numbers, or of texts by astype(str)" in run(tmp_path / "x.npy", tmp_path / "y.npy").stderr
+
+
+def test_nobody_is_told_to_delete_a_file_of_their_own(tmp_path):
+    (tmp_path / "mine.csv").write_text("text,label\n")
+    done = CliRunner().invoke(app, ["extract", f"recipe:{tmp_path / 'mine.csv'}", "digits", str(tmp_path / "x.npz")])
+    assert done.exit_code == 1
+    assert "is not a whole safetensors file" in done.stderr
+    assert "; delete it" not in done.stderr
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "cp437"])
@@ -280,7 +305,7 @@ def test_a_file_in_the_place_of_data_says_how_data_is_named(tmp_path, monkeypatc
     arguments = {"rank": ["--data", file, "--models", "bert"]}.get(command, ["bert", file, "x.safetensors"])
     done = CliRunner().invoke(app, [command, *arguments])
     assert done.exit_code == 1
-    assert f"{file} is a file, and no name of data: a table of texts is file:{file}, for an encoder" in done.stderr
+    assert f"{file} is the path of a file, and no name of data: a table of texts is file:{file}, for" in done.stderr
     assert f"nclib.labelled(pandas.read_csv('{file}'))" in done.stderr
     assert "timm" not in done.stderr
     with pytest.raises(ValueError, match=f"a table of texts is file:{file}"):

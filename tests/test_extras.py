@@ -50,6 +50,7 @@ TAKERS = {
     "arrow_statistics": ("pyarrow", lambda folder: nclib.arrow_statistics(folder / "t.parquet")),
     "arrow_batches": ("pyarrow", lambda folder: list(nclib.arrow_batches(folder / "t.parquet"))),
     "texts": ("pyarrow", lambda folder: nclib.texts(f"file:{folder / 't.parquet'}")),
+    "load": ("datasets", lambda folder: nclib.load("hf:pets")),
     "start": ("statsmodels", lambda folder: nclib.start(root=folder)),
     "glue": ("myst_nb", glued),
 }

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from nclib.arrays import as_tensor
 from nclib.metrics.pairs import cdnv_tile, mean_over_pairs
+from nclib.metrics.samples import check_features
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means
-from nclib.samples import check_features
 from nclib.storage import digest_of, load_tensors, save_tensors
 
 

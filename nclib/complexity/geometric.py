@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nclib.checks import counted
+from nclib.checks import counted, is_number
 from nclib.complexity.jacobians import WAYS, Embedding, Jacobians, Way, batch_size, embedded, exact, way
 from nclib.data.batches import Images, batches, finite, lacking
 from nclib.data.kinds import in_hand
@@ -308,15 +308,15 @@ def _checked_number(method: str, number: int | None, share: float, relative_erro
         raise ValueError(f"method is {method!r}; it must be one of {', '.join(WAYS)}")
     if number is not None and (type(number) is not int or number < 1):
         raise ValueError(f"number is {number}; it must be a whole number, at least 1")
-    if not memory > 0:
-        raise ValueError(f"memory is {memory}; it must be above 0, in bytes")
-    if not 0 < share <= 1:
-        raise ValueError(f"share is {share}; it must be above 0 and at most 1")
+    if not (is_number(memory) and memory > 0):
+        raise ValueError(f"memory is {memory!r}; it must be above 0, in bytes")
+    if not (is_number(share) and 0 < share <= 1):
+        raise ValueError(f"share is {share!r}; it must be above 0 and at most 1")
     if relative_error is not None and (method not in ("rademacher", "gaussian") or number == 1):
         raise ValueError(
             f"relative_error is given with method {method!r} and number {number}; it takes 'rademacher' or 'gaussian' "
             "and at least 2"
         )
-    if relative_error is not None and not relative_error > 0:
-        raise ValueError(f"relative_error is {relative_error}; it must be above 0")
+    if relative_error is not None and not (is_number(relative_error) and relative_error > 0):
+        raise ValueError(f"relative_error is {relative_error!r}; it must be above 0, a number")
     return number or _SEVERAL

@@ -93,7 +93,7 @@ def finite(inputs: Tensor, rows: Sequence[int] | None = None) -> Tensor:
     """Inputs (N, ...) as they are; ValueError for NaN or infinity, with the rows that hold some, of these numbers."""
     if not len(inputs) or not (inputs.is_floating_point() or inputs.is_complex()) or inputs.sum().isfinite():
         return inputs  # cheap; a sum can also overflow, so only the rows decide
-    bad = (~inputs.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
+    bad = (~inputs.reshape(len(inputs), -1).isfinite().all(1)).nonzero().flatten().tolist()
     if bad:
         among = len(inputs) if rows is None else f"the {len(rows)} from row {rows[0]} on"
         found = few(bad if rows is None else [rows[i] for i in bad])

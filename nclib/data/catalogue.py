@@ -11,17 +11,16 @@ from typing import Any
 import torch
 from torch.nn.functional import interpolate, pad
 
-from nclib.checks import check_least, few
+from nclib.checks import as_name, check_whole, few
 from nclib.data import glyphs
 from nclib.data.class_splits import CLASS_SPLITS
 from nclib.data.folders import check_same_classes, read_folder, split_folders
 from nclib.data.hub import hub_splits
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.items import Items
-from nclib.data.kinds import with_labels
+from nclib.data.kinds import how_given, with_labels
 from nclib.data.places import find_path as find_path, root_of
 from nclib.data.text_sets import names_texts, texts
-from nclib.data.text_tables import TABLES
 from nclib.data.torchvision_sets import TORCHVISION
 
 EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
@@ -104,7 +103,8 @@ def load(
     >>> greek.images.shape, greek.classes[:3]
     (torch.Size([48, 1, 28, 28]), ('α', 'β', 'γ'))
     """
-    check_least(1, per_class=1 if per_class is None else per_class)
+    check_whole(1, per_class=1 if per_class is None else per_class)
+    name = as_name(name, "folder:PATH")
     stem, some = (name, slice(None)) if _is_folder(name, data_root) else split_name(name)
     if names_texts(stem, data_root):
         if stem != name or seed or download:
@@ -155,25 +155,19 @@ def data_name(given: str) -> str:
     >>> data_name("digits"), data_name(".").startswith("folder:/")
     ('digits', True)
     """
-    if not Path(given).is_dir():
-        _refuse_file(given)
-        stem = split_name(given)[0]
-        known = stem == given or stem in (*EMBEDDED, *TORCHVISION) or not Path(stem).is_dir()
-        return given if known else f"folder:{Path(given).absolute()}"
-    if split_name(given)[0] in (*EMBEDDED, *TORCHVISION):
-        warnings.warn(f"{given} is the data set, not the folder here; the folder is folder:{given}", stacklevel=2)
+    stem = split_name(as_name(given, "folder:PATH"))[0]
+    if stem in (*EMBEDDED, *TORCHVISION):
+        if os.path.isdir(given):
+            warnings.warn(f"{given} is the data set, not the folder here; the folder is folder:{given}", stacklevel=2)
         return given
-    return f"folder:{Path(given).absolute()}"
+    _refuse_file(given)
+    return f"folder:{Path(given).absolute()}" if os.path.isdir(given) or os.path.isdir(stem) else given
 
 
 def _refuse_file(given: str) -> None:
     """Refuse what is no name but the path of a file, or looks so."""
-    if Path(given).is_file() or (Path(given).suffix.lower() in TABLES and not _PREFIXED.match(given)):
-        raise ValueError(
-            f"{given} is a file, and no name of data: a table of texts is file:{given}, for an encoder of texts; "
-            "images lie in a folder with a folder for each class, or, in Python alone, in a table of paths and labels: "
-            f"nclib.labelled(pandas.read_csv({given!r}))"
-        )
+    if not (os.path.isdir(given) or _PREFIXED.match(given)) and (cure := how_given(given)):
+        raise ValueError(f"{given} is the path of a file, and no name of data: {cure}")
 
 
 def training_images(
@@ -217,7 +211,7 @@ def _whole(
     if name.startswith("hf:"):
         return _hub(name, split, data_root)
     known = (*EMBEDDED, *TORCHVISION)
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         raise ValueError(f"{name!r} is a folder, which is named 'folder:{name}'")
     _refuse_file(name)
     near = difflib.get_close_matches(name, known, 3)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nclib.data.folders import SPLIT_NAMES
+from nclib.extras import optional
 
 _SAVED = ("dataset_dict.json", "state.json")  # one of them is where `save_to_disk` wrote
 
@@ -16,10 +17,8 @@ def hub_splits(name: str, data_root: str | Path | None = None) -> dict[str, Any]
     NAME is that of the hub, or a folder, in the data root or not, that `save_to_disk` wrote. `val` stands in for a
     missing `test`; what has no splits is ``all``.
     """
-    try:
+    with optional("datasets"):
         datasets = import_module("datasets")
-    except ImportError as error:
-        raise ImportError(f"{name} needs Hugging Face's library datasets: pip install datasets") from error
     place, _, configuration = name.removeprefix("hf:").partition(":")
     given = Path(place).expanduser()
     folder = next((path for path in (Path(data_root or ".") / given, given) if path.is_dir()), None)

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nclib.checks import check_least, few
+from nclib.checks import check_whole, few, is_number
 from nclib.labels import check_labels
 from nclib.seeds import seeded
 
@@ -160,11 +160,12 @@ class Labelled(Dataset, ABC):
         """How many images to draw of each class."""
         sizes = self.labels.bincount(minlength=len(self.classes)).tolist()
         if share is not None and per_class is None:
-            if not 0 < share <= 1:
-                raise ValueError(f"share is {share}; it must be above 0 and at most 1")
+            if not (is_number(share) and 0 < share <= 1):
+                raise ValueError(f"share is {share!r}; it must be above 0 and at most 1")
             return [max(1, round(share * size)) for size in sizes]
         if share is not None or per_class is None:
             raise ValueError(f"per_class is {per_class} and share is {share}; give one of the two")
+        check_whole(0, per_class=per_class)
         fewest = min(sizes)
         if not 1 <= per_class <= fewest:
             raise ValueError(
@@ -362,7 +363,7 @@ def in_8_bits(opened: Image.Image) -> Image.Image:
 
 def stack(images: Iterator[Image.Image], count: int, size: int | None) -> Tensor:
     """The images as uint8 (N, C, H, W), C = 1 if all are grey; at (size, size), or at the one size they have."""
-    check_least(1, size=1 if size is None else size)
+    check_whole(1, size=1 if size is None else size)
     fitted: list[Image.Image] = []
     for image in images:
         fitted.append(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC) if size else image)

@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from nclib.checks import counted, few
+from nclib.checks import counted, few, is_number
 from nclib.data.images import ImageSet, Labelled, stack
 from nclib.data.pictures import numbered, picture, plain
+from nclib.data.text_tables import TEXTS
 from nclib.labels import checked_names
 
 # What the parts of an item may be called, the first that is there: pixel_values were prepared from the image.
@@ -41,9 +42,10 @@ class Columns:
         if isinstance(item, Mapping):
             image, label = self.key(item, "image"), self.key(item, "label")
             if image is None:
+                cure = "; of texts give nclib.Texts(texts, labels)" if {*TEXTS} & {*item} else ""
                 raise ValueError(
                     f"an item has {few(list(item)) or 'nothing'}; it must have one of {', '.join(IMAGES)}, or name "
-                    "yours: nclib.labelled(data, image=..., label=...)"
+                    f"yours: nclib.labelled(data, image=..., label=...){cure}"
                 )
             return (item[image],) if label is None else (item[image], item[label])
         if isinstance(item, np.ndarray) and item.ndim == 1 and item.dtype.kind in "OU":  # a row of paths and labels
@@ -311,12 +313,15 @@ def unbatched(parts: Parts) -> list[Parts]:
     return list(zip(*parts, strict=True))
 
 
-def _names(classes: Classes) -> tuple[str, ...] | int | None:
+def _names(classes: Any) -> tuple[str, ...] | int | None:
     """Names of classes, or how many there are."""
-    if isinstance(classes, int | None):
-        if classes is not None and classes < 1:
+    if classes is None:
+        return None
+    if is_number(classes):
+        if not classes >= 1 or classes % 1:
             raise ValueError(f"classes are {classes}; give their names, or how many there are, at least 1")
-        return classes
-    if isinstance(classes, str) or len(names := checked_names(classes)) > len({*names}) or not names:
+        return int(classes)
+    names = checked_names(classes)
+    if len(names) > len({*names}) or not names:
         raise ValueError(f"classes are {classes!r}; give a list of names that differ")
     return names

@@ -1,5 +1,6 @@
 """Kinds of data that labelled images come in: data sets, loaders, lists, streams and tables, each made the same."""
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
@@ -24,7 +25,9 @@ from torch.utils.data import (
 )
 from torch.utils.data.distributed import DistributedSampler
 
+from nclib.arrays import columns_of
 from nclib.checks import few
+from nclib.data.folders import EXTENSIONS
 from nclib.data.images import Labelled, Transformed
 from nclib.data.items import Classes, Columns, Items, Stream, is_batch, unbatched
 from nclib.data.text_tables import TABLES
@@ -98,7 +101,9 @@ def labelled(data: Any, classes: Classes = None, *, image: str | None = None, la
 def in_hand(data: Any, classes: Classes = None) -> Any:
     """As `labelled`, with a stream copied into memory, and with these classes if the data names none."""
     images = labelled(data)
-    images = images.held if isinstance(images, Stream) else images
+    if isinstance(images, Stream):
+        images = images.held
+        _refuse_text(images.parts(0)[0])
     return images.named(classes) if isinstance(images, Items) and images.names is None else images
 
 
@@ -128,25 +133,31 @@ def _opened(data: Any, how: Columns) -> Any:
         raise ValueError(f"there are no images: {type(data).__name__} is empty")
     known, names = _about(data, how)
     items = Items(data, how=how, known=known, names=names)
-    return Stream(data, how, names) if is_batch(items.parts(0)) else items
+    first = items.parts(0)
+    _refuse_text(first[0])
+    return Stream(data, how, names) if is_batch(first) else items
+
+
+def _refuse_text(image: Any) -> None:
+    """Refuse a text that is no path, not even of an image that is missing."""
+    if isinstance(image, str) and not os.path.exists(image) and Path(image).suffix.lower() not in EXTENSIONS:
+        raise ValueError(
+            f"images are texts, the first of which, {image!r:.60}, is no file; nclib.text_features(encoder, texts) "
+            "gives features of texts, and nclib.Texts(texts, labels) is what models are ranked for"
+        )
 
 
 def _listed(data: Any) -> Any:
     """A table of pandas, polars or Arrow as a list of dicts, and a column of pandas as one of its entries."""
     for rows, how in (("to_dicts", ()), ("to_pylist", ()), ("to_dict", ("records",))):
-        if hasattr(data, rows) and (names := _columns_of(data)) is not None:
+        names = None if hasattr(type(data), "features") else columns_of(data)  # Hugging Face's are read row by row
+        if hasattr(type(data), rows) and names is not None:  # a table's columns may be called so
             if len({*names}) < len(names):
                 raise ValueError(f"a table has two columns of one name: {', '.join(names)}; rename one")
             return getattr(data, rows)(*how)
-    if hasattr(data, "to_pylist"):
+    if hasattr(type(data), "to_pylist"):
         return data.to_pylist()
     return data.tolist() if hasattr(data, "to_numpy") and hasattr(data, "array") else data
-
-
-def _columns_of(data: Any) -> list[str] | None:
-    """The names of a table's columns; None of what is no table."""
-    names = getattr(data, "column_names", None) if hasattr(data, "to_pylist") else getattr(data, "columns", None)
-    return None if names is None or hasattr(data, "features") else [str(name) for name in names]
 
 
 @_opened.register(Labelled)
@@ -182,16 +193,20 @@ def _stream(data: Any, how: Columns, names_of: Any) -> Stream:
 @_opened.register(str)
 @_opened.register(PathLike)
 def _(data: str | PathLike, how: Columns) -> Any:
-    raise TypeError(f"images are {type(data).__name__} {str(data)!r}; {_named(Path(data))}")
+    raise TypeError(f"images are {type(data).__name__} {str(data)!r:.100}; {how_given(data) or _BY_NAME}")
 
 
-def _named(path: Path) -> str:
-    """How what is at a path is given."""
-    if path.suffix.lower() in TABLES:
-        return f"read a table of paths with pandas.read_csv, and of texts with nclib.load('file:{path}')"
-    if path.is_file():
-        return f"of one image give a list, [{str(path)!r}]"
-    return f"nclib.load({f'folder:{path}'!r}) gives those of a folder" if path.is_dir() else _BY_NAME
+def how_given(path: str | PathLike) -> str:
+    """How what is at a path, or a table that may be, is given; empty of any other text, however long."""
+    ending, is_file = Path(path).suffix.lower(), os.path.isfile(path)
+    if is_file and ending in EXTENSIONS:
+        return f"many images lie in a folder, folder:PATH; one is, in Python alone, nclib.labelled([{str(path)!r}])"
+    if is_file or ending in TABLES:
+        return (
+            f"a table of texts is file:{path}, for an encoder of texts; one of paths and labels of images is, in "
+            f"Python alone, nclib.labelled(pandas.read_csv({str(path)!r}))"
+        )
+    return f"nclib.load({f'folder:{path}'!r}) gives those of a folder" if os.path.isdir(path) else ""
 
 
 @_opened.register

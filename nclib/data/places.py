@@ -9,11 +9,17 @@ def find_path(
     name: str, data_root: str | Path | None, contents: str, kind: Callable[[Path], bool] = Path.is_dir
 ) -> Path:
     """Where ``folder:path`` or ``file:path`` is, in the data root or as it is; `contents` says what should be there."""
-    given = Path(name.partition(":")[2]).expanduser()
+    prefix, _, path = name.partition(":")
+    if not path.strip():  # an empty path is that of the folder that we are in
+        raise ValueError(f"{name} names no path; give one, {prefix}:PATH")
+    given = Path(path).expanduser()
     places = [given.absolute()]
     if not given.is_absolute() and (data_root or os.environ.get("NCLIB_DATA")):
         places.insert(0, root_of(name, data_root) / given)
     found = next(filter(kind, places), None)
+    if other := next((place for place in places if found is None and place.exists()), None):
+        what = "a folder" if other.is_dir() else "a file"
+        raise FileNotFoundError(f"{name} is {what}, {other}; it must be {contents}")
     if found is None:
         raise FileNotFoundError(f"{name} is not at {' or '.join(map(str, places))}; put {contents} there by hand")
     return found

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nclib.checks import check_least, few, setting_up
+from nclib.checks import as_name, check_whole, few, setting_up
 from nclib.data.catalogue import find_path, load
 from nclib.data.images import ImageSet
 from nclib.seeds import seeded
@@ -106,7 +106,8 @@ def scenes(
     Scenes(4 images of (1, 84, 84), 11 classes)
     """
     with setting_up():
-        check_least(1, number=number)
+        check_whole(1, number=number)
+        name = as_name(name, "folder:PATH")
         if name.startswith("folder:"):
             what = f"{split}/images and {split}/labels"
             return _read(find_path(name, data_root, what), split, number)

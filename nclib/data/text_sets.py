@@ -19,7 +19,8 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from nclib.checks import check_least, counted, few, setting_up
+from nclib.arrays import columns_of
+from nclib.checks import as_name, check_whole, counted, few, setting_up
 from nclib.data.folders import SPLIT_NAMES
 from nclib.data.hub import hub_splits
 from nclib.data.items import IMAGES, LABELS
@@ -59,15 +60,12 @@ class Texts:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        texts = () if isinstance(self.texts, str) else tuple(self.texts)
-        labels, classes = numbered_labels(self.labels, classes=self.classes)
-        if isinstance(self.texts, str) or len(texts) != len(labels):
-            given = "one text" if isinstance(self.texts, str) else counted(len(texts), "text")
-            raise ValueError(f"there are {given} and {counted(len(labels), 'label')}; give a list of as many texts")
-        if wrong := [row for row, text in enumerate(texts) if not isinstance(text, str)]:
-            raise TypeError(f"texts hold {texts[wrong[0]]!r} in row {wrong[0]}, which is no text; leave it out")
-        most = int(labels.max()) + 1 if len(labels) else 0
-        parts = {"texts": texts, "labels": labels, "classes": classes or tuple(map(str, range(most)))}
+        texts, (labels, classes) = listed_texts(self.texts), numbered_labels(self.labels, classes=self.classes)
+        if len(texts) != len(labels):
+            given = f"{counted(len(texts), 'text')} and {counted(len(labels), 'label')}"
+            raise ValueError(f"there are {given}; give a list of as many texts")
+        names = classes or tuple(map(str, range(int(labels.max()) + 1)))
+        parts = {"texts": tuple(texts), "labels": labels, "classes": names}
         for name, value in parts.items():
             object.__setattr__(self, name, value)  # it is frozen to others
 
@@ -81,6 +79,30 @@ class Texts:
     def digest(self) -> str:
         """Of texts and labels, hexadecimal."""
         return digest_of_text(repr((self.texts, self.labels.tolist())))
+
+
+def listed_texts(texts: Any) -> list[str]:
+    """Texts, with labels or without, as a list of one at least, or what is wrong with them.
+
+    >>> listed_texts(text for text in ("it purrs", "it barks"))
+    ['it purrs', 'it barks']
+    """
+    if isinstance(texts, Texts):
+        return list(texts.texts)
+    if isinstance(texts, Tensor):
+        raise TypeError(f"texts are a tensor {tuple(texts.shape)}; nclib.extract gives features of images")
+    if columns := columns_of(texts):  # a table is an iterable of the names of its columns
+        kind = type(texts).__name__
+        raise TypeError(f"texts are a table, {kind}, of columns {few(columns)}; give one: table[{columns[0]!r}]")
+    unordered = isinstance(texts, str | set | frozenset) or not isinstance(texts, Iterable)
+    rows = [] if unordered else texts.to_pylist() if hasattr(type(texts), "to_pylist") else list(texts)
+    if not rows:
+        raise ValueError(f"texts are {texts!r:.60}; give a list of them, one at least")
+    if wrong := [row for row, text in enumerate(rows) if not isinstance(text, str)]:
+        without = counted(len(wrong), "row that holds none", "rows that hold none")
+        cure = f": leave out {without}" if len(wrong) < len(rows) else ""
+        raise TypeError(f"texts hold {rows[wrong[0]]!r:.60} in row {wrong[0]}; they must be strings{cure}")
+    return rows
 
 
 def texts(
@@ -119,11 +141,11 @@ def texts(
     (('numpy', 'pandas'), 18)
     """
     with setting_up():
-        return _found(name, split, per_class, data_root, (text_column, label_column))
+        return _found(as_name(name, "file:PATH"), split, per_class, data_root, (text_column, label_column))
 
 
 def _found(name: str, split: str, per_class: int | None, data_root: str | Path | None, columns: tuple) -> Texts:
-    check_least(1, per_class=1 if per_class is None else per_class)
+    check_whole(1, per_class=1 if per_class is None else per_class)
     if split not in ("train", "test", "all") and not name.startswith("hf:"):
         raise ValueError(f"split is {split!r}; it must be 'train', 'test' or 'all'")
     if name.startswith(("file:", "hf:")):
@@ -263,7 +285,7 @@ def _of_hub(
         raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join([*allowed, 'all'])}")
     first = "train" if "train" in splits else next(iter(splits))
     wanted = [each for each in splits if undivided or split in (each, "all")]
-    read = {each: _columns_of_hub(name, splits[each], columns) for each in {first: 0} | dict.fromkeys(wanted)}
+    read = {each: _columns_of_hub(name, splits[each], columns) for each in dict.fromkeys([first, *wanted])}
     classes = numbered(*read[first][1:]).classes
     rows = []
     for each in wanted:

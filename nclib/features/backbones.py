@@ -47,12 +47,21 @@ class Backbone:
     last: Callable[[Tensor], Tensor] | None = None
     classifier: nn.Linear | None = None
 
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and isinstance(self.model, nn.Module)):
+            given = f"{type(self.name).__name__} and {type(self.model).__name__}"
+            raise TypeError(f"name and model are {given}; they must be a text and a module: Backbone(name, model)")
+        if not (self.transform is None or callable(self.transform)):
+            kind = type(self.transform).__name__
+            raise TypeError(f"transform is {kind}; it must be a function of a PIL image, such as ToTensor(), or None")
+
     @classmethod
     def of(cls, model: "nn.Module | Backbone") -> "Backbone":
         """A backbone as it is; of a tuned model its own, and of any other module one that is called as its class."""
-        own = getattr(model, "backbone", None)  # which may also be a part of it
-        backbone = own if isinstance(own, Backbone) else cls(type(model).__name__, model)  # type: ignore[arg-type]
-        return model if isinstance(model, Backbone) else backbone
+        if isinstance(model, Backbone):
+            return model
+        own = getattr(model, "backbone", None)  # others call a part of theirs so
+        return own if isinstance(own, Backbone) else cls(type(model).__name__, model)
 
     @property
     def device(self) -> torch.device:

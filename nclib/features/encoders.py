@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from nclib.arrays import note_rounding
 from nclib.checks import check_whole, counted, few
-from nclib.data.text_sets import Texts
+from nclib.data.text_sets import Texts, listed_texts
 from nclib.features.backbones import LAST, listed, nth_layer
 from nclib.features.forward import Outputs, evaluating
 from nclib.features.inputs import rounding_of, widened
@@ -95,22 +95,6 @@ def _check_encoder(encoder: Any) -> None:
         raise TypeError(f"encoder is {type(encoder).__name__}; it must be a TextEncoder, or the name of one: {cure}")
 
 
-def _listed_texts(texts: Any) -> list[str]:
-    """Texts, with labels or without, as a list of one at least, or what is wrong with them."""
-    texts = texts.texts if isinstance(texts, Texts) else texts
-    if isinstance(texts, Tensor):
-        raise TypeError(f"texts are a tensor {tuple(texts.shape)}; nclib.extract gives features of images")
-    rows = [] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
-    if not rows:
-        raise ValueError(f"texts are {texts!r}; give a list of them, one at least")
-    if wrong := [row for row, text in enumerate(rows) if not isinstance(text, str)]:
-        raise TypeError(
-            f"texts hold {rows[wrong[0]]!r:.60} in row {wrong[0]}; they must be strings: leave out "
-            f"{counted(len(wrong), 'row')} that hold none"
-        )
-    return rows
-
-
 def encoded(
     encoder: TextEncoder,
     texts: Texts | Iterable[str],
@@ -123,8 +107,8 @@ def encoded(
     """Features of texts of several layers in one pass, by the layers' names; see `text_layers`."""
     _check_encoder(encoder)
     check_whole(1, length=length, batch_size=batch_size)
-    texts, names = _listed_texts(texts), list(dict.fromkeys(map(encoder.layer, listed(layers))))
-    tokens = encoder.tokens(texts, length=length)
+    names = list(dict.fromkeys(map(encoder.layer, listed(layers))))
+    tokens = encoder.tokens(listed_texts(texts), length=length)
     order = (tokens != _NONE).sum(1).argsort(stable=True)
     device = next(encoder.parameters()).device
     batches = tqdm(order.split(batch_size), f"encode {encoder.name}", disable=not progress, leave=False)

@@ -50,6 +50,8 @@ class Extraction:
             raise ValueError(f"half is {self.half!r}; it must be True, False or None")
         if not isinstance(self.cache, str | PathLike | None):
             raise TypeError(f"cache is {self.cache!r}; it must be the path of a folder, or None")
+        if self.cache is not None and Path(self.cache).is_file():
+            raise ValueError(f"cache is {self.cache}, a file; it must be the path of a folder, which need not be there")
 
 
 def extract(model: Backbone | nn.Module, images: Any, **options: Any) -> Tensor:
@@ -192,18 +194,17 @@ def _in_half(model: Backbone, asked: bool | None) -> bool:
 def _check_given(model: object, images: Any) -> None:
     """Refuse what is no model of images, or is no images for one."""
     if not isinstance(model, Backbone | nn.Module):
-        cure = f": nclib.backbone({model!r})" if isinstance(model, str) else ""
-        cure = ": nclib.Backbone(name, module, last=function)" if callable(model) else cure
-        raise TypeError(f"model is {type(model).__name__}; it must be a Backbone or a module{cure}")
+        given, cure = type(model).__name__, ""
+        if isinstance(model, str):
+            cure = f": nclib.backbone({model!r})"
+        elif isinstance(model, type):
+            given, cure = f"the class {model.__name__}", f": {model.__name__}(...)"
+        elif callable(model):
+            cure = ": nclib.Backbone(name, module, last=function)"
+        raise TypeError(f"model is {given}; it must be a Backbone or a module{cure}")
     if isinstance(model, TextEncoder) and not (isinstance(images, Tensor) and images.dtype == torch.int64):
         raise TypeError(
             f"{model.name} is an encoder of texts; nclib.text_features(encoder, texts) gives their features"
-        )
-    first = images[0] if isinstance(images, list | tuple) and images else None
-    if isinstance(first, str) and not Path(first).exists():
-        raise ValueError(
-            f"images are texts, the first of which, {first!r:.60}, is no file; nclib.text_features(encoder, texts) "
-            "gives features of texts"
         )
     if any(each.is_meta or is_lazy(each) for each in Backbone.of(model).model.parameters()):
         raise ValueError("the model has no numbers yet; load weights into it, or run a lazy model once")
@@ -224,6 +225,7 @@ def _computed(
     cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
     rows = list(itertools.chain.from_iterable(cut))
     prepare, finish = in_two(lacking(images, model.transform), model.device)
+    first = getattr(images, "first", 0)  # of a part of a stream
     bar = partial(tqdm, desc=f"extract {model.name}", total=len(rows), unit="batch", leave=False)
     with (
         reading(images, prepare, device=model.device, workers=how.workers, name=model.name) as read,
@@ -234,11 +236,11 @@ def _computed(
         for shard, number in zip(shards, map(len, cut), strict=True):
             parts = [forward(batch) for batch in itertools.islice(made, number)]
             outputs = {name: torch.cat([part[name] for part in parts]) for name in names}
-            _check_range(model, outputs, half, shard)
+            _check_range(model, outputs, half, range(first + shard.start, first + shard.stop))
             yield outputs
 
 
-def _check_range(model: Backbone, outputs: Outputs, half: bool, shard: range) -> None:
+def _check_range(model: Backbone, outputs: Outputs, half: bool, rows: range) -> None:
     """Refuse what half precision made infinite, and warn of other features with NaN or infinity, in other words."""
     kind = half_type(model) if half else coarsest(model.model)
     for name, features in outputs.items():
@@ -250,10 +252,10 @@ def _check_range(model: Backbone, outputs: Outputs, half: bool, shard: range) ->
                 f"layer {name} of {model.name} gives NaN or infinity in half precision, {kind}, which ends at "
                 f"{torch.finfo(kind).max:.3g}; {cure} to compute in float32"
             )
-        bad = [shard[i] for i in (~features.isfinite().all(1)).nonzero().flatten().tolist()]
+        bad = [rows[i] for i in (~features.isfinite().all(1)).nonzero().flatten().tolist()]
         warnings.warn(
-            f"layer {name} of {model.name} gives NaN or infinity for {counted(len(bad), 'image')} of the {len(shard)} "
-            f"from row {shard.start} on: {few(bad)}",
+            f"layer {name} of {model.name} gives NaN or infinity for {counted(len(bad), 'image')} of the {len(rows)} "
+            f"from row {rows.start} on: {few(bad)}",
             stacklevel=4,
         )
 

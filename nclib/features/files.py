@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -65,12 +66,15 @@ def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
             f"{path} ends in {path.suffix!r}; it must be one of {kinds}: np.savez('features.npz', features=..., "
             "labels=...) writes one"
         )
+    if labels is not None and labels.suffix != ".npy":
+        raise ValueError(f"{labels} ends in {labels.suffix!r}; labels are an .npy file: np.save('labels.npy', labels)")
     table = _read(path) if labels is None else {"features": _read(path), "labels": _read(labels)}
     if not isinstance(table, Mapping) or not {"features", "labels"} <= table.keys():
         held = f"holds {', '.join(map(str, table)) or 'nothing'}" if isinstance(table, Mapping) else "is no mapping"
         raise ValueError(f"{path} {held}; it must hold features and labels, and may hold weight and bias")
-    found = {name: table[name] for name in NAMES if name in table} | {"classes": _texts_in(table.get("classes"))}
-    return {name: value for name, value in found.items() if name != "classes" or value}
+    classes = _texts_in(table.get("classes"))
+    named = {"classes": classes} if classes else {}
+    return {name: table[name] for name in NAMES if name in table and name != "classes"} | named
 
 
 def _texts_in(held: Any) -> tuple[str, ...]:
@@ -120,16 +124,14 @@ def read_classes(path: Path | str) -> tuple[str, ...]:
         return tuple(_metadata(path).get("classes", ()))
     if path.suffix != ".npz":
         raise ValueError(f"{path} keeps no names of classes; a file that does ends in {', '.join(WRITTEN)}")
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    return _texts_in(_read(path).get("classes"))
+    return _texts_in(_read(path, partial(_read_npz, names=["classes"])).get("classes"))
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, reader: Callable[[Path], Any] | None = None) -> Any:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     try:
-        return READERS[path.suffix](path)
+        return (reader or READERS[path.suffix])(path)
     except Exception as error:  # each reader has errors of its own, and all mean the same here
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is not a readable {path.suffix} file: {reason}") from error
@@ -146,14 +148,16 @@ def _without_objects(what: str, *errors: type[Exception]) -> Iterator[None]:
         if isinstance(error, ValueError) and "bject" not in str(error):
             raise
         raise ValueError(
-            f"it holds more than {what}, which could run code, or is not whole; save arrays of numbers, np.savez(path, "
-            "features=..., labels=...), or tensors, torch.save({'features': torch.as_tensor(features), ...}, path)"
+            f"it holds more than {what}, which could run code, or is not whole; save arrays of numbers, or of texts by "
+            "astype(str), np.savez(path, features=..., labels=...), or tensors, torch.save({'features': "
+            "torch.as_tensor(features), ...}, path)"
         ) from None
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray | None]:
+def _read_npz(path: Path, names: Sequence[str] = NAMES) -> dict[str, np.ndarray | None]:
+    """The arrays of these names, and None for others, which are not read."""
     with _without_objects("arrays of numbers or texts", ValueError), np.load(path, allow_pickle=False) as file:
-        return {name: file[name] if name in NAMES else None for name in file.files}
+        return {name: file[name] if name in names else None for name in file.files}
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -166,7 +170,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    with _without_objects("arrays of numbers", ValueError):
+    with _without_objects("arrays of numbers or texts", ValueError):
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 

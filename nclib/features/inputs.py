@@ -90,8 +90,12 @@ def _is_of_forward_mode(inputs: Tensor, error: Exception) -> bool:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Whether nclib raised it, as of a layer that gives no features, and so has said what there is to say."""
-    return str(_frames(error)[-1].tb_frame.f_globals.get("__name__", "")).startswith("nclib.")
+    """Whether nclib raised it, as of a layer that gives no features, and so has said what there is to say.
+
+    What a function without frames of its own raises, as those of torch, looks as if its caller did.
+    """
+    inner = _frames(error)[1:]  # but for the one that called the model
+    return bool(inner) and str(inner[-1].tb_frame.f_globals.get("__name__", "")).startswith("nclib.")
 
 
 def _frames(error: Exception) -> list[TracebackType]:

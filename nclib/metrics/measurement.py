@@ -15,9 +15,9 @@ from nclib.checks import counted, few, listed_names
 from nclib.labels import Names, called, check_labels, checked_names
 from nclib.metrics.ranks import class_ranks
 from nclib.metrics.registry import METRICS, Metric
+from nclib.metrics.samples import Samples, samples_of
 from nclib.metrics.statistics import ClassStatistics, Covariance, gathered
 from nclib.metrics.variability import SaysNothing, between_spectrum, checked_means
-from nclib.samples import Samples, samples_of
 
 Registry = Mapping[str, Metric]
 WIDTH, _LONGEST, _SHORTEST = 100, 40, 20  # columns of what is printed, and of a long name in it, at most and at least
@@ -69,14 +69,14 @@ class Measurement(Mapping[str, float]):
         return sizes | named | {"metrics": dict(self.values_), "notes": list(self.notes)}
 
     def __str__(self) -> str:
-        return self.table(WIDTH)
+        return self.text(WIDTH)
 
     __repr__ = __str__
 
-    def table(self, width: int) -> str:
+    def text(self, width: int) -> str:
         """The table in as many columns as a terminal has; where they are few, readings have lines of their own.
 
-        >>> print(Measurement({"cdnv": 0.5}, 4, 2, 2).table(30))
+        >>> print(Measurement({"cdnv": 0.5}, 4, 2, 2).text(30))
         4 samples, 2 classes, 2
           features
         cdnv  0.5
@@ -93,9 +93,8 @@ class Measurement(Mapping[str, float]):
             start = f"{name:<{widths[0]}}  {value:>{widths[1]}}"
             lines += [f"{start}  {reading}"] if beside else [start, f"  {reading}"]
         notes = [*(f"note: {note}" for note in self.notes), *about_names(names)]
-        return "\n".join(
-            [*(wrapped(line, indent if beside else 2, width) for line in lines), *wrapped_all(notes, width)]
-        )
+        shown = [wrapped(line, indent if beside else 2, width) for line in lines]
+        return "\n".join([*shown, *(wrapped(note, width=width) for note in notes)])
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -123,11 +122,6 @@ def wrapped(line: str, indent: int = 2, width: int = WIDTH) -> str:
     own = len(line) - len(line.lstrip())  # of a line that begins with an indent
     more = " " * min(max(indent, own), width // 2)
     return textwrap.fill(line.strip(), width, initial_indent=" " * own, subsequent_indent=more, break_on_hyphens=False)
-
-
-def wrapped_all(lines: Iterable[str], width: int) -> list[str]:
-    """Each of the lines in as many as fit."""
-    return [wrapped(line, width=width) for line in lines]
 
 
 def longest_name(width: int) -> int:
@@ -246,14 +240,13 @@ def _of_seen_classes(given: dict[str, Any], seen: Tensor) -> dict[str, Any]:
     return given | kept | {"labels": labels, "features": replace(given["features"], labels=labels, classes=names)}
 
 
-_ALONE = tuple(f"{have} one sample, whose spread is taken as 0" for have in ("has", "have"))
-
-
 def _about_counts(counts: list[int], names: Sequence[str]) -> Iterator[str]:
     """What to know of classes with hardly a sample."""
-    for number, words in ((0, ("has no samples and is left out", "have no samples and are left out")), (1, _ALONE)):
+    for number, words in ((0, "no samples and {are} left out"), (1, "one sample, whose spread is taken as 0")):
         if classes := [k for k, count in enumerate(counts) if count == number]:
-            yield f"{len(classes)} of {len(counts)} classes {words[len(classes) > 1]} ({few(called(classes, names))})"
+            have, are = ("has", "is") if len(classes) == 1 else ("have", "are")
+            what = f"{have} {words.format(are=are)} ({few(called(classes, names))})"
+            yield f"{len(classes)} of {len(counts)} classes {what}"
 
 
 def _computed(

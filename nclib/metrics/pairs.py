@@ -11,9 +11,9 @@ from torch.nn.functional import linear
 
 from nclib.checks import check_least
 from nclib.metrics.linalg import ALL, differences_product, row_slices
+from nclib.metrics.samples import row_blocks, samples_of
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means
-from nclib.samples import row_blocks, samples_of
 
 
 def cdnv(stats: ClassStatistics) -> float:

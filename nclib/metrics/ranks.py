@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor
+from nclib.metrics.samples import check_values, samples_of
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import total_scatter
-from nclib.samples import check_values, samples_of
 
 
 def effective_rank(stats: ClassStatistics) -> float:

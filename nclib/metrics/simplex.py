@@ -8,9 +8,9 @@ from torch.nn.functional import linear
 
 from nclib.arrays import as_array, as_tensor, check_parameter
 from nclib.metrics.linalg import length_of_products, panels
+from nclib.metrics.samples import Samples, row_blocks
 from nclib.metrics.statistics import ClassStatistics
-from nclib.metrics.variability import checked_means, cut_off
-from nclib.samples import Samples, row_blocks
+from nclib.metrics.variability import check_statistics, checked_means, cut_off
 
 
 def nc2(vectors: ClassStatistics | Any) -> float:
@@ -104,6 +104,7 @@ def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) ->
     >>> nc4(stats, features, weight), nc4(stats, features, weight, bias=[2.0, 0.0])  # always class 0
     (1.0, 0.5)
     """
+    check_statistics(stats)
     checked = isinstance(features, Samples) and features.checked
     features = features.features if isinstance(features, Samples) else as_array(features)
     if features.ndim != 2 or not len(features) or features.shape[1] != stats.num_features:

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from nclib.arrays import as_tensor, noted_rounding
-from nclib.checks import counted, few
+from nclib.checks import check_whole, counted, few
 from nclib.devices import double_device
 from nclib.labels import Names, Numbered, checked_names, numbered_labels, one_each
 from nclib.metrics.linalg import ALL, TOGETHER, add_gram, differences_product, explained, svd_of_centred
-from nclib.samples import LARGEST, Samples, check_features, check_values, row_blocks, samples_of, with_bar
+from nclib.metrics.samples import LARGEST, Samples, check_features, check_values, row_blocks, samples_of, with_bar
 from nclib.storage import load_tensors, save_tensors
 
 Covariance = Literal["full", "diagonal", "span"]
@@ -80,9 +80,10 @@ class ClassStatistics:
         device: torch.device | str = "cpu",
     ):
         self.classes = checked_names(classes, num_classes)
+        if num_classes is None and not self.classes:
+            raise ValueError("neither num_classes nor classes are given; give the number of classes, or their names")
         num_classes = len(self.classes) if num_classes is None else num_classes
-        if num_features < 1 or num_classes < 1:
-            raise ValueError(f"num_features is {num_features} and num_classes {num_classes}; both must be at least 1")
+        check_whole(1, num_features=num_features, num_classes=num_classes)
         if covariance not in ("full", "diagonal"):
             raise ValueError(f"covariance is {covariance!r}; it must be 'full' or 'diagonal'")
         device = double_device(device)
@@ -116,11 +117,8 @@ class ClassStatistics:
         if num_classes is None and classes is None:
             return grown(batches, numbered_labels, covariance)
         stats = None
-        for features, labels in batches:
-            if stats is None:
-                first = check_values(as_tensor(features))
-                width = first.shape[1] if first.ndim == 2 else 1  # of another shape `update` says what is wrong
-                stats = cls(width, num_classes, classes=classes, covariance=covariance, device=first.device)
+        for features, labels in _pairs(batches):
+            stats = stats or _empty_for(features, num_classes, classes, covariance)
             stats.update(features, labels)
         if stats is None:
             raise ValueError("there are no batches; at least one is needed")
@@ -305,7 +303,7 @@ class ClassStatistics:
         state = self.state_dict()
         return result._absorb(state | {name: state[name][seen] for name in ("counts", "means", "squares")})
 
-    def placed(self, places: Tensor, num_classes: int, classes: Names = None) -> "ClassStatistics":
+    def _placed(self, places: Tensor, num_classes: int, classes: Names = None) -> "ClassStatistics":
         """The same statistics, in which class k is class places[k] of so many, with these names."""
         state, device = self.state_dict(), self.counts.device
         for name in ("counts", "means", "squares"):
@@ -547,24 +545,38 @@ def _find_span(stats: ClassStatistics, samples: Samples) -> None:
     stats._span = (*first.between_svd, torch.zeros_like(first.between_svd[0]))
 
 
+def _pairs(batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """The batches, each once it is sure that it is a pair."""
+    for batch in batches:
+        if not (isinstance(batch, tuple | list) and len(batch) == 2):
+            parts = f" of {counted(len(batch), 'part')}" if isinstance(batch, tuple | list) else ""
+            raise TypeError(f"a batch is a {type(batch).__name__}{parts}; it must be a pair: (features, labels)")
+        yield batch[0], batch[1]
+
+
+def _empty_for(features: Any, num_classes: int | None, classes: Names, covariance: Covariance) -> ClassStatistics:
+    """Statistics of nothing yet, that features like these can be added to."""
+    rows = as_tensor(features)
+    width = rows.shape[1] if rows.ndim == 2 else 1  # of another shape `update` says what is wrong
+    return ClassStatistics(width, num_classes, classes=classes, covariance=covariance, device=rows.device)
+
+
 def grown(
     batches: Iterable[tuple[Any, Any]], numbered: Callable[[list[Any]], Numbered], covariance: Covariance
 ) -> ClassStatistics:
     """The statistics of batches whose classes are not known before the last: `numbered` numbers all of them then."""
     places: dict[Any, int] = {}
     stats: ClassStatistics | None = None
-    for features, labels in batches:
+    for features, labels in _pairs(batches):
         given = one_each(labels)
         found, codes = np.unique(given.numpy(force=True) if isinstance(given, Tensor) else given, return_inverse=True)
         names = [normalize("NFC", name) if isinstance(name, str) else name for name in found.tolist()]
         numbers = torch.tensor([places.setdefault(name, len(places)) for name in names], dtype=torch.int64)
-        rows, known = check_features(features, numbers[torch.as_tensor(codes)])
-        if stats is None:
-            stats = ClassStatistics(rows.shape[1], max(1, len(places)), covariance=covariance, device=rows.device)
-        elif len(places) > stats.num_classes:
-            stats = stats.placed(torch.arange(stats.num_classes), len(places))
-        stats.update(features, known)
+        stats = stats or _empty_for(features, max(1, len(places)), None, covariance)
+        if len(places) > stats.num_classes:
+            stats = stats._placed(torch.arange(stats.num_classes), len(places))
+        stats.update(features, numbers[torch.as_tensor(codes)])
     if stats is None or not places:
         raise ValueError("there are no batches with samples; at least one is needed")
     order, classes = numbered(list(places))
-    return stats.placed(order, len(classes) or int(order.max()) + 1, classes)
+    return stats._placed(order, len(classes) or int(order.max()) + 1, classes)

@@ -42,7 +42,7 @@ class NeuralCollapse(Metric):
     num_features, num_classes
         d and K; K may be left out if the classes have names.
     classes
-        The names of the K classes, in order: labels may be texts then. Which text comes first in a batch means nothing.
+        The names of the K classes, in order: labels may be texts then.
     metrics
         Names from `nclib.METRICS`, among those that follow from class statistics; None is all but those
         marked `on_request`.

@@ -10,7 +10,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from nclib.checks import counted, few
+from nclib.checks import counted, few, is_number
 from nclib.labels import called
 from nclib.metrics.statistics import ClassStatistics
 
@@ -80,6 +80,7 @@ def cut_off(stats: ClassStatistics, rtol: float | None = None) -> float:
     >>> cut_off(stats) < 1e-6, round(cut_off(stats, rtol=0.5), 6)  # the singular value is 1
     (True, 0.5)
     """
+    check_statistics(stats)
     counts = stats.counts.clamp(min=1).unsqueeze(1)
     second, spread = stats.means.square(), stats.squares / counts
     averaged = (second + spread).div_(counts)
@@ -102,7 +103,8 @@ def nc1_ratio(stats: ClassStatistics) -> float:
     >>> nc1_ratio(stats)  # a variance of 1 within the classes, and of 1 between the means
     1.0
     """
-    return float(stats.within_trace / checked_means(stats).square().sum() * stats.num_classes)
+    between = checked_means(stats).square().sum()
+    return float(stats.within_trace / between * stats.num_classes)
 
 
 def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
@@ -158,11 +160,21 @@ def total_scatter(stats: ClassStatistics) -> Tensor:
     >>> total_scatter(stats).round(decimals=6).tolist()
     [[4.0, 0.0], [0.0, 4.0]]
     """
+    check_statistics(stats)
     return stats.total_scatter
+
+
+def check_statistics(stats: ClassStatistics) -> None:
+    """Refuse what is no class statistics, such as the features that they are of."""
+    if not isinstance(stats, ClassStatistics):
+        raise TypeError(
+            f"stats are {type(stats).__name__}; they must be class statistics: nclib.class_statistics(features, labels)"
+        )
 
 
 def checked_means(stats: ClassStatistics) -> Tensor:
     """The centred class means (K, d), once it is sure that a collapse metric is defined."""
+    check_statistics(stats)
     if stats.unseen:
         have, lacking = "has" if len(stats.unseen) == 1 else "have", few(called(stats.unseen, stats.classes))
         raise ValueError(
@@ -180,8 +192,8 @@ def checked_means(stats: ClassStatistics) -> Tensor:
 
 
 def _checked_rtol(rtol: float | None, default: float) -> float:
-    if rtol is not None and not 0 <= rtol < 1:
-        raise ValueError(f"rtol is {rtol}; it must be at least 0 and below 1")
+    if rtol is not None and not (is_number(rtol) and 0 <= rtol < 1):
+        raise ValueError(f"rtol is {rtol!r}; it must be at least 0 and below 1")
     return default if rtol is None else rtol
 
 

@@ -69,7 +69,7 @@ def encoder_repository(name: str) -> str | None:
     'google-bert/bert-base-uncased'
     """
     source = _parts(name)[0]
-    return None if source.startswith("folder:") else source
+    return None if source.startswith("folder:") or Path(source).is_dir() else source
 
 
 def _parts(name: str) -> tuple[str, int | None]:
@@ -129,7 +129,7 @@ def text_encoder(
     if pooling not in ("mean", "first"):
         raise ValueError(f"pooling is {pooling!r}; it must be 'mean' or 'first'")
     source, first = _parts(encoder_name(name, data_root))
-    folder = _folder(source, data_root) if source.startswith("folder:") else None
+    folder = _folder(source, data_root) if source.startswith("folder:") else source if Path(source).is_dir() else None
     with nullcontext() if folder else hub(source), _without_bars():
         tokenizer = AutoTokenizer.from_pretrained(folder or source, trust_remote_code=False)
         model = AutoModel.from_pretrained(

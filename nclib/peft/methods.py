@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from nclib.checks import check_whole
 from nclib.extras import optional
 from nclib.features.backbones import Backbone
 from nclib.peft.tuned import Base, Match, Skip, Tuned, backbone_of
@@ -161,6 +162,7 @@ def lora_tuning(
     with optional("peft"):
         from peft import LoraConfig
 
+    check_whole(1, rank=rank)
     base = Base(model)
     names = [name for name, module in base.body.named_modules() if _takes_lora(module)]
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets or names))

@@ -8,12 +8,12 @@ import torch
 from sklearn.base import ClassifierMixin, clone
 from torch import Tensor
 
-from nclib.checks import check_whole, counted, is_number
+from nclib.checks import check_whole, counted
 from nclib.estimates import Estimate, mean
 from nclib.labels import check_same_kind, class_names
+from nclib.metrics.samples import check_features
 from nclib.probing.nearest import NearestClassMean
 from nclib.probing.probe import check_probe, given_to, to_numpy
-from nclib.samples import check_features
 
 _AT_ONCE = 2**23  # numbers of queries of the nearest class mean: 100 MB in all
 
@@ -90,20 +90,14 @@ def few_shot(
     names = class_names(labels)
     classes = np.unique(names)
     check_probe(probe)
-    if test is not None and not (isinstance(test, tuple) and len(test) == 2):
-        raise TypeError(f"test is {type(test).__name__}; it must be a pair of features and labels")
     check_whole(1, shots=shots, episodes=episodes, queries=1 if queries is None else queries)
     ways = len(classes) if ways is None else ways
     check_whole(0, seed=seed)
-    if not (is_number(ways) and 2 <= ways <= len(classes) and ways == int(ways)):
-        raise ValueError(f"ways is {ways!r}; it must be 2 to the number of classes, which is {len(classes)}")
+    check_whole(2, ways=ways)
+    if ways > len(classes):
+        raise ValueError(f"ways is {ways}; it must be 2 to the number of classes, which is {len(classes)}")
     train = _Samples.of(features, names, classes)
-    others = None if test is None else _Samples.of(test[0], class_names(test[1], "the test labels"), classes)
-    if others is not None and others.features.shape[1] != train.features.shape[1]:
-        raise ValueError(
-            f"the test features have {counted(others.features.shape[1], 'column')}; the others have "
-            f"{train.features.shape[1]}"
-        )
+    others = None if test is None else _of_test(test, classes, train.features.shape[1])
     _check_enough(classes, train, others, shots, queries)
     probe, rng = NearestClassMean() if probe is None else probe, np.random.default_rng(seed)
     drawn = [_draw(rng, train.rows, others and others.rows, shots, ways, queries) for _ in range(episodes)]
@@ -114,6 +108,17 @@ def few_shot(
         parts = (drawn[i : i + together] for i in range(0, episodes, together))
         return mean(np.concatenate([_nearest(train, scored, part) for part in parts]))
     return mean(np.array([_score(clone(probe), train, scored, *rows) for rows in drawn]))
+
+
+def _of_test(test: Any, classes: np.ndarray, width: int) -> _Samples:
+    """The samples to test on, once it is sure that they are of the classes and have the features that are learned."""
+    if not (isinstance(test, tuple) and len(test) == 2):
+        raise TypeError(f"test is {type(test).__name__}; it must be a pair of features and labels")
+    samples = _Samples.of(test[0], class_names(test[1], "the test labels"), classes)
+    if samples.features.shape[1] != width:
+        columns = counted(samples.features.shape[1], "column")
+        raise ValueError(f"the test features have {columns}; the others have {width}")
+    return samples
 
 
 def _check_enough(

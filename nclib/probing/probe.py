@@ -14,8 +14,8 @@ from nclib.arrays import as_tensor
 from nclib.checks import check_whole, counted, few, is_number
 from nclib.devices import double_device
 from nclib.labels import check_same_kind, class_names
+from nclib.metrics.samples import check_features, check_shapes, check_values
 from nclib.probing.weights import ClassWeight, check_weights, with_class_weight
-from nclib.samples import check_features, check_shapes, check_values
 
 _FLOATS = (np.float64, np.float32, np.float16)  # arrays of anything else become the first
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nclib.metrics.pairs import overlap_rows, total_overlap
 from nclib.metrics.statistics import ClassStatistics
-from nclib.metrics.variability import between_in_total, checked_means, nc1, warn_of_few
+from nclib.metrics.variability import between_in_total, check_statistics, checked_means, nc1, warn_of_few
 
 
 def variance_collapse(stats: ClassStatistics) -> float:
@@ -58,6 +58,7 @@ def class_fairness(
     """
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}; it must be above 0")
+    check_statistics(stats)
     number = stats.num_classes
     if number < 3:
         raise ValueError(f"class fairness compares a class with several others: at least 3 are needed, not {number}")
@@ -85,6 +86,7 @@ def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **op
     >>> face([class_statistics(near, labels), class_statistics(far, labels)]).argmax().item()
     0
     """
+    models = [models] if isinstance(models, ClassStatistics) else models
     models = list(models.values() if isinstance(models, Mapping) else models)
     if len(models) < 2:
         raise ValueError(f"FaCe compares models: at least 2 are needed, {len(models)} was given")

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nclib.metrics.samples import Samples, check_features, samples_of
 from nclib.metrics.statistics import ClassStatistics, gathered
 from nclib.metrics.variability import checked_means, total_scatter, warn_of_few
 from nclib.probing.linear import LinearProbe
 from nclib.probing.probe import held_out, to_numpy
-from nclib.samples import Samples, check_features, samples_of
 
 
 def h_score_shrunk(features: Any, labels: Any) -> float:
@@ -107,7 +107,7 @@ def _factor(covariance: Tensor) -> Tensor:
     """The Cholesky factor, if there is one."""
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if failed:
-        raise ValueError("the features have no spread, within the classes or at all, whose inverse this score takes")
+        raise ValueError("the features do not vary, within the classes or at all; this score needs features that do")
     return factor
 
 

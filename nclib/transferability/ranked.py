@@ -1,5 +1,6 @@
 """What a ranking of models found: a table of scores that prints, and is written and drawn."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nclib.checks import few
-from nclib.metrics.measurement import WIDTH, about_names, longest_name, shortened, wrapped_all
+from nclib.metrics.measurement import WIDTH, about_names, longest_name, shortened, wrapped
 from nclib.storage import replacing
 from nclib.transferability.registry import higher_is_better
 
@@ -85,22 +86,22 @@ class Ranking:
         for name, lines in self.notes.items():
             for note in lines:
                 about.setdefault(note, []).append(name)
-        return "\n".join(
-            [
-                *(line.rstrip("\\ ") for line in shown.splitlines()),
-                *wrapped_all([self.order], width),
-                *wrapped_all((f"layers of {name}: {_by_layer(chosen)}" for name, chosen in self.layers.items()), width),
-                *wrapped_all((f"note on {', '.join(models)}: {note}" for note, models in about.items()), width),
-                *wrapped_all((f"{name} failed: {why}" for name, why in self.failures.items()), width),
-                *wrapped_all(about_names(names), width),
-            ]
-        )
+        below = [
+            self.order,
+            *(f"layers of {name}: {_by_layer(chosen)}" for name, chosen in self.layers.items()),
+            *(f"note on {', '.join(models)}: {note}" for note, models in about.items()),
+            *(f"{name} failed: {why}" for name, why in self.failures.items()),
+            *about_names(names),
+        ]
+        lines = [line.rstrip("\\ ") for line in shown.splitlines()]
+        return "\n".join([*lines, *(wrapped(line, width=width) for line in below)])
 
     @property
     def order(self) -> str:
         """What the models are sorted by, in words."""
         direction = "higher" if higher_is_better(self.by) else "lower"
-        first = f"; the first {self.verified} by the accuracy of a linear probe" if self.verified else ""
+        number = f"the first {self.verified}" if self.verified > 1 else "the first"
+        first = f"; {number} by the accuracy of a linear probe" if self.verified else ""
         return f"sorted by {self.by}, {direction} is better{first}{self._over}"
 
     @property
@@ -151,20 +152,21 @@ class Ranking:
         return (values - values.min()) / spread.where(spread > _ROUNDING * values.abs().max().clip(lower=1))
 
 
-def ties(table: pd.DataFrame, by: str, verified: int) -> dict[str, str]:
+def ties(table: pd.DataFrame, by: str, verified: int) -> dict[str, list[str]]:
     """A note on each model that has the value of another by which both are sorted, so that their order is by chance.
 
     >>> ties(pd.DataFrame({"gbc": [0.0, 0.0, -2.0]}, index=["ours", "theirs", "other"]), "gbc", 0)["theirs"]
-    'gbc is 0 of ours, theirs alike: their order says nothing'
+    ['ours, theirs have the same gbc, 0: their order says nothing']
     """
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for score, part in (("probe_accuracy", table[:verified]), (by, table[verified:])):
         values = part[score].astype(float).dropna() if len(part) else pd.Series(dtype=float)
-        apart = values.diff().abs() > _ROUNDING * max(1.0, values.abs().max())
+        largest = values.abs()[lambda sizes: sizes < math.inf].max()  # NaN if there is none
+        apart = values.diff().abs() > _ROUNDING * max(1.0, largest)
         for _, same in values.groupby(apart.cumsum()):
             if len(same) > 1:
-                note = f"{score} is {same.iloc[0]:.4g} of {few(same.index)} alike: their order says nothing"
-                found |= dict.fromkeys(same.index, note)
+                note = f"{few(same.index)} have the same {score}, {same.iloc[0]:.4g}: their order says nothing"
+                found |= {name: [note] for name in same.index}
     return found
 
 

@@ -122,18 +122,15 @@ def rank_models(
     by = by or _usual(table)
     _check_found(table, by, found)
     table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
-    notes = {name: lines for name, values in found.items() if (lines := _notes(values))}
+    notes: dict[str, list[str]] = {}
+    _add_notes(notes, {name: _notes(values) for name, values in found.items()})
     if verify:
         probed = {name: scored(given[name], ["probe_accuracy"]) for name in table.index[:verify]}
         values, layer = over_layers(_table(probed).reindex(columns=["probe_accuracy"]), layers)
         table = _verified(table, values["probe_accuracy"])
         chosen = {name: {**scores, **layer.get(name, {})} for name, scores in chosen.items()}
-        more = {
-            name: [line for line in _notes(each) if line not in notes.get(name, ())] for name, each in probed.items()
-        }
-        notes |= {name: [*notes.get(name, ()), *lines] for name, lines in more.items() if lines}
-    for name, note in ties(table, by, min(verify, len(table))).items():
-        notes[name] = [*notes.get(name, ()), note]
+        _add_notes(notes, {name: _notes(each) for name, each in probed.items()})
+    _add_notes(notes, ties(table, by, min(verify, len(table))))
     if chosen:
         table.insert(0, "layer", [chosen[name].get(by) for name in table.index])
     several = None if layers == LAST else by_layer
@@ -176,6 +173,13 @@ def _notes(scored: Scored) -> list[str]:
         for note in values.notes:
             about.setdefault(note, []).append(layer)
     return [f"{note} (layer {few(layers)})" for note, layers in about.items()]
+
+
+def _add_notes(notes: dict[str, list[str]], more: Mapping[str, list[str]]) -> None:
+    """Add what is new of more notes on models."""
+    for name, lines in more.items():
+        if new := [line for line in lines if line not in notes.get(name, ())]:
+            notes[name] = [*notes.get(name, ()), *new]
 
 
 def _telling(values: Measurement) -> dict[str, float]:
@@ -228,10 +232,15 @@ def _listed(models: Any) -> list[Model]:
         raise ValueError("there are no models to rank; give a name at least")
     if wrong := [each for each in given if not isinstance(each, Given)]:
         raise TypeError(
-            f"models hold {wrong[0]!r:.60}; each must be a name, a Backbone or a module, or for texts a TextEncoder"
+            f"models hold {_brief(wrong[0])}; each must be a name, a Backbone or a module, or for texts a TextEncoder"
         )
     listed_names([each for each in given if isinstance(each, str)], "models")
     return [each if isinstance(each, str | TextEncoder) else Backbone.of(each) for each in given]
+
+
+def _brief(given: Any) -> str:
+    """What else was given for a model, in a line: a module within it would take many."""
+    return repr(given) if isinstance(given, int | float | None) else f"a {type(given).__name__}"
 
 
 def _checked_loading(options: Mapping[str, Any], of_texts: bool) -> dict[str, Any]:
@@ -240,7 +249,8 @@ def _checked_loading(options: Mapping[str, Any], of_texts: bool) -> dict[str, An
         raise TypeError(f"{', '.join(sorted(unknown))} is no option; models take weights, imports, device, data_root")
     weights, imports = options.get("weights", "pretrained"), options.get("imports", ())
     if of_texts and (weights != "pretrained" or imports):
-        raise ValueError(f"weights are {weights!r} and imports {imports!r}; encoders of texts have none to choose")
+        given = [name for name, chosen in (("weights", weights != "pretrained"), ("imports", imports)) if chosen]
+        raise ValueError(f"{' and '.join(given)} can be given for images only, and these are texts")
     if not of_texts and options.get("data_root"):
         raise ValueError(f"data_root is {str(options['data_root'])!r}; models of images read nothing from it")
     own = ("device", "data_root") if of_texts else ("weights", "imports", "device")

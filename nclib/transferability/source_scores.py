@@ -10,8 +10,8 @@ from nclib.arrays import as_tensor
 from nclib.checks import counted
 from nclib.features.backbones import Backbone
 from nclib.labels import check_labels
+from nclib.metrics.samples import check_features
 from nclib.probing.probe import to_numpy
-from nclib.samples import check_features
 
 
 def leep(*, probabilities: Any, labels: Any) -> float:

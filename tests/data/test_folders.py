@@ -3,7 +3,7 @@
 import pytest
 
 import nclib
-from nclib.data.catalogue import training_images
+from nclib.data.catalogue import data_name, training_images
 from tests.layouts import GREEN, class_folders, picture
 
 
@@ -120,6 +120,8 @@ def test_a_data_set_goes_before_a_folder_of_its_name(root, monkeypatch):
     with pytest.warns(UserWarning, match="digits is the data set, not the folder here; the folder is folder:digits"):
         assert training_images("digits", "train")[0].classes == tuple("0123456789")
     assert training_images("./digits", None)[0].classes == training_images("pets", None)[0].classes == ("a", "b")
+    (root / "usps").touch()
+    assert data_name("usps") == "usps"
 
 
 def test_a_network_is_trained_on_a_folder(root):

@@ -3,6 +3,7 @@
 import sys
 from types import SimpleNamespace
 
+import datasets
 import pytest
 import torch
 from PIL import Image
@@ -101,16 +102,9 @@ def test_the_command_line_takes_them(hub, tmp_path):
     assert "an item has sound, label; it must have one of pixel_values, image" in done.output
 
 
-def test_without_the_library_it_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ImportError, match="hf:pets needs Hugging Face's library datasets: pip install datasets"):
-        nclib.load("hf:pets")
-
-
 @pytest.mark.parametrize("kind", [None, "torch", "numpy"])
 def test_the_library_itself(kind, tmp_path):
-    """Where it is installed: what is saved is read again, in any of its formats."""
-    datasets = pytest.importorskip("datasets")
+    """What is saved is read again, in any of its formats."""
     images = [Image.new("RGB", (9, 7), (i, 0, 0)) for i in range(20)]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=NAMES)})
     data = datasets.Dataset.from_dict({"image": images, "label": [i % 2 for i in range(20)]}, features)
@@ -124,6 +118,15 @@ def test_the_library_itself(kind, tmp_path):
     again = nclib.load(f"hf:{tmp_path / 'saved'}", "test")
     assert torch.equal(nclib.extract(MODEL, again), expected)
     assert again.classes == ("cat", "dog")
+
+
+def test_the_library_itself_has_texts(tmp_path):
+    features = datasets.Features({"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=NAMES)})
+    data = datasets.Dataset.from_dict({"sentence": ["it purrs", "it barks"], "label": [0, 1]}, features)
+    datasets.DatasetDict(train=data, validation=data.select([1])).save_to_disk(tmp_path / "saved")
+    train, test = (nclib.texts(f"hf:{tmp_path / 'saved'}", split) for split in ("train", "test"))
+    assert (train.texts, train.labels.tolist(), train.classes) == (("it purrs", "it barks"), [0, 1], tuple(NAMES))
+    assert (test.texts, test.labels.tolist()) == (("it barks",), [1])
 
 
 WORDS = ["it purrs", "it barks", "it meows", "it growls", "it naps", "it howls", "it hisses", "it begs", "a", "b"]

@@ -79,6 +79,8 @@ def test_a_split_loses_nothing(tmp_path):
     [
         ({"per_class": 0}, "per_class is 0; the smallest class has 3 images, so 1 to 3 can be taken"),
         ({"per_class": 4}, "per_class is 4; the smallest class has 3 images"),
+        ({"per_class": 2.5}, r"per_class is 2\.5; it must be a whole number"),
+        ({"share": "half"}, "share is 'half'; it must be above 0 and at most 1"),
         ({"share": 0}, "share is 0; it must be above 0 and at most 1"),
         ({"share": 1.5}, "share is 1.5; it must be above 0 and at most 1"),
         ({}, "per_class is None and share is None; give one of the two"),
@@ -236,6 +238,8 @@ def test_files_of_different_sizes_need_one(tmp_path):
     images = ImageFiles(paths, torch.tensor([0, 1]), NAMES)
     with pytest.raises(ValueError, match=r"differ in size, 8 x 6 and 10 x 12 \(width x height\); give size="):
         images.in_memory()
+    with pytest.raises(ValueError, match=r"size is 20\.5; it must be a whole number, at least 1"):
+        images.in_memory(20.5)
     with pytest.raises(ValueError, match="size is 0; it must be at least 1"):
         images.in_memory(0)
     small = images.in_memory(4)

@@ -507,7 +507,7 @@ WRONG_LABELS = {
     "blank": (" ", "item 1 has a label ' '; .*: leave out items without a class"),
     "bytes": (b"cat", "item 1 has a label b'cat'; it must be"),
     "mixed": ("cat", "labels are int and str; they must be all integers, or all texts"),
-    "huge": (10**7, "the largest label is 10000000 for 2 samples; renumber"),
+    "huge": (10**7, "the largest label is 10000000 for 2 labels; renumber"),
 }
 
 
@@ -610,7 +610,7 @@ def test_what_holds_no_images_is_named(make, error, message):
     [
         (0, "classes are 0; give their names, or how many there are, at least 1"),
         (["a", "a", "b"], "give a list of names that differ"),
-        ("abc", "classes are 'abc'; give a list of names"),
+        (2.5, "classes are 2.5; give their names, or how many there are, at least 1"),
         (["a", "b"], r"labels run from 0 to 2; they must be 0\.\.1"),
         (2, r"labels run from 0 to 2; they must be 0\.\.1"),
     ],
@@ -620,7 +620,14 @@ def test_classes_that_cannot_be(classes, message):
         labelled(PAIRS, classes).labels  # noqa: B018
 
 
+@pytest.mark.parametrize("classes", ["abc", {"a", "b", "c"}])
+def test_classes_without_an_order_are_refused(classes):
+    with pytest.raises(TypeError, match=r"classes are .*; give a list of their names, in order"):
+        labelled(PAIRS, classes)
+
+
 def test_classes_may_be_more_than_are_seen():
+    assert labelled(PAIRS, np.int64(5)).classes == ("0", "1", "2", "3", "4")
     assert labelled(PAIRS, 5).classes == ("0", "1", "2", "3", "4")
     assert labelled(PAIRS, ["ant", "bee", "cow", "dog"]).classes[3] == "dog"
     assert nclib.feature_statistics(MODEL, labelled(iter(PAIRS), 5)).counts.tolist() == [3, 3, 3, 0, 0]
@@ -691,6 +698,9 @@ TABLES = {
     "array of texts": lambda paths: np.array([paths, NAMES]).T,
     "columns in a dict": lambda paths: {"image": pd.Series(paths), "label": pd.Series(NAMES)},
     "polars": lambda paths: Polars({"image": paths, "label": NAMES}),
+    "more columns": lambda paths: pd.DataFrame(
+        {"image": paths, "label": NAMES} | dict.fromkeys(("features", "to_dicts", "to_pylist", "array"), 0)
+    ),
 }
 
 
@@ -738,9 +748,10 @@ def test_a_path_is_no_images_and_says_how_it_is_given(kind, tmp_path, paths):
     (tmp_path / "t.csv").touch()
     for path, cure in (
         (tmp_path, f"nclib.load('folder:{tmp_path}') gives those of a folder"),
-        (tmp_path / "t.csv", f"pandas.read_csv, and of texts with nclib.load('file:{tmp_path / 't.csv'}')"),
-        (paths[0], f"of one image give a list, ['{paths[0]}']"),
+        (tmp_path / "t.csv", f"a table of texts is file:{tmp_path / 't.csv'}, for an encoder of texts; one of paths"),
+        (paths[0], f"one is, in Python alone, nclib.labelled(['{paths[0]}'])"),
         ("digits", "nclib.load gives those of a name, or folder:PATH"),
+        ("word " * 2000, "nclib.load gives those of a name, or folder:PATH"),  # longer than a path may be
     ):
         with pytest.raises(TypeError) as caught:
             nclib.extract(MODEL, kind(path))

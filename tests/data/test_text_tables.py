@@ -4,6 +4,7 @@ import csv
 import json
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
@@ -165,7 +166,9 @@ def test_files_of_splits_have_other_names(names, root):
 
 @pytest.mark.parametrize("labels", [["dog", "cat"], pd.Series(["dog", "cat"]), [1, 0], torch.tensor([1, 0])])
 def test_texts_of_ones_own_are_numbered(labels):
-    found = nclib.Texts(pd.Series(["it barks", "it purrs"]), labels)
+    given = ["it barks", "it purrs"]
+    found = nclib.Texts(pd.Series(given), labels)
+    assert found.digest == nclib.Texts(pa.array(given), labels).digest == nclib.Texts(given, labels).digest
     assert (found.texts, found.labels.tolist()) == (("it barks", "it purrs"), [1, 0])
     assert found.classes == (("0", "1") if labels[0] == 1 else ("cat", "dog"))
 
@@ -174,9 +177,18 @@ def test_texts_of_ones_own_are_numbered(labels):
     ("texts", "labels", "error", "message"),
     [
         (["a", "b"], ["x"], ValueError, "there are 2 texts and 1 label; give a list of as many texts"),
-        ("ab", ["x", "y"], ValueError, "there are one text and 2 labels; give a list"),
-        (["a", None], ["x", "y"], TypeError, "texts hold None in row 1, which is no text"),
+        ("ab", ["x", "y"], ValueError, "texts are 'ab'; give a list of them, one at least"),
+        ({"ab"}, ["x"], ValueError, "texts are {'ab'}; give a list of them"),  # a set has no order
+        (None, ["x"], ValueError, "texts are None; give a list of them"),
+        ([], [], ValueError, r"texts are \[\]; give a list of them, one at least"),
+        (["a", None], ["x", "y"], TypeError, "texts hold None in row 1; they must be strings"),
         (["a", "b"], ["x", None], ValueError, "labels hold None in row 1, which is no class"),
+        # A table is an iterable of the names of its columns, which would be texts as good as any.
+        (pd.DataFrame({"a": ["b"]}), ["x"], TypeError, r"texts are a table, DataFrame, of columns a; .*table\['a'\]"),
+        (pa.table({"a": ["b"]}), ["x"], TypeError, r"texts are a table, Table, of columns a; .*table\['a'\]"),
+        ({"a": ["b"], "c": ["d"]}, ["x", "y"], TypeError, r"texts are a table, dict, of columns a, c; give one"),
+        (pa.array(["a", None]), ["x", "y"], TypeError, "texts hold None in row 1; .* leave out 1 row that holds none"),
+        ([("a", 1), ("b", 2)], ["x", "y"], TypeError, r"texts hold \('a', 1\) in row 0; they must be strings$"),
     ],
 )
 def test_texts_of_ones_own_that_are_none_say_so(texts, labels, error, message):

@@ -22,6 +22,14 @@ def table():
     return torch.randn(90, 4, generator=generator) + labels.unsqueeze(1), labels
 
 
+def test_names_of_classes_are_read_without_the_features(tmp_path, monkeypatch):
+    np.savez(tmp_path / "t.npz", features=np.eye(2), labels=np.arange(2), classes=np.array(["cat", "dog"]))
+    read, get = [], np.lib.npyio.NpzFile.__getitem__
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda file, name: read.append(name) or get(file, name))
+    assert read_classes(tmp_path / "t.npz") == ("cat", "dog")
+    assert read == ["classes"]
+
+
 def test_statistics_of_a_file_and_of_a_folder_of_files(table, tmp_path):
     features, labels = table
     batches = [(features[:50].numpy(), labels[:50].numpy()), (features[50:].numpy(), labels[50:].numpy())]

@@ -1,9 +1,11 @@
 """Models and inputs as they come: of any precision and layout they give the right numbers, or one sentence says why."""
 
 import warnings
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -258,10 +260,26 @@ def test_tuning_refuses_nan_before_anything_is_trained():
             nclib.finetune(tuned, data, nclib.Tuning(epochs=1, probe_first=False))
 
 
-def test_features_with_nan_of_finite_inputs_are_warned_of():
+def test_features_with_nan_of_finite_inputs_are_warned_of(monkeypatch):
     model = nclib.Backbone("own", net(), last=lambda x: (x.mean((2, 3)) - 9).log())
     with pytest.warns(UserWarning, match="layer last of own gives NaN or infinity for 6 images of the 6 from row 0"):
         nclib.extract(model, IMAGES)
+    monkeypatch.setattr(nclib.data.items, "_TOGETHER", 4)
+    with pytest.warns(UserWarning, match="for 2 images of the 2 from row 4 on: 4, 5"):
+        nclib.extract(model, zip(IMAGES, LABELS.tolist(), strict=True))
+
+
+def test_what_a_function_of_c_does_not_take_is_named_as_of_any_other():
+    function = partial(nn.functional.linear, weight=torch.eye(4))
+    with pytest.raises(ValueError, match=r"own cannot take inputs \(2, 3\), float32.* mat1 and mat2"):
+        nclib.extract(nclib.Backbone("own", nn.Identity(), last=function), torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"function cannot take inputs \(.*3\), float32.* mat1 and mat2"):
+        nclib.geometric_complexity(function, torch.zeros(2, 3))
+
+
+def test_inputs_of_one_dimension_are_named():
+    with pytest.raises(ValueError, match="inputs hold NaN or infinity in 1 row of 2: 1"):
+        nclib.extract(nn.Linear(3, 2), torch.tensor([1.0, float("nan")]))
 
 
 def test_bytes_as_floats_are_warned_of_where_a_model_says_how_it_was_trained(recwarn):
@@ -352,6 +370,9 @@ def encoder(dtype=torch.float32):
 TEXTS = nclib.Texts(("a bb", "ccc dddd", "ee a f"), torch.tensor([0, 1, 1]), ("x", "y"))
 
 
+PURRS = [("it purrs", "cat"), ("it barks", "dog")]
+
+
 def test_texts_may_be_any_list_and_have_labels():
     expected = nclib.text_features(encoder(), list(TEXTS.texts))
     for texts in (TEXTS, np.array(TEXTS.texts), (text for text in TEXTS.texts)):
@@ -370,12 +391,43 @@ def test_texts_may_be_any_list_and_have_labels():
             TypeError,
             "hold None in row 1; .* leave out 2 rows",
         ),
+        (
+            lambda: nclib.text_features(encoder(), pd.DataFrame({"text": ["a"]})),
+            TypeError,
+            r"give one: table\['text'\]",
+        ),
         (lambda: nclib.text_features(encoder(), IMAGES), TypeError, r"nclib\.extract gives features of images"),
         (lambda: nclib.text_features(net(), ["a"]), TypeError, r"encoder is Sequential; it must be a TextEncoder"),
         (lambda: nclib.text_features(encoder().model, ["a"]), TypeError, r"nclib\.TextEncoder\(name, model, tokenizer"),
         (lambda: nclib.extract(encoder(), ["a"]), TypeError, r"own is an encoder of texts; nclib\.text_features"),
         (lambda: nclib.extract(encoder(), IMAGES), TypeError, r"own is an encoder of texts; nclib\.text_features"),
         (lambda: nclib.extract(net(), ["it purrs"]), ValueError, r"'it purrs', is no file; nclib\.text_features"),
+        (lambda: nclib.extract(net(), ["a.png"]), ValueError, "item 0: a.png cannot be read as an image"),
+        (
+            lambda: nclib.rank_models("x", PURRS),
+            ValueError,
+            r"'it purrs', is no file; .* nclib\.Texts\(texts, labels\)",
+        ),
+        (lambda: nclib.rank_models("x", tuple(zip(*PURRS, strict=True))), ValueError, "'it purrs', is no file"),
+        (lambda: nclib.rank_models("x", iter(PURRS)), ValueError, "'it purrs', is no file"),
+        (
+            lambda: nclib.rank_models("x", [{"text": "it purrs", "label": 0}]),
+            ValueError,
+            r"an item has text, label; .*; of texts give nclib\.Texts\(texts, labels\)",
+        ),
+        (lambda: nclib.extract(nn.Flatten, IMAGES), TypeError, r"model is the class Flatten; .*: Flatten\(\.\.\.\)"),
+        (
+            lambda: nclib.Backbone(nn.Flatten(), "own"),
+            TypeError,
+            "name and model are Flatten and str; they must be a text",
+        ),
+        (lambda: nclib.Backbone("own", nn.Flatten(), "resize"), TypeError, "transform is str; it must be a function"),
+        (
+            lambda: nclib.extract(net(), IMAGES, cache=__file__),
+            ValueError,
+            r"test_inputs\.py, a file; it must be the path",
+        ),
+        (lambda: nclib.extract(net(), ["it purrs " * 999]), ValueError, r"is no file; nclib\.text_features"),
         (lambda: nclib.extract(net(), TEXTS), TypeError, r"Texts hold no images; nclib\.text_features"),
         (lambda: nclib.feature_statistics(net(), TEXTS), TypeError, r"Texts hold no images; nclib\.text_features"),
         (lambda: nclib.layerwise(net(), TEXTS, TEXTS), TypeError, r"Texts hold no images; nclib\.text_features"),

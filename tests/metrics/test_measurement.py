@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import nclib
-from nclib import METRICS, Metric, checks, measure
-from nclib.metrics import pairs, ranks, simplex, statistics
+from nclib import METRICS, Metric, measure
+from nclib.metrics import pairs, ranks, samples, simplex, statistics
 from nclib.metrics.measurement import Measurement, shortened
 from tests.ranges import ends
 
@@ -137,25 +137,25 @@ def test_bad_input_says_what_was_given_and_what_is_allowed(arguments, options, m
 
 def test_the_way_through_measure_checks_values_once(monkeypatch):
     """At the door; the passes after it, of directional CDNV, ranks and NC4, take what was checked."""
-    seen, check = [], checks.check_values
+    seen, check = [], samples.check_values
 
     def counted(features, *, first_row=0):
         seen.append(len(features))
         return check(features, first_row=first_row)
 
-    for module in (checks, pairs, ranks, simplex, statistics):
+    for module in (samples, pairs, ranks, simplex, statistics):
         monkeypatch.setattr(module, "check_values", counted, raising=False)
     measure(FEATURES, LABELS, WEIGHT, BIAS, metrics="all")
     assert sum(seen) <= len(FEATURES) + 1  # and the first row, before any work
 
 
 def test_what_was_checked_is_taken_in_the_place_of_features_and_labels():
-    samples = checks.samples_of(FEATURES, LABELS)
-    stats = nclib.class_statistics(samples, None)
-    assert nclib.directional_cdnv(stats, samples, None) == nclib.directional_cdnv(stats, FEATURES, LABELS)
-    assert nclib.class_ranks(samples, None)["stable"].equal(nclib.class_ranks(FEATURES, LABELS)["stable"])
+    given = samples.samples_of(FEATURES, LABELS)
+    stats = nclib.class_statistics(given, None)
+    assert nclib.directional_cdnv(stats, given, None) == nclib.directional_cdnv(stats, FEATURES, LABELS)
+    assert nclib.class_ranks(given, None)["stable"].equal(nclib.class_ranks(FEATURES, LABELS)["stable"])
     with pytest.raises(ValueError, match="there are no samples"):
-        checks.samples_of(FEATURES[:0], LABELS[:0])
+        samples.samples_of(FEATURES[:0], LABELS[:0])
 
 
 def test_a_metric_of_ones_own_is_given_the_features_themselves(monkeypatch):

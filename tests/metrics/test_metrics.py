@@ -17,8 +17,25 @@ from tests.reference import written_out
 
 OF_FEATURES = [n for n in METRICS if "weight" not in METRICS[n].inputs]
 OF_STATISTICS = [n for n in METRICS if METRICS[n].inputs == ("stats",)]
+OF_STATISTICS_ELSEWHERE = [
+    *("cdnv_pairs", "overlap_pairs", "between_spectrum", "cut_off", "total_scatter"),
+    *("variance_collapse", "class_fairness", "h_score", "gbc", "logme"),
+]
 # Those that a shift, a rotation or the scale of the features may change; their docstrings say so.
 CHANGED: set[str] = set()
+
+
+@pytest.mark.parametrize(
+    "name", [*(n for n in OF_STATISTICS if not n.startswith("nc2")), "nc3", "nc4", *OF_STATISTICS_ELSEWHERE]
+)  # NC2 is of a weight, too
+@pytest.mark.parametrize(
+    "given", [torch.eye(3), np.eye(3), None, "stats.safetensors"], ids=lambda given: type(given).__name__
+)
+def test_what_is_no_class_statistics_says_so(name, given):
+    compute = METRICS[name].compute if name in METRICS else getattr(nclib, name)
+    more = {"nc3": (torch.eye(3),), "nc4": (torch.eye(3), torch.eye(3))}
+    with pytest.raises(TypeError, match=r"they must be class statistics: nclib\.class_statistics\(features, labels\)"):
+        compute(given, *more.get(name, ()))
 
 
 def simplex(num_classes: int, dim: int) -> torch.Tensor:

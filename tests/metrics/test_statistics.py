@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nclib
 from nclib import ClassStatistics, class_statistics
-from nclib.samples import with_bar
+from nclib.metrics.samples import with_bar
 from nclib.storage import save_tensors
 
 FIELDS = ("counts", "means", "squares", "scatter")
@@ -85,8 +85,8 @@ def test_short_floats_are_accumulated_in_float64(dtype):
 def test_large_arrays_are_handled_in_blocks(monkeypatch):
     features, labels = sample(5)
     whole = class_statistics(features, labels)
-    monkeypatch.setattr("nclib.samples._BLOCK", 0)
-    monkeypatch.setattr("nclib.samples._LEAST_ROWS", 7)
+    monkeypatch.setattr("nclib.metrics.samples._BLOCK", 0)
+    monkeypatch.setattr("nclib.metrics.samples._LEAST_ROWS", 7)
     monkeypatch.setattr("nclib.metrics.statistics._SLAB", 11)
     assert_same(class_statistics(features, labels), whole)
 
@@ -153,13 +153,30 @@ def test_features_with_a_gradient_give_statistics_without():
 def test_too_few_classes_are_an_error():
     with pytest.raises(ValueError, match="num_classes is 0; it must be at least 1"):
         class_statistics(torch.eye(2), [0, 1], num_classes=0)
+    with pytest.raises(ValueError, match=r"num_classes is 2\.0; it must be a whole number, at least 1"):
+        nclib.measure(torch.eye(2), [0, 1], num_classes=2.0)
     with pytest.raises(ValueError, match="no class was seen"):
         ClassStatistics(2, 3).update(torch.zeros(0, 2), []).without_empty_classes()
 
 
 def test_a_shape_without_features_is_an_error():
-    with pytest.raises(ValueError, match="both must be at least 1"):
+    with pytest.raises(ValueError, match="num_features is 0; it must be at least 1"):
         ClassStatistics(0, 2)
+    with pytest.raises(ValueError, match="num_features is '3'; it must be a whole number"):
+        ClassStatistics("3", 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((2,), "neither num_classes nor classes are given; give the number of classes, or their names"),
+        ((2, 2.5), "num_classes is 2.5; it must be a whole number, at least 1"),
+        (("2", 2), "num_features is '2'; it must be a whole number, at least 1"),
+    ],
+)
+def test_sizes_that_are_none_are_an_error(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        ClassStatistics(*sizes)
 
 
 def test_a_drifting_class_loses_at_most_the_digits_of_the_number_of_samples():
@@ -299,7 +316,7 @@ def test_two_processes_have_what_one_would_have(tmp_path, covariance):
 
 
 def test_labels_far_beyond_the_samples_are_an_error_and_not_a_huge_array():
-    with pytest.raises(ValueError, match="the largest label is 100000000 for 2 samples; renumber the labels"):
+    with pytest.raises(ValueError, match="the largest label is 100000000 for 2 labels; renumber the labels"):
         nclib.measure(torch.eye(2), [0, 10**8])
 
 
@@ -328,6 +345,16 @@ NAMED = [  # batches of which each has other classes, the first not that of the 
     (torch.tensor([[0.0, 0.0], [2.0, 0.0], [7.0, 1.0]]), ["cat", "cat", "dog"]),
     (torch.tensor([[1.0, 3.0]]), np.array(["eel"])),
 ]
+
+
+@pytest.mark.parametrize("options", [{}, {"num_classes": 2}])
+@pytest.mark.parametrize(
+    ("batch", "given"),
+    [((torch.eye(2), [0, 1], [0, 1]), "tuple of 3 parts"), (torch.eye(2), "Tensor"), ({"features": 0}, "dict")],
+)
+def test_batches_that_are_no_pairs_are_an_error(batch, given, options):
+    with pytest.raises(TypeError, match=rf"a batch is a {given}; it must be a pair: \(features, labels\)"):
+        ClassStatistics.from_batches([batch], **options)
 
 
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])

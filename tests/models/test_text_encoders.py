@@ -141,10 +141,12 @@ def test_encoders_are_ranked_for_texts(folder):
     features = text_features(text_encoder(names[0], device="cpu"), texts.texts)
     logme = nclib.logme(nclib.class_statistics(features, texts.labels))
     assert ranking.table.loc[names[0], "logme"] == pytest.approx(logme)
-    with pytest.raises(ValueError, match="encoders of texts have none to choose"):
+    with pytest.raises(ValueError, match="weights can be given for images only, and these are texts"):
         rank_models(names, texts, weights="random")
     with pytest.raises(ValueError, match="each needs a name of its own"):
         rank_models([text_encoder(names[0], device="cpu"), names[0]], texts)
+    bare = rank_models([str(folder)], texts, scores=["logme"], device="cpu")  # as text_encoder takes it
+    assert bare.table["logme"].tolist() == [ranking.table.loc[names[2], "logme"]]
     named = f"folder:{folder.name}"
     assert list(rank_models([named], texts, scores=["logme"], device="cpu", data_root=folder.parent).table.index) == [
         named

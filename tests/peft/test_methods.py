@@ -186,6 +186,12 @@ def test_a_share_of_no_parameters_is_refused():
         nclib.trainable_share(nn.Flatten())
 
 
+@pytest.mark.parametrize("rank", [0, "4", 2.5, True])
+def test_the_rank_of_lora_is_a_whole_number(rank):
+    with pytest.raises(ValueError, match=r"rank is .*; it must be"):
+        methods.lora_tuning(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), 3, rank=rank)
+
+
 def test_lora_reaches_torchs_attention():
     model = models.VisionTransformer(32, 16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32).eval()
     tuned = methods.lora_tuning(model, 3, rank=2)

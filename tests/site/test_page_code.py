@@ -68,7 +68,8 @@ def data() -> dict:
     labels = torch.arange(96) % 3
     images = torch.randn(96, 20, generator=generator) + 4 * torch.eye(3, 20)[labels]
     backbone = torch.nn.Sequential(torch.nn.Linear(20, 8), torch.nn.Tanh())
-    return {"backbone": backbone, "loader": list(zip(images.split(8), labels.split(8), strict=True))}
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=8)
+    return {"backbone": backbone, "loader": loader}
 
 
 def stand_in(logged: list) -> dict[str, ModuleType]:

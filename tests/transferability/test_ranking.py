@@ -110,7 +110,7 @@ def test_the_best_are_verified_by_a_probe(digits):
     assert worse.table["probe_accuracy"].is_monotonic_decreasing
     assert "the first 3 by the accuracy of a linear probe" in str(worse)
     found = rank_models([pooled(14), pooled(4)], digits, by="logme", verify=1)
-    assert "the first 1 by the accuracy of a linear probe" in str(found)
+    assert "; the first by the accuracy of a linear probe" in str(found)
     assert 0.5 < found.table.loc["pool4", "probe_accuracy"] <= 1
     assert np.isnan(found.table.loc["pool14", "probe_accuracy"])
     assert [set(model) >= {"model", "logme"} for model in found.to_dict()["models"]] == [True, True]
@@ -246,6 +246,15 @@ def test_the_command_line_says_what_is_wrong(arguments, message, folder):
     assert message in done.output
 
 
+def test_a_file_of_models_has_one_name_a_line(tmp_path, folder):
+    (tmp_path / "models.csv").write_text("test_resnet # mine\ntest_vit, test_convnext\n")
+    done = run("--data", folder, "--models-from", tmp_path / "models.csv")
+    assert done.exit_code == 1
+    assert "models.csv holds 'test_vit, test_convnext'; it must have one name a line" in "".join(
+        done.output.split("\n")
+    )
+
+
 def test_a_table_of_many_scores_and_long_names_fits_a_hundred_columns():
     names = [f"sentence-transformers/a-model-with-a-long-name-of-some-hub.version-{k}" for k in range(3)]
     scores = ["face", *SCORES, "a score of mine whose name is longer than anybody would have it", "seconds"]
@@ -350,6 +359,7 @@ def test_models_of_every_kind_are_ranked_together(digits):
     [
         ([3], TypeError, "models hold 3; each must be a name, a Backbone or a module"),
         (None, TypeError, "models hold None; each must be"),
+        ([("a", module())], TypeError, "models hold a tuple; each must be a name"),
         ({"a": module()}, TypeError, r"models are a dict; give a list of them: \[nclib\.Backbone"),
         ([module(), module()], ValueError, r"several models are called Sequential; .*nclib\.Backbone\(name"),
         ("test_resnet,test_vit", ValueError, r"give a list: \['test_resnet', 'test_vit'\]"),
@@ -389,12 +399,14 @@ def test_models_that_are_as_good_as_each_other_are_noted(digits):
     twins = [Backbone(name, pooled(7).model, AS_DIGITS) for name in "ab"]
     found = rank_models([*twins, pooled(14)], digits, scores=["gbc"], by="cdnv")
     value = f"{found.table.loc['a', 'cdnv']:.4g}"
-    assert found.notes["a"] == found.notes["b"] == [f"cdnv is {value} of a, b alike: their order says nothing"]
+    assert found.notes["a"] == found.notes["b"] == [f"a, b have the same cdnv, {value}: their order says nothing"]
     assert "pool14" not in found.notes
-    assert f"note on a, b: cdnv is {value} of a, b alike" in " ".join(str(found).split())
+    assert f"note on a, b: a, b have the same cdnv, {value}: their" in " ".join(str(found).split())
     probed = rank_models([*twins, pooled(14)], digits, scores=["gbc"], by="cdnv", verify=2)
-    assert any(line.startswith("probe_accuracy is") for line in probed.notes["a"])
+    assert any(line.startswith("a, b have the same probe_accuracy") for line in probed.notes["a"])
     ties = nclib.transferability.ranked.ties
     table = pd.DataFrame({"gbc": [1e6, 1e6 + 1e-6, 1.0, float("nan"), float("nan")]}, index=[*"abcde"])
     assert [*ties(table, "gbc", 0)] == ["a", "b"]
     assert ties(table[:0], "gbc", 0) == {}
+    endless = pd.DataFrame({"gbc": [2.0, 1.0, float("-inf"), float("-inf")]}, index=[*"abcd"])
+    assert [*ties(endless, "gbc", 0)] == ["c", "d"]  # infinity is no scale, by which all would be the same

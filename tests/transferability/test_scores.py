@@ -17,10 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
 import nclib
-from nclib import SCORES, checks, class_statistics
+from nclib import SCORES, class_statistics
 from nclib.experiments.scales import demo
 from nclib.experiments.studies import STUDIES
-from nclib.metrics import statistics
+from nclib.metrics import samples, statistics
 from nclib.probing.probe import held_out
 from nclib.transferability import source_scores
 from nclib.transferability.class_scores import class_fairness, face, gbc, h_score, logme, over_models, variance_collapse
@@ -385,8 +385,8 @@ def test_all_scores_at_once_check_and_gather_once(monkeypatch):
     """And find what each does by itself; only SFDA gathers again, of the features that it has moved."""
     features, labels = sample()
     seen, gathers = [], []
-    check, add = checks.check_values, statistics.ClassStatistics._add
-    for module in (checks, statistics):
+    check, add = samples.check_values, statistics.ClassStatistics._add
+    for module in (samples, statistics):
         monkeypatch.setattr(module, "check_values", lambda x, **more: seen.append(len(x)) or check(x, **more))
     monkeypatch.setattr(statistics.ClassStatistics, "_add", lambda *given: gathers.append(1) or add(*given))
     found = nclib.score(features, labels)
@@ -500,6 +500,6 @@ def test_a_score_that_full_collapse_leaves_undefined_is_left_out_with_a_note():
     features, labels = torch.eye(3).repeat_interleave(4, 0), torch.arange(3).repeat_interleave(4)
     found = nclib.score(features, labels)
     assert "sfda" not in found
-    assert any(note.startswith("sfda is left out: the features have no spread") for note in found.notes)
-    with pytest.raises(ValueError, match="the features have no spread"):
+    assert any(note.startswith("sfda is left out: the features do not vary") for note in found.notes)
+    with pytest.raises(ValueError, match="the features do not vary"):
         nclib.sfda(features, labels)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_array, as_tensor, noted_rounding
-from nclib.labels import Names, numbered_labels, one_each, shape_cure
+from nclib.labels import Names, numbered_labels
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _BLOCK = 2**18  # numbers converted to float64 at once: 2 MB stay in a processor's cache
@@ -38,11 +38,11 @@ def samples_of(features: Any, labels: Any, *, num_classes: int | None = None, cl
     """Features and labels as samples, or what is wrong with them; samples as they are."""
     if isinstance(features, Samples):
         return features
-    rounding, features, found = noted_rounding(features), as_array(features), one_each(labels)
-    check_shapes(features, found)
+    rounding, features = noted_rounding(features), as_array(features)
+    numbers, names = numbered_labels(labels, num_classes=num_classes, classes=classes)
+    check_shapes(features, numbers)
     if not len(features):
         raise ValueError("there are no samples: features has 0 rows")
-    numbers, names = numbered_labels(found, num_classes=num_classes, classes=classes)
     return Samples(features, numbers, rounding=rounding, classes=names)
 
 
@@ -53,16 +53,15 @@ def check_features(
     if isinstance(features, Samples):
         rows = as_tensor(features.features)
         return rows if features.checked else check_values(rows), features.labels.to(rows.device)
-    features, found = as_tensor(features), one_each(labels)
-    check_shapes(features, found)
-    numbers = numbered_labels(found, num_classes=num_classes, classes=classes).labels
+    features, numbers = as_tensor(features), numbered_labels(labels, num_classes=num_classes, classes=classes).labels
+    check_shapes(features, numbers)
     return check_values(features), numbers.to(features.device)
 
 
 def check_shapes(features: Any, labels: Any) -> None:
     """Refuse what is not (N, d) with d >= 1 and (N,)."""
-    if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
-        cure = "; features.reshape(-1, 1) is (N, 1)" if features.ndim == 1 else shape_cure(labels)
+    if features.ndim != 2 or len(features) != len(labels):
+        cure = "; features.reshape(-1, 1) is (N, 1)" if features.ndim == 1 else ""
         raise ValueError(
             f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (N, d) and (N,){cure}"
         )
@@ -93,7 +92,9 @@ def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
     """Return the features if they are floating point, finite and of a size that can be squared."""
     if features.dtype not in _FLOATS:
         whole = not (features.is_complex() or features.is_floating_point() or features.is_quantized)
-        cure = "; if they are numbers, give features.float(), or astype(float)" if whole else ""
+        small = features.is_floating_point() and features.dtype.itemsize < 2
+        cure = "; give features.float()" if small else ""
+        cure = "; if they are numbers, give features.float(), or astype(float)" if whole else cure
         raise TypeError(f"features are {features.dtype}; they must be floating point of 16 to 64 bits{cure}")
     if not torch.isfinite(features.sum()):  # cheap; a sum can also overflow, so only the rows decide
         bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
