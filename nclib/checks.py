@@ -76,7 +76,7 @@ def check_known(known: Iterable[str], **names: str) -> None:
 def as_name(given: Any, example: str) -> str:
     """A name, or a path that stands for one, as a text; an error that says what else it is, or that it is empty."""
     if not isinstance(given, str | PathLike):
-        raise TypeError(f"name is {given!r:.60}, a {type(given).__name__}; it must be a text, such as {example!r}")
+        raise TypeError(f"name is {given!r:.60}; it must be a text, such as {example!r}")
     if not str(given).strip():
         raise ValueError(f"name is {given!r}, which is empty; it must be a text, such as {example!r}")
     return str(given)

@@ -275,7 +275,7 @@ def checked_names(classes: Names, num_classes: int | None = None) -> tuple[str, 
         raise TypeError(f"classes are {classes!r}; give a list of their names, in order")
     names = list(classes)
     if wrong := [name for name in names if not isinstance(name, str)]:
-        raise TypeError(f"classes hold {wrong[0]!r}, a {type(wrong[0]).__name__}; their names must be texts")
+        raise TypeError(f"classes hold {wrong[0]!r}; their names must be texts")
     if names and num_classes is not None and num_classes != len(names):
         raise ValueError(f"classes are {len(names)} names ({few(names)}), and num_classes is {num_classes}; give one")
     return tuple(normalize("NFC", name) for name in names)

@@ -201,7 +201,7 @@ def test_texts_are_numbered_by_the_names_that_are_given():
         numbered_labels(["a", "b"], num_classes=2)
     with pytest.raises(ValueError, match=r"classes are 2 names \(a, b\), and num_classes is 3"):
         numbered_labels([0], num_classes=3, classes=["a", "b"])
-    with pytest.raises(TypeError, match="classes hold 0, a int; their names must be texts"):
+    with pytest.raises(TypeError, match="classes hold 0; their names must be texts"):
         numbered_labels([0], classes=[0, 1])
     for none in (
         "ab",

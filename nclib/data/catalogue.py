@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate, pad
 from nclib.checks import as_name, check_whole, few
 from nclib.data import glyphs
 from nclib.data.class_splits import CLASS_SPLITS
-from nclib.data.folders import check_same_classes, read_folder, split_folders
+from nclib.data.folders import TEST_SHARE, check_same_classes, read_folder, split_folders
 from nclib.data.hub import hub_splits
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.items import Items
@@ -26,7 +26,6 @@ from nclib.data.torchvision_sets import TORCHVISION
 EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
 SPLITS = {"train": 120, "test": 40}  # images of a class where the set is drawn on the fly
 _OWN_SPLITS = ("train", "test", "all")  # of a set without splits, which we make
-_TEST_SHARE = 0.2
 _LAID_OUT = "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg,"  # of a folder
 _PREFIXED = re.compile(r"(file|folder|hf):|docstrings/")
 _SOME_CLASSES = re.compile(r"(.+)\[(\d*):(\d*)\]")  # of a name: the rest, first and end
@@ -301,7 +300,7 @@ def _own_split(name: str, whole: Any, split: str) -> Any:
     sizes = whole.labels.bincount(minlength=len(whole.classes)).tolist()
     if lone := [label for label, size in zip(whole.classes, sizes, strict=True) if size < 2]:
         raise ValueError(f"{name} has classes of one image, too few for train and test: {few(lone)}; take split 'all'")
-    return whole.split_off(_TEST_SHARE)[split == "test"]
+    return whole.split_off(TEST_SHARE)[split == "test"]
 
 
 def _glyphs(name: str, split: str, per_class: int | None, seed: int) -> ImageSet:

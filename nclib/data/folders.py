@@ -16,6 +16,7 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".avif", ".gif"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".mpo"),
 )
+TEST_SHARE = 0.2  # of what has no splits
 # What the folder, or the file, of a split may be called, in small letters or not.
 SPLIT_NAMES = {
     "train": ("train", "training"),

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nclib.arrays import columns_of
 from nclib.checks import as_name, check_whole, counted, few, setting_up
-from nclib.data.folders import SPLIT_NAMES
+from nclib.data.folders import SPLIT_NAMES, TEST_SHARE
 from nclib.data.hub import hub_splits
 from nclib.data.items import IMAGES, LABELS
 from nclib.data.pictures import numbered, plain
@@ -34,7 +34,6 @@ from nclib.storage import digest_of_text
 LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "sklearn", "timm")  # whose docstrings are told apart
 _SHORTEST = 40  # characters: less says nothing
 _LONGEST = 400  # of a docstring, from its start
-_TEST_SHARE = 0.2  # of what has no splits
 _MOST = 100  # docstrings of a class and split that are looked for: parsing takes time
 _NO_PARTS = {"tests", "test", "testing", "conftest", "externals", "extern", "_vendor", "_external", "idlelib"}
 _NO_PARTS |= {"array_api_compat", "array_api_extra", "_lib", "site-packages", "__pycache__"}  # tests, and others' code
@@ -314,7 +313,7 @@ def _own_split(name: str, rows: list[tuple[str, str]], split: str) -> list[tuple
     test = set[int]()
     for label, found in places.items():
         order = torch.randperm(len(found), generator=seeded("texts", name, label, "split")).tolist()
-        test |= {found[i] for i in order[: max(1, round(_TEST_SHARE * len(found)))]}
+        test |= {found[i] for i in order[: max(1, round(TEST_SHARE * len(found)))]}
     return [row for i, row in enumerate(rows) if (i in test) == (split == "test")]
 
 

@@ -216,7 +216,7 @@ def test_a_failed_download_says_why(root, monkeypatch):
         ({"name": "mnist"}, FileNotFoundError, "mnist needs a data root"),
         ({"name": "folder:pets"}, FileNotFoundError, "folder:pets is not at /.*/pets; put "),
         ({"name": "mnist", "data_root": "no/such"}, FileNotFoundError, "the data root /.*/no/such is not a folder"),
-        ({"name": 3}, TypeError, "name is 3, a int; it must be a text, such as 'folder:PATH'"),
+        ({"name": 3}, TypeError, "name is 3; it must be a text, such as 'folder:PATH'"),
         ({"name": " "}, ValueError, "name is ' ', which is empty; it must be a text"),
         ({"name": Path(__file__).parent}, ValueError, r"is a folder, which is named 'folder:/.*data'"),
         ({"name": "folder:"}, ValueError, "folder: names no path; give one, folder:PATH"),
