@@ -2,14 +2,13 @@
 
 import sys as _sys
 from importlib import import_module as _import_module
-from importlib.metadata import version as _version
 from pkgutil import iter_modules as _iter_modules
 
 import lazy_loader as _lazy_loader
 
 from nclib.naming import Alias as _Alias
 
-__version__ = _version("nclib")
+__version__ = "0.1.0"  # pyproject.toml reads it here
 
 # The names are in __init__.pyi; a module is imported when one of its names is first asked for.
 _public, __dir__, __all__ = _lazy_loader.attach_stub(__name__, __file__)

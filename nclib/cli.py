@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,8 +80,10 @@ _Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features,
 
 
 def _tell_version(asked: bool) -> None:
+    from nclib import __version__
+
     if asked:
-        typer.echo(f"nclib {installed('nclib')}")
+        typer.echo(f"nclib {__version__}")
         raise typer.Exit
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+DISTRIBUTION = "nctransfer"  # what installs nclib; the nclib of the package index is another project's
+
 # The extra of `pyproject.toml` that installs a package, by the name that it is imported by.
 EXTRAS = {
     "peft": "peft",
@@ -27,12 +29,12 @@ def optional(package: str) -> Iterator[None]:
     ...     raise ModuleNotFoundError("No module named 'peft'", name="peft")
     Traceback (most recent call last):
         ...
-    ModuleNotFoundError: peft is needed, and is not installed: pip install "nclib[peft]"
+    ModuleNotFoundError: peft is needed, and is not installed: pip install "nctransfer[peft]"
     """
     try:
         yield
     except ImportError as error:
-        cure = f'pip install "nclib[{EXTRAS[package]}]"'
+        cure = f'pip install "{DISTRIBUTION}[{EXTRAS[package]}]"'
         if isinstance(error, ModuleNotFoundError) and error.name == package:
             raise ModuleNotFoundError(f"{package} is needed, and is not installed: {cure}", name=package) from error
         raise ImportError(f"{package} is needed, and cannot be imported ({error}): {cure}", name=package) from error

@@ -174,7 +174,7 @@ def test_what_is_wrong_is_said(folder, monkeypatch):
     with pytest.raises(ValueError, match="give a list of them"):
         text_features(f"folder:{folder}", "one text")
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
-    with pytest.raises(ImportError, match=r'pip install "nclib\[transformers\]"'):
+    with pytest.raises(ImportError, match=r'pip install "nctransfer\[transformers\]"'):
         text_encoder(f"folder:{folder}")
 
 
