@@ -17,9 +17,10 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # What a grid, make reproduce and the live checks tell their own runs; exported by a user, it would change every run.
 unexport NCLIB_ONLY NCLIB_RECORDS NCLIB_LIVE
 TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
+RELEASE := .venv/release/bin
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 
-.PHONY: help book test rerun smoke grid reproduce processors evidence links pdf benchmark lint clean
+.PHONY: help book test rerun smoke grid reproduce processors evidence links pdf benchmark lint package audit clean
 
 help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
@@ -34,6 +35,8 @@ help:
 	@echo "make pdf        the book as one file to print, by chromium"
 	@echo "make benchmark  time and memory against other code, as ratios; KEEP=1 for the book, LIKE=\"AVX2\""
 	@echo "make lint       ruff, mypy, and who may import whom"
+	@echo "make package    what a release is: source distribution, wheel and their parts, checked; with make audit"
+	@echo "make audit      what the workflows of .github could give away, by zizmor"
 	@echo "make clean      remove what was built (records and the environment stay)"
 
 book: .venv/installed
@@ -87,11 +90,23 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# As the workflow of a release does, which publishes what is built here.
+package: audit
+	rm -rf _build/dist _build/sbom && mkdir -p _build/sbom
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(RELEASE)/python -m build --outdir _build/dist
+	$(RELEASE)/twine check --strict _build/dist/*
+	$(RELEASE)/cyclonedx-py requirements constraints.txt --pyproject pyproject.toml --mc-type library \
+		--output-reproducible --output-file _build/sbom/$$(basename _build/dist/*.whl .whl).cdx.json
+
+audit: .venv/release/installed
+	$(RELEASE)/zizmor --quiet --strict-collection .github
+
 clean:
 	rm -rf _build
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip uninstall -qq --yes nclib # another project's, or ours before it was called nctransfer
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test,dev,torchmetrics,peft,transformers,arrow,datasets]'
 	@cp constraints.txt $@ # a test compares what is installed with it
 
@@ -99,6 +114,12 @@ clean:
 .venv/grid/installed: workflow/requirements.txt .venv/installed
 	$(PYTHON) -m venv .venv/grid
 	.venv/grid/bin/python -m pip install --quiet -r workflow/requirements.txt
+	@touch $@
+
+# Apart from the rest, so that a release is built in a minute, and by nothing else than what is named.
+.venv/release/installed: .github/requirements.txt
+	$(PYTHON) -m venv .venv/release
+	$(RELEASE)/python -m pip install --quiet -r .github/requirements.txt
 	@touch $@
 
 # A notebook runs again when its source, the library or a record has changed.

@@ -57,6 +57,14 @@ def test_the_conda_environment_installs_the_package_with_its_extras():
     assert len(pip) == 2, "dependencies are listed in pyproject.toml only"
 
 
+def test_make_takes_another_nclib_away_before_it_installs_ours():
+    """Of two that are imported by one name the last installed would win, and its removal break the other."""
+    recipe = re.search(r"^\.venv/installed:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    asked = re.findall(r"pip (uninstall|install) .*?(\S+)(?: #.*)?$", recipe, re.MULTILINE)
+    assert [command for command, _ in asked] == ["uninstall", "install"]
+    assert asked[0][1] == "nclib"
+
+
 def imported(path: Path) -> set[str]:
     """The top-level names that a Python file imports."""
     names = set()

@@ -60,7 +60,7 @@ def badges() -> str:
     """What the workflows of the repository that pyproject.toml names say of it; nothing if it names none."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     url = project.get("urls", {}).get("Repository")
-    names = ("test", "book", "weekly") if url else ()
+    names = ("test", "book", "weekly", "release") if url else ()
     links = (f"[![{name}]({url}/actions/workflows/{name}.yml/badge.svg)]({url}/actions)" for name in names)
     return "".join(f"{link}\n" for link in links)
 
