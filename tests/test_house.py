@@ -134,6 +134,30 @@ def test_the_library_takes_nothing_through_its_root():
     assert found == []
 
 
+def unpicklers(path: Path) -> list[str]:
+    """What a file calls or imports that could unpickle an object."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "np.load", "pd.read_pickle"):
+            safe = {f"{keyword.arg}={ast.unparse(keyword.value)}" for keyword in node.keywords}
+            found += [] if safe & {"weights_only=True", "allow_pickle=False"} else [ast.unparse(node)]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None)
+            names = {f"{module}.{alias.name}" if module else alias.name for alias in node.names}
+            kinds = ("pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib.load", "torch.load", "numpy.load")
+            found += sorted(name for name in names - {"pickle.UnpicklingError"} if name.startswith(kinds))
+    return found
+
+
+def test_no_file_is_unpickled(tmp_path):
+    """Which SECURITY.md promises."""
+    files = list(PACKAGE.rglob("*.py"))
+    assert {path.name: calls for path in files if (calls := unpicklers(path))} == {}
+    bad = tmp_path / "bad.py"
+    bad.write_text("import pickle\nfrom joblib import load\ntorch.load(path)\nnp.load(path, mmap_mode='r')\n")
+    assert len(unpicklers(bad)) == 4
+
+
 def texts_without_encoding(path: Path) -> list[int]:
     """The lines of a file in which a text file is read or written in whatever encoding the machine has."""
     found = []
