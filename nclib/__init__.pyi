@@ -26,14 +26,26 @@ from .metrics.pairs import (
     overlap as overlap,
     overlap_pairs as overlap_pairs,
 )
-from .metrics.ranks import class_ranks as class_ranks, effective_rank as effective_rank, stable_rank as stable_rank
+from .metrics.ranks import (
+    alpha_req as alpha_req,
+    class_ranks as class_ranks,
+    effective_rank as effective_rank,
+    lidar as lidar,
+    rankme as rankme,
+    stable_rank as stable_rank,
+)
 from .metrics.registry import METRICS as METRICS, Metric as Metric
+from .metrics.similarity import cka as cka
 from .metrics.simplex import (
+    gnc2 as gnc2,
+    gnc2_energy as gnc2_energy,
     nc2 as nc2,
     nc2_equiangularity as nc2_equiangularity,
     nc2_equinorm as nc2_equinorm,
     nc3 as nc3,
     nc4 as nc4,
+    nc5 as nc5,
+    unc3 as unc3,
 )
 from .metrics.statistics import ClassStatistics as ClassStatistics, class_statistics as class_statistics
 from .metrics.variability import (
@@ -82,14 +94,24 @@ from .transferability.class_scores import (
     variance_collapse as variance_collapse,
 )
 from .transferability.feature_scores import (
+    energy as energy,
     h_score_shrunk as h_score_shrunk,
+    lda_certainty as lda_certainty,
+    logme_targets as logme_targets,
     ncti_parts as ncti_parts,
+    pactran as pactran,
     probe_accuracy as probe_accuracy,
     sfda as sfda,
     transrate as transrate,
 )
+from .transferability.pair_scores import parc as parc, tmi as tmi
 from .transferability.ranking import Ranking as Ranking, rank_models as rank_models
 from .transferability.registry import OVER_MODELS as OVER_MODELS, SCORES as SCORES, score as score
-from .transferability.source_scores import leep as leep, nce as nce, nleep as nleep
+from .transferability.source_scores import (
+    leep as leep,
+    nce as nce,
+    nleep as nleep,
+    pactran_dirichlet as pactran_dirichlet,
+)
 
 __version__: str

@@ -8,7 +8,7 @@ def ends(written: str, classes: int, features: int, cdnv: float = math.inf) -> t
     known = {"−∞": -math.inf, "−1": -1, "0": 0, "1": 1, "√2": 2**0.5, "2": 2, "d": features, "∞": math.inf}
     known |= {"K − 1": classes - 1, "√(K − 1)": (classes - 1) ** 0.5, "K / (K − 1)": classes / (classes - 1)}
     known |= {"−K(K − 1)": -classes * (classes - 1), "ln K": math.log(classes), "−ln K": -math.log(classes)}
-    known |= {"cdnv": cdnv}
+    known |= {"cdnv": cdnv, "−ln(2K / (K − 1)) / 2": -math.log(2 * classes / (classes - 1)) / 2}
     parts = written[1:-1].split(", ")
     right = written[:1] in ("[", "(") and written[-1:] in ("]", ")") and len(parts) == 2 and known.keys() >= set(parts)
     assert right, (

@@ -43,13 +43,16 @@ def written_out(
         "class_numerical_rank": sum(s.sum() ** 2 / (s**2).sum() for s in spectra) / len(means),
         "class_effective_rank": sum(np.exp(-(s / s.sum() * np.log(s / s.sum())).sum()) for s in spectra) / len(means),
         **simplex(centred, "nc2"),
+        **repulsion(centred),
     }
     if weight is None:
         return found
     products, offsets = weight @ centred.T, 0 if bias is None else bias
     nearest = [np.argmin(((row - means) ** 2).sum(1)) for row in features]
+    cosines = (unit(weight) * unit(centred)).sum(1)
     return found | {
         **simplex(weight, "nc2_weight"),
+        "unc3": cosines.std() / abs(cosines.mean()),
         "nc3": np.linalg.norm(products / np.linalg.norm(products) - etf / np.linalg.norm(etf)),
         "nc4": np.mean([np.argmax(weight @ row + offsets) == k for row, k in zip(features, nearest, strict=True)]),
     }
@@ -66,6 +69,17 @@ def simplex(vectors: np.ndarray, name: str) -> dict[str, float]:
         f"{name}_equinorm": lengths.std() / lengths.mean(),
         f"{name}_equiangularity": np.mean(gaps),
     }
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def repulsion(vectors: np.ndarray) -> dict[str, float]:
+    """GNC2 of vectors (K, d), and the energy that it is about."""
+    units = unit(vectors)
+    logs = [-np.log(np.linalg.norm(units[i] - units[j])) for i, j in permutations(range(len(units)), 2)]
+    return {"gnc2": np.std(logs) / abs(np.mean(logs)), "gnc2_energy": np.mean(logs)}
 
 
 def bhattacharyya(squared: float, a: float, b: float, dim: int) -> float:

@@ -1,7 +1,7 @@
 """How many directions features take: ranks that count directions by their size, overall and class by class.
 
-All are functions of singular values s of centred features, so they lie between 1 and the rank, and
-scale leaves them alone; features without spread have rank 0. Always stable <= numerical <= effective.
+The effective, stable and numerical ranks are functions of singular values s of centred features, so they lie between 1
+and the rank, and scale leaves them alone; features without spread have rank 0. Always stable <= numerical <= effective.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor
-from nclib.metrics.samples import check_values, samples_of
-from nclib.metrics.statistics import ClassStatistics
-from nclib.metrics.variability import total_scatter
+from nclib.checks import check_whole, is_number
+from nclib.metrics.samples import Samples, check_features, check_rows, check_values, in_their_span, samples_of
+from nclib.metrics.statistics import ClassStatistics, gathered
+from nclib.metrics.variability import check_seen, total_scatter
 
 
 def effective_rank(stats: ClassStatistics) -> float:
@@ -68,6 +69,83 @@ def class_ranks(features: Any, labels: Any) -> dict[str, Tensor]:
     return {name: torch.stack([rank(values) for values in spectra]) for name, rank in _RANKS.items()}
 
 
+def rankme(features: Any) -> float:
+    """RankMe, the effective rank of features (N, d) that are not centred: exp of the entropy of s / sum(s).
+
+    Needs no labels. Range [1, min(N, d)], and 0 if all features are 0; higher is said to transfer better. Unchanged by
+    rotation and scale, not by a shift: a mean far from 0 is one large direction, which `effective_rank` leaves out.
+    Source: Garrido et al. 2023 (arXiv 2210.02885), without the 1e-7 that keeps their logarithm finite.
+
+    Examples
+    --------
+    >>> round(rankme(torch.eye(3)), 6), round(rankme([[1.0, 0.0], [2.0, 0.0]]), 6)
+    (3.0, 1.0)
+    """
+    return float(_effective(_plain_singular_values(check_rows(features).double())))
+
+
+def alpha_req(features: Any, *, first: int = 1, last: int | None = None) -> float:
+    """alpha-ReQ, how fast the eigenvalues of the covariance of features (N, d) fall: lambda_j is about j^-alpha.
+
+    Needs no labels. Minus the slope of ln(lambda_j) over ln(j) by least squares, j being the place of an eigenvalue
+    from the largest on, from `first` to `last`. Any number from 0 on; about 1 is said to transfer best, so that neither
+    more nor less is better, and no ranking is by it. Unchanged by rotation, shift and scale. Source: Agrawal et al.
+    2022; the places are ours, all whose eigenvalue is above rounding unless given.
+
+    Raises ValueError if there are fewer than two such eigenvalues.
+
+    Examples
+    --------
+    >>> sizes = torch.tensor([1.0, 1 / 2, 1 / 3])  # standard deviations, so that the eigenvalues are 1, 1/4 and 1/9
+    >>> round(alpha_req(torch.cat([torch.diag(sizes), -torch.diag(sizes)])), 6)
+    2.0
+    """
+    check_whole(1, first=first, **({} if last is None else {"last": last}))
+    values = _class_singular_values(check_rows(features)).flip(0)
+    kept = values[values > 0][first - 1 : last]
+    if len(kept) < 2:
+        raise ValueError(
+            f"{len(kept)} eigenvalues of the covariance from place {first} on are above 0, and no further than "
+            f"{last or 'the last'}; a slope needs 2 or more: give more features or samples, or other places"
+        )
+    places = torch.arange(first, first + len(kept), dtype=torch.float64).log().to(kept.device)
+    places -= places.mean()
+    return float(-2 * (places * kept.log()).sum() / places.square().sum())  # of s; its square is the eigenvalue
+
+
+def lidar(features: Any, labels: Any, *, delta: float = 1e-4) -> float:
+    """LiDAR, the effective rank of linear discriminants: exp of the entropy of lambda / sum(lambda).
+
+    lambda are the eigenvalues of (Sigma_W + delta I)^-1 Sigma_B, the class means being centred about their own mean.
+    What the paper calls an object, with several views of it, is a class here with its samples (N, d): give the number
+    of the picture as the label of each of its augmentations for the paper's own, which needs no labels of a task. Range
+    [1, min(K - 1, d)]; higher is said to transfer better. Unchanged by rotation and shift; `delta` makes it depend on
+    the scale. Source: Thilak et al. 2024 (arXiv 2312.04000), whose views are as many of each object.
+
+    Raises ValueError if no class has two samples.
+
+    Examples
+    --------
+    >>> views = torch.tensor([[0.1, 0.0], [-0.1, 0.0], [0.0, 0.1], [0.0, -0.1]])
+    >>> means = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    >>> objects = torch.arange(4).repeat_interleave(4)
+    >>> round(lidar(means[objects] + views.repeat(4, 1), objects), 6)  # two directions, as far apart in either
+    2.0
+    """
+    if not (is_number(delta) and delta > 0):
+        raise ValueError(f"delta is {delta!r}; it must be above 0")
+    rows, numbers = check_features(features, labels)
+    stats = gathered(Samples(in_their_span(rows), numbers, checked=True))
+    check_seen(stats)
+    if stats.num_samples == stats.num_classes:
+        raise ValueError("every class has one sample; LiDAR compares several of a class: views of each object")
+    within = stats.within_covariance
+    within.diagonal().add_(delta)
+    means = stats.means - stats.means.mean(0)
+    factor = torch.linalg.cholesky(within)
+    return float(_effective(torch.linalg.svdvals(torch.linalg.solve_triangular(factor, means.T, upper=False)).square()))
+
+
 def _total_singular_values(stats: ClassStatistics) -> Tensor:
     """Singular values (d,), up to one factor, of all features about the global mean."""
     return _singular_values(total_scatter(stats))
@@ -75,9 +153,13 @@ def _total_singular_values(stats: ClassStatistics) -> Tensor:
 
 def _class_singular_values(features: Tensor) -> Tensor:
     """Singular values (min(n, d),) of the features (n, d) of one class about their mean."""
-    centred = features.double() - features.double().mean(0)
-    tall = len(centred) > centred.shape[1]
-    return _singular_values(centred.T @ centred if tall else centred @ centred.T)
+    return _plain_singular_values(features.double() - features.double().mean(0))
+
+
+def _plain_singular_values(features: Tensor) -> Tensor:
+    """Singular values (min(n, d),), ascending, of features float64 (n, d) as they are."""
+    tall = len(features) > features.shape[1]
+    return _singular_values(features.T @ features if tall else features @ features.T)
 
 
 def _singular_values(products: Tensor) -> Tensor:

@@ -31,8 +31,8 @@ class Metric:
     covariance
         How much of the pooled covariance it takes, in the words of `ClassStatistics`.
     on_request
-        Whether `measure` computes it only when asked, for it takes a d x d matrix or another pass over the
-        features. (nc4 does that too, but one that gives a classifier wants it.)
+        Whether `measure` computes it only when asked, for it takes a d x d matrix, another pass over the features or
+        more, or is for few readers. (nc4 takes a pass too, but one that gives a classifier wants it.)
 
     Examples
     --------
@@ -78,6 +78,7 @@ _OF_CLASSES = {"inputs": ("class_ranks",), "on_request": True, "better": "neithe
 _COVARIANCE = {"covariance": "full", "on_request": True}
 _WEIGHT = {"inputs": ("weight",)}
 _PAIRS = "mean over pairs of "
+_REPULSION = "ln(1 / ‖û_i − û_j‖), û of the means"
 _ETF = "‖G / ‖G‖ − E / ‖E‖‖, G of the "
 _ANGLES = "mean over pairs of |cos + 1 / (K − 1)|, "
 
@@ -151,7 +152,25 @@ METRICS: dict[str, Metric] = {
             "Papyan 2020",
             **_WEIGHT,
         ),
+        _metric("gnc2", simplex.gnc2, "std / |mean| of " + _REPULSION, "[0, ∞]", "Wu 2024", on_request=True),
+        _metric(
+            "gnc2_energy",
+            simplex.gnc2_energy,
+            _PAIRS + _REPULSION,
+            "[−ln(2K / (K − 1)) / 2, ∞)",
+            "Liu 2023",
+            on_request=True,
+        ),
         _metric("nc3", simplex.nc3, "‖W Mᵀ / ‖W Mᵀ‖ − E / ‖E‖‖", "[0, 2]", "Zhu 2021", inputs=("stats", "weight")),
+        _metric(
+            "unc3",
+            simplex.unc3,
+            "std / |mean| of cos(w_k, μ_k − μ_G)",
+            "[0, ∞]",
+            "Wu 2024",
+            inputs=("stats", "weight"),
+            on_request=True,
+        ),
         _metric(
             "nc4",
             simplex.nc4,

@@ -58,6 +58,26 @@ def check_features(
     return check_values(features), numbers.to(features.device)
 
 
+def check_rows(features: Any) -> Tensor:
+    """Return features (N, d), N and d at least 1, of no labels as a tensor, or say what is wrong; of samples theirs."""
+    if isinstance(features, Samples):
+        return check_features(features, None)[0]
+    rows = as_tensor(features)
+    if rows.ndim != 2 or not rows.numel():
+        cure = "; features.reshape(-1, 1) is (N, 1)" if rows.ndim == 1 and rows.numel() else ""
+        raise ValueError(f"features are {tuple(rows.shape)}; they must be (N, d), with N and d at least 1{cure}")
+    return check_values(rows)
+
+
+def in_their_span(features: Tensor) -> Tensor:
+    """Features (N, d), in float64; where d is above N their N coordinates in an orthonormal basis of what they span.
+
+    What a rotation leaves alone is the same of both, and takes no d x d numbers.
+    """
+    rows = features.double()
+    return rows if rows.shape[1] <= len(rows) else torch.linalg.qr(rows.T, mode="r").R.T
+
+
 def check_shapes(features: Any, labels: Any) -> None:
     """Refuse what is not (N, d) with d >= 1 and (N,)."""
     if features.ndim != 2 or len(features) != len(labels):

@@ -1,5 +1,9 @@
-"""NC2 to NC4: class means and classifier on the corners of a simplex, aligned with each other."""
+"""NC2 to NC5: class means and classifier on the corners of a simplex, aligned with each other, away from all else.
 
+GNC2 is NC2 of more classes than a simplex has corners in so few dimensions, K > d + 1: spread evenly over a sphere.
+"""
+
+import math
 from typing import Any
 
 import torch
@@ -7,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from nclib.arrays import as_array, as_tensor, check_parameter
-from nclib.metrics.linalg import length_of_products, panels
+from nclib.checks import is_number
+from nclib.metrics.linalg import differences_product, length_of_products, panels, row_slices
 from nclib.metrics.samples import Samples, row_blocks
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import check_statistics, checked_means, cut_off
@@ -58,17 +63,81 @@ def nc2_equiangularity(vectors: ClassStatistics | Any) -> float:
     >>> round(nc2_equiangularity(torch.eye(3) - 1 / 3), 6), nc2_equiangularity(torch.eye(3))  # a simplex, right angles
     (0.0, 0.5)
     """
-    floor = cut_off(vectors) if isinstance(vectors, ClassStatistics) else 0.0
-    vectors = _vectors(vectors)
-    lengths = vectors.norm(dim=1, keepdim=True)
-    null = lengths <= floor
-    if null.any():
-        raise ValueError(f"{int(null.sum())} of {len(lengths)} vectors have length 0, or of rounding, and so no angle")
-    number, units, total = len(vectors), vectors / lengths, 0.0
+    units, total = _directions(vectors), 0.0
+    number = len(units)
     for start, cosines in panels(units, units):
         gaps = cosines.add_(1 / (number - 1)).abs_()
         total += float(gaps.sum() - gaps.diagonal(start).sum())
     return total / (number * (number - 1))
+
+
+def gnc2(vectors: ClassStatistics | Any, *, power: float = 0.0) -> float:
+    """How unevenly the directions of the centred class means, or of the rows of a weight (K, d), repel each other.
+
+    The coefficient of variation over pairs, standard deviation (divided by the number of pairs) over the size of the
+    mean, of the kernel that `gnc2_energy` is the mean of. Range [0, inf]; lower is more collapsed: 0 if all pairs
+    are equally far apart, as in a simplex, which more than d + 1 directions cannot be; infinite if only the mean is 0.
+    Source: Wu, Papyan 2024 (arXiv 2405.17767), of the logarithmic kernel.
+
+    Raises ValueError if a vector has length 0, or two have one direction.
+
+    Examples
+    --------
+    >>> round(gnc2(torch.eye(3) - 1 / 3), 6)  # a simplex
+    0.0
+    >>> square = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+    >>> round(gnc2(square), 4)  # of distances sqrt 2, four times, and 2, twice: 1 / sqrt 8
+    0.3536
+    """
+    mean, deviation = _repulsion(vectors, power)
+    return 0.0 if deviation == 0 else deviation / abs(mean) if mean else math.inf
+
+
+def gnc2_energy(vectors: ClassStatistics | Any, *, power: float = 0.0) -> float:
+    """Hyperspherical energy of the directions of the centred class means, or of the rows of a weight (K, d).
+
+    The mean over pairs of the kernel of the distance r of two directions: ln(1 / r), or with a `power` s that of Riesz,
+    r^-s, or -r^-s where s is below 0. Range [-ln(2 K / (K - 1)) / 2, inf) of the logarithm, whose least value is that
+    of a simplex; lower is more collapsed, for the energy is least where K directions are spread evenly over the
+    sphere, whatever d. Source: Liu et al. 2023 (arXiv 2303.06484), who add up; the mean is ours.
+
+    Raises ValueError if a vector has length 0, or two have one direction.
+
+    Examples
+    --------
+    >>> round(gnc2_energy(torch.eye(3) - 1 / 3), 4), round(-math.log(3) / 2, 4)  # a simplex of three, sqrt 3 apart
+    (-0.5493, -0.5493)
+    >>> round(gnc2_energy(torch.eye(3) - 1 / 3, power=2), 4)
+    0.3333
+    """
+    return _repulsion(vectors, power)[0]
+
+
+def _repulsion(vectors: ClassStatistics | Any, power: float) -> tuple[float, float]:
+    """Mean and standard deviation over pairs of a kernel of their distance, the K x K of them never held at once."""
+    if not (is_number(power) and math.isfinite(power)):
+        raise ValueError(f"power is {power!r}; it must be a number: 0 for the logarithm, or that of Riesz's kernel")
+    units = _directions(vectors)
+    number, rounding = len(units), (10 * max(units.shape) * torch.finfo(torch.float64).eps) ** 2
+    total = squares = origin = 0.0
+    for some in row_slices(number, number):
+        squared = differences_product(units, units, some)
+        squared.diagonal(some.start).fill_(1.0)
+        if (alike := squared <= rounding).any():
+            i, j = alike.nonzero()[0].tolist()
+            raise ValueError(f"vectors {some.start + i} and {j} have one direction, and so no finite energy")
+        values = -squared.log() / 2 if power == 0 else math.copysign(1, power) * squared.pow(-power / 2)
+        if not some.start:
+            origin = float(values[0, 1])  # about one of them, so that equal ones have no deviation by rounding
+        values = values.sub_(origin)
+        values.diagonal(some.start).fill_(0.0)
+        total, squares = total + float(values.sum()), squares + float(values.square_().sum())
+    if not math.isfinite(squares):
+        raise ValueError(
+            f"power is {power}, with which the energy of these vectors leaves float64; take one nearer to 0"
+        )
+    mean = total / (pairs := number * (number - 1))
+    return origin + mean, max(0.0, squares / pairs - mean**2) ** 0.5
 
 
 def nc3(stats: ClassStatistics, weight: Any) -> float:
@@ -90,6 +159,29 @@ def nc3(stats: ClassStatistics, weight: Any) -> float:
     return _distance_to_simplex(weight, means)
 
 
+def unc3(stats: ClassStatistics, weight: Any) -> float:
+    """Uniform duality: how unevenly the rows of a weight (K, d) point along their centred class means.
+
+    The coefficient of variation over classes, standard deviation (divided by K) over the size of the mean, of
+    cos(w_k, mu_k - mu_G). Range [0, inf]; lower is more collapsed: 0 if all angles are the same, whichever it is, so
+    that `nc3` says what this does not; infinite if only their mean is 0. Source: Wu, Papyan 2024.
+
+    Raises ValueError if a weight or a centred mean has length 0.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> means = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    >>> round(unc3(class_statistics(means, [0, 1]), [[1.0, 0.0], [-3.0, 4.0]]), 6)  # cosines of 1 and 0.6
+    0.25
+    """
+    checked_means(stats)
+    weight = check_parameter(weight, "weight", stats.means)
+    cosines = (_directions(stats) * _directions(weight)).sum(1)
+    deviation, mean = float(cosines.std(correction=0)), abs(float(cosines.mean()))
+    return 0.0 if deviation == 0 else deviation / mean if mean else math.inf
+
+
 def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) -> float:
     """Share of the samples on which the classifier agrees with the nearest class mean.
 
@@ -107,8 +199,7 @@ def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) ->
     check_statistics(stats)
     checked = isinstance(features, Samples) and features.checked
     features = features.features if isinstance(features, Samples) else as_array(features)
-    if features.ndim != 2 or not len(features) or features.shape[1] != stats.num_features:
-        raise ValueError(f"features are {tuple(features.shape)}; they must be (N, {stats.num_features}) with N > 0")
+    _check_width(features, stats)
     means, weight = checked_means(stats), check_parameter(weight, "weight", stats.means)
     bias = None if bias is None else check_parameter(bias, "bias", stats.means[:, 0])
     agreed = 0
@@ -117,6 +208,50 @@ def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) ->
         nearest = linear(rows - stats.global_mean, means, means.square().sum(1) / -2).argmax(1)
         agreed += int((linear(rows, weight, bias).argmax(1) == nearest).sum())
     return agreed / len(features)
+
+
+def nc5(stats: ClassStatistics, features: Any) -> float:
+    """How far features of other data (N, d), out of distribution, are from orthogonal to the class means.
+
+    The mean over classes of abs(cos(mu_k, mu)), mu being the mean of these features; neither is centred, so that a
+    shift of all features changes it. Range [0, 1]; lower is more collapsed: 0 if they are orthogonal.
+    Source: Ben Ammar et al. 2024 (arXiv 2310.06823), equation 5.
+
+    Raises ValueError if a class mean or that of the features has length 0.
+
+    Examples
+    --------
+    >>> from nclib import class_statistics
+    >>> stats = class_statistics(torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), [0, 1])
+    >>> round(nc5(stats, [[0.0, 0.0, 2.0]]), 6), round(nc5(stats, [[3.0, 0.0, 4.0]]), 6)  # cosines of 0.6 and 0
+    (0.0, 0.3)
+    """
+    checked_means(stats)
+    features = as_array(features)
+    _check_width(features, stats)
+    total = sum(block.to(stats.means).sum(0) for _, block in row_blocks(features))
+    mean = torch.as_tensor(total) / len(features)
+    lengths = stats.means.norm(dim=1) * mean.norm()
+    if not lengths.all():
+        what = "the mean of the features" if not mean.any() else "a class mean"
+        raise ValueError(f"{what} has length 0, and so no angle")
+    return float(((stats.means @ mean) / lengths).abs().clamp(max=1).mean())
+
+
+def _check_width(features: Any, stats: ClassStatistics) -> None:
+    if features.ndim != 2 or not len(features) or features.shape[1] != stats.num_features:
+        raise ValueError(f"features are {tuple(features.shape)}; they must be (N, {stats.num_features}) with N > 0")
+
+
+def _directions(vectors: ClassStatistics | Any) -> Tensor:
+    """The centred class means of statistics, or the rows of a weight, at length 1, float64 (K, d)."""
+    floor = cut_off(vectors) if isinstance(vectors, ClassStatistics) else 0.0
+    vectors = _vectors(vectors)
+    lengths = vectors.norm(dim=1, keepdim=True)
+    null = lengths <= floor
+    if null.any():
+        raise ValueError(f"{int(null.sum())} of {len(lengths)} vectors have length 0, or of rounding, and so no angle")
+    return vectors / lengths
 
 
 def _vectors(source: ClassStatistics | Any) -> Tensor:

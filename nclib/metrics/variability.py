@@ -174,6 +174,17 @@ def check_statistics(stats: ClassStatistics) -> None:
 
 def checked_means(stats: ClassStatistics) -> Tensor:
     """The centred class means (K, d), once it is sure that a collapse metric is defined."""
+    check_seen(stats)
+    means = stats.centred_means
+    if torch.linalg.norm(means) <= float64_rounding(stats):
+        raise ValueError(
+            "all class means coincide (within rounding, or 1e-60): there is no spread to measure collapse against"
+        )
+    return means
+
+
+def check_seen(stats: ClassStatistics) -> None:
+    """Refuse statistics of a class without samples, or of one class."""
     check_statistics(stats)
     if stats.unseen:
         have, lacking = "has" if len(stats.unseen) == 1 else "have", few(called(stats.unseen, stats.classes))
@@ -183,12 +194,6 @@ def checked_means(stats: ClassStatistics) -> Tensor:
         )
     if stats.num_classes < 2:
         raise ValueError("collapse is between classes: at least 2 are needed, 1 was given")
-    means = stats.centred_means
-    if torch.linalg.norm(means) <= float64_rounding(stats):
-        raise ValueError(
-            "all class means coincide (within rounding, or 1e-60): there is no spread to measure collapse against"
-        )
-    return means
 
 
 def _checked_rtol(rtol: float | None, default: float) -> float:

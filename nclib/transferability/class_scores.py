@@ -173,12 +173,17 @@ def logme(stats: ClassStatistics) -> float:
     True
     """
     checked_means(stats)
-    weighted = stats.means * stats.counts.unsqueeze(1)  # F^T Y, (K, d)
-    values, vectors = torch.linalg.eigh(torch.addmm(stats.scatter, weighted.T, stats.means))
-    kept = values > 10 * max(stats.means.shape) * torch.finfo(torch.float64).eps * values[-1]
-    squares, along = values[kept], (weighted @ vectors[:, kept]).square()  # (r,), (K, r)
-    evidence = largest_evidence(squares, along / squares, stats.counts.double(), stats.num_samples)
-    return float(evidence.mean() / stats.num_samples)
+    weighted = stats.means * stats.counts.unsqueeze(1)  # Y^T F, (K, d)
+    gram = torch.addmm(stats.scatter, weighted.T, stats.means)
+    return mean_evidence(gram, weighted, stats.counts.double(), stats.num_samples)
+
+
+def mean_evidence(gram: Tensor, products: Tensor, lengths: Tensor, number: int) -> float:
+    """LogME of F^T F (d, d) and Y^T F (t, d) of inputs (N, d), the squared lengths of the targets (t,), and N."""
+    values, vectors = torch.linalg.eigh(gram)
+    kept = values > 10 * max(products.shape) * torch.finfo(torch.float64).eps * values[-1]
+    squares, along = values[kept], (products @ vectors[:, kept]).square()  # (r,), (t, r)
+    return float(largest_evidence(squares, along / squares, lengths, number).mean() / number)
 
 
 _ROUNDS = 1000  # of the fixed point, at most

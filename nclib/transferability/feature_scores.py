@@ -1,16 +1,21 @@
 """Transferability scores that look at the features themselves, for class statistics do not hold what they need."""
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nclib.metrics.samples import Samples, check_features, samples_of
+from nclib.arrays import as_tensor
+from nclib.checks import is_number
+from nclib.metrics.samples import Samples, check_features, check_rows, in_their_span, samples_of
 from nclib.metrics.statistics import ClassStatistics, gathered
-from nclib.metrics.variability import checked_means, total_scatter, warn_of_few
+from nclib.metrics.variability import check_seen, checked_means, total_scatter, warn_of_few
 from nclib.probing.linear import LinearProbe
+from nclib.probing.logistic import LogisticFits
 from nclib.probing.probe import held_out, to_numpy
+from nclib.transferability.class_scores import mean_evidence
 
 
 def h_score_shrunk(features: Any, labels: Any) -> float:
@@ -86,13 +91,38 @@ def sfda(features: Any, labels: Any) -> float:
     features, labels, stats = _given(features, labels)
     checked_means(stats)
     warn_of_few("sfda", stats)
-    within = stats.scatter / stats.num_samples
-    shrinkage = max(float(torch.exp(-5 * torch.linalg.eigvalsh(within)[-1])), 1e-10)
+    shrinkage = _shrinkage(stats)
     own = _discriminant(features, stats, shrinkage).softmax(1).gather(1, labels.unsqueeze(1))
     others = (stats.means.sum(0) - stats.means) / (stats.num_classes - 1)
     moved = own * features + (1 - own) * others[labels]
     after = gathered(Samples(moved, labels, checked=True))
     return float(_discriminant(moved, after, shrinkage).gather(1, labels.unsqueeze(1)).mean())
+
+
+def lda_certainty(features: Any, labels: Any) -> float:
+    """What ETran adds to `energy`: the mean probability of the label by a linear discriminant.
+
+    Its covariance is (1 - a) Sigma_W + a tr(Sigma_W) / d I, a as of `sfda`, whose first step this is. Range [0, 1];
+    higher is better. It depends on the scale of the features, and is 1 where there are few samples for their number.
+    Source: Gholami et al. 2023 (arXiv 2308.02027).
+
+    Examples
+    --------
+    >>> features = [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
+    >>> round(lda_certainty(features, [0, 0, 1, 1]), 6)  # the first feature tells the classes apart
+    1.0
+    """
+    features, labels, stats = _given(features, labels)
+    checked_means(stats)
+    warn_of_few("lda_certainty", stats)
+    shares = _discriminant(features, stats, _shrinkage(stats))
+    return float(shares.gather(1, labels.unsqueeze(1)).mean())
+
+
+def _shrinkage(stats: ClassStatistics) -> float:
+    """max(exp(-5 s), 1e-10), s the largest eigenvalue of Sigma_W."""
+    within = stats.scatter / stats.num_samples
+    return max(float(torch.exp(-5 * torch.linalg.eigvalsh(within)[-1])), 1e-10)
 
 
 def _discriminant(features: Tensor, stats: ClassStatistics, shrinkage: float) -> Tensor:
@@ -109,6 +139,104 @@ def _factor(covariance: Tensor) -> Tensor:
     if failed:
         raise ValueError("the features do not vary, within the classes or at all; this score needs features that do")
     return factor
+
+
+def energy(features: Any, *, share: float = 1.0) -> float:
+    """ETran's energy score: the mean over samples of ln sum_j exp(h_j), the features (N, d) being taken for logits.
+
+    Needs no labels. Over the `share` of the samples that have the least, at least one. Any number; higher is better.
+    It depends on the scale, the shift and the rotation of the features, and grows with their number. Source: Gholami et
+    al. 2023 (arXiv 2308.02027), whose code takes the least half a percent, 0.005.
+
+    Examples
+    --------
+    >>> round(energy(torch.zeros(4, 8)), 4)  # ln 8
+    2.0794
+    """
+    if not (is_number(share) and 0 < share <= 1):
+        raise ValueError(f"share is {share!r}; it must be above 0 and at most 1")
+    each = check_rows(features).double().logsumexp(1)
+    return float(each.sort().values[: max(1, round(share * len(each)))].mean())
+
+
+def pactran(features: Any, labels: Any, *, strength: float = 1.0, variance: float = 100.0) -> float:
+    """PACTran with a Gaussian prior: a PAC-Bayesian bound on the loss of a linear classifier after fine-tuning.
+
+    With W (K, d) and biases at the least of L = mean cross-entropy + ||W||^2 / (2 c N), c being the `strength`: that
+    least value plus K v / (2 c N) ln(1 + c N T / (K d)), where v is the prior's `variance` times d, and T the trace
+    of the Hessian of the cross-entropies, added up over the samples, of biases too: with p the probabilities, the sum
+    over samples and classes of p (1 - p) (||h||^2 + 1), h being centred. Range [0, inf); lower is better. Unchanged
+    by rotation and shift; it depends on the scale. Source: Ding et al. 2022 (arXiv 2203.05126), as its code has it.
+
+    Examples
+    --------
+    >>> round(pactran([[0.0], [0.0]], [0, 1]), 4)  # W = 0: ln 2 and 2 * 100 / 4 ln(1 + 2 * (4 / 4) / 2)
+    35.3505
+    """
+    for name, value in (("strength", strength), ("variance", variance)):
+        if not (is_number(value) and value > 0):
+            raise ValueError(f"{name} is {value!r}; it must be above 0")
+    rows, labels = check_features(features, labels)
+    check_seen(gathered(Samples(rows, labels, checked=True), covariance="diagonal"))
+    width, classes, weight_of_prior = rows.shape[1], int(labels.max()) + 1, strength * len(rows)
+    centred = rows.double() - rows.double().mean(0)
+    fit = LogisticFits(centred, labels, classes, max_iter=1000).fit(strength)
+    logs = torch.addmm(fit.bias, centred, fit.weight.T).log_softmax(1)
+    bends = logs.exp() * (1 - logs.exp())
+    trace = float((bends.sum(1) * (centred.square().sum(1) + 1)).sum())
+    loss = float(-logs.gather(1, labels.unsqueeze(1)).mean() + fit.weight.square().sum() / (2 * weight_of_prior))
+    complexity = classes * variance / (2 * weight_of_prior)
+    return loss + complexity * math.log1p(weight_of_prior * trace / (classes * width))
+
+
+def logme_targets(features: Any, targets: Any) -> float:
+    """LogME of several targets, the mean over them: of a regression, or of labels of which a sample may have several.
+
+    `targets` are real numbers (N,) or (N, t), or 0 and 1 (N, K) that say which labels a sample has. For each of them
+    the log of the maximum evidence of a linear model on the features (N, d), without intercept, over N, as of `logme`,
+    which it is of one-hot targets. Any real number; higher is better. Unchanged by rotation and scale of the features;
+    it falls by ln c with targets c times as large, so centre and scale them alike. Source: You et al. 2021.
+
+    Raises ValueError, or TypeError for integers (N,), which are classes: `logme(class_statistics(features, labels))`.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> logme_targets(features, [-1.9, -1.1, 0.9, 2.1]) > logme_targets(features, [1.9, -1.1, 0.9, -2.1])
+    True
+    >>> labels = torch.tensor([[1, 0], [1, 1], [0, 1], [0, 1]])  # which of two labels each has
+    >>> logme_targets(features, labels) == logme_targets(features, labels.double())
+    True
+    """
+    rows = check_rows(features)
+    wanted = _checked_targets(targets, len(rows)).to(rows.device)
+    rows = in_their_span(rows)
+    return mean_evidence(rows.T @ rows, wanted.T @ rows, wanted.square().sum(0), len(rows))
+
+
+def _checked_targets(targets: Any, number: int) -> Tensor:
+    """Targets float64 (N, t), or what is wrong with them."""
+    given = as_tensor(targets)
+    if given.ndim not in (1, 2) or len(given) != number or not given.numel():
+        raise ValueError(
+            f"targets are {tuple(given.shape)}; of {number:,} samples they must be ({number},) or ({number}, t)"
+        )
+    if given.is_complex() or not (
+        given.is_floating_point() or (given.ndim == 2 and ((given == 0) | (given == 1)).all())
+    ):
+        cure = ": logme(class_statistics(features, labels)) takes classes" if given.ndim == 1 else ""
+        raise TypeError(
+            f"targets are {given.dtype} {tuple(given.shape)}; they must be real numbers, give targets.float(), or 0 "
+            f"and 1 (N, K){cure}"
+        )
+    wanted = given.double().reshape(number, -1)
+    if not torch.isfinite(wanted).all():
+        row = int((~torch.isfinite(wanted).all(1)).nonzero()[0])
+        raise ValueError(f"targets hold NaN or infinity, the first in row {row}; leave such samples out")
+    if not (some := wanted.any(0)).all():
+        column = int((~some).nonzero()[0])
+        raise ValueError(f"target {column} is 0 for every sample, which anything fits; leave it out")
+    return wanted
 
 
 def probe_accuracy(features: Any, labels: Any, *, share: float = 0.2, seed: int = 0) -> float:

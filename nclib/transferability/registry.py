@@ -10,13 +10,14 @@ import torch
 from nclib.arrays import as_tensor
 from nclib.checks import listed_names
 from nclib.labels import Names
-from nclib.metrics import pairs, variability
+from nclib.metrics import pairs, ranks, variability
 from nclib.metrics.measurement import Measurement, measured
 from nclib.metrics.registry import Metric, shipped
-from nclib.transferability import class_scores, feature_scores, source_scores
+from nclib.transferability import class_scores, feature_scores, pair_scores, source_scores
 
 _FEATURES = {"inputs": ("features", "labels")}
 _SLOW = _FEATURES | {"on_request": True}
+_ALONE = _SLOW | {"inputs": ("features",)}
 _SOURCE = {"inputs": ("probabilities", "labels")}
 _FULL = {"covariance": "full"}  # of metrics that take features, too: the statistics come with these
 
@@ -85,6 +86,40 @@ SCORES: Mapping[str, Metric] = {
             )
         ),
         _score("nleep", source_scores.nleep, "LEEP of 5 K clusters", "(−∞, 0]", "Li 2021", **_SLOW),
+        _score("parc", pair_scores.parc, "Spearman of 1 − Pearson and y_i ≠ y_j", "[−1, 1]", "Bolya 2021", **_SLOW),
+        _score(
+            "pactran",
+            feature_scores.pactran,
+            "PAC-Bayesian bound, Gaussian prior",
+            "[0, ∞)",
+            "Ding 2022",
+            better="lower",
+            **_SLOW,
+        ),
+        _score(
+            "pactran_dirichlet",
+            partial(_of_source, source_scores.pactran_dirichlet),
+            "−variational log evidence / N",
+            "[0, ∞)",
+            "Ding 2022",
+            better="lower",
+            on_request=True,
+            **_SOURCE,
+        ),
+        _score(
+            "tmi", pair_scores.tmi, "H(h given y) / d, by neighbours", "(−∞, ∞)", "ours, after Xu, Kang 2023", **_SLOW
+        ),
+        _score("energy", feature_scores.energy, "mean ln Σ_j exp h_j", "(−∞, ∞)", "Gholami 2023", **_ALONE),
+        _score("lda_certainty", feature_scores.lda_certainty, "mean p(y | x), LDA", "[0, 1]", "Gholami 2023", **_SLOW),
+        _score("rankme", ranks.rankme, "exp entropy of s / Σ s, not centred", "[0, d]", "Garrido 2023", **_ALONE),
+        _score(
+            "lidar",
+            ranks.lidar,
+            "exp entropy of λ / Σ λ, λ of (Σ_W + δ I)⁻¹ Σ_B",
+            "[1, K − 1]",
+            "Thilak 2024",
+            **_SLOW,
+        ),
         _score("probe_accuracy", feature_scores.probe_accuracy, "held-out accuracy", "[0, 1]", "usual", **_SLOW),
         _score(
             "leep",
@@ -105,6 +140,7 @@ SCORES: Mapping[str, Metric] = {
 OVER_MODELS: Mapping[str, tuple[str, ...]] = {
     "face": ("variance_collapse", "class_fairness"),
     "ncti": ("ncti_spread", "ncti_certainty", "ncti_collapse"),
+    "etran": ("energy", "lda_certainty"),
 }
 
 

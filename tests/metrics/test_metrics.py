@@ -26,7 +26,7 @@ CHANGED: set[str] = set()
 
 
 @pytest.mark.parametrize(
-    "name", [*(n for n in OF_STATISTICS if not n.startswith("nc2")), "nc3", "nc4", *OF_STATISTICS_ELSEWHERE]
+    "name", [*(n for n in OF_STATISTICS if not n.startswith(("nc2", "gnc2"))), "nc3", "nc4", *OF_STATISTICS_ELSEWHERE]
 )  # NC2 is of a weight, too
 @pytest.mark.parametrize(
     "given", [torch.eye(3), np.eye(3), None, "stats.safetensors"], ids=lambda given: type(given).__name__
@@ -209,7 +209,7 @@ def values(features: np.ndarray, labels: np.ndarray, *classifier: np.ndarray) ->
 def assert_near(found: dict[str, float], expected: dict[str, float], rel: float, cure: str = "") -> None:
     for name, value in expected.items():
         # What is one minus something, and what is 0 for a perfect simplex, has digits after the point.
-        after_the_point = name == "vci" or name.startswith(("nc2", "nc3"))
+        after_the_point = name == "vci" or name.startswith(("nc2", "nc3", "gnc2", "unc3"))
         assert found[name] == pytest.approx(value, rel=rel, abs=rel if after_the_point else 1e-200), f"{name} {cure}"
 
 
