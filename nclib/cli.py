@@ -44,7 +44,7 @@ _FILE = (
     "file, or folder of them, with a column of each; or class statistics of `nclib statistics`."
 )
 _JSON = "Print JSON, with null for NaN and infinity."
-_METRICS = "Names with commas between, or 'all'; without it vci, directional CDNV and ranks are left out."
+_METRICS = "Names with commas between, or 'all'; without it vci, directional CDNV, ranks, GNC2, UNC3 are left out."
 
 # The options of a command in groups, as its help shows them.
 _MODELS, _DATA, _SCORES, _OUTPUT = (

@@ -88,6 +88,13 @@ def by_pairs_and_parts(features, labels):
     return {name: to_numpy(value) for name, value in found.items()}
 
 
+def without_labels(features, labels):
+    found = {"rankme": nclib.rankme(features), "alpha": nclib.alpha_req(features), "energy": nclib.energy(features)}
+    found |= {"cka": nclib.cka(features, features[:, :3].square(), labels=labels, other_labels=labels.cpu())}
+    found |= {"nc5": nclib.nc5(nclib.class_statistics(features, labels), features[:9])}
+    return found | {"logme": nclib.logme_targets(features, features[:, :2].square())}
+
+
 def probe(made):
     def measured(features, labels):
         fitted = made().fit(features, labels)
@@ -109,7 +116,8 @@ PROBES = {
     "euclidean": lambda: nclib.KNN(metric="euclidean"),
 }
 MEASURES = {
-    each.__name__: each for each in (metrics, ranks, statistics, scores, few_shot, poincare, by_pairs_and_parts)
+    each.__name__: each
+    for each in (metrics, ranks, statistics, scores, few_shot, poincare, by_pairs_and_parts, without_labels)
 }
 MEASURES |= {name: probe(made) for name, made in PROBES.items()}
 
@@ -136,7 +144,7 @@ def test_a_metric_follows_its_module_to_a_device(device):
     assert metric.statistics.num_samples == 0
 
 
-@pytest.mark.parametrize("name", ["leep", "nce"])
+@pytest.mark.parametrize("name", ["leep", "nce", "pactran_dirichlet"])
 def test_probabilities_on_a_device_give_what_they_give_on_the_cpu(name, device):
     score = getattr(nclib, name)
     found = score(probabilities=PROBABILITIES.to(device.kind), labels=LABELS.to(device.kind))

@@ -309,8 +309,8 @@ def measure(
         Of the linear classifier on the features: (K, d) and (K,). NC3, NC4 and NC2 of the weight need them.
     metrics
         Names from `nclib.METRICS`; only what they need is computed. None is every metric that the arguments
-        allow but for those marked `on_request`, which take a d x d matrix or another pass over the features
-        (vci, directional CDNV, the ranks); "all" has those too.
+        allow but for those marked `on_request`, most of which take a d x d matrix or another pass over the features
+        (vci, directional CDNV, the ranks, GNC2, UNC3); "all" has those too.
     num_classes
         K, if the last classes may have no samples; the rows of the weight unless given. Classes without
         samples are left out, and noted.

@@ -105,8 +105,8 @@ def alpha_req(features: Any, *, first: int = 1, last: int | None = None) -> floa
     kept = values[values > 0][first - 1 : last]
     if len(kept) < 2:
         raise ValueError(
-            f"{len(kept)} eigenvalues of the covariance from place {first} on are above 0, and no further than "
-            f"{last or 'the last'}; a slope needs 2 or more: give more features or samples, or other places"
+            f"{len(kept)} of the places from {first} to {last or 'the last'} have an eigenvalue above rounding; a "
+            "slope needs 2 or more: give other places, or more samples"
         )
     places = torch.arange(first, first + len(kept), dtype=torch.float64).log().to(kept.device)
     places -= places.mean()
@@ -142,7 +142,9 @@ def lidar(features: Any, labels: Any, *, delta: float = 1e-4) -> float:
     within = stats.within_covariance
     within.diagonal().add_(delta)
     means = stats.means - stats.means.mean(0)
-    factor = torch.linalg.cholesky(within)
+    factor, failed = torch.linalg.cholesky_ex(within)
+    if failed:
+        raise ValueError(f"delta is {delta}, too little for features of this size; raise it, or scale them down")
     return float(_effective(torch.linalg.svdvals(torch.linalg.solve_triangular(factor, means.T, upper=False)).square()))
 
 

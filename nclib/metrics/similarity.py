@@ -59,7 +59,7 @@ def _check_same(labels: Any, others: Any, number: int) -> None:
     first, second = class_names(labels), class_names(others, "other_labels")
     if len(first) != number or len(second) != number:
         raise ValueError(f"labels are {len(first):,} and {len(second):,} of {number:,} samples; give one for each")
-    if len(wrong := np.flatnonzero(first != second)):
+    if len(wrong := np.flatnonzero(first.astype(object) != second.astype(object))):  # a text differs from a number
         row = wrong[0]
         raise ValueError(
             f"labels are {first[row]!s} and {second[row]!s} in row {row}, and differ in {len(wrong):,} rows; both must "

@@ -210,8 +210,10 @@ def logme_targets(features: Any, targets: Any) -> float:
     """
     rows = check_rows(features)
     wanted = _checked_targets(targets, len(rows)).to(rows.device)
-    rows = in_their_span(rows)
-    return mean_evidence(rows.T @ rows, wanted.T @ rows, wanted.square().sum(0), len(rows))
+    rows, sizes = in_their_span(rows), wanted.abs().amax(0)
+    wanted = wanted / sizes  # whose squares are in range
+    evidence = mean_evidence(rows.T @ rows, wanted.T @ rows, wanted.square().sum(0), len(rows))
+    return evidence - float(sizes.log().mean())
 
 
 def _checked_targets(targets: Any, number: int) -> Tensor:

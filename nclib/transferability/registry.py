@@ -90,7 +90,7 @@ SCORES: Mapping[str, Metric] = {
         _score(
             "pactran",
             feature_scores.pactran,
-            "PAC-Bayesian bound, Gaussian prior",
+            "min loss + K v / (2 c N) ln(1 + c N T / (K d))",
             "[0, ∞)",
             "Ding 2022",
             better="lower",
@@ -107,7 +107,12 @@ SCORES: Mapping[str, Metric] = {
             **_SOURCE,
         ),
         _score(
-            "tmi", pair_scores.tmi, "H(h given y) / d, by neighbours", "(−∞, ∞)", "ours, after Xu, Kang 2023", **_SLOW
+            "tmi",
+            pair_scores.tmi,
+            "mean (ψ(n_k) − ψ(1) + ln V_d) / d + ln r, r to the nearest of the class",
+            "(−∞, ∞)",
+            "ours, after Xu, Kang 2023",
+            **_SLOW,
         ),
         _score("energy", feature_scores.energy, "mean ln Σ_j exp h_j", "(−∞, ∞)", "Gholami 2023", **_ALONE),
         _score("lda_certainty", feature_scores.lda_certainty, "mean p(y | x), LDA", "[0, 1]", "Gholami 2023", **_SLOW),

@@ -443,3 +443,153 @@ def test_the_spectrum_of_means_is_that_of_a_singular_value_decomposition(number,
     solid = values > 1e-6 * values[0]
     rebuilt = (centred @ directions[solid].T) @ directions[solid]
     assert rebuilt.flatten().tolist() == pytest.approx(centred.flatten().tolist(), abs=1e-6 * float(expected[0]))
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 10])
+def test_a_simplex_repels_itself_the_same_everywhere_and_the_least(num_classes):
+    corners, squared = simplex(num_classes, 12), 2 * num_classes / (num_classes - 1)
+    stats = nclib.class_statistics(3 * corners + 1, torch.arange(num_classes))
+    for vectors in (stats, corners):
+        assert nclib.gnc2(vectors) == pytest.approx(0, abs=1e-12)
+        assert nclib.gnc2_energy(vectors) == pytest.approx(-math.log(squared) / 2)
+        assert nclib.gnc2_energy(vectors, power=3) == pytest.approx(squared**-1.5)
+        assert nclib.gnc2_energy(vectors, power=-1) == pytest.approx(-(squared**0.5))
+    other = nclib.gnc2_energy(torch.randn(num_classes, 12, generator=torch.Generator().manual_seed(0)))
+    assert other >= nclib.gnc2_energy(corners) - 1e-12
+
+
+@pytest.mark.parametrize("number", [3, 5, 12])
+def test_directions_even_on_a_circle_have_the_least_energy_that_more_than_three_can(number):
+    """The product of the distances of a corner to the others is K, so that the mean of ln(1 / r) is -ln K / (K - 1)."""
+    angles = 2 * math.pi * torch.arange(number, dtype=torch.float64) / number
+    circle = torch.stack([angles.cos(), angles.sin()], 1)
+    energy = nclib.gnc2_energy(circle)
+    assert energy == pytest.approx(-math.log(number) / (number - 1))
+    assert (nclib.gnc2(circle) < 1e-12) == (number == 3)
+    moved = circle + 0.1 * torch.randn(number, 2, generator=torch.Generator().manual_seed(0)).double()
+    assert nclib.gnc2_energy(moved) > energy
+
+
+def test_right_angles_are_as_even_as_a_simplex_with_more_energy():
+    weight = torch.eye(4) * torch.tensor([[1.0], [2.0], [3.0], [0.1]])  # lengths do not count
+    assert nclib.gnc2(weight) == 0.0
+    assert nclib.gnc2_energy(weight) == pytest.approx(-math.log(2) / 2)
+    sixty = torch.tensor([[1.0, 0.0], [0.5, 0.75**0.5]], dtype=torch.float64)  # 1 apart: the kernel is 0
+    assert nclib.gnc2(sixty) == 0.0 or nclib.gnc2(sixty) == math.inf
+
+
+@pytest.mark.parametrize("power", [0.0, 2.0, -1.0])
+def test_many_directions_are_gone_through_in_parts(power, monkeypatch):
+    """Two rows at a time; that the first pair is 1 apart, where the logarithm is 0, does not matter."""
+    weight = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).double()
+    weight[:2] = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.75**0.5, 0.0]])
+    whole = nclib.gnc2(weight, power=power), nclib.gnc2_energy(weight, power=power)
+    monkeypatch.setattr("nclib.metrics.linalg._HELD", 2 * 20)
+    assert (nclib.gnc2(weight, power=power), nclib.gnc2_energy(weight, power=power)) == pytest.approx(whole, rel=1e-12)
+
+
+def test_duality_is_uniform_whichever_angle_all_have():
+    means = simplex(4, 6)
+    stats = nclib.class_statistics(means, [0, 1, 2, 3])
+    assert nclib.unc3(stats, 5 * means) == pytest.approx(0, abs=1e-12)
+    assert nclib.unc3(stats, -means) == pytest.approx(0, abs=1e-12)  # which nc3 takes for the worst
+    across = torch.cat([means[:3], -means[3:]])  # cosines of 1, 1, 1 and -1
+    assert nclib.unc3(stats, across) == pytest.approx(3**0.5)
+    assert nclib.unc3(nclib.class_statistics([[1.0], [-1.0]], [0, 1]), [[1.0], [1.0]]) == math.inf
+
+
+def test_nc5_is_of_the_means_as_they_are():
+    means = 2 * torch.eye(5)[:3].double()
+    stats = nclib.class_statistics(means, [0, 1, 2])
+    other = torch.tensor([[0.0, 0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 5.0]])
+    assert nclib.nc5(stats, other) == 0.0
+    assert nclib.nc5(stats, means) == pytest.approx(3**-0.5)
+    assert nclib.nc5(stats, -means[:1].float().numpy()) == pytest.approx(1 / 3)
+    turned = torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(0)).double()).Q
+    some = torch.randn(7, 5, generator=torch.Generator().manual_seed(1)).double()
+    moved = nclib.nc5(nclib.class_statistics(means @ turned, [0, 1, 2]), 3 * some @ turned)
+    assert moved == pytest.approx(nclib.nc5(stats, some))
+    expected = np.abs([torch.cosine_similarity(mean, some.mean(0), dim=0) for mean in means]).mean()
+    assert nclib.nc5(stats, some) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: nclib.gnc2([[1.0, 1.0], [2.0, 2.0], [0.0, 1.0]]), "vectors 0 and 1 have one direction"),
+        (lambda s: nclib.gnc2_energy([[1.0, 1.0], [0.0, 0.0]]), "1 of 2 vectors have length 0"),
+        (lambda s: nclib.gnc2(s, power="log"), "power is 'log'; it must be a number"),
+        (lambda s: nclib.gnc2_energy([[1.0, 0.0], [1.0, 1e-9]], power=99), "power is 99, with which the energy"),
+        (lambda s: nclib.gnc2(nclib.class_statistics([[-1.0], [1.0], [2.0]], [0, 1, 2])), "have one direction"),
+        (lambda s: nclib.unc3(s, torch.eye(2)), r"weight is \(2, 2\), finite; these statistics need \(3, 3\)"),
+        (lambda s: nclib.unc3(s, torch.diag(torch.tensor([1.0, 1.0, 0.0]))), "1 of 3 vectors have length 0"),
+        (lambda s: nclib.nc5(s, torch.ones(2, 4)), r"features are \(2, 4\); they must be \(N, 3\) with N > 0"),
+        (lambda s: nclib.nc5(s, torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]])), "the mean of the features has length 0"),
+        (lambda s: nclib.nc5(nclib.class_statistics([[0.0], [1.0]], [0, 1]), [[1.0]]), "a class mean has length 0"),
+        (lambda s: nclib.nc5(s, torch.full((2, 3), NAN)), "features hold NaN or infinity"),
+    ],
+)
+def test_what_has_no_direction_says_why(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(nclib.class_statistics(CORNERS, [0, 1, 2]))
+
+
+def test_a_power_law_is_found_from_any_place():
+    sizes = torch.arange(1, 9, dtype=torch.float64) ** -0.75  # eigenvalues j^-1.5
+    features = torch.cat([torch.diag(sizes), -torch.diag(sizes)]) + 100
+    turned = torch.linalg.qr(torch.randn(20, 8, generator=torch.Generator().manual_seed(0)).double()).Q
+    assert nclib.alpha_req(features) == pytest.approx(1.5)
+    assert nclib.alpha_req(1e-3 * features @ turned.T) == pytest.approx(1.5, rel=1e-6)  # wide, of rank 8
+    assert nclib.alpha_req(features, first=3, last=6) == pytest.approx(1.5)
+    assert nclib.alpha_req(torch.cat([torch.eye(3), -torch.eye(3)])) == pytest.approx(0, abs=1e-12)
+    expected = np.polyfit(np.log(np.arange(2, 6)), np.log(np.linalg.eigvalsh(np.cov(bent().T))[::-1][1:5]), 1)[0]
+    assert nclib.alpha_req(bent(), first=2, last=5) == pytest.approx(-expected)
+
+
+def bent() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(50, 6)) * np.array([9.0, 4.0, 2.0, 2.0, 1.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: nclib.alpha_req([[1.0, 2.0], [2.0, 4.0]]), "1 of the places from 1 to the last have an eigenvalue"),
+        (lambda: nclib.alpha_req(bent(), first=5, last=5), "1 of the places from 5 to 5 have an eigenvalue above"),
+        (lambda: nclib.alpha_req(bent(), first=0), "first is 0; it must be at least 1"),
+        (lambda: nclib.alpha_req(bent(), last=2.5), "last is 2.5; it must be a whole number"),
+        (lambda: nclib.rankme([1.0, 2.0]), r"features are \(2,\); they must be \(N, d\), .*features.reshape\(-1, 1\)"),
+        (lambda: nclib.lidar(CORNERS, [0, 1, 2]), "every class has one sample; LiDAR compares several of a class"),
+        (lambda: nclib.lidar(CORNERS, [0, 0, 0]), "at least 2 are needed, 1 was given"),
+        (lambda: nclib.lidar(CORNERS, [0, 0, 2]), r"1 of 3 classes has no samples \(1\)"),
+        (lambda: nclib.lidar(CORNERS, [0, 0, 1], delta=0), "delta is 0; it must be above 0"),
+        (
+            lambda: nclib.lidar(1e20 * np.random.default_rng(0).normal(size=(4, 9)), [0, 0, 1, 1]),
+            "delta is 0.0001, too little for features of this size",
+        ),
+    ],
+)
+def test_what_has_no_such_rank_says_why(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_ranks_without_centring_and_of_discriminants():
+    assert nclib.rankme(7 * torch.eye(5)) == pytest.approx(5)
+    assert nclib.rankme(torch.ones(6, 4)) == pytest.approx(1)  # the mean alone
+    assert nclib.rankme(torch.zeros(2, 3)) == 0.0
+    assert nclib.rankme(torch.diag(torch.tensor([3.0, 1.0]))) == pytest.approx(4 / 3**0.75)  # shares of 3/4 and 1/4
+    views = isotropic(simplex(4, 6), 0.3)
+    assert nclib.lidar(*views) == pytest.approx(3)  # corners of a simplex, whitened alike
+    names = [f"picture {k}" for k in views[1].tolist()]
+    assert nclib.lidar(views[0].tolist(), names) == pytest.approx(3)
+    wide, labels = torch.randn(12, 40, generator=torch.Generator().manual_seed(0)).double(), torch.arange(12) % 4
+    narrow = wide @ torch.linalg.qr(wide.T).Q
+    assert nclib.lidar(wide, labels) == pytest.approx(nclib.lidar(narrow, labels))
+
+
+def test_wide_features_of_few_samples_take_no_products_of_columns():
+    """Which would be 80 GB."""
+    wide = torch.randn(6, 100_000, generator=torch.Generator().manual_seed(0))
+    assert 5 < nclib.rankme(wide) <= 6
+    assert 1.9 < nclib.lidar(wide, [0, 0, 1, 1, 2, 2]) <= 2
+    assert nclib.alpha_req(wide) >= 0

@@ -25,9 +25,18 @@ from nclib.metrics import samples, statistics
 from nclib.probing.probe import held_out
 from nclib.transferability import source_scores
 from nclib.transferability.class_scores import class_fairness, face, gbc, h_score, logme, over_models, variance_collapse
-from nclib.transferability.feature_scores import h_score_shrunk, sfda, transrate
+from nclib.transferability.feature_scores import (
+    energy,
+    h_score_shrunk,
+    lda_certainty,
+    logme_targets,
+    pactran,
+    sfda,
+    transrate,
+)
+from nclib.transferability.pair_scores import parc, tmi
 from nclib.transferability.registry import OVER_MODELS, with_sums
-from nclib.transferability.source_scores import leep, nce, nleep
+from nclib.transferability.source_scores import leep, nce, nleep, pactran_dirichlet
 from tests.ranges import ends
 from tests.reference import bhattacharyya, written_out
 
@@ -64,12 +73,15 @@ def value(name, features, labels, probabilities=None):
 
 
 def plain_logme(features, labels):
+    """Of the indicators of the classes."""
+    return plain_evidence(features.double().numpy(), np.eye(int(labels.max()) + 1)[labels.numpy()])
+
+
+def plain_evidence(features, targets):
     """The evidence at the fixed point, with nothing added, as Bayesian linear regression is written down."""
-    features = features.double().numpy()
     number, width = features.shape
     found = []
-    for k in range(int(labels.max()) + 1):
-        target = (labels == k).double().numpy()
+    for target in targets.T:
         prior = noise = 1.0
         for _ in range(2000):
             precision = prior * np.eye(width) + noise * features.T @ features
@@ -499,6 +511,35 @@ def test_all_scores_at_once_check_and_gather_once(monkeypatch):
         (lambda f, y: sfda(f * math.nan, y), "NaN or infinity"),
         (lambda f, y: sfda(f, 0 * y), "at least 2 are needed, 1 was given"),
         (lambda f, y: nleep(f[:20], y[:20]), "25 clusters, 5 a class, of 20 samples"),
+        (
+            lambda f, y: parc(f, 0 * y),
+            "the samples are of one class; parc compares pairs of one class with pairs of two",
+        ),
+        (lambda f, y: parc(f[:5], range(5)), "the samples are of a class of its own each"),
+        (lambda f, y: parc(f[:, :1], y), "200 of 200 samples have features that are all the same once standardised"),
+        (lambda f, y: parc(f, y, most=2), "most is 2; it must be at least 3"),
+        (lambda f, y: parc(f, y, seed=-1), "seed is -1; it must be at least 0"),
+        (
+            lambda f, y: tmi(f[:7], [0, 0, 0, 1, 1, 1, 2]),
+            "class 2 has 1 sample; with neighbours=1 a class needs 2 or more",
+        ),
+        (lambda f, y: tmi(f[:4], ["a", "a", "b", "b"], neighbours=2), "with neighbours=2 a class needs 3 or more"),
+        (lambda f, y: tmi(f[[0, 0, 1, 2]], [0, 0, 1, 1]), "a sample equals 1 others of its class or more"),
+        (lambda f, y: tmi(f, y, neighbours=0), "neighbours is 0; it must be at least 1"),
+        (lambda f, y: energy(f, share=0), "share is 0; it must be above 0 and at most 1"),
+        (lambda f, y: energy(f * math.inf), "NaN or infinity"),
+        (lambda f, y: pactran(f, y, strength=0), "strength is 0; it must be above 0"),
+        (lambda f, y: pactran(f, y, variance=-1), "variance is -1; it must be above 0"),
+        (lambda f, y: pactran(f, 2 * y), "4 of 9 classes have no samples"),
+        (lambda f, y: pactran(f, 0 * y), "at least 2 are needed, 1 was given"),
+        (lambda f, y: lda_certainty(f, 0 * y), "at least 2 are needed, 1 was given"),
+        (
+            lambda f, y: pactran_dirichlet(probabilities=source_of(f), labels=y, alpha=0),
+            "alpha is 0; it must be above 0",
+        ),
+        (lambda f, y: logme_targets(f, y[1:].double()), r"targets are \(199,\); of 200 samples they must be \(200,\)"),
+        (lambda f, y: logme_targets(f, f * math.nan), "targets hold NaN or infinity, the first in row 0"),
+        (lambda f, y: logme_targets(f, 0.0 * y), "target 0 is 0 for every sample"),
         (lambda f, y: leep(probabilities=f, labels=y), "they must be probabilities: the softmax of logits"),
         (lambda f, y: leep(probabilities=f.softmax(1), labels=y[1:]), r"\(200, 12\) and labels \(199,\)"),
     ],
@@ -591,3 +632,137 @@ def test_a_score_that_full_collapse_leaves_undefined_is_left_out_with_a_note():
     assert any(note.startswith("sfda is left out: the features do not vary") for note in found.notes)
     with pytest.raises(ValueError, match="the features do not vary"):
         nclib.sfda(features, labels)
+
+
+def test_logme_of_one_hot_targets_is_that_of_the_classes():
+    features, labels = sample()
+    expected = logme(class_statistics(features, labels))
+    one_hot = torch.eye(5, dtype=torch.int64)[labels]
+    for targets in (one_hot, one_hot.bool(), one_hot.double(), one_hot.tolist(), one_hot.numpy()):
+        assert logme_targets(features, targets) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [(60, 6), (20, 50)])
+def test_logme_of_numbers_and_of_several_labels_is_the_evidence_of_a_bayesian_regression(sizes):
+    rng = np.random.default_rng(0)
+    narrow = rng.normal(size=(sizes[0], 6))
+    features = narrow @ np.linalg.qr(rng.normal(size=(sizes[1], 6)))[0].T
+    numbers = narrow @ rng.normal(size=(6, 3)) + 0.5 * rng.normal(size=(sizes[0], 3))
+    several = (numbers > 0).astype(int)
+    assert logme_targets(features, numbers) == pytest.approx(plain_evidence(narrow, numbers), abs=1e-6)
+    assert logme_targets(features, several) == pytest.approx(plain_evidence(narrow, several), abs=1e-6)
+    alone = [logme_targets(features, numbers[:, j]) for j in range(3)]
+    assert logme_targets(features, numbers) == pytest.approx(np.mean(alone))
+    assert logme_targets(features, torch.from_numpy(numbers[:, 0])) == alone[0]
+    assert logme_targets(features, numbers[:, 0].tolist()) == pytest.approx(alone[0], rel=1e-6)  # float32, as any list
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-3, 1e200])
+def test_logme_of_larger_targets_falls_by_the_logarithm(size):
+    features, _ = sample()
+    targets = features[:, :2].double().square()
+    found = logme_targets(features, targets) - math.log(size)
+    assert logme_targets(features, size * targets) == pytest.approx(found, abs=1e-9)
+    assert logme_targets(1e-3 * features, targets) == pytest.approx(logme_targets(features, targets), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([0, 1, 1], r"int64 \(3,\); they must be real numbers, give targets.float\(\), .*: logme\(class_statistics"),
+        ([[0, 1], [2, 1], [1, 0]], r"int64 \(3, 2\); they must be real numbers, give targets.float\(\), or 0 and 1"),
+        (["a", "b", "a"], "is no tensor or array of numbers"),
+    ],
+)
+def test_targets_that_are_classes_say_where_they_go(targets, message):
+    with pytest.raises(TypeError, match=message):
+        logme_targets(torch.eye(3), targets)
+
+
+def test_parc_of_many_samples_is_of_some_of_them_which_a_note_says():
+    features, labels = sample(number=300)
+    whole = parc(features, labels)
+    with pytest.warns(UserWarning, match="parc is of 100 of 300 samples, drawn with seed 3; most=300 is of all"):
+        some = parc(features, labels, most=100, seed=3)
+    assert some == pytest.approx(whole, abs=0.1)
+    assert some != whole
+    with pytest.warns(UserWarning, match="seed 3"):
+        assert parc(features.numpy(), labels.tolist(), most=100, seed=3) == some
+    many, classes = sample(number=4100, width=3)
+    found = nclib.score(many, classes, scores=["parc"])
+    assert found.notes == ("parc is of 4,000 of 4,100 samples, drawn with seed 0; most=4100 is of all",)
+
+
+def test_parc_ties_what_differs_by_rounding():
+    """Else distances of 0 within classes that have collapsed would have an order, and parc would not be 1."""
+    labels = torch.arange(40) % 2
+    collapsed = torch.tensor([[0.1, 0.2, 0.7], [0.6, 0.3, 0.2]], dtype=torch.float64)[labels]
+    assert parc(collapsed, labels) == pytest.approx(1, abs=1e-12)
+    assert parc(collapsed * torch.tensor([1e-200, 1.0, 1e50], dtype=torch.float64), labels) == pytest.approx(
+        1, abs=1e-12
+    )
+    flat = torch.cat([collapsed, torch.full((40, 1), 0.1, dtype=torch.float64)], 1)  # whose mean is not 0.1 exactly
+    assert parc(flat, labels) > 0.99
+
+
+@given(seed=st.integers(0, 10**6), classes=st.integers(2, 5))
+@settings(max_examples=15, deadline=None)
+def test_scores_of_pairs_keep_to_what_they_say_of_shift_scale_and_names(seed, classes):
+    features, labels = sample(seed, classes, 60, 6)
+    features = features.double()
+    moved = features * torch.tensor([1e-3, 1.0, 5.0, 2.0, 1e3, 1.0]) - 4
+    names = [f"class {5 - k}" for k in labels.tolist()]
+    assert parc(moved, names) == pytest.approx(parc(features, labels), abs=1e-9)
+    assert tmi(2 * features + 9, names) == pytest.approx(tmi(features, labels) + math.log(2), rel=1e-9)
+    assert energy(features + 3) == pytest.approx(energy(features) + 3)
+    assert pactran(features - 8, names) == pytest.approx(pactran(features, labels), rel=1e-6)
+
+
+def test_tmi_of_normal_features_is_their_entropy():
+    rng = np.random.default_rng(0)
+    labels = np.arange(4000) % 2
+    features = rng.normal(size=(4000, 2)) * 3 + 50 * labels[:, None]
+    exact = math.log(2 * math.pi * math.e * 9) / 2  # of each feature
+    for neighbours in (1, 4):
+        assert tmi(features, labels, neighbours=neighbours) == pytest.approx(exact, abs=0.03)
+
+
+def test_energy_of_a_share_is_of_the_samples_that_have_the_least():
+    features = torch.tensor([[0.0], [4.0], [1.0], [7.0]])
+    assert [energy(features, share=share) for share in (0.005, 0.5, 1)] == [0.0, 0.5, 3.0]
+
+
+def test_pactran_is_the_bound_by_hand_where_the_features_say_nothing():
+    """W = 0, p = 1/K, and the trace is N (K - 1) / K of the biases and 0 of the features."""
+    for classes, number, strength, variance in ((2, 6, 1.0, 100.0), (3, 9, 0.1, 10.0)):
+        features, labels = torch.ones(number, 4), torch.arange(number) % classes
+        prior = strength * number
+        ratio = 1 + prior * number * (classes - 1) / classes / (classes * 4)
+        expected = math.log(classes) + classes * variance / (2 * prior) * math.log(ratio)
+        found = pactran(features, labels, strength=strength, variance=variance)
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_pactran_of_sure_source_classes_is_the_evidence_of_their_counts():
+    """By Polya's urn: of 8 labels alike with weights of 1/2 the evidence is (1/2) (3/4) ... (15/16)."""
+    source = torch.eye(3)[[0] * 8 + [2] * 8]
+    urn = math.prod((0.5 + i) / (1 + i) for i in range(8))
+    found = pactran_dirichlet(probabilities=source, labels=["b"] * 8 + ["a"] * 8)
+    assert found == pytest.approx(-2 * math.log(urn) / 16)
+    assert found == pytest.approx(pactran_dirichlet(probabilities=source, labels=[3] * 8 + [1] * 8))
+
+
+def test_too_few_samples_for_a_discriminant_are_warned_of():
+    features, labels = sample(number=20, width=30)
+    with pytest.warns(UserWarning, match="lda_certainty says nothing with 20 samples of 30 features"):
+        assert lda_certainty(features, labels) == pytest.approx(1)
+
+
+def test_what_is_new_is_on_request():
+    features, labels = sample()
+    new = {"parc", "pactran", "pactran_dirichlet", "tmi", "energy", "lda_certainty", "rankme", "lidar"}
+    assert not new & nclib.score(features, labels, probabilities=source_of(features)).keys()
+    every = nclib.score(features, labels, probabilities=source_of(features), scores="all")
+    assert new <= every.keys()
+    with pytest.raises(ValueError, match="rankme needs features, which was not given"):
+        nclib.score(class_statistics(features, labels), scores=["rankme"])
