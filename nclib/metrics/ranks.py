@@ -4,6 +4,7 @@ The effective, stable and numerical ranks are functions of singular values s of 
 and the rank, and scale leaves them alone; features without spread have rank 0. Always stable <= numerical <= effective.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -132,8 +133,8 @@ def lidar(features: Any, labels: Any, *, delta: float = 1e-4) -> float:
     >>> round(lidar(means[objects] + views.repeat(4, 1), objects), 6)  # two directions, as far apart in either
     2.0
     """
-    if not (is_number(delta) and delta > 0):
-        raise ValueError(f"delta is {delta!r}; it must be above 0")
+    if not (is_number(delta) and 0 < delta < math.inf):
+        raise ValueError(f"delta is {delta!r}; it must be above 0, and finite")
     rows, numbers = check_features(features, labels)
     stats = gathered(Samples(in_their_span(rows), numbers, checked=True))
     check_seen(stats)

@@ -174,8 +174,8 @@ def pactran(features: Any, labels: Any, *, strength: float = 1.0, variance: floa
     35.3505
     """
     for name, value in (("strength", strength), ("variance", variance)):
-        if not (is_number(value) and value > 0):
-            raise ValueError(f"{name} is {value!r}; it must be above 0")
+        if not (is_number(value) and 0 < value < math.inf):
+            raise ValueError(f"{name} is {value!r}; it must be above 0, and finite")
     rows, labels = check_features(features, labels)
     check_seen(gathered(Samples(rows, labels, checked=True), covariance="diagonal"))
     width, classes, weight_of_prior = rows.shape[1], int(labels.max()) + 1, strength * len(rows)

@@ -12,7 +12,7 @@ from torch import Tensor
 from nclib.checks import check_whole, counted
 from nclib.labels import called
 from nclib.metrics.linalg import panels
-from nclib.metrics.samples import Samples, check_features
+from nclib.metrics.samples import check_features, samples_of
 from nclib.probing.probe import to_numpy
 
 _DIGITS = 12  # of a distance, beyond which two differ by rounding alone
@@ -25,9 +25,11 @@ def parc(features: Any, labels: Any, *, most: int = 4000, seed: int = 0) -> floa
     features (N, d), each standardised over the samples, with that of their one-hot labels: 0 within a class, and the
     same for any two classes. Range [-1, 1]; higher is better. Unchanged by shift and scale of each feature, not by
     rotation. It sorts all N (N - 1) / 2 distances; of more than `most` samples it takes so many, drawn by the `seed`,
-    which a warning says. Source: Bolya et al. 2021 (arXiv 2111.06977), who multiply by 100; left out is
-    their reduction of the features to 32 principal components. Label distances tie here; in their code rounding ranks
-    those of different classes.
+    which a warning says.
+
+    Source: Bolya et al. 2021 (arXiv 2111.06977), who multiply by 100. Left out is their reduction of the features to 32
+    principal components. Distances that differ by rounding only are equal here, those of labels, too, which their
+    code ranks.
 
     Raises ValueError unless there are two classes, and two samples of one of them, or if the features of a sample
     are all the same once standardised, as those of one number are.
@@ -113,13 +115,14 @@ def tmi(features: Any, labels: Any, *, neighbours: int = 1) -> float:
     from scipy.special import digamma, gammaln
 
     check_whole(1, neighbours=neighbours)
-    names = features.classes if isinstance(features, Samples) else ()
-    rows, labels = check_features(features, labels)
+    samples = samples_of(features, labels)
+    rows, labels = check_features(samples, None)
     width, counts = rows.shape[1], labels.bincount().tolist()
     if small := [k for k, count in enumerate(counts) if 0 < count <= neighbours]:
+        first, has = called(small, samples.classes)[0], counted(counts[small[0]], "sample")
         raise ValueError(
-            f"class {called(small, names)[0]} has {counted(counts[small[0]], 'sample')}; with neighbours={neighbours} "
-            f"a class needs {neighbours + 1} or more: leave out smaller ones"
+            f"class {first} has {has}; with neighbours={neighbours} a class needs {neighbours + 1} or more: leave out "
+            "smaller ones"
         )
     total = sum(
         count * digamma(count) + width * float(_distances(rows[labels == k], neighbours).log().sum())

@@ -1,5 +1,6 @@
 """Transferability from what the source classifier says of the target images, and from clusters in its place."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,8 @@ def pactran_dirichlet(*, probabilities: Any, labels: Any, alpha: float = 1.0) ->
     >>> round(same, 3), same < pactran_dirichlet(probabilities=source, labels=[0, 1] * 8)  # ln(2^16 / 12870) / 8
     (0.203, True)
     """
-    if not (is_number(alpha) and alpha > 0):
-        raise ValueError(f"alpha is {alpha!r}; it must be above 0")
+    if not (is_number(alpha) and 0 < alpha < math.inf):
+        raise ValueError(f"alpha is {alpha!r}; it must be above 0, and finite")
     shares, labels = _checked(probabilities, labels)
     _, codes, counts = labels.unique(return_inverse=True, return_counts=True)
     prior, logs, log_shares = alpha * counts.double().unsqueeze(1) / len(labels), shares.log(), shares.log()

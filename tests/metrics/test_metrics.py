@@ -562,6 +562,7 @@ def bent() -> np.ndarray:
         (lambda: nclib.lidar(CORNERS, [0, 0, 0]), "at least 2 are needed, 1 was given"),
         (lambda: nclib.lidar(CORNERS, [0, 0, 2]), r"1 of 3 classes has no samples \(1\)"),
         (lambda: nclib.lidar(CORNERS, [0, 0, 1], delta=0), "delta is 0; it must be above 0"),
+        (lambda: nclib.lidar(CORNERS, [0, 0, 1], delta=math.inf), "delta is inf; it must be above 0, and finite"),
         (
             lambda: nclib.lidar(1e20 * np.random.default_rng(0).normal(size=(4, 9)), [0, 0, 1, 1]),
             "delta is 0.0001, too little for features of this size",

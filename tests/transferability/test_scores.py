@@ -523,12 +523,17 @@ def test_all_scores_at_once_check_and_gather_once(monkeypatch):
             lambda f, y: tmi(f[:7], [0, 0, 0, 1, 1, 1, 2]),
             "class 2 has 1 sample; with neighbours=1 a class needs 2 or more",
         ),
-        (lambda f, y: tmi(f[:4], ["a", "a", "b", "b"], neighbours=2), "with neighbours=2 a class needs 3 or more"),
+        (lambda f, y: tmi(f[:3], ["b", "b", "a"]), "class a has 1 sample; with neighbours=1 a class needs 2 or more"),
+        (
+            lambda f, y: tmi(f[:4], [0, 0, 1, 1], neighbours=2),
+            "class 0 has 2 samples; with neighbours=2 a class needs 3",
+        ),
         (lambda f, y: tmi(f[[0, 0, 1, 2]], [0, 0, 1, 1]), "a sample equals 1 others of its class or more"),
         (lambda f, y: tmi(f, y, neighbours=0), "neighbours is 0; it must be at least 1"),
         (lambda f, y: energy(f, share=0), "share is 0; it must be above 0 and at most 1"),
         (lambda f, y: energy(f * math.inf), "NaN or infinity"),
         (lambda f, y: pactran(f, y, strength=0), "strength is 0; it must be above 0"),
+        (lambda f, y: pactran(f, y, variance=math.inf), "variance is inf; it must be above 0, and finite"),
         (lambda f, y: pactran(f, y, variance=-1), "variance is -1; it must be above 0"),
         (lambda f, y: pactran(f, 2 * y), "4 of 9 classes have no samples"),
         (lambda f, y: pactran(f, 0 * y), "at least 2 are needed, 1 was given"),
@@ -713,6 +718,11 @@ def test_scores_of_pairs_keep_to_what_they_say_of_shift_scale_and_names(seed, cl
     moved = features * torch.tensor([1e-3, 1.0, 5.0, 2.0, 1e3, 1.0]) - 4
     names = [f"class {5 - k}" for k in labels.tolist()]
     assert parc(moved, names) == pytest.approx(parc(features, labels), abs=1e-9)
+    for score in (nclib.lidar, lda_certainty):
+        assert score(features + 5, names) == pytest.approx(score(features, labels), rel=1e-6)
+    theta = source_of(features)
+    expected = pactran_dirichlet(probabilities=theta, labels=labels)
+    assert pactran_dirichlet(probabilities=theta.flip(1), labels=names) == pytest.approx(expected)
     assert tmi(2 * features + 9, names) == pytest.approx(tmi(features, labels) + math.log(2), rel=1e-9)
     assert energy(features + 3) == pytest.approx(energy(features) + 3)
     assert pactran(features - 8, names) == pytest.approx(pactran(features, labels), rel=1e-6)
