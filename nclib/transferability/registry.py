@@ -115,7 +115,15 @@ SCORES: Mapping[str, Metric] = {
             **_SLOW,
         ),
         _score("energy", feature_scores.energy, "mean ln Σ_j exp h_j", "(−∞, ∞)", "Gholami 2023", **_ALONE),
-        _score("lda_certainty", feature_scores.lda_certainty, "mean p(y | x), LDA", "[0, 1]", "Gholami 2023", **_SLOW),
+        _score(
+            "lda_certainty",
+            feature_scores.lda_certainty,
+            "mean p(y | x), LDA",
+            "[0, 1]",
+            "Gholami 2023",
+            **_SLOW,
+            **_FULL,
+        ),
         _score("rankme", ranks.rankme, "exp entropy of s / Σ s, not centred", "[0, d]", "Garrido 2023", **_ALONE),
         _score(
             "lidar",

@@ -768,6 +768,15 @@ def test_too_few_samples_for_a_discriminant_are_warned_of():
         assert lda_certainty(features, labels) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_that_is_asked_for_alone_is_what_it_is_by_itself(name):
+    """Its entry says how much of the covariance it takes."""
+    features, labels = sample()
+    given = {"probabilities": source_of(features), "source_accuracy": 0.75}
+    found = nclib.score(features, labels, scores=[name], **given)[name]
+    assert found == pytest.approx(value(name, features, labels), rel=1e-9)
+
+
 def test_what_is_new_is_on_request():
     features, labels = sample()
     new = {"parc", "pactran", "pactran_dirichlet", "tmi", "energy", "lda_certainty", "rankme", "lidar"}
