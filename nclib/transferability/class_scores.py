@@ -9,7 +9,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
+from nclib.devices import double_device
 from nclib.metrics.pairs import overlap_rows, total_overlap
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import between_in_total, check_statistics, checked_means, nc1, warn_of_few
@@ -186,24 +188,59 @@ def mean_evidence(gram: Tensor, products: Tensor, lengths: Tensor, number: int) 
     return float(largest_evidence(squares, along / squares, lengths, number).mean() / number)
 
 
+def logme_of_each(features: Tensor, cases: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """`logme` of some of the samples and some labels, float64 (cases,), from features (N, d), all cases at once.
+
+    A case is which samples, bool (N,), and the labels, int64 (N,), all of which have the same classes in every case.
+    With fewer samples than features nothing is larger than N x N, for LogME does not change with a rotation.
+
+    Examples
+    --------
+    >>> features, labels = torch.tensor([[-2.0], [-1.0], [1.0], [2.0]]), torch.tensor([0, 0, 1, 1])
+    >>> values = logme_of_each(features, [(torch.ones(4) > 0, labels), (torch.ones(4) > 0, labels[[0, 2, 1, 3]])])
+    >>> bool(values[0] > values[1])
+    True
+    """
+    rows = features.to(double_device(features.device)).double()
+    if len(rows) < rows.shape[1]:
+        rows = torch.linalg.qr(rows.T, mode="r").R.T
+    last, found = None, []
+    for kept, labels in cases:
+        if kept is not last:
+            some = rows[kept.to(rows.device)]
+            values, vectors = torch.linalg.eigh(some.T @ some)
+            squares = values.where(values > 10 * max(some.shape) * torch.finfo(torch.float64).eps * values[-1], 0.0)
+            along, last = some @ vectors, kept
+        targets = one_hot(labels[kept].unique(return_inverse=True)[1]).T.to(rows)
+        fitted = ((targets @ along).square() / squares).where(squares > 0, 0.0)
+        found.append((squares.expand_as(fitted), fitted, targets.sum(1), torch.full_like(fitted[:, :1], len(along))))
+    squares, fitted, lengths, number = (torch.cat(parts) for parts in zip(*found, strict=True))
+    evidence = largest_evidence(squares, fitted, lengths, number, still=1e-6) / number.flatten()  # flat there
+    return evidence.reshape(len(found), -1).mean(1)
+
+
 _ROUNDS = 1000  # of the fixed point, at most
-_STILL = 1e-12  # relative change of both precisions at which it has come to rest
 _LEAST = 1e-12  # of a squared length, the error of a fit without any: its evidence would have no bound
 
 
-def largest_evidence(squares: Tensor, fitted: Tensor, lengths: Tensor, number: int) -> Tensor:
+def largest_evidence(
+    squares: Tensor, fitted: Tensor, lengths: Tensor, number: int | Tensor, *, still: float = 1e-12
+) -> Tensor:
     """Log evidence of each of K targets, float64 (K,), for a linear model w with prior N(0, I / a) and noise 1 / b.
 
     Parameters
     ----------
     squares
-        Squared singular values of the inputs (N, d) that are not zero, float64 (r,).
+        Squared singular values of the inputs (N, d), float64 (r,); those that are zero change nothing. Or (K, r), where
+        the inputs of the targets differ.
     fitted
         Squared projections of the targets on the left singular vectors, (K, r).
     lengths
         Squared lengths of the targets, (K,).
     number
-        N.
+        N, or (K, 1).
+    still
+        Relative change of both precisions at which the fixed point has come to rest.
 
     Directions without a singular value leave the evidence as it is, whatever d. Source: MacKay 1992, by the fixed
     point of You et al. 2021 (arXiv 2110.10545): a = g / ||m||^2 and b = (N - g) / ||Fm - y||^2, g being the effective
@@ -218,7 +255,7 @@ def largest_evidence(squares: Tensor, fitted: Tensor, lengths: Tensor, number: i
         before = torch.cat([prior, noise], 1)
         prior = effective / length.clamp(min=torch.finfo(length.dtype).tiny)
         noise = (number - effective) / error.maximum(_LEAST * lengths)
-        if ((torch.cat([prior, noise], 1) - before).abs() <= _STILL * before).all():
+        if ((torch.cat([prior, noise], 1) - before).abs() <= still * before).all():
             break
     length, error = _moments(squares, fitted, rest, prior / noise)
     evidence = number * (noise.log() - math.log(2 * math.pi)) - noise * error - prior * length
