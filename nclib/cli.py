@@ -279,6 +279,9 @@ def rank(
         _SCORES(help="last; best or mean, over all layers, of each score; or layers with commas between: their best."),
     ] = "last",
     verify: Annotated[int, _SCORES(help="How many of the best are sorted by the accuracy of a linear probe.")] = 0,
+    sure: Annotated[
+        bool, _SCORES("--sure/--no-sure", help="Say how sure the order is: intervals, and p_first, of being the first.")
+    ] = True,
     as_json: Annotated[bool, _OUTPUT("--json", help=_JSON)] = False,
     csv: Annotated[Path | None, _OUTPUT(help="Write the table to this file.")] = None,
     figure: Annotated[Path | None, _OUTPUT(help="Draw the scores to this .png, .pdf or .svg file.")] = None,
@@ -300,7 +303,8 @@ def rank(
         options: Any = {"weights": weights, "imports": imports or [], "device": device}
         options |= {"data_root": data_root if isinstance(images, Texts) else None}
         options |= {"cache": cache, "progress": sys.stderr.isatty()}
-        ranking = rank_models(names, images, scores=chosen, by=by, layers=_layers(layers), verify=verify, **options)
+        options |= {"scores": chosen, "by": by, "layers": _layers(layers), "verify": verify, "sure": sure}
+        ranking = rank_models(names, images, **options)
     _tell_broken(broken)
     typer.echo(_json(ranking) if as_json else ranking.text(_width() or WIDTH))
     if csv:

@@ -252,9 +252,19 @@ def probe_accuracy(features: Any, labels: Any, *, share: float = 0.2, seed: int 
     >>> probe_accuracy(features, [0] * 5 + [1] * 5)
     1.0
     """
+    return float(probe_hits(features, labels, share=share, seed=seed).double().mean())
+
+
+def probe_hits(features: Any, labels: Any, *, share: float = 0.2, seed: int = 0) -> Tensor:
+    """Whether the probe of `probe_accuracy` is right on each of the held-out samples, bool (n,), in their order.
+
+    >>> probe_hits(torch.tensor([[-1.0], [1.0]]).repeat_interleave(5, 0), [0] * 5 + [1] * 5).tolist()
+    [True, True]
+    """
     features, labels = check_features(features, labels)
     held = held_out(labels, share, seed)
-    return LinearProbe(C=1.0).fit(features[~held], labels[~held]).score(features[held], labels[held])
+    predicted = LinearProbe(C=1.0).fit(features[~held], labels[~held]).predict(features[held])
+    return torch.from_numpy(predicted == to_numpy(labels[held]))
 
 
 def _given(features: Any, labels: Any) -> tuple[Tensor, Tensor, ClassStatistics]:

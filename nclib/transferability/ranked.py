@@ -11,10 +11,14 @@ import pandas as pd
 from nclib.checks import few
 from nclib.metrics.measurement import WIDTH, about_names, longest_name, shortened, wrapped
 from nclib.storage import replacing
+from nclib.transferability.certainty import Certainty
+from nclib.transferability.probes import Probes
 from nclib.transferability.registry import higher_is_better
+from nclib.transferability.sentences import by_probes, by_score
 
 _ROUNDING = 1e-9  # of a score's values, or of 1 if these are smaller: differences that mean nothing
 _HATCHED = "hatched: no value, or none that tells these models apart"
+_FILLED = "filled: the first by it, and those that cannot be told apart from the first, at 95% confidence"
 _NO_SCORES = ["seconds", "layer"]  # columns of the table
 
 
@@ -38,6 +42,13 @@ class Ranking:
         says it of the score that it is sorted by, as ``layer``.
     by_layer
         The scores of every model and layer, one row each, where several layers were scored.
+    certainty
+        How sure the order by the score is, as far as other images of the same kind might change it; None if that was
+        not asked for, or is not known.
+    probes
+        How sure the accuracies of the linear probes are; None without.
+    kind
+        What the samples are: images or texts.
     """
 
     table: pd.DataFrame
@@ -47,6 +58,9 @@ class Ranking:
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     layers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     by_layer: pd.DataFrame | None = None
+    certainty: Certainty | None = None
+    probes: Probes | None = None
+    kind: str = "images"
 
     @property
     def best(self) -> str:
@@ -57,12 +71,28 @@ class Ranking:
         """
         return str(self.table.index[0])
 
+    @property
+    def sentence(self) -> str:
+        """What it comes to: which models lead, which cannot be told apart, and what would tell them.
+
+        >>> Ranking(pd.DataFrame({"gbc": [-2.0, -9.0], "seconds": 1.0}, index=["ours", "theirs"]), "gbc").sentence
+        'ours leads by gbc; how sure that is, is not known'
+        """
+        said = [] if self.probes is None else [by_probes(self.probes, self.kind)]
+        if self.certainty is not None:
+            said.append(by_score(self.certainty, self.by, self.kind, probed=bool(said)))
+        return ". ".join(said) or f"{self.best} leads by {self.by}; how sure that is, is not known"
+
     def agreement(self) -> pd.DataFrame:
         """Kendall's rank correlation of every two scores over the models, each turned so that higher is better."""
         return self.relative.round(9).corr("kendall")
 
     def to_dict(self) -> dict[str, Any]:
-        """Models with their scores, best first, of plain Python types, as `json.dumps` takes them."""
+        """Models with their scores, best first, and all else, of plain Python types, as `json.dumps` takes them.
+
+        ``certainty`` has the 95% interval of each model's score, that of its rank, ``p_first``, ``p_top3``,
+        ``p_shuffled``, and ``images_needed``: infinite if more than 100 times as many.
+        """
         models = [
             {"model": name}
             | {column: value if column == "layer" else float(value) for column, value in row.dropna().items()}
@@ -70,17 +100,18 @@ class Ranking:
         ]
         notes = {name: list(lines) for name, lines in self.notes.items()}
         layers = {"layers": {name: dict(chosen) for name, chosen in self.layers.items()}} if self.layers else {}
-        return {"by": self.by, "models": models, "failures": dict(self.failures), "notes": notes} | layers
+        sure = {name: part.to_dict() for name, part in self._sure.items()}
+        told = {"sentence": self.sentence, "by": self.by, "models": models}
+        return told | {"failures": dict(self.failures), "notes": notes} | layers | sure
 
     def __str__(self) -> str:
         return self.text(WIDTH)
 
     def text(self, width: int) -> str:
         """The table, and what is to know of it, in as many columns as a terminal has."""
-        first = [self.by, *(["layer"] if self.layers else [])]
-        first += [name for name in self.table if name not in first]
-        names = shortened([*self.table.index, *first], longest_name(width))
-        table = self.table[first].rename(index=names, columns=names)
+        table = self._with_intervals
+        names = shortened([*table.index, *table], longest_name(width))
+        table = table.rename(index=names, columns=names)
         shown = table.to_string(float_format=lambda value: f"{value:.4g}", na_rep="", line_width=width)
         about: dict[str, list[str]] = {}
         for name, lines in self.notes.items():
@@ -88,13 +119,43 @@ class Ranking:
                 about.setdefault(note, []).append(name)
         below = [
             self.order,
+            *self._meaning,
             *(f"layers of {name}: {_by_layer(chosen)}" for name, chosen in self.layers.items()),
             *(f"note on {', '.join(models)}: {note}" for note, models in about.items()),
             *(f"{name} failed: {why}" for name, why in self.failures.items()),
             *about_names(names),
         ]
         lines = [line.rstrip("\\ ") for line in shown.splitlines()]
-        return "\n".join([*lines, *(wrapped(line, width=width) for line in below)])
+        return "\n".join([wrapped(self.sentence, width=width), *lines, *(wrapped(line, width=width) for line in below)])
+
+    @property
+    def _sure(self) -> dict[str, Certainty | Probes]:
+        """What is known of how sure it is."""
+        parts = {"certainty": self.certainty, "probes": self.probes}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def _with_intervals(self) -> pd.DataFrame:
+        """The table as it is printed: the score that it is sorted by first, with what is known of it."""
+        first = self.table[[self.by, *(["layer"] if self.layers else [])]]
+        rest = self.table.drop(columns=[*first])
+        if self.certainty is not None:
+            sure = self.certainty.table
+            first = first.assign(interval=_intervals(sure), p_first=sure["p_first"].map("{:.2f}".format))
+        if self.probes is not None:
+            place = rest.columns.get_loc("probe_accuracy") + 1
+            rest.insert(place, "probe_interval", _intervals(self.probes.table))
+        return first.join(rest).fillna({"interval": "", "p_first": "", "probe_interval": ""})
+
+    @property
+    def _meaning(self) -> list[str]:
+        """What the intervals are, in words."""
+        if self.certainty is None:
+            return []
+        return [
+            f"interval, p_first: of the score, and of being the first by it, with as many other {self.kind}; p_first "
+            "is not the probability of being the best after fine-tuning"
+        ]
 
     @property
     def order(self) -> str:
@@ -117,23 +178,35 @@ class Ranking:
             self.table.to_csv(temporary, index_label="model")
 
     def draw(self, path: Path | str) -> None:
-        """Draw all scores, each from its worst (0) to its best (1) value over the models, to an image file."""
+        """Draw the models with all scores, each from its worst (0) to its best (1) value, to an image file.
+
+        Beside them is the score that they are sorted by, with its intervals, if these are known: filled where a model
+        cannot be told apart from the first.
+        """
         import matplotlib.pyplot as plt
 
         values = self.relative
-        size = (3 + 0.5 * values.shape[1], 2.2 + 0.32 * len(values))
-        figure, axis = plt.subplots(figsize=size, layout="constrained")
+        sure, beside = self.certainty is not None, 3.5 if self.certainty is not None else 0
+        size = (3 + beside + 0.5 * values.shape[1], 2.2 + 0.32 * len(values) + 0.4 * sure)
+        widths = [beside, 0.5 * values.shape[1] + 0.8][not sure :]
+        figure, axes = plt.subplots(1, 1 + sure, figsize=size, width_ratios=widths, layout="constrained", squeeze=False)
+        axis = axes[0, -1]
         axis.patch.set(hatch="////", edgecolor="0.7")  # seen where there is no value
         shades = axis.imshow(values.to_numpy(dtype=float), cmap="viridis", vmin=0, vmax=1, aspect="auto")
         axis.set_xticks(range(values.shape[1]), values.columns, rotation=60, ha="right")
-        axis.set_yticks(range(len(values)), self._labels)
+        axis.set_yticks([] if sure else range(len(values)), [] if sure else self._labels)
         axis.grid(False)
-        axis.set_title(self.order)
-        figure.colorbar(shades, label="0 worst, 1 best")
-        if values.isna().any(axis=None):
-            figure.supxlabel(_HATCHED, fontsize="small")
+        figure.colorbar(shades, label="0 worst, 1 best", ax=axis)
+        if self.certainty is not None:
+            _draw_intervals(axes[0, 0], self.table[self.by], self.certainty.table, self._labels)
+            axes[0, 0].set_xlabel(f"{self.by}, with its 95% interval")
+        figure.suptitle(self.order, fontsize="medium")
+        below = [_FILLED] * sure + [_HATCHED] * bool(values.isna().any(axis=None))
+        if below:
+            figure.supxlabel("\n".join(below), fontsize="small")
         with replacing(Path(path)) as temporary:
             figure.savefig(temporary, format=Path(path).suffix.lstrip("."))
+        plt.close(figure)
 
     @property
     def _labels(self) -> list[str]:
@@ -168,6 +241,23 @@ def ties(table: pd.DataFrame, by: str, verified: int) -> dict[str, list[str]]:
                 note = f"{few(same.index)} have the same {score}, {same.iloc[0]:.4g}: their order says nothing"
                 found |= {name: [note] for name in same.index}
     return found
+
+
+def _intervals(table: pd.DataFrame) -> pd.Series:
+    """Intervals in words, by model."""
+    return pd.Series({name: f"[{row['low']:.3g}, {row['high']:.3g}]" for name, row in table.iterrows()}, dtype=object)
+
+
+def _draw_intervals(axis: Any, scores: pd.Series, sure: pd.DataFrame, labels: Sequence[str]) -> None:
+    """The scores from the first model downwards, with their intervals."""
+    for place, (name, score) in enumerate(scores.items()):
+        if name in sure.index:
+            row = sure.loc[name]
+            axis.plot([row["low"], row["high"]], [place, place], color="C0", lw=1.5)
+            axis.plot(score, place, "o", color="C0", mfc="C0" if row["among_first"] else "white")
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_ylim(len(labels) - 0.5, -0.5)
+    axis.grid(axis="y", visible=False)
 
 
 def _by_layer(chosen: Mapping[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ from nclib.models.hub import missing
 from nclib.models.names import model_names, refuse_all, repository
 from nclib.models.pretrained import backbone
 from nclib.models.text_encoders import encoder_names, encoder_repository, text_encoder, text_layers
-from nclib.transferability.over_layers import Layers, check_layers, layers_of, over_layers
+from nclib.transferability.certainty import Again, Certainty, again, certainty, parts_of, resampled, shuffled_notes
+from nclib.transferability.over_layers import Chosen, Layers, check_layers, layers_of, over_layers
+from nclib.transferability.probes import Probes, compared, over_chosen, probed
 from nclib.transferability.ranked import Ranking as Ranking, ties
 from nclib.transferability.registry import OVER_MODELS, SCORES, chosen_scores, higher_is_better, with_sums
 from nclib.transferability.source_scores import source_probabilities
@@ -32,6 +34,8 @@ from nclib.transferability.source_scores import source_probabilities
 Model = str | Backbone | TextEncoder
 Given = Model | nn.Module
 Scored = Mapping[str, Measurement]  # the scores of a model, by layer
+Features = Mapping[str, tuple[torch.Tensor, torch.Tensor | None]]  # (N, d), and source probabilities, by layer
+Looks = Mapping[str, Again]  # the score that models are sorted by, computed again, by layer
 _OF_A_MODEL = (ValueError, TypeError, OSError, ImportError, RuntimeError)  # what a model may fail with
 
 
@@ -43,6 +47,7 @@ def rank_models(
     by: str | None = None,
     layers: Layers = LAST,
     verify: int = 0,
+    sure: bool = True,
     source_accuracy: Mapping[str, float] | None = None,
     cache: Path | str | None = None,
     half: bool | None = None,
@@ -70,7 +75,11 @@ def rank_models(
         those that take the source classifier of the last layer only.
     verify
         How many of the best are sorted again, by the accuracy of a linear probe on the fifth of the images that is
-        held out.
+        held out. `probes` of the ranking says how sure these accuracies are.
+    sure
+        Whether `certainty` of the ranking says how sure it is: the score that it is sorted by is computed again without
+        each of 20 blocks of the images, and with labels shuffled 19 times. It takes as long as forty times that score,
+        and memory for the features once more. Not of scores that are slow, or look at no images.
     source_accuracy
         Accuracies of models on their source data by name, in [0, 1], where they are known, as a score among others.
     cache
@@ -106,35 +115,99 @@ def rank_models(
     _check_images(images)
     check_layers(layers)
     check_whole(0, verify=verify)
+    if not isinstance(sure, bool):
+        raise ValueError(f"sure is {sure!r}; it must be True or False")
     how = _checked_loading(loading, isinstance(images, Texts))
     given = _by_name(models, accuracies, isinstance(images, Texts), how)
 
-    def scored(model: Model, names: list[str]) -> Scored:
-        found = _features(model, images, layers, how, {"cache": cache, "half": half, "progress": progress})
-        accuracy = {"source_accuracy": accuracies.get(_name(model))}
-        return {layer: _scores(names, *of_layer, images, accuracy) for layer, of_layer in found.items()}
+    def features(model: Model) -> Features:
+        return _features(model, images, layers, how, {"cache": cache, "half": half, "progress": progress})
 
-    found, seconds, failures = _all_scored(given, partial(scored, names=names), progress)
+    likely = by or _likely(names, len(given), len(images.labels.unique()))
+
+    def look(model: Model) -> tuple[Scored, Looks]:
+        found, accuracy = features(model), {"source_accuracy": accuracies.get(_name(model))}
+        scored = {layer: _scores(names, *of_layer, images, accuracy) for layer, of_layer in found.items()}
+        return scored, _again(likely, found, images) if sure else {}
+
+    looked, seconds, failures = _all_looked_at(given, look, progress)
+    found = {name: scored for name, (scored, _) in looked.items()}
     by_layer = with_sums(_table(found))
     table, chosen = over_layers(by_layer, layers)
     table = table.rename_axis(None)
     table["seconds"] = pd.Series(seconds)
-    by = by or _usual(table)
+    by = by or _usual(table.columns, len(table))
     _check_found(table, by, found)
     table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
     notes: dict[str, list[str]] = {}
     _add_notes(notes, {name: _notes(values) for name, values in found.items()})
+    certain = None
+    if sure:
+        looks = {name: again for name, (_, again) in looked.items()}
+        if by != likely:  # for a model failed, or has no value of what was to be sorted by
+            looks = {name: _again(by, features(given[name]), images) for name in table.index}
+        certain = _certainty(by_layer, looks, by, layers, images, notes)
+    probes = None
     if verify:
-        probed = {name: scored(given[name], ["probe_accuracy"]) for name in table.index[:verify]}
+        probed, hits = _probed(table.index[:verify], lambda name: features(given[name]), images)
         values, layer = over_layers(_table(probed).reindex(columns=["probe_accuracy"]), layers)
         table = _verified(table, values["probe_accuracy"])
         chosen = {name: {**scores, **layer.get(name, {})} for name, scores in chosen.items()}
+        probes = _compared(table.index[:verify], hits, layer)
         _add_notes(notes, {name: _notes(each) for name, each in probed.items()})
     _add_notes(notes, ties(table, by, min(verify, len(table))))
     if chosen:
         table.insert(0, "layer", [chosen[name].get(by) for name in table.index])
-    several = None if layers == LAST else by_layer
-    return Ranking(table, by, min(verify, len(table)), failures, notes, chosen, several)
+    several, kind = None if layers == LAST else by_layer, "texts" if isinstance(images, Texts) else "images"
+    return Ranking(table, by, min(verify, len(table)), failures, notes, chosen, several, certain, probes, kind)
+
+
+def _again(by: str, found: Features, images: Any) -> Looks:
+    """The parts of a score computed again, by layer; nothing of a score that is not."""
+    if not resampled(by):
+        return {}
+    return {
+        layer: again(parts_of(by), features, images.labels, {"probabilities": probabilities})
+        for layer, (features, probabilities) in found.items()
+    }
+
+
+def _certainty(
+    table: pd.DataFrame, looks: Mapping[str, Looks], by: str, layers: Layers, images: Any, notes: dict[str, list[str]]
+) -> Certainty | None:
+    """How sure the ranking is, or a note on every model that has a value that says why that is not known."""
+    found = {(name, layer): again for name, of_layers in looks.items() for layer, again in of_layers.items()}
+    models = table[by].dropna().index.unique("model")
+    try:
+        certain = certainty(table, found, by, layers, images.labels, images.classes)
+    except ValueError as why:
+        _add_notes(notes, {name: [f"how sure its {by} is, is not known: {why}"] for name in models})
+        return None
+    _add_notes(notes, {name: [*certain.notes] for name in models})
+    _add_notes(notes, shuffled_notes(certain, by))
+    return certain
+
+
+def _probed(
+    names: Iterable[str], features: Callable[[str], Features], images: Any
+) -> tuple[dict[str, Scored], dict[str, dict[str, torch.Tensor | None]]]:
+    """Accuracies of linear probes of some models, by layer, and which of the held-out images were right."""
+    found = {
+        name: {layer: probed(rows, images.labels, images.classes) for layer, (rows, _) in features(name).items()}
+        for name in names
+    }
+    scores: dict[str, Scored] = {
+        name: {layer: scored for layer, (scored, _) in each.items()} for name, each in found.items()
+    }
+    return scores, {name: {layer: hits for layer, (_, hits) in each.items()} for name, each in found.items()}
+
+
+def _compared(
+    names: Iterable[str], hits: Mapping[str, Mapping[str, torch.Tensor | None]], chosen: Chosen
+) -> Probes | None:
+    """What the probes of some models say, the first the most accurate."""
+    over = {name: over_chosen(hits[name], chosen.get(name, {}).get("probe_accuracy")) for name in names}
+    return compared({name: right for name, right in over.items() if right is not None})
 
 
 def _scores(
@@ -257,10 +330,16 @@ def _checked_loading(options: Mapping[str, Any], of_texts: bool) -> dict[str, An
     return {name: options[name] for name in own if name in options}
 
 
-def _usual(table: pd.DataFrame) -> str:
+def _usual(scores: Sequence[str], models: int) -> str:
     """The score to sort by: FaCe. With two models FaCe has only the values 0, 1 and 2, so LogME."""
-    usual = ("face", "logme") if len(table) > 2 else ("logme",)
-    return next((name for name in usual if name in table), table.columns[0])
+    usual = ("face", "logme") if models > 2 else ("logme",)
+    return next((name for name in (*usual, *scores) if name in scores), "")
+
+
+def _likely(names: Sequence[str], models: int, classes: int) -> str:
+    """The score to sort by, from the names of those to compute, if all models have them; two classes have no FaCe."""
+    sums = [name for name, parts in OVER_MODELS.items() if {*parts} <= {*names}]
+    return _usual([*names, *sums], models if classes > 2 else 2)
 
 
 def _verified(table: pd.DataFrame, probed: pd.Series) -> pd.DataFrame:
@@ -270,15 +349,15 @@ def _verified(table: pd.DataFrame, probed: pd.Series) -> pd.DataFrame:
     return pd.concat([first, table[len(probed) :]])
 
 
-def _all_scored(
-    models: Mapping[str, Model], scored: Callable[[Model], Scored], progress: bool
-) -> tuple[dict[str, Scored], dict[str, float], dict[str, str]]:
+def _all_looked_at(
+    models: Mapping[str, Model], look: Callable[[Model], tuple[Scored, Looks]], progress: bool
+) -> tuple[dict[str, tuple[Scored, Looks]], dict[str, float], dict[str, str]]:
     """What is found of every model, the seconds that it took, and why others failed."""
     found, seconds, failures = {}, {}, {}
     for name, model in tqdm(models.items(), "rank models", disable=not progress, leave=False):
         start = time.perf_counter()
         try:
-            found[name] = scored(model)
+            found[name] = look(model)
         except _OF_A_MODEL as error:
             failures[name] = str(error)
         else:
@@ -288,9 +367,7 @@ def _all_scored(
     return found, seconds, failures
 
 
-def _features(
-    model: Any, images: Any, layers: Layers, how: dict[str, Any], extracting: dict[str, Any]
-) -> dict[str, tuple[torch.Tensor, torch.Tensor | None]]:
+def _features(model: Any, images: Any, layers: Layers, how: dict[str, Any], extracting: dict[str, Any]) -> Features:
     """A model's features (N, d) by layer, and what its source classifier says of the last, if it has one."""
     _check_kind(model, images)
     if isinstance(images, Texts):

@@ -135,6 +135,8 @@ def test_encoders_are_ranked_for_texts(folder):
     texts = Texts(tuple(text for text, _ in rows), torch.tensor([k for _, k in rows]), tuple(classes))
     names = [f"folder:{folder}[:{number}]" for number in (1, 2, 3)]
     ranking = rank_models(names, texts, scores=["face", "logme"], device="cpu", verify=1)
+    assert "held-out texts" in ranking.sentence
+    assert set(ranking.certainty.table.index) == set(ranking.table.index)
     assert sorted(ranking.table.index) == names
     with pytest.raises(FileNotFoundError, match=r"folder:nowhere is not at .*; folder:nor/here is not at"):
         rank_models([*names, "folder:nowhere", "folder:nor/here[:2]"], texts)
