@@ -2,10 +2,10 @@
 # (score-card)=
 # # Neural collapse and transfer learning, claim by claim
 #
-# Late in training something simple happens to a classifier: the features of a class shrink to their mean, and the
-# means spread out evenly. This is {term}`neural collapse` {cite}`papyan2020`. Four papers tie it to transfer learning,
-# the reuse of a trained network for another task {cite}`li2022,li2024,munn2024,ding2023`. This book tests what they
-# claim, sentence by sentence, on data that needs no download and on real data, and `nclib` is the small library it is
+# Late in training, something simple happens to a classifier: the features of each class shrink to their mean, and the
+# class means spread out evenly. This is {term}`neural collapse` {cite}`papyan2020`. Four papers relate it to transfer
+# learning, the reuse of a trained network for another task {cite}`li2022,li2024,munn2024,ding2023`. This book tests
+# their claims, sentence by sentence, on data that needs no download and on real data. `nclib` is the small library it is
 # written with.
 
 # %% tags=["remove-cell"]
@@ -115,32 +115,34 @@ def table(group):
 # %% [markdown]
 # ## What was claimed, and what we find
 #
-# Each claim is tested at two scales: *demo* has small networks on letters and digits that need no download, *lab* small
-# pre-trained models and networks trained on real images. (A third, *paper*, has not been run.) Each claim earns a word:
+# Each claim is tested at two scales. *Demo* has small networks on letters and digits that need no download; *lab* has small
+# pre-trained models, and networks trained on real images. (A third scale, *paper*, has not been run.) The tests give each
+# claim a verdict:
 
 # %% tags=["remove-input"]
 counts()
 
 # %% [markdown]
-# Under each sentence, in italics, is the statistic that tests it, and the side of its threshold on which it must fall.
-# An estimate is a mean over {term}`replicates <replicate>` (networks, draws of images or tasks; *n* of them) with its 95%
-# interval. Where there are two panels, or they disagree, the estimate of each stands below it.
+# Below each sentence, in italics, is the statistic that tests it, with its threshold and the side on which it must fall. An
+# estimate is the mean over *n* {term}`replicates <replicate>` (networks, draws of images or tasks), with its 95% interval. If
+# there are two panels, or panels disagree, the estimate of each panel follows.
 #
-# - *holds*: the interval lies on that side (*small*: by no more than the {term}`smallest effect`). *fails*: on the other.
-# - *fails: no effect*: it reaches over the threshold and lies within the smallest effect.
-# - *mixed*: it holds in some panels and fails in others. *undecided*: none of these; we say how many replicates would do.
-# - *not tested*: what the sentence speaks of did not happen, for the reason given. *undefined*: there is no number.
-# - ✓: the verdict stands though many claims are tested ({term}`Holm`'s adjustment for all claims of the scale).
-# - *exploration*: the statistics were chosen on these networks; only new ones can confirm it. Its mark is hollow.
+# - *holds*: the interval lies on that side (*small*: by no more than the {term}`smallest effect`). *fails*: on the other side.
+# - *fails: no effect*: the interval reaches over the threshold and lies within the smallest effect.
+# - *mixed*: the claim holds in some panels and fails in others.
+# - *undecided*: none of these. We say how many replicates would decide.
+# - *not tested*: what the sentence is about did not happen; the reason is given. *undefined*: there is no number.
+# - ✓: the verdict survives although many claims are tested ({term}`Holm`'s adjustment for all claims of the scale).
+# - *exploration*: we chose the statistics on these networks, so only new networks can confirm the verdict. Its mark is hollow.
 #
-# In the small figures the upright line is the threshold, and right of it the claim holds; demo is the disc, lab the
-# square, and each row has a range of its own. {doc}`/book/evidence` has the details, and the power of each claim.
+# In the small figures, the vertical line is the threshold, and the claim holds to the right of it. The disc is demo, the
+# square is lab; each row has its own range. {doc}`/book/evidence` has the details, and the power of each claim.
 #
 # ### Neural collapse in training
 #
-# What Papyan, Han and Donoho saw first {cite}`papyan2020`, in {ref}`watch`. {term}`NC1` compares the spread within
-# classes with that between them, {term}`NC2` and {term}`NC3` say how far class means and classifier are from a
-# {term}`simplex`; each is 0 for a network that has collapsed.
+# Papyan, Han and Donoho saw it first {cite}`papyan2020`; {ref}`watch` repeats it. {term}`NC1` compares the spread within classes
+# with the spread between them. {term}`NC2` and {term}`NC3` say how far the class means and the classifier are from a
+# {term}`simplex`. All three are 0 for a network that has collapsed.
 
 # %% tags=["remove-input"]
 table("P")
@@ -148,9 +150,9 @@ table("P")
 # %% [markdown]
 # ### Collapse and transfer
 #
-# Li et al. ask what collapse on the {term}`source` does ({ref}`source`), find that collapse on the {term}`downstream` data
-# goes with accuracy ({ref}`downstream`), and fine-tune one block with a skip connection ({ref}`finetuning`)
-# {cite}`li2022,li2024`. Statistics are differences of accuracy in points of a hundredth, logarithms of a ratio, or a
+# Li et al. {cite}`li2022,li2024` ask what collapse on the {term}`source` does ({ref}`source`). They find that collapse on the
+# {term}`downstream` data goes with accuracy ({ref}`downstream`), and they fine-tune one block with a skip connection
+# ({ref}`finetuning`). The statistics are differences of accuracy (a point is a hundredth), logarithms of a ratio, or a
 # {term}`rank correlation`.
 
 # %% tags=["remove-input"]
@@ -159,9 +161,9 @@ table("A")
 # %% [markdown]
 # ### Geometric complexity
 #
-# Munn, Dherin and Gonzalvo find the dial behind collapse, {term}`geometric complexity` ({ref}`geometric-complexity`)
-# {cite}`munn2024`. Networks are compared where their training loss has fallen to the same value, one {term}`panel` a source
-# and kind of network; {term}`CDNV` is another measure of collapse.
+# Munn, Dherin and Gonzalvo {cite}`munn2024` say that {term}`geometric complexity` controls collapse
+# ({ref}`geometric-complexity`). Networks are compared at the moment when their training loss has fallen to the same value. A
+# {term}`panel` is one source with one kind of network; {term}`CDNV` is another measure of collapse.
 
 # %% tags=["remove-input"]
 table("B")
@@ -169,9 +171,9 @@ table("B")
 # %% [markdown]
 # ### Choosing a pre-trained model
 #
-# Ding et al. rank models by collapse and {term}`class fairness`, with a score called {term}`FaCe`, for images
-# ({ref}`selection`), pixels and words ({ref}`pixels`) {cite}`ding2023`. A score is held against the accuracies in a
-# {term}`zoo` of models, by {term}`weighted tau`.
+# Ding et al. {cite}`ding2023` rank models by a score called {term}`FaCe`, the sum of collapse and {term}`class fairness`, for
+# images ({ref}`selection`), pixels and words ({ref}`pixels`). {term}`Weighted tau <weighted tau>` compares a score with the
+# accuracies of a {term}`zoo` of models.
 
 # %% tags=["remove-input"]
 table("C")
@@ -179,11 +181,11 @@ table("C")
 # %% [markdown]
 # ## How to read
 #
-# Start with {ref}`watch` if neural collapse is new to you: it shows one network collapse, and defines the four
-# measures beside the code that computes them. Then each chapter takes one finding: the claim, how it is tested, the
-# code, the figure, what we see, the verdict, what differs from the paper, and two exercises. Words that are new are in
-# the [glossary](../book/glossary.md), symbols and shapes in [](../book/notation.md). For your own models and images, go
-# to [](../book/own_models.md).
+# If neural collapse is new to you, start with {ref}`watch`: it shows one network collapse, and defines the four
+# measures next to the code that computes them. Each later chapter takes one finding: the claim, how it is tested, the
+# code, the figure, what we see, the verdict, what differs from the paper, and two exercises. The
+# [glossary](../book/glossary.md) explains new words, [](../book/notation.md) symbols and shapes. To measure your own models and
+# images, go to [](../book/own_models.md).
 #
 # ## Rerun one finding
 #
@@ -194,25 +196,26 @@ table("C")
 # make rerun NN=01 SCALE=demo
 # ```
 #
-# The first command installs all that is needed (three minutes, and 7 GB, with torch); the second runs {ref}`watch` in
-# one or two: it reads the records, trains one of the networks again, from nothing, and says whether it agrees. (A warning of
-# Jupyter's about TCP is harmless.) The notebook that it leaves, `_build/runs/01_watch_a_network_collapse.ipynb`, opens in
-# Jupyter or an editor such as VS Code, as does `out.ipynb` of the next command. That trains a seed that has no record yet,
-# and draws it into the figures, in two minutes more:
+# The first command installs everything (three minutes, and 7 GB, with torch). The second runs {ref}`watch` in one or two
+# minutes: it reads the records, trains one of the networks again, from nothing, and says whether it agrees. (Jupyter's
+# warning about TCP is harmless.) It writes `_build/runs/01_watch_a_network_collapse.ipynb`, which opens in Jupyter or an editor
+# such as VS Code. The next command writes `out.ipynb`, in two minutes more: it trains a seed that has no record yet, and draws it
+# into the figures.
 #
 # ```bash
 # .venv/bin/papermill notebooks/01_watch_a_network_collapse.ipynb out.ipynb -p seeds "[0, 1, 2, 3]"
 # ```
 #
-# The seed's record is added to `book/records`, which git tracks; `git checkout book/records` takes it away again.
+# It adds the seed's record to `book/records`, which git tracks; `git checkout book/records` removes it again.
 #
 # ## How the evidence is made
 #
-# Nothing has to be downloaded: the demo scale trains small networks on letters drawn from matplotlib's fonts and on
+# You need not download anything: the demo scale trains small networks on letters drawn from matplotlib's fonts and on
 # scikit-learn's handwritten digits. Each measured result is a *record*, a line of a file that comes with the book,
 # and every number and figure is made from records. Whenever a chapter runs, it measures a small cell of each of its
-# studies again, from nothing; `make reproduce` measures all records again and says where they differ. {doc}`/book/evidence` has the
-# details, {doc}`/book/status` says when and where the chapters last ran. A digest covers all digits of a file:
+# studies again, from nothing. `make reproduce SEEDS=all` measures all demo records again, and says where they differ.
+# {doc}`/book/evidence` has the details, and {doc}`/book/status` says when and where the chapters last ran. The list below gives, for
+# each study, a digest of all digits of its records:
 
 # %% tags=["hide-input"]
 for scale in SCALES:

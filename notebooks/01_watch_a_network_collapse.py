@@ -2,18 +2,17 @@
 # (watch)=
 # # Watch a network collapse
 #
-# **The claim.** Train a classifier past the point where it makes next to no errors on its training images, and its
-# last layer keeps changing, towards one simple picture {cite}`papyan2020`: the {term}`features` of a class shrink to
-# their mean (NC1), the class means spread out as evenly as they can (NC2), the classifier lines up with them
-# (NC3), and so it decides for the nearest class mean (NC4).
+# **The claim.** Train a classifier until it makes almost no errors on its training images, and then go on. Its last layer
+# keeps changing, towards one simple picture {cite}`papyan2020`: the {term}`features` of each class shrink to their mean
+# (NC1), the class means spread out as evenly as they can (NC2), the classifier lines up with them (NC3), and so it decides for
+# the nearest class mean (NC4).
 #
-# **What we find.** Once no more than one training image in a thousand is wrong, NC1 still falls by about half, at both scales.
-# NC2 and NC3 go on falling, too, but by a few per cent on letters, and by a seventh on clothes: they stay far from the
-# simplex. In practice, watch NC1 to see how far a network has collapsed; do not expect NC2 and NC3 to come near zero in a
-# training of ordinary length.
+# **What we find.** Once at most one training image in a thousand is wrong, NC1 still falls by about half, at both scales. NC2 and NC3 go on falling, too, but only by a few per cent on letters and by a seventh on clothes: they stay far
+# from the simplex. In practice, watch NC1 to see how far a network has collapsed, and do not expect NC2 and NC3 to approach zero
+# in a training of ordinary length.
 #
-# **How we test it.** We train a small ResNet on rendered Latin letters, 52 classes, well past zero training
-# error, look at all training images as it goes, and measure all four. Here we
+# **How we test it.** We train a small ResNet on rendered Latin letters (52 classes) well past zero training error. As it
+# trains, we pass all training images through it and measure all four. Here we
 #
 # 1. look at the data,
 # 2. define the four measures, with the code that computes them,
@@ -52,11 +51,11 @@ run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, **own)
 # %% [markdown]
 # ## The data
 #
-# Nothing is downloaded: the letters are drawn from the fonts that come with matplotlib, in twelve styles, each
-# image with its own distortion, contrast and noise. Latin letters are the *source* task of this book; the other
-# scripts, and scikit-learn's real handwritten digits, are the *downstream* tasks of the next chapters.
+# Nothing is downloaded. The letters are drawn from the fonts that come with matplotlib, in twelve styles; each image has its own
+# distortion, contrast and noise. At demo scale, Latin letters are the *source* task of this book. The other scripts, and
+# scikit-learn's real handwritten digits, are the *downstream* tasks of the next chapters.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The data of the demo scale: sixteen random training images of each task, 28 x 28 pixels, grey.", "name": "fig-data"}, "image": {"alt": "Six rows of sixteen small noisy grey images: Latin, Greek, Cyrillic, Armenian and Georgian letters and handwritten digits."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The demo scale has letters of five scripts and handwritten digits. Each row shows sixteen random training images of one task, grey, 28 x 28 pixels.", "name": "fig-data"}, "image": {"alt": "Six rows of sixteen small noisy grey images: Latin, Greek, Cyrillic, Armenian and Georgian letters and handwritten digits."}}
 sets = [nclib.load(name, per_class=40) for name in EMBEDDED]
 picks = [
     torch.randperm(len(s), generator=torch.Generator().manual_seed(0))[:16]
@@ -75,7 +74,8 @@ plt.show()
 # ## What is measured
 #
 # Features $h_i \in \mathbb{R}^d$ with labels $y_i \in \{0, \dots, K - 1\}$ have class means $\mu_k$ and a global
-# mean $\mu_G$. Two covariances say how far the features are from their class mean, and the class means from each other:
+# mean $\mu_G$. One covariance says how far the features lie from their class mean, another how far the class means lie from the
+# global mean:
 #
 # ```{math}
 # :label: covariances
@@ -97,12 +97,12 @@ plt.show()
 # \end{aligned}
 # $$
 #
-# and NC4 is the share of samples on which the classifier and the nearest class mean agree. The first three are 0,
-# NC4 is 1, for a network that has collapsed.
+# and NC4 is the share of samples on which the classifier and the nearest class mean agree. For a network that has collapsed, the
+# first three are 0 and NC4 is 1.
 # ````
 #
-# Here is each formula written out on a toy of four classes, beside what `nclib` says. (The library gets all of
-# them from one pass over the data, and never inverts a $d \times d$ matrix.)
+# The next cell writes out each formula for a toy example of four classes, and compares it with the value from `nclib`. (The library
+# computes all of them in one pass over the data, and never inverts a $d \times d$ matrix.)
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -142,8 +142,8 @@ for name in by_hand:
 # %% [markdown]
 # ## Train and watch
 #
-# One recipe, several seeds. After each of the first epochs, and then after every other one, the network stops and
-# all training images go through it.
+# We train one recipe with several seeds. After each of the first epochs, and then after every second one, training pauses and
+# all training images go through the network.
 
 # %%
 cells = run.cells("collapse_in_training")
@@ -213,7 +213,7 @@ def measure(cell, cache):
 tables = run.study_by_scale("collapse_in_training", measure)
 table = tables[scale]
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 keeps falling when next to no training errors are left; NC2 and NC3 hardly move on letters. Neural collapse on the training images while a network trains, one colour a scale: mean over the seeds, band from the lowest to the highest. The dotted line in the panel of NC2 is that of random class means, as many and as wide. The dashed lines are where the terminal phase of all seeds has begun: the training error has been at most one in a thousand. NC1 to NC3: lower is more collapsed; NC4: higher is.", "name": "fig-trajectories"}, "image": {"alt": "Six line charts over epochs: training error falls to zero, NC1, NC2 and NC3 fall before and after that epoch, NC4 rises to one, test accuracy rises."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 keeps falling when almost no training errors are left; NC2 and NC3 hardly move on letters. The panels show neural collapse on the training images during training, one colour for each scale: the mean over the seeds, and a band from the lowest to the highest. Dotted line in the panel of NC2: the same number of random class means of the same width. Dashed lines: the terminal phase of all seeds has begun, that is, their training error has been at most one in a thousand. More collapsed is lower for NC1 to NC3, and higher for NC4.", "name": "fig-trajectories"}, "image": {"alt": "Six line charts over epochs: training error falls to zero, NC1, NC2 and NC3 fall before and after that epoch, NC4 rises to one, test accuracy rises."}}
 shown = {  # title, and which side is more collapsed
     "train_error": ("training error, share of images", ""),
     "nc1": ("NC1: within-class variability", "lower"),
@@ -248,25 +248,25 @@ for name, rows in tables.items():
 
 # %% [markdown]
 # **What we see** ({numref}`fig-trajectories`). The *terminal phase* begins at the first measured epoch with a training
-# error of at most one in a thousand. On letters all networks have come to it by epoch {glue:text}`demo epoch begun`, on
-# clothes (*lab*, Fashion-MNIST) by epoch {glue:text}`lab epoch begun`. From there to the end
+# error of at most one in a thousand. On letters all networks have reached it by epoch {glue:text}`demo epoch begun`, on
+# clothes (*lab*, Fashion-MNIST) by epoch {glue:text}`lab epoch begun`. From there to the end of training, the means change as
+# follows:
 #
 # | | NC1 | NC2 | NC3 | NC4, at the end |
 # |---|---|---|---|---|
 # | letters | {glue:text}`demo nc1 begun:.2f` to {glue:text}`demo nc1 end:.2f` | {glue:text}`demo nc2 begun:.2f` to {glue:text}`demo nc2 end:.2f` | {glue:text}`demo nc3 begun:.2f` to {glue:text}`demo nc3 end:.2f` | {glue:text}`demo nc4 end:.4f` |
 # | clothes | {glue:text}`lab nc1 begun:.3f` to {glue:text}`lab nc1 end:.3f` | {glue:text}`lab nc2 begun:.2f` to {glue:text}`lab nc2 end:.2f` | {glue:text}`lab nc3 begun:.2f` to {glue:text}`lab nc3 end:.2f` | {glue:text}`lab nc4 end:.4f` |
 #
-# The direction is the paper's. The end of the road, an exact simplex, is far off for NC2 and NC3: 52 class means drawn at
-# random would have an NC2 of {glue:text}`demo random nc2:.2f`, less than the trained letters have, because their means
-# share directions; ten random means have {glue:text}`lab random nc2:.2f`.
+# The direction is as the paper says, but NC2 and NC3 stay far from an exact simplex. Compare NC2 with that of random class means:
+# 52 random means have {glue:text}`demo random nc2:.2f`, less than the trained letters, whose means share directions; ten
+# random means have {glue:text}`lab random nc2:.2f`.
 #
 # ## Three classes become a triangle
 #
-# A {term}`simplex` of three corners is an equilateral triangle. {numref}`fig-triangle` looks at three of the classes in the
-# plane through their means: in each panel the plane is turned, and its unit chosen, so that the means fit the
-# triangle best.
+# A {term}`simplex` of three corners is an equilateral triangle. {numref}`fig-triangle` shows three of the classes in the plane
+# through their means. Each panel is rotated and scaled so that the means fit the triangle as well as possible.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Thirty training images of each of three classes in the plane through their class means, at four moments of the first seed's training. Grey: the equilateral triangle, the simplex of three classes. Distances are in units of the triangle's radius.", "name": "fig-triangle"}, "image": {"alt": "Four scatter plots. At first the points of the three classes lie mixed and spread far; in the end each class is a tight cluster at a corner of an equilateral triangle."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Three classes shrink to the corners of a triangle. Each panel shows thirty training images of each of three classes, in the plane through their class means, at one of four moments of the first seed's training. Grey: the equilateral triangle, which is the simplex of three classes. Distances are in units of the triangle's radius.", "name": "fig-triangle"}, "image": {"alt": "Four scatter plots. At first the points of the three classes lie mixed and spread far; in the end each class is a tight cluster at a corner of an equilateral triangle."}}
 source = run.load(cells[0]["source"], "train", per_class=1)
 names = [source.classes[k] for k in cells[0]["pictured_classes"]]
 epochs = [e for e in table["epoch"][0] if e in cells[0]["pictured_epochs"]]
@@ -280,9 +280,9 @@ plt.show()
 score_card(run.records, study="collapse_in_training")
 
 # %% [markdown]
-# Each network is followed from the beginning of its own terminal phase to its end; the mean is over networks, with
-# Student's interval. Where that phase begins is our choice (one error in a thousand). With another the size of an effect
-# changes, and its sign does not:
+# For each network we compare the beginning of its own terminal phase with the end of training, and take the mean over networks,
+# with Student's interval. Where the phase begins is our choice (one error in a thousand). Other choices change the size of an
+# effect, but not its sign:
 
 # %% tags=["hide-input"]
 by_start = {}
@@ -298,8 +298,8 @@ pd.DataFrame(by_start).T
 # %% [markdown]
 # ## Is it so on your machine?
 #
-# Here we measure a small cell of the study again, now and from nothing, and compare it with its record.
-# {ref}`processors` explains the tolerances, and why the numbers just measured stand on the built page only.
+# Here we measure a small cell of the study again, from nothing, and compare it with its record. {ref}`processors` explains the
+# tolerances, and why the numbers just measured appear only on the built page.
 
 # %% tags=["live"]
 run.live({"collapse_in_training": measure})
@@ -307,18 +307,18 @@ run.live({"collapse_in_training": measure})
 # %% [markdown]
 # ## What differs from the paper
 #
-# Papyan, Han and Donoho train the standard networks on seven standard data sets for hundreds of epochs; this is a narrow
-# ResNet on rendered letters, trained for {glue:text}`demo last epoch` epochs. NC2 and NC3 are distances of Gram
-# matrices in Frobenius norm, after Zhu et al. {cite}`zhu2021`, instead of the paper's separate deviations of norms
-# and angles. The source networks end at a test accuracy of {glue:text}`demo test_accuracy end:.2f`.
+# Papyan, Han and Donoho train standard networks on seven standard data sets for hundreds of epochs. We train a narrow
+# ResNet on rendered letters for {glue:text}`demo last epoch` epochs; its test accuracy ends at
+# {glue:text}`demo test_accuracy end:.2f`. Our NC2 and NC3 are distances between Gram matrices in the Frobenius norm, after Zhu et
+# al. {cite}`zhu2021`; the paper looks at the deviations of norms and of angles separately.
 #
-# Here the learning rate falls to zero by the last epoch, and most of the terminal phase lies where it is already low. So we
-# cannot tell what the phase does from what a falling rate does; the paper's schedules fall in steps.
+# Our learning rate falls to zero by the last epoch, and during most of the terminal phase it is already low. So we cannot separate
+# the effect of the phase from that of the falling rate. In the paper, the rate falls in steps.
 #
 # ## On your own
 #
 # 1. Multiply all features by ten, then shift all of them by the same vector. Which of the four measures change? Guess
-#    from the formulas, then try it on the toy.
+#    from the formulas, then try it on the toy example.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 moved = {"as they are": h, "times ten": 10 * h, "shifted": h + 5}
@@ -333,7 +333,7 @@ pd.DataFrame(
 # bias decides otherwise once features are shifted, so NC4 changes.
 
 # %% [markdown]
-# 2. The four do not move at one pace. Which of NC1, NC2 and NC3 is first to go half of the way that it goes in all?
+# 2. The measures do not move at the same pace. Which of NC1, NC2 and NC3 is the first to complete half of its total change?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 epochs = np.array(table["epoch"][0])
@@ -352,5 +352,5 @@ for metric in ("nc1", "nc2", "nc3"):
 #     -p data_root ~/data -p device cuda
 # ```
 #
-# The first trains seeds that have no record yet, the second the networks of another scale, *lab* or *paper*. Only the cells that have no record yet are measured; `-p recompute True` measures all of them again. The verdicts
-# stay those of the scale's own seeds.
+# The first command trains seeds that have no record yet; the second trains the networks of another scale, *lab* or *paper*. Only cells
+# without a record are measured; `-p recompute True` measures all of them again. The verdicts still use the scale's own seeds.

@@ -3,24 +3,24 @@
 # # Ask whether collapse on the source data hurts transfer
 #
 # **The claims.** A network that has collapsed on its {term}`source` data may have thrown away what another task needs.
-# Li et al. first put it so (A1): preventing within-class variability collapse *to a certain extent* while
-# pre-training gives better transfer, and this explains why some losses, data augmentation and projection heads
-# help {cite}`li2022`. The later version of the paper calls the relation more nuanced (A3) {cite}`li2024`.
+# Li et al. first claimed (A1) that preventing within-class variability collapse *to a certain extent* during pre-training
+# improves transfer, and that this explains why some losses, data augmentation and projection heads help {cite}`li2022`.
+# The later version of their paper calls the relation more nuanced (A3) {cite}`li2024`.
 #
-# **What we find.** Changing collapse alone hardly ever helps. On letters and clothes transfer is best near plain training:
+# **What we find.** Changing collapse alone hardly ever helps. On letters and clothes, transfer is best near plain training:
 # preventing collapse costs one or two points, and forcing it far enough costs two points on letters and twenty on clothes
-# (*lab* scale). On photographs forcing it costs one or two points, and preventing it gains half a point at most. Data
-# augmentation helps by four points on letters and eight on clothes, and would do so if collapse were what it was. The claim
-# that losses with less collapse transfer better rests on one loss of ten. In practice, choose augmentation, loss
-# and length of training by what transfers; source NC1 does not tell you.
+# (*lab* scale). On photographs, forcing it costs one or two points, and preventing it gains half a point at most. Data
+# augmentation gains four points on letters and eight on clothes, and it is not collapse that explains the gain. The claim
+# that losses with less collapse transfer better rests on one of ten losses. In practice, choose augmentation, loss
+# and length of training by how well the network transfers; source NC1 does not tell you.
 #
-# **How we test it.** Every network is trained on one source, frozen, stripped of its projection head and classifier, and
-# probed: a logistic regression on its features learns each downstream task. At *demo* the source is Latin letters, the tasks
-# other scripts and digits; at *lab* it is Fashion-MNIST, with digits and letters for tasks, and CIFAR-10 (a JPEG copy), with
-# classes of Tiny ImageNet and textures. We ask, in this order,
+# **How we test it.** We train each network on one source, freeze it, remove its projection head and classifier, and probe it:
+# a logistic regression on its features learns each downstream task. At *demo* scale the source is Latin letters, and the tasks
+# are other scripts and digits. At *lab* scale there are two sources: Fashion-MNIST, with digits and letters as tasks, and
+# CIFAR-10 (a JPEG copy), with classes of Tiny ImageNet and textures as tasks. We ask, in this order,
 #
-# 1. whether collapse on the source hurts, by an intervention on collapse and nothing else,
-# 2. whether the heuristics help that are said to prevent it,
+# 1. whether collapse on the source hurts, by intervening on collapse and nothing else,
+# 2. whether the heuristics that are said to prevent collapse help,
 # 3. whether they help *because* they prevent it.
 
 # %% tags=["parameters"]
@@ -54,8 +54,8 @@ run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, **own)
 # %% [markdown]
 # ## The networks
 #
-# The base is trained with cross-entropy, no projection head, no augmentation. We vary what is said to prevent collapse,
-# one setting at a time, and then nothing but collapse itself.
+# The base network is trained with cross-entropy, without projection head and augmentation. We vary what is said to prevent
+# collapse, one setting at a time, and finally only collapse itself.
 
 # %%
 base = run.settings.recipe
@@ -71,7 +71,7 @@ pd.Series(
 # %% [markdown]
 # ## Measure
 #
-# A cell is one network. On the source itself the training images are the ones the network was trained on.
+# A cell is one network. On the source, we measure collapse on the images that the network was trained on.
 
 
 # %%
@@ -111,12 +111,13 @@ tables = run.study_by_scale("source_collapse", measure)
 # %% [markdown]
 # ## Does collapse on the source hurt?
 #
-# We turn collapse itself. To the cross-entropy of a batch we add $\lambda \log(\operatorname{tr} \Sigma_W / \operatorname{tr}
-# \Sigma_B)$ of its features: a negative $\lambda$ prevents collapse, a positive one forces it, and nothing else changes. (All
-# these networks see batches that hold four images of each of their classes.) The axis is the {term}`trace ratio`, not NC1:
-# where collapse is forced class means lose directions, and NC1, which divides by the least of them, rises again.
+# We change collapse itself. To the cross-entropy of a batch we add $\lambda \log(\operatorname{tr} \Sigma_W / \operatorname{tr}
+# \Sigma_B)$ of its features. A negative $\lambda$ prevents collapse, a positive $\lambda$ forces it, and nothing else changes.
+# (In all these networks, every batch has four images of each class it contains.) The horizontal axis is the
+# {term}`trace ratio`, not NC1. When collapse is forced, class means lose directions, and NC1 rises again, because it divides
+# by the smallest variance of the class means.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forcing collapse costs accuracy on new tasks; preventing it gains next to nothing. Top: mean accuracy of linear probes on the downstream tasks. Bottom: accuracy on the source. A thin line is a seed, the thick one their mean, with the values of lambda; one column a source. Left is more collapsed.", "name": "fig-dial"}, "image": {"alt": "Line charts of downstream and of source accuracy against the trace ratio on a log axis. Downstream accuracy rises from the right, has its maximum near lambda 0 to 0.1, and falls to the left."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forcing collapse costs accuracy on new tasks; preventing it gains next to nothing. Top: mean accuracy of linear probes on the downstream tasks. Bottom: accuracy on the source. Each column is one source. A thin line is one seed; the thick line is their mean, labelled with the values of lambda. Left is more collapsed.", "name": "fig-dial"}, "image": {"alt": "Line charts of downstream and of source accuracy against the trace ratio on a log axis. Downstream accuracy rises from the right, has its maximum near lambda 0 to 0.1, and falls to the left."}}
 figures.dial(tables)
 plt.show()
 
@@ -132,33 +133,34 @@ for table in tables.values():
             glue(f"{of} lost at {value}", 100 * (plain["transfer"] - row["transfer"]))
 
 # %% [markdown]
-# **What we see** ({numref}`fig-dial`). On letters transfer is an inverted U with a flat top. Plain training ($\lambda = 0$)
+# **What we see** ({numref}`fig-dial`). On letters, transfer is an inverted U with a flat top. Plain training ($\lambda = 0$)
 # reaches {glue:text}`glyphs/latin 0.0 transfer:.3f`, and so do networks that are a little more collapsed. Preventing collapse
-# ($\lambda = -0.1$) gives {glue:text}`glyphs/latin -0.1 transfer:.3f`, forcing it ($\lambda = 0.3$)
+# ($\lambda = -0.1$) gives {glue:text}`glyphs/latin -0.1 transfer:.3f`, and forcing it ($\lambda = 0.3$) gives
 # {glue:text}`glyphs/latin 0.3 transfer:.3f`. Source accuracy rises all the way to the most collapsed network
-# ({glue:text}`glyphs/latin 0.3 source_accuracy:.3f`), so what is lost on the way there is lost to new tasks only. (At
-# $\lambda = 1$, which we tried and left out, class means fall together and source accuracy falls, too.)
+# ({glue:text}`glyphs/latin 0.3 source_accuracy:.3f`), so only new tasks lose by collapse. (We tried $\lambda = 1$ and left it
+# out: class means merge, and source accuracy falls, too.)
 #
-# On clothes the U is steep. Forcing collapse costs {glue:text}`fashion-mnist lost at 0.05:.0f`,
-# {glue:text}`fashion-mnist lost at 0.1:.0f` and {glue:text}`fashion-mnist lost at 0.3:.0f` points of accuracy on new tasks at
-# $\lambda = 0.05$, $0.1$ and $0.3$, at the same accuracy on the source. The last of these has the smallest trace ratio, but
-# its NC1 and CDNV have turned up again, as at $\lambda = 1$ on letters; that collapse costs transfer does not depend on it.
+# On clothes the U is steep. At $\lambda = 0.05$, $0.1$ and $0.3$, forcing collapse costs
+# {glue:text}`fashion-mnist lost at 0.05:.0f`, {glue:text}`fashion-mnist lost at 0.1:.0f` and
+# {glue:text}`fashion-mnist lost at 0.3:.0f` points of accuracy on new tasks, at the same accuracy on the source. At
+# $\lambda = 0.3$ the trace ratio is smallest, but NC1 and CDNV have risen again, as at $\lambda = 1$ on letters. Without that
+# value, too, collapse costs transfer.
 #
 # On photographs there is no U. Forcing collapse costs {glue:text}`folder:cifar10 lost at 0.3:.1f` points, and the least
-# collapsed networks are at least as good as plain training. So at *lab* scale A1-dial stays undecided over the two sources
-# together, and A1-extent holds for clothes only: the card shows the mean of the two.
+# collapsed networks are at least as good as plain training. So at *lab* scale A1-dial is undecided over the two sources
+# together. A1-extent holds for clothes only; the card shows the mean of the two sources.
 #
-# Is the dial a learning rate in disguise? It would be if it made features larger or smaller. From $\lambda = 0$ to $0.3$ their
-# mean norm becomes {glue:text}`glyphs/latin 0.3 norms:.2f` times as large on letters, {glue:text}`fashion-mnist 0.3 norms:.2f` on
-# clothes and {glue:text}`folder:cifar10 0.3 norms:.2f` on photographs. On letters that is little; at *lab* scale we cannot rule it
-# out as a part of what we see.
+# Does the penalty act as a learning rate in disguise? It would if it made features larger or smaller. From $\lambda = 0$ to $0.3$,
+# the mean norm of the features becomes {glue:text}`glyphs/latin 0.3 norms:.2f` times as large on letters,
+# {glue:text}`fashion-mnist 0.3 norms:.2f` times on clothes and {glue:text}`folder:cifar10 0.3 norms:.2f` times on photographs. On
+# letters that is little; at *lab* scale it may explain a part of the effect.
 #
 # ## Do the heuristics work?
 #
-# Li et al. explain by collapse why some losses, projection heads and data augmentation transfer better. We vary each
-# on its own, and the length of training.
+# Li et al. say that some losses, projection heads and data augmentation transfer better because of collapse. We vary each of
+# them on its own, and also the length of training.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same NC1 goes with better or worse transfer, depending on what was varied. One point a network, a panel for each setting; where it is a number, the line joins the means over the seeds in its order. NC1 is of the source's training images, on a log axis; left is more collapsed.", "name": "fig-panels"}, "image": {"alt": "Rows of four scatter plots of downstream accuracy against source NC1: losses, depths of the projection head, strengths of augmentation, lengths of training."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same NC1 goes with better or worse transfer, depending on what was varied. Each point is one network; each panel varies one setting. If the setting is a number, the line joins the means over the seeds, in the order of that number. NC1 is measured on the source's training images, on a log axis; left is more collapsed.", "name": "fig-panels"}, "image": {"alt": "Rows of four scatter plots of downstream accuracy against source NC1: losses, depths of the projection head, strengths of augmentation, lengths of training."}}
 titles = {
     "loss": "loss",
     "projection": "projection head, layers",
@@ -168,7 +170,7 @@ titles = {
 figures.heuristics(tables, titles)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Augmentation helps; forcing collapse costs; preventing it costs on letters, alone or by projection heads, and on average gains nothing at lab scale. Differences in mean downstream accuracy that the claims are about, with 95% intervals, one marker a scale; the faint points below an interval are its networks. The grey band is the smallest effect, one point; of the claims about a best value between two ends the less favourable end is shown.", "name": "fig-contrasts"}, "image": {"alt": "Horizontal intervals around zero for the claims A1-dial, A1-force, A1-extent, A1-projection, A1-augmentation and A3."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Augmentation helps, and forcing collapse hurts. Preventing collapse, alone or by projection heads, hurts on letters, and at lab scale gains nothing on average. Shown are the differences in mean downstream accuracy that the claims are about, with 95% intervals; each scale has its own marker, and the faint points below an interval are its networks. The grey band is the smallest effect, one point. For claims about a best value between two ends, the less favourable end is shown.", "name": "fig-contrasts"}, "image": {"alt": "Horizontal intervals around zero for the claims A1-dial, A1-force, A1-extent, A1-projection, A1-augmentation and A3."}}
 judged = studies.verdicts_by_scale(run.records, "source_collapse")
 in_points = {
     name: [each for each in verdicts if each.claim.smallest == POINT]
@@ -188,38 +190,40 @@ for name, table in tables.items():
 # %% [markdown]
 # **What we see** ({numref}`fig-panels`, {numref}`fig-contrasts`).
 #
-# - *Losses.* All ten see distorted images, since the contrastive one needs two views of each. Squared error collapses
-#   features furthest and transfers worst, on letters and on clothes. So a doubling of NC1 goes with a gain, of less than a
-#   point on letters. But on clothes label smoothing, which comes next in collapse, transfers best.
-# - *Projection heads* keep the features of letters from collapsing, as the paper says (NC1
-#   {glue:text}`demo projection 0 nc1:.2f` without, {glue:text}`demo projection 6 nc1:.2f` with six layers). Transfer falls with
-#   their depth, from {glue:text}`demo projection 0 transfer:.3f` to {glue:text}`demo projection 6 transfer:.3f`. On clothes
-#   they hardly change NC1, and so test nothing.
+# - *Losses.* All ten losses train on distorted images, since the contrastive loss needs two views of each image. Squared error
+#   collapses features most and transfers worst, on letters and on clothes. So a doubling of NC1 goes with a gain, which on
+#   letters is less than a point. But label smoothing, which has the second strongest collapse on clothes, transfers best there.
+# - *Projection heads* keep the features of letters from collapsing, as the paper says: NC1 is
+#   {glue:text}`demo projection 0 nc1:.2f` without a head and {glue:text}`demo projection 6 nc1:.2f` with six layers. But transfer
+#   falls with their depth, from {glue:text}`demo projection 0 transfer:.3f` to {glue:text}`demo projection 6 transfer:.3f`. On
+#   clothes they hardly change NC1, so they do not test the claim.
 # - *Augmentation* improves transfer more than anything else, from {glue:text}`demo augmentation 0.0 transfer:.3f` to
-#   {glue:text}`demo augmentation 1.0 transfer:.3f` at strength 1; beyond, it spoils source and tasks alike.
-# - *Length of training.* A barely trained network is neither collapsed nor useful: NC1 cannot tell *not yet* from *not too
-#   much*. On letters training twice as long collapses features further and changes nothing here; measured as an older
-#   processor would, it costs half a point, so that A3 counts as undecided at demo. On clothes and photographs
-#   networks that were trained for three to eight epochs transfer best, and those trained longest lose one to three points.
+#   {glue:text}`demo augmentation 1.0 transfer:.3f` at strength 1. Stronger augmentation harms both source and tasks.
+# - *Length of training.* A barely trained network is neither collapsed nor useful: NC1 cannot tell *not trained enough* from
+#   *not collapsed too much*. On letters, training twice as long collapses features further and does not change transfer; on an
+#   emulated older processor it costs half a point, so A3 counts as undecided at demo. On clothes and photographs, networks
+#   trained for three to eight epochs transfer best, and those trained longest lose one to three points.
 #
 # ## Do they work because they prevent collapse?
 #
-# If they did, a network with augmentation would transfer as well as one whose collapse was dialled to the same trace ratio.
+# If so, a network with augmentation would transfer only as well as a network whose collapse alone was changed to the same trace
+# ratio.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "At one trace ratio transfer differs by many points: what was varied matters, not how far the features collapsed. The black line is the dial, the mean over seeds; a coloured point is the mean of the networks of one value of a setting, at their own trace ratio; one column a scale. All losses see distorted images. Points below the whole curve are outside.", "name": "fig-mechanism"}, "image": {"alt": "A black curve of downstream accuracy against the trace ratio. The coloured points stand in a narrow column at one trace ratio, from well above the curve to well below it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "At one trace ratio, transfer differs by many points: what was varied matters, not how far the features collapsed. The black line shows networks in which collapse alone was changed, the mean over seeds. A coloured point is the mean of the networks with one value of a setting, at their own trace ratio. Each column is one scale. All losses train on distorted images. Points below the lowest point of the curve are not shown.", "name": "fig-mechanism"}, "image": {"alt": "A black curve of downstream accuracy against the trace ratio. The coloured points stand in a narrow column at one trace ratio, from well above the curve to well below it."}}
 figures.at_equal_collapse(tables, titles)
 plt.show()
 
 # %% [markdown]
-# **What we see** ({numref}`fig-mechanism`). Up to moderate strength the heuristics hardly change the trace ratio, and change
-# transfer by many points at the same ratio. With augmentation networks transfer better than any that the dial of collapse
-# gives, with any loss (all losses see distorted images, the dial does not); with deep projection heads, short training, or too
-# strong augmentation, worse. What a heuristic does to transfer is not what it does to collapse.
+# **What we see** ({numref}`fig-mechanism`). Up to moderate strength, the heuristics hardly change the trace ratio, but they change
+# transfer by many points at the same ratio. Networks with augmentation transfer better than any network obtained by changing
+# collapse alone, and so do networks with any of the losses (which all train on distorted images, unlike the networks of the
+# penalty). Networks with deep projection heads, short training or too strong augmentation transfer worse. What a heuristic does
+# to collapse does not explain what it does to transfer.
 #
 # ## Do the verdicts depend on our choices?
 #
-# Each claim needed a choice: a penalty, a depth, a strength, a length, a set of losses, a measure of collapse, whether it
-# asks that collapse was prevented at all. We judge each of them again with other choices, one at a time, and list those that
+# Each claim needed choices: a penalty, a depth, a strength, a length, a set of losses, a measure of collapse, and whether to
+# require that collapse was prevented at all. We judge each claim again with other choices, one at a time, and list those that
 # change the verdict.
 
 # %% tags=["hide-input"]
@@ -245,23 +249,24 @@ pd.DataFrame(changed).rename_axis(["claim", "chosen instead"]).fillna("")
 # **What we see.** Of {glue:text}`demo choices` other choices {glue:text}`demo choices that matter` change a verdict at demo,
 # and {glue:text}`lab choices that matter` at lab.
 #
-# - *A1-loss* rests on one loss. Without squared error the gain for each doubling of NC1 is
+# - *A1-loss* rests on one loss. Without squared error, the gain for each doubling of NC1 is
 #   {glue:text}`demo without squared error value:.3f` [{glue:text}`demo without squared error low:.3f`,
 #   {glue:text}`demo without squared error high:.3f`] on letters and {glue:text}`lab without squared error value:.3f`
 #   [{glue:text}`lab without squared error low:.3f`, {glue:text}`lab without squared error high:.3f`] on clothes, so the claim
-#   fails. Without any other loss it holds. Do not read it as a rule for choosing losses.
-# - *A1-mechanism* rests on the measure. Augmentation raises NC1, and neither the trace ratio nor, on letters, CDNV: whether it
+#   fails. If we leave out any other loss, the claim holds. Do not read it as a rule for choosing losses.
+# - *A1-mechanism* rests on the measure. Augmentation raises NC1, but not the trace ratio, nor CDNV on letters. Whether it
 #   prevents collapse depends on what one calls collapse.
-# - *A1-augmentation* holds up to strength 2; stronger distortion spoils the images. It is a claim on augmentation. Had we asked,
-#   as for projection heads, that collapse be prevented by a factor of $1.5$, letters would not have tested it.
-# - *A1-projection*: deep heads raise NC1 on letters, but the trace ratio by a tenth only; by that measure the claim is not
-#   tested at all. A head of two layers costs nothing that we can see; deeper ones cost.
-# - *A1-mediation* fails at strength 1 by either measure. At strength 2 it is open: there NC1 rises so far that the dial's gain,
-#   or loss, is as large.
-# - *A1-dial*: at *lab* scale other penalties cost transfer on clothes and, the strongest, gain half a point on photographs.
-# - *A1-force* speaks of strong force. Penalties up to $\lambda = 0.1$ cost nothing on letters.
-# - *A1-extent* and *A3* ask about the best place between two ends, so a place far from the best must fail. On photographs no
-#   place is better than both ends.
+# - *A1-augmentation* holds up to strength 2; stronger distortion spoils the images. This claim is about augmentation, whatever
+#   it does to collapse. If we had required, as for projection heads, that NC1 rise by a factor of $1.5$, letters would not have
+#   tested it.
+# - *A1-projection*: on letters, deep heads raise NC1, but the trace ratio only by a tenth; by that measure the claim is not
+#   tested. We detect no cost of a head of two layers; deeper heads cost transfer.
+# - *A1-mediation* fails at strength 1 by either measure. At strength 2 it is open: NC1 rises so far that the gain or loss from
+#   changing collapse alone is as large.
+# - *A1-dial*: at *lab* scale, other penalties cost transfer on clothes; on photographs the strongest penalty gains half a point.
+# - *A1-force* is about strong penalties. Penalties up to $\lambda = 0.1$ cost nothing on letters.
+# - *A1-extent* and *A3* compare the best place between two ends with both ends, so a place far from the best one must fail. On
+#   photographs no place is better than both ends.
 #
 # ## Verdict
 
@@ -271,8 +276,8 @@ score_card(run.records, study="source_collapse")
 # %% [markdown]
 # ## Is it so on your machine?
 #
-# Here we measure a small cell of the study again, now and from nothing, and compare it with its record.
-# {ref}`processors` explains the tolerances, and why the numbers just measured stand on the built page only.
+# Here we measure a small cell of the study again, from nothing, and compare it with its record. {ref}`processors` explains the
+# tolerances, and why the numbers just measured appear only on the built page.
 
 # %% tags=["live"]
 run.live({"source_collapse": measure})
@@ -280,20 +285,23 @@ run.live({"source_collapse": measure})
 # %% [markdown]
 # ## What differs from the paper
 #
-# The paper pre-trains standard networks on image data sets and probes them on others; its recipes, rates and tables are
-# not reproduced here, only its sentences. Ours are: a ResNet of 16 to 128 channels, small sources, one learning rate for
-# all. The losses are those of {cite}`kornblith2021`, with constants of our choice, squared error with targets of 10 instead of
-# 1 {cite}`hui2021`, and the supervised contrastive loss {cite}`khosla2020` with a classifier trained beside it. The dial is
-# ours; nearest to it is {cite}`harun2025`. NC1 is measured on the features that are transferred, before the projection head,
-# on the training images. The probe's penalty is fixed (C = 1 on standardised features). Letters of different scripts resemble
-# each other, so those tasks are near to the source. CIFAR-10 is the second source, and Tiny ImageNet its tasks, not the
-# other way round: we have a hundred images a class of Tiny ImageNet, from which a network of this size learns little and
-# does not collapse.
+# The paper pre-trains standard networks on image data sets and probes them on others. We test its sentences, but do not reproduce
+# its recipes, rates and tables. Our choices are:
+#
+# - *Networks*: a ResNet of 16 to 128 channels, small sources, one learning rate for all.
+# - *Losses*: those of {cite}`kornblith2021`, with constants of our choice; squared error with targets of 10 instead of 1
+#   {cite}`hui2021`; and the supervised contrastive loss {cite}`khosla2020`, with a classifier trained in parallel.
+# - *The penalty on collapse* is ours; the nearest published one is that of {cite}`harun2025`.
+# - *NC1* is measured on the training images, on the features that are transferred, before the projection head.
+# - *The probe's penalty* is fixed (C = 1 on standardised features).
+# - *Tasks*: letters of different scripts resemble each other, so those tasks are close to the source. CIFAR-10 is the second
+#   source and Tiny ImageNet its task, not the other way round: we have a hundred images a class of Tiny ImageNet, from which a
+#   network of this size learns little and does not collapse.
 #
 # ## On your own
 #
-# 1. Would another measure of collapse have said otherwise of the losses? Put the trace ratio and CDNV in the place of NC1,
-#    and a rank correlation in the place of the slope.
+# 1. Would another measure of collapse have given another result for the losses? Replace NC1 by the trace ratio and CDNV, and
+#    the slope by a rank correlation.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 pd.Series(
@@ -315,7 +323,7 @@ pd.Series(
 )
 
 # %% [markdown]
-# 2. Does the dial say the same of every downstream task? Take them one by one.
+# 2. Does changing collapse alone have the same effect on every downstream task? Look at them one by one.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 dialled, *_ = source.by_source(tables[scale], "collapse").values()
@@ -333,5 +341,5 @@ by_task.groupby(dialled["collapse"]).mean().round(3)
 #     -p data_root ~/data -p device cuda
 # ```
 #
-# The first trains seeds that have no record yet, the second the networks of another scale, *lab* or *paper*. Only the cells that have no record yet are measured; `-p recompute True` measures all of them again. The verdicts
-# stay those of the scale's own seeds.
+# The first command trains seeds that have no record yet; the second trains the networks of another scale, *lab* or *paper*. Only cells
+# without a record are measured; `-p recompute True` measures all of them again. The verdicts still use the scale's own seeds.
