@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine: make book, make test.
+# On a fresh machine, two commands do everything: make book, make test.
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(sort $(wildcard notebooks/*.py))
@@ -11,10 +11,10 @@ SCALE ?= lab
 DEVICE ?= auto
 PROFILE ?= local
 SEEDS ?= one
-# Two processes of one thread do small work faster than one of two threads. Waiting threads must not spin, which slows
-# everything else on the machine.
+# For small work, two processes of one thread are faster than one process of two threads. Waiting threads must not spin: that
+# slows everything else on the machine.
 export OMP_WAIT_POLICY ?= PASSIVE
-# What a grid, make reproduce and the live checks tell their own runs; exported by a user, it would change every run.
+# A grid, make reproduce and the live checks set these for their own runs. If a user exported one, it would change every run.
 unexport NCLIB_ONLY NCLIB_RECORDS NCLIB_LIVE
 TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 RELEASE := .venv/release/bin
@@ -26,18 +26,18 @@ help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
 	@echo "make test       install, test the library, check every notebook with nbval"
 	@echo "make rerun      NN=03 SCALE=lab DEVICE=cuda: one chapter at another scale, into _build/runs"
-	@echo "make smoke      STUDY=fine_tuning FAKE=1: what paper scale lacks, a cell of each kind of it, and the hours it may take"
-	@echo "make grid       SCALE=lab PROFILE=slurm: every cell without a record, each a run of its chapter, then the book"
-	@echo "make reproduce  compute demo records again, from nothing, and report what differs: one seed, or SEEDS=all"
-	@echo "make processors measure what other processors would find, for the tolerances"
-	@echo "make evidence   simulate how often intervals hold the truth, and the power of every claim"
-	@echo "make links      check the book's links to elsewhere"
-	@echo "make pdf        the book as one file to print, by chromium"
-	@echo "make benchmark  time and memory against other code, as ratios; KEEP=1 for the book, LIKE=\"AVX2\""
-	@echo "make lint       ruff, mypy, and who may import whom"
-	@echo "make package    what a release is: source distribution, wheel and their parts, checked; with make audit"
-	@echo "make audit      what the workflows of .github could give away, by zizmor"
-	@echo "make clean      remove what was built (records and the environment stay)"
+	@echo "make smoke      STUDY=fine_tuning FAKE=1: what paper scale lacks, one cell of each kind, and the hours it may take"
+	@echo "make grid       SCALE=lab PROFILE=slurm: run every cell without a record, then build the book"
+	@echo "make reproduce  compute demo records again, from nothing, and report what differs; one seed, or SEEDS=all"
+	@echo "make processors measure how far results differ between processors, for the tolerances"
+	@echo "make evidence   simulate how often intervals contain the truth, and the power of every claim"
+	@echo "make links      check the book's external links"
+	@echo "make pdf        print the book into one file, with chromium"
+	@echo "make benchmark  compare time and memory with other code; KEEP=1 for the book, LIKE=\"AVX2\""
+	@echo "make lint       run ruff and mypy, and check which module may import which"
+	@echo "make package    build and check what a release holds: source distribution, wheel, list of parts; runs make audit"
+	@echo "make audit      check the workflows of .github for security faults, with zizmor"
+	@echo "make clean      remove what was built; keep records and the environment"
 
 book: .venv/installed
 	OMP_NUM_THREADS=1 $(MAKE) --jobs 2 $(EXECUTED)
@@ -52,7 +52,7 @@ test: .venv/installed .venv/grid/installed
 rerun: .venv/installed
 	$(BIN)/python workflow/execute.py notebooks/$(NN)_*.py -p scale=$(SCALE) -p device=$(DEVICE)
 
-# Of paper scale, unless make is told another; FAKE=1 makes data of noise, for there is nothing else to try it on.
+# The default is paper scale. FAKE=1 makes data of noise, because here there is nothing else to try it on.
 smoke: SCALE = paper
 smoke: .venv/installed
 	$(BIN)/python -m workflow.smoke --scale $(SCALE) --device $(DEVICE) $(STUDY:%=--study %) $(IMPORTS:%=--imports %) \
@@ -90,7 +90,7 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# As the workflow of a release does, which publishes what is built here.
+# The release workflow runs this, and publishes what it builds.
 package: audit
 	rm -rf _build/dist _build/sbom && mkdir -p _build/sbom
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(RELEASE)/python -m build --outdir _build/dist
@@ -106,17 +106,17 @@ clean:
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip uninstall -qq --yes nclib # another project's, or ours before it was called nctransfer
+	@$(BIN)/python -m pip uninstall -qq --yes nclib # another project, or ours before it was called nctransfer
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[book,test,dev,torchmetrics,peft,transformers,arrow,datasets]'
 	@cp constraints.txt $@ # a test compares what is installed with it
 
-# Snakemake wants other versions of some packages than the book.
+# Snakemake needs different versions of some packages than the book.
 .venv/grid/installed: workflow/requirements.txt .venv/installed
 	$(PYTHON) -m venv .venv/grid
 	.venv/grid/bin/python -m pip install --quiet -r workflow/requirements.txt
 	@touch $@
 
-# Apart from the rest, so that a release is built in a minute, and by nothing else than what is named.
+# A separate environment, so that a release is built in a minute, by the listed tools only.
 .venv/release/installed: .github/requirements.txt
 	$(PYTHON) -m venv .venv/release
 	$(RELEASE)/python -m pip install --quiet -r .github/requirements.txt
@@ -130,6 +130,6 @@ _build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/execute.py note
 _build/site: $(EXECUTED) $(PAGES) $(wildcard workflow/*.py)
 	$(BIN)/python -m workflow.pages
 	$(BIN)/typer nclib.cli utils docs --name nclib --title "Commands" --output book/cli.md
-	# What was read with warnings is read again the next time, so that they are not lost.
+	# If a page gave warnings, read it again the next time, so that they are not lost.
 	$(BIN)/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }
 	@touch $@
