@@ -1,4 +1,4 @@
-"""Write what the book and README.md say of the repository: metrics, scores, costs, processors, the status, the card."""
+"""Write what the book and README.md say about the repository: metrics, scores, costs, processors, status, score card."""
 
 import base64
 import json
@@ -57,7 +57,7 @@ def readme() -> tuple[str, bytes]:
 
 
 def badges() -> str:
-    """What the workflows of the repository that pyproject.toml names say of it; nothing if it names none."""
+    """Badges of the workflows of the repository that pyproject.toml names; nothing if it names none."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     url = project.get("urls", {}).get("Repository")
     names = ("test", "book", "weekly", "release") if url else ()
@@ -77,7 +77,7 @@ def card_table() -> str:
 
 
 def registry_table(registry: Mapping[str, Metric], what: str) -> str:
-    """A registry as a Markdown table; `what` is said of the better values."""
+    """A registry as a Markdown table; `what` heads the column that says which values are better."""
     rows = []
     for name, metric in registry.items():
         asked, formula = " *on request*" if metric.on_request else "", metric.formula.replace("|", r"\|")
@@ -90,7 +90,7 @@ def registry_table(registry: Mapping[str, Metric], what: str) -> str:
 
 def cost_table() -> str:
     """What every study costs at every scale."""
-    head = ["study", "scale", "cells", "hours, all cells one after the other", "memory of a process", "data", "made on"]
+    head = ["study", "scale", "cells", "hours, all cells in sequence", "memory per process", "data", "run on"]
     return markdown(head, cost_rows())
 
 
@@ -98,15 +98,15 @@ def cost_table() -> str:
 
 
 def panels_table() -> str:
-    """The panels of the papers, and what of paper scale is about each."""
-    return markdown(["paper", "panel", "study", "cells at paper scale", "of"], panels.rows())
+    """The panels of the papers, with the cells of paper scale about each."""
+    return markdown(["paper", "panel", "study", "cells at paper scale", "data sets"], panels.rows())
 
 
 # Status
 
 
 def runs_table() -> str:
-    """A row a notebook: as it was run for this build."""
+    """A row for each notebook: how it was run for this build."""
     lines = []
     for source in sorted((ROOT / "notebooks").glob("*.py")):
         note = NOTES / f"{source.stem}.json"
@@ -116,13 +116,13 @@ def runs_table() -> str:
             versions = f"nclib {made['nclib']} ({commit}), torch {made['torch']}, Python {made['python']}"
             rest = [f"{made['seconds']:.0f}", made["date"], f"{versions}, {made['machine']}"]
         else:
-            rest = ["", "not for this build", "its output is the committed one"]
+            rest = ["", "not for this build", "output as committed"]
         lines.append([f"[{source.stem}](../notebooks/{source.stem}.ipynb)", *rest])
     return markdown(["notebook", "seconds", "date", "with"], lines)
 
 
 def records_table() -> str:
-    """A row a file of records, with what a scale asks for."""
+    """A row for each file of records, with the cells that its scale asks for."""
     lines = []
     ledger = Records(ROOT / "book" / "records")
     for study in STUDIES:
@@ -161,7 +161,7 @@ def tried(spreads: pd.DataFrame) -> str:
 
 
 def live_rows(spreads: pd.DataFrame) -> list[list[str]]:
-    """Of each study's live cell: what processors differ by, what a change of the recipe moves, and what is checked."""
+    """For each study's live cell: how far processors differ, how far a changed recipe moves it, what is checked."""
     lines = []
     for study in LIVE:
         cell = live_cell(study)
@@ -175,7 +175,7 @@ def live_rows(spreads: pd.DataFrame) -> list[list[str]]:
 
 
 def demo_rows(spreads: pd.DataFrame) -> list[list[str]]:
-    """Of each study's demo cells: the largest spread of each kind of metric, and where."""
+    """For each study's demo cells: the largest spread of each kind of metric, and where."""
     lines = []
     for study in LIVE:
         rows = spreads[(spreads["study"] == study) & (spreads["scale"] == "demo")]
@@ -198,25 +198,26 @@ def processors_page() -> str:
     live = markdown(["study", "largest spread", "median move", "metrics checked"], live_rows(spreads))
     demo = markdown(["study", *KINDS.values()], demo_rows(spreads))
     return (
-        f"Tried:\n\n{tried(spreads)}\nLive cells, in double precision:\n\n{live}\n"
-        f"Cells of the demo, in single precision:\n\n{demo}"
+        f"What was tried on each processor:\n\n{tried(spreads)}\nSpreads of the live cells, in double precision:\n\n{live}\n"
+        f"Largest spreads of demo cells, in single precision:\n\n{demo}"
     )
 
 
 def coverage_table() -> str:
-    """How often intervals hold the truth, by design."""
+    """How often intervals contain the truth, by design."""
     rows = pd.read_csv(COVERAGE)
-    return markdown(["replicates", "covered"], ([row.design, f"{row.covered:.1%}"] for row in rows.itertuples()))
+    return markdown(["design of the replicates", "intervals that contain the truth"], ([row.design, f"{row.covered:.1%}"] for row in rows.itertuples()))
 
 
 def power_table() -> str:
     """The power of each claim, by scale, and how many replicates a panel has."""
     rows = pd.read_csv(POWER, dtype=str, keep_default_na=False)
+    rows = rows.rename(columns={"replicates a panel": "replicates per panel", "power of none": "power to show no effect"})
     return markdown(list(rows), rows.to_numpy().tolist())
 
 
 def verdicts_table() -> str:
-    """What was said of each claim before the book had one inference, beside what is said now."""
+    """The verdicts on each claim before the book had one inference, and the present ones."""
     before = pd.read_csv(BOOK / "verdicts_before.csv", index_col="Unnamed: 0", keep_default_na=False)
     now = score_card(Records(ROOT / "book" / "records")).drop(columns=["sentence", "statistic", "needed"])
     lines = before.add_suffix(", before").join(now.add_suffix(", now"), how="outer").reindex(now.index).fillna("")
@@ -224,7 +225,7 @@ def verdicts_table() -> str:
 
 
 def elsewhere_table() -> str:
-    """What claims earn from records that other processors made, beside what they earn here."""
+    """Verdicts from records made on other processors, and the verdicts here."""
     records = Records(ROOT / "book" / "records")
     here = {(scale, each.claim.key): str(each) for scale in SCALES for each in verdicts(records, scale)}
     rows = elsewhere(records)
@@ -270,7 +271,7 @@ PAGES = {
     "throughput_table": throughput_page,
 }
 
-if __name__ == "__main__":  # all of them, or the pages that are named
+if __name__ == "__main__":  # all pages, or those named
     if unknown := sorted(set(sys.argv[1:]) - PAGES.keys()):
         print(f"there is no page {', '.join(unknown)}; there are {', '.join(PAGES)}", file=sys.stderr)
         sys.exit(2)
