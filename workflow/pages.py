@@ -1,4 +1,4 @@
-"""Write what the book and README.md say about the repository: metrics, scores, costs, processors, status, score card."""
+"""Write what the book and README.md say: metrics, scores, costs, processors, status, score card."""
 
 import base64
 import json
@@ -198,7 +198,8 @@ def processors_page() -> str:
     live = markdown(["study", "largest spread", "median move", "metrics checked"], live_rows(spreads))
     demo = markdown(["study", *KINDS.values()], demo_rows(spreads))
     return (
-        f"What was tried on each processor:\n\n{tried(spreads)}\nSpreads of the live cells, in double precision:\n\n{live}\n"
+        f"What was tried on each processor:\n\n{tried(spreads)}\n"
+        f"Spreads of the live cells, in double precision:\n\n{live}\n"
         f"Largest spreads of demo cells, in single precision:\n\n{demo}"
     )
 
@@ -206,14 +207,15 @@ def processors_page() -> str:
 def coverage_table() -> str:
     """How often intervals contain the truth, by design."""
     rows = pd.read_csv(COVERAGE)
-    return markdown(["design of the replicates", "intervals that contain the truth"], ([row.design, f"{row.covered:.1%}"] for row in rows.itertuples()))
+    head = ["design of the replicates", "intervals that contain the truth"]
+    return markdown(head, ([row.design, f"{row.covered:.1%}"] for row in rows.itertuples()))
 
 
 def power_table() -> str:
     """The power of each claim, by scale, and how many replicates a panel has."""
     rows = pd.read_csv(POWER, dtype=str, keep_default_na=False)
-    rows = rows.rename(columns={"replicates a panel": "replicates per panel", "power of none": "power to show no effect"})
-    return markdown(list(rows), rows.to_numpy().tolist())
+    named = {"replicates a panel": "replicates per panel", "power of none": "power to show no effect"}
+    return markdown([named.get(name, name) for name in rows], rows.to_numpy().tolist())
 
 
 def verdicts_table() -> str:
