@@ -1,4 +1,4 @@
-"""Arrays, tensors, tables and lists that people give, as tensors of numbers or an error that names the cure."""
+"""Turn the arrays, tensors, tables and lists that people give into tensors, or raise an error that names the cure."""
 
 from collections.abc import Mapping
 from os import PathLike
@@ -15,12 +15,15 @@ _NUMBERS = "biufc"  # kinds of numpy's types that are numbers
 
 
 def as_tensor(values: Any) -> Tensor:
-    """A tensor without a gradient, sharing memory where it can; on the CPU if its own device has no float64."""
+    """The values as a tensor without a gradient; it shares their memory where possible.
+
+    It moves to the CPU if its own device has no float64. TypeError for what is not an array of numbers.
+    """
     given = type(values).__name__
     _check_dense(values)
     if values is None or isinstance(values, str | PathLike | Mapping):
         raise TypeError(f"{given} is no tensor or array of numbers; give (N, d) of them{_about_others(values)}")
-    if hasattr(type(values), "to_pylist"):  # of Arrow, whose own arrays have no missing numbers
+    if hasattr(type(values), "to_pylist"):  # Arrow's own arrays cannot hold missing numbers
         values = _of_arrow(values)
     if isinstance(values, np.ma.MaskedArray):
         values = unmasked(values)
@@ -30,7 +33,7 @@ def as_tensor(values: Any) -> Tensor:
         raise TypeError(f"{given} is no tensor or array of numbers: {_about_objects(values)}")
     if isinstance(values, np.ndarray) and (
         not values.flags.writeable or min(values.strides, default=0) < 0 or not values.dtype.isnative
-    ):  # torch has no read-only tensors (a memory map is one), nor reversed or foreign ones
+    ):  # torch has no read-only tensors (memory maps are read-only), no negative strides, no foreign byte order
         values = np.array(values, dtype=values.dtype.newbyteorder("="))
     try:
         tensor = torch.as_tensor(_stacked(values)).detach()
@@ -40,11 +43,11 @@ def as_tensor(values: Any) -> Tensor:
 
 
 def _check_dense(values: Any) -> None:
-    """Refuse what does not hold a number for each entry."""
+    """Refuse tensors and arrays that do not store a number for each entry."""
     if isinstance(values, Tensor):
         if values.is_nested or values.is_meta:
-            what = "is nested; its rows must be of one length" if values.is_nested else "is on the device meta"
-            raise TypeError(f"a tensor {what}, so that it holds no array of numbers")
+            what = "is nested; its rows differ in length" if values.is_nested else "on the device meta has no numbers"
+            raise TypeError(f"a tensor {what}; give a dense tensor of numbers")
         if values.layout != torch.strided:
             raise TypeError(f"a tensor is {values.layout}; it must be dense: give its to_dense()")
     elif hasattr(values, "toarray") and not isinstance(values, np.ndarray):
@@ -55,36 +58,36 @@ def _check_dense(values: Any) -> None:
 
 
 def _about_others(values: Any) -> str:
-    """How numbers are had of what holds them under a name."""
+    """How to get the numbers out of a mapping or a file, for a message."""
     if isinstance(values, Mapping):
         return f", such as values[{next(iter(values))!r}]" if values else ""
     return "" if values is None else ", such as numpy.load(path)"
 
 
 def columns_of(values: Any) -> list[str] | None:
-    """The names of the columns of a table (pandas, polars, Arrow, Hugging Face's) or dict; None of what is none.
+    """The column names of a table (pandas, polars, Arrow, Hugging Face) or dict; None for anything else.
 
     >>> columns_of({"text": ["it purrs"], "label": ["cat"]}), columns_of(["it purrs"])
     (['text', 'label'], None)
     """
     if isinstance(values, Mapping):
         return [str(name) for name in values]
-    of_arrow = hasattr(type(values), "column_names")  # a column of pandas may be called so, too
+    of_arrow = hasattr(type(values), "column_names")  # a pandas column may have this name, too
     names = values.column_names if of_arrow else getattr(values, "columns", None)
     return None if names is None else [str(name) for name in names]
 
 
 def _of_arrow(values: Any) -> Any:
-    """A table or column of Arrow as pandas has it; of a column of lists a list of arrays."""
+    """An Arrow table or column as a pandas one; a column of lists becomes a list of arrays."""
     found = values.to_pandas()
     lists = found.ndim == 1 and found.map(type).eq(np.ndarray).all()
     return found.tolist() if lists else found
 
 
 def _of_table(values: Any) -> np.ndarray:
-    """The numbers of a table or column of pandas, NaN where one is missing, in one type for all columns.
+    """The numbers of a pandas table or column in one type for all columns, NaN where a number is missing.
 
-    Of columns that know missing numbers (Float64, double[pyarrow]) pandas itself makes objects.
+    pandas itself turns columns with missing values (Float64, double[pyarrow]) into objects.
     """
     array = values.to_numpy()
     if array.dtype != object or not hasattr(values, "dtypes"):
@@ -93,12 +96,12 @@ def _of_table(values: Any) -> np.ndarray:
     try:
         common = np.result_type(*(getattr(dtype, "numpy_dtype", dtype) for dtype in columns))
         return values.to_numpy(dtype=common, na_value=np.nan) if common.kind == "f" else values.to_numpy(dtype=common)
-    except (TypeError, ValueError):  # texts, or integers that are missing
+    except (TypeError, ValueError):  # texts, or missing integers
         return array
 
 
 def _stacked(rows: Any) -> Any:
-    """A list of tensors, or of arrays, as one: torch takes those for numbers, and is slow with these."""
+    """A list of tensors or arrays as one; torch fails on a list of tensors and is slow on a list of arrays."""
     if isinstance(rows, list | tuple) and rows:
         for kind, stack in ((Tensor, torch.stack), (np.ndarray, np.stack)):
             if all(isinstance(row, kind) for row in rows):
@@ -107,7 +110,7 @@ def _stacked(rows: Any) -> Any:
 
 
 def _about_objects(array: np.ndarray) -> str:
-    """What an array holds that is no number, and what makes numbers of it."""
+    """What the array holds instead of numbers, and how to convert it, for a message."""
     if array.dtype != object:
         return f"it holds {array.dtype}; if these are numbers, give its astype(float)"
     others = [entry for entry in array.flat if not isinstance(entry, int | float | np.number)]
@@ -119,7 +122,7 @@ def _about_objects(array: np.ndarray) -> str:
 
 
 def unmasked(values: np.ma.MaskedArray) -> np.ndarray:
-    """The plain array of a masked one without a masked entry. (What is below a mask would count as any other.)"""
+    """A masked array as a plain one; ValueError if an entry is masked, since its hidden value would count."""
     if np.ma.is_masked(values):
         row = int(np.argwhere(np.ma.getmaskarray(values))[0][0])
         raise ValueError(
@@ -130,26 +133,26 @@ def unmasked(values: np.ma.MaskedArray) -> np.ndarray:
 
 
 def note_rounding(features: Tensor, epsilon: float) -> Tensor:
-    """The features themselves, with a note: numbers of this machine epsilon went into them, whatever their dtype.
+    """The same features, marked as computed with this machine epsilon, whatever their dtype.
 
-    Class statistics take it for their precision. A part of the features, or a copy, does not have it.
+    Class statistics use it as their precision. Slices and copies of the features lose the mark.
     """
     features.rounding = epsilon  # type: ignore[attr-defined]  # a tensor takes attributes
     return features
 
 
 def noted_rounding(features: Any) -> float:
-    """What `note_rounding` noted of features, or 0."""
+    """The machine epsilon that `note_rounding` attached to the features, or 0."""
     return getattr(features, "rounding", 0.0) if isinstance(features, Tensor) else 0.0
 
 
 def as_array(values: Any) -> np.ndarray | Tensor:
-    """Arrays of numbers as they are, for they may lie on disk, and anything else as a tensor."""
+    """Arrays of numbers unchanged, since they may lie on disk; anything else as a tensor."""
     return values if isinstance(values, np.ndarray) and values.dtype.kind in _NUMBERS else as_tensor(values)
 
 
 def check_parameter(value: Any, name: str, like: Tensor) -> Tensor:
-    """A classifier's weight or bias as a float64 tensor, once its shape and numbers are right."""
+    """A classifier's weight or bias as a float64 tensor; ValueError if its shape is wrong or it is not finite."""
     value = as_tensor(value).to(like)
     if value.shape != like.shape or not torch.isfinite(value).all():
         finite = "finite" if torch.isfinite(value).all() else "not finite"

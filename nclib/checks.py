@@ -1,4 +1,4 @@
-"""Checks of names and numbers that people give, and the words of messages."""
+"""Check the names and numbers that people give, and word the messages."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from typing import Any
 
 
 class SetupError(ValueError):
-    """Data or a model cannot be had as they are asked for, so that nothing was computed yet."""
+    """The data or model asked for cannot be provided; nothing has been computed yet."""
 
 
 @contextmanager
 def setting_up() -> Iterator[None]:
-    """Within it a ValueError is a `SetupError`.
+    """Turn a ValueError in this block into a `SetupError`.
 
     >>> with setting_up():
     ...     raise ValueError("there is no such data set")
@@ -27,7 +27,7 @@ def setting_up() -> Iterator[None]:
 
 
 def counted(number: int, one: str, several: str = "") -> str:
-    """How many there are, in words.
+    """A number with its noun, in the singular or plural.
 
     >>> counted(1, "image"), counted(2_000, "image"), counted(2, "class", "classes")
     ('1 image', '2,000 images', '2 classes')
@@ -36,7 +36,7 @@ def counted(number: int, one: str, several: str = "") -> str:
 
 
 def check_least(least: float, **numbers: Any) -> None:
-    """Refuse numbers, by their names, below the least, and what is no number."""
+    """Refuse values, given by name, that are not numbers or are below `least`."""
     for name, number in numbers.items():
         if not is_number(number):
             raise ValueError(f"{name} is {number!r}; it must be a number, at least {least}")
@@ -45,7 +45,7 @@ def check_least(least: float, **numbers: Any) -> None:
 
 
 def check_whole(least: int, **numbers: Any) -> None:
-    """Refuse numbers, by their names, that are no whole ones, or below the least."""
+    """Refuse values, given by name, that are not whole numbers or are below `least`."""
     for name, number in numbers.items():
         if not (is_number(number) and isinstance(_plain(number), Integral)):
             raise ValueError(f"{name} is {number!r}; it must be a whole number, at least {least}")
@@ -53,7 +53,7 @@ def check_whole(least: int, **numbers: Any) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether this is a real number, of Python, numpy or torch, and neither true nor false.
+    """Whether this is a real number of Python, numpy or torch; a boolean is not.
 
     >>> is_number(2), is_number(0.5), is_number("2"), is_number(True)
     (True, True, False, False)
@@ -62,19 +62,19 @@ def is_number(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """The number of Python in a tensor or array without dimensions."""
+    """A tensor or array without dimensions as a Python number; anything else unchanged."""
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def check_known(known: Iterable[str], **names: str) -> None:
-    """Refuse what is not among the known names, and list these."""
+    """Refuse a name that is not among the known ones, and list those."""
     for what, name in names.items():
         if name not in known:
             raise ValueError(f"unknown {what} {name!r}; there are {', '.join(known)}")
 
 
 def as_name(given: Any, example: str) -> str:
-    """A name, or a path that stands for one, as a text; an error that says what else it is, or that it is empty."""
+    """A name, or a path in its place, as a string; an error if it is something else, or empty."""
     if not isinstance(given, str | PathLike):
         raise TypeError(f"name is {given!r:.60}; it must be a text, such as {example!r}")
     if not str(given).strip():
@@ -83,7 +83,7 @@ def as_name(given: Any, example: str) -> str:
 
 
 def listed_names(given: Any, name: str) -> list[str]:
-    """Names, one or several, as a list, or what is wrong with what was given under this name.
+    """One or several names as a list; errors call the argument by `name`.
 
     >>> listed_names("nc1", "metrics"), listed_names(("nc1", "cdnv"), "metrics")
     (['nc1'], ['nc1', 'cdnv'])
@@ -98,7 +98,7 @@ def listed_names(given: Any, name: str) -> list[str]:
 
 
 def few(names: Sequence[object]) -> str:
-    """The first five names, for a message, and how many more there are.
+    """The first five names and the number of others, for a message.
 
     >>> few(range(8))
     '0, 1, 2, 3, 4 and 3 more'

@@ -1,4 +1,4 @@
-"""The device that is meant by a name, and how many threads and digits it computes with."""
+"""Resolve a device by name, and set its precision and threads."""
 
 import math
 import os
@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 
 @contextmanager
 def double_precision() -> Iterator[None]:
-    """Within it, networks are made and images prepared in float64: torch's default dtype.
+    """Set torch's default dtype to float64 in this block, so networks and images are made in it.
 
     Examples
     --------
@@ -30,18 +30,18 @@ def double_precision() -> Iterator[None]:
 
 
 def precision_suffix(dtype: torch.dtype | None = None) -> str:
-    """The precision that networks compute in, torch's default, as names of cached files have it; empty for float32."""
+    """The suffix for names of cached files: "" for float32, else "-" and the dtype; None is torch's default dtype."""
     dtype = dtype or torch.get_default_dtype()
     return "" if dtype == torch.float32 else f"-{str(dtype).removeprefix('torch.')}"
 
 
 def in_half(device: torch.device) -> bool:
-    """Whether networks compute with half the bits by default: on a GPU, but not within `double_precision`."""
+    """Whether networks compute in half precision by default: on a CUDA GPU, unless in `double_precision`."""
     return device.type == "cuda" and torch.get_default_dtype() != torch.float64
 
 
 def features_in_half(device: torch.device) -> bool:
-    """Whether features are computed with half the bits: as NCLIB_HALF says, 1 or 0, and without it as `in_half`."""
+    """Whether features are computed in half precision: NCLIB_HALF (1 or 0) decides; without it, see `in_half`."""
     chosen = os.environ.get("NCLIB_HALF", "")
     if chosen not in ("", "0", "1"):
         raise ValueError(f"NCLIB_HALF is {chosen!r}; it must be 1 (features in half precision), 0 (not) or empty")
@@ -49,7 +49,7 @@ def features_in_half(device: torch.device) -> bool:
 
 
 def double_device(device: torch.device | str) -> torch.device:
-    """Where numbers of a device can be float64: there, or on the CPU for Apple's mps, which has none.
+    """The device itself if it has float64, else the CPU (Apple's mps has no float64).
 
     Examples
     --------
@@ -61,7 +61,7 @@ def double_device(device: torch.device | str) -> torch.device:
 
 
 def in_double(tensor: Tensor) -> Tensor:
-    """The numbers in float64, on their device where it has that and else on the CPU.
+    """The tensor in float64, on its own device, or on the CPU if that has no float64.
 
     Examples
     --------
@@ -72,26 +72,26 @@ def in_double(tensor: Tensor) -> Tensor:
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes that tensors may still take on a CUDA GPU; without end elsewhere, where they take the machine's own."""
+    """The free memory of a CUDA GPU in bytes; infinite for other devices, which use the machine's memory."""
     if device.type != "cuda":
         return math.inf
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch keeps what was freed
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch keeps freed memory
     return torch.cuda.mem_get_info(device)[0] + unused
 
 
 def sent(tensor: Tensor, device: torch.device, **options: Any) -> Tensor:
-    """The tensor on a device, to which it may still be on its way, so that nothing waits; options as of Tensor.to.
+    """Copy the tensor to a device, to CUDA without waiting for the copy to finish; `options` go to Tensor.to.
 
-    On mps it is there: a copy that is on its way there may find that its source has been freed.
+    On mps it waits: the source may be freed before a copy that does not wait is finished.
     """
     return tensor.to(device, non_blocking=device.type == "cuda", **options)
 
 
 def wait_passively(*, one_thread: bool) -> None:
-    """Keep threads that wait from spinning, which makes whatever else runs on the machine many times slower.
+    """Stop waiting threads from spinning, which slows everything else on the machine many times.
 
-    Processes that are started from now on wait passively. This one has loaded its threads already: where small
-    networks need no more than `one_thread`, it takes one, unless OMP_WAIT_POLICY or OMP_NUM_THREADS is set.
+    Processes started from now on wait passively. This process has already started its threads: with `one_thread`,
+    which suits small networks, it uses a single one, unless OMP_WAIT_POLICY or OMP_NUM_THREADS is set.
     """
     if one_thread and not {"OMP_WAIT_POLICY", "OMP_NUM_THREADS"} & os.environ.keys():
         torch.set_num_threads(1)
@@ -99,7 +99,7 @@ def wait_passively(*, one_thread: bool) -> None:
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device by name; ``auto`` is a GPU where there is one, and else Apple's mps where there is that.
+    """The device of this name; ``auto`` is a CUDA GPU if there is one, else Apple's mps if present, else the CPU.
 
     Examples
     --------
@@ -119,16 +119,16 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     return device
 
 
-# Whether torch finds a device, by its name: the first that it finds is "auto".
+# By device name, whether torch finds it; "auto" is the first that it finds.
 _FOUND = {"cuda": lambda: torch.cuda.is_available(), "mps": lambda: torch.backends.mps.is_available()}
 _NAMES = "'auto', 'cpu', 'cuda' or 'mps'"
 
 
 @contextmanager
 def process_group(device: str | torch.device = "auto") -> Iterator[tuple[torch.device, int]]:
-    """Among the processes that torchrun started: the device and the rank of this one. Without it the device, and 0.
+    """Join the processes that torchrun started, and yield the device and rank of this one; without torchrun rank 0.
 
-    ValueError if the environment is not whole, as torchrun sets it.
+    ValueError if some of the environment variables that torchrun sets are missing or wrong.
     """
     device = resolve_device(device)
     if not os.environ.get("LOCAL_RANK"):
@@ -136,12 +136,14 @@ def process_group(device: str | torch.device = "auto") -> Iterator[tuple[torch.d
         return
     rank, on_gpu = _local_rank(), device.type == "cuda"
     if on_gpu and rank >= torch.cuda.device_count():
-        raise ValueError(f"there are {torch.cuda.device_count()} GPUs for {rank + 1} processes or more; start as many")
+        raise ValueError(
+            f"there are {torch.cuda.device_count()} GPUs for {rank + 1} or more processes; start one process per GPU"
+        )
     if on_gpu:
         device = torch.device("cuda", rank)
-        torch.cuda.set_device(device)  # else what does not say where it goes, goes to the first GPU, for each process
+        torch.cuda.set_device(device)  # otherwise tensors on plain "cuda" go to the first GPU, in every process
     backend, of_device = ("nccl", device) if on_gpu else ("gloo", None)
-    # Of a run that goes on one process may have all that is left to do, and the others wait for it.
+    # In a resumed run a single process may have all of the remaining work, and the others wait for it.
     distributed.init_process_group(backend, device_id=of_device, timeout=timedelta(days=7))
     try:
         yield device, distributed.get_rank()
@@ -150,10 +152,12 @@ def process_group(device: str | torch.device = "auto") -> Iterator[tuple[torch.d
 
 
 def _local_rank() -> int:
-    """The number of this process on its machine."""
+    """The number of this process on its machine, once the variables that torchrun sets are checked."""
     numbers = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_PORT")
     given = {name: os.environ.get(name, "") for name in (*numbers, "MASTER_ADDR")}
     if wrong := [name for name, value in given.items() if not (value.isdecimal() if name in numbers else value)]:
         said = ", ".join(f"{name} is {given[name]!r}" if given[name] else f"there is no {name}" for name in wrong)
-        raise ValueError(f"{said}, and LOCAL_RANK is set; start the processes by torchrun, which sets all, or unset it")
+        raise ValueError(
+            f"LOCAL_RANK is set, but {said}; start the processes by torchrun, which sets them all, or unset LOCAL_RANK"
+        )
     return int(given["LOCAL_RANK"])

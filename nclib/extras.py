@@ -1,11 +1,11 @@
-"""Packages that not everybody has: those of nclib's extras."""
+"""Import the optional packages of nclib's extras."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-DISTRIBUTION = "nctransfer"  # what installs nclib; the nclib of the package index is another project's
+DISTRIBUTION = "nctransfer"  # the name to install; `nclib` on the package index is another project
 
-# The extra of `pyproject.toml` that installs a package, by the name that it is imported by.
+# By import name, the extra of `pyproject.toml` that installs the package.
 EXTRAS = {
     "peft": "peft",
     "transformers": "transformers",
@@ -21,7 +21,7 @@ EXTRAS = {
 
 @contextmanager
 def optional(package: str) -> Iterator[None]:
-    """Within it a package of an extra is imported; ImportError, with the command that installs it, if it cannot be.
+    """Import an optional package in this block; the ImportError, if it fails, names the command that installs it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Labels of any kind, as numbers and the names of their classes, or what is wrong with them: one rule for all."""
+"""Turn labels of any kind into class numbers and class names, or say what is wrong: one rule for the whole library."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +12,14 @@ from torch import Tensor
 from nclib.arrays import as_tensor, unmasked
 from nclib.checks import check_whole, counted, few
 
-Names = Sequence[str] | None  # of the K classes, in the order of their numbers; None if nobody named them
+Names = Sequence[str] | None  # of the K classes, in the order of their numbers; None if they have no names
 
 
 def as_labels(values: Any, name: str = "labels") -> Tensor | np.ndarray:
-    """Labels of any shape as a tensor, if they are one, or an array of numbers or texts, or what is wrong with them.
+    """Labels of any shape: a tensor for a tensor, else an array of numbers or texts.
 
-    Nothing is guessed: entries that are missing or masked, texts among numbers, and bytes are errors. Their messages
-    call the labels by the name.
+    Nothing is guessed: missing or masked entries, texts among numbers, and bytes are errors. Messages call the labels
+    by `name`.
     """
     if isinstance(values, Tensor):
         if values.layout != torch.strided:
@@ -36,7 +36,7 @@ def as_labels(values: Any, name: str = "labels") -> Tensor | np.ndarray:
 
 
 def _of_one_kind(array: np.ndarray, name: str) -> np.ndarray:
-    """Numbers without NaN, or texts, or what is wrong with them."""
+    """The array if it holds texts, or numbers without NaN; else an error."""
     if array.dtype.kind in "OT":  # objects, or numpy's texts of any length
         return _of_objects(array.astype(object), name)
     if array.dtype.kind not in "biufU":
@@ -49,27 +49,27 @@ def _of_one_kind(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _as_label_array(values: Any, name: str) -> np.ndarray:
-    """An array of what is no tensor; of a list of texts and other things, an array of these objects."""
+    """Labels that are not a tensor, as an array: of objects if a list mixes texts and other things."""
     if isinstance(values, np.ma.MaskedArray):
         values = unmasked(values)
     if isinstance(values, str | set | frozenset | Mapping) or hasattr(values, "__next__"):
         raise TypeError(f"{name} are a {type(values).__name__}; give a list of them, one for each sample (N,)")
-    if hasattr(type(values), "to_pylist"):  # of Arrow, whose own arrays have no missing numbers
+    if hasattr(type(values), "to_pylist"):  # Arrow's own arrays cannot hold missing numbers
         values = values.to_pylist()
-    if hasattr(values, "to_numpy"):  # columns of pandas, categorical ones too
+    if hasattr(values, "to_numpy"):  # pandas columns, also categorical ones
         values = values.to_numpy()
     try:
         array = np.asarray(values)
         if array.dtype.kind != "U" or isinstance(values, np.ndarray):
             return array
-        objects = np.asarray(values, dtype=object)  # numpy makes "1" of 1 among texts, and "nan" of NaN
+        objects = np.asarray(values, dtype=object)  # among texts, numpy turns 1 into "1" and NaN into "nan"
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{type(values).__name__} holds no {name} (N,): {error}") from error
     return array if all(isinstance(entry, str) for entry in objects.flat) else objects
 
 
 def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
-    """Objects that are all texts as they are, objects that are all numbers as numbers."""
+    """Objects that are all texts unchanged; objects that are all numbers as an array of numbers."""
     entries, kinds = array.ravel(), {type(entry) for entry in array.flat}
     if all(issubclass(kind, str) for kind in kinds):
         return array
@@ -77,14 +77,14 @@ def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
     _refuse_missing(entries, missing, name)
     if all(issubclass(kind, int | np.integer | np.bool_ | float | np.floating) for kind in kinds):
         numbers = np.array(array.tolist())
-        if numbers.dtype.kind != "O":  # as they are beyond 64 bits
+        if numbers.dtype.kind != "O":  # numbers beyond 64 bits remain objects
             return numbers
     given = " and ".join(sorted({kind.__name__ for kind in kinds}))
     raise TypeError(f"Unknown label type: {name} are {given}; they must be all integers, or all texts")
 
 
 def _refuse_missing(entries: Any, missing: Sequence[int], name: str) -> None:
-    """Refuse labels, if the rows of those that are missing are not empty."""
+    """Refuse labels if `missing`, the rows without a label, is not empty."""
     if len(missing):
         row, entry = missing[0], entries[missing[0]]
         raise ValueError(
@@ -99,7 +99,7 @@ def _shown(entry: Any) -> Any:
 
 
 def _differs_from_itself(entry: Any) -> bool:
-    """Whether an entry is NaN, or what pandas has for it, whose comparison is neither true nor false."""
+    """Whether an entry is NaN, or pandas' NA, whose comparisons are neither true nor false."""
     try:
         return bool(entry != entry)
     except (TypeError, ValueError):
@@ -107,9 +107,9 @@ def _differs_from_itself(entry: Any) -> bool:
 
 
 def class_names(labels: Any, name: str = "labels") -> np.ndarray:
-    """Labels (N,) of samples as an array of the names of classes: integers, booleans, or texts; as of `one_each`.
+    """Labels (N,) as an array of integers, booleans or texts, checked by `one_each`.
 
-    Texts are as they were given, so that two forms of Unicode of one, which would be two classes, are an error.
+    Texts stay as given. The same text in two Unicode forms would make two classes, and is an error.
     """
     found = one_each(labels, name)
     if is_text(found) and len(texts := {*found.tolist()}) > len({normalize("NFC", text) for text in texts}):
@@ -120,17 +120,17 @@ def class_names(labels: Any, name: str = "labels") -> np.ndarray:
 
 
 def one_each(labels: Any, name: str = "labels") -> Tensor | np.ndarray:
-    """The class of each sample (N,): a tensor, if labels are one, or an array of integers, booleans or texts.
+    """The class of each sample (N,): a tensor for a tensor, else an array of integers, booleans or texts.
 
-    A real number is a class if it is a whole one, and has the bits for it. Labels (N, 1) are taken with a warning. A
-    blank text is no class, and two that differ only in the space around them are an error.
+    Real numbers must be whole, of at least 32 bits. Labels (N, 1) are accepted with a warning. A blank text is not a
+    class, and two texts that differ only in the space around them are an error.
     """
     given, found = labels, as_labels(labels, name)
     real = found.is_floating_point() if isinstance(found, Tensor) else found.dtype.kind == "f"
-    if real and found.dtype.itemsize < 4:  # bfloat16 makes 256 of 257
+    if real and found.dtype.itemsize < 4:  # bfloat16 rounds 257 to 256
         raise TypeError(
-            f"{name} are {found.dtype}, which rounds large whole numbers, so that classes may have become one; make "
-            "them integers where they come from"
+            f"{name} are {found.dtype}, which rounds large whole numbers, so two classes may have become one; give "
+            "the original integers"
         )
     if found.ndim == 2 and found.shape[1] == 1:
         found = _column(found, name)
@@ -150,12 +150,12 @@ def one_each(labels: Any, name: str = "labels") -> Tensor | np.ndarray:
 
 
 def is_text(labels: Tensor | np.ndarray) -> TypeGuard[np.ndarray]:
-    """Whether labels of `one_each` are texts."""
+    """Whether labels that `one_each` returned are texts."""
     return isinstance(labels, np.ndarray) and labels.dtype.kind in "UO" and labels.size > 0
 
 
 def _check_spelling(texts: np.ndarray, name: str) -> None:
-    """Refuse texts (N,) that are blank, and two that look alike."""
+    """Refuse blank texts (N,), and texts that differ only in the space around them."""
     spelled: dict[str, str] = {}
     for text in sorted({normalize("NFC", each) for each in {*texts.tolist()}}):
         if not text.strip():
@@ -169,7 +169,7 @@ def _check_spelling(texts: np.ndarray, name: str) -> None:
 
 
 def _column(array: Any, name: str) -> Any:
-    """The labels (N,) of a column (N, 1), with scikit-learn's warning."""
+    """Labels (N, 1) as (N,), with scikit-learn's warning."""
     from sklearn.exceptions import DataConversionWarning
 
     warnings.warn(
@@ -182,7 +182,7 @@ def _column(array: Any, name: str) -> Any:
 
 
 def _check_classes(array: np.ndarray, name: str) -> None:
-    """Refuse real numbers (N,) that are no whole ones."""
+    """Refuse real numbers (N,) that are not whole."""
     wrong = np.flatnonzero(~np.isfinite(array) | (array != np.rint(array)))
     if len(wrong):
         raise ValueError(
@@ -192,17 +192,17 @@ def _check_classes(array: np.ndarray, name: str) -> None:
 
 
 def check_same_kind(labels: np.ndarray, classes: np.ndarray, name: str = "labels") -> None:
-    """Refuse texts where the classes are numbers, and numbers where they are texts: none could be equal."""
+    """Refuse texts if the classes are numbers, and numbers if the classes are texts: they could never be equal."""
     given, known = ("texts" if array.dtype.kind in "UO" else "numbers" for array in (labels, classes))
     if len(labels) and given != known:
         raise TypeError(
             f"{name} are {given} ({few(labels[:3].tolist())}, ...), and the classes {known} ({few(classes.tolist())}); "
-            "give labels of the kind that was fitted"
+            "give labels of the same kind as those fitted"
         )
 
 
 def _shape_cure(labels: Any, given: Any) -> str:
-    """What makes labels (N,) of a row or one-hot rows, for a message; `given` may have been a table."""
+    """How to turn a single row or one-hot rows into labels (N,), for a message; `given` may be a table."""
     if labels.ndim != 2 or not labels.shape[1]:
         return ""
     table = hasattr(given, "iloc")
@@ -212,7 +212,7 @@ def _shape_cure(labels: Any, given: Any) -> str:
 
 
 def integer_labels(labels: Any) -> Tensor:
-    """Labels (N,) that are numbers as integers, which may be negative, or what is wrong with them."""
+    """Numeric labels (N,) as an int64 tensor, which may hold negative numbers; TypeError for texts."""
     found = one_each(labels)
     if is_text(found):
         raise TypeError(
@@ -223,17 +223,17 @@ def integer_labels(labels: Any) -> Tensor:
 
 
 class Numbered(NamedTuple):
-    """Labels int64 (N,) in 0..K-1, and the names of the K classes; none of numbers that nobody named."""
+    """Labels int64 (N,) in 0..K-1, and the names of the K classes, or () if they have no names."""
 
     labels: Tensor
     classes: tuple[str, ...]
 
 
 def numbered_labels(labels: Any, *, num_classes: int | None = None, classes: Names = None) -> Numbered:
-    """Labels (N,) of any kind as numbers, with the names of their classes, or what is wrong with them.
+    """Labels (N,) of any kind as class numbers, with the names of the classes.
 
-    Integers and whole numbers are as they are, booleans 0 and 1. Texts are numbered in the order of `classes`, which
-    may be more than occur, else in that of the alphabet; an error among `num_classes` that have no names.
+    Whole numbers keep their value; False is 0 and True is 1. Texts are numbered in the order of `classes`, which may
+    include classes that do not occur, or else alphabetically. Texts with `num_classes` but no `classes` are an error.
 
     >>> numbered_labels(["dog", "cat", "dog"])
     Numbered(labels=tensor([1, 0, 1]), classes=('cat', 'dog'))
@@ -248,10 +248,10 @@ def numbered_labels(labels: Any, *, num_classes: int | None = None, classes: Nam
 
 
 def _of_texts(texts: np.ndarray, names: tuple[str, ...], num_classes: int | None) -> Numbered:
-    """Texts (N,) by their places among the names."""
+    """Texts (N,) as their places among the names."""
     if not names and num_classes is not None:
         raise TypeError(
-            f"labels are texts ({few([*dict.fromkeys(texts.tolist())])}), and nobody knows which of "
+            f"labels are texts ({few([*dict.fromkeys(texts.tolist())])}), and it is unknown which of "
             f"{counted(num_classes, 'class', 'classes')} each of them is; give the names in order: classes=[...]"
         )
     found, codes = np.unique(texts, return_inverse=True)
@@ -261,13 +261,13 @@ def _of_texts(texts: np.ndarray, names: tuple[str, ...], num_classes: int | None
         raise ValueError(f"labels hold {few(strays)}, which is not among the classes {few(names)}")
     if len({*names}) < len(names):
         twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise ValueError(f"two classes are called {twice!r}, so that texts do not tell them apart; rename one")
+        raise ValueError(f"two classes are called {twice!r}, so text labels cannot tell them apart; rename one")
     places = {name: place for place, name in enumerate(names)}
     return Numbered(torch.tensor([places[text] for text in known])[torch.as_tensor(codes)], names)
 
 
 def checked_names(classes: Names, num_classes: int | None = None) -> tuple[str, ...]:
-    """Names of classes in Unicode's composed form, or what is wrong with them; () of None."""
+    """The class names in Unicode's composed form; () for None."""
     if classes is None:
         return ()
     unordered = isinstance(classes, str | set | frozenset | Mapping)  # a dict may number them otherwise
@@ -282,7 +282,7 @@ def checked_names(classes: Names, num_classes: int | None = None) -> tuple[str, 
 
 
 def called(numbers: Sequence[int], names: Sequence[str]) -> list[str] | Sequence[int]:
-    """The names of classes of these numbers; the numbers themselves without names.
+    """The names of the classes with these numbers; the numbers themselves if there are no names.
 
     >>> called([1], ["cat", "dog"]), called([1], [])
     (['dog'], [1])
@@ -291,12 +291,12 @@ def called(numbers: Sequence[int], names: Sequence[str]) -> list[str] | Sequence
 
 
 def check_labels(labels: Any, *, num_classes: int | None = None) -> Tensor:
-    """Labels (N,) of any kind as int64 in 0..num_classes-1, or of any number of classes; see `numbered_labels`."""
+    """Labels (N,) of any kind as int64 in 0..num_classes-1, or from 0 on for None; see `numbered_labels`."""
     return numbered_labels(labels, num_classes=num_classes).labels
 
 
 def _in_range(labels: Tensor, num_classes: int | None, names: tuple[str, ...]) -> Tensor:
-    """The integers if they are in 0..num_classes-1."""
+    """The integer labels, if they lie in 0..num_classes-1; else ValueError."""
     if not labels.numel():
         return labels
     low, high = int(labels.min()), int(labels.max())

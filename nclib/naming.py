@@ -1,4 +1,4 @@
-"""Where public names are found: in `nclib`, in their rooms, and by the paths that modules had before 0.1.0."""
+"""Find public names in `nclib`, in their subpackages, and under the paths that modules had before 0.1.0."""
 
 import ast
 import sys
@@ -13,8 +13,8 @@ from typing import Any
 
 import lazy_loader
 
-# `import nclib.claims` works as before, with a DeprecationWarning that says where to go: here are the modules that kept
-# their stem, by room, and below those that did not, or that are several now.
+# `import nclib.claims` works as before, with a DeprecationWarning that names the new path. _KEPT lists the modules that
+# kept their stem, by subpackage; _RENAMED those that were renamed or split.
 _KEPT = {
     "experiments": "card records run tolerances words",
     "experiments.chapters": "downstream selection",
@@ -71,7 +71,7 @@ _RENAMED = {
     "jacobian_norms": "complexity.jacobians",
 }
 MOVED = _RENAMED | {stem: f"{room}.{stem}" for room, stems in _KEPT.items() for stem in stems.split()}
-# Rooms were modules, too; these names they had, which are in another room now, or are not public.
+# Subpackages were modules once. These names of theirs have moved to another subpackage, or are no longer public.
 _LEFT = {
     "data": ("data.catalogue", "SPLITS find_path training_images"),
     "features": ("features.extraction", "each_shard shards_of"),
@@ -82,7 +82,7 @@ LEFT = {f"{room}.{name}": new for room, (new, names) in _LEFT.items() for name i
 
 
 class Alias:
-    """Finds a module by its old name, as one that has the names of those that it is now."""
+    """Finds a module by its old name, and fills it with the names of the modules that replace it."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -90,13 +90,13 @@ class Alias:
         return ModuleSpec(name, Alias()) if package == "nclib" and old in MOVED else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Python makes an empty one."""
+        """Let Python make an empty module."""
 
     def exec_module(self, module: ModuleType) -> None:
         new = [f"nclib.{name}" for name in MOVED[module.__name__.rpartition(".")[2]].split()]
         what = f"{module.__name__} is {' and '.join(new)} now"
         warnings.warn(what, DeprecationWarning, stacklevel=2)
-        for each in reversed([import_module(name) for name in new]):  # of two names the first module's counts
+        for each in reversed([import_module(name) for name in new]):  # a name in several modules is the first module's
             vars(module).update({name: value for name, value in vars(each).items() if not name.startswith("_")})
 
         def refuse(name: str) -> Any:
@@ -106,9 +106,9 @@ class Alias:
 
 
 def names_of(room: str, **more: list[str]) -> tuple[Any, Any, Any]:
-    """What a room's __init__.py needs to have its public names, those of nclib's stub, and more of its modules' names.
+    """`__getattr__`, `__dir__` and `__all__` for a subpackage: its public names in nclib's stub, and `more` by module.
 
-    Each is imported when it is first asked for, and so are the room's modules.
+    Names and modules are imported when they are first asked for.
     """
     stub = ast.parse(Path(__file__).with_name("__init__.pyi").read_text(encoding="utf-8"))
     found: dict[str, list[str]] = defaultdict(list, more)
@@ -126,5 +126,5 @@ def names_of(room: str, **more: list[str]) -> tuple[Any, Any, Any]:
         warnings.warn(f"nclib.{old} is in nclib.{LEFT[old]} now", DeprecationWarning, stacklevel=2)
         return getattr(import_module(f"nclib.{LEFT[old]}"), name)
 
-    # `import *` leaves the modules alone: one of them needs a package that not everybody has.
+    # `import *` skips the modules: one of them needs an optional package.
     return find, everything, sorted(set(everything()) - modules)

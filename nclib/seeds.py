@@ -1,4 +1,4 @@
-"""Streams of random numbers, each from a seed that says what it is for."""
+"""Streams of random numbers, each seeded by a description of its purpose."""
 
 import torch
 
@@ -11,9 +11,9 @@ def seeded(*parts: object) -> torch.Generator:
 
 
 def moved(generator: torch.Generator, device: torch.device) -> torch.Generator:
-    """The generator itself for the CPU, and for another device one there, whose seed it draws.
+    """The same generator for the CPU; for another device a generator there, whose seed is drawn from this one.
 
-    Numbers drawn there are others than on the CPU: for those that are too many to be drawn here and carried over.
+    The other device draws different numbers. Use it for numbers too many to draw on the CPU and copy.
     """
     if device.type == "cpu":
         return generator

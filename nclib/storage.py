@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, and tensors with a digest of their content."""
+"""Files that are complete or absent: atomic writes, and tensors with a digest of their content."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-_OF_A_CACHE = "one of a cache is made anew once it is deleted"
+_OF_A_CACHE = "if it belongs to a cache, delete it and it is computed again"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; move it there if the block ends well, else remove it and say so."""
+    """Yield a temporary path beside `path`; move it to `path` if the block succeeds, else remove it and say so."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
@@ -28,8 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except Exception as error:  # of whoever writes; it goes on, and says what became of the file
-        error.add_note(f"while writing {path}; {path.name} is as it was")
+    except Exception as error:  # any error of the writer: re-raised, with the fate of the file
+        error.add_note(f"while writing {path}; {path.name} is unchanged")
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -45,7 +45,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None
     with replacing(path) as temporary:
         try:
             save_file(written, temporary, metadata=header)
-        except KeyError as error:  # safetensors looks a type up
+        except KeyError as error:  # safetensors does not know the dtype
             kind = str(error.args[0])
             names = [name for name, tensor in written.items() if str(tensor.dtype) == kind]
             raise ValueError(f"{', '.join(names[:5])} is {kind}, which safetensors cannot hold") from error
@@ -69,15 +69,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def digest_of_text(text: str, size: int = 16) -> str:
-    """A digest of a text, of `size` bytes, in hexadecimal."""
+    """The hexadecimal digest of a text, `size` bytes long."""
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
 
 
 def digest_of(tensors: Mapping[str, Any], metadata: str = "") -> str:
-    """A digest of names, types, shapes and every byte of the tensors, and of the metadata; hexadecimal.
+    """The hexadecimal digest of the metadata and of the names, types, shapes and every byte of the tensors.
 
-    It does not depend on how the numbers lie in memory. What is no tensor, as of a module's extra state, is digested by
-    its parts and their text. ValueError for a tensor without numbers.
+    It does not depend on the memory layout. Values that are not tensors, such as a module's extra state, enter by the
+    `repr` of their parts. ValueError for a tensor without numbers.
     """
     digest = hashlib.blake2b(metadata.encode(), digest_size=16)
     for name, value in _leaves("", dict(sorted(tensors.items()))):
@@ -91,7 +91,7 @@ def digest_of(tensors: Mapping[str, Any], metadata: str = "") -> str:
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """What is in mappings and sequences in each other, by names with dots."""
+    """The values of nested mappings and sequences, each with its path as a dotted name."""
     if not isinstance(value, Mapping | list | tuple):
         yield name, value
         return
@@ -100,9 +100,9 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _in_a_row(name: str, tensor: Tensor) -> Tensor:
-    """The numbers of a tensor as a file has them: dense, one after the other, on the CPU, shared with no other."""
+    """A tensor ready for a file: dense, contiguous, on the CPU, sharing memory with no other."""
     if is_lazy(tensor) or tensor.is_meta:
-        raise ValueError(f"{name} has no numbers yet; load weights into the model, or run a lazy model once")
+        raise ValueError(f"{name} has no numbers yet; load weights into the model, or run it once if it is lazy")
     tensor = tensor.detach().cpu()
     if tensor.is_quantized or tensor.layout != torch.strided:
         tensor = tensor.dequantize() if tensor.is_quantized else tensor.to_dense()

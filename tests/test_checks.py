@@ -103,7 +103,7 @@ NO_CLASSES = {
     "real numbers": (np.linspace(0, 1, 60), ValueError, r"Unknown label type: .* row 1, .* continuous; .* np.digitize"),
     "infinity": ([0.0, float("inf")], ValueError, "hold inf in row 1, which is continuous"),
     "half precision": (torch.tensor([0, 1]).half(), TypeError, "are torch.float16, which rounds large whole numbers"),
-    "bfloat16": (torch.tensor([0, 1]).bfloat16(), TypeError, "are torch.bfloat16, .* integers where they come from"),
+    "bfloat16": (torch.tensor([0, 1]).bfloat16(), TypeError, "are torch.bfloat16, .* give the original integers"),
     "an array of half precision": (np.array([0, 1], dtype=np.float16), TypeError, "are float16, which rounds"),
     "one-hot rows": (
         np.eye(3, dtype=int),
@@ -197,7 +197,9 @@ def test_texts_are_numbered_by_the_names_that_are_given():
         numbered_labels(["c", "d"], classes=["c", "b", "a"])
     with pytest.raises(ValueError, match=r"labels run from 0 to 3; they must be 0\.\.2"):
         numbered_labels([0, 3], classes=["c", "b", "a"])
-    with pytest.raises(TypeError, match=r"labels are texts \(a, b\), and nobody knows which of 2 classes each of them"):
+    with pytest.raises(
+        TypeError, match=r"labels are texts \(a, b\), and it is unknown which of 2 classes each of them"
+    ):
         numbered_labels(["a", "b"], num_classes=2)
     with pytest.raises(ValueError, match=r"classes are 2 names \(a, b\), and num_classes is 3"):
         numbered_labels([0], num_classes=3, classes=["a", "b"])
@@ -257,7 +259,7 @@ def test_all_that_takes_labels_takes_texts_and_gives_what_their_numbers_give(tak
 
 def test_a_weight_needs_the_names_of_its_rows():
     weight = torch.randn(3, 3, generator=torch.Generator().manual_seed(1))
-    with pytest.raises(TypeError, match=r"nobody knows which of 3 classes each of them is; give the names in order"):
+    with pytest.raises(TypeError, match=r"it is unknown which of 3 classes each of them is; give the names in order"):
         nclib.measure(FEATURES, TEXTS, weight)
     found = nclib.measure(FEATURES, TEXTS, weight[[2, 0, 1]], classes=["c", "a", "b"])
     assert dict(found) == pytest.approx(dict(nclib.measure(FEATURES, NUMBERS, weight)))
@@ -499,7 +501,7 @@ def test_features_of_8_bits_say_what_makes_more_of_them():
 
 
 def test_messages_name_a_class_once():
-    with pytest.raises(TypeError, match=r"labels are texts \(dog, cat\), and nobody knows which of 2 classes"):
+    with pytest.raises(TypeError, match=r"labels are texts \(dog, cat\), and it is unknown which of 2 classes"):
         nclib.measure(torch.eye(4), ["dog", "dog", "cat", "cat"], torch.eye(2, 4))
     with pytest.raises(TypeError, match=r"labels are texts \(dog, cat\); they must be integers"):
         integer_labels(["dog", "dog", "cat"])

@@ -265,7 +265,7 @@ def test_an_overflow_of_half_precision_says_so(monkeypatch):
         monkeypatch.setenv("NCLIB_HALF", "no")
         with pytest.raises(ValueError, match="NCLIB_HALF is 'no'; it must be 1"):
             nclib.extract(model, inputs)
-    with pytest.raises(ValueError, match=r"infinity, the first in row 1; torch.float16 has none above 65504"):
+    with pytest.raises(ValueError, match=r"infinity, the first in row 1; torch.float16 holds no number above 65504"):
         nclib.class_statistics(torch.tensor([[1.0], [torch.inf]]).half(), [0, 1])
 
 

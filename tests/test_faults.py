@@ -38,7 +38,7 @@ def test_records_outlive_a_full_disk(disk):
     before = records.path("toy", "demo").read_bytes()
     with pytest.raises(OSError, match="No space left on device") as error:
         fill(records, "toy", "demo", CELLS, long)
-    assert "toy-demo.jsonl is as it was" in "".join(error.value.__notes__)
+    assert "toy-demo.jsonl is unchanged" in "".join(error.value.__notes__)
     assert records.path("toy", "demo").read_bytes() == before
     assert {path.name for path in disk.iterdir()} <= {"toy-demo.jsonl", "toy-demo.lock"}
     assert len(fill(records, "toy", "demo", CELLS, double)) == 4  # with room again, it goes on
@@ -49,7 +49,7 @@ def test_tensors_outlive_a_full_disk(disk):
     save_tensors(path, {"mean": torch.ones(100)}, {})
     with pytest.raises(Exception, match=r"(?i)no space left|bus") as error:
         save_tensors(path, {"mean": torch.zeros(100_000)}, {})
-    assert "stats.safetensors is as it was" in "".join(error.value.__notes__)
+    assert "stats.safetensors is unchanged" in "".join(error.value.__notes__)
     assert torch.equal(load_tensors(path)[0]["mean"], torch.ones(100))
     assert [each.name for each in disk.iterdir()] == ["stats.safetensors"]
 

@@ -1,4 +1,4 @@
-"""Matrix products that the class statistics are made of, in float64, each the cheaper way."""
+"""The linear algebra behind the class statistics, in float64, each product computed the cheaper way."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 _PANEL = 96  # rows of a covariance computed at once
 _HELD = 2**20  # products held at once: 8 MB
-_WELL_POSED = 1e-6  # the least ratio of eigenvalues, or of squared pivots, at which a factorisation is trusted
+_WELL_POSED = 1e-6  # the smallest ratio of eigenvalues, or of squared pivots, at which a factorisation is trusted
 ALL = slice(None)
 TOGETHER = 2048  # classes up to which all pairs are held at once
 
@@ -15,7 +15,7 @@ TOGETHER = 2048  # classes up to which all pairs are held at once
 def add_gram(gram: Tensor, rows: Tensor, sign: int = 1) -> None:
     """gram (d, d) += sign * rows^T rows, float64, the lower triangle only: a little over half the work.
 
-    By panels of 96 rows; widths that are powers of two are slower, for they fall on the same cache lines.
+    By panels of 96 rows. Powers of two are slower, because their rows share cache lines.
     """
     for start in range(0, len(gram), _PANEL):
         end = start + _PANEL
@@ -23,9 +23,9 @@ def add_gram(gram: Tensor, rows: Tensor, sign: int = 1) -> None:
 
 
 def differences_product(a: Tensor, b: Tensor, rows: slice = ALL, columns: slice = ALL) -> Tensor:
-    """(a_i - a_j) . (b_i - b_j) for the rows i and j that two slices take, of (K, d) with a symmetric a b^T.
+    """(a_i - a_j) . (b_i - b_j) for i in `rows` and j in `columns`; a and b are (K, d), and a b^T is symmetric.
 
-    By matrix products, and by the differences themselves where that would lose digits; none is below 0.
+    By matrix products; by the differences themselves where products would lose digits. Results are at least 0.
     """
     own, products = [(a[some] * b[some]).sum(1) for some in (rows, columns)], a[rows] @ b[columns].T
     scale = own[0].unsqueeze(1) + own[1]
@@ -38,14 +38,14 @@ def differences_product(a: Tensor, b: Tensor, rows: slice = ALL, columns: slice 
 
 
 def svd_of_centred(means: Tensor) -> tuple[Tensor, Tensor]:
-    """Singular values, descending, and right singular vectors of centred means (K, d): at most K - 1 are not 0.
+    """Singular values, descending, and right singular vectors of centred means (K, d); at most K - 1 are not 0.
 
-    By eigenvectors of the products, K x K or d x d, whichever are smaller, where all that can be are well above
-    rounding; else, several times slower, by the triangle of a QR decomposition, which is as small.
+    From the eigenvectors of the Gram matrix, K x K or d x d, whichever is smaller. If an eigenvalue that could be
+    nonzero is near rounding, from an SVD (of the QR triangle if K > d), which is several times slower.
     """
     number, width = means.shape
     if number <= width:
-        eigenvalues, left = torch.linalg.eigh(means @ means.T)  # ascending; the first is 0, for the means are centred
+        eigenvalues, left = torch.linalg.eigh(means @ means.T)  # ascending; the first is 0, since the means are centred
         if number > 1 and eigenvalues[1] > _WELL_POSED * eigenvalues[-1]:
             values = eigenvalues[1:].flip(0).sqrt()
             return values, left[:, 1:].flip(1).T @ means / values.unsqueeze(1)
@@ -59,13 +59,13 @@ def svd_of_centred(means: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def row_slices(number: int, width: int) -> list[slice]:
-    """Slices of the rows of a matrix, each small enough to be held."""
+    """Slices of the rows of a matrix, each small enough to hold in memory."""
     size = max(1, _HELD // width)
     return [slice(start, start + size) for start in range(0, number, size)]
 
 
 def panels(rows: Tensor, columns: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """The products rows columns^T (K, L), some rows at a time, so that no K x L numbers are held; and the first row."""
+    """The products rows columns^T (K, L), a few rows at a time to save memory, each with the number of its first row."""
     for some in row_slices(len(rows), len(columns)):
         yield some.start, rows[some] @ columns.T
 
@@ -80,7 +80,7 @@ def length_of_products(rows: Tensor, columns: Tensor) -> float:
 
 
 def explained(total: Tensor, means: Tensor, rtol: float) -> float:
-    """tr(total^+ means^T means): by Cholesky factors if `total` (d, d) has full rank, else by eigenvectors."""
+    """tr(total^+ means^T means), by a Cholesky factor if `total` (d, d) has full rank, else by eigenvectors."""
     factor, failed = torch.linalg.cholesky_ex(total)
     pivots = factor.diagonal().square()
     if not failed and pivots.min() > _WELL_POSED * pivots.max():

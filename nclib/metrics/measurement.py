@@ -1,4 +1,4 @@
-"""Tables of metrics or scores of one set of features."""
+"""Tables of metrics or scores for one set of features."""
 
 import html
 import textwrap
@@ -20,17 +20,17 @@ from nclib.metrics.statistics import ClassStatistics, Covariance, gathered
 from nclib.metrics.variability import SaysNothing, between_spectrum, checked_means
 
 Registry = Mapping[str, Metric]
-WIDTH, _LONGEST, _SHORTEST = 100, 40, 20  # columns of what is printed, and of a long name in it, at most and at least
-_READING = 24  # columns for what a value means, at least, beside it
+WIDTH, _LONGEST, _SHORTEST = 100, 40, 20  # columns of a printed table; the most and fewest for a name
+_READING = 24  # the fewest columns in which the reading of a value is printed beside it
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Measurement(Mapping[str, float]):
-    """What `nclib.measure` or `nclib.score` found: a mapping from metric or score to value that prints as a table.
+    """The result of `nclib.measure` or `nclib.score`: a mapping from metric or score to value that prints as a table.
 
-    `notes` says what a reader of the numbers should know: classes without samples, metrics that are not
-    defined here, class means that span less than K - 1 directions. `empty` names the values that say nothing, since
-    there are too few samples. `classes` are the names of the classes that were measured, or () if they have none.
+    `notes` says what a reader of the numbers should know: classes without samples, metrics that are not defined here,
+    class means that span fewer than K - 1 directions. `empty` names the values that say nothing because there are too
+    few samples. `classes` are the names of the classes measured, or () if they have none.
 
     Examples
     --------
@@ -60,9 +60,9 @@ class Measurement(Mapping[str, float]):
         return len(self.values_)
 
     def to_dict(self) -> dict[str, Any]:
-        """Sizes, names of classes, metrics and notes, of plain Python types, as `json.dumps` takes them.
+        """Sizes, class names, metrics and notes in plain Python types, ready for `json.dumps`.
 
-        NaN and infinity are floats.
+        NaN and infinity stay floats.
         """
         sizes = {name: getattr(self, name) for name in ("num_samples", "num_classes", "num_features")}
         named = {"classes": list(self.classes)} if self.classes else {}
@@ -74,7 +74,7 @@ class Measurement(Mapping[str, float]):
     __repr__ = __str__
 
     def text(self, width: int) -> str:
-        """The table in as many columns as a terminal has; where they are few, readings have lines of their own.
+        """The table, `width` columns wide; if that is narrow, each reading gets a line of its own.
 
         >>> print(Measurement({"cdnv": 0.5}, 4, 2, 2).text(30))
         4 samples, 2 classes, 2
@@ -112,25 +112,25 @@ class Measurement(Mapping[str, float]):
 
 
 def wrapped(line: str, indent: int = 2, width: int = WIDTH) -> str:
-    """The line in as many as fit, those after the first indented.
+    """The line broken to fit the width, with all but the first part indented.
 
     >>> [len(part) for part in wrapped("x " * 100).splitlines()]
     [99, 99, 3]
     """
     if len(line) <= width:
         return line
-    own = len(line) - len(line.lstrip())  # of a line that begins with an indent
+    own = len(line) - len(line.lstrip())  # the indent that the line has already
     more = " " * min(max(indent, own), width // 2)
     return textwrap.fill(line.strip(), width, initial_indent=" " * own, subsequent_indent=more, break_on_hyphens=False)
 
 
 def longest_name(width: int) -> int:
-    """The characters that a name may have in a table of so many columns."""
+    """The longest a name may be in a table that is `width` columns wide."""
     return max(_SHORTEST, min(_LONGEST, width // 2))
 
 
 def shortened(names: Iterable[str], longest: int = _LONGEST) -> dict[str, str]:
-    """By every name what stands for it where there is no room for a long one; no two are the same.
+    """A dict from each name to a form of at most `longest` characters; no two forms are the same.
 
     >>> shortened(["nc1", "a name that is as long as two lines of a table"], 20)
     {'nc1': 'nc1', 'a name that is as long as two lines of a table': 'a name tha…f a table'}
@@ -145,7 +145,7 @@ def shortened(names: Iterable[str], longest: int = _LONGEST) -> dict[str, str]:
 
 
 def about_names(names: Mapping[str, str]) -> list[str]:
-    """Lines that say what was shortened."""
+    """Lines that give the full form of each shortened name."""
     return [f"{short} is {name}" for name, short in names.items() if name != short]
 
 
@@ -161,14 +161,16 @@ def measured(
     strict: bool | None = None,
     progress: bool = False,
 ) -> Measurement:
-    """The metrics of a registry by their names, as `measure` describes; `more` are inputs by name, or None.
+    """Compute the named metrics of a registry, as `measure` describes; `more` maps further inputs to values or None.
 
-    If strict, what is not defined is an error, else a note; None is strict about names that were given.
+    If strict, an undefined metric is an error, else a note. None is strict only if names were given.
     """
     given: dict[str, Any]
     if isinstance(features, ClassStatistics):
         if labels is not None or num_classes is not None or (classes is not None and features.classes):
-            raise ValueError("class statistics know their labels and classes; give all else by name")
+            raise ValueError(
+                "class statistics contain their labels and classes; leave those out, and give other arguments by name"
+            )
         given, counts, width = {"stats": features}, features.counts, features.num_features
         classes = features.classes or checked_names(classes, features.num_classes)
     elif labels is None:
@@ -197,7 +199,7 @@ def measured(
 def chosen(
     metrics: Iterable[str] | Literal["all"] | None, given: Mapping[str, Any], registry: Registry = METRICS
 ) -> list[str]:
-    """The names asked for, once it is sure that they exist and can be computed."""
+    """The names asked for, once it is checked that they exist and can be computed."""
     known = {"stats", *(name for name, value in given.items() if value is not None)}
     known |= {"class_ranks"} if "features" in known else set()
     possible = [name for name, metric in registry.items() if known.issuperset(metric.inputs)]
@@ -212,14 +214,14 @@ def chosen(
             missing = [part.replace("class_ranks", "features") for part in registry[name].inputs if part not in known]
             raise ValueError(f"{name} needs {' and '.join(missing)}, which was not given")
     if not names:
-        raise ValueError(f"no {kind} was asked for; {kind}s='all' is all of them")
+        raise ValueError(f"no {kind} was asked for; {kind}s='all' computes all of them")
     return names
 
 
 def _statistics(samples: Samples, metrics: Iterable[Metric], progress: bool) -> ClassStatistics:
-    """Class statistics with as much of the covariance as the metrics take."""
+    """Class statistics with as much of the covariance as the metrics need."""
     takes = {metric.covariance for metric in metrics}
-    wide = samples.features.shape[1] >= 4 * (int(samples.labels.max()) + 1)  # else the span is no cheaper
+    wide = samples.features.shape[1] >= 4 * (int(samples.labels.max()) + 1)  # otherwise the span is not cheaper
     kind: Covariance = "diagonal" if takes == {"diagonal"} else "full" if "full" in takes or not wide else "span"
     return gathered(samples, covariance=kind, progress=progress)
 
@@ -229,7 +231,7 @@ def _parameter(value: Any, name: str, size: tuple[int, ...]) -> Tensor | None:
 
 
 def _of_seen_classes(given: dict[str, Any], seen: Tensor) -> dict[str, Any]:
-    """The same without the classes that have no samples, the others renumbered in order."""
+    """The inputs without empty classes; the other classes are renumbered in order."""
     if seen.all() or not seen.any():
         return given
     kept = {name: given[name][seen.cpu()] for name in ("weight", "bias") if given[name] is not None}
@@ -241,7 +243,7 @@ def _of_seen_classes(given: dict[str, Any], seen: Tensor) -> dict[str, Any]:
 
 
 def _about_counts(counts: list[int], names: Sequence[str]) -> Iterator[str]:
-    """What to know of classes with hardly a sample."""
+    """Notes on classes with no sample or one."""
     for number, words in ((0, "no samples and {are} left out"), (1, "one sample, whose spread is taken as 0")):
         if classes := [k for k, count in enumerate(counts) if count == number]:
             have, are = ("has", "is") if len(classes) == 1 else ("have", "are")
@@ -252,9 +254,9 @@ def _about_counts(counts: list[int], names: Sequence[str]) -> Iterator[str]:
 def _computed(
     names: list[str], given: Mapping[str, Any], registry: Registry, *, strict: bool
 ) -> tuple[dict[str, float], list[str], tuple[str, ...]]:
-    """The values of the metrics that are defined, notes on these and the others, and which values say nothing."""
+    """The values of the defined metrics, notes on all metrics, and the names of values that say nothing."""
     stats, values, notes, empty = given["stats"], {}, [], []
-    checked_means(stats)  # what no metric can do without is an error
+    checked_means(stats)  # an error if no metric at all is defined
     if any("class_ranks" in registry[name].inputs for name in names):
         given = {**given, "class_ranks": class_ranks(given["features"], given["labels"])}
     for name in names:
@@ -280,7 +282,7 @@ def _computed(
 
 
 def _number(name: str, value: Any) -> float:
-    """What a metric gave as a plain number; those of others may give tensors, or what is none."""
+    """A metric's result as a plain number; metrics of users may return a tensor, or not a number at all."""
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -298,25 +300,25 @@ def measure(
     classes: Names = None,
     progress: bool = False,
 ) -> Measurement:
-    """Every collapse metric of features (N, d) with labels (N,), and of a classifier if one is given.
+    """Measure the collapse of features (N, d) with labels (N,), and of a classifier if one is given.
 
     Parameters
     ----------
     features, labels
         Float (N, d), and integers or texts (N,): tensors, arrays, or a memory map larger than memory. Or
-        `ClassStatistics` alone, for what follows from those.
+        `ClassStatistics` alone, for the metrics that follow from them.
     weight, bias
-        Of the linear classifier on the features: (K, d) and (K,). NC3, NC4 and NC2 of the weight need them.
+        Of the linear classifier on the features: (K, d) and (K,). NC3, NC4 and the NC2 of the weight need the weight.
     metrics
-        Names from `nclib.METRICS`; only what they need is computed. None is every metric that the arguments
-        allow but for those marked `on_request`, most of which take a d x d matrix or another pass over the features
-        (vci, directional CDNV, the ranks, GNC2, UNC3); "all" has those too.
+        Names from `nclib.METRICS`; only what they need is computed. None computes every metric that the arguments
+        allow, except those marked `on_request`, most of which need a d x d matrix or another pass over the features
+        (vci, directional CDNV, the ranks, GNC2, UNC3). "all" includes them.
     num_classes
-        K, if the last classes may have no samples; the rows of the weight unless given. Classes without
-        samples are left out, and noted.
+        K, if the last classes may have no samples; by default the number of rows of the weight, if given. Classes
+        without samples are left out, with a note.
     classes
-        The names of the K classes, in the order of their numbers, which notes call them by. Labels that are texts are
-        in the order of the alphabet without; with a weight, whose rows have an order of their own, they need it.
+        The names of the K classes, in the order of their numbers; notes use them. Without it, text labels are numbered
+        alphabetically. Text labels with a weight need it, since the rows of the weight have their own order.
     progress
         Show a progress bar if the pass over the features takes more than a second.
 
@@ -339,7 +341,7 @@ def measure(
 
 
 def _classes_of(weight: Any, features: Any, labels: Any) -> int | None:
-    """The rows of a weight that goes with the features, or as many as the labels need."""
+    """The number of rows of a weight that fits the features, or more if the labels need more."""
     if labels is None:
         return None
     weight, labels = as_tensor(weight), check_labels(labels)

@@ -1,4 +1,4 @@
-"""Metrics of class pairs: how far two classes reach towards each other, for their distance."""
+"""Metrics of class pairs: how far two classes spread towards each other, relative to their distance."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def cdnv(stats: ClassStatistics) -> float:
 
 
 def cdnv_tile(variances: Tensor, rows: slice, columns: slice, distances: Tensor) -> Tensor:
-    """(V_i + V_j) / (2 ||mu_i - mu_j||^2) of the pairs of a tile, from V (K,) and the squared distances."""
+    """(V_i + V_j) / (2 ||mu_i - mu_j||^2) for the pairs of a tile, from V (K,) and the squared distances."""
     spread = (variances[rows].unsqueeze(1) + variances[columns]) / 2
     return (spread / distances).where(distances > 0, torch.inf)
 
@@ -56,7 +56,7 @@ def cdnv_pairs(stats: ClassStatistics) -> Tensor:
 def directional_cdnv(stats: ClassStatistics, features: Any, labels: Any) -> float:
     """Directional CDNV, the mean over ordered pairs of the variance of class i along the axis to class j.
 
-    As `cdnv`, but of the spread only what points from one class mean to the other counts. Range [0, cdnv];
+    Like `cdnv`, but it counts only the spread along the line from one class mean to the other. Range [0, cdnv];
     lower is more collapsed. Source: Luthra, Salunkhe, Galanti 2026 (arXiv 2603.03530); the mean over ordered
     pairs is ours, as in `cdnv`.
 
@@ -75,8 +75,8 @@ def directional_cdnv(stats: ClassStatistics, features: Any, labels: Any) -> floa
 def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -> Tensor:
     """u^T Sigma_i u / ||mu_i - mu_j||^2 with u the unit vector from mu_i to mu_j, float64 (K, K), 0 on the diagonal.
 
-    `features` (N, d) and `labels` (N,) are those that the statistics are of: the covariance Sigma_i of each class is
-    not in the statistics. Infinite where two classes share their mean.
+    `features` (N, d) and `labels` (N,) must be the ones that the statistics were made from: the statistics do not
+    contain the covariance Sigma_i of each class. Infinite where two classes share their mean.
 
     Examples
     --------
@@ -89,7 +89,10 @@ def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -
     samples = samples_of(features, labels, num_classes=stats.num_classes, classes=stats.classes or None)
     labels = samples.labels.to(means.device)
     if not torch.equal(labels.bincount(minlength=stats.num_classes), stats.counts):
-        raise ValueError("these features are not those of the statistics: their classes have other counts")
+        raise ValueError(
+            "these features are not those of the statistics: their classes have other counts; give the features and "
+            "labels that the statistics were made from"
+        )
     sums = torch.zeros_like(distances)
     for start, block in row_blocks(samples.features, checked=samples.checked):
         classes = labels[start : start + len(block)]
@@ -97,15 +100,15 @@ def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -
         along = linear(centred, means)  # (B, K): the deviation times each class mean
         own = along.gather(1, classes.unsqueeze(1))
         sums.index_add_(0, classes, (along - own).square())
-    variances = sums / stats.counts.unsqueeze(1)  # times ||mu_i - mu_j||^2, for the axis is not yet of length 1
+    variances = sums / stats.counts.unsqueeze(1)  # times ||mu_i - mu_j||^2, since the axis does not have length 1 yet
     return (variances / distances.square()).where(distances > 0, torch.inf).fill_diagonal_(0.0)
 
 
 def directional_cdnv_pooled(stats: ClassStatistics) -> float:
     """Directional CDNV with the pooled Sigma_W in place of each class's own covariance.
 
-    The mean over pairs of u^T Sigma_W u / ||mu_i - mu_j||^2: what the class statistics give, and equal to
-    `directional_cdnv` where all classes have the same covariance. Range [0, inf]; lower is more collapsed.
+    The mean over pairs of u^T Sigma_W u / ||mu_i - mu_j||^2. Class statistics suffice for it. It equals
+    `directional_cdnv` if all classes have the same covariance. Range [0, inf]; lower is more collapsed.
     Ours.
 
     Examples
@@ -128,11 +131,11 @@ def directional_cdnv_pooled(stats: ClassStatistics) -> float:
 def overlap(stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical") -> float:
     """Bhattacharyya coefficient of the classes as Gaussians, the mean over pairs.
 
-    Range [0, 1]; lower is better separated: 1 if two classes are the same Gaussian. "spherical" gives each
-    class the variance V_k / d in every direction, "diagonal" one for each feature.
+    Range [0, 1]; lower is better separated, and two equal Gaussians give 1. "spherical" gives each class the variance
+    V_k / d in every direction, "diagonal" a variance for each feature.
 
-    Source: the coefficient of the Gaussian Bhattacharyya score of Pandy et al. 2022, which is minus its
-    sum over ordered pairs. No floor is put under the variances: a class without spread overlaps with none.
+    Source: the Gaussian Bhattacharyya score of Pandy et al. 2022 is minus the sum of this coefficient over ordered
+    pairs. Variances have no floor here: a class without spread overlaps with no other.
 
     Examples
     --------
@@ -149,7 +152,7 @@ def overlap(stats: ClassStatistics, *, covariance: Literal["spherical", "diagona
 def total_overlap(
     stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical", floor: float = 0.0
 ) -> float:
-    """The sum of `overlap_pairs` over the ordered pairs of two classes."""
+    """The sum of `overlap_pairs` over all ordered pairs of different classes."""
     total = 0.0
     for rows, values in overlap_rows(stats, covariance=covariance, floor=floor):
         values.diagonal(rows.start).fill_(0.0)
@@ -178,7 +181,7 @@ def overlap_pairs(
 def overlap_rows(
     stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical", floor: float = 0.0
 ) -> Iterator[tuple[slice, Tensor]]:
-    """`overlap_pairs`, some rows at a time, for classes whose pairs do not fit into memory."""
+    """`overlap_pairs`, a few rows at a time, for when all pairs do not fit into memory."""
     if covariance not in ("spherical", "diagonal"):
         raise ValueError(f"covariance is {covariance!r}; it must be 'spherical' or 'diagonal'")
     check_least(0, floor=floor)
@@ -203,9 +206,9 @@ def _diagonal_exponents(stats: ClassStatistics, floor: float, rows: slice) -> Te
 
 
 def mean_over_pairs(stats: ClassStatistics, value: Callable[[slice, slice, Tensor], Tensor]) -> float:
-    """The mean over pairs of classes of a symmetric function, whose K x K values are never held at once.
+    """The mean of a symmetric function over pairs of classes, without holding its K x K values at once.
 
-    `value(rows, columns, distances)` gives it for a tile of pairs, whose squared distances of means it is given.
+    `value(rows, columns, distances)` returns it for a tile of pairs, given the squared distances between their means.
     """
     total = 0.0
     for rows, columns, distances in stats.distance_tiles():
@@ -215,7 +218,7 @@ def mean_over_pairs(stats: ClassStatistics, value: Callable[[slice, slice, Tenso
 
 
 def _exponent(squared: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """D_B of two normal variables with variances a and b and `squared` distance; no spread: 0 or infinity."""
+    """D_B of two normal variables with variances a and b and `squared` distance; 0 or infinity if both are 0."""
     middle, still = (a + b) / 2, a + b == 0
     spread = (middle.log() - (a.log() + b.log()) / 2) / 2
     distance = torch.where(still, torch.where(squared > 0, math.inf, 0.0), squared / middle / 8)

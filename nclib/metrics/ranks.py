@@ -1,7 +1,7 @@
-"""How many directions features take: ranks that count directions by their size, overall and class by class.
+"""How many directions features span: ranks that weigh directions by their size, overall and class by class.
 
-The effective, stable and numerical ranks are functions of singular values s of centred features, so they lie between 1
-and the rank, and scale leaves them alone; features without spread have rank 0. Always stable <= numerical <= effective.
+The effective, stable and numerical ranks are functions of the singular values s of centred features. They lie between 1
+and the rank and do not depend on scale; features without spread have rank 0. Always stable <= numerical <= effective.
 """
 
 import math
@@ -71,10 +71,10 @@ def class_ranks(features: Any, labels: Any) -> dict[str, Tensor]:
 
 
 def rankme(features: Any) -> float:
-    """RankMe, the effective rank of features (N, d) that are not centred: exp of the entropy of s / sum(s).
+    """RankMe, the effective rank of features (N, d) without centring: exp of the entropy of s / sum(s).
 
-    Needs no labels. Range [1, min(N, d)], and 0 if all features are 0; higher is said to transfer better. Unchanged by
-    rotation and scale, not by a shift: a mean far from 0 is one large direction, which `effective_rank` leaves out.
+    Needs no labels. Range [1, min(N, d)], and 0 if all features are 0; higher is said to transfer better. Invariant to
+    rotation and scale but not to shift: a mean far from 0 is one large direction, which `effective_rank` ignores.
     Source: Garrido et al. 2023 (arXiv 2210.02885), without the 1e-7 that keeps their logarithm finite.
 
     Examples
@@ -86,12 +86,12 @@ def rankme(features: Any) -> float:
 
 
 def alpha_req(features: Any, *, first: int = 1, last: int | None = None) -> float:
-    """alpha-ReQ, how fast the eigenvalues of the covariance of features (N, d) fall: lambda_j is about j^-alpha.
+    """alpha-ReQ, the rate at which the covariance eigenvalues of features (N, d) decay: lambda_j is about j^-alpha.
 
-    Needs no labels. Minus the slope of ln(lambda_j) over ln(j) by least squares, j being the place of an eigenvalue
-    from the largest on, from `first` to `last`. Any number from 0 on; about 1 is said to transfer best, so that neither
-    more nor less is better, and no ranking is by it. Unchanged by rotation, shift and scale. Source: Agrawal et al.
-    2022; the places are ours, all whose eigenvalue is above rounding unless given.
+    Needs no labels. It is minus the least-squares slope of ln(lambda_j) over ln(j), where j counts the eigenvalues from
+    the largest on, from `first` to `last`; by default it uses all eigenvalues above rounding (this range is ours).
+    Range [0, inf). About 1 is said to transfer best, so neither higher nor lower is better, and no ranking uses it.
+    Invariant to rotation, shift and scale. Source: Agrawal et al. 2022.
 
     Raises ValueError if there are fewer than two such eigenvalues.
 
@@ -106,22 +106,22 @@ def alpha_req(features: Any, *, first: int = 1, last: int | None = None) -> floa
     kept = values[values > 0][first - 1 : last]
     if len(kept) < 2:
         raise ValueError(
-            f"{len(kept)} of the places from {first} to {last or 'the last'} have an eigenvalue above rounding; a "
-            "slope needs 2 or more: give other places, or more samples"
+            f"{len(kept)} of the eigenvalues from {first} to {last or 'the last'} are above rounding; a slope needs 2 "
+            "or more: change first and last, or give more samples"
         )
     places = torch.arange(first, first + len(kept), dtype=torch.float64).log().to(kept.device)
     places -= places.mean()
-    return float(-2 * (places * kept.log()).sum() / places.square().sum())  # of s; its square is the eigenvalue
+    return float(-2 * (places * kept.log()).sum() / places.square().sum())  # s^2 is the eigenvalue
 
 
 def lidar(features: Any, labels: Any, *, delta: float = 1e-4) -> float:
     """LiDAR, the effective rank of linear discriminants: exp of the entropy of lambda / sum(lambda).
 
-    lambda are the eigenvalues of (Sigma_W + delta I)^-1 Sigma_B, the class means being centred about their own mean.
-    What the paper calls an object, with several views of it, is a class here with its samples (N, d): give the number
-    of the picture as the label of each of its augmentations for the paper's own, which needs no labels of a task. Range
-    [1, min(K - 1, d)]; higher is said to transfer better. Unchanged by rotation and shift; `delta` makes it depend on
-    the scale. Source: Thilak et al. 2024 (arXiv 2312.04000), whose views are as many of each object.
+    The lambda are the eigenvalues of (Sigma_W + delta I)^-1 Sigma_B, with class means centred about their own mean.
+    A class here is what the paper calls an object, and its samples are the object's views. For the paper's own score,
+    which needs no task labels, label each augmentation with the number of its image. Range [1, min(K - 1, d)]; higher
+    is said to transfer better. Invariant to rotation and shift, but not to scale, because of `delta`. Source: Thilak et
+    al. 2024 (arXiv 2312.04000), who take the same number of views of each object.
 
     Raises ValueError if no class has two samples.
 
@@ -139,18 +139,18 @@ def lidar(features: Any, labels: Any, *, delta: float = 1e-4) -> float:
     stats = gathered(Samples(in_their_span(rows), numbers, checked=True))
     check_seen(stats)
     if stats.num_samples == stats.num_classes:
-        raise ValueError("every class has one sample; LiDAR compares several of a class: views of each object")
+        raise ValueError("every class has one sample; LiDAR needs classes with several, such as views of one object")
     within = stats.within_covariance
     within.diagonal().add_(delta)
     means = stats.means - stats.means.mean(0)
     factor, failed = torch.linalg.cholesky_ex(within)
     if failed:
-        raise ValueError(f"delta is {delta}, too little for features of this size; raise it, or scale them down")
+        raise ValueError(f"delta is {delta}, too small for features of this size; raise it, or scale them down")
     return float(_effective(torch.linalg.svdvals(torch.linalg.solve_triangular(factor, means.T, upper=False)).square()))
 
 
 def _total_singular_values(stats: ClassStatistics) -> Tensor:
-    """Singular values (d,), up to one factor, of all features about the global mean."""
+    """Singular values (d,), up to a common factor, of all features about the global mean."""
     return _singular_values(total_scatter(stats))
 
 
@@ -160,13 +160,13 @@ def _class_singular_values(features: Tensor) -> Tensor:
 
 
 def _plain_singular_values(features: Tensor) -> Tensor:
-    """Singular values (min(n, d),), ascending, of features float64 (n, d) as they are."""
+    """Singular values (min(n, d),), ascending, of features float64 (n, d), not centred."""
     tall = len(features) > features.shape[1]
     return _singular_values(features.T @ features if tall else features @ features.T)
 
 
 def _singular_values(products: Tensor) -> Tensor:
-    """Square roots of the eigenvalues of a matrix of products (n, n), of those that are not rounding."""
+    """Square roots of the eigenvalues of a Gram matrix (n, n), those within rounding set to 0."""
     if not len(products):
         return products.new_zeros(1)
     eigenvalues = torch.linalg.eigvalsh(products)

@@ -1,4 +1,4 @@
-"""What each collapse metric is: the registry behind `nclib.measure`, its tables and the book's."""
+"""The registry of collapse metrics behind `nclib.measure`, its tables and the book's."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,24 +15,25 @@ Better = Literal["lower", "higher", "neither"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One collapse metric, or score of transferability: how it is computed, what it means, where it is from.
+    """One collapse metric or transferability score: how to compute it, what it means, where it comes from.
 
     Parameters
     ----------
     name, compute
-        Its name in every table, and the function that gives it.
+        Its name in every table, and the function that returns its value.
     formula, range, source
-        In words for a reader; the notation is that of the docstring of `compute`.
+        Texts for a reader, in the notation of the docstring of `compute`.
     better, meaning
-        Which values say what it is about: "more collapsed".
+        The better direction ("lower", "higher" or "neither"), and what that direction means, by default
+        "more collapsed".
     inputs, optional
-        The arguments of `compute`, in order, among stats, features, labels, weight, bias, probabilities and what
-        `class_ranks` gives; the optional ones may be None.
+        The arguments of `compute`, in order, among stats, features, labels, weight, bias, probabilities and
+        class_ranks (the result of `class_ranks`); the optional ones may be None.
     covariance
-        How much of the pooled covariance it takes, in the words of `ClassStatistics`.
+        How much of the pooled covariance it needs: a `covariance` of `ClassStatistics`.
     on_request
-        Whether `measure` computes it only when asked, for it takes a d x d matrix, another pass over the features or
-        more, or is for few readers. (nc4 takes a pass too, but one that gives a classifier wants it.)
+        Whether `measure` computes it only when asked, because it needs a d x d matrix or another pass over the
+        features, or because few readers need it. (nc4 needs a pass too, but whoever gives a classifier needs it.)
 
     Examples
     --------
@@ -51,7 +52,7 @@ class Metric:
     covariance: Covariance = "diagonal"
     on_request: bool = False
     meaning: str = "more collapsed"
-    takes_samples: bool = field(default=False, init=False, compare=False)  # checked `Samples` in place of features
+    takes_samples: bool = field(default=False, init=False, compare=False)  # checked `Samples` instead of features
 
     @property
     def reading(self) -> str:
@@ -60,7 +61,7 @@ class Metric:
 
 
 def shipped(*fields: Any, **more: Any) -> Metric:
-    """A metric of nclib, which takes checked `Samples`; yours, also one made of it by `replace`, takes features."""
+    """A metric of nclib, which takes checked `Samples`; metrics of users, even copies by `replace`, take features."""
     metric = Metric(*fields, **more)
     object.__setattr__(metric, "takes_samples", True)
     return metric

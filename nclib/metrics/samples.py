@@ -11,19 +11,19 @@ from nclib.arrays import as_array, as_tensor, noted_rounding
 from nclib.labels import Names, numbered_labels
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_BLOCK = 2**18  # numbers converted to float64 at once: 2 MB stay in a processor's cache
+_BLOCK = 2**18  # numbers converted to float64 at once: 2 MB, which fit into a processor's cache
 _LEAST_ROWS, _MOST_ROWS = 64, 2048  # of a block
-LARGEST = 1e60  # of a feature: sums of its fourth power still fit into a float64
+LARGEST = 1e60  # the largest feature allowed: sums of its fourth power still fit into a float64
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Features (N, d), which may lie on disk, and labels int64 (N,) of the right shapes, N at least 1.
+    """Features (N, d), which may lie on disk, and labels int64 (N,), checked for shape; N is at least 1.
 
-    What takes features and labels takes this in the place of both, so that nothing is checked twice: labels, and the
-    number or names of classes, beside it are not looked at. `checked` says whether the values of the features were,
-    too, `stats` are their class statistics, where these were gathered, `rounding` is what was noted of them, and
-    `classes` are the K names of classes, if they have any.
+    Functions that take features and labels accept it in their place, so that nothing is checked twice; labels, number
+    and names of classes given beside it are ignored. `checked` says whether the feature values were checked, too.
+    `stats` are the class statistics, if they were gathered. `rounding` is what `note_rounding` attached, and `classes`
+    are the K class names, or ().
     """
 
     features: Any
@@ -35,7 +35,7 @@ class Samples:
 
 
 def samples_of(features: Any, labels: Any, *, num_classes: int | None = None, classes: Names = None) -> Samples:
-    """Features and labels as samples, or what is wrong with them; samples as they are."""
+    """Features and labels as checked `Samples`; `Samples` are returned unchanged."""
     if isinstance(features, Samples):
         return features
     rounding, features = noted_rounding(features), as_array(features)
@@ -49,7 +49,7 @@ def samples_of(features: Any, labels: Any, *, num_classes: int | None = None, cl
 def check_features(
     features: Any, labels: Any, *, num_classes: int | None = None, classes: Names = None
 ) -> tuple[Tensor, Tensor]:
-    """Return features (N, d) and labels (N,) as tensors on one device, or say what is wrong with them."""
+    """Features (N, d) and labels int64 (N,) as checked tensors on one device."""
     if isinstance(features, Samples):
         rows = as_tensor(features.features)
         return rows if features.checked else check_values(rows), features.labels.to(rows.device)
@@ -59,7 +59,7 @@ def check_features(
 
 
 def check_rows(features: Any) -> Tensor:
-    """Return features (N, d), N and d at least 1, of no labels as a tensor, or say what is wrong; of samples theirs."""
+    """Features (N, d) without labels as a checked tensor, N and d at least 1; of `Samples` their features."""
     if isinstance(features, Samples):
         return check_features(features, None)[0]
     rows = as_tensor(features)
@@ -70,16 +70,16 @@ def check_rows(features: Any) -> Tensor:
 
 
 def in_their_span(features: Tensor) -> Tensor:
-    """Features (N, d), in float64; where d is above N their N coordinates in an orthonormal basis of what they span.
+    """Features (N, d) in float64; if d > N, their N coordinates in an orthonormal basis of their span.
 
-    What a rotation leaves alone is the same of both, and takes no d x d numbers.
+    Whatever is invariant to rotation is the same for both, and needs no d x d matrix.
     """
     rows = features.double()
     return rows if rows.shape[1] <= len(rows) else torch.linalg.qr(rows.T, mode="r").R.T
 
 
 def check_shapes(features: Any, labels: Any) -> None:
-    """Refuse what is not (N, d) with d >= 1 and (N,)."""
+    """Refuse features that are not (N, d), and labels that are not as many."""
     if features.ndim != 2 or len(features) != len(labels):
         cure = "; features.reshape(-1, 1) is (N, 1)" if features.ndim == 1 else ""
         raise ValueError(
@@ -88,9 +88,10 @@ def check_shapes(features: Any, labels: Any) -> None:
 
 
 def row_blocks(features: Any, *, checked: bool = False) -> Iterator[tuple[int, Tensor]]:
-    """Consecutive rows of features (N, d), checked unless they are, each block with the number of its first row.
+    """Blocks of consecutive rows of features (N, d), each with the number of its first row.
 
-    A block fits into a processor's cache once it is float64, and an array on disk is read block by block.
+    Their values are checked unless `checked`. A block in float64 fits into a processor's cache, and an array on disk is
+    read block by block.
     """
     rows = min(_MOST_ROWS, max(_LEAST_ROWS, _BLOCK // max(1, features.shape[1])))
     for start in range(0, len(features), rows):
@@ -109,17 +110,17 @@ def with_bar(blocks: Iterable[tuple[int, Tensor]], total: int) -> Iterator[tuple
 
 
 def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
-    """Return the features if they are floating point, finite and of a size that can be squared."""
+    """The features, if they are floating point, finite, and small enough that their powers do not overflow."""
     if features.dtype not in _FLOATS:
         whole = not (features.is_complex() or features.is_floating_point() or features.is_quantized)
         small = features.is_floating_point() and features.dtype.itemsize < 2
         cure = "; give features.float()" if small else ""
         cure = "; if they are numbers, give features.float(), or astype(float)" if whole else cure
         raise TypeError(f"features are {features.dtype}; they must be floating point of 16 to 64 bits{cure}")
-    if not torch.isfinite(features.sum()):  # cheap; a sum can also overflow, so only the rows decide
+    if not torch.isfinite(features.sum()):  # a cheap test; a sum can also overflow, so the rows decide
         bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
         if len(bad):
-            half = f"; {features.dtype} has none above 65504: compute them in float32"
+            half = f"; {features.dtype} holds no number above 65504: compute them in float32"
             cure = half if features.dtype == torch.float16 else ""
             raise ValueError(f"features hold NaN or infinity, the first in row {first_row + int(bad[0])}{cure}")
     if features.dtype == torch.float64 and features.numel() and features.abs().max() > LARGEST:

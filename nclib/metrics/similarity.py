@@ -1,4 +1,4 @@
-"""How alike two representations of the same samples are, such as those of two layers or models."""
+"""How similar two representations of the same samples are, such as two layers or models."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from nclib.metrics.samples import check_rows
 def cka(features: Any, others: Any, *, labels: Any = None, other_labels: Any = None) -> float:
     """Linear centred kernel alignment of features (N, d) and others (N, e) of the same samples in the same order.
 
-    ||X^T Y||_F^2 / (||X^T X||_F ||Y^T Y||_F), both centred. Needs no labels. Range [0, 1]; higher is more alike, 1 if
-    they differ by a rotation, a shift and a scale alone. With few samples for their width it is near 1 for any
-    features. Takes N d e operations, or N^2 (d + e) where N is less than both widths, and never holds more than the
-    smaller products. Source: Kornblith et al. 2019 (arXiv 1905.00414).
+    ||X^T Y||_F^2 / (||X^T X||_F ||Y^T Y||_F), both centred. Needs no labels. Range [0, 1]; higher is more similar, 1 if
+    they differ only by a rotation, a shift and a scale. With few samples for the width it is near 1 for any features.
+    It takes N d e operations, or N^2 (d + e) if N is less than both widths, and holds only the smaller products.
+    Source: Kornblith et al. 2019 (arXiv 1905.00414).
 
-    That row i of both is of one sample cannot be seen of numbers: give the labels of both, (N,) each, and those must be
-    equal row by row. Rows that change places within a class go unnoticed even so.
+    The numbers cannot show whether row i of both is the same sample. To check it, give the labels of both, (N,) each,
+    which must be equal row by row; rows swapped within a class still go unnoticed.
 
     Raises ValueError if the numbers of rows or the labels differ, or if one of the two is the same for all samples.
 
@@ -34,7 +34,7 @@ def cka(features: Any, others: Any, *, labels: Any = None, other_labels: Any = N
     """
     x, y = check_rows(features), check_rows(others)
     if len(x) != len(y):
-        raise ValueError(f"features are of {len(x):,} samples and others of {len(y):,}; they must be of the same ones")
+        raise ValueError(f"features have {len(x):,} rows and others {len(y):,}; both must be of the same samples")
     _check_same(labels, other_labels, len(x))
     x, y = sorted((_centred(x), _centred(y.to(x.device))), key=lambda rows: rows.shape[1])
     product = length_of_products(x.T, y.T)
@@ -42,23 +42,25 @@ def cka(features: Any, others: Any, *, labels: Any = None, other_labels: Any = N
 
 
 def _centred(features: Tensor) -> Tensor:
-    """The features about their mean, float64, at a scale whose fourth powers fit."""
+    """The features about their mean, float64, scaled so that their fourth powers do not overflow."""
     centred = features.double() - features.double().mean(0)
     scale = centred.abs().max()
     if not scale > 1e-13 * features.abs().max():
-        raise ValueError("features are the same for all samples, but for rounding, and so like no others")
+        raise ValueError("features are the same for all samples up to rounding, so their similarity is undefined")
     return centred / scale
 
 
 def _check_same(labels: Any, others: Any, number: int) -> None:
-    """Refuse labels (N,) that say that the rows are of other samples."""
+    """Refuse labels (N,) that show that the rows are different samples."""
     if labels is None and others is None:
         return
     if labels is None or others is None:
-        raise ValueError("labels are given of one of the two; give those of both, or none")
+        raise ValueError("only one of labels and other_labels is given; give both, or neither")
     first, second = class_names(labels), class_names(others, "other_labels")
     if len(first) != number or len(second) != number:
-        raise ValueError(f"labels are {len(first):,} and {len(second):,} of {number:,} samples; give one for each")
+        raise ValueError(
+            f"{len(first):,} labels and {len(second):,} other_labels for {number:,} samples; give one for each"
+        )
     if len(wrong := np.flatnonzero(first.astype(object) != second.astype(object))):  # a text differs from a number
         row = wrong[0]
         raise ValueError(

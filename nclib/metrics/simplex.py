@@ -1,6 +1,6 @@
-"""NC2 to NC5: class means and classifier on the corners of a simplex, aligned with each other, away from all else.
+"""NC2 to NC5: class means and classifier form a simplex (NC2), align (NC3, NC4), and shun other data (NC5).
 
-GNC2 is NC2 of more classes than a simplex has corners in so few dimensions, K > d + 1: spread evenly over a sphere.
+GNC2 generalises NC2 to K > d + 1 classes, for which d dimensions hold no simplex: means spread evenly over a sphere.
 """
 
 import math
@@ -21,8 +21,8 @@ from nclib.metrics.variability import check_statistics, checked_means, cut_off
 def nc2(vectors: ClassStatistics | Any) -> float:
     """Distance of the centred class means, or of a classifier's weight (K, d), from a simplex ETF.
 
-    || G / ||G||_F - E / ||E||_F ||_F, where G is the K x K Gram matrix of the vectors and E = I - 11^T / K that
-    of the simplex equiangular tight frame. Range [0, sqrt 2]; 0 is a perfect simplex, lower is more
+    || G / ||G||_F - E / ||E||_F ||_F, where G is the K x K Gram matrix of the vectors and E = I - 11^T / K is the
+    Gram matrix of the simplex equiangular tight frame. Range [0, sqrt 2]; 0 is a perfect simplex, lower is more
     collapsed. Needs d >= K - 1 to reach 0. Source: Papyan et al. 2020; the norm as in Zhu et al. 2021.
 
     Examples
@@ -39,8 +39,8 @@ def nc2(vectors: ClassStatistics | Any) -> float:
 def nc2_equinorm(vectors: ClassStatistics | Any) -> float:
     """Coefficient of variation of the lengths of the centred class means, or of the rows of a weight (K, d).
 
-    Standard deviation (of the K, not of a sample: divided by K) over mean. Range [0, sqrt(K - 1)]; 0 if all are
-    of one length, lower is more collapsed. Source: Papyan et al. 2020, figure 2.
+    Standard deviation (divided by K, not K - 1) over mean. Range [0, sqrt(K - 1)]; 0 if all lengths are equal,
+    lower is more collapsed. Source: Papyan et al. 2020, figure 2.
 
     Examples
     --------
@@ -72,14 +72,14 @@ def nc2_equiangularity(vectors: ClassStatistics | Any) -> float:
 
 
 def gnc2(vectors: ClassStatistics | Any, *, power: float = 0.0) -> float:
-    """How unevenly the directions of the centred class means, or of the rows of a weight (K, d), repel each other.
+    """How unevenly the directions of the centred class means, or of the rows of a weight (K, d), are spread.
 
-    The coefficient of variation over pairs, standard deviation (divided by the number of pairs) over the size of the
-    mean, of the kernel that `gnc2_energy` is the mean of. Range [0, inf]; lower is more collapsed: 0 if all pairs
-    are equally far apart, as in a simplex, which more than d + 1 directions cannot be; infinite if only the mean is 0.
-    Source: Wu, Papyan 2024 (arXiv 2405.17767), of the logarithmic kernel.
+    The coefficient of variation over pairs (standard deviation, divided by the number of pairs, over the absolute mean)
+    of the kernel whose mean is `gnc2_energy`. Range [0, inf]; lower is more collapsed. It is 0 if all pairs are equally
+    far apart, as in a simplex, which needs K <= d + 1, and infinite if the mean is 0 but the deviation is not.
+    Source: Wu, Papyan 2024 (arXiv 2405.17767), for the logarithmic kernel.
 
-    Raises ValueError if a vector has length 0, or two have one direction.
+    Raises ValueError if a vector has length 0, or if two have the same direction.
 
     Examples
     --------
@@ -96,12 +96,12 @@ def gnc2(vectors: ClassStatistics | Any, *, power: float = 0.0) -> float:
 def gnc2_energy(vectors: ClassStatistics | Any, *, power: float = 0.0) -> float:
     """Hyperspherical energy of the directions of the centred class means, or of the rows of a weight (K, d).
 
-    The mean over pairs of the kernel of the distance r of two directions: ln(1 / r), or with a `power` s that of Riesz,
-    r^-s, or -r^-s where s is below 0. Range [-ln(2 K / (K - 1)) / 2, inf) of the logarithm, whose least value is that
-    of a simplex; lower is more collapsed, for the energy is least where K directions are spread evenly over the
-    sphere, whatever d. Source: Liu et al. 2023 (arXiv 2303.06484), who add up; the mean is ours.
+    The mean over pairs of a kernel of the distance r between two directions: ln(1 / r), or, with a nonzero `power` s,
+    the Riesz kernel r^-s (-r^-s for s < 0). Lower is more collapsed: the energy is lowest if the K directions are
+    spread evenly over the sphere, for any d. With the logarithm the range is [-ln(2 K / (K - 1)) / 2, inf), and a
+    simplex reaches the minimum. Source: Liu et al. 2023 (arXiv 2303.06484), who sum over pairs; the mean is ours.
 
-    Raises ValueError if a vector has length 0, or two have one direction.
+    Raises ValueError if a vector has length 0, or if two have the same direction.
 
     Examples
     --------
@@ -114,9 +114,9 @@ def gnc2_energy(vectors: ClassStatistics | Any, *, power: float = 0.0) -> float:
 
 
 def _repulsion(vectors: ClassStatistics | Any, power: float) -> tuple[float, float]:
-    """Mean and standard deviation over pairs of a kernel of their distance, the K x K of them never held at once."""
+    """Mean and standard deviation over pairs of a kernel of their distance, without holding K x K values at once."""
     if not (is_number(power) and math.isfinite(power)):
-        raise ValueError(f"power is {power!r}; it must be a number: 0 for the logarithm, or that of Riesz's kernel")
+        raise ValueError(f"power is {power!r}; it must be a number: 0 for the logarithm, else a Riesz kernel's power")
     units = _directions(vectors)
     number, rounding = len(units), (10 * max(units.shape) * torch.finfo(torch.float64).eps) ** 2
     total = squares = origin = 0.0
@@ -125,16 +125,16 @@ def _repulsion(vectors: ClassStatistics | Any, power: float) -> tuple[float, flo
         squared.diagonal(some.start).fill_(1.0)
         if (alike := squared <= rounding).any():
             i, j = alike.nonzero()[0].tolist()
-            raise ValueError(f"vectors {some.start + i} and {j} have one direction, and so no finite energy")
+            raise ValueError(f"vectors {some.start + i} and {j} have the same direction, so their energy is infinite")
         values = -squared.log() / 2 if power == 0 else math.copysign(1, power) * squared.pow(-power / 2)
         if not some.start:
-            origin = float(values[0, 1])  # about one of them, so that equal ones have no deviation by rounding
+            origin = float(values[0, 1])  # subtracted, so that rounding gives equal values no deviation
         values = values.sub_(origin)
         values.diagonal(some.start).fill_(0.0)
         total, squares = total + float(values.sum()), squares + float(values.square_().sum())
     if not math.isfinite(squares):
         raise ValueError(
-            f"power is {power}, with which the energy of these vectors leaves float64; take one nearer to 0"
+            f"power is {power}, with which the energy of these vectors overflows float64; give one nearer to 0"
         )
     mean = total / (pairs := number * (number - 1))
     return origin + mean, max(0.0, squares / pairs - mean**2) ** 0.5
@@ -162,9 +162,9 @@ def nc3(stats: ClassStatistics, weight: Any) -> float:
 def unc3(stats: ClassStatistics, weight: Any) -> float:
     """Uniform duality: how unevenly the rows of a weight (K, d) point along their centred class means.
 
-    The coefficient of variation over classes, standard deviation (divided by K) over the size of the mean, of
-    cos(w_k, mu_k - mu_G). Range [0, inf]; lower is more collapsed: 0 if all angles are the same, whichever it is, so
-    that `nc3` says what this does not; infinite if only their mean is 0. Source: Wu, Papyan 2024.
+    The coefficient of variation over classes (standard deviation, divided by K, over the absolute mean) of
+    cos(w_k, mu_k - mu_G). Range [0, inf]; lower is more collapsed. It is 0 if all angles are equal, of whatever size
+    (`nc3` measures the size), and infinite if the mean cosine is 0 but the deviation is not. Source: Wu, Papyan 2024.
 
     Raises ValueError if a weight or a centred mean has length 0.
 
@@ -211,13 +211,13 @@ def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) ->
 
 
 def nc5(stats: ClassStatistics, features: Any) -> float:
-    """How far features of other data (N, d), out of distribution, are from orthogonal to the class means.
+    """How far the features of out-of-distribution data (N, d) are from orthogonal to the class means.
 
-    The mean over classes of abs(cos(mu_k, mu)), mu being the mean of these features; neither is centred, so that a
-    shift of all features changes it. Range [0, 1]; lower is more collapsed: 0 if they are orthogonal.
+    The mean over classes of abs(cos(mu_k, mu)), where mu is the mean of these features. Neither is centred, so a shift
+    of all features changes it. Range [0, 1]; lower is more collapsed: 0 if mu is orthogonal to all class means.
     Source: Ben Ammar et al. 2024 (arXiv 2310.06823), equation 5.
 
-    Raises ValueError if a class mean or that of the features has length 0.
+    Raises ValueError if a class mean or the mean of the features has length 0.
 
     Examples
     --------
@@ -234,7 +234,7 @@ def nc5(stats: ClassStatistics, features: Any) -> float:
     lengths = stats.means.norm(dim=1) * mean.norm()
     if not lengths.all():
         what = "the mean of the features" if not mean.any() else "a class mean"
-        raise ValueError(f"{what} has length 0, and so no angle")
+        raise ValueError(f"{what} has length 0, so its angle is undefined")
     return float(((stats.means @ mean) / lengths).abs().clamp(max=1).mean())
 
 
@@ -244,13 +244,15 @@ def _check_width(features: Any, stats: ClassStatistics) -> None:
 
 
 def _directions(vectors: ClassStatistics | Any) -> Tensor:
-    """The centred class means of statistics, or the rows of a weight, at length 1, float64 (K, d)."""
+    """The centred class means, or the rows of a weight, scaled to length 1, float64 (K, d)."""
     floor = cut_off(vectors) if isinstance(vectors, ClassStatistics) else 0.0
     vectors = _vectors(vectors)
     lengths = vectors.norm(dim=1, keepdim=True)
     null = lengths <= floor
     if null.any():
-        raise ValueError(f"{int(null.sum())} of {len(lengths)} vectors have length 0, or of rounding, and so no angle")
+        raise ValueError(
+            f"{int(null.sum())} of {len(lengths)} vectors have length 0 up to rounding, so their angles are undefined"
+        )
     return vectors / lengths
 
 
@@ -265,7 +267,7 @@ def _vectors(source: ClassStatistics | Any) -> Tensor:
 
 
 def _distance_to_simplex(rows: Tensor, columns: Tensor) -> float:
-    """The distance of the products rows columns^T (K, K) from those of a simplex, both of length 1."""
+    """The distance of the matrix rows columns^T (K, K) from a simplex's, both scaled to Frobenius norm 1."""
     number, length = len(rows), length_of_products(rows, columns)
     if not length > 0:
         raise ValueError("all products are 0: the vectors have no direction in common")

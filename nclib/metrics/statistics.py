@@ -1,7 +1,7 @@
-"""Class statistics: the counts, means and spreads that every collapse metric is a function of.
+"""Class statistics: the counts, means and spreads from which the collapse metrics are computed.
 
 They are gathered in one pass, batch by batch, and merge exactly (Chan, Golub, LeVeque 1983), so a
-large data set, several workers or a stream give the numbers that one array would.
+large data set, several workers or a stream give the same numbers as one array.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -26,30 +26,30 @@ from nclib.storage import load_tensors, save_tensors
 
 Covariance = Literal["full", "diagonal", "span"]
 
-_SIDE = 512  # classes whose pairs, a tile of 2 MB, stay in a processor's cache
+_SIDE = 512  # classes whose pairs make a tile of 2 MB, which fits into a processor's cache
 _SLAB = 2048  # samples whose outer products are added at once
 
 
 class ClassStatistics:
     """Counts, means and within-class scatter of labelled features, accumulated in float64.
 
-    Sums are taken about the first sample seen of each class, its origin. What cancels when the origin
-    is exchanged for the class mean is at most a factor of the number of samples (the origin is itself
-    one of them), so features far from zero lose nothing.
+    Sums are taken about the first sample seen of each class, its origin. Replacing the origin by the class mean
+    cancels at most a factor of the number of samples, since the origin is one of them; so features far from zero
+    lose no digits.
 
     Parameters
     ----------
     num_features, num_classes
         d and K, at least 1; K may be left out if the classes have names.
     classes
-        The names of the K classes, in order, by which labels may then be given; messages and notes call them so.
+        The names of the K classes, in order. Labels may then be names, and messages and notes use them.
     covariance
-        "full" keeps the pooled d x d scatter; "diagonal" does not, which saves its d^2 numbers and N d^2
-        operations where features are wide, and leaves `nc1` and a few other metrics undefined. (A third kind,
-        "span", comes from `class_statistics` alone.)
+        "full" keeps the pooled d x d scatter. "diagonal" does not, which saves d^2 numbers and N d^2 operations for
+        wide features, but leaves `nc1` and a few other metrics undefined. (A third kind, "span", comes only from
+        `class_statistics`.)
     device
-        Where the accumulators live, and the batches are sent. Devices without float64 (Apple's mps) hand
-        over to the CPU.
+        Where the accumulators live and where batches are sent; the CPU instead of a device without float64 (Apple's
+        mps).
 
     Attributes
     ----------
@@ -58,8 +58,8 @@ class ClassStatistics:
     classes
         The names of the K classes, or () if they have none.
     precision
-        The machine epsilon of the coarsest features seen: what rounding has done before they came here. Of features
-        that `extract` gives, that of the half precision that it may compute in.
+        The machine epsilon of the coarsest features seen, that is, how much they were rounded beforehand. For features
+        that `extract` computed in half precision it is the epsilon of that.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class ClassStatistics:
     ):
         self.classes = checked_names(classes, num_classes)
         if num_classes is None and not self.classes:
-            raise ValueError("neither num_classes nor classes are given; give the number of classes, or their names")
+            raise ValueError("neither num_classes nor classes is given; give the number of classes, or their names")
         num_classes = len(self.classes) if num_classes is None else num_classes
         check_whole(1, num_features=num_features, num_classes=num_classes)
         if covariance not in ("full", "diagonal"):
@@ -106,8 +106,8 @@ class ClassStatistics:
     ) -> "ClassStatistics":
         """The statistics of an iterable of (features (B, d), labels (B,)), such as a DataLoader.
 
-        Of classes that were neither counted nor named before, those that any batch has: numbers up to the largest
-        label, texts in the order of the alphabet, whichever came first.
+        With neither `num_classes` nor `classes` the batches decide: numbers run up to the largest label, and texts are
+        in alphabetical order, whatever the order in which they came.
 
         >>> batches = [([[0.0], [1.0]], ["dog", "dog"]), ([[5.0]], ["cat"])]
         >>> stats = ClassStatistics.from_batches(batches)
@@ -146,7 +146,7 @@ class ClassStatistics:
 
     @property
     def unseen(self) -> list[int]:
-        """The classes without a sample so far."""
+        """The numbers of the classes without a sample so far."""
         return (self.counts == 0).nonzero().flatten().tolist()
 
     @property
@@ -156,7 +156,7 @@ class ClassStatistics:
 
     @cached_property
     def means(self) -> Tensor:
-        """Class means, float64 (K, d); zero for a class not seen."""
+        """Class means, float64 (K, d); zero for an unseen class."""
         return self._origin + self._sums / self._column_counts
 
     @cached_property
@@ -166,7 +166,7 @@ class ClassStatistics:
 
     @cached_property
     def scatter(self) -> Tensor:
-        """Outer products of the deviations from the class means, summed over all classes, float64 (d, d)."""
+        """The sum over all samples of the outer products of the deviations from the class means, float64 (d, d)."""
         if self._gram is None:
             raise ValueError(f"these statistics have covariance={self.covariance!r}; this metric needs 'full'")
         lower = self._gram.clone()
@@ -182,17 +182,17 @@ class ClassStatistics:
 
     @cached_property
     def centred_means(self) -> Tensor:
-        """The class means less the global mean, (K, d)."""
+        """The class means minus the global mean, (K, d)."""
         return self.means - self.global_mean
 
     @cached_property
     def class_variances(self) -> Tensor:
-        """V_k = mean over class k of ||h - mean_k||^2, (K,); 0 for a class of one sample, or of none."""
+        """V_k = mean over class k of ||h - mean_k||^2, (K,); 0 for a class of one sample or none."""
         return self.squares.sum(1) / self._column_counts.flatten()
 
     @property
     def within_covariance(self) -> Tensor:
-        """Sigma_W = (1/N) sum over samples of (h - mean of its class)(...)^T, (d, d)."""
+        """Sigma_W = (1/N) sum over samples h of (h - class mean)(h - class mean)^T, (d, d)."""
         return self.scatter / self.num_samples
 
     @property
@@ -209,13 +209,13 @@ class ClassStatistics:
 
     @cached_property
     def squared_distances(self) -> Tensor:
-        """||mu_i - mu_j||^2 of every pair of classes, float64 (K, K); 0 if the means differ by rounding only."""
+        """||mu_i - mu_j||^2 of every pair of classes, float64 (K, K); 0 if the means differ only by rounding."""
         return self.distances()
 
     def distance_tiles(self) -> Iterator[tuple[slice, slice, Tensor]]:
-        """`squared_distances` in tiles, each with its rows and columns, of all pairs once: rows before columns.
+        """`squared_distances` in tiles, each with its rows and columns, which cover every pair once.
 
-        With many classes the pairs may take more than the memory.
+        With many classes all pairs at once may exceed the memory.
         """
         if self.num_classes <= TOGETHER:
             yield ALL, ALL, self.squared_distances
@@ -225,7 +225,7 @@ class ClassStatistics:
             yield rows, columns, self.distances(rows, columns)
 
     def distances(self, rows: slice = ALL, columns: slice = ALL) -> Tensor:
-        """`squared_distances` of the classes that two slices take; 0 where rounding alone can make one."""
+        """`squared_distances` between two slices of the classes; 0 if rounding alone explains the distance."""
         distances = differences_product(self.centred_means, self.centred_means, rows, columns)
         rounding = (10 * max(self.means.shape) * torch.finfo(torch.float64).eps) ** 2
         squares = [self.means[some].square().sum(1) + self.class_variances[some] for some in (rows, columns)]
@@ -233,15 +233,17 @@ class ClassStatistics:
         return distances.where(distances > least, 0.0)
 
     def variances_along(self, directions: Tensor) -> Tensor:
-        """The pooled within-class variance along each of the unit vectors (r, d), (r,).
+        """The pooled within-class variance (r,) along each of the unit vectors (r, d).
 
-        With covariance="span" they must be the leading ones of `between_svd`.
+        With covariance="span" the vectors must be the leading ones of `between_svd`.
         """
         if self._span is None:
             return ((directions @ self.scatter) * directions).sum(1).clamp(min=0) / self.num_samples
         _, known, squares = self._span
         if not torch.equal(directions, known[: len(directions)]):
-            raise ValueError("these statistics know the variance along the span of the class means only")
+            raise ValueError(
+                "these statistics know the variance along the span of the class means only; use covariance='full'"
+            )
         return squares[: len(directions)] / self.num_samples
 
     @property
@@ -250,42 +252,42 @@ class ClassStatistics:
 
     @property
     def total_scatter(self) -> Tensor:
-        """The outer products of all samples about the global mean, summed (N Sigma_T), float64 (d, d)."""
+        """N Sigma_T, the sum of the outer products of all samples about the global mean, float64 (d, d)."""
         return torch.addmm(self.scatter, self._weighted_means.T, self._weighted_means)
 
     def explained(self, rtol: float) -> float:
-        """tr(Sigma_T^+ Sigma_B), classes weighing by their size in Sigma_B: what `vci` and the H-score come from."""
+        """tr(Sigma_T^+ Sigma_B) with classes weighted by size in Sigma_B; the basis of `vci` and the H-score."""
         if rtol not in self._explained:
             weighted, total = self._weighted_means, self.total_scatter
-            scale = total.diagonal().clamp(min=torch.finfo(torch.float64).tiny).rsqrt()  # so that no unit matters
+            scale = total.diagonal().clamp(min=torch.finfo(torch.float64).tiny).rsqrt()  # so that units do not matter
             self._explained[rtol] = explained(total * scale * scale.unsqueeze(1), weighted * scale, rtol)
         return self._explained[rtol]
 
     @cached_property
     def _explained(self) -> dict[float, float]:
-        """What `explained` has computed, for each rtol; every update empties it."""
+        """The results of `explained` so far, by rtol; every update empties it."""
         return {}
 
     def update(self, features: Any, labels: Any) -> Self:
-        """Add a batch: features of any float type (B, d) on any device, labels (B,) in 0..K-1, or names of classes."""
+        """Add a batch: features (B, d) of any float type on any device, labels (B,) in 0..K-1 or class names."""
         self._refuse_span("updated")
         rounding = noted_rounding(features)
         features, labels = check_features(features, labels, num_classes=self.num_classes, classes=self.classes or None)
         if features.shape[1] != self.num_features:
             raise ValueError(
-                f"features have {counted(features.shape[1], 'column')}; these statistics are of {self.num_features}"
+                f"features have {counted(features.shape[1], 'column')}; these statistics have {self.num_features}"
             )
         self.precision = max(self.precision, rounding)
         return self._add(row_blocks(features), labels)
 
     def merge(self, other: "ClassStatistics") -> Self:
-        """Add what another object has seen; the result is as if this one had seen it all."""
+        """Add the samples that `other` has seen; the result is the same as if this object had seen them all."""
         if self.means.shape != other.means.shape or self.covariance != other.covariance:
             raise ValueError(f"{self!r} do not merge with {other!r}")
         if self.classes and other.classes and self.classes != other.classes:
             raise ValueError(
-                f"these statistics are of the classes {few(self.classes)}, the others of {few(other.classes)}: they do "
-                "not merge"
+                f"these statistics have the classes {few(self.classes)}, the others {few(other.classes)}; only "
+                "statistics of the same classes merge"
             )
         self.classes = self.classes or other.classes
         return self._absorb(other.state_dict())
@@ -304,7 +306,7 @@ class ClassStatistics:
         return result._absorb(state | {name: state[name][seen] for name in ("counts", "means", "squares")})
 
     def _placed(self, places: Tensor, num_classes: int, classes: Names = None) -> "ClassStatistics":
-        """The same statistics, in which class k is class places[k] of so many, with these names."""
+        """The same statistics with class k moved to places[k] among `num_classes`, with the names `classes`."""
         state, device = self.state_dict(), self.counts.device
         for name in ("counts", "means", "squares"):
             whole = state[name].new_zeros(num_classes, *state[name].shape[1:])
@@ -313,10 +315,10 @@ class ClassStatistics:
         return ClassStatistics(self.num_features, num_classes, **options).load_state_dict(state)
 
     def all_reduce(self, group: Any = None) -> Self:
-        """Merge the statistics of all processes of a torch.distributed group; every one has the result.
+        """Merge the statistics of all processes of a torch.distributed group; every process gets the result.
 
-        Each process must have been given the same number of features and classes. Nothing is gathered:
-        sums of K x d and d x d numbers travel, once each.
+        All processes must have the same number of features and classes. Nothing is gathered: only sums of K x d and
+        d x d numbers are exchanged, once each.
         """
         from torch import distributed
 
@@ -329,7 +331,7 @@ class ClassStatistics:
         share = state["counts"].double() / counts.clamp(min=1)
         options: Any = {"classes": self.classes, "covariance": self.covariance, "device": counts.device}
         result = ClassStatistics(*self.means.shape[::-1], **options)
-        result._origin = summed(share.unsqueeze(1) * state["means"])  # the same on all, so that sums add up
+        result._origin = summed(share.unsqueeze(1) * state["means"])  # the same in every process, so the sums add up
         result._add_state(state)
         result.counts = counts
         for part in (result._sums, result._squares, result._gram):
@@ -344,7 +346,7 @@ class ClassStatistics:
         return self
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything, as tensors: counts, means, squares, scatter (unless diagonal) and precision."""
+        """The whole state as tensors: counts, means, squares, scatter (unless diagonal) and precision."""
         self._refuse_span("saved")
         names = ("counts", "means", "squares", *(("scatter",) if self.covariance == "full" else ()))
         return {name: getattr(self, name).clone() for name in names} | {
@@ -352,7 +354,7 @@ class ClassStatistics:
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> Self:
-        """Become what `state_dict` came from; the shapes must agree."""
+        """Restore a state that `state_dict` returned; the shapes must agree."""
         options: Any = {"classes": self.classes, "covariance": self.covariance, "device": self.counts.device}
         fresh = ClassStatistics(self.num_features, self.num_classes, **options)
         expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in fresh.state_dict().items()}
@@ -366,13 +368,13 @@ class ClassStatistics:
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write the state, and the names of the classes, as a safetensors file with a digest, atomically."""
+        """Write the state and the class names as a safetensors file with a digest, atomically."""
         names = {"classes": list(self.classes)} if self.classes else {}
         save_tensors(Path(path), self.state_dict(), {"kind": "class statistics", **names})
 
     @classmethod
     def load(cls, path: str | Path, *, device: torch.device | str = "cpu") -> Self:
-        """Read what `save` wrote; ValueError if it is something else, or has changed."""
+        """Read a file that `save` wrote; ValueError if it is another kind of file, or has changed."""
         state, metadata = load_tensors(Path(path))
         if metadata.get("kind") != "class statistics":
             raise ValueError(f"{path} does not hold class statistics but {metadata.get('kind', 'something else')}")
@@ -382,7 +384,7 @@ class ClassStatistics:
         return cls(features, classes, classes=names, covariance=kind, device=device).load_state_dict(state)
 
     def accumulators(self) -> dict[str, Tensor]:
-        """The tensors that `update` writes to, not copies: for those who must keep them, such as torchmetrics."""
+        """The tensors that `update` writes to, not copies, for callers that must hold them, such as torchmetrics."""
         self._refuse_span("taken apart")
         parts = {"counts": self.counts, "origin": self._origin, "sums": self._sums, "squares": self._squares}
         gram = {} if self._gram is None else {"gram": self._gram}
@@ -390,7 +392,7 @@ class ClassStatistics:
 
     @classmethod
     def from_accumulators(cls, parts: dict[str, Tensor], classes: Names = None) -> Self:
-        """Statistics that write to the tensors of `accumulators`, but for precision, which is a number."""
+        """Statistics that write to the tensors of `accumulators`, except precision, which is a number."""
         stats = cls.__new__(cls)
         stats.counts, stats.precision = parts["counts"], float(parts["precision"])
         stats.classes = checked_names(classes, len(stats.counts))
@@ -403,7 +405,7 @@ class ClassStatistics:
         return self.counts.clamp(min=1).unsqueeze(1).double()
 
     def _add(self, blocks: Iterable[tuple[int, Tensor]], labels: Tensor) -> Self:
-        """Add blocks of features that were checked, each with the number of its first row among the labels."""
+        """Add blocks of checked features, each with the number of its first row among the labels."""
         self._forget()
         labels, filled = labels.to(self.counts.device), 0
         slab = self._origin.new_empty(min(len(labels), _SLAB), self.num_features)
@@ -418,12 +420,12 @@ class ClassStatistics:
         return self
 
     def _add_products(self, rows: Tensor) -> None:
-        """Add the outer products of rows (B, d), of more than one block, for a large matrix product is a fast one."""
+        """Add the outer products of rows (B, d); they span several blocks, because large products are fast."""
         if self._gram is not None:
             add_gram(self._gram, rows)
 
     def _add_block(self, features: Tensor, labels: Tensor, work: Tensor) -> None:
-        """Add a block, all but its covariance, and leave the deviations from the origins in `work` (B, d)."""
+        """Add all of a block but its covariance, and leave the deviations from the origins in `work` (B, d)."""
         if self._span is None and not self.counts.all():
             self._choose_origins(features, labels)
         self.precision = max(self.precision, torch.finfo(features.dtype).eps)
@@ -438,14 +440,14 @@ class ClassStatistics:
             squares += linear(work, directions).square().sum(0)
 
     def _choose_origins(self, features: Tensor, labels: Tensor) -> None:
-        """The first sample of each class that was not seen before."""
+        """Take the first sample of each class not seen before as its origin."""
         positions = torch.arange(len(labels), device=labels.device)
         first = torch.full_like(self.counts, len(labels)).scatter_reduce_(0, labels, positions, "amin")
         new = (self.counts == 0) & (first < len(labels))
         self._origin[new] = features[first[new]].double()
 
     def _absorb(self, state: dict[str, Tensor]) -> Self:
-        """Add the samples that a state stands for; their means are the origins of classes not seen before."""
+        """Add the samples of a state; its class means become the origins of classes not seen before."""
         new = (self.counts == 0) & (state["counts"].to(self.counts.device) > 0)
         self._origin[new] = state["means"].to(self._origin)[new]
         return self._add_state(state)
@@ -469,7 +471,7 @@ class ClassStatistics:
             raise ValueError(f"statistics with covariance='span' cannot be {done}; use 'full' or 'diagonal'")
 
     def _forget(self) -> None:
-        """Drop what was derived from the accumulators, for they are about to change."""
+        """Drop what was derived from the accumulators, because they are about to change."""
         for name in [name for name in self.__dict__ if isinstance(getattr(type(self), name, None), cached_property)]:
             del self.__dict__[name]
 
@@ -485,16 +487,15 @@ def class_statistics(
 ) -> ClassStatistics:
     """The statistics of features (N, d) with labels (N,), on the features' device.
 
-    `features` may be a tensor, an array, or a memory map larger than memory (`numpy.load(path,
-    mmap_mode="r")`). Labels are integers, or texts, whose classes are numbered in the order of the alphabet, or of
-    `classes`, the names of all; those of integers may be given, too. `num_classes` is the largest label plus one
-    unless given. A label that never occurs leaves an empty class, which the metrics refuse: see
-    `ClassStatistics.without_empty_classes`.
+    `features` may be a tensor, an array, or a memory map larger than memory (`numpy.load(path, mmap_mode="r")`).
+    Labels are integers or texts. Texts are numbered alphabetically, or in the order of `classes`, the names of all
+    classes, which may be given with integers, too. By default `num_classes` is the largest label plus one. A label
+    that never occurs leaves an empty class, which the metrics refuse: see `ClassStatistics.without_empty_classes`.
     `progress` shows a bar if this takes more than a second.
 
-    `covariance="span"` passes over the features twice and keeps, of the covariance, the variance along the
-    span of the class means: all that `nc1` needs, and cheaper than "full" if K is well below d / 2. Such
-    statistics cannot be updated or merged.
+    `covariance="span"` passes over the features twice and keeps only the variance along the span of the class means.
+    That is all that `nc1` needs, and cheaper than "full" if K is well below d / 2. Such statistics cannot be updated
+    or merged.
 
     Examples
     --------
@@ -511,7 +512,7 @@ def class_statistics(
 def gathered(
     samples: Samples, num_classes: int | None = None, *, covariance: Covariance = "full", progress: bool = False
 ) -> ClassStatistics:
-    """`class_statistics` of samples that were checked, but perhaps for their values."""
+    """`class_statistics` of samples whose shapes were checked; their values are checked here unless they were."""
     features, labels = samples.features, samples.labels
     first = as_tensor(features[:1])
     dtype = (first if samples.checked else check_values(first)).dtype  # before any work
@@ -531,14 +532,14 @@ def gathered(
 
 
 def _find_span(stats: ClassStatistics, samples: Samples) -> None:
-    """Take the class means for the origins of empty statistics, and note the directions that they span."""
+    """Set the origins of empty statistics to the class means, and store the directions that the means span."""
     features, labels = samples.features, samples.labels
     first = ClassStatistics(stats.num_features, stats.num_classes, covariance="diagonal", device=stats.counts.device)
     first.counts = labels.bincount(minlength=stats.num_classes).to(stats.counts)
     for start, block in row_blocks(features, checked=True):
         classes = labels[start : start + len(block)].to(stats.counts.device)
         first._sums.index_add_(0, classes, block.to(first._sums))
-    if not first._sums.abs().max() < LARGEST:  # NaN, infinity or too large somewhere: the check says in which row
+    if not first._sums.abs().max() < LARGEST:  # NaN, infinity or too large: the check says in which row
         for _ in row_blocks(features):
             pass
     stats.counts, stats._origin = first.counts, first.means
@@ -546,7 +547,7 @@ def _find_span(stats: ClassStatistics, samples: Samples) -> None:
 
 
 def _pairs(batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """The batches, each once it is sure that it is a pair."""
+    """The batches, each checked to be a pair."""
     for batch in batches:
         if not (isinstance(batch, tuple | list) and len(batch) == 2):
             parts = f" of {counted(len(batch), 'part')}" if isinstance(batch, tuple | list) else ""
@@ -555,16 +556,16 @@ def _pairs(batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _empty_for(features: Any, num_classes: int | None, classes: Names, covariance: Covariance) -> ClassStatistics:
-    """Statistics of nothing yet, that features like these can be added to."""
+    """Empty statistics to which features like these can be added."""
     rows = as_tensor(features)
-    width = rows.shape[1] if rows.ndim == 2 else 1  # of another shape `update` says what is wrong
+    width = rows.shape[1] if rows.ndim == 2 else 1  # `update` says what is wrong with another shape
     return ClassStatistics(width, num_classes, classes=classes, covariance=covariance, device=rows.device)
 
 
 def grown(
     batches: Iterable[tuple[Any, Any]], numbered: Callable[[list[Any]], Numbered], covariance: Covariance
 ) -> ClassStatistics:
-    """The statistics of batches whose classes are not known before the last: `numbered` numbers all of them then."""
+    """The statistics of batches whose classes are known only at the end, when `numbered` numbers them all."""
     places: dict[Any, int] = {}
     stats: ClassStatistics | None = None
     for features, labels in _pairs(batches):

@@ -20,7 +20,7 @@ with optional("torchmetrics"):
 
 
 class _Head:
-    """A model's classifier: a copied metric looks at the same one, or at its copy if the model was copied with it."""
+    """Holds a model's classifier: a copied metric keeps it, or takes its copy if the model was copied with it."""
 
     def __init__(self, layer: nn.Linear):
         self.layer = layer
@@ -30,27 +30,27 @@ class _Head:
 
 
 class NeuralCollapse(Metric):
-    """Collapse metrics of the features given to `update`, over all processes once `compute` is called.
+    """Collapse metrics of the features given to `update`; `compute` covers all processes.
 
-    `compute` gives a dictionary of float64 scalars, as Lightning's `log_dict` takes it. Classes without
-    samples are left out; ValueError if fewer than two are left. What is kept is the class statistics, so memory does
-    not grow with the number of samples. Called with a batch, it adds the batch and gives the metrics of the batch
-    alone, NaN where these are not defined.
+    `compute` returns a dictionary of float64 scalars, ready for Lightning's `log_dict`. Classes without samples are
+    left out; ValueError if fewer than two remain. It keeps only class statistics, so memory does not grow with the
+    number of samples. Called with a batch, it adds the batch and returns the metrics of that batch alone, NaN where
+    they are not defined.
 
     Parameters
     ----------
     num_features, num_classes
         d and K; K may be left out if the classes have names.
     classes
-        The names of the K classes, in order: labels may be texts then.
+        The names of the K classes, in order; labels may then be texts.
     metrics
-        Names from `nclib.METRICS`, among those that follow from class statistics; None is all but those
-        marked `on_request`.
+        Names from `nclib.METRICS` that class statistics suffice for; None is all of those but the ones marked
+        `on_request`.
     covariance
-        "diagonal" for features so wide that a d x d matrix is too much: no NC1 then.
+        "full", or "diagonal" for features so wide that a d x d matrix is too large; "diagonal" has no NC1.
     classifier
-        The linear layer on the features. NC3, and NC2 of the weight, need its weight, as it is when they are computed.
-        It stays the model's: the metric neither moves nor saves it.
+        The linear layer on the features, for NC3 and the NC2 of the weight, which use its weight at the time of
+        `compute`. It still belongs to the model: the metric neither moves nor saves it.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class NeuralCollapse(Metric):
     {'cdnv': tensor(0.0625, dtype=torch.float64)}
     """
 
-    full_state_update = True  # parts are merged, which torchmetrics cannot do state by state
+    full_state_update = True  # statistics merge as a whole, which torchmetrics cannot do state by state
     is_differentiable = False
 
     def __init__(
@@ -97,7 +97,7 @@ class NeuralCollapse(Metric):
         state["precision"].fill_(stats.precision)
 
     def forward(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Add a batch, and give the metrics of the batch alone; NaN where they are not defined, as of one class."""
+        """Add a batch, and return the metrics of that batch alone; NaN where undefined, such as for a single class."""
         self.update(features, labels)
         how: Any = {"classes": self.classes, "covariance": self._covariance, "device": self.device}
         batch = ClassStatistics(*self._sizes, **how)
@@ -114,7 +114,7 @@ class NeuralCollapse(Metric):
         return self._table(self.statistics)
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draw the metrics as they are, or values that `compute` gave before, one after the other; needs matplotlib."""
+        """Draw the current metrics, or a sequence of values that `compute` returned; needs matplotlib."""
         return self._plot(val, ax)
 
     def _table(self, stats: ClassStatistics) -> dict[str, Tensor]:
@@ -126,7 +126,7 @@ class NeuralCollapse(Metric):
 
     @property
     def statistics(self) -> ClassStatistics:
-        """The statistics of what this process has seen, or all of them have within `metric.sync_context()`."""
+        """The statistics of all that this process has seen; within `metric.sync_context()`, of all processes."""
         state = self._state()
         if state["counts"].ndim == 1:
             state = {name: tensor.unsqueeze(0) for name, tensor in state.items()}
@@ -137,7 +137,7 @@ class NeuralCollapse(Metric):
         return reduce(ClassStatistics.merge, parts)
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> "NeuralCollapse":
-        """Follow a module to its device, or the CPU if that has no float64, but not to its type: sums need float64."""
+        """Move to a module's device, or the CPU if that has no float64; but stay float64, which the sums need."""
 
         def moved(tensor: Tensor) -> Tensor:
             return tensor.to(double_device(fn(tensor.new_zeros(0, dtype=torch.float32)).device))

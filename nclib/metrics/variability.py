@@ -1,8 +1,8 @@
-"""NC1, variability collapse: how tightly the features of a class gather, against the spread of the class means.
+"""NC1, variability collapse: how tightly the features of a class gather, relative to the spread of the class means.
 
-Every metric is a function of the class statistics. Conventions, the same throughout: the global mean
-is the mean over all samples; classes weigh equally in the between-class covariance (but for `vci`); a
-class of one sample has variance zero; an empty class is an error.
+Every metric is a function of the class statistics. Conventions: the global mean is the mean over all samples; all
+classes have the same weight in the between-class covariance (except in `vci`); a class of one sample has variance
+zero; an empty class is an error.
 """
 
 import warnings
@@ -16,11 +16,11 @@ from nclib.metrics.statistics import ClassStatistics
 
 
 def nc1(stats: ClassStatistics, *, rtol: float | None = None) -> float:
-    """Within-class variability against the spread of the class means: tr(Sigma_W Sigma_B^+) / K.
+    """Within-class variability relative to the spread of the class means: tr(Sigma_W Sigma_B^+) / K.
 
     Sigma_B = (1/K) sum_k (mu_k - mu_G)(mu_k - mu_G)^T. Range [0, inf); lower is more collapsed. Invariant to
-    rotation, shift and scale. The pseudo-inverse keeps the directions of `between_spectrum(stats, rtol)`;
-    only Sigma_W within their span is looked at, so the value is never negative.
+    rotation, shift and scale. The pseudo-inverse keeps the directions of `between_spectrum(stats, rtol)`, and only
+    the part of Sigma_W in their span counts, so the value is never negative.
 
     Source: Papyan, Han, Donoho 2020; the division by K as in Zhu et al. 2021 and Li et al. 2022.
 
@@ -39,7 +39,7 @@ def nc1(stats: ClassStatistics, *, rtol: float | None = None) -> float:
 
 
 def between_spectrum(stats: ClassStatistics, rtol: float | None = None) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (rank,), descending, and eigenvectors (rank, d) of Sigma_B, of what is not zero.
+    """The nonzero eigenvalues (rank,) of Sigma_B, descending, and their eigenvectors (rank, d).
 
     From the thin singular value decomposition of the K x d centred means; a singular value counts if it
     exceeds `cut_off(stats, rtol)`.
@@ -66,11 +66,11 @@ def between_spectrum(stats: ClassStatistics, rtol: float | None = None) -> tuple
 def cut_off(stats: ClassStatistics, rtol: float | None = None) -> float:
     """The singular value of the centred means / sqrt(K) up to which a direction counts as null.
 
-    The largest of three: `rtol` times the largest singular value (0 unless given); what float64 rounding
-    leaves of equal means; and what rounding of the features themselves leaves in the class means. The last
-    is (eps / 2) sqrt(sum_kj e_kj / K), with eps the precision of the coarsest features seen, and e_kj the
-    second moment of feature j in class k, divided by n_k unless the class varies by less than one rounding step
-    there: errors that are equal add up, others average out. (Ours: no source says which directions of a
+    The largest of three: `rtol` times the largest singular value (0 unless given); the float64 rounding error of equal
+    means; and the error that the rounding of the features themselves leaves in the class means. The last is
+    (eps / 2) sqrt(sum_kj e_kj / K), where eps is the precision of the coarsest features seen, and e_kj is the second
+    moment of feature j in class k. It is divided by n_k, because errors average out, unless the feature varies by less
+    than one rounding step within the class: equal errors do not. (Ours: no source says which directions of a
     pseudo-inverse are null.)
 
     Examples
@@ -94,7 +94,7 @@ def nc1_ratio(stats: ClassStatistics) -> float:
     """The cheap form of NC1: tr(Sigma_W) / tr(Sigma_B).
 
     Range [0, inf); lower is more collapsed. Unlike `nc1` it counts the spread in every direction, also
-    across the span of the class means. Source: Li et al. 2022 (public code of its first author).
+    outside the span of the class means. Source: Li et al. 2022 (public code of its first author).
 
     Examples
     --------
@@ -111,11 +111,11 @@ def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
     """Variability collapse index, 1 - tr(Sigma_T^+ Sigma_B) / rank(Sigma_B).
 
     Range [0, 1]; lower is more collapsed: 0 if a linear probe can fit the labels without error, 1 if it
-    explains nothing. Unchanged by any invertible linear map of the features. Sigma_T = Sigma_W + Sigma_B is
-    the covariance of all samples; here alone classes weigh by their size in Sigma_B, without which the
-    range would not hold (so vci = 1 - H-score / rank). Eigenvalues of Sigma_T, of features scaled to
-    variance 1, up to `rtol` (10 max(d, K) eps of float64 unless given) times the largest count as zero.
-    With at most d + 1 samples it is 0 for almost any features, which a warning says.
+    explains nothing. Invariant to any invertible linear map of the features. Sigma_T = Sigma_W + Sigma_B is the
+    covariance of all samples. Only here classes have weights by size in Sigma_B, which the range requires (so
+    vci = 1 - H-score / rank). Features are scaled to variance 1, and eigenvalues of Sigma_T of at most `rtol` times
+    the largest count as zero; by default `rtol` is 10 max(d, K) eps of float64. With at most d + 1 samples almost any
+    features give 0; a warning says so.
 
     Source: Xu, Liu 2023 (arXiv 2306.03440), for balanced classes.
 
@@ -143,7 +143,7 @@ class SaysNothing(UserWarning):
 
 
 def warn_of_few(name: str, stats: ClassStatistics) -> None:
-    """Warn (`SaysNothing`) where there are too few samples for the inverse of a covariance to say anything."""
+    """Warn (`SaysNothing`) if there are too few samples for the inverse of a covariance to mean anything."""
     if stats.num_samples <= stats.num_features + 1:
         given = f"{counted(stats.num_samples, 'sample')} of {counted(stats.num_features, 'feature')}"
         what = f"{name} says nothing with {given}: two more samples than features are needed"
@@ -151,7 +151,7 @@ def warn_of_few(name: str, stats: ClassStatistics) -> None:
 
 
 def total_scatter(stats: ClassStatistics) -> Tensor:
-    """N Sigma_T: outer products of all samples about the global mean, summed, float64 (d, d).
+    """N Sigma_T: the sum of outer products of all samples about the global mean, float64 (d, d).
 
     Examples
     --------
@@ -165,7 +165,7 @@ def total_scatter(stats: ClassStatistics) -> Tensor:
 
 
 def check_statistics(stats: ClassStatistics) -> None:
-    """Refuse what is no class statistics, such as the features that they are of."""
+    """Refuse anything but class statistics, such as the features themselves."""
     if not isinstance(stats, ClassStatistics):
         raise TypeError(
             f"stats are {type(stats).__name__}; they must be class statistics: nclib.class_statistics(features, labels)"
@@ -173,7 +173,7 @@ def check_statistics(stats: ClassStatistics) -> None:
 
 
 def checked_means(stats: ClassStatistics) -> Tensor:
-    """The centred class means (K, d), once it is sure that a collapse metric is defined."""
+    """The centred class means (K, d); ValueError if no collapse metric is defined."""
     check_seen(stats)
     means = stats.centred_means
     if torch.linalg.norm(means) <= float64_rounding(stats):
@@ -184,7 +184,7 @@ def checked_means(stats: ClassStatistics) -> Tensor:
 
 
 def check_seen(stats: ClassStatistics) -> None:
-    """Refuse statistics of a class without samples, or of one class."""
+    """Refuse statistics with an empty class, or of a single class."""
     check_statistics(stats)
     if stats.unseen:
         have, lacking = "has" if len(stats.unseen) == 1 else "have", few(called(stats.unseen, stats.classes))
@@ -193,7 +193,7 @@ def check_seen(stats: ClassStatistics) -> None:
             "use stats.without_empty_classes()"
         )
     if stats.num_classes < 2:
-        raise ValueError("collapse is between classes: at least 2 are needed, 1 was given")
+        raise ValueError("collapse compares classes: at least 2 are needed, 1 was given")
 
 
 def _checked_rtol(rtol: float | None, default: float) -> float:
@@ -203,7 +203,7 @@ def _checked_rtol(rtol: float | None, default: float) -> float:
 
 
 def float64_rounding(stats: ClassStatistics) -> float:
-    """What averaging and centring can leave of means that are equal, or their squares lose to underflow."""
+    """The distance that rounding can put between equal means, at least 1e-60, where squares underflow."""
     low, high = stats.means.aminmax()
     spread = (stats.squares.amax(1) / stats.counts.clamp(min=1)).max()
     largest = float(torch.maximum(-low, high).square() + spread) ** 0.5

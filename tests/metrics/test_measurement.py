@@ -120,7 +120,7 @@ def test_the_table_prints_well_and_becomes_plain_python():
         ((FEATURES, LABELS), {"metrics": ["nc1,cdnv"]}, "metrics hold 'nc1,cdnv', which is several names in one"),
         ((FEATURES, LABELS, WEIGHT[:3]), {}, r"weight is \(3, 8\), finite; these statistics need \(5, 8\)"),
         ((FEATURES, LABELS, WEIGHT.T), {}, r"weight is \(8, 5\), finite; these statistics need \(5, 8\)"),
-        ((nclib.class_statistics(FEATURES, LABELS), WEIGHT), {}, "statistics know their labels and classes"),
+        ((nclib.class_statistics(FEATURES, LABELS), WEIGHT), {}, "statistics contain their labels and classes"),
         ((FEATURES, LABELS, WEIGHT[:, :3]), {}, r"weight is \(5, 3\), finite; these statistics need \(5, 8\)"),
         ((FEATURES, LABELS, WEIGHT, BIAS[:3]), {}, r"bias is \(3,\), finite; these statistics need \(5,\)"),
         ((FEATURES, LABELS[:7]), {}, r"features \(60, 8\) and labels \(7,\) must be"),

@@ -379,7 +379,7 @@ def test_a_class_mean_on_the_global_mean_has_no_angle(dtype):
     line = torch.randn(6, generator=torch.Generator().manual_seed(0)).double()
     labels = torch.arange(3).repeat(20)
     stats = nclib.class_statistics(((labels + 1).unsqueeze(1) * line).to(dtype), labels)
-    with pytest.raises(ValueError, match="1 of 3 vectors have length 0, or of rounding"):
+    with pytest.raises(ValueError, match="1 of 3 vectors have length 0 up to rounding"):
         nclib.nc2_equiangularity(stats)
 
 
@@ -516,11 +516,11 @@ def test_nc5_is_of_the_means_as_they_are():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s: nclib.gnc2([[1.0, 1.0], [2.0, 2.0], [0.0, 1.0]]), "vectors 0 and 1 have one direction"),
+        (lambda s: nclib.gnc2([[1.0, 1.0], [2.0, 2.0], [0.0, 1.0]]), "vectors 0 and 1 have the same direction"),
         (lambda s: nclib.gnc2_energy([[1.0, 1.0], [0.0, 0.0]]), "1 of 2 vectors have length 0"),
         (lambda s: nclib.gnc2(s, power="log"), "power is 'log'; it must be a number"),
         (lambda s: nclib.gnc2_energy([[1.0, 0.0], [1.0, 1e-9]], power=99), "power is 99, with which the energy"),
-        (lambda s: nclib.gnc2(nclib.class_statistics([[-1.0], [1.0], [2.0]], [0, 1, 2])), "have one direction"),
+        (lambda s: nclib.gnc2(nclib.class_statistics([[-1.0], [1.0], [2.0]], [0, 1, 2])), "have the same direction"),
         (lambda s: nclib.unc3(s, torch.eye(2)), r"weight is \(2, 2\), finite; these statistics need \(3, 3\)"),
         (lambda s: nclib.unc3(s, torch.diag(torch.tensor([1.0, 1.0, 0.0]))), "1 of 3 vectors have length 0"),
         (lambda s: nclib.nc5(s, torch.ones(2, 4)), r"features are \(2, 4\); they must be \(N, 3\) with N > 0"),
@@ -553,19 +553,19 @@ def bent() -> np.ndarray:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: nclib.alpha_req([[1.0, 2.0], [2.0, 4.0]]), "1 of the places from 1 to the last have an eigenvalue"),
-        (lambda: nclib.alpha_req(bent(), first=5, last=5), "1 of the places from 5 to 5 have an eigenvalue above"),
+        (lambda: nclib.alpha_req([[1.0, 2.0], [2.0, 4.0]]), "1 of the eigenvalues from 1 to the last are above"),
+        (lambda: nclib.alpha_req(bent(), first=5, last=5), "1 of the eigenvalues from 5 to 5 are above"),
         (lambda: nclib.alpha_req(bent(), first=0), "first is 0; it must be at least 1"),
         (lambda: nclib.alpha_req(bent(), last=2.5), "last is 2.5; it must be a whole number"),
         (lambda: nclib.rankme([1.0, 2.0]), r"features are \(2,\); they must be \(N, d\), .*features.reshape\(-1, 1\)"),
-        (lambda: nclib.lidar(CORNERS, [0, 1, 2]), "every class has one sample; LiDAR compares several of a class"),
+        (lambda: nclib.lidar(CORNERS, [0, 1, 2]), "every class has one sample; LiDAR needs classes with several"),
         (lambda: nclib.lidar(CORNERS, [0, 0, 0]), "at least 2 are needed, 1 was given"),
         (lambda: nclib.lidar(CORNERS, [0, 0, 2]), r"1 of 3 classes has no samples \(1\)"),
         (lambda: nclib.lidar(CORNERS, [0, 0, 1], delta=0), "delta is 0; it must be above 0"),
         (lambda: nclib.lidar(CORNERS, [0, 0, 1], delta=math.inf), "delta is inf; it must be above 0, and finite"),
         (
             lambda: nclib.lidar(1e20 * np.random.default_rng(0).normal(size=(4, 9)), [0, 0, 1, 1]),
-            "delta is 0.0001, too little for features of this size",
+            "delta is 0.0001, too small for features of this size",
         ),
     ],
 )

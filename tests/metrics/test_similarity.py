@@ -75,14 +75,14 @@ def test_labels_of_any_kind_are_held_against_each_other():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x, y: cka(x, y[1:]), "features are of 4 samples and others of 3; they must be of the same ones"),
+        (lambda x, y: cka(x, y[1:]), "features have 4 rows and others 3; both must be of the same samples"),
         (lambda x, y: cka(x, y[0]), r"features are \(8,\); they must be \(N, d\)"),
         (lambda x, y: cka(x[:0], y[:0]), r"features are \(0, 5\); they must be \(N, d\), with N and d at least 1"),
         (lambda x, y: cka(x * np.nan, y), "features hold NaN or infinity, the first in row 0"),
         (lambda x, y: cka(x, np.full((4, 2), 0.1)), "features are the same for all samples"),
         (lambda x, y: cka(x[:1], y[:1]), "features are the same for all samples"),
-        (lambda x, y: cka(x, y, labels=[0] * 4), "labels are given of one of the two; give those of both, or none"),
-        (lambda x, y: cka(x, y, labels=[0] * 4, other_labels=[0] * 3), "labels are 4 and 3 of 4 samples"),
+        (lambda x, y: cka(x, y, labels=[0] * 4), "only one of labels and other_labels is given; give both, or neither"),
+        (lambda x, y: cka(x, y, labels=[0] * 4, other_labels=[0] * 3), "4 labels and 3 other_labels for 4 samples"),
         (
             lambda x, y: cka(x, y, labels=[0, 1, 2, 3], other_labels=[0, 2, 1, 3]),
             "labels are 1 and 2 in row 1, and differ in 2 rows; both must be of the same samples in the same order",

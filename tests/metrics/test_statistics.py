@@ -130,7 +130,7 @@ def test_labels_outside_the_range_are_an_error():
 
 
 def test_features_of_another_width_are_an_error():
-    with pytest.raises(ValueError, match="features have 2 columns; these statistics are of 3"):
+    with pytest.raises(ValueError, match="features have 2 columns; these statistics have 3"):
         ClassStatistics(3, 2).update(torch.eye(2), [0, 1])
 
 
@@ -169,7 +169,7 @@ def test_a_shape_without_features_is_an_error():
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ((2,), "neither num_classes nor classes are given; give the number of classes, or their names"),
+        ((2,), "neither num_classes nor classes is given; give the number of classes, or their names"),
         ((2, 2.5), "num_classes is 2.5; it must be a whole number, at least 1"),
         (("2", 2), "num_features is '2'; it must be a whole number, at least 1"),
     ],
@@ -377,7 +377,7 @@ def test_batches_of_numbers_need_no_number_of_classes():
 
 
 def test_a_batch_of_texts_needs_the_names_of_all_classes():
-    with pytest.raises(TypeError, match="nobody knows which of 3 classes each of them is; give the names in order"):
+    with pytest.raises(TypeError, match="it is unknown which of 3 classes each of them is; give the names in order"):
         ClassStatistics(2, 3).update(*NAMED[0])
     stats = ClassStatistics(2, classes=["eel", "dog", "cat"]).update(*NAMED[0]).update(NAMED[2][0], [0])
     assert (stats.num_classes, stats.counts.tolist()) == (3, [2, 1, 0])
@@ -392,7 +392,7 @@ def test_names_of_classes_are_kept_and_must_agree(tmp_path):
     stats.save(tmp_path / "stats.safetensors")
     assert ClassStatistics.load(tmp_path / "stats.safetensors").classes == ("eel", "dog")
     assert ClassStatistics(2, 2).merge(stats).classes == ("eel", "dog")
-    with pytest.raises(ValueError, match="of the classes dog, eel, the others of eel, dog: they do not merge"):
+    with pytest.raises(ValueError, match="have the classes dog, eel, the others eel, dog; only"):
         ClassStatistics(2, classes=["dog", "eel"]).merge(stats)
     nameless = ClassStatistics(2, 2).update(NAMED[0][0], [0, 1])
     nameless.save(tmp_path / "stats.safetensors")

@@ -164,5 +164,5 @@ def test_labels_may_be_names_of_classes_in_any_order_of_batches():
     )
     assert metric.statistics.classes == ("eel", "cat", "dog")
     assert metric(FEATURES[:30], texts[:30]).keys() == found.keys()
-    with pytest.raises(TypeError, match="nobody knows which of 3 classes each of them is"):
+    with pytest.raises(TypeError, match="it is unknown which of 3 classes each of them is"):
         NeuralCollapse(6, 3).update(FEATURES, texts)
