@@ -65,7 +65,7 @@ def row_slices(number: int, width: int) -> list[slice]:
 
 
 def panels(rows: Tensor, columns: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """The products rows columns^T (K, L), a few rows at a time to save memory, each with the number of its first row."""
+    """The products rows columns^T (K, L), a few rows at a time to save memory, each with its first row's number."""
     for some in row_slices(len(rows), len(columns)):
         yield some.start, rows[some] @ columns.T
 

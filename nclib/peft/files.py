@@ -1,4 +1,4 @@
-"""Files of what fine-tuning changed: only that, and what it needs to be put into the same base again."""
+"""Save only what fine-tuning changed, with what is needed to put it back into the same base model."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from nclib.storage import load_tensors, save_tensors
 def save_tuned(path: str | Path, tuned: Tuned) -> None:
     """Write the trained parameters, and the statistics of trained layers, as safetensors, atomically.
 
-    With them go the method, its layer, and a digest of the model that was tuned, for `load_tuned`. A tuned model that
-    torch.compile or DataParallel has wrapped is saved as itself. TypeError for what is no tuned model.
+    The file also holds the method, its layer, and a digest of the model before tuning, for `load_tuned`. Wrappers such
+    as torch.compile or DataParallel are removed first. TypeError for anything but a tuned model.
 
     Examples
     --------
@@ -29,14 +29,17 @@ def save_tuned(path: str | Path, tuned: Tuned) -> None:
     """
     tuned = unwrapped(tuned)
     if not isinstance(tuned, Tuned):
-        raise TypeError(f"tuned is {type(tuned).__name__}; give what skip_tuning and the others make")
+        raise TypeError(
+            f"tuned is {type(tuned).__name__}; it must be a tuned model, as skip_tuning and the others return"
+        )
     save_tensors(Path(path), changed(tuned), {"spec": tuned.spec, "base": tuned.base})
 
 
 def load_tuned(path: str | Path, model: nn.Module | Backbone) -> Tuned:
-    """The tuned model of a file, on the same model that was tuned, which is copied.
+    """Read a tuned model from a file that `save_tuned` wrote.
 
-    ValueError if the file is not whole, is no such file, or was made of other weights than the model's.
+    `model` is the model before tuning, with the same weights; it is copied. ValueError if the file is incomplete or of
+    another kind, or if the weights differ.
 
     Examples
     --------
@@ -57,10 +60,13 @@ def load_tuned(path: str | Path, model: nn.Module | Backbone) -> Tuned:
     spec = dict(metadata["spec"])
     tuned = METHODS[spec.pop("method")](model, **spec)
     if tuned.base != metadata["base"]:
-        raise ValueError(f"{path} was tuned from other weights than those of this {type(model).__name__}")
+        raise ValueError(
+            f"{path} was tuned from other weights than those of this {type(model).__name__}; give the model with the "
+            "weights that it had before tuning"
+        )
     if tensors.keys() != changed(tuned).keys():
         raise ValueError(
-            f"{path} holds no tuned model but the checkpoint of a training, perhaps; save_tuned writes one"
+            f"{path} holds no tuned model, but perhaps the checkpoint of a training; save_tuned writes one"
         )
     restore(tuned, tensors)
     return tuned
@@ -69,8 +75,8 @@ def load_tuned(path: str | Path, model: nn.Module | Backbone) -> Tuned:
 def changed(tuned: Tuned) -> dict[str, Tensor]:
     """What training changes, by name: trained parameters, and buffers of modules in train mode.
 
-    Of the names of a tied weight it has the first. Sparse and quantised buffers, and a module's extra state that is no
-    tensor, no training changes here: they are the model's.
+    A tied weight appears under its first name only. Sparse and quantised buffers, and extra state that is not a tensor,
+    are left out: fine-tuning does not change them.
     """
     modes = tuple(f"{name}." for name in tuned.trained)
     frozen = {name for name, each in tuned.named_parameters(remove_duplicate=False) if not each.requires_grad}
@@ -82,9 +88,9 @@ def changed(tuned: Tuned) -> dict[str, Tensor]:
 
 
 def restore(tuned: Tuned, tensors: dict[str, Tensor]) -> None:
-    """Put back what training changed; the rest stays, and goes with it for modules that are read as a whole."""
+    """Load what training changed; the current state fills in the rest, because some modules load only as a whole."""
     state = tuned.state_dict()
-    state.update(tensors)  # in place, for it knows the versions of its modules
+    state.update(tensors)  # in place, to keep the module versions that it holds
     tuned.load_state_dict(state, strict=False)
 
 

@@ -1,4 +1,4 @@
-"""The training of tuned models: one loop for all methods. What is frozen before the tuned layer is computed once."""
+"""Train tuned models: one loop for all methods. The frozen part before the tuned layer is computed only once."""
 
 import json
 import math
@@ -34,14 +34,15 @@ from nclib.storage import load_tensors, replacing, save_tensors
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a model is fine-tuned, the same for every method: by AdamW, on the cross-entropy.
+    """Settings of fine-tuning, the same for every method: AdamW on the cross-entropy.
 
-    `learning_rate` is the peak of the `schedule`, one of `models.schedules`; too high a rate ruins a model with little
-    data, so give `finetune` images to validate on, or let `finetune_best` choose. An epoch is cut into
-    batches of one size, as near as it goes, and at most `batch_size` (or 3), for batch norm learns nothing good of a
-    small remainder. `augmentation` is the strength of random distortion, 0 is none. With `probe_first` the head begins
-    as a linear probe of inverse strength `C` of the features as they are at first, so that no method has to learn the
-    head from nothing (Kumar et al. 2022).
+    - `learning_rate` is the peak rate of the `schedule`, a name in `nclib.models.schedules.SCHEDULES`. Too high a rate
+      ruins a model when data is scarce, so give `finetune` images to validate on, or let `finetune_best` choose.
+    - `batch_size` is the largest size of a batch. An epoch is cut into batches as equal as possible (of up to 3 images
+      if `batch_size` is 2), because a small remainder gives batch norm poor statistics.
+    - `augmentation` is the strength of random distortion; 0 is none.
+    - With `probe_first` the head starts as a linear probe, of inverse penalty `C`, of the initial features, so that no
+      method has to learn the head from nothing (Kumar et al. 2022).
 
     With `balanced` above 0 a batch holds so many images of each of ``batch_size // balanced`` classes. Then `collapse`
     times the logarithm of the trace ratio of its features is added to the loss: above 0 it forces collapse, below 0 it
@@ -75,19 +76,19 @@ class Tuning:
 
 
 class Validation(NamedTuple):
-    """What was measured on the validation images before the first epoch and after each: accuracies and losses."""
+    """Accuracies and losses on the validation images, before the first epoch and after each."""
 
     accuracies: list[float]
     losses: list[float]
 
     @property
     def best(self) -> int:
-        """The number of epochs of the best accuracy, and of equal ones that of the least loss."""
+        """The number of epochs with the best accuracy; among equal accuracies, with the lowest loss."""
         return max(range(len(self.losses)), key=lambda epoch: (self.accuracies[epoch], -self.losses[epoch]))
 
 
 class TuningState:
-    """Trains a model in place, epoch by epoch; `data` names what it is trained and validated on."""
+    """Trains a model in place, epoch by epoch; `data` holds digests of the training and validation data."""
 
     def __init__(self, tuned: Tuned, part: Tuned | Suffix, settings: Tuning, data: list[str] | None = None):
         self.tuned, self.part, self.settings, self.data = tuned, part, settings, data
@@ -100,13 +101,13 @@ class TuningState:
     def run(
         self, epochs: Iterable[int], data: Inputs, held: Inputs | None, *, patience: int | None, path: Path | None
     ) -> None:
-        """Run the epochs, or until patience ends, and save the state now and then."""
+        """Run the epochs until they or the patience end, saving the state now and then."""
         saved = time.monotonic()
         for epoch in epochs:
             if patience is not None and epoch - self.scores.best >= patience:
                 break
             with torch.random.fork_rng([data.device] if data.device.type == "cuda" else []):
-                torch.manual_seed(seeded("dropout", self.settings.seed, epoch).initial_seed())  # the same again
+                torch.manual_seed(seeded("dropout", self.settings.seed, epoch).initial_seed())  # repeatable
                 self.run_epoch(data, epoch)
             if held:
                 self.score(held)
@@ -115,7 +116,7 @@ class TuningState:
                 saved = time.monotonic()
 
     def run_epoch(self, data: Inputs, epoch: int) -> None:
-        """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
+        """One pass over the data; its order and distortions depend only on the seed and the epoch."""
         generator, settings = seeded("tune", self.settings.seed, epoch), self.settings
         rows = self.batches(data.labels, generator)
 
@@ -145,7 +146,7 @@ class TuningState:
         return order.tensor_split(max(1, min(number, len(order) // 2)))  # batch norm needs two
 
     def score(self, held: Inputs) -> None:
-        """Measure the validation images, and keep the weights if they are the best."""
+        """Measure the validation images, and keep the weights if they are the best so far."""
         logits = held.through(self.part)
         self.scores.accuracies.append(float(in_double(logits.argmax(1) == held.labels).mean()))
         self.scores.losses.append(float(cross_entropy(logits, held.labels)))
@@ -153,14 +154,14 @@ class TuningState:
             self.best = {name: tensor.clone() for name, tensor in changed(self.tuned).items()}
 
     def finish(self, path: Path | None) -> None:
-        """Take the weights of the best epoch, if there was validation, and remove the checkpoint."""
+        """Restore the weights of the best epoch, if there was validation, and remove the checkpoint."""
         restore(self.tuned, self.best)
         if path:
             path.unlink(missing_ok=True)
 
     @property
     def seconds(self) -> float:
-        """What the training took, with what a killed process did until it saved."""
+        """The duration of the training in seconds, with that of killed processes up to their last save."""
         return self.earlier + time.perf_counter() - self.since
 
     def save(self, path: Path, epoch: int) -> None:
@@ -172,10 +173,10 @@ class TuningState:
         save_tensors(path, tensors, self._identity() | now)
 
     def resume(self, path: Path) -> int:
-        """Take up the state of a file; the number of epochs done."""
+        """Load the state of a file; returns the number of epochs done."""
         tensors, metadata = load_tensors(path)
         if any(metadata.get(name) != value for name, value in self._identity().items()):
-            raise ValueError(f"{path} is the checkpoint of another fine-tuning than this one; delete it to begin anew")
+            raise ValueError(f"{path} is the checkpoint of another fine-tuning than this one; delete it to start again")
         parts: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             part, _, name = key.partition("/")
@@ -183,7 +184,7 @@ class TuningState:
         restore(self.tuned, parts["now"])
         self.best = parts.get("best", {})
         for i, parameter in enumerate(self.parameters):
-            self.optimizer.state[parameter] = parts.get(f"optimizer{i}", {})  # none had it without a gradient
+            self.optimizer.state[parameter] = parts.get(f"optimizer{i}", {})  # none without a gradient
         self.scores = Validation(*metadata["scores"])
         self.earlier, self.since = metadata.get("seconds", 0.0), time.perf_counter()
         return int(metadata["epoch"])
@@ -193,8 +194,8 @@ class TuningState:
 
 
 def _made_of(tuned: Tuned) -> dict[str, Any]:
-    """What tells a model that is about to be tuned, and what it makes of images, from others."""
-    # Where a function is in memory says nothing of what it does, and is another place in every process.
+    """What identifies a model to be tuned, and its transform of images."""
+    # The memory address in a function's repr differs in every process.
     transform = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(tuned.transform))
     return {"spec": tuned.spec, "base": tuned.base, "transform": transform}
 
@@ -214,31 +215,35 @@ def finetune(
     memory: float = 2e9,
     progress: bool = False,
 ) -> Validation:
-    """Train what is trained of a model, in place.
+    """Train the trainable parts of a tuned model, in place.
 
-    For a linear probe, layer and skip tuning without augmentation what is before the tuned layer is computed once, and
-    kept if it takes at most `memory` bytes, with half the bits on a GPU. Otherwise the images are kept as bytes, if
-    they take at most that, and else they are read in every epoch.
+    For a linear probe, layer tuning and skip tuning without augmentation, the output of the frozen part before the
+    tuned layer is computed once and kept if it takes at most `memory` bytes (in half precision on a GPU). Otherwise
+    the images are kept as bytes if those take at most `memory`; if not, they are read in every epoch.
 
     Parameters
     ----------
     tuned
-        Of `linear_probe`, `skip_tuning` and the others, on its device.
+        A model from `linear_probe`, `skip_tuning` or the others, on its device.
     train, validation
-        Images of any kind that `nclib.labelled` takes, with labels, such as inputs (N, C, H, W) and labels (N,). With
-        `validation` the weights of its best epoch are kept, the first being that before training. If that is the
-        best, a warning says what to try.
+        Labelled images of any kind that `nclib.labelled` takes, such as inputs (N, C, H, W) with labels (N,). With
+        `validation` the weights of the best epoch on it are kept. Epoch 0 is the model before training; if that is
+        the best, a warning says what to try.
     patience
-        Epochs without a better one on `validation` after which training stops; None goes on to the end.
+        Number of epochs without improvement on `validation` after which training stops; None never stops early.
     stop
-        After how many epochs to stop, the schedule being that of all of them.
+        Number of epochs after which to stop, on the schedule of all epochs; None runs them all.
     checkpoint
-        A file for the state of an unfinished training, saved every half minute, read if it is there, and removed in
-        the end. ValueError if it is of other settings, data or another model.
+        A file for the state of an unfinished training: saved every half minute, resumed from if it exists, and removed
+        at the end. ValueError if it is of other settings, data, or another model.
+    memory
+        The most bytes that may be kept, as above.
+    progress
+        Show a progress bar.
 
     Returns
     -------
-    `Validation`, empty without images to validate on.
+    `Validation`, empty without validation images.
 
     Examples
     --------
@@ -267,33 +272,33 @@ def finetune(
 
 
 def _warn_of_coarse(tuned: Any) -> None:
-    """Say so if what is trained has half the bits: the user, or the model's own forward pass, cast it to that."""
+    """Warn if trained parameters have half precision, because the user or the model's forward pass cast them."""
     named = tuned.named_parameters() if isinstance(tuned, Tuned) else ()
     coarse = {name: each.dtype for name, each in named if each.requires_grad and torch.finfo(each.dtype).bits < 32}
     if coarse:
         warnings.warn(
             f"{few([*coarse])} are trained in {next(iter(coarse.values()))}, where small steps are lost; tuned.float() "
-            "has them in float32",
+            "puts them in float32",
             stacklevel=3,
         )
 
 
 def _warn_of_no_gain(scores: Validation, tried: Sequence[Tuning]) -> None:
-    """Say so if training did no good, and what may help: of one rate the loss tells whether it was too high."""
+    """Warn if training did not help, and say what may; with one rate, the loss tells whether it was too high."""
     if len(scores.losses) < 2 or scores.best:
         return
     rates = sorted({settings.learning_rate for settings in tried})
     first, *later = scores.losses
     if len(rates) > 1:
         cure = f"more epochs or a learning_rate other than {few(rates)}"
-    elif min(later) < 1.01 * first:  # not even, if nothing moved
+    elif min(later) < 1.01 * first:  # also if nothing moved
         cure = f"more epochs or a learning_rate above {rates[0]}"
     else:
         cure = f"a learning_rate below {rates[0]}"
     warnings.warn(
-        f"no epoch did better on the validation images than epoch 0, before training, with accuracy "
-        f"{scores.accuracies[0]:.3f} ({max(scores.accuracies[1:]):.3f} at best after it), so its weights were kept; "
-        f"try {cure}, another layer (nclib.layers), or another method",
+        f"no epoch did better on the validation images than epoch 0, before training: accuracy was "
+        f"{scores.accuracies[0]:.3f}, and at best {max(scores.accuracies[1:]):.3f} after, so the initial weights were "
+        f"kept; try {cure}, another layer (nclib.layers), or another method",
         stacklevel=3,
     )
 
@@ -310,12 +315,12 @@ def _finetuned(
     memory: float = 2e9,
     progress: bool = False,
 ) -> TuningState:
-    """What `finetune` does; the state in the end, with its scores and seconds."""
+    """The work of `finetune`; returns the final state, with its scores and seconds."""
     since = time.perf_counter()
     if not isinstance(tuned, Tuned) or not isinstance(settings, Tuning):
         raise TypeError(
-            f"tuned and settings are {type(tuned).__name__} and {type(settings).__name__}; give what skip_tuning and "
-            "the others make, and a Tuning"
+            f"tuned and settings are {type(tuned).__name__} and {type(settings).__name__}; they must be a tuned model, "
+            "as skip_tuning and the others return, and a Tuning"
         )
     epochs = _checked_epochs(settings, stop, patience, validation)
     train = ready(train, "train", tuned.head.out_features)
@@ -333,7 +338,7 @@ def _finetuned(
             tuned.head.load_state_dict(head.state_dict())
         path = None if checkpoint is None else Path(checkpoint)
         state = TuningState(tuned, part, settings, [part.digest for part in (data, held) if part] if path else None)
-        state.since = since  # what was made ready belongs to it; of a state that is resumed it is known
+        state.since = since  # counts the preparation; a resumed state sets its own
         done = state.resume(path) if path and path.exists() else 0
         if held and not done:
             state.score(held)
@@ -344,18 +349,18 @@ def _finetuned(
 
 
 def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, validation: LabelledInputs | None) -> int:
-    """How many epochs are trained at most."""
+    """The most epochs to train, after a check of stop and patience."""
     if stop is not None and not 0 <= stop <= settings.epochs:
         raise ValueError(f"stop is {stop}; it must be from 0 to {settings.epochs}, the epochs of the schedule")
     if patience is not None and (patience < 1 or validation is None):
-        raise ValueError(f"patience is {patience}; it must be at least 1, and needs images to validate on")
+        raise ValueError(f"patience is {patience}; it must be at least 1, and needs validation images: validation=...")
     return settings.epochs if stop is None else stop
 
 
 class Choice(NamedTuple):
-    """A tuned model, which of the candidates it is, and the epochs that it was trained for.
+    """The result of `finetune_best`: the tuned model, the number of its candidate, and its number of epochs.
 
-    `seconds` is what all trials and the last training took, with what a killed process did of them until it saved.
+    `seconds` is the duration of all trials and the last training, with that of killed processes up to their last save.
 
     Examples
     --------
@@ -381,13 +386,28 @@ def finetune_best(
     checkpoint: str | Path | None = None,
     **options: Any,
 ) -> Choice:
-    """Fine-tune on all images as the candidate, and for the epochs, that do best on images held out for that.
+    """Choose the best candidate and number of epochs on held-out images, then fine-tune it on all images.
 
-    `candidates` are functions that make a model to tune, and settings. The `share` of every class, at least one image
-    of two or more, is held out; of equally accurate candidates the least loss there decides. `patience` is that of the
-    trials. `checkpoint` is a file that a killed choice goes on from: it keeps the scores of finished trials, and a file
-    beside it the training that is under way. Both are removed in the end. ValueError if it is of another choice.
-    Further `options` are those of `finetune`.
+    Parameters
+    ----------
+    candidates
+        Pairs of a function that makes a model to tune, and settings.
+    train
+        Labelled images of any kind that `nclib.labelled` takes, at least two of every class.
+    share
+        The share of every class to hold out, at least one image. The lowest loss on the held-out images decides
+        between equally accurate candidates.
+    patience
+        As in `finetune`, for the trials.
+    checkpoint
+        A file from which a killed choice resumes. It keeps the scores of finished trials, and a file beside it keeps
+        the unfinished training; both are removed at the end. ValueError if it is of another choice.
+    options
+        Further options of `finetune`.
+
+    Returns
+    -------
+    `Choice`: the tuned model, the number of its candidate, and its number of epochs.
 
     Examples
     --------
@@ -433,7 +453,7 @@ def finetune_best(
 
 
 def _check_choice(candidates: Sequence[object], train: Labelled) -> None:
-    """Refuse no candidates, and images that none can be held out of."""
+    """Refuse an empty list of candidates, and classes with fewer than two images, which leave none to hold out."""
     if not candidates:
         raise ValueError("there are no candidates; give at least one")
     counts = train.labels.bincount(minlength=len(train.classes))
@@ -445,26 +465,26 @@ def _check_choice(candidates: Sequence[object], train: Labelled) -> None:
 class _Trials:
     """The finished trials of a choice, in the order of candidates, in a file.
 
-    It is written as a whole: who else makes the same choice may have removed it by now.
+    The file is rewritten as a whole, since another process with the same choice may have removed it.
     """
 
     def __init__(self, path: Path):
         self.path, self.finished = path, _finished(path)
 
     def read(self, number: int, identity: dict[str, Any]) -> tuple[Validation, float] | None:
-        """Scores and seconds of a trial; None if it is not finished. ValueError if the file is of another choice."""
+        """Scores and seconds of a trial; None if it is unfinished. ValueError if the file is of another choice."""
         if number >= len(self.finished):
             return None
         found = self.finished[number]
         if found["of"] != json.loads(json.dumps(identity)):
             raise ValueError(
                 f"{self.path} is the checkpoint of another choice than this one: candidate {number} has other "
-                f"settings, another model or other data; delete it, and {self.path}.*, to begin anew"
+                f"settings, another model or other data; delete it, and {self.path}.*, to start again"
             )
         return Validation(*found["scores"]), found["seconds"]
 
     def write(self, number: int, identity: dict[str, Any], state: TuningState) -> None:
-        """Add the scores and seconds of a trial to those of the trials before it."""
+        """Add the scores and seconds of a trial after those of earlier trials."""
         now = {"of": identity, "scores": list(state.scores), "seconds": state.seconds}
         self.finished = [*self.finished[:number], now]
         with replacing(self.path) as temporary:
@@ -472,7 +492,7 @@ class _Trials:
 
 
 def _finished(path: Path) -> list[dict[str, Any]]:
-    """What a file of trials holds; none if it is not there."""
+    """The trials in a file; [] if it does not exist."""
     if not path.exists():
         return []
     try:
@@ -481,4 +501,4 @@ def _finished(path: Path) -> list[dict[str, Any]]:
             raise TypeError(f"it holds a {type(found).__name__}")
         return [{name: each[name] for name in ("of", "scores", "seconds")} for each in found]
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} holds no finished trials; delete it, and {path}.*, to begin anew") from error
+        raise ValueError(f"{path} holds no finished trials; delete it, and {path}.*, to start again") from error

@@ -1,6 +1,6 @@
-"""Ways to fine-tune a model, from its classifier alone to all of it. Each returns a module that trains as any other.
+"""Ways to fine-tune a model, from its classifier alone to all of it. Each returns a module that trains like any other.
 
-They differ in what is trained beside a new linear classifier, the head:
+All train a new linear classifier, the head; they differ in what else they train:
 
 - `linear_probe`: nothing;
 - `bias_tuning`: all biases (Ben Zaken et al. 2022);
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 def linear_probe(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
-    """Train the head alone.
+    """Train only the head.
 
     Parameters
     ----------
     model
-        A timm or torchvision classifier, any module that ends in a linear layer, or a `Backbone`. It is copied and
-        stays as it is.
+        A timm or torchvision classifier, any module that ends in a linear layer, or a `Backbone`. It is copied, and
+        itself unchanged.
     num_classes
-        Of the new head, whose weights begin at 0; None keeps the model's own classifier.
+        The number of classes of a new head, whose weights start at 0; None keeps the model's own classifier.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def linear_probe(model: nn.Module | Backbone, num_classes: int | None = None) ->
 
 
 def full_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
-    """Train everything, batch-norm statistics too; parameters as of `linear_probe`.
+    """Train everything, including batch-norm statistics; parameters as in `linear_probe`.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def full_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> 
 
 
 def bias_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
-    """Train the head and every bias of the body; parameters as of `linear_probe`.
+    """Train the head and every bias of the body; parameters as in `linear_probe`.
 
     Examples
     --------
@@ -103,8 +103,8 @@ def norm_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> 
 def layer_tuning(model: nn.Module | Backbone, layer: str | int, num_classes: int | None = None) -> Tuned:
     """Train the head and one layer.
 
-    `layer` is the name of a module of the model, or a place in `Backbone.layers` (negative from the end);
-    other parameters as of `linear_probe`. ValueError if there is no such layer, or it comes after the pooling.
+    `layer` is the name of a module of the model, or a place in `Backbone.layers` (negative from the end). Other
+    parameters as in `linear_probe`. ValueError if there is no such layer, or it comes after the pooling.
 
     Examples
     --------
@@ -123,8 +123,9 @@ def skip_tuning(
 ) -> Tuned:
     """Train the head and one layer, whose output is added to the features: skip-connection fine-tuning.
 
-    The output is pooled as `extract_layers` does, a map to the mean over its positions. Li et al. (2212.12206);
-    how the widths are matched is our choice: see `Skip`. Parameters as of `layer_tuning`.
+    The output is pooled as in `extract_layers`: a map becomes the mean over its positions. Source: Li et al.
+    (2212.12206). `match` says how the widths are matched, which is our choice: see `Skip`. Other parameters as in
+    `layer_tuning`.
 
     Examples
     --------
@@ -147,11 +148,11 @@ def lora_tuning(
     targets: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Tuned:
-    """Train the head and, beside the weights of the target modules, products of two matrices of a low rank.
+    """Train the head, and a low-rank update (a product of two matrices) of the weights of each target module.
 
-    `targets` are names of modules; None is every linear layer, torch's attention, and every convolution without
-    groups. `seed` is that of the one matrix; the other begins at 0, so that the model begins as it was. Parameters
-    else as of `linear_probe`. Needs Hugging Face's peft, nclib's extra ``peft``.
+    `rank` is the rank of the updates, at least 1. `targets` are names of modules; None is every linear layer, torch's
+    attention, and every convolution without groups. `seed` draws the first matrix; the second starts at 0, so the model
+    starts unchanged. Other parameters as in `linear_probe`. Needs Hugging Face's peft: nclib's extra ``peft``.
 
     Examples
     --------
@@ -172,10 +173,11 @@ def lora_tuning(
 def adapter_tuning(
     model: nn.Module | Backbone, config: "PeftConfig", num_classes: int | None = None, *, seed: int = 0
 ) -> Tuned:
-    """Train the head and any adapter of Hugging Face's peft that its `inject_adapter_in_model` takes, by its config.
+    """Train the head and an adapter of Hugging Face's peft, given by its config.
 
-    Names in the config are those of the model's modules; without any these are all linear layers, and convolutions
-    without groups. `seed` is that of the adapter's first weights. Parameters else as of `linear_probe`.
+    Any config works that peft's `inject_adapter_in_model` takes. It names the model's modules; without any, these are
+    all linear layers, and convolutions without groups. `seed` draws the adapter's initial weights. Other parameters as
+    in `linear_probe`. Needs nclib's extra ``peft``.
 
     Examples
     --------
@@ -197,7 +199,7 @@ def adapter_tuning(
 
 
 def trainable_share(model: nn.Module) -> float:
-    """The number of parameters that require a gradient, over that of all parameters, in [0, 1].
+    """The share of a model's parameters that require a gradient, in [0, 1].
 
     Examples
     --------
@@ -211,12 +213,12 @@ def trainable_share(model: nn.Module) -> float:
 
 
 def layers(model: nn.Module | Backbone) -> pd.DataFrame:
-    """How much of a model each of its layers is, to choose one for `layer_tuning` or `skip_tuning`, in order of depth.
+    """The layers of a model with their sizes, in order of depth, to choose one for `layer_tuning` or `skip_tuning`.
 
-    One row for each of `Backbone.layers`, by its name: the number of its `parameters`, int64, and their `share` of all
-    that the model has, float64 in [0, 1]. A tied parameter counts once in a layer. What is in no block, as a stem or
-    the classifier, has no row. A layer after the pooling, as of a VGG's classifier, has one but cannot be tuned alone.
-    TypeError for what is no model.
+    A table with one row for each name in `Backbone.layers`: the number of its `parameters`, int64, and their `share` of
+    the whole model's, float64 in [0, 1]. A tied parameter counts once in a layer. Parts outside the blocks, such as the
+    stem or the classifier, have no row. Layers after the pooling, such as those of a VGG's classifier, have a row but
+    cannot be tuned alone. TypeError for anything but a model.
 
     Examples
     --------
@@ -243,14 +245,14 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def _train(tuned: Tuned, name: str) -> Tuned:
-    """Train all of a module, beside the head."""
+    """Train all of a module, in addition to the head."""
     _check_batch_norm(tuned.get_submodule(name).requires_grad_(True))
     tuned.trained += (name,)
     return tuned
 
 
 def _check_batch_norm(module: nn.Module) -> None:
-    """Warn of batch norm that was folded into the weights: in train mode it would compute something else."""
+    """Warn of batch norms that seem folded into the weights, since train mode would change what they compute."""
     norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
     folded = [
         norm
@@ -259,15 +261,15 @@ def _check_batch_norm(module: nn.Module) -> None:
     ]
     if folded:
         warnings.warn(
-            f"{len(folded)} of {len(norms)} batch norms have biases but running means of 0, as where they were folded "
-            "into the weights: training would change what they compute; timm.layers.freeze_batch_norm_2d(model) keeps "
-            "them as they are",
+            f"{len(folded)} of {len(norms)} batch norms have biases but running means of 0, as if folded into "
+            "the weights: training would change what they compute; timm.layers.freeze_batch_norm_2d(model) keeps them "
+            "unchanged",
             stacklevel=4,
         )
 
 
 def _takes_lora(module: nn.Module) -> bool:
-    """Torch's attention as a whole, for it reads the weight of its last layer without calling it."""
+    """Whether LoRA fits a module. Torch's attention counts as a whole: it never calls its last layer."""
     if isinstance(module, NonDynamicallyQuantizableLinear):
         return False
     return isinstance(module, nn.Linear | nn.MultiheadAttention) or (
@@ -290,7 +292,7 @@ def _adapted(base: Base, config: "PeftConfig", num_classes: int | None, seed: in
 
 
 def _plain(value: Any) -> Any:
-    """A config's values as JSON has them."""
+    """A config's values as JSON types."""
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, set | list | tuple):

@@ -1,4 +1,4 @@
-"""The frozen part of a tuned model before its tuned layer, cut off, so that it is computed once for all epochs."""
+"""Split a tuned model before its tuned layer, so that the frozen prefix is computed once for all epochs."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +22,14 @@ from nclib.storage import digest_of
 
 
 class Suffix(nn.Module):
-    """What follows the cut, from what the prefix gives to logits. Its parameters are those of the tuned model."""
+    """The part of a tuned model after the cut: from the prefix's output to logits. It shares the model's parameters."""
 
     def __init__(self, tuned: Tuned, rest: nn.Module | None):
         super().__init__()
         self.tuned, self.rest = tuned, rest
 
     def features(self, inputs: Tensor) -> Tensor:
-        """As `Tuned.features`."""
+        """The features that the head sees, as `Tuned.features`."""
         if self.rest is None:
             return inputs
         if self.tuned.skip is None:
@@ -48,11 +48,11 @@ class Suffix(nn.Module):
 
 
 def split(tuned: Tuned) -> tuple[nn.Module, Suffix] | None:
-    """The frozen prefix of a tuned model, and the rest; None where it cannot be cut off.
+    """The frozen prefix of a tuned model, and the rest; None if it cannot be cut.
 
-    The prefix gives what the head sees for a linear probe, for layer and skip tuning the input of the tuned layer.
-    It cannot be cut off where other parameters are trained, as a weight tied to one of the layer's is, where torch.fx
-    cannot follow the forward pass, or where something after the tuned layer needs what was before it.
+    For a linear probe the prefix returns what the head sees; for layer and skip tuning, the input of the tuned layer.
+    It cannot be cut if the prefix has trained parameters (such as a weight tied to the layer's), if torch.fx cannot
+    follow the forward pass, or if a part after the tuned layer needs something from before it.
     """
     parts = _parts(tuned)
     if parts is None or any(parameter.requires_grad for parameter in parts[0].parameters()):
@@ -78,7 +78,7 @@ class _NoCutError(Exception):
 
 
 class _Tracer(fx.Tracer):
-    """Follows the forward pass, but neither into the layer nor into what timm says is not to be followed."""
+    """Follows the forward pass, but not into the layer, nor into what timm marks as not traceable."""
 
     def __init__(self, layer: nn.Module):
         from timm.models import get_notrace_functions, get_notrace_modules
@@ -91,25 +91,25 @@ class _Tracer(fx.Tracer):
 
 
 def _defaults(body: nn.Module) -> dict[str, Any]:
-    """What the forward pass takes beside the images, as it is if nothing is given."""
+    """The default values of the forward pass's arguments other than the images."""
     _, *others = inspect.signature(body.forward).parameters.values()
     return {parameter.name: parameter.default for parameter in others if parameter.default is not parameter.empty}
 
 
 def _cut(graph: fx.Graph, tuned: Tuned) -> tuple[fx.Graph, fx.Graph]:
-    """From the images to the input of the layer, and from there to the features and what the skip connection takes."""
+    """Two graphs: from the images to the layer's input, and from there to the features (and the skip's input)."""
     images, *_ = graph.find_nodes(op="placeholder")
     (block,) = graph.find_nodes(op="call_module", target=tuned.spec["layer"])
     (entry, *_), features = block.args, graph.output_node().args[0]
     if tuned.skip is None:
         return _between(graph, images, entry), _between(graph, entry, features)
-    with graph.inserting_after(block):  # at once, for what follows may overwrite the output
+    with graph.inserting_after(block):  # at once, since later steps may overwrite the output
         skipped = graph.call_function(tuned.pooled, (block,))
     return _between(graph, images, entry), _between(graph, entry, (skipped, features))
 
 
 def _between(graph: fx.Graph, start: fx.Node, ends: Any) -> fx.Graph:
-    """The graph that makes the ends, a node or several, of the start alone."""
+    """The graph that computes the ends, one node or several, from the start alone."""
     needed, waiting = set[fx.Node](), [ends] if isinstance(ends, fx.Node) else list(ends)
     while waiting:
         node = waiting.pop()
@@ -128,18 +128,19 @@ def _between(graph: fx.Graph, start: fx.Node, ends: Any) -> fx.Graph:
     return new
 
 
-LabelledInputs = Any  # of any kind that `nclib.labelled` takes, such as inputs (N, C, H, W) and labels (N,)
+LabelledInputs = Any  # anything with labels that `nclib.labelled` takes, such as inputs (N, C, H, W) and labels (N,)
 
-_AT_ONCE = 256  # images, when all are gone through
-_SHARE = 0.25  # of a GPU's free memory, which what is kept may take; the rest is for the training
+_AT_ONCE = 256  # images per batch in a pass over all of them
+_SHARE = 0.25  # the share of a GPU's free memory that kept data may take; the rest is for the training
 
 
 class Inputs:
-    """Labelled images as the part of a model after a frozen prefix takes them, until they are closed.
+    """Labelled images as the part of a model after its frozen prefix takes them.
 
-    `labels` are int64 (N,) on the model's device. `kept` is what takes at most `memory` bytes: what the prefix makes of
-    all images, else all images as bytes, else None. It is on the model's device if it takes a small share of the memory
-    there, else on the host. What is not kept is read in every pass, by processes that live until `close`.
+    `labels` are int64 (N,) on the model's device. `kept` is the prefix's output for all images if it takes at most
+    `memory` bytes, else all images as bytes if they do, else None. It lies on the model's device if it takes a small
+    share of the memory there, else on the host. If nothing is kept, processes that live until `close` read the images
+    in every pass.
     """
 
     def __init__(self, given: LabelledInputs, tuned: Tuned, prefix: nn.Module | None, memory: float):
@@ -151,12 +152,12 @@ class Inputs:
         self.device = tuned.head.weight.device
         if len(self.images) != len(labels):
             given = f"{counted(len(self.images), 'image')} and {counted(len(labels), 'label')}"
-            raise ValueError(f"given are {given}; there must be as many")
+            raise ValueError(f"there are {given}; give one label for each image")
         self.labels = check_labels(labels, num_classes=tuned.head.out_features).to(self.device)
         self._prefix, self._tuned = prefix, tuned
         self._half = prefix is not None and in_half(self.device) and tuned.head.weight.dtype != torch.float64
         self._ending = ExitStack()
-        with ExitStack() as ending:  # the processes that read end here, if they are not needed or something fails
+        with ExitStack() as ending:  # ends the reading processes if they are not needed or something fails
             self._open(tuned.transform, ending)
             self._try()
             self.kept, self._rest = self._keep(memory)
@@ -169,26 +170,26 @@ class Inputs:
 
     @property
     def digest(self) -> str:
-        """Of the images and labels, hexadecimal."""
+        """The hexadecimal digest of the images and labels."""
         if isinstance(self.images, Tensor):
             return digest_of({"inputs": self.images, "labels": self.labels})
         return self.images.digest
 
     def batches(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels for each of the rows of indices, which are on the CPU; they are on the model's device."""
+        """Inputs and labels, on the model's device, for each tensor of row numbers, which lie on the CPU."""
         there = [sent(part, self.device) for part in rows]
         return zip(map(self._rest, self._taken(rows, there)), map(self.labels.__getitem__, there), strict=True)
 
     @torch.no_grad()
     def through(self, part: Callable[[Tensor], Tensor]) -> Tensor:
-        """What a part of a model in eval mode makes of all images."""
+        """The output of a part of a model, in eval mode, for all images."""
         return torch.cat([part(inputs) for inputs, _ in self.batches(self._all())])
 
     def _all(self) -> Sequence[Tensor]:
         return torch.arange(len(self.labels)).split(_AT_ONCE)
 
     def _open(self, transform: Callable[[Any], Tensor] | None, ending: ExitStack) -> None:
-        """Have images read, and one of them at once, by this process."""
+        """Start reading images, and read the first one in this process."""
         prepare, self._finish = in_two(lacking(self.images, transform), self.device)
         self._read = ending.enter_context(reading(self.images, prepare, device=self.device))
         images = finite(self.images) if isinstance(self.images, Tensor) else self.images
@@ -196,23 +197,23 @@ class Inputs:
 
     @torch.no_grad()
     def _try(self) -> None:
-        """Pass one image, so that what is wrong with it or the model is said before anything is trained."""
+        """Pass one image through the model, so that errors of either are raised before training."""
         with evaluating(self._tuned):
             if lacking(self.images, as_it_is) is None:
                 warn_of_bytes(self._tuned.backbone, self._first)
             fed(self._tuned.backbone, self._finish(sent(self._first, self.device)))
 
     def _taken(self, rows: Sequence[Tensor], there: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Batches of what is kept, or of images that are read, on the host or the device."""
+        """Batches of what is kept, or of images read now, on the host or the device."""
         if self.kept is None:
             return self._read([part.tolist() for part in rows])
         if self.kept.device == self.device:
             return map(self.kept.__getitem__, there)
-        kept, pinned = self.kept, self.device.type == "cuda"  # from pinned memory a copy goes on its way by itself
+        kept, pinned = self.kept, self.device.type == "cuda"  # copies from pinned memory run in the background
         return (kept[part].pin_memory() if pinned else kept[part] for part in rows)
 
     def _keep(self, memory: float) -> tuple[Tensor | None, Callable[[Tensor], Tensor]]:
-        """What is kept, and what is left to do with a batch of it."""
+        """What to keep, and the function that remains to be applied to a batch of it."""
         ways = (
             [(as_it_is, self._whole)] if self._prefix is None else [(self._made, self._full), (as_it_is, self._whole)]
         )
@@ -224,7 +225,7 @@ class Inputs:
         return None, self._whole
 
     def _gathered(self, before: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
-        """What is made of all images, never in memory twice; its strides are those that torch.cat would give it."""
+        """The outputs for all images in one tensor, never in memory twice, with the strides that torch.cat gives."""
         rows, kept, start = self._all(), None, 0
         for batch in map(before, self._read([part.tolist() for part in rows])):
             if kept is None:
@@ -237,7 +238,7 @@ class Inputs:
 
     @torch.no_grad()
     def _made(self, batch: Tensor) -> Tensor:
-        """What the prefix makes of images; where networks compute with half the bits, so does it."""
+        """The prefix's output for images, in half precision where networks compute in that."""
         batch = self._tuned.taken(self._finish(sent(batch, self.device)))
         if self._prefix is None:
             return batch
@@ -246,7 +247,7 @@ class Inputs:
         return made.to(torch.bfloat16) if self._half else made
 
     def _full(self, made: Tensor) -> Tensor:
-        """What the prefix made, on the device, in the precision of the parameters, which is that of probes too."""
+        """The prefix's output on the device, in the precision of the parameters and of probes."""
         made = sent(made, self.device)
         return made.to(torch.get_default_dtype()) if self._half else made
 
@@ -255,17 +256,20 @@ class Inputs:
 
 
 def ready(given: LabelledInputs, name: str, classes: Classes) -> LabelledInputs:
-    """Images with labels, or inputs (N, ...) and labels as they are, both tensors; `classes` if they name none."""
+    """Images with labels; a pair of tensors, float inputs (N, ...) and labels, is unchanged.
+
+    `classes` are used if the images name none.
+    """
     inputs = isinstance(given, tuple) and len(given) == 2 and all(isinstance(part, Tensor) for part in given)
     return given if inputs and given[0].is_floating_point() else with_labels(given, name, classes)
 
 
 def _check_given(given: LabelledInputs, number: int, num_classes: int) -> None:
-    """Refuse no images, and images of more or fewer classes than the head has."""
+    """Refuse an empty set of images, and images whose classes are not as many as the head's."""
     if number == 0:
         raise ValueError("there are no images; at least one is needed")
     if not isinstance(given, tuple) and len(given.classes) != num_classes:
         raise ValueError(
-            f"the images are of {counted(len(given.classes), 'class', 'classes')}, the head of {num_classes}; they "
-            "must agree: nclib.labelled(images, classes=...) names them"
+            f"the images have {counted(len(given.classes), 'class', 'classes')}, the head {num_classes}; they must "
+            "agree: nclib.labelled(images, classes=...) names the classes"
         )

@@ -1,4 +1,4 @@
-"""What fine-tuning makes of a model: a body that gives features, a linear head, and what of them is trained."""
+"""Models prepared for fine-tuning: a body that computes features, a linear head, and a choice of what is trained."""
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
@@ -25,10 +25,10 @@ Match = Literal["pad", "project"]
 
 
 class Skip(nn.Module):
-    """The sum of last-layer features (N, d) and the pooled output of a block, (N, c), in one width.
+    """The sum of last-layer features (N, d) and the pooled output (N, c) of a block, brought to one width.
 
-    With `match="pad"` the shorter vector is filled up with zeros, so the sum is (N, max(c, d)); with
-    "project" a fixed random map brings the block's to (N, d), orthogonal as far as the two widths allow.
+    With `match="pad"` the shorter vector is padded with zeros, so the sum is (N, max(c, d)). With "project" a fixed
+    random map, orthogonal as far as the widths allow, brings the block's output to (N, d).
     """
 
     projection: Tensor | None
@@ -51,34 +51,34 @@ class Skip(nn.Module):
 
 
 class Head(nn.Linear):
-    """A linear classifier of features of any floating type, which it brings into its own."""
+    """A linear classifier that converts features of any floating type to its own."""
 
     def forward(self, features: Tensor) -> Tensor:
         return super().forward(features.to(self.weight.dtype))
 
 
 class Tuned(nn.Module):
-    """A classifier that is trained in part; made by `linear_probe`, `skip_tuning` and the others.
+    """A classifier of which a part is trained; `linear_probe`, `skip_tuning` and the others return it.
 
-    Called with inputs (N, C, H, W), of any floating type, it gives logits (N, K). Exactly what is trained requires a
-    gradient. In train mode all else stays in eval mode, its batch norm and dropout too.
+    Called with inputs (N, C, H, W) of any floating type, it returns logits (N, K). Only the trained parameters require
+    a gradient. In train mode all other modules stay in eval mode, including their batch norm and dropout.
 
     Attributes
     ----------
     body
-        From inputs to last-layer features (N, d): a copy of the model without its classifier.
+        A copy of the model without its classifier: from inputs to last-layer features (N, d).
     head
         The linear classifier of K classes.
     skip
-        Adds the output of the tuned layer to the features, if there is a skip connection.
+        Adds the output of the tuned layer to the features; None without a skip connection.
     spec
-        What made it, by name, as `save_tuned` keeps it.
+        The method and its arguments, by name, as `save_tuned` stores them.
     base
-        The digest of the model that it was made of.
+        The digest of the model before tuning.
     transform
-        From a PIL image to what the body takes, if it was made of a `Backbone`.
+        From a PIL image to an input of the body, if it was made from a `Backbone` that has one.
     trained
-        The names of the modules that are in train mode when it is.
+        The names of the modules that enter train mode.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class Tuned(nn.Module):
             features = self.body(inputs)
             if not isinstance(features, Tensor):
                 raise TypeError(
-                    f"the model gives {type(features).__name__} in training; build it without auxiliary heads"
+                    f"the model returns {type(features).__name__} in training; build it without auxiliary heads"
                 )
             return features
         layer = self.spec["layer"]
@@ -114,17 +114,17 @@ class Tuned(nn.Module):
         return self.head(self.features(inputs))
 
     def taken(self, inputs: Tensor) -> Tensor:
-        """Inputs as the body takes them: in its precision, if they are no integers."""
+        """Inputs as the body takes them: floats in its precision; integers stay integers."""
         own = precision(self.body, torch.get_default_dtype())
         return inputs.to(own) if inputs.is_floating_point() else inputs
 
     def pooled(self, output: Tensor) -> Tensor:
-        """What the skip connection takes of the tuned layer's output, pooled as `extract_layers` does."""
+        """The tuned layer's output as the skip connection takes it, pooled as in `extract_layers`."""
         return pooled(self.body, self.spec["layer"], output)
 
     @property
     def backbone(self) -> Backbone:
-        """For `extract` and what builds on it; ``last`` is what the head sees."""
+        """The model as a `Backbone`, for `extract` and what builds on it; ``last`` is what the head sees."""
         return Backbone(f"tuned {self.spec['method']}", self, self.transform, self.features, self.head)
 
     def train(self, mode: bool = True) -> "Tuned":
@@ -137,7 +137,7 @@ class Tuned(nn.Module):
 
 
 def _contiguous(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    """Have a module's state in rows, as safetensors, and so Hugging Face's Trainer, saves it."""
+    """Make a module's state contiguous, which safetensors, and so Hugging Face's Trainer, needs to save it."""
     own = {name: value for name, value in state.items() if name.startswith(prefix) and isinstance(value, Tensor)}
     state.update((name, value.contiguous()) for name, value in own.items() if value.layout is torch.strided)
 
@@ -145,8 +145,8 @@ def _contiguous(module: nn.Module, state: dict[str, Any], prefix: str, metadata:
 class Base:
     """A model taken apart, ready to be tuned: its body, the width of its features, and its classifier.
 
-    `model` is a timm or torchvision classifier, or any that ends in a linear layer, or a `Backbone`. It is copied.
-    What is coarser than torch's default precision, as bfloat16 is, is brought into that: small steps would be lost.
+    `model` is a timm or torchvision classifier, any module that ends in a linear layer, or a `Backbone`. It is copied.
+    Numbers coarser than torch's default precision, such as bfloat16, are converted to it, or small steps would be lost.
     """
 
     def __init__(self, model: nn.Module | Backbone):
@@ -165,13 +165,13 @@ class Base:
         self.body.requires_grad_(False)
 
     def digest(self, num_classes: int | None) -> str:
-        """Of the weights that a tuned model begins with: those of the body, and the classifier's if it is kept."""
+        """The digest of a tuned model's initial weights: the body's, and the classifier's if that is kept."""
         if num_classes is not None or self.classifier is None:
             return self._digest
         return f"{self._digest}-{digest_of(self.classifier.state_dict())}"
 
     def _check_features(self, backbone: Backbone) -> None:
-        """Refuse a backbone whose features are not what its model gives without the classifier."""
+        """Refuse a backbone whose features differ from what its model returns without the classifier."""
         if backbone.last is None:
             return
         noise = torch.rand(self._blank.shape, generator=seeded("features")).to(self._blank)
@@ -179,12 +179,12 @@ class Base:
             ours, theirs = self.body(noise), backbone.last(noise)
         if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5):
             raise ValueError(
-                f"the features that {backbone.name} names are not those its model gives without its classifier; give a "
-                "Backbone without `last` whose model returns the features"
+                f"the features that {backbone.name} names differ from what its model returns without its classifier; "
+                "give a Backbone without `last` whose model returns the features"
             )
 
     def _refine(self) -> None:
-        """Bring the numbers into torch's default precision, unless the model casts by itself, so that it fails then."""
+        """Convert the numbers to torch's default precision; undo it if the model, which may cast itself, then fails."""
         default = torch.get_default_dtype()
         coarse = [tensor for tensor in _tensors(self.body) if _coarser(tensor, default)]
         before = [(tensor, tensor.data) for tensor in coarse]
@@ -201,10 +201,10 @@ class Base:
                 tensor.data = numbers
 
     def widths(self, *layers: str) -> list[int]:
-        """The widths of the outputs of layers, pooled, and of the last-layer features."""
+        """The widths of the pooled outputs of layers, followed by the width of the last-layer features."""
         as_they_are = captured(self.body, layers, lambda layer, output: output)
         with evaluating(self.body), torch.no_grad(), as_they_are as outputs:
-            cure = ": give a module that returns of its output what are features"
+            cure = ": give a module that returns only the features"
             features = checked(self.body(self._blank), f"without its classifier {self.named.name}", cure)
         return [self._width(layer, taken) for layer, taken in outputs.items()] + [features.shape[1]]
 
@@ -213,11 +213,11 @@ class Base:
         if len(outputs) != 1:
             raise ValueError(f"layer {layer} is used {len(outputs)} times in a forward pass, not once; use {blocks}")
         if isinstance(outputs[0], Tensor) and outputs[0].ndim == 2:
-            raise ValueError(f"layer {layer} comes after the pooling, where the features are; use {blocks}")
+            raise ValueError(f"layer {layer} comes after the pooling and cannot be tuned alone; use {blocks}")
         return pooled(self.body, layer, outputs[0]).shape[1]
 
     def layer(self, layer: str | int) -> str:
-        """The name of a layer that can be tuned, by its name or place in `Backbone.layers`."""
+        """The name of a layer, given by its name or place in `Backbone.layers`, checked to be tunable."""
         name = self.named.layer(layer)
         if name == LAST:
             raise ValueError(f"the last layer is what the head sees; tune one of {', '.join(self.named.layers)}")
@@ -226,19 +226,19 @@ class Base:
         return name
 
     def tuned(self, num_classes: int | None, spec: dict[str, Any], skip: Skip | None = None) -> Tuned:
-        """The module; so far only its head is trained."""
+        """The tuned module, of which so far only the head is trained."""
         head = self._head(skip.width if skip else self.width, num_classes).to(self.named.device)
         tuned = Tuned(self.body, head, skip, spec | {"num_classes": num_classes}, self.digest(num_classes))
         tuned.transform = self.transform
         return tuned.to(head.weight.device).eval()
 
     def _head(self, width: int, num_classes: int | None) -> Head:
-        """A classifier of zeros, or the model's own, with zeros for the width that the skip connection adds."""
+        """A classifier of zeros, or the model's own, padded with zeros for the width that the skip connection adds."""
         old = self.classifier
         if num_classes is not None and (type(num_classes) is not int or num_classes < 2):
             raise ValueError(f"num_classes is {num_classes!r}; it must be at least 2, and a whole number")
         if num_classes is None and old is None:
-            raise ValueError(f"{self.named.name} has no classifier; say num_classes")
+            raise ValueError(f"{self.named.name} has no classifier to keep; give num_classes for a new one")
         outputs = old.out_features if num_classes is None and old else int(num_classes or 0)
         default = torch.get_default_dtype()
         head = Head(width, outputs, dtype=torch.promote_types(default, precision(self.body, default)))
@@ -251,7 +251,7 @@ class Base:
 
 
 def unwrapped(module: Any) -> Any:
-    """The module itself, where torch.compile, DataParallel, DistributedDataParallel or AveragedModel has wrapped it."""
+    """The module without the wrappers of torch.compile, DataParallel, DistributedDataParallel or AveragedModel."""
     while isinstance(module, nn.Module):
         inner = module.module if isinstance(module, _WRAPPERS) else dict(module.named_children()).get("_orig_mod")
         if inner is None:
@@ -264,27 +264,27 @@ _WRAPPERS = (DataParallel, DistributedDataParallel, AveragedModel)
 
 
 def backbone_of(model: nn.Module | Backbone) -> Backbone:
-    """A model as a backbone, unwrapped: no hook reaches what is compiled, and no copy is made of what is parallel."""
+    """A model as a backbone, unwrapped: hooks do not reach compiled modules, and parallel ones cannot be copied."""
     if isinstance(model, TextEncoder):
-        raise TypeError(f"{model.name} is an encoder of texts; it is models of images that are tuned here")
+        raise TypeError(f"{model.name} is an encoder of texts; only models of images can be tuned")
     if not isinstance(model, nn.Module | Backbone):
-        raise TypeError(f"model is {model!r}; it must be a module or a Backbone, as nclib.backbone gives by a name")
+        raise TypeError(f"model is {model!r}; it must be a module or a Backbone, as nclib.backbone(name) returns")
     backbone = Backbone.of(unwrapped(model))
     return replace(backbone, model=unwrapped(backbone.model))
 
 
 def _copied(backbone: Backbone) -> tuple[nn.Module, nn.Linear | None]:
-    """The model and its classifier; of tensors that it computed of others, as normalised weights, the numbers."""
+    """Copies of the model and its classifier; computed tensors, such as normalised weights, are copied as numbers."""
     held = chain.from_iterable([*vars(each).values(), *each.buffers(False)] for each in backbone.model.modules())
     computed = {id(value): value.detach().clone() for value in held if isinstance(value, Tensor) and not value.is_leaf}
     try:
         return copy.deepcopy((backbone.model, backbone.classifier), computed)
     except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{backbone.name} is to be copied, but copy.deepcopy cannot: {error}") from error
+        raise ValueError(f"{backbone.name} must be copied, but copy.deepcopy fails: {error}") from error
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:
-    """Parameters and buffers, but for sparse ones, each once."""
+    """The parameters and buffers of a model, each once, without sparse ones."""
     return [tensor for tensor in chain(model.parameters(), model.buffers()) if tensor.layout == torch.strided]
 
 
@@ -293,7 +293,7 @@ def _coarser(tensor: Tensor, dtype: torch.dtype) -> bool:
 
 
 def _renew(tensors: Iterable[Tensor], make: Callable[[Tensor], Tensor]) -> None:
-    """Put what is made of its numbers in the place of each tensor's; tensors that shared them go on doing so."""
+    """Replace the numbers of each tensor by what `make` returns for them; tensors that share numbers still do."""
     made: dict[Any, Tensor] = {}
     for tensor in tensors:
         numbers = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
@@ -303,21 +303,21 @@ def _renew(tensors: Iterable[Tensor], make: Callable[[Tensor], Tensor]) -> None:
 
 
 def _dense(tensor: Tensor) -> bool:
-    """Whether its numbers lie in rows, or with the channels last."""
+    """Whether a tensor is contiguous, or channels-last."""
     return tensor.is_contiguous() or (tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
 
 
 def _take_classifier(body: nn.Module, name: str) -> nn.Linear | None:
-    """Put an identity in the place of the model's last linear layer, by all of its names; it is returned."""
+    """Replace the model's last linear layer by an identity, under all of its names, and return the layer."""
     timms: Callable[[], nn.Module] | None = getattr(body, "get_classifier", None)
     places = [(path, module) for path, module in body.named_modules(remove_duplicate=False) if path]
     layers = [module for path, module in places if "parametrizations" not in path.split(".")]
     own = timms() if timms else (layers or [body])[-1]
     if timms and isinstance(own, nn.Identity):
-        return None  # a timm model without classes gives features already
+        return None  # a timm model without classes already returns features
     if not isinstance(own, nn.Linear):
         raise ValueError(
-            f"{name} has no linear classifier: it ends in {type(own).__name__}; give a Backbone without `last` whose "
+            f"{name} has no linear classifier, but ends in {type(own).__name__}; give a Backbone without `last` whose "
             "model returns the features"
         )
     for path in [path for path, module in places if module is own]:
@@ -326,7 +326,7 @@ def _take_classifier(body: nn.Module, name: str) -> nn.Linear | None:
 
 
 def _blank(backbone: Backbone) -> Tensor:
-    """A batch of one black image, as the model takes it; without a transform or a config it is of 224 px."""
+    """A batch of one black image as the model takes it; 224 px a side without a transform or a config."""
     if backbone.transform is not None:
         image = backbone.transform(Image.new("RGB", (256, 256)))[None].to(backbone.device)
         return image.to(precision(backbone.model, image.dtype)) if image.is_floating_point() else image

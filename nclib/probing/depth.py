@@ -30,21 +30,24 @@ def layerwise(
     probe: Any = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """One row a layer, in order of depth: its width, metrics on the training data, and `accuracy` of a probe.
+    """Collapse and probe accuracy of each layer of a model, as a table with one row per layer, in order of depth.
+
+    The columns are `num_features`, the metrics on the training data, and the `accuracy` of the probe on the test data.
 
     Parameters
     ----------
     model, train, test
-        The images of a task, of any kind that `nclib.labelled` takes, with labels, or `Texts` for an encoder of texts;
-        the probe is fitted to those for training and scored on the others.
+        A model of images with labelled images of any kind that `nclib.labelled` takes, or an encoder of texts with
+        `Texts`. The probe is fitted to `train` and scored on `test`.
     layers
-        As of `extract_layers`, or `text_layers`; None is all of the model's `layers`, and the last.
+        As in `extract_layers` or `text_layers`; None is all of the model's `layers`, and the last.
     metrics
-        Names of `nclib.METRICS` that class statistics suffice for.
+        Names from `nclib.METRICS` that class statistics suffice for.
     probe
-        Any scikit-learn classifier; None is `LinearProbe`.
+        Any scikit-learn classifier; None is `LinearProbe()`.
     options
-        As of `extract_layers`: ``cache``, ``batch_size``, ``progress``, ...; for texts as of `text_layers`.
+        For images those of `extract_layers` (``cache``, ``batch_size``, ``progress``, ...), for texts those of
+        `text_layers`.
 
     Examples
     --------
@@ -63,7 +66,7 @@ def layerwise(
     if train.classes != test.classes:
         raise ValueError(f"the classes of train and test differ: {few(train.classes)}, and {few(test.classes)}")
     if len(seen := train.labels.unique()) < 2:
-        raise ValueError(f"train is of one class, {train.classes[int(seen[0])]}; collapse is between 2 at least")
+        raise ValueError(f"train has one class, {train.classes[int(seen[0])]}; collapse compares at least 2")
     features, test_features = _features(model, (train, test), layers, options)
     rows = {}
     for layer, values in features.items():
@@ -79,12 +82,12 @@ def _check_texts(**given: Any) -> None:
     for name, texts in given.items():
         if not isinstance(texts, Texts):
             raise TypeError(
-                f"{name} is {type(texts).__name__}; for an encoder of texts it must be Texts, as nclib.texts gives"
+                f"{name} is {type(texts).__name__}; for an encoder of texts it must be Texts, as nclib.texts returns"
             )
 
 
 def _features(model: Any, tasks: tuple[Any, Any], layers: Sequence[str | int] | None, options: Any) -> list[Outputs]:
-    """The features of both, by layer."""
+    """The features of the training and the test data, by layer."""
     if isinstance(model, TextEncoder):
         given = (*model.layers, LAST) if layers is None else layers
         return [encoded(model, each.texts, given, **options) for each in tasks]

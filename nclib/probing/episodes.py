@@ -15,7 +15,7 @@ from nclib.metrics.samples import check_features
 from nclib.probing.nearest import NearestClassMean
 from nclib.probing.probe import check_probe, given_to, to_numpy
 
-_AT_ONCE = 2**23  # numbers of queries of the nearest class mean: 100 MB in all
+_AT_ONCE = 2**23  # feature values of queries that the nearest class mean holds at once: 100 MB in all
 
 
 class _Samples(NamedTuple):
@@ -53,32 +53,35 @@ def few_shot(
 ) -> Estimate:
     """Mean accuracy of a probe over few-shot episodes, in [0, 1], with the 95% interval of the mean.
 
-    In each episode a few classes are drawn, a few samples of each for the probe to be fitted to, and others that
-    it is scored on. The protocol of Vinyals et al. (2016), with the interval over episodes that is usual since.
+    Each episode draws a few classes, fits the probe to a few samples of each, and scores it on others. This is the
+    protocol of Vinyals et al. (2016), with the interval over episodes that has become usual.
 
     Parameters
     ----------
     features, labels
-        Float (N, d), as tensor or array, and (N,): integers or texts, the names of the classes.
-    shots, ways, queries
-        Samples of each class to fit to, classes (None: all), and other samples of each class to score on (None:
-        all that are left).
+        Float (N, d), as a tensor or array; integers or texts (N,).
+    shots
+        Number of samples per class to fit to.
+    ways
+        Number of classes; None is all.
+    queries
+        Number of other samples per class to score on; None is all that are left.
     episodes
-        How many; a single one has no interval.
+        Number of episodes; a single one has no interval.
     test
-        Features and labels that the queries are drawn from, in place of those that the shots come from.
+        A pair of features and labels to draw the queries from; None draws them from `features`, too.
     probe
-        Any scikit-learn classifier, cloned for each episode; NearestClassMean() if None.
+        Any scikit-learn classifier, cloned for each episode; None is `NearestClassMean()`.
     seed
-        Of the episodes; they are the same for every probe.
+        Seed of the episodes, which are the same for every probe.
 
     Raises
     ------
     ValueError
-        If there are too few classes, or samples of any class, or a number is not positive; if a label is missing or
-        continuous, or a test label is no class to learn, of which no probe could be right.
+        If there are too few classes, or too few samples of a class, or a number is too small; if a label is missing or
+        continuous, or a test label is not among the classes to learn.
     TypeError
-        If labels mix texts and numbers, or the test labels are of the other kind.
+        If labels mix texts and numbers, or one of labels and test labels are texts and the other numbers.
 
     Examples
     --------
@@ -111,7 +114,7 @@ def few_shot(
 
 
 def _of_test(test: Any, classes: np.ndarray, width: int) -> _Samples:
-    """The samples to test on, once it is sure that they are of the classes and have the features that are learned."""
+    """The test samples, checked to have the classes and the number of features of the others."""
     if not (isinstance(test, tuple) and len(test) == 2):
         raise TypeError(f"test is {type(test).__name__}; it must be a pair of features and labels")
     samples = _Samples.of(test[0], class_names(test[1], "the test labels"), classes)
@@ -144,7 +147,7 @@ def _draw(
     ways: int,
     queries: int | None,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """An episode: for each class drawn, the rows to fit to and those to score on."""
+    """An episode: for each class drawn, the rows to fit to and the rows to score on."""
     fitted, scored = [], []
     for k in rng.permutation(len(train))[:ways]:
         if others is None:
@@ -165,7 +168,7 @@ def _choose(rng: np.random.Generator, rows: np.ndarray, number: int | None) -> n
 def _nearest(
     train: _Samples, others: _Samples, drawn: Sequence[tuple[list[np.ndarray], list[np.ndarray]]]
 ) -> np.ndarray:
-    """What `_score` of a nearest class mean gives for each of some episodes, where all classes have as many queries."""
+    """`_score` of the nearest class mean for several episodes at once; all classes have the same number of queries."""
     device = train.features.device
     fitted, scored = (torch.from_numpy(np.array(side)).to(device) for side in zip(*drawn, strict=True))
     means = train.features[fitted].double().mean(2)  # (episodes, ways, d)
@@ -175,7 +178,7 @@ def _nearest(
 
 
 def _score(probe: Any, train: _Samples, others: _Samples, fitted: list[np.ndarray], scored: list[np.ndarray]) -> float:
-    """Accuracy in one episode. The rows are per class, and classes are numbered as they were drawn."""
+    """Accuracy in one episode. Rows are given per class, and classes are numbered in the order drawn."""
     probe.fit(*_gathered(probe, train.features, fitted))
     return probe.score(*_gathered(probe, others.features, scored))
 

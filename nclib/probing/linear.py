@@ -1,4 +1,4 @@
-"""Linear probes of frozen features: logistic and ridge regression, the strength of the penalty given or chosen."""
+"""Linear probes of frozen features: logistic and ridge regression, with a penalty that is given or chosen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from nclib.probing.logistic import LogisticFits, Solution
 from nclib.probing.probe import Given, Probe, check_choice, held_out, like, positive_numbers, to_numpy
 from nclib.probing.weights import ClassWeight
 
-_CLOSE = 3  # samples that a rough fit may be wrong by: strengths so close to the best are fitted again
-_HOPELESS = 2.5  # standard errors that an accuracy is below the best, by which stronger fits are given up
+_CLOSE = 3  # the error of a rough fit, in samples: strengths that close to the best are fitted again
+_HOPELESS = 2.5  # standard errors below the best accuracy at which larger strengths are not tried
 
 
 @dataclass(frozen=True)
 class LinearMap:
-    """A linear map of features, or several: mean (d,), weight (..., K, d), bias (K,) and scale (d,)."""
+    """One or several linear maps of features: mean (d,), weight (..., K, d), bias (K,) and scale (d,)."""
 
     mean: Tensor
     weight: Tensor
@@ -30,7 +30,7 @@ class LinearMap:
     scale: Tensor | float = 1.0
 
     def __call__(self, features: Tensor) -> Tensor:
-        """(..., N, K) of features (N, d), in the weight's dtype."""
+        """Map features (N, d) to (..., N, K), in the weight's dtype."""
         scaled = ((features.double() - self.mean) / self.scale).to(self.weight)
         return scaled @ self.weight.mT + self.bias
 
@@ -39,44 +39,47 @@ class LinearProbe(Probe):
     """Multinomial logistic regression on standardised features, by L-BFGS on the features' device.
 
     Minimises sum of cross-entropies + ||W||^2 / (2 C) with a row of W for each class, as scikit-learn's
-    LogisticRegression does for three classes and more on features of mean 0 and variance 1. (For two
-    classes that one keeps a single row, which is this with half of C.) Decisions are logits in `dtype`.
-    `nclib.probing.logistic` says how it is minimised.
+    LogisticRegression does for three classes or more on features of mean 0 and variance 1. (For two classes
+    LogisticRegression keeps a single row, which is this with half of C.) Decisions are logits in `dtype`.
+    `nclib.probing.logistic` describes the algorithm.
 
     Parameters
     ----------
     C
-        Inverse strength of the penalty, positive. Of several, each is fitted to a part of the samples, from the
-        smallest on, until one is far less accurate on the rest than the best; that one is chosen (the smallest of
-        equals), and fitted to all samples.
+        Inverse strength of the penalty, positive. Given several, it fits each to a part of the samples, from the
+        smallest on, until one is far less accurate on the rest than the best. The best (the smallest of equals) is
+        fitted to all samples.
     standardise
-        Whether every feature is divided by its standard deviation. Its mean is subtracted in any case, which
-        changes nothing but the bias.
+        Whether every feature is divided by its standard deviation. Its mean is always subtracted, which changes only
+        the bias.
     dtype
-        "float32", or "float64", which is minimised to more digits too: it stops once a step promised to lower the
-        objective by less than 1e-5 (float32) or 1e-12 (float64) of it.
+        "float32", or "float64", which is also fitted to more digits. The fit stops when a step is expected to lower
+        the objective by a share of less than 1e-5 (float32) or 1e-12 (float64).
     max_iter
-        Most L-BFGS iterations, at least 1; a ConvergenceWarning says if the next one promised to lower the
-        objective by more than a thousandth.
+        The largest number of L-BFGS iterations, at least 1. A ConvergenceWarning says if the next one was expected to
+        lower the objective by more than a thousandth.
     validation
-        Share of each class, in (0, 1), that C is chosen by; a class too small to be split is not among them.
+        Share of each class, in (0, 1), held out to choose C; a class too small to split holds out none.
     seed
-        Of the choice of those samples.
+        Seed of the choice of those samples.
     class_weight
-        Weights of the samples of a class, positive: by class (1 of one that is not named), or "balanced", which gives
-        every class the same sum. None is 1 for each.
+        Positive weights for the samples of each class: a dict by class (1 for a class not named), or "balanced", which
+        gives every class the same total weight. None is 1 for each.
 
     Attributes
     ----------
-    classes_, C_, n_features_in_, n_iter_
-        The K classes in order, an array of the labels' dtype; the strength used, d, the iterations.
+    classes_
+        The K classes in order, an array of the labels' dtype.
+    C_, n_features_in_, n_iter_
+        The inverse strength used, d, and the number of iterations.
     feature_names_in_
-        The names of the columns, where it was fitted to a table that has such.
+        The names of the columns, if it was fitted to a table with named columns.
     weight_, bias_, mean_, scale_
-        Logits are `((features - mean_) / scale_) @ weight_.T + bias_`: (K, d) and (K,) in `dtype`, float64 (d,) twice.
+        (K, d) and (K,) in `dtype`, and float64 (d,) twice: logits are
+        `((features - mean_) / scale_) @ weight_.T + bias_`.
     scores_
-        Validation accuracies float64 (S,) of the strengths in the order given, NaN of one that was not tried; None
-        of a single one.
+        Validation accuracies float64 (S,) of the values of C in the order given, NaN for those not tried; None if a
+        single C was given.
 
     Examples
     --------
@@ -86,7 +89,7 @@ class LinearProbe(Probe):
     >>> LinearProbe(C=[0.01, 1, 100], validation=0.5).fit(features, ["a", "a", "b", "b"]).C_
     0.01
 
-    It is an estimator like any other, and gives tensors for tensors, arrays for arrays:
+    It works like any scikit-learn estimator, and returns tensors for tensors and arrays for arrays:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
@@ -122,20 +125,20 @@ class LinearProbe(Probe):
         Parameters
         ----------
         X
-            A tensor of 16 to 64 bits floating point, which stays on its device; or an array or table of numbers.
+            A floating point tensor of 16 to 64 bits, which stays on its device, or an array or table of numbers.
         y
-            Integers, booleans, texts, or whole numbers: K classes, 2 or more.
+            Integers, booleans, texts, or whole floats; at least 2 classes.
         sample_weight
-            At least 0 (N,), of the cross-entropies and all means; a weight of 2 counts as the sample twice, and a
-            sample of weight 0 is left out. None is 1 for each.
+            Weights (N,), at least 0, of the cross-entropies and the means. A sample of weight 2 counts twice, and one
+            of weight 0 is left out. None is 1 for each.
 
         Raises
         ------
         ValueError
-            If shapes do not fit, a value is NaN, infinite or missing, a label is no whole number, a weight is
-            negative, there is one class only, or a parameter is not what it may be.
+            If shapes do not fit, a value is NaN, infinite or missing, a label is not whole, a weight is negative,
+            there is only one class, or a parameter is out of its range.
         TypeError
-            If features are no floating point tensor, are sparse, or labels mix texts and numbers.
+            If a tensor of features is not floating point, features are sparse, or labels mix texts and numbers.
         """
         strengths = positive_numbers("C", self.C)
         if self.dtype not in ("float32", "float64"):
@@ -158,11 +161,11 @@ class LinearProbe(Probe):
         return LinearMap(self.mean_, self.weight_, self.bias_, self.scale_)(features)
 
     def predict_proba(self, X: Any) -> Any:
-        """The probability of every class, (N, K) in `dtype`; a tensor on the features' device, if they are one."""
+        """The probability of every class, (N, K) in `dtype`: an array, or for a tensor a tensor on its device."""
         return like(X, self._decisions(self._check(X)).softmax(1))
 
     def _validated(self, given: Given, strengths: np.ndarray) -> np.ndarray:
-        """Accuracies on the samples held out, float64 (S,), of strengths that rise until that does no good."""
+        """Accuracies on the held-out samples, float64 (S,), of rising C; NaN from where a larger C cannot be best."""
         held = held_out(given.labels, self.validation, self.seed, name="validation")
         scaled, _, _ = self._standardised(given, ~held)
         given = given._replace(features=scaled)
@@ -189,7 +192,7 @@ class LinearProbe(Probe):
         return numbers / len(wanted)
 
     def _standardised(self, given: Given, among: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
-        """Features less the mean of some, over their standard deviation, float (N, d); and these, float64 (d,)."""
+        """Features (N, d) standardised by the mean and deviation of the rows `among`; and these two, float64 (d,)."""
         weights = None if given.weights is None else given.weights[among]
         mean = _mean(given.features[among], weights)
         centred = given.features.double() - mean
@@ -205,28 +208,29 @@ class LinearProbe(Probe):
 class RidgeProbe(Probe):
     """Ridge regression on targets of 1 for the class and -1 elsewhere, in closed form and float64.
 
-    Minimises ||Y - X W^T - bias||^2 + alpha ||W||^2 as scikit-learn's RidgeClassifier does. Class statistics are
-    enough to fit it. With fewer samples than features it solves an N x N system, whatever d is. Decisions are
-    predicted targets, float64.
+    Minimises ||Y - X W^T - bias||^2 + alpha ||W||^2 as scikit-learn's RidgeClassifier does. Class statistics suffice
+    to fit it. With fewer samples than features it solves an N x N system. Decisions are predicted targets, float64.
 
     Parameters
     ----------
     alpha
-        Strength of the penalty, positive. Of several, all are fitted at once on a part of the samples, the one
-        of the best accuracy on the rest is chosen (the largest of equals), and fitted to all samples.
+        Strength of the penalty, positive. Given several, it fits all of them at once to a part of the samples. The
+        most accurate on the rest (the largest of equals) is fitted to all samples.
     validation, seed, class_weight
-        As for `LinearProbe`.
+        As in `LinearProbe`.
 
     Attributes
     ----------
-    classes_, alpha_, n_features_in_
-        The K classes in order, an array of the labels' dtype; the penalty used, d.
+    classes_
+        The K classes in order, an array of the labels' dtype.
+    alpha_, n_features_in_
+        The penalty used, and d.
     feature_names_in_
-        The names of the columns, where it was fitted to a table that has such.
+        The names of the columns, if it was fitted to a table with named columns.
     weight_, bias_, mean_
-        Decisions are `(features - mean_) @ weight_.T + bias_`: float64 (K, d), (K,) and (d,).
+        Float64 (K, d), (K,) and (d,): decisions are `(features - mean_) @ weight_.T + bias_`.
     scores_
-        Validation accuracies float64 (S,) of the penalties in the order given; None of a single one.
+        Validation accuracies float64 (S,) of the penalties in the order given; None if a single one was given.
 
     Examples
     --------
@@ -252,9 +256,9 @@ class RidgeProbe(Probe):
         self.class_weight = class_weight
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "RidgeProbe":
-        """Fit to features X (N, d) with labels y (N,); parameters and errors as of `LinearProbe.fit`.
+        """Fit to features X (N, d) with labels y (N,); parameters and errors as in `LinearProbe.fit`.
 
-        The weights are of the squared errors, and of the means.
+        Sample weights apply to the squared errors and the means.
         """
         alphas = positive_numbers("alpha", self.alpha)
         check_choice(self.validation, self.seed, name="validation")
@@ -273,15 +277,18 @@ class RidgeProbe(Probe):
         alphas = positive_numbers("alpha", self.alpha)
         if len(alphas) > 1:
             raise ValueError(
-                f"alpha is {self.alpha}; class statistics take a single one, for it is samples that choose"
+                f"alpha is {self.alpha}; class statistics take a single one, since choosing needs samples: use fit"
             )
         if self.class_weight is not None:
-            raise ValueError(f"class_weight is {self.class_weight}; class statistics take none, for they are summed")
+            raise ValueError(
+                f"class_weight is {self.class_weight}; class statistics take none, since their samples are summed: "
+                "use fit"
+            )
         if stats.covariance != "full":
             raise ValueError(f"a ridge probe needs statistics with covariance='full'; these have {stats.covariance!r}")
         if stats.num_classes < 2 or stats.unseen:
             raise ValueError(
-                f"a probe needs at least 2 classes, all of them seen; of {stats.num_classes} here, {len(stats.unseen)} "
+                f"a probe needs at least 2 classes, all with samples; of {stats.num_classes} here, {len(stats.unseen)} "
                 "without samples: see ClassStatistics.without_empty_classes"
             )
         self.classes_, self.n_features_in_ = np.arange(stats.num_classes), stats.num_features
@@ -289,17 +296,17 @@ class RidgeProbe(Probe):
         return self._keep(fit_ridge_statistics(stats, alphas))
 
     def _decisions(self, features: Tensor) -> Tensor:
-        """Predicted targets float64 (N, K), about 1 for the class and -1 elsewhere."""
+        """Predicted targets float64 (N, K), near 1 for the class and -1 elsewhere."""
         return LinearMap(self.mean_, self.weight_, self.bias_)(features)
 
     def _contrast(self, decisions: Tensor) -> Tensor:
-        return super()._contrast(decisions) / 2  # the target of the second class: that of the first is minus it
+        return super()._contrast(decisions) / 2  # the second class's target; the first class's is minus it
 
     def _fits(self, given: Given, alphas: Sequence[float]) -> LinearMap:
         return fit_ridge(given.features, given.labels, len(self.classes_), alphas, weights=given.weights)
 
     def _keep(self, fits: LinearMap) -> "RidgeProbe":
-        """Keep what was found for the single alpha."""
+        """Store the fit of the single alpha."""
         self.mean_, (self.weight_,), self.bias_ = fits.mean, fits.weight, fits.bias
         return self
 
@@ -312,21 +319,21 @@ def _mean(rows: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def _spread(centred: Tensor, mean: Tensor, weights: Tensor | None) -> Tensor:
-    """Standard deviations (d,) of centred features (N, d); 1 where there is nothing but the rounding of the mean."""
+    """Standard deviations (d,) of centred features (N, d); 1 where they are only rounding errors of the mean."""
     spread = _mean(centred.square(), weights).sqrt()
     return spread.where(spread > 100 * torch.finfo(torch.float64).eps * mean.abs(), 1.0)
 
 
-_LEAST_PIVOT = 1e-10  # the least ratio of squared pivots at which Cholesky factors are trusted
+_LEAST_PIVOT = 1e-10  # the smallest ratio of squared pivots at which Cholesky factors are trusted
 
 
 def fit_ridge(
     features: Tensor, labels: Tensor, num_classes: int, alphas: Sequence[float], *, weights: Tensor | None = None
 ) -> LinearMap:
-    """What minimises ||Y - (X - mean) W^T - bias||^2 + alpha ||W||^2, Y being 1 for the class and -1 elsewhere.
+    """The minimum of ||Y - (X - mean) W^T - bias||^2 + alpha ||W||^2, where Y is 1 for the class and -1 elsewhere.
 
-    The weight is (S, K, d) for S penalties alpha, all float64. Of features (N, d) and labels int64 (N,): by a d x d
-    system, or by the N x N one where that is smaller. Weights, float64 (N,), are those of the squared errors.
+    Features are (N, d), labels int64 (N,), and weights float64 (N,), of the squared errors. The fitted weight is
+    float64 (S, K, d) for S penalties alpha. It solves a d x d system, or the N x N one if that is smaller.
     """
     if weights is None and len(features) >= features.shape[1]:
         return fit_ridge_statistics(class_statistics(features, labels, num_classes=num_classes), alphas)
@@ -335,7 +342,7 @@ def fit_ridge(
     total = len(labels) if weights is None else weights.sum()
     shares = labels.bincount(weights, minlength=num_classes).double() / total
     targets = 2 * (torch.nn.functional.one_hot(labels, num_classes) - shares)
-    if weights is not None:  # a squared error times w is that of a row and a target times sqrt(w)
+    if weights is not None:  # weighting a squared error by w scales its row and target by sqrt(w)
         centred, targets = (part * weights.sqrt().unsqueeze(1) for part in (centred, targets))
     if len(centred) >= centred.shape[1]:
         return LinearMap(mean, _solve(centred.T @ centred, targets.T @ centred, alphas), 2 * shares - 1)
@@ -343,7 +350,7 @@ def fit_ridge(
 
 
 def fit_ridge_statistics(stats: ClassStatistics, alphas: Sequence[float]) -> LinearMap:
-    """`fit_ridge` of class statistics with covariance="full": they hold X^T X and X^T Y, about the global mean."""
+    """`fit_ridge` from class statistics with covariance="full", which hold X^T X and X^T Y about the global mean."""
     targets = 2 * stats.counts.unsqueeze(1) * stats.centred_means
     return LinearMap(stats.global_mean, _solve(total_scatter(stats), targets, alphas), 2 * stats.shares - 1)
 
@@ -357,13 +364,13 @@ def _solve(gram: Tensor, targets: Tensor, alphas: Sequence[float]) -> Tensor:
             return torch.cholesky_solve(targets.T, factor).T.unsqueeze(0)
     values, vectors = torch.linalg.eigh(gram)
     shrunk = 1 / (values.clamp(min=0) + torch.tensor(alphas).to(values).unsqueeze(1))
-    rounding = len(gram) * torch.finfo(gram.dtype).eps * values[-1]  # below it are directions without a sample
+    rounding = len(gram) * torch.finfo(gram.dtype).eps * values[-1]  # below it, no sample has a component
     shrunk = shrunk.where(values > rounding, 0)
     return ((targets @ vectors) * shrunk.unsqueeze(1)) @ vectors.T
 
 
 def probe_layer(features: Tensor, labels: Tensor, num_classes: int, *, C: float = 0.1) -> nn.Linear:
-    """A linear layer that is a `LinearProbe` of features (N, d), on their device; a class without samples has zeros."""
+    """A linear layer fitted as a `LinearProbe` to features (N, d), on their device; zeros for empty classes."""
     probe = LinearProbe(C=C).fit(features, labels)
     layer = skip_init(nn.Linear, features.shape[1], num_classes, device=features.device)  # no random number is drawn
     weight = probe.weight_.double() / probe.scale_

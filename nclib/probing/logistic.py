@@ -1,11 +1,10 @@
 """Multinomial logistic regression: L-BFGS in the principal axes of the features, along a path of strengths.
 
-Along the principal axes of centred features, of variances v_j, the Hessian of the cross-entropy at W = 0 is
-diagonal in the features. Close to it, and cheap, is the diagonal a_k v_j + 1 / (C N), where a_k is the mean of
-p (1 - p) over the samples. It starts every L-BFGS direction (Nocedal, Wright 2006, algorithm 7.4), with the a_k of
-the moment: the iterations hardly depend on how collinear the features are, and one rotation, which leaves
-||W||^2 alone, serves all strengths. From two minima the next is foretold on the line through them over log C, from
-where it takes a third of the iterations.
+Along the principal axes of centred features, with variances v_j, the Hessian of the cross-entropy at W = 0 is diagonal
+in the features. The diagonal a_k v_j + 1 / (C N) is close to it and cheap; a_k is the current mean of p (1 - p) over
+the samples. Every L-BFGS direction (Nocedal, Wright 2006, algorithm 7.4) starts from it, so the number of iterations
+hardly depends on how collinear the features are. One rotation, which does not change ||W||^2, serves all strengths.
+Extrapolating the last two minima along log C predicts the next, which then takes a third of the iterations.
 """
 
 import math
@@ -17,19 +16,19 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-# The objective is at its minimum if the next step promises to lower it by less than this share of it.
+# The objective counts as minimal if the next step is expected to lower it by less than this share.
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-12}
-_ROUGH = 10.0  # times the tolerance, of fits that only tell which strength is best
-_FAR = 1e-3  # from the minimum: the share of the objective from which on a warning is due
+_ROUGH = 10.0  # times the tolerance, for fits that only choose the strength
+_FAR = 1e-3  # the expected decrease, as a share of the objective, above which a warning is due
 _MEMORY = 5  # steps that L-BFGS remembers
-_LONGEST = 10.0  # root mean square change of a sample's logits in one step: beyond it the Hessian is another one
+_LONGEST = 10.0  # root mean square change of a sample's logits in one step: beyond it the Hessian changes too much
 _HALVINGS = 12
-_LARGEST = 1e30  # of a penalty: it leaves nothing of the weights, and fits into a float32
-_BLOCK = 2**19  # logits computed at once: 2 MB in float32 stay in a processor's cache
+_LARGEST = 1e30  # the largest penalty: it shrinks the weights to nothing, and fits into a float32
+_BLOCK = 2**19  # logits computed at once: 2 MB in float32, which fit into a processor's cache
 
 
 class Solution(NamedTuple):
-    """Weights (K, d) and biases (K,), and the iterations that they took."""
+    """Weights (K, d), biases (K,), and the number of iterations that it took to find them."""
 
     weight: Tensor
     bias: Tensor
@@ -37,9 +36,9 @@ class Solution(NamedTuple):
 
 
 class LogisticFits:
-    """Minima of sum of cross-entropies + ||W||^2 / (2 C) over W (K, d) and biases, for one strength C after the other.
+    """Minimises sum of cross-entropies + ||W||^2 / (2 C) over W (K, d) and biases, for one C after another.
 
-    `features` float32 or float64 (N, d) are centred, which the preconditioner asks for; labels int64 (N,). With
+    `features` float32 or float64 (N, d) must be centred, which the preconditioner needs; labels are int64 (N,). With
     weights, positive (N,), the sum is weighted.
     """
 
@@ -47,20 +46,20 @@ class LogisticFits:
         self, features: Tensor, labels: Tensor, num_classes: int, *, max_iter: int, weights: Tensor | None = None
     ):
         weights = None if weights is None else weights.to(features)
-        self._unit = float(features.abs().max()) or 1.0  # so that no square leaves the range of the dtype
+        self._unit = float(features.abs().max()) or 1.0  # scaled by it, no square overflows
         scaled = features / self._unit
         self._axes = _principal_axes(scaled if weights is None else scaled * weights.sqrt().unsqueeze(1))
-        ones = features.new_ones(len(features), 1)  # a bias is a weight too
+        ones = features.new_ones(len(features), 1)  # the bias is the weight of a constant
         rotated = torch.cat([features @ (self._axes / self._unit), ones], 1)
         self._problem, self._max_iter = _Problem.of(rotated, labels, num_classes, weights), max_iter
         self._known: list[tuple[float, Tensor]] = []  # log C and weights (K, r) of the last two rough fits
 
     def fit(self, C: float) -> Solution:
-        """The fit for a strength, which does not depend on those before."""
+        """The fit for one C, independent of earlier fits."""
         return self._solution(*self._minimised(C, self._problem.start(), 1.0))
 
     def rough(self, C: float) -> Solution:
-        """The fit for a strength to a looser tolerance, from where the last two that were rough foretell it."""
+        """The fit for one C to a looser tolerance, starting from the extrapolation of the last two rough fits."""
         place, known = math.log(C), self._known
         start = _foretold(known, place) if known else self._problem.start()
         weights, iterations = self._minimised(C, start, _ROUGH)
@@ -77,7 +76,7 @@ class LogisticFits:
 
 
 def _foretold(known: list[tuple[float, Tensor]], place: float) -> Tensor:
-    """The weights at a place, on the line through those at one or two places before, but no farther than these are."""
+    """The weights extrapolated to `place` from the last one or two fits, at most as far as these are apart."""
     (before, first), (last, weights) = known[0], known[-1]
     if last == before:
         return weights
@@ -85,7 +84,7 @@ def _foretold(known: list[tuple[float, Tensor]], place: float) -> Tensor:
 
 
 def _principal_axes(features: Tensor) -> Tensor:
-    """Orthonormal columns (d, min(N, d)), along which the features (N, d) are uncorrelated."""
+    """Orthonormal columns (d, min(N, d)) along which the features (N, d) are uncorrelated."""
     basis = None
     if len(features) < features.shape[1]:
         basis, triangle = torch.linalg.qr(features.T)
@@ -96,7 +95,7 @@ def _principal_axes(features: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Problem:
-    """What does not change from step to step; the last feature is 1, and `penalty` is 0 there, for the bias."""
+    """What stays the same from step to step; the last feature is 1, for the bias, and its `penalty` is 0."""
 
     features: Tensor  # (N, r)
     labels: Tensor
@@ -121,7 +120,7 @@ class _Problem:
         """Weights (K, r) of 0, and biases that give every class its share."""
         weights = self.features.new_zeros(self.num_classes, self.features.shape[1])
         shares = self.labels.bincount(self.weights, minlength=self.num_classes) / self.total
-        shares = shares.to(torch.get_default_dtype())  # as shares of counts are: what all biases share is never moved
+        shares = shares.to(torch.get_default_dtype())  # as unweighted shares are; no step moves the biases' mean
         weights[:, -1] = (shares.log() - shares.log().mean()).to(weights)
         return weights
 
@@ -144,12 +143,12 @@ class _Problem:
         return _Point(weights, float(value), gradient / self.total + self.penalty * weights, curvature / self.total)
 
     def inverse_hessian(self, curvature: Tensor) -> Tensor:
-        """The diagonal that preconditions, (K, r)."""
+        """The diagonal preconditioner, (K, r)."""
         tiny = torch.finfo(curvature.dtype).tiny ** 0.5
         return 1 / (curvature.unsqueeze(1) * self.variances + self.penalty).clamp(min=tiny)
 
     def longest_step(self, direction: Tensor) -> float:
-        """The multiple of the direction (K, r) that changes logits by what the Hessian bears, at most 1."""
+        """The multiple of the direction (K, r), at most 1, for which the change of logits suits the Hessian."""
         change = float((direction.square() * self.variances).sum().sqrt())
         return min(_LONGEST / change, 1.0) if change else 1.0
 
@@ -157,7 +156,7 @@ class _Problem:
 def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Losses (B,) and residuals p - y (B, K) of logits (B, K).
 
-    What is left to the other classes is summed, not subtracted from 1: it keeps its digits where samples fit well.
+    The probabilities of the other classes are summed, not subtracted from 1, to keep digits where samples fit well.
     """
     own = labels.unsqueeze(1)
     log_shares = logits.log_softmax(1)
@@ -169,7 +168,7 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Point(NamedTuple):
-    """Weights (K, r), and what the problem is there: its value, gradient (K, r) and curvature (K,)."""
+    """Weights (K, r), with the value, gradient (K, r) and curvature (K,) of the objective there."""
 
     weights: Tensor
     value: float
@@ -178,7 +177,7 @@ class _Point(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """A step and the change of the gradient over it, (K, r); 1 / their product, or 0: leave it out."""
+    """A step and the change of the gradient over it, both (K, r), and 1 / their product, or 0 to ignore the pair."""
 
     step: Tensor
     change: Tensor
@@ -197,7 +196,7 @@ def _minimise(problem: _Problem, start: Tensor, max_iter: int, tolerance: float)
     for iterations in range(max_iter + 1):
         direction = _direction(point, pairs, problem.inverse_hessian(point.curvature))
         slope = _dot(point.gradient, direction)
-        promised = -slope / (point.value or math.inf)  # nothing lowers a 0
+        promised = -slope / (point.value or math.inf)  # an objective of 0 cannot be lowered
         if iterations == max_iter or not promised > tolerance:
             break
         new = _line_search(problem, point, direction, slope)
@@ -209,13 +208,13 @@ def _minimise(problem: _Problem, start: Tensor, max_iter: int, tolerance: float)
 
 
 def _direction(point: _Point, pairs: list[_Pair], inverse_hessian: Tensor) -> Tensor:
-    """Minus the gradient times the inverse Hessian as L-BFGS sees it: the two loops."""
+    """Minus the gradient times the inverse Hessian of L-BFGS, by its two loops."""
     direction, weights = -point.gradient, []
     for step, change, inverse in reversed(pairs):
         weights.append(inverse * _dot(step, direction))
         direction.sub_(change, alpha=weights[-1])
     direction *= inverse_hessian
-    direction -= direction.mean(0)  # the same added to the weights of all classes changes no loss
+    direction -= direction.mean(0)  # adding the same to the weights of all classes changes no loss
     if pairs:
         _, change, inverse = pairs[-1]
         scale = inverse * _dot(change, change * inverse_hessian)
@@ -250,10 +249,10 @@ def _accepted(point: _Point, new: _Point, length: float, slope: float, new_slope
 def _warn_if_far(promised: float, iterations: int) -> None:
     if promised > _FAR:
         warnings.warn(
-            f"the linear probe stopped after {iterations} iterations, while the next one promised to lower its "
+            f"the linear probe stopped after {iterations} iterations, but the next one was expected to lower its "
             f"objective by {promised:.1%}; raise max_iter, or use dtype='float64'",
             ConvergenceWarning,
-            stacklevel=6,  # who calls fit
+            stacklevel=6,  # the caller of fit
         )
 
 

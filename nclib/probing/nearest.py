@@ -13,19 +13,19 @@ _AT_ONCE = 2**22  # products of queries and samples held at once: 16 MB in float
 
 
 class NearestClassMean(Probe):
-    """The class whose mean is nearest, in Euclidean distance: no parameter, defined for one shot.
+    """Predicts the class whose mean is nearest in Euclidean distance. It has no parameters and works with one shot.
 
-    Decisions are minus the squared distances to the class means, float64. (Weights of classes are no parameter: they
-    would change no mean.)
+    Decisions are minus the squared distances to the class means, float64. (There is no `class_weight`, because class
+    weights would not change the means.)
 
     Attributes
     ----------
     classes_
         The K classes in order, an array of the labels' dtype.
     means_
-        Of the features of every class, float64 (K, d).
+        The class means, float64 (K, d).
     n_features_in_, feature_names_in_
-        d, and the names of the columns where it was fitted to a table that has such.
+        d, and the names of the columns, if it was fitted to a table with named columns.
 
     Examples
     --------
@@ -43,9 +43,9 @@ class NearestClassMean(Probe):
         Parameters
         ----------
         X, y
-            As of `LinearProbe.fit`, and so are the errors.
+            As in `LinearProbe.fit`, which lists the errors.
         sample_weight
-            At least 0 (N,), of the means; a sample of weight 0 is left out. None is 1 for each.
+            Weights (N,), at least 0, of the means; a sample of weight 0 is left out. None is 1 for each.
         """
         features, labels, weights = self._encode(X, y, sample_weight)
         features = features.double()
@@ -60,15 +60,15 @@ class NearestClassMean(Probe):
 
 
 class KNN(Probe):
-    """The commonest class among the nearest samples (of equally common ones the first), on the features' device.
+    """Predicts the commonest class among the nearest samples (the first of equally common ones), on their device.
 
-    Distances are those of one matrix product in the features' precision, at least float32: of samples that are equally
-    far, but for rounding, any may be taken. Decisions are the shares of the classes among the neighbours, float64.
+    Distances come from a matrix product in the features' precision, at least float32, so rounding decides between
+    samples that are equally far. Decisions are the shares of the classes among the neighbours, float64.
 
     Parameters
     ----------
     neighbours
-        How many samples vote, 1 to the number of samples.
+        Number of samples that vote, from 1 to the number of samples.
     metric
         "cosine" or "euclidean" distance.
 
@@ -77,7 +77,7 @@ class KNN(Probe):
     classes_
         The K classes in order, an array of the labels' dtype.
     n_features_in_, feature_names_in_
-        d, and the names of the columns where it was fitted to a table that has such.
+        d, and the names of the columns, if it was fitted to a table with named columns.
 
     Examples
     --------
@@ -95,12 +95,12 @@ class KNN(Probe):
         self.metric = metric
 
     def fit(self, X: Any, y: Any) -> "KNN":
-        """Keep features X (N, d) with labels y (N,), both as of `LinearProbe.fit`.
+        """Store features X (N, d) with labels y (N,), both as in `LinearProbe.fit`.
 
         Raises
         ------
         ValueError, TypeError
-            As of `LinearProbe.fit`; also if there are fewer samples than neighbours, or the metric is unknown.
+            As in `LinearProbe.fit`; also if there are fewer samples than neighbours, or the metric is unknown.
         """
         if self.metric not in ("cosine", "euclidean"):
             raise ValueError(f"metric is {self.metric!r}; it must be 'cosine' or 'euclidean'")
@@ -108,16 +108,16 @@ class KNN(Probe):
         features, self._labels, _ = self._encode(X, y)
         if self.neighbours > len(features):
             raise ValueError(
-                f"neighbours is {self.neighbours}; of {len(features)} samples it must be 1..{len(features)}"
+                f"neighbours is {self.neighbours}; with {len(features)} samples it must be 1..{len(features)}"
             )
         if self.metric == "euclidean":
-            self.mean_ = features.mean(0, dtype=torch.float64)  # far from zero differences would lose their digits
+            self.mean_ = features.mean(0, dtype=torch.float64)  # far from zero, differences would lose digits
         self._rows = self._prepared(features)
         self._half = self._rows.square().sum(1) / 2 if self.metric == "euclidean" else None
         return self
 
     def predict_proba(self, X: Any) -> Any:
-        """The share of each class among the neighbours of features (N, d), float64 (N, K); a tensor for a tensor."""
+        """The share of each class among the neighbours, float64 (N, K), for features (N, d); a tensor for a tensor."""
         return like(X, self._decisions(self._check(X)))
 
     def _decisions(self, features: Tensor) -> Tensor:
@@ -127,14 +127,14 @@ class KNN(Probe):
         return torch.cat([self._votes(rows) for rows in queries.split(size)]) / self.neighbours
 
     def _prepared(self, features: Tensor) -> Tensor:
-        """What products of two rows are distances of: on the unit sphere, or about the mean of the samples."""
+        """The features on the unit sphere, or about the mean of the samples, so that products give distances."""
         dtype = torch.promote_types(features.dtype, torch.float32)
         if self.metric == "cosine":
             return normalize(features.to(dtype))
         return (features.double() - self.mean_.to(features.device)).to(dtype)
 
     def _votes(self, queries: Tensor) -> Tensor:
-        """How many of the neighbours of each of some queries are of each class, float64 (n, K)."""
+        """The number of neighbours in each class, for each query, float64 (n, K)."""
         near = _products(queries, self._rows)
         if self._half is not None:
             near -= self._half
@@ -144,7 +144,7 @@ class KNN(Probe):
 
 
 def _products(queries: Tensor, rows: Tensor) -> Tensor:
-    """Products (n, m) of each query with each row; on a CPU by numpy, whose BLAS beats torch's on AMD by a fifth."""
+    """The products (n, m) of queries and rows; on a CPU by numpy, whose BLAS is a fifth faster than torch's on AMD."""
     if queries.device.type != "cpu":
         return queries @ rows.T
     return torch.from_numpy(queries.detach().numpy() @ rows.detach().numpy().T)

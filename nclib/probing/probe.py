@@ -1,4 +1,4 @@
-"""What the probes of frozen features share. All are scikit-learn estimators."""
+"""The base class of the probes of frozen features, which are all scikit-learn estimators."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -17,13 +17,13 @@ from nclib.labels import check_same_kind, class_names
 from nclib.metrics.samples import check_features, check_shapes, check_values
 from nclib.probing.weights import ClassWeight, check_weights, with_class_weight
 
-_FLOATS = (np.float64, np.float32, np.float16)  # arrays of anything else become the first
+_FLOATS = (np.float64, np.float32, np.float16)  # other arrays become the first of these
 
 
 class Given(NamedTuple):
-    """What a probe is fitted to: features (N, d), positions (N,) in its `classes_`, and weights (N,), None if all 1.
+    """The data a probe is fitted to: features (N, d), labels as positions (N,) in `classes_`, and weights (N,).
 
-    The weights are positive and float64; all three are on one device.
+    The weights are positive float64, or None if all are 1. All three are on one device.
     """
 
     features: Tensor
@@ -31,24 +31,24 @@ class Given(NamedTuple):
     weights: Tensor | None
 
     def among(self, chosen: Tensor) -> "Given":
-        """The samples that are chosen, as booleans (N,)."""
+        """The samples chosen by booleans (N,)."""
         weights = None if self.weights is None else self.weights[chosen]
         return Given(self.features[chosen], self.labels[chosen], weights)
 
 
 class Probe(ClassifierMixin, BaseEstimator):
-    """What the probes share: labels of any classes, features as a tensor, which stays on its device, or an array.
+    """Base class of the probes. Features may be a tensor, which stays on its device, or an array; labels, any classes.
 
-    What it is asked about goes to the device that it was fitted on, and what it says of tensors comes back.
+    Features to predict move to the device that the probe was fitted on; results for tensors move back.
 
-    A probe has `fit`, and `_decisions` of checked features, (N, K), the greater the likelier; the rest follows.
+    A probe needs `fit`, and `_decisions`, which turns checked features into (N, K), greater where a class is likelier.
     """
 
     classes_: np.ndarray
     n_features_in_: int
 
     def _encode(self, X: Any, y: Any, sample_weight: Any = None, class_weight: ClassWeight = None) -> Given:
-        """Checked features, labels as positions in `classes_`, and weights; without the samples of weight 0."""
+        """Checked features, labels as positions in `classes_`, and weights; samples of weight 0 are dropped."""
         features, names = self._features(X, reset=True), class_names(_asked(y, self))
         check_shapes(features, names)
         weights = None if sample_weight is None else check_weights(sample_weight, len(names))
@@ -67,12 +67,12 @@ class Probe(ClassifierMixin, BaseEstimator):
         return Given(features, labels, weights)
 
     def _features(self, X: Any, *, reset: bool) -> Tensor:
-        """Features of the right shape as a tensor: tensors as they are, all else by way of scikit-learn's checks."""
+        """Features of the right shape as a tensor; anything but a tensor passes scikit-learn's checks first."""
         if not isinstance(X, Tensor):
             return as_tensor(validate_data(self, X, reset=reset, dtype=_FLOATS, ensure_all_finite=False))
         features = as_tensor(X)
         if reset and features.ndim == 2:
-            self.__dict__.pop("feature_names_in_", None)  # of a table that it was fitted to before
+            self.__dict__.pop("feature_names_in_", None)  # from a table fitted before
             self.n_features_in_ = features.shape[1]
         elif not reset and (features.ndim != 2 or features.shape[1] != self.n_features_in_):
             raise ValueError(
@@ -89,15 +89,15 @@ class Probe(ClassifierMixin, BaseEstimator):
 
     @property
     def _device(self) -> torch.device | None:
-        """Where it was fitted, if it has tensors of that."""
+        """The device that it was fitted on; None if it holds no tensors."""
         return next((value.device for value in vars(self).values() if isinstance(value, Tensor)), None)
 
     def _decisions(self, features: Tensor) -> Tensor:
-        """How much speaks for every class (N, K)."""
-        raise NotImplementedError(f"{type(self).__name__} needs _decisions(features), which gives (N, K)")
+        """The evidence for every class, (N, K)."""
+        raise NotImplementedError(f"{type(self).__name__} needs _decisions(features), which returns (N, K)")
 
     def decision_function(self, X: Any) -> Any:
-        """How much speaks for every class, (N, K); of two classes, for the second and against the first, (N,).
+        """The evidence for every class, (N, K); with two classes, for the second over the first, (N,).
 
         A tensor on the features' device if they are a tensor, else an array.
         """
@@ -105,24 +105,24 @@ class Probe(ClassifierMixin, BaseEstimator):
         return like(X, decisions if len(self.classes_) > 2 else self._contrast(decisions))
 
     def _contrast(self, decisions: Tensor) -> Tensor:
-        """What is above 0 where the second of two classes is likelier, (N,) of decisions (N, 2)."""
+        """Decisions (N, 2) of two classes as (N,), above 0 where the second is likelier."""
         return decisions[:, 1] - decisions[:, 0]
 
     def predict(self, X: Any) -> np.ndarray:
-        """The class of every row of features (N, d), (N,): an array, for classes may be texts."""
+        """The predicted class of each row of features (N, d): an array (N,), since classes may be texts."""
         codes = self._decisions(self._check(X)).argmax(1)
         return self.classes_[to_numpy(codes)]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy on features (N, d) with labels (N,), in [0, 1]; higher is better.
 
-        A sample of a class that was not fitted counts as wrong, as in scikit-learn: a rare class may be missing where
-        a cross-validation fits. Labels of several classes, none of which was fitted, are an error: they are another
-        task's. So are texts where the classes are numbers, and numbers where they are texts.
+        A sample of a class that was not fitted counts as wrong, as in scikit-learn: a cross-validation fold may lack a
+        rare class. Labels of several classes of which none was fitted are an error, since they belong to another task.
+        So are texts if the classes are numbers, and numbers if the classes are texts.
         """
         predicted, names = self.predict(X), class_names(y)
         if names.shape != predicted.shape:
-            raise ValueError(f"labels are {names.shape}; the features are of {counted(len(predicted), 'row')}")
+            raise ValueError(f"labels are {names.shape}; the features have {counted(len(predicted), 'row')}")
         check_same_kind(names, self.classes_)
         right = predicted == names
         if not right.any():
@@ -132,7 +132,7 @@ class Probe(ClassifierMixin, BaseEstimator):
 
 
 def _asked(y: Any, probe: Probe) -> Any:
-    """The labels, if there are any. (scikit-learn's checks look for these words.)"""
+    """The labels; an error if they are None. (scikit-learn's checks look for its words.)"""
     if y is None:
         raise ValueError(
             f"{type(probe).__name__} requires y to be passed, but the target y is None; give the labels (N,)"
@@ -141,7 +141,7 @@ def _asked(y: Any, probe: Probe) -> Any:
 
 
 def _check_known_task(given: np.ndarray, fitted: np.ndarray) -> None:
-    """Refuse several classes if none of them was fitted."""
+    """Refuse labels of several classes if none of them was fitted."""
     if len(given) > 1 and not np.isin(given, fitted).any():
         raise ValueError(
             f"none of the labels ({few(given.tolist())}) is a class that was fitted ({few(fitted.tolist())}); give "
@@ -150,30 +150,30 @@ def _check_known_task(given: np.ndarray, fitted: np.ndarray) -> None:
 
 
 def like(X: Any, values: Tensor) -> Any:
-    """Values as features were given: a tensor for a tensor, on its device if that has their dtype; else an array."""
+    """The values in the form of X: for a tensor a tensor, on its device if that supports the dtype; else an array."""
     if not isinstance(X, Tensor):
         return to_numpy(values)
     return values if values.dtype == torch.float64 and X.device != double_device(X.device) else values.to(X.device)
 
 
 def to_numpy(values: Any) -> np.ndarray:
-    """An array of a tensor on any device, or of anything else."""
+    """A tensor on any device, or anything else, as a numpy array."""
     return values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)
 
 
 def given_to(probe: Any, features: Tensor) -> Any:
-    """Features as a classifier takes them: ours on their device, those of scikit-learn as an array."""
+    """Features as a classifier takes them: a tensor for a `Probe`, an array for other estimators."""
     return features if isinstance(probe, Probe) else to_numpy(features)
 
 
 def check_probe(probe: Any) -> None:
-    """Refuse what is no estimator, as a name or a class of one."""
+    """Refuse anything but an estimator or None, such as a name or an estimator's class."""
     if probe is not None and (isinstance(probe, type) or not hasattr(probe, "get_params")):
         raise TypeError(f"probe is {probe!r}; it must be a scikit-learn classifier, such as nclib.KNN(), or None")
 
 
 def positive_numbers(name: str, value: Any) -> list[float]:
-    """A parameter as a list: one positive number, or several."""
+    """A parameter, one positive number or several, as a list."""
     given = [value] if is_number(value) else list(value) if isinstance(value, Iterable) else []
     if not given or not all(is_number(each) and 0 < each < np.inf for each in given):
         raise ValueError(f"{name} is {value!r}; it must be positive and finite: a number, or a list of them")
@@ -181,23 +181,25 @@ def positive_numbers(name: str, value: Any) -> list[float]:
 
 
 def check_choice(share: Any, seed: Any, *, name: str) -> None:
-    """Refuse a share of samples that is none, by the caller's name, and a seed that is none."""
+    """Refuse a share that is not in (0, 1), called by the caller's name, and an invalid seed."""
     if not (is_number(share) and 0 < share < 1):
         raise ValueError(f"{name} is {share!r}; it must be above 0 and below 1")
     check_whole(0, seed=seed)
 
 
 def held_out(labels: Tensor, share: float, seed: int, *, name: str = "share") -> Tensor:
-    """Which of the labels (N,), integers from 0, are held out: a share of every class, but never all, bool (N,).
+    """Which samples of labels (N,), integers from 0, are held out: a share of every class, never all; bool (N,).
 
-    The share has the caller's name in messages.
+    Messages call the share by `name`.
     """
     check_choice(share, seed, name=name)
     codes = to_numpy(labels)
     counts = np.bincount(codes)
     numbers = np.minimum(np.floor(share * counts + 0.5), counts - 1)
     if not (numbers > 0).any():
-        raise ValueError(f"{name}={share} of a class is no sample of any, the largest having {counts.max()}; raise it")
+        raise ValueError(
+            f"{name}={share} holds out no sample of any class, since the largest has {counts.max()}; raise {name}"
+        )
     order = np.lexsort((np.random.default_rng(seed).random(len(codes)), codes))
     ranks = np.empty(len(codes), dtype=np.int64)
     ranks[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)

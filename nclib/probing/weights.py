@@ -1,4 +1,4 @@
-"""Weights of samples and of classes, as scikit-learn's estimators take them."""
+"""Sample and class weights, as scikit-learn's estimators take them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ ClassWeight = Mapping[Any, float] | str | None
 
 
 def check_weights(weights: Any, number: int) -> Tensor:
-    """Weights of samples as float64 (N,) on their device, or what is wrong with them: at least 0, and not all 0."""
+    """Sample weights as float64 (N,) on their device, checked to be finite, at least 0, and not all 0."""
     given = weights if isinstance(weights, Tensor | np.ma.MaskedArray) else np.asarray(weights)
     if isinstance(given, np.ndarray) and given.dtype.kind not in "biufO":
         raise TypeError(f"sample_weight is of type {given.dtype}; it must be a real number for each sample")
@@ -36,9 +36,9 @@ def check_weights(weights: Any, number: int) -> Tensor:
 def with_class_weight(
     class_weight: ClassWeight, labels: Tensor, weights: Tensor | None, classes: np.ndarray
 ) -> Tensor | None:
-    """Weights (N,) of samples times those of their classes, of labels (N,) in 0..K-1; None if all are 1.
+    """Sample weights (N,) times the weights of their classes, for labels (N,) in 0..K-1; None if all are 1.
 
-    "balanced" gives every class the same sum of weights, and leaves the sum of all as it is.
+    "balanced" gives every class the same total weight, and keeps the total of all samples.
     """
     if class_weight is None:
         return weights
@@ -52,7 +52,7 @@ def with_class_weight(
 
 
 def _factors(class_weight: Any, classes: np.ndarray) -> list[float]:
-    """The weight of every class, 1 of those that are not named."""
+    """The weight of every class, 1 for a class not named."""
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight is {class_weight!r}; it must be None, 'balanced', or weights by class")
     names = classes.tolist()

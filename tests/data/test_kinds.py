@@ -458,7 +458,7 @@ def test_classes_are_those_of_training_where_a_test_set_has_fewer():
         nclib.layerwise(MODEL, data, [*few, (PICTURES[0], "cow")])
     with pytest.raises(ValueError, match="the classes of train and test differ: cat, dog, eel, and dog, cat, eel"):
         nclib.layerwise(MODEL, data, labelled(PAIRS, ["dog", "cat", "eel"]))
-    with pytest.raises(ValueError, match=r"the images are of 2 classes, the head of 3; .*classes=\.\.\."):
+    with pytest.raises(ValueError, match=r"the images have 2 classes, the head 3; .*classes=\.\.\."):
         nclib.finetune(tuned, few, nclib.Tuning(epochs=0))
     assert labelled(few, ["cat", "dog", "eel"]).labels.tolist() == [k for k in NUMBERS if k]
 

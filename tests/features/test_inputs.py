@@ -433,7 +433,7 @@ def test_texts_may_be_any_list_and_have_labels():
         (lambda: nclib.layerwise(net(), TEXTS, TEXTS), TypeError, r"Texts hold no images; nclib\.text_features"),
         (lambda: nclib.layerwise(encoder(), IMAGES, IMAGES), TypeError, "for an encoder of texts it must be Texts"),
         (lambda: nclib.geometric_complexity(encoder(), TEXTS), TypeError, "own is an encoder of texts, whose tokens"),
-        (lambda: nclib.linear_probe(encoder(), 2), TypeError, "own is an encoder of texts; it is models of images"),
+        (lambda: nclib.linear_probe(encoder(), 2), TypeError, "own is an encoder of texts; only models of images"),
     ],
 )
 def test_texts_and_images_point_to_each_other(call, error, message):

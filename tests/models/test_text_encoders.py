@@ -230,7 +230,7 @@ def test_collapse_and_accuracy_by_layer_of_texts(folder, task):
         assert table.loc[layer, "nc1"] == pytest.approx(expected, rel=1e-4)
     assert table["accuracy"].between(0, 1).all()
     with pytest.raises(
-        TypeError, match=r"train is ImageSet; for an encoder of texts it must be Texts, as nclib\.texts gives"
+        TypeError, match=r"train is ImageSet; for an encoder of texts it must be Texts, as nclib\.texts returns"
     ):
         nclib.layerwise(encoder, nclib.load("digits", per_class=1), test)
 

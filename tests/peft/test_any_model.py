@@ -251,7 +251,7 @@ def test_a_wrapped_model_is_tuned_as_the_model_itself(name, tmp_path):
     for whole in (nn.DataParallel(inner), torch.compile(inner, backend="eager")):
         nclib.save_tuned(tmp_path / "tuned", whole)
         assert nclib.load_tuned(tmp_path / "tuned", Net()).spec == inner.spec
-    with pytest.raises(TypeError, match="tuned is Net; give what skip_tuning and the others make"):
+    with pytest.raises(TypeError, match="tuned is Net; it must be a tuned model, as skip_tuning and the others return"):
         nclib.save_tuned(tmp_path / "tuned", Net())
 
 
@@ -270,7 +270,7 @@ def test_a_model_without_numbers_or_that_cannot_be_copied_is_refused():
             methods.linear_probe(model, 3)
     stuck = Net()
     stuck.lock = (number for number in range(3))
-    with pytest.raises(ValueError, match=r"Net is to be copied, but copy\.deepcopy cannot: cannot pickle"):
+    with pytest.raises(ValueError, match=r"Net must be copied, but copy\.deepcopy fails: cannot pickle"):
         methods.linear_probe(stuck, 3)
 
 

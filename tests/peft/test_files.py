@@ -73,7 +73,7 @@ def test_a_file_that_is_not_whole_or_of_something_else_is_refused(tmp_path):
         nclib.load_tuned(path, resnet())
     tuned = MAKERS["skip"](resnet())
     nclib.storage.save_tensors(path, {"now/head.bias": torch.zeros(3)}, {"spec": tuned.spec, "base": tuned.base})
-    with pytest.raises(ValueError, match="holds no tuned model but the checkpoint of a training"):
+    with pytest.raises(ValueError, match="holds no tuned model, but perhaps the checkpoint of a training"):
         nclib.load_tuned(path, resnet())
 
 

@@ -316,7 +316,7 @@ def test_who_else_makes_a_choice_may_remove_its_file_at_any_time(backbone, digit
 def test_a_file_that_holds_no_trials_says_so(content, backbone, digits, tmp_path):
     (tmp_path / "choice").write_text(content)
     with pytest.raises(
-        ValueError, match=r"choice holds no finished trials; delete it, and .*choice\.\*, to begin anew"
+        ValueError, match=r"choice holds no finished trials; delete it, and .*choice\.\*, to start again"
     ):
         nclib.finetune_best(by_rate(backbone, 0.1), digits[0], checkpoint=tmp_path / "choice")
 
@@ -396,7 +396,7 @@ def test_records_of_chapter_4_were_made_with_these_settings():
     [
         ({"stop": 4}, "stop is 4; it must be from 0 to 3"),
         ({"stop": -1}, "stop is -1"),
-        ({"patience": 1}, "needs images to validate on"),
+        ({"patience": 1}, "needs validation images"),
     ],
 )
 def test_epochs_that_cannot_be(options, message, backbone, digits):
@@ -440,17 +440,17 @@ def test_wrong_types_are_named(backbone, digits):
 def test_images_that_do_not_fit_the_head_are_refused(backbone, digits):
     train, test = digits
     tuned = methods.linear_probe(backbone, 5)
-    with pytest.raises(ValueError, match="the images are of 10 classes, the head of 5"):
+    with pytest.raises(ValueError, match="the images have 10 classes, the head 5"):
         nclib.finetune(tuned, train, SHORT)
     with pytest.raises(ValueError, match=r"labels run from 0 to 9; they must be 0\.\.4"):
         nclib.finetune(tuned, (train.inputs(), train.labels), SHORT)
-    with pytest.raises(ValueError, match="the images are of 10 classes, the head of 12"):
+    with pytest.raises(ValueError, match="the images have 10 classes, the head 12"):
         nclib.finetune(methods.linear_probe(backbone, 12), train, SHORT)
     with pytest.raises(ValueError, match="there are no images"):
         nclib.finetune(tuned, (train.inputs()[:0], train.labels[:0]), SHORT)
     with pytest.raises(ValueError, match="two images of every class"):
         nclib.finetune_best([(lambda: tuned, SHORT)], train.take(1))
-    with pytest.raises(ValueError, match="60 images and 200 labels; there must be as many"):
+    with pytest.raises(ValueError, match="60 images and 200 labels; give one label for each image"):
         nclib.finetune(methods.linear_probe(backbone, 10), (train.inputs(), test.labels), SHORT)
     with pytest.raises(ValueError, match="has no transform to prepare images with"):
         nclib.finetune(methods.linear_probe(timm.create_model("test_resnet"), 10), train, SHORT)

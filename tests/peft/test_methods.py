@@ -204,7 +204,7 @@ def test_lora_reaches_torchs_attention():
 def test_a_backbone_with_features_of_its_own_is_refused():
     model = timm_model(RESNET)
     doubled = nclib.Backbone("doubled", model, last=lambda x: 2 * model.forward_head(model.forward_features(x), True))
-    with pytest.raises(ValueError, match="the features that doubled names are not those"):
+    with pytest.raises(ValueError, match="the features that doubled names differ from"):
         methods.linear_probe(doubled, 3)
     with pytest.raises(TypeError, match="the model gives GoogLeNetOutputs in training"):
         methods.full_tuning(models.googlenet(init_weights=False), 3).train()(torch.rand(2, 3, 64, 64))
@@ -312,11 +312,11 @@ REFUSED = {
     ),
     "no classifier": (
         lambda: methods.linear_probe(Headless(nn.Conv2d(3, 4, 3), nn.ReLU()), 3),
-        "Headless has no linear classifier: it ends in ReLU",
+        "Headless has no linear classifier, but ends in ReLU",
     ),
     "no classes": (
         lambda: methods.linear_probe(timm.create_model(RESNET, num_classes=0)),
-        "no classifier; say num_classes",
+        "no classifier to keep; give num_classes",
     ),
     "too few classes": (lambda: methods.linear_probe(timm_model(RESNET), 0), "num_classes is 0; it must be at least 2"),
     "half a class": (

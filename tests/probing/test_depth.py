@@ -42,7 +42,7 @@ def test_two_kinds_of_classes_are_refused(task):
 def test_one_class_is_called_by_its_name(task):
     model, train, test = task
     inputs = torch.rand(4, 3, 96, 96)
-    with pytest.raises(ValueError, match="train is of one class, cat; collapse is between 2 at least"):
+    with pytest.raises(ValueError, match="train has one class, cat; collapse compares at least 2"):
         nclib.layerwise(model, (inputs, ["cat"] * 4), (inputs, ["cat"] * 4))
     for wrong in ("linear", LogisticRegression):
         with pytest.raises(TypeError, match="it must be a scikit-learn classifier"):

@@ -152,7 +152,7 @@ def test_every_class_is_split_by_the_same_share(labels, share, seed):
     counts = np.bincount(labels)
     expected = np.minimum(np.floor(share * counts + 0.5), counts - 1)
     if not expected.any():
-        with pytest.raises(ValueError, match="is no sample of any"):
+        with pytest.raises(ValueError, match="holds out no sample of any"):
             held_out(labels, share, seed)
         return
     held = held_out(labels, share, seed)

@@ -110,7 +110,7 @@ def test_bad_input_is_an_error(probe):
         (LinearProbe(C=[1, 2], validation=1.5), "validation is 1.5; it must be above 0 and below 1"),
         (
             LinearProbe(C=[1, 2], validation=0.001),
-            r"validation=0.001 of a class is no sample of any, the largest having",
+            r"validation=0.001 holds out no sample of any class, since the largest has",
         ),
         (RidgeProbe(alpha=0), "alpha is 0; it must be positive"),
         (RidgeProbe(alpha=float("inf")), "alpha is inf; it must be positive and finite"),

@@ -505,7 +505,7 @@ def test_all_scores_at_once_check_and_gather_once(monkeypatch):
         (lambda f, y: gbc(class_statistics(f, y), floor=-1), "floor is -1"),
         (lambda f, y: transrate(f, y, epsilon=0), "epsilon is 0"),
         (lambda f, y: nclib.probe_accuracy(f, y, share=2), "share is 2; it must be above 0 and below 1"),
-        (lambda f, y: nclib.probe_accuracy(f, y, share=1e-6), "share=1e-06 of a class is no sample of any"),
+        (lambda f, y: nclib.probe_accuracy(f, y, share=1e-6), "share=1e-06 holds out no sample of any"),
         (lambda f, y: transrate(f, y[1:]), r"labels \(199,\) must be"),
         (lambda f, y: sfda(f[:0], y[:0]), "there are no samples"),
         (lambda f, y: sfda(f * math.nan, y), "NaN or infinity"),
