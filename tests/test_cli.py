@@ -96,8 +96,8 @@ class Harmful:
             lambda path: np.savez(path, **ARRAYS | {"labels": np.array(["a"], object)}),
             "np.savez(path, features",
         ),
-        ("x.pt", lambda path: torch.save(torch.eye(3), path), "is no mapping"),
-        ("x.npy", lambda path: np.save(path, np.eye(3)), "a file of labels goes with features in an .npy file"),
+        ("x.pt", lambda path: torch.save(torch.eye(3), path), "holds no dict"),
+        ("x.npy", lambda path: np.save(path, np.eye(3)), "features in an .npy file need a file of labels"),
     ],
 )
 def test_a_bad_file_ends_with_one_line_and_exit_code_1(tmp_path, name, write, message):
@@ -200,7 +200,7 @@ def test_labels_of_their_own_are_an_npy_file(tmp_path):
     assert (
         "y.csv ends in '.csv'; labels are an .npy file: np.save(" in run(tmp_path / "x.npy", tmp_path / "y.csv").stderr
     )
-    assert "arrays of numbers, or of texts by astype(str)" in run(tmp_path / "x.npy", tmp_path / "y.npy").stderr
+    assert "arrays of numbers, or texts after astype(str)" in run(tmp_path / "x.npy", tmp_path / "y.npy").stderr
 
 
 def test_nobody_is_told_to_delete_a_file_of_their_own(tmp_path):
@@ -272,7 +272,7 @@ def test_a_class_of_broken_pictures_is_an_error(pictures, tmp_path):
     [
         ("test_vit*", "'test_vit*' is"),
         ("popular", "'popular' is 10 models"),
-        ("resnt18", "timm has no model 'resnt18'; names near it are resnet18"),
+        ("resnt18", "timm has no model 'resnt18'; similar names are resnet18"),
     ],
 )
 def test_one_model_is_taken_and_its_name_checked_first(command, model, message):
@@ -305,7 +305,9 @@ def test_a_file_in_the_place_of_data_says_how_data_is_named(tmp_path, monkeypatc
     arguments = {"rank": ["--data", file, "--models", "bert"]}.get(command, ["bert", file, "x.safetensors"])
     done = CliRunner().invoke(app, [command, *arguments])
     assert done.exit_code == 1
-    assert f"{file} is the path of a file, and no name of data: a table of texts is file:{file}, for" in done.stderr
+    assert (
+        f"{file} is the path of a file, not the name of a data set: a table of texts is file:{file}, for" in done.stderr
+    )
     assert f"nclib.labelled(pandas.read_csv('{file}'))" in done.stderr
     assert "timm" not in done.stderr
     with pytest.raises(ValueError, match=f"a table of texts is file:{file}"):
@@ -324,9 +326,7 @@ def test_brackets_behind_a_folder_take_classes_but_for_a_folder_that_is_called_s
         arguments = ["extract", "test_vit", name, "x.npz", "--weights", "random", "--device", "cpu", "--split", "all"]
         assert "x.npz: 6 images, 1 class, 64 features" in CliRunner().invoke(app, arguments).output
     (pictures.parent / "pictures[0:1]").symlink_to(pictures)
-    with pytest.warns(
-        UserWarning, match=r"folder:pictures\[0:1\] is the folder that is called so, not some classes of"
-    ):
+    with pytest.warns(UserWarning, match=r"folder:pictures\[0:1\] is the folder of this name, not some classes of"):
         assert nclib.load("folder:pictures[0:1]", "all").classes == ("0", "1")
 
 

@@ -1,4 +1,4 @@
-"""Random distortions of images, from one generator: what renders the glyphs also augments them."""
+"""Random distortions of images, from one generator; they render the glyphs and augment training images."""
 
 import math
 
@@ -18,8 +18,8 @@ SHIFT = 0.15  # of half the image
 def distort(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Rotate, scale, shear and shift every image at random.
 
-    `images`: float (N, C, H, W). `strength` multiplies the ranges above; 0 returns the images as they
-    are. The random numbers are drawn on the CPU, so they are the same on every device.
+    `images` are float (N, C, H, W). `strength`, at least 0, multiplies the ranges above; 0 leaves the images unchanged.
+    Random numbers are drawn on the CPU, so they are the same on every device.
     """
     if strength < 0:
         raise ValueError(f"strength is {strength}; it must be 0 or more")
@@ -32,7 +32,7 @@ def distort(images: Tensor, strength: float, generator: torch.Generator) -> Tens
 
 def _affine(count: int, strength: float, generator: torch.Generator) -> Tensor:
     """Random inverse maps (count, 2, 3) from output to input coordinates."""
-    dtype = torch.float32  # whatever the default is: other draws would be other images
+    dtype = torch.float32  # whatever the default is, so that images do not depend on it
     spread = torch.tensor([math.radians(ROTATION), LOG_SCALE, LOG_SCALE, SHEAR, SHIFT, SHIFT], dtype=dtype)
     draws = (2 * torch.rand(count, 6, generator=generator, dtype=dtype) - 1) * spread * strength
     angle, scale_x, scale_y, shear, shift_x, shift_y = draws.unbind(1)

@@ -1,4 +1,4 @@
-"""Data sets by name: embedded ones (drawn, or from scikit-learn), those of torchvision, and folders of images."""
+"""Data sets by name: embedded (drawn, or from scikit-learn), from torchvision, from the hub, and from folders."""
 
 import difflib
 import os
@@ -24,12 +24,12 @@ from nclib.data.text_sets import names_texts, texts
 from nclib.data.torchvision_sets import TORCHVISION
 
 EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
-SPLITS = {"train": 120, "test": 40}  # images of a class where the set is drawn on the fly
-_OWN_SPLITS = ("train", "test", "all")  # of a set without splits, which we make
-_LAID_OUT = "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg,"  # of a folder
+SPLITS = {"train": 120, "test": 40}  # images of a class if the set is drawn on the fly
+_OWN_SPLITS = ("train", "test", "all")  # the splits that we make of a set without any
+_LAID_OUT = "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg,"  # the layout of a folder
 _PREFIXED = re.compile(r"(file|folder|hf):|docstrings/")
-_SOME_CLASSES = re.compile(r"(.+)\[(\d*):(\d*)\]")  # of a name: the rest, first and end
-_SPLIT_CLASSES = re.compile(rf"(.+)\[({'|'.join(CLASS_SPLITS)})\]")  # the rest, and a published split of classes
+_SOME_CLASSES = re.compile(r"(.+)\[(\d*):(\d*)\]")  # a set, the first class, and the end
+_SPLIT_CLASSES = re.compile(rf"(.+)\[({'|'.join(CLASS_SPLITS)})\]")  # a set, and a published split of its classes
 
 
 def load(
@@ -57,44 +57,44 @@ def load(
           first partition), ``flowers102``, ``oxford-iiit-pet``, ``fgvc-aircraft``, ``food101``,
           ``stanford-cars``, ``gtsrb``, ``country211``, ``sun397``, ``eurosat``, ``caltech101``,
           ``voc2007`` (the images whose objects are all of one class), ``imagenette``, ``imagenet`` (in ``imagenet/``);
-        - ``folder:PATH``, the path below the data root, from ``/`` or from ``~``, of images
-          ``PATH/train/CLASS/*.jpg`` and ``PATH/test/CLASS/*.jpg``, or of ``PATH/CLASS/*.jpg``; see
+        - ``folder:PATH``, a folder of images ``PATH/train/CLASS/*.jpg`` and ``PATH/test/CLASS/*.jpg``, or
+          ``PATH/CLASS/*.jpg``; the path is below the data root, or begins with ``/`` or ``~``; see
           `nclib.data.folders`;
-        - ``hf:NAME``, or ``hf:NAME:CONFIGURATION``, of the Hugging Face hub, or a folder that the `save_to_disk` of its
-          library wrote; needs that library, ``pip install datasets``;
-        - any of these with ``[first:end]`` behind it, such as ``cifar100[0:64]``: these classes only, by their number;
-          or with a published split of classes, such as ``cifar100[cifar-fs/train]`` and
-          ``folder:mini_imagenet[mini-imagenet/test]``, see `nclib.data.class_splits`. A folder that is called so,
-          brackets and all, comes first;
+        - ``hf:NAME`` or ``hf:NAME:CONFIGURATION``, a set of the Hugging Face hub, or a folder that `save_to_disk` of
+          its library wrote; needs that library, ``pip install datasets``;
+        - any of these followed by ``[first:end]``, such as ``cifar100[0:64]``, for these classes only, by number; or
+          by a published split of classes, such as ``cifar100[cifar-fs/train]`` and
+          ``folder:mini_imagenet[mini-imagenet/test]``, see `nclib.data.class_splits`. A folder whose own name has such
+          brackets comes first;
         - texts, as `nclib.texts` names them: ``file:PATH``, ``docstrings/...``, or ``hf:NAME`` with a column of texts
           and none of images.
     split
-        ``train`` or ``test``; in a few sets also ``val``, which ``train`` then leaves out (``dtd``,
+        ``train``, ``test`` or ``all``; in a few sets also ``val``, which ``train`` then excludes (``dtd``,
         ``flowers102``, ``fgvc-aircraft``, ``country211``, and folders with all three). The ``train`` of
         ``oxford-iiit-pet`` and ``voc2007`` is their trainval, and the ``test`` of ``imagenet``, of
         ``imagenette`` and of a folder without ``test`` is its val. Sets without splits (``sun397``,
         ``eurosat``, ``caltech101``, folders of classes) are split by us, 80 % of each class to ``train``
         and 20 % to ``test``, always the same. ``all`` is all images of a set, whatever its splits.
     per_class
-        Images of every class; None is 120 (train) or 40 (test) for glyphs, all of them elsewhere.
+        Number of images of every class; None is 120 (train) or 40 (test) for glyphs, all images for other sets.
     seed
-        Of the drawing, or of the choice of a subset.
+        Seed of the drawing, or of the choice of a subset.
     data_root
         The folder of the data sets; None is the environment variable ``NCLIB_DATA``.
     download
-        Fetch a torchvision set that the data root lacks.
+        Whether to fetch a torchvision set that is not in the data root.
 
     Returns
     -------
-    `ImageSet`, or `ImageFiles` for what lies in a file per image; ``.in_memory()`` of either is an `ImageSet`. Of the
-    hub `nclib.data.items.Items`. Of texts `nclib.Texts`.
+    `ImageSet` for images in memory, `ImageFiles` for a file per image (``.in_memory()`` of either is an `ImageSet`),
+    `nclib.data.items.Items` for a set of the hub, `nclib.Texts` for texts.
 
     Raises
     ------
     ValueError
-        For a name, split or number that is not allowed, and for a folder that is not laid out as above.
+        For a name, split or number that is not allowed, and for a folder with another layout than above.
     FileNotFoundError
-        For a set that is not there, with the path where it was looked for and how to get it.
+        For a set that is not there; it says where it was looked for and how to get it.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def load(
     stem, some = (name, slice(None)) if _is_folder(name, data_root) else split_name(name)
     if names_texts(stem, data_root):
         if stem != name or seed or download:
-            raise ValueError(f"{stem} is texts, of which neither classes, seed nor download can be chosen")
+            raise ValueError(f"{stem} is texts, for which classes, seed and download cannot be chosen; leave them out")
         return texts(name, split, per_class=per_class, data_root=data_root)
     parts = (_splits(stem, data_root) if split == "all" else ()) or (split,)
     whole, *others = [_whole(stem, each, per_class, seed, data_root, download) for each in parts]
@@ -120,7 +120,7 @@ def load(
 
 
 def split_name(name: str) -> tuple[str, slice | tuple[str, ...]]:
-    """The name of a whole data set, and which of its classes a name chooses: by their numbers, or by their names.
+    """The name of the whole data set, and the classes that a name selects, as a slice of numbers or as names.
 
     >>> split_name("glyphs/latin[:26]")
     ('glyphs/latin', slice(None, 26, None))
@@ -136,7 +136,7 @@ def split_name(name: str) -> tuple[str, slice | tuple[str, ...]]:
 
 
 def classes_of(name: str, number: int) -> int:
-    """How many classes a name chooses of a whole set of a number of them.
+    """How many classes a name selects from a set that has `number` classes.
 
     >>> classes_of("cifar100[80:100]", 100), classes_of("cifar100[cifar-fs/train]", 100), classes_of("cifar100", 100)
     (20, 64, 100)
@@ -146,10 +146,10 @@ def classes_of(name: str, number: int) -> int:
 
 
 def data_name(given: str) -> str:
-    """The name of a data set as `load` takes it: a known name, or else that of a folder of this path.
+    """A known name of a data set unchanged, or the path of a folder as ``folder:PATH``, ready for `load`.
 
-    Where both are there, a warning says that the data set is meant. Of a folder, too, ``[first:end]`` takes some of the
-    classes. ValueError for a file, with the names that go with one.
+    If both exist, the data set is meant, and a warning says so. ``[first:end]`` selects classes of a folder, too.
+    ValueError for the path of a file; it says how to give one.
 
     >>> data_name("digits"), data_name(".").startswith("folder:/")
     ('digits', True)
@@ -164,17 +164,17 @@ def data_name(given: str) -> str:
 
 
 def _refuse_file(given: str) -> None:
-    """Refuse what is no name but the path of a file, or looks so."""
+    """Refuse a name that is, or looks like, the path of a file."""
     if not (os.path.isdir(given) or _PREFIXED.match(given)) and (cure := how_given(given)):
-        raise ValueError(f"{given} is the path of a file, and no name of data: {cure}")
+        raise ValueError(f"{given} is the path of a file, not the name of a data set: {cure}")
 
 
 def training_images(
     data: str, split: str | None, *, per_class: int | None = None, data_root: Path | str | None = None
 ) -> tuple[Any, list[Path]]:
-    """The images of a data set or plain folder that can be read, and the paths of those that cannot.
+    """The readable images of a data set or plain folder, and the paths of the unreadable ones.
 
-    Without a split they are all images or, of data that comes in splits, the training images.
+    Without a split they are the training images if the data comes in splits, else all images.
     """
     name = data_name(data)
     stem = name if _is_folder(name, data_root) else split_name(name)[0]
@@ -184,7 +184,7 @@ def training_images(
 
 
 def _splits(name: str, data_root: str | Path | None) -> tuple[str, ...]:
-    """The splits that a set comes in; none if we make them."""
+    """The splits that a set comes with; () if it has none and we make them."""
     if name in EMBEDDED:
         return tuple(SPLITS)
     if name in TORCHVISION:
@@ -197,7 +197,7 @@ def _splits(name: str, data_root: str | Path | None) -> tuple[str, ...]:
 def _whole(
     name: str, split: str, per_class: int | None, seed: int, data_root: str | Path | None, download: bool
 ) -> Any:
-    """All there is of a set; of one that is drawn, as many of each class as are asked for."""
+    """A whole split of a set; if it is drawn, `per_class` images of each class."""
     if name.startswith("glyphs/") and name in EMBEDDED:
         return _glyphs(name, split, per_class, seed)
     if name == "digits":
@@ -211,13 +211,13 @@ def _whole(
         return _hub(name, split, data_root)
     known = (*EMBEDDED, *TORCHVISION)
     if os.path.isdir(name):
-        raise ValueError(f"{name!r} is a folder, which is named 'folder:{name}'")
+        raise ValueError(f"{name!r} is a folder; its name is 'folder:{name}'")
     _refuse_file(name)
     near = difflib.get_close_matches(name, known, 3)
-    hint = f"names near it are {', '.join(near)}; " if near else ""
+    hint = f"similar names are {', '.join(near)}; " if near else ""
     raise ValueError(
         f"unknown data set {name!r}, nor is it a folder; {hint}"
-        f"there are {', '.join(known)}, folder:PATH and hf:NAME, each with [first:end] or without, and texts, file:PATH"
+        f"there are {', '.join(known)}, folder:PATH and hf:NAME, all with or without [first:end], and texts, file:PATH"
     )
 
 
@@ -234,7 +234,7 @@ def _torchvision(name: str, split: str, data_root: str | Path | None, download: 
     root = root_of(name, data_root)
     how = entry.by_hand or "download=True fetches it"
     download = download and not entry.by_hand
-    # Looked for first, because some of torchvision's classes make folders while they look.
+    # Check first, because some of torchvision's classes create folders when they look for files.
     if not download and not any(root.glob(entry.place)):
         raise FileNotFoundError(f"{name} is not at {root / entry.place}; {how}")
     options = {**entry.splits.get(split, {}), **({"download": True} if download else {})}
@@ -244,7 +244,7 @@ def _torchvision(name: str, split: str, data_root: str | Path | None, download: 
             raise RuntimeError("its lists name no image")
     except (ImportError, MemoryError):
         raise
-    except Exception as error:  # a damaged file has torchvision, and the formats that it reads, raise any
+    except Exception as error:  # for damaged files, torchvision and its readers may raise anything
         if download:
             raise
         said = str(error) if isinstance(error, RuntimeError | OSError) else repr(error)
@@ -255,7 +255,7 @@ def _torchvision(name: str, split: str, data_root: str | Path | None, download: 
 
 
 def _is_folder(name: str, data_root: str | Path | None) -> bool:
-    """Whether a folder has this whole name, brackets and all."""
+    """Whether there is a folder with this whole name, including the brackets."""
     given = name.removeprefix("folder:")
     if given == name or not given.endswith("]"):
         return False
@@ -263,14 +263,14 @@ def _is_folder(name: str, data_root: str | Path | None) -> bool:
     stem = split_name(given)[0]
     whole, rest = (any((Path(at) / Path(each).expanduser()).is_dir() for at in (root, ".")) for each in (given, stem))
     if whole and rest and stem != given:
-        warnings.warn(f"{name} is the folder that is called so, not some classes of folder:{stem}", stacklevel=3)
+        warnings.warn(f"{name} is the folder of this name, not some classes of folder:{stem}", stacklevel=3)
     return whole
 
 
 def _folder(name: str, split: str, data_root: str | Path | None) -> Any:
     folder = find_path(name, data_root, _LAID_OUT)
     if (folder / "train" / "labels").is_dir() and (folder / "train" / "images").is_dir():
-        raise ValueError(f"{name} has train/images and train/labels: scenes, which nclib.scenes reads")
+        raise ValueError(f"{name} has train/images and train/labels: these are scenes, which nclib.scenes reads")
     splits = split_folders(folder)
     _check_split(name, split, splits or _OWN_SPLITS)
     if not splits:
@@ -294,12 +294,12 @@ def _of_hub(name: str, data_root: str | Path | None) -> list[str]:
 
 
 def _own_split(name: str, whole: Any, split: str) -> Any:
-    """A split of a set that has none: the same for everybody, whatever the seed of a subset."""
+    """Our split of a set without splits; it is always the same, whatever the seed of a subset."""
     if split == "all":
         return whole
     sizes = whole.labels.bincount(minlength=len(whole.classes)).tolist()
     if lone := [label for label, size in zip(whole.classes, sizes, strict=True) if size < 2]:
-        raise ValueError(f"{name} has classes of one image, too few for train and test: {few(lone)}; take split 'all'")
+        raise ValueError(f"{name} has classes of one image, too few for train and test: {few(lone)}; use split 'all'")
     return whole.split_off(TEST_SHARE)[split == "test"]
 
 
@@ -311,7 +311,7 @@ def _glyphs(name: str, split: str, per_class: int | None, seed: int) -> ImageSet
 
 
 def _digits(split: str) -> ImageSet:
-    """scikit-learn's digits, every second image of a class to either split, enlarged to 28 x 28."""
+    """scikit-learn's digits, enlarged to 28 x 28; the images of a class alternate between the splits."""
     import pandas as pd
     from sklearn.datasets import load_digits
 

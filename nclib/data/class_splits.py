@@ -1,4 +1,4 @@
-"""Classes of data sets by the names of published splits of few-shot learning, which part classes and not images."""
+"""Published splits of few-shot learning, which divide the classes of a data set, not its images."""
 
 _CIFAR_FS_TRAIN = """
 apple aquarium_fish bear bee bottle bowl boy bridge bus can castle caterpillar chair clock cloud cockroach couch cup
@@ -31,7 +31,7 @@ n01930112 n01981276 n02099601 n02110063 n02110341 n02116738 n02129165 n02219486 
 n03272010 n03544143 n03775546 n04146614 n04149813 n04418357 n04522168 n07613480
 """
 
-# CIFAR-FS of Bertinetto et al. 2019, as pytorch-meta keeps it; mini-ImageNet of Ravi and Larochelle 2017, by WordNet.
+# CIFAR-FS: Bertinetto et al. 2019, as in pytorch-meta. Mini-ImageNet: Ravi and Larochelle 2017, by WordNet ids.
 CLASS_SPLITS = {
     name: tuple(classes.split())
     for name, classes in {

@@ -1,4 +1,4 @@
-"""Folders of images: one folder a class, with or without folders of splits above them."""
+"""Folders of images: one folder per class, with or without folders of splits above them."""
 
 import warnings
 from collections import Counter
@@ -16,21 +16,21 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".avif", ".gif"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".mpo"),
 )
-TEST_SHARE = 0.2  # of what has no splits
-# What the folder, or the file, of a split may be called, in small letters or not.
+TEST_SHARE = 0.2  # of a set without splits
+# The names that the folder, or the file, of a split may have, in any case.
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-_CLUTTER = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini")  # what systems leave behind
+_CLUTTER = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini")  # left behind by operating systems
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
     """The folder of each split (`SPLIT_NAMES`): `train`, `test` and `val`, which stands in for a missing `test`.
 
-    Empty if the folders are classes: one of them may well be called ``train``, so a split's name counts
-    only beside another, or where there is no other folder.
+    Empty if the folders are classes. A class may also be called ``train``, so a split's name counts only beside
+    another one, or if there is no other folder.
     """
     given = class_folders(folder)
     found: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
@@ -43,7 +43,7 @@ def split_folders(folder: Path) -> dict[str, Path]:
         return {}
     if twice := [paths for paths in found.values() if len(paths) > 1]:
         both = few([path.name for path in twice[0]])
-        raise ValueError(f"{folder} has {both}, which are names of one split; keep one")
+        raise ValueError(f"{folder} has {both}, which name the same split; keep one")
     if "test" not in splits and "val" in splits:
         splits["test"] = splits.pop("val")
     return splits
@@ -52,8 +52,8 @@ def split_folders(folder: Path) -> dict[str, Path]:
 def read_folder(folder: Path) -> ImageFiles:
     """The images of ``folder/<class>/*.jpg`` (any of `EXTENSIONS`), classes and files in sorted order.
 
-    Folders within a class that has images of its own belong to it. Hidden files are left out; a warning counts and
-    names what else is. A class without images of its own is a ValueError.
+    Folders within a class belong to it, but a class without images directly in its folder is a ValueError. Hidden files
+    are ignored; a warning counts all other files that are left out, and names one.
     """
     classes = class_folders(folder)
     if not classes:
@@ -68,7 +68,7 @@ def read_folder(folder: Path) -> ImageFiles:
 
 
 def check_same_classes(splits: dict[str, Path]) -> None:
-    """Refuse splits that do not hold the same classes, with a few that differ."""
+    """Refuse splits that do not hold the same classes; the error names a few that differ."""
     classes = {split: set(class_folders(folder)) for split, folder in splits.items()}
     common = set.intersection(*classes.values())
     strays = {split: sorted(names - common) for split, names in classes.items() if names - common}
@@ -79,9 +79,9 @@ def check_same_classes(splits: dict[str, Path]) -> None:
 
 
 def class_folders(folder: Path) -> dict[str, Path]:
-    """The class folders by name, sorted by it.
+    """The class folders by name, in sorted order.
 
-    Names are in Unicode's composed form (NFC), whatever the system that wrote them; two that differ in form only are a
+    Names are in Unicode's composed form (NFC), whatever system wrote them. Two names that differ only in form are a
     ValueError.
     """
     found: dict[str, Path] = {}
@@ -95,18 +95,19 @@ def class_folders(folder: Path) -> dict[str, Path]:
 
 
 def _check_own_images(folder: Path, classes: dict[str, Path], files: Sequence[Sequence[Path]]) -> None:
-    """Refuse classes without an image right in them: the folders within may be the classes."""
+    """Refuse classes without an image directly in their folder: the folders within may be the classes."""
     found = list(zip(classes.items(), files, strict=True))
     if empty := [name for (name, path), images in found if not any(image.parent == path for image in images)]:
         within = sum(len(images) for (name, _), images in found if name in empty)
         deeper = f"; {within:,} are in folders within, which may be the classes" if within else ""
         raise ValueError(
-            f"{folder} has class folders with no image right in them ({', '.join(EXTENSIONS)}): {few(empty)}{deeper}"
+            f"{folder} has class folders without an image directly in them ({', '.join(EXTENSIONS)}): "
+            f"{few(empty)}{deeper}"
         )
 
 
 def _sorted_out(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The images of a class, those in folders within it among them, and its other files."""
+    """The images in a class's folder, including folders within it, and its other files."""
     images, others = [], list[Path]()
     for path in _visible(folder):
         if path.suffix.lower() in EXTENSIONS:
@@ -129,13 +130,13 @@ def _warn_of(others: Sequence[Path]) -> None:
         kinds = Counter(path.suffix.lower() or "without a suffix" for path in others)
         counted = ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common())
         warnings.warn(
-            f"files left out: {counted}, such as {others[0]}; an image lies in the folder of its class and ends in "
+            f"files left out: {counted}, such as {others[0]}; an image must lie in the folder of its class and end in "
             f"{', '.join(EXTENSIONS)}",
             stacklevel=4,
         )
 
 
 def _visible(folder: Path) -> list[Path]:
-    """What is in the folder and not hidden, in the same order on every system."""
+    """The files and folders in a folder that are not hidden, in the same order on every system."""
     found = (path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in _CLUTTER)
     return sorted(found, key=lambda path: path.name)

@@ -39,7 +39,7 @@ def render(script: str, per_class: int, *, seed: int, split: str) -> tuple[Tenso
     """Render `per_class` images of every letter of a script.
 
     Returns images, uint8 (K * per_class, 1, 28, 28), and labels, int64 (K * per_class,), ordered by
-    class. The same arguments give the same images; two splits share no random number.
+    class. The same arguments give the same images; different splits use different random numbers.
     """
     images, labels = _rendered(script, per_class, seed, split)
     return images.clone(), labels.clone()  # the cache keeps its own
@@ -78,7 +78,7 @@ def _drawn(script: str) -> Tensor:
 
 
 def _draw(font, letter: str) -> Tensor:
-    """One letter, centred; the size of the font is common, so o and O stay different."""
+    """One letter, centred; all letters have the same font size, so o and O stay different."""
     from PIL import Image, ImageDraw
 
     side = SIZE * _OVERSAMPLING

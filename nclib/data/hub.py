@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or saved by its library `datasets`, by name: needs that library."""
+"""Data sets of the Hugging Face hub, or saved by its library `datasets`, which this module needs."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -8,14 +8,14 @@ from typing import Any
 from nclib.data.folders import SPLIT_NAMES
 from nclib.extras import optional
 
-_SAVED = ("dataset_dict.json", "state.json")  # one of them is where `save_to_disk` wrote
+_SAVED = ("dataset_dict.json", "state.json")  # `save_to_disk` writes one of them
 
 
 def hub_splits(name: str, data_root: str | Path | None = None) -> dict[str, Any]:
-    """The splits of ``hf:NAME``, or ``hf:NAME:CONFIGURATION``, by our names as far as they have one.
+    """The splits of ``hf:NAME`` or ``hf:NAME:CONFIGURATION``, by our names for them if we have one, else their own.
 
-    NAME is that of the hub, or a folder, in the data root or not, that `save_to_disk` wrote. `val` stands in for a
-    missing `test`; what has no splits is ``all``.
+    NAME is a name on the hub, or a folder, in the data root or elsewhere, that `save_to_disk` wrote. `val` stands in
+    for a missing `test`; a set without splits is ``all``.
     """
     with optional("datasets"):
         datasets = import_module("datasets")
@@ -30,12 +30,12 @@ def hub_splits(name: str, data_root: str | Path | None = None) -> dict[str, Any]
         return {"all": data}
     splits = {_ours(split): each for split, each in data.items()}
     if len(splits) < len(data):
-        raise ValueError(f"{name} has the splits {', '.join(data)}, of which two are names of one; keep one")
+        raise ValueError(f"{name} has the splits {', '.join(data)}, of which two name the same one; keep one")
     if "test" not in splits and "val" in splits:
         splits["test"] = splits.pop("val")
     return splits if len(splits) > 1 else {"all": next(iter(splits.values()))}
 
 
 def _ours(split: str) -> str:
-    """Our name of a split, or its own if we have none."""
+    """Our name for a split, or its own if we have none."""
     return next((ours for ours, names in SPLIT_NAMES.items() if split.lower() in names), split)

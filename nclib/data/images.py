@@ -1,4 +1,4 @@
-"""Labelled images, in memory or in files: what a data set is once it is loaded."""
+"""Labelled images, in memory or in files: the form of a loaded data set."""
 
 import hashlib
 import os
@@ -19,23 +19,23 @@ from nclib.checks import check_whole, few, is_number
 from nclib.labels import check_labels
 from nclib.seeds import seeded
 
-_GREY = ("1", "L")  # the modes of Pillow without colour or alpha, of at most 8 bits
+_GREY = ("1", "L")  # Pillow's modes without colour or alpha, of at most 8 bits
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
-_NO_RANGE = ("I", "F")  # nothing says which number is white
+_NO_RANGE = ("I", "F")  # these modes do not define which number is white
 _SHALLOW = "its 16-bit values seem to be of 12 bits or fewer, and would come out black"
-_DECODED = "upright, 16 bits"  # raise it when files are decoded otherwise, so that no older features are taken for new
+_DECODED = "upright, 16 bits"  # change it when files are decoded differently, so that older features are not reused
 
 
 class Labelled(Dataset, ABC):
-    """What all kinds share: `labels` int64 (N,) in 0..K-1, the K class names `classes`, and subsets.
+    """Base class of labelled images: `labels` int64 (N,) in 0..K-1, the K class names `classes`, and subsets.
 
-    Each is a torch Dataset of its images as bytes, uint8 (C, H, W), and their labels.
+    It is a torch Dataset of images as bytes, uint8 (C, H, W), with their labels.
     """
 
     labels: Tensor
     classes: tuple[str, ...]
-    prepared = False  # whether images are inputs, which no transform has to make
-    workers: int | None = None  # processes that read them, where none are asked for; None depends on the device
+    prepared = False  # whether images are inputs already, so that no transform is needed
+    workers: int | None = None  # the default number of processes that read them; None depends on the device
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,13 +43,13 @@ class Labelled(Dataset, ABC):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """The bytes of an image, uint8 (C, H, W), and its label; a negative index counts from the end.
 
-        Images in files have three channels, all of them, so that images of one size fit into one batch.
+        Images in files always have three channels, so that images of the same size fit into a batch.
         """
         place = self._place(index)
         return self._bytes(place), int(self.labels[place])
 
     def transformed(self, transform: Callable[[Any], Any]) -> "Transformed":
-        """A torch Dataset of what a transform makes of the images, in RGB, and their labels.
+        """A torch Dataset of the transformed images, converted to RGB first, with their labels.
 
         >>> images = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]), ("cat", "dog"))
         >>> images.transformed(lambda image: image.resize((8, 8)).size)[1]
@@ -58,7 +58,7 @@ class Labelled(Dataset, ABC):
         return Transformed(self, transform)
 
     def _place(self, index: int) -> int:
-        """An index from the start."""
+        """The index, counted from the start."""
         place = whole(index) + (len(self) if whole(index) < 0 else 0)
         if not 0 <= place < len(self):
             raise IndexError(f"there is no image {index}; there are {len(self)}")
@@ -72,7 +72,7 @@ class Labelled(Dataset, ABC):
     @property
     @abstractmethod
     def digest(self) -> str:
-        """Names the images and labels in 32 hexadecimal digits."""
+        """The digest of the images and labels, 32 hexadecimal digits."""
 
     @abstractmethod
     def image(self, index: int) -> Image.Image:
@@ -83,9 +83,9 @@ class Labelled(Dataset, ABC):
         """The images and labels at the indices (n,), with the same classes."""
 
     def take(self, per_class: int | None = None, *, share: float | None = None, seed: int = 0) -> Self:
-        """A stratified subset, chosen by the seed, in the old order.
+        """A stratified subset, chosen by the seed, in the original order.
 
-        Either `per_class` images of every class, or the `share` of every class, in (0, 1], rounded but at least 1.
+        Either `per_class` images of every class, or the `share` of every class, in (0, 1], rounded, but at least 1.
 
         >>> images = ImageSet(torch.zeros(6, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 1, 1, 1, 1]), ("a", "b"))
         >>> images.take(1).labels, images.take(share=0.4).labels
@@ -94,12 +94,12 @@ class Labelled(Dataset, ABC):
         return self.at(self._drawn(per_class, share, seed).nonzero().flatten())
 
     def split_off(self, share: float, *, seed: int = 0) -> tuple[Self, Self]:
-        """The rest, and the images that ``take(share=share, seed=seed)`` takes."""
+        """A pair: the images that ``take(share=share, seed=seed)`` leaves, and those that it takes."""
         drawn = self._drawn(None, share, seed)
         return self.at((~drawn).nonzero().flatten()), self.at(drawn.nonzero().flatten())
 
     def joined(self, *others: Self) -> Self:
-        """These images and then the others, all of the same classes.
+        """These images followed by the others, all of the same classes.
 
         >>> images = ImageSet(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]), ("cat", "dog"))
         >>> images.joined(images).labels
@@ -111,25 +111,25 @@ class Labelled(Dataset, ABC):
 
     @abstractmethod
     def _and(self, others: Sequence[Self]) -> Self:
-        """`joined`, once the classes are known to be the same."""
+        """`joined`, without the check that the classes are the same."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} images, {len(self.classes)} classes)"
 
     def of_classes(self, first: int, end: int) -> Self:
-        """The images of the classes first, ..., end - 1, which are numbered from 0 then."""
+        """The images of the classes first, ..., end - 1, renumbered from 0."""
         if not 0 <= first < end <= len(self.classes):
             raise ValueError(f"classes [{first}:{end}] were asked for; give 0 <= first < end <= {len(self.classes)}")
         return self._of_numbers(range(first, end))
 
     def of_named(self, names: Sequence[str]) -> Self:
-        """The images of the classes of these names, in the order that the classes have here."""
+        """The images of the classes with these names, which keep the order that they have here."""
         if missing := [name for name in names if name not in self.classes]:
             raise ValueError(f"there are no classes {few(missing)}; the classes are {few(list(self.classes))}")
         return self._of_numbers([k for k, name in enumerate(self.classes) if name in names])
 
     def _of_numbers(self, numbers: Sequence[int]) -> Self:
-        """The images of these classes, which are numbered from 0 in this order."""
+        """The images of these classes, renumbered from 0 in this order."""
         place = torch.full((len(self.classes),), -1).scatter_(
             0, torch.tensor(list(numbers)), torch.arange(len(numbers))
         )
@@ -138,7 +138,7 @@ class Labelled(Dataset, ABC):
         return chosen._relabelled(place[chosen.labels], tuple(self.classes[k] for k in numbers))
 
     def named(self, classes: Sequence[str] | int | None) -> Self:
-        """The same with other names of the classes."""
+        """The same images with other class names."""
         if isinstance(classes, int | None):
             return self
         return self._relabelled(self.labels, tuple(classes))
@@ -148,7 +148,7 @@ class Labelled(Dataset, ABC):
         return replace(self, labels=labels, classes=classes)  # type: ignore[type-var]  # those that do not override it are dataclasses
 
     def _drawn(self, per_class: int | None, share: float | None, seed: int) -> Tensor:
-        """Which images (N,), as booleans, the seed draws."""
+        """Which images the seed draws, bool (N,)."""
         counts = self._counts(per_class, share)
         order = torch.randperm(len(self), generator=seeded("take", seed))
         drawn = torch.zeros(len(self), dtype=torch.bool)
@@ -157,7 +157,7 @@ class Labelled(Dataset, ABC):
         return drawn
 
     def _counts(self, per_class: int | None, share: float | None) -> list[int]:
-        """How many images to draw of each class."""
+        """The number of images to draw of each class."""
         sizes = self.labels.bincount(minlength=len(self.classes)).tolist()
         if share is not None and per_class is None:
             if not (is_number(share) and 0 < share <= 1):
@@ -174,7 +174,7 @@ class Labelled(Dataset, ABC):
         return [per_class] * len(sizes)
 
     def _check(self, count: int) -> None:
-        """Refuse labels that do not fit the number of images, or the classes."""
+        """Refuse labels that do not match the number of images or the classes."""
         if not isinstance(self.labels, Tensor) or self.labels.dtype != torch.int64:
             given = self.labels.dtype if isinstance(self.labels, Tensor) else type(self.labels).__name__
             raise TypeError(f"labels are {given}; they must be int64 (N,): torch.tensor(labels, dtype=torch.int64)")
@@ -185,7 +185,7 @@ class Labelled(Dataset, ABC):
 
 @dataclass(frozen=True, repr=False)
 class ImageSet(Labelled):
-    """Labelled images in memory: uint8 (N, C, H, W), labels int64 (N,) in 0..K-1, and the K class names.
+    """Labelled images in memory: uint8 (N, C, H, W), labels int64 (N,) in 0..K-1, and K class names.
 
     >>> ImageSet(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 1]), ("cat", "dog")).inputs().flatten()
     tensor([-1., -1.])
@@ -207,21 +207,21 @@ class ImageSet(Labelled):
 
     @property
     def digest(self) -> str:
-        """Names the pixels and labels in 32 hexadecimal digits."""
+        """The digest of the pixels and labels, 32 hexadecimal digits."""
         hashed = hashlib.blake2b(repr(tuple(self.images.shape)).encode(), digest_size=16)
         for tensor in (self.images, self.labels):
             hashed.update(tensor.cpu().contiguous().numpy().data)
         return hashed.hexdigest()
 
     def inputs(self, device: torch.device | str = "cpu") -> Tensor:
-        """The images as a network takes them: (N, C, H, W) in [-1, 1] on the device, of torch's default dtype."""
+        """The images as a network takes them: (N, C, H, W) in [-1, 1], in torch's default dtype, on the device."""
         return self.images.to(device).to(torch.get_default_dtype()).div(127.5).sub(1)
 
     def image(self, index: int) -> Image.Image:
-        """One image: mode ``L`` of one channel, ``RGB`` of three."""
+        """One image: mode ``L`` with one channel, ``RGB`` with three."""
         pixels = self.images[index].cpu().permute(1, 2, 0).numpy()
         if pixels.shape[2] not in (1, 3):
-            raise ValueError(f"images have {pixels.shape[2]} channels; only those of 1 or 3 can be shown")
+            raise ValueError(f"images have {pixels.shape[2]} channels; only images with 1 or 3 can be shown")
         return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
 
     def at(self, indices: Tensor) -> Self:
@@ -233,7 +233,7 @@ class ImageSet(Labelled):
         return replace(self, images=images, labels=labels)
 
     def in_memory(self, size: int | None = None) -> "ImageSet":
-        """The set itself, or with `size` its images at (size, size), as `ImageFiles.in_memory` makes them."""
+        """The set itself; with `size`, its images resized to (size, size) as in `ImageFiles.in_memory`."""
         if size is None or self.images.shape[2:] == (size, size):
             return self
         return replace(self, images=stack((self.image(i) for i in range(len(self))), len(self), size))
@@ -241,7 +241,7 @@ class ImageSet(Labelled):
 
 @dataclass(frozen=True, repr=False)
 class ImageFiles(Labelled):
-    """Images of any size, a file each, opened when asked for: paths (N,), labels int64 (N,) in 0..K-1, K class names.
+    """Images in files, of any size, opened on demand: N paths, labels int64 (N,) in 0..K-1, and K class names.
 
     >>> ImageFiles((Path("tom.png"), Path("rex.png")), torch.tensor([0, 1]), ("cat", "dog"))  # not opened yet
     ImageFiles(2 images, 2 classes)
@@ -256,10 +256,10 @@ class ImageFiles(Labelled):
 
     @property
     def digest(self) -> str:
-        """Names the files, how they are decoded, and the labels in 32 hexadecimal digits.
+        """The digest of the files, their decoding, and the labels, 32 hexadecimal digits.
 
-        Of a file it holds the path below the folder common to all, the size in bytes and the time of the last
-        change, so that a folder may move but its files must stay.
+        A file enters by its path below the common folder, its size in bytes, and the time of its last change. So the
+        folder may move, but its files must not change.
         """
         hashed = hashlib.blake2b(_DECODED.encode(), digest_size=16)
         common = os.path.commonpath([path.parent for path in self.paths]) if self.paths else ""
@@ -270,16 +270,17 @@ class ImageFiles(Labelled):
         return hashed.hexdigest()
 
     def image(self, index: int) -> Image.Image:
-        """One image, upright: grey as mode ``L``, anything else as ``RGB``, without its alpha.
+        """One image, upright: grey as mode ``L``, anything else as ``RGB`` without alpha.
 
-        A file that is no whole image is a ValueError with its path; so is one of 16 bits that are 12 or fewer.
+        A file that is not a complete image is a ValueError with its path. So is a 16-bit image whose values seem to have
+        12 bits or fewer.
         """
         return read_image(self.paths[index])
 
     def readable(self) -> tuple["ImageFiles", list[Path]]:
-        """The images that can be read, and the paths of the others; every file is opened.
+        """The images that can be read, and the paths of the others; it opens every file.
 
-        ValueError if none of a class can be read.
+        ValueError if no image of a class can be read.
         """
         from tqdm.auto import tqdm
 
@@ -306,9 +307,10 @@ class ImageFiles(Labelled):
         return replace(self, paths=tuple(paths), labels=torch.cat([each.labels for each in (self, *others)]))
 
     def in_memory(self, size: int | None = None) -> ImageSet:
-        """Read every file; (N, 1, H, W) if all are grey, otherwise (N, 3, H, W).
+        """Read every file: (N, 1, H, W) if all are grey, otherwise (N, 3, H, W).
 
-        With `size` the shorter side is brought to it (bicubic) and the centre cut out; else all must be of one size.
+        With `size`, the shorter side is resized to it (bicubic) and the centre cut out. Without it, all must have the
+        same size.
         """
         from tqdm.auto import tqdm
 
@@ -318,7 +320,7 @@ class ImageFiles(Labelled):
 
 @dataclass(frozen=True)
 class Transformed(Dataset):
-    """What a transform makes of labelled images, and their labels."""
+    """Labelled images under a transform: a torch Dataset of its results with their labels."""
 
     images: Labelled
     transform: Callable[[Any], Any]
@@ -337,7 +339,7 @@ class Transformed(Dataset):
 
 
 def read_image(file: Any, name: object = None) -> Image.Image:
-    """The image of a path or an open file, upright, as ``L`` or ``RGB``; ValueError, with its name, if it has none."""
+    """The image at a path or in an open file, upright, as ``L`` or ``RGB``; ValueError with its name if none."""
     try:
         with Image.open(file) as opened:
             return in_8_bits(opened)
@@ -346,10 +348,10 @@ def read_image(file: Any, name: object = None) -> Image.Image:
 
 
 def in_8_bits(opened: Image.Image) -> Image.Image:
-    """The image upright, as ``L`` or ``RGB``; Pillow's own conversion would cut deep grey off at 255."""
+    """The image upright, as ``L`` or ``RGB``. (Pillow's own conversion would clip 16-bit grey at 255.)"""
     if opened.mode in _NO_RANGE:
-        raise ValueError(f"mode {opened.mode} has no range; save it with 8 or 16 bits")
-    deep = any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))  # Pillow keeps the upper 8 of RGB's
+        raise ValueError(f"mode {opened.mode} has no range of values; save the image with 8 or 16 bits")
+    deep = any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))  # Pillow keeps the upper 8 bits of RGB
     ImageOps.exif_transpose(opened, in_place=True)
     if opened.mode in _DEEP_GREY:
         values = np.asarray(opened)
@@ -362,7 +364,7 @@ def in_8_bits(opened: Image.Image) -> Image.Image:
 
 
 def stack(images: Iterator[Image.Image], count: int, size: int | None) -> Tensor:
-    """The images as uint8 (N, C, H, W), C = 1 if all are grey; at (size, size), or at the one size they have."""
+    """The images as uint8 (N, C, H, W), C = 1 if all are grey; resized to (size, size), or all of the same size."""
     check_whole(1, size=1 if size is None else size)
     fitted: list[Image.Image] = []
     for image in images:

@@ -1,4 +1,4 @@
-"""Images read by number or in passes, each as its source gives it, with the labels that travel with them."""
+"""Images from any source, read by number or in passes, with the labels that come with them."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,29 +20,29 @@ from nclib.data.pictures import numbered, picture, plain
 from nclib.data.text_tables import TEXTS
 from nclib.labels import checked_names
 
-# What the parts of an item may be called, the first that is there: pixel_values were prepared from the image.
+# The names that the parts of an item may have; the first that occurs counts, so pixel_values, prepared from the image.
 IMAGES = ("pixel_values", "image", "img", "images", "jpg", "jpeg", "png", "webp")
 LABELS = ("label", "labels", "fine_label", "target", "targets", "class", "cls")
-_TOGETHER = 512  # images of a stream that are in memory at once
-_ONCE = "an iterator can be passed over once: give a list, a Dataset or a DataLoader"
+_TOGETHER = 512  # images of a stream in memory at once
+_ONCE = "an iterator can be passed over only once: give a list, a Dataset or a DataLoader"
 
-Parts = tuple[Any, ...]  # of an item: its image, and its label if it has one
+Parts = tuple[Any, ...]  # an item's image, and its label if it has one
 Classes = Sequence[str] | int | None
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What the parts of items are called; None is one of the usual names."""
+    """The names of the image and the label in an item; None looks for one of the usual names."""
 
     image: str | None = None
     label: str | None = None
 
     def split(self, item: Any) -> Parts:
-        """The image of an item, or the images of a batch, and the label or labels if there are any."""
+        """The image of an item (or images of a batch), and its label (or labels) if there is one."""
         if isinstance(item, Mapping):
             image, label = self.key(item, "image"), self.key(item, "label")
             if image is None:
-                cure = "; of texts give nclib.Texts(texts, labels)" if {*TEXTS} & {*item} else ""
+                cure = "; for texts, give nclib.Texts(texts, labels)" if {*TEXTS} & {*item} else ""
                 raise ValueError(
                     f"an item has {few(list(item)) or 'nothing'}; it must have one of {', '.join(IMAGES)}, or name "
                     f"yours: nclib.labelled(data, image=..., label=...){cure}"
@@ -57,7 +57,7 @@ class Columns:
         return (item,)
 
     def key(self, names: Iterable[str], part: str) -> str | None:
-        """Which of the names is that of the image, or the label."""
+        """The name of the image, or of the label, among `names`; None if there is none."""
         asked, usual = getattr(self, part), IMAGES if part == "image" else LABELS
         if asked is not None and asked not in names:
             raise ValueError(f"there is no {part} {asked!r} among {few(list(names))}")
@@ -65,11 +65,11 @@ class Columns:
 
 
 class Items(Labelled):
-    """Labelled images that a source gives by number, each read when it is asked for.
+    """Labelled images from a source that is indexed by number, each read on demand.
 
-    `rows` (N,) are their numbers there, `how` names the parts of an item, `collate` makes a batch of some, `known` are
-    labels as the source has them, and `names` those of classes, or how many. `first` is the number of the first for
-    messages.
+    `rows` (N,) are their numbers in the source, `how` names the parts of an item, and `collate` makes a batch of items.
+    `known` are the source's labels, if it lists them, and `names` the class names, or their number. `first` is the
+    number of the first image in messages.
     """
 
     def __init__(
@@ -94,16 +94,16 @@ class Items(Labelled):
     def __repr__(self) -> str:
         try:
             return super().__repr__()
-        except (ValueError, TypeError):  # images without labels, or with wrong ones, can be shown all the same
+        except (ValueError, TypeError):  # images without labels, or with wrong ones, have a repr, too
             return f"{type(self).__name__}({counted(len(self), 'image')})"
 
     @cached_property
-    def labels(self) -> Tensor:  # type: ignore[override]  # of the others it is a field; here reading it may take long
-        """Labels int64 (N,); where the source does not list them, every item is read for its label."""
+    def labels(self) -> Tensor:  # type: ignore[override]  # a field in other classes; here reading it may take long
+        """Labels int64 (N,); if the source does not list them, every item is read for its label."""
         return self._numbered[0]
 
     @cached_property
-    def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # of the others it is a field
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # a field in other classes
         """The K class names."""
         return self._numbered[1]
 
@@ -113,7 +113,7 @@ class Items(Labelled):
 
     @cached_property
     def raw(self) -> list[str | int]:
-        """The labels as the source has them."""
+        """The labels as the source gives them."""
         from tqdm.auto import tqdm
 
         if self.known is not None:
@@ -122,11 +122,11 @@ class Items(Labelled):
         return [plain(self.parts(i)[1:], self._number(i)) for i in bar]
 
     def _number(self, index: int) -> int:
-        """Of an item, for messages."""
+        """The number of an item, for messages."""
         return self.first + int(self.rows[index])
 
     def parts(self, index: int) -> Parts:
-        """The image and, if it has one, the label of an item, as the source gives them."""
+        """An item's image and, if it has one, its label, as the source gives them."""
         row = int(self.rows[index])
         try:
             item = self.source[row]
@@ -138,17 +138,17 @@ class Items(Labelled):
         return tuple(part[0] for part in parts) if self.collate is not None and is_batch(parts) else parts
 
     def image(self, index: int) -> Any:
-        """An image as mode ``L`` or ``RGB``; if they are `prepared`, inputs as a tensor."""
+        """An image of mode ``L`` or ``RGB``, or an input as a tensor if the images are `prepared`."""
         given = self._given(index)
         if isinstance(given, Tensor) != self.prepared:
             kinds = ("inputs", "a picture") if self.prepared else ("a picture", "inputs")
             each = [f"item {self._number(i)} is {kind}" for i, kind in zip((0, index), kinds, strict=True)]
-            raise ValueError(f"{' and '.join(each)}; give all as pictures, or all as inputs (floats)")
+            raise ValueError(f"{' and '.join(each)}; give all images as pictures, or all as inputs (floats)")
         return given
 
     @cached_property
-    def prepared(self) -> bool:  # type: ignore[override]  # of the others it is always False
-        """Whether they are inputs, which is what the first is."""
+    def prepared(self) -> bool:  # type: ignore[override]  # always False in other classes
+        """Whether the images are inputs, as the first one shows."""
         return isinstance(self._given(0), Tensor)
 
     def _given(self, index: int) -> Image.Image | Tensor:
@@ -162,8 +162,8 @@ class Items(Labelled):
         return self.image(index) if self.prepared else super()._bytes(index)
 
     @cached_property
-    def digest(self) -> str:  # type: ignore[override]  # of the others it is a property, and as constant
-        """Of all images and labels, in 32 hexadecimal digits; every image is read."""
+    def digest(self) -> str:  # type: ignore[override]  # a property in other classes, and as constant
+        """The digest of all images and labels, 32 hexadecimal digits; it reads every image."""
         hashed = hashlib.blake2b(digest_size=16)
         for index in range(len(self)):
             image = self.image(index)
@@ -173,9 +173,9 @@ class Items(Labelled):
         return hashed.hexdigest()
 
     def in_memory(self, size: int | None = None) -> ImageSet:
-        """All pictures in memory, as `ImageFiles.in_memory` makes them; ValueError for inputs."""
+        """Read all pictures into memory, as `ImageFiles.in_memory` does; ValueError for inputs."""
         if self.prepared:
-            raise ValueError("these are inputs, prepared already; only pictures are brought into memory as bytes")
+            raise ValueError("these are inputs, already prepared; only pictures can be read into memory as bytes")
         return ImageSet(stack(map(self.image, range(len(self))), len(self), size), self.labels, self.classes)
 
     def at(self, indices: Tensor) -> "Items":
@@ -192,14 +192,14 @@ class Items(Labelled):
         return joined._anew(workers=self.workers)
 
     def named(self, classes: Classes) -> "Items":
-        """The same with other names of the classes, or so many."""
+        """The same images with other class names, or another number of classes."""
         return self._anew(names=_names(classes))
 
     def _relabelled(self, labels: Tensor, classes: tuple[str, ...]) -> "Items":
         return self._anew(labels=labels, classes=classes, names=classes)
 
     def _anew(self, **changed: Any) -> "Items":
-        """A copy with something changed, that has found out nothing yet."""
+        """A copy with changes, without the cached labels, classes and digest."""
         anew = copy(self)
         for name in ("labels", "classes", "_numbered", "digest"):
             anew.__dict__.pop(name, None)
@@ -209,7 +209,7 @@ class Items(Labelled):
 
 @dataclass(frozen=True)
 class _Parts(Dataset):
-    """The image and label of each item as they are."""
+    """A torch Dataset of the images and labels of items."""
 
     items: Items
 
@@ -221,9 +221,10 @@ class _Parts(Dataset):
 
 
 class Stream:
-    """Images of an iterable: those of one pass at a time, or, once they are `held`, all in memory.
+    """Images from an iterable, read in passes, or, once `held` is used, all in memory.
 
-    `labels` and `classes` are those of the last pass, in its order. Before the first they hold all images.
+    `labels` and `classes` are those of the last pass, in its order. Asked for before the first pass, they read all
+    images into memory.
     """
 
     def __init__(self, source: Iterable[Any], how: Columns, names: tuple[str, ...] | int | None):
@@ -232,7 +233,7 @@ class Stream:
         self._whole = self._begun = False
 
     def passes(self) -> Iterator[Items]:
-        """The images, some at a time."""
+        """One pass over the images, in parts."""
         if "held" in self.__dict__:
             self.seen, self._whole = [self.held.parts(i)[1:] for i in range(len(self.held))], True
             yield self.held
@@ -281,11 +282,11 @@ class Stream:
         return numbered(self.names_of(0, len(self.seen)), self.names)
 
     def names_of(self, start: int, stop: int) -> list[str | int]:
-        """The labels of some images that were passed over, as the source has them."""
+        """The labels of the images start, ..., stop - 1 of the last pass, as the source gives them."""
         return [plain(self.seen[i], i) for i in range(start, stop)]
 
     def named(self, classes: Classes) -> "Stream":
-        """The same with other names of the classes, or so many."""
+        """The same images with other class names, or another number of classes."""
         return Stream(self.source, self.how, _names(classes))
 
     def __repr__(self) -> str:
@@ -293,12 +294,12 @@ class Stream:
 
 
 def passes(images: Any) -> Iterable[Any]:
-    """Images with a length, one part of them after the other; most are one part."""
+    """The parts of images, each with a length; a `Stream` has several, all else is one part."""
     return images.passes() if isinstance(images, Stream) else [images]
 
 
 def is_batch(parts: Parts) -> bool:
-    """Whether there are several images in one: (n, C, H, W), a list, or rows with a label each."""
+    """Whether an item is a batch of several images: (n, C, H, W), a list, or rows with a label each."""
     image, *label = parts
     dimensions = getattr(image, "ndim", None)
     if dimensions in (1, 2):
@@ -309,12 +310,12 @@ def is_batch(parts: Parts) -> bool:
 def unbatched(parts: Parts) -> list[Parts]:
     """The items of a batch."""
     if len({len(part) for part in parts}) > 1:
-        raise ValueError(f"a batch has {len(parts[0])} images and {len(parts[1])} labels; there must be as many")
+        raise ValueError(f"a batch has {len(parts[0])} images and {len(parts[1])} labels; give one label per image")
     return list(zip(*parts, strict=True))
 
 
 def _names(classes: Any) -> tuple[str, ...] | int | None:
-    """Names of classes, or how many there are."""
+    """The class names, or their number, checked."""
     if classes is None:
         return None
     if is_number(classes):

@@ -1,4 +1,4 @@
-"""Kinds of data that labelled images come in: data sets, loaders, lists, streams and tables, each made the same."""
+"""Turn data sets, loaders, lists, streams and tables of labelled images into one form."""
 
 import os
 import warnings
@@ -32,16 +32,16 @@ from nclib.data.images import Labelled, Transformed
 from nclib.data.items import Classes, Columns, Items, Stream, is_batch, unbatched
 from nclib.data.text_tables import TABLES
 
-_BY_NAME = "nclib.load gives those of a name, or folder:PATH"
+_BY_NAME = "nclib.load(name) loads images by name, or from folder:PATH"
 _RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-_GIVEN: WeakValueDictionary[int, Any] = WeakValueDictionary()  # the streams that were given before, by their id
+_GIVEN: WeakValueDictionary[int, Any] = WeakValueDictionary()  # earlier streams, by id
 
 
 def labelled(data: Any, classes: Classes = None, *, image: str | None = None, label: str | None = None) -> Any:
-    """Images of any common kind, with the labels that travel with them, as the functions of nclib take them.
+    """Images of any common kind, with their labels, in the form that the functions of nclib use.
 
-    They call it themselves. Call it where you need the labels, or to name parts and classes:
-    ``data = nclib.labelled(loader)``, then ``nclib.extract(model, data)`` and ``data.labels``, which are in one order.
+    These functions call it themselves. Call it to get the labels, or to name parts and classes: after
+    ``data = nclib.labelled(loader)``, ``nclib.extract(model, data)`` and ``data.labels`` have the same order.
 
     Parameters
     ----------
@@ -49,42 +49,42 @@ def labelled(data: Any, classes: Classes = None, *, image: str | None = None, la
         One of
 
         - a torch or torchvision ``Dataset``, a Hugging Face ``Dataset``, a list, or anything else with a length and
-          items, which are read when they are needed;
-        - a ``DataLoader``, whose data set is read in the order that its sampler gives or, with ``shuffle=True``, in its
-          own and whole, whatever `drop_last` is: rows never mix. A sampler that draws other rows at each pass is an
-          error. Its workers read, and its `collate_fn` is called with single items;
-        - any other iterable, a generator too, of items or batches. `extract`, `extract_layers` and
-          `feature_statistics` pass over it once, 512 images in memory at a time; all else copies it into memory. Where
-          it shuffles, no two passes agree: call this once, and give its result each time;
-        - images and labels, ``(images, labels)``, or a dict of columns: all in memory.
+          items, which are read on demand;
+        - a ``DataLoader``. Its data set is read in the order of its sampler, or, with ``shuffle=True``, as a whole in
+          its own order, whatever `drop_last` is, so that rows and labels agree. A sampler that draws other rows at each
+          pass is an error. Its workers read the items, and its `collate_fn` is called with single items;
+        - any other iterable of items or batches, such as a generator. `extract`, `extract_layers` and
+          `feature_statistics` pass over it once, with 512 images in memory at a time; other functions copy it into
+          memory. If it shuffles, no two passes agree: call this once, and pass its result each time;
+        - images and labels, ``(images, labels)``, or a dict of columns, all in memory.
 
-        An item is (image, label), a dict with such keys as image and label (`nclib.data.items.IMAGES` and `LABELS`), or
-        an image alone. An image is a PIL image of any mode and size, bytes uint8 (H, W), (C, H, W) or (H, W, C), or a
-        path: a backbone's transform prepares it. A tensor or array of floats, (C, H, W), is taken as prepared, and all
-        of them must be of one size. A label is a whole number from 0 on, or a text.
+        An item is (image, label), a dict with keys such as image and label (`nclib.data.items.IMAGES` and `LABELS`), or
+        just an image. An image is a PIL image of any mode and size, bytes uint8 (H, W), (C, H, W) or (H, W, C), or a
+        path; a backbone's transform prepares it. A tensor or array of floats (C, H, W) counts as prepared, and all of
+        them must have the same size. A label is a whole number from 0 on, or a text.
     classes
-        The names of the classes, in order, or how many there are, where labels are numbers without names. By default
-        the names that a data set gives, else texts in alphabetical order, else the numbers up to the largest label.
+        The names of the classes, in order, or their number, if labels are numbers without names. By default the names
+        of the data set, else texts in alphabetical order, else the numbers up to the largest label.
     image, label
-        What the image and the label of an item are called, if not as above.
+        The names of the image and the label in an item, if they are not among the usual ones.
 
     Returns
     -------
-    `Items`, or `Stream` of what has no length, whose `labels`, int64 (N,), and `classes` are known when asked for; an
-    `ImageSet`, `ImageFiles` or tensor of inputs as it is.
+    `Items`, or a `Stream` for data without a length; their `labels`, int64 (N,), and `classes` are found on demand. An
+    `ImageSet`, `ImageFiles` or tensor of inputs is returned unchanged.
 
     Raises
     ------
     ValueError
-        If there are no images, if an image or a label is none, for a dict of several data sets, or a loader whose
-        sampler draws other rows at each pass.
+        If there are no images, if an image or a label is invalid, for a dict of several data sets, or for a loader
+        whose sampler draws other rows at each pass.
     TypeError
-        For what is no data.
+        For anything that is not data.
 
     Warns
     -----
     UserWarning
-        If a stream is given a second time, as its rows may come in another order.
+        If a stream is given a second time, since its rows may come in another order.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def labelled(data: Any, classes: Classes = None, *, image: str | None = None, la
 
 
 def in_hand(data: Any, classes: Classes = None) -> Any:
-    """As `labelled`, with a stream copied into memory, and with these classes if the data names none."""
+    """`labelled`, with a stream copied into memory, and with `classes` if the data names none."""
     images = labelled(data)
     if isinstance(images, Stream):
         images = images.held
@@ -108,7 +108,7 @@ def in_hand(data: Any, classes: Classes = None) -> Any:
 
 
 def with_labels(data: Any, name: str = "images", classes: Classes = None) -> Labelled:
-    """As `in_hand`, once it is sure that there are labels; TypeError for inputs alone, by the name."""
+    """`in_hand`, checked to have labels; TypeError, which calls the data by `name`, for inputs alone."""
     images = in_hand(data, classes)
     if isinstance(images, Tensor):
         raise TypeError(f"{name} are a tensor of inputs, without labels; give (inputs, labels), or labelled images")
@@ -118,11 +118,11 @@ def with_labels(data: Any, name: str = "images", classes: Classes = None) -> Lab
 
 @singledispatch
 def _opened(data: Any, how: Columns) -> Any:
-    """Data of any kind, with the names of its classes if it has some: what can be read by number, or a stream."""
+    """Data of any kind, with its class names if it has some, as items that are read by number, or as a stream."""
     data = _listed(data)
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         if hasattr(data, "texts"):
-            raise TypeError("Texts hold no images; nclib.text_features(encoder, texts) gives features of texts")
+            raise TypeError("Texts hold no images; nclib.text_features(encoder, texts) computes features of texts")
         if not hasattr(data, "__iter__"):
             raise TypeError(
                 f"{type(data).__name__} holds no images; give a Dataset, a DataLoader, a list or another iterable of "
@@ -139,21 +139,21 @@ def _opened(data: Any, how: Columns) -> Any:
 
 
 def _refuse_text(image: Any) -> None:
-    """Refuse a text that is no path, not even of an image that is missing."""
+    """Refuse a text that is neither an existing path nor looks like the path of an image."""
     if isinstance(image, str) and not os.path.exists(image) and Path(image).suffix.lower() not in EXTENSIONS:
         raise ValueError(
             f"images are texts, the first of which, {image!r:.60}, is no file; nclib.text_features(encoder, texts) "
-            "gives features of texts, and nclib.Texts(texts, labels) is what models are ranked for"
+            "computes features of texts, and nclib.Texts(texts, labels) makes a task to rank models for"
         )
 
 
 def _listed(data: Any) -> Any:
-    """A table of pandas, polars or Arrow as a list of dicts, and a column of pandas as one of its entries."""
+    """A pandas, polars or Arrow table as a list of dicts, and a column as a list of its entries."""
     for rows, how in (("to_dicts", ()), ("to_pylist", ()), ("to_dict", ("records",))):
         names = None if hasattr(type(data), "features") else columns_of(data)  # Hugging Face's are read row by row
-        if hasattr(type(data), rows) and names is not None:  # a table's columns may be called so
+        if hasattr(type(data), rows) and names is not None:  # on the type, since a column may have this name
             if len({*names}) < len(names):
-                raise ValueError(f"a table has two columns of one name: {', '.join(names)}; rename one")
+                raise ValueError(f"a table has two columns of the same name: {', '.join(names)}; rename one")
             return getattr(data, rows)(*how)
     if hasattr(type(data), "to_pylist"):
         return data.to_pylist()
@@ -168,7 +168,7 @@ def _(data: Any, how: Columns) -> Any:
 
 @_opened.register
 def _(data: Tensor, how: Columns) -> Any:
-    """Inputs as they are; pictures, which are bytes, one by one."""
+    """Inputs unchanged; pictures, which are bytes, one by one."""
     return Items(list(data), how=how) if data.dtype == torch.uint8 and data.ndim == 4 and len(data) else data
 
 
@@ -178,13 +178,13 @@ def _(data: IterableDataset, how: Columns) -> Any:
 
 
 def _stream(data: Any, how: Columns, names_of: Any) -> Stream:
-    """What is read in passes; a warning if it was given before, as passes may differ."""
-    if hasattr(type(data), "__weakref__") and not hasattr(data, "__next__"):  # an iterator has one pass only
+    """Data as a stream; a warning if it was given before, since passes may differ."""
+    if hasattr(type(data), "__weakref__") and not hasattr(data, "__next__"):  # an iterator has only one pass
         if _GIVEN.get(id(data)) is data:
             warnings.warn(
                 f"{type(data).__name__} is a stream that was given before; if it shuffles, features and labels of two "
-                "passes do not agree: give data = nclib.labelled(stream), made once, to all calls",
-                stacklevel=5,  # who called `labelled`
+                "passes do not agree: call data = nclib.labelled(stream) once, and pass data to all calls",
+                stacklevel=5,  # the caller of `labelled`
             )
         _GIVEN[id(data)] = data
     return Stream(data, how, _about(names_of, how)[1])
@@ -197,16 +197,16 @@ def _(data: str | PathLike, how: Columns) -> Any:
 
 
 def how_given(path: str | PathLike) -> str:
-    """How what is at a path, or a table that may be, is given; empty of any other text, however long."""
+    """How to give the file, folder or table at a path, for a message; empty for any other text."""
     ending, is_file = Path(path).suffix.lower(), os.path.isfile(path)
     if is_file and ending in EXTENSIONS:
-        return f"many images lie in a folder, folder:PATH; one is, in Python alone, nclib.labelled([{str(path)!r}])"
+        return f"give a folder of images as folder:PATH, or, only in Python, one as nclib.labelled([{str(path)!r}])"
     if is_file or ending in TABLES:
         return (
-            f"a table of texts is file:{path}, for an encoder of texts; one of paths and labels of images is, in "
-            f"Python alone, nclib.labelled(pandas.read_csv({str(path)!r}))"
+            f"a table of texts is file:{path}, for an encoder of texts; give a table of paths and labels of images, "
+            f"only in Python, as nclib.labelled(pandas.read_csv({str(path)!r}))"
         )
-    return f"nclib.load({f'folder:{path}'!r}) gives those of a folder" if os.path.isdir(path) else ""
+    return f"nclib.load({f'folder:{path}'!r}) loads the images of a folder" if os.path.isdir(path) else ""
 
 
 @_opened.register
@@ -223,7 +223,7 @@ def _(data: tuple, how: Columns) -> Any:
 
 
 def _are_columns(images: Any, labels: Any) -> bool:
-    """Whether a pair is all images, in one array or list, and a label of each."""
+    """Whether a pair is (images, labels): all images in one array or list, and a label for each."""
     listed = isinstance(labels, list | tuple | np.ndarray | Tensor) and getattr(labels, "ndim", 1) == 1
     rows = listed and getattr(images, "ndim", 0) > 0 and len(images) == len(labels)
     return rows or is_batch((images, labels))
@@ -231,7 +231,7 @@ def _are_columns(images: Any, labels: Any) -> bool:
 
 @_opened.register
 def _(data: DataLoader, how: Columns) -> Any:
-    """By the numbers that its sampler gives, so that several passes give the same rows."""
+    """A loader as items in the order of its sampler, so that all passes give the same rows."""
     if isinstance(data.dataset, IterableDataset) or data.batch_sampler is None:
         return _stream(data, how, data.dataset)
     rows = _rows(data)
@@ -246,23 +246,23 @@ def _(data: DataLoader, how: Columns) -> Any:
 
 
 def _rows(loader: DataLoader) -> Tensor:
-    """The numbers of the items that a loader gives; if it shuffles, all that it shuffles, in order."""
+    """The numbers of the items of a loader, in its order; if it shuffles, all of them, sorted."""
     batches: Any = loader.batch_sampler
     plain = type(batches) is BatchSampler
     sampler = getattr(batches, "sampler", loader.sampler)
     if isinstance(sampler, DistributedSampler):
         raise ValueError(
             "the loader gives each process a share of its data set; give the data set itself, which "
-            "nclib.feature_statistics shares out, or torch.utils.data.Subset(dataset, list(sampler))"
+            "nclib.feature_statistics distributes, or torch.utils.data.Subset(dataset, list(sampler))"
         )
     rows = _shuffled(sampler) if plain else None
     if rows is None:
         rows, again = ([int(row) for batch in batches for row in batch] for _ in range(2))
-        if rows != again or isinstance(sampler, _RANDOM):  # a few may agree by chance
+        if rows != again or isinstance(sampler, _RANDOM):  # a few rows may agree by chance
             raise ValueError(
                 f"{type(sampler if plain else batches).__name__} draws other rows, or another order, at each pass over "
-                "the loader, so that features and labels would not agree; give the data set itself, or rows of it that "
-                "you draw once: torch.utils.data.Subset(dataset, rows)"
+                "the loader, so features and labels would not agree; give the data set itself, or rows that you draw "
+                "once: torch.utils.data.Subset(dataset, rows)"
             )
     if not rows:
         raise ValueError("there are no images: the loader gives no batch")
@@ -270,7 +270,7 @@ def _rows(loader: DataLoader) -> Tensor:
 
 
 def _shuffled(sampler: Any) -> list[int] | None:
-    """The numbers that a sampler gives once each in an order that means nothing, sorted; None of any other."""
+    """The sorted numbers of a sampler that gives each once in random order; None for other samplers."""
     if isinstance(sampler, SubsetRandomSampler):
         return sorted(map(int, sampler.indices))
     if not isinstance(sampler, RandomSampler) or sampler.replacement:
@@ -281,10 +281,10 @@ def _shuffled(sampler: Any) -> list[int] | None:
 
 @singledispatch
 def _about(data: Any, how: Columns) -> tuple[Sequence[Any] | None, tuple[str, ...] | None]:
-    """The labels that a data set lists, so that no image is read for them, and the names of its classes."""
+    """The labels that a data set lists, so that no image is read for them, and its class names; None if unknown."""
     if isinstance(features := getattr(data, "features", None), Mapping):  # Hugging Face's
         return _of_columns(data, features, how)
-    if getattr(data, "target_transform", None) is not None:  # other labels than the data set lists
+    if getattr(data, "target_transform", None) is not None:  # the labels differ from those listed
         return None, None
     listed = getattr(data, "targets", None) if type(data).__module__.startswith("torchvision.datasets.") else None
     known = None if listed is None or np.ndim(listed) != 1 or len(listed) != len(data) else listed
@@ -312,11 +312,11 @@ def _(data: Subset, how: Columns) -> tuple[Sequence[Any] | None, tuple[str, ...]
 
 @_about.register(ConcatDataset)
 def _(data: ConcatDataset, how: Columns) -> tuple[Sequence[Any] | None, tuple[str, ...] | None]:
-    """Names if they are those of every part."""
+    """Names only if all parts have the same."""
     parts = [_about(part, how) for part in data.datasets]
     lists, names = [known for known, _ in parts if known is not None], {names for _, names in parts}
     if len(strays := [few(each) for each in names if each is not None]) > 1:
-        raise ValueError(f"the data sets put together have other classes, {strays[0]}, and {strays[1]}")
+        raise ValueError(f"the concatenated data sets have different classes, {strays[0]}, and {strays[1]}")
     known = [label for labels in lists for label in labels] if len(lists) == len(parts) else None
     return known, names.pop() if len(names) == 1 else None
 

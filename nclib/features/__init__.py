@@ -1,4 +1,4 @@
-"""Features: what a backbone makes of images, of any layers, pixels or whole data sets, and their files."""
+"""Features of images at any layer, of pixels, and of whole data sets, and files of features."""
 
 from nclib.naming import names_of
 

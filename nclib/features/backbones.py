@@ -1,4 +1,4 @@
-"""Backbones: frozen models that give features, with the preprocessing that they were trained with."""
+"""Backbones: frozen models that compute features, with the preprocessing they were trained with."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,21 +16,22 @@ LAST = "last"  # the layer that a classifier sees
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen model that gives features, and what an image must be made into for it.
+    """A frozen model that computes features, and the transform that prepares images for it.
 
     Parameters
     ----------
     name
-        What it is called, in messages and in the cache.
+        Its name in messages and in the cache.
     model
-        In eval mode, on its device.
+        The module, in eval mode, on its device.
     transform
-        From a PIL image of mode RGB to what the model takes, float (C, H, W). Its `repr` says all that it does.
+        A function from a PIL image of mode RGB to the model's input, float (C, H, W). Its `repr` must describe all that
+        it does.
     last
-        From a batch (N, C, H, W) to the last-layer features (N, d), such as ``lambda batch: model(batch)["pooled"]`` of
-        a model that gives a dict; None is the model itself.
+        A function from a batch (N, C, H, W) to the last-layer features (N, d), such as
+        ``lambda batch: model(batch)["pooled"]`` for a model that returns a dict; None is the model itself.
     classifier
-        The linear layer on those features, if there is one: its weight and bias are what NC3 and NC4 need.
+        The linear layer on those features, if there is one; NC3 and NC4 need its weight and bias.
 
     Examples
     --------
@@ -57,10 +58,10 @@ class Backbone:
 
     @classmethod
     def of(cls, model: "nn.Module | Backbone") -> "Backbone":
-        """A backbone as it is; of a tuned model its own, and of any other module one that is called as its class."""
+        """A backbone unchanged; the `backbone` of a tuned model; any other module wrapped, named after its class."""
         if isinstance(model, Backbone):
             return model
-        own = getattr(model, "backbone", None)  # others call a part of theirs so
+        own = getattr(model, "backbone", None)  # other models may have a part of this name
         return own if isinstance(own, Backbone) else cls(type(model).__name__, model)
 
     @property
@@ -70,12 +71,12 @@ class Backbone:
 
     @property
     def digest(self) -> str:
-        """Of all weights and buffers as they are now, hexadecimal."""
+        """The hexadecimal digest of all current weights and buffers."""
         return digest_of(self.model.state_dict())
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The module names of the intermediate layers, the blocks of the model, in order of depth."""
+        """The module names of the model's blocks, its intermediate layers, in order of depth."""
         return tuple(_blocks(self.model))
 
     def layer(self, layer: str | int) -> str:
@@ -88,7 +89,7 @@ class Backbone:
 
 
 def listed(layers: Any) -> list[str | int]:
-    """Layers as a list of their names and places, at least one, or what is wrong with them.
+    """Layers as a list of names and places; an error if it is empty or holds anything else.
 
     >>> listed(range(2)), listed(("layer1", "last"))
     ([0, 1], ['layer1', 'last'])
@@ -100,23 +101,23 @@ def listed(layers: Any) -> list[str | int]:
     if not given:
         raise ValueError("there are no layers; at least one is needed")
     if wrong := [layer for layer in given if isinstance(layer, bool) or not isinstance(layer, str | int)]:
-        raise TypeError(f"layers hold {wrong[0]!r}; each must be a name, or a place, which is a whole number")
+        raise TypeError(f"layers hold {wrong[0]!r}; each must be a name, or a place (a whole number)")
     return given
 
 
 def nth_layer(model: str, layers: tuple[str, ...], place: int) -> str:
-    """The name of a model's layer by its place, negative from the end."""
+    """The name of the layer at a place, negative from the end."""
     if not layers:
-        raise ValueError(f"{model} has no layer {place}, for its layers are not known; there is {LAST!r}")
+        raise ValueError(f"{model} has no layer {place}, since its layers are not known; use {LAST!r}")
     if not -len(layers) <= place < len(layers):
         raise ValueError(f"{model} has no layer {place}; there are 0..{len(layers) - 1}, or -1 for the last")
     return layers[place]
 
 
 def _blocks(model: nn.Module, prefix: str = "", inside: bool = False) -> list[str]:
-    """The members of the model's sequences, and of sequences in them unless these are made of single operations.
+    """The members of the model's sequences, and of sequences in those unless they consist of single operations.
 
-    Of a model without a sequence, or with many modules that have their own side by side, the blocks are its parts.
+    If the model has no sequence, or several modules with their own sequences side by side, the blocks are its parts.
     """
     parts = {name: child for name, child in model.named_children() if any(True for _ in child.parameters())}
     if not prefix and sum(map(_holds_sequence, parts.values())) != 1 and not any(map(_is_sequence, parts.values())):
@@ -138,13 +139,13 @@ def _holds_sequence(module: nn.Module) -> bool:
 
 
 def recipe_backbone(model: nn.Module, channels: int, size: int, *, name: str) -> Backbone:
-    """What transfer keeps of a network trained by a recipe, for images of the channels and size it was trained on."""
+    """The backbone of a network trained by a recipe, for images of the channels and size it was trained on."""
     return Backbone(name, model, AsTrained(channels, size))
 
 
 @dataclass(frozen=True)
 class AsTrained:
-    """From a PIL image of any kind and size to what a recipe's network was trained on; see `ImageSet.inputs`."""
+    """Transforms a PIL image of any kind and size into an input of a recipe's network; see `ImageSet.inputs`."""
 
     channels: int
     size: int
@@ -153,7 +154,7 @@ class AsTrained:
         return self.pixels(image).to(torch.get_default_dtype()).div(127.5).sub(1)
 
     def pixels(self, image: Any) -> Tensor:
-        """The image in the channels and size, as uint8 (C, H, W)."""
+        """The image with these channels and this size, as uint8 (C, H, W)."""
         image = image.convert("L" if self.channels == 1 else "RGB")
         if image.size != (self.size, self.size):
             image = image.resize((self.size, self.size))

@@ -1,4 +1,4 @@
-"""Encoders of texts: frozen language models with their tokenizers, that give features of any layer in one pass."""
+"""Encoders of texts: frozen language models with their tokenizers, which compute features of any layers in one pass."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -14,11 +14,11 @@ from nclib.features.backbones import LAST, listed, nth_layer
 from nclib.features.forward import Outputs, evaluating
 from nclib.features.inputs import rounding_of, widened
 
-_NONE = -1  # in place of a token, behind a text's end
+_NONE = -1  # fills the places after the end of a text
 
 
 class TextEncoder(nn.Module):
-    """Token indices, int64 (N, length), as of `tokens`, to features (N, d). Made by `text_encoder`.
+    """Maps token indices int64 (N, length), made by `tokens`, to features (N, d). `text_encoder` makes one by name.
 
     Examples
     --------
@@ -34,23 +34,23 @@ class TextEncoder(nn.Module):
         self.name, self.model, self.tokenizer, self.pooling = name, model, tokenizer, pooling
 
     def tokens(self, texts: Sequence[str], *, length: int = 256) -> Tensor:
-        """The tokens of texts as the model knows them, at most `length` of each: int64 (N, longest), filled with -1.
+        """The token indices of texts, at most `length` of each: int64 (N, longest), filled up with -1.
 
-        Where the model has fewer positions, at most as many as these (less 2, from which some models count).
+        If the model has fewer positions than that, it is at most those minus 2, since some models count from 2.
         """
         positions = getattr(self.model.config, "max_position_embeddings", None) or length + 2
         most = min(length, self.tokenizer.model_max_length, positions - 2)
         rows = self.tokenizer(list(texts), truncation=True, max_length=most)["input_ids"]
         if empty := [number for number, row in enumerate(rows) if not row]:
             raise ValueError(
-                f"{self.name} makes no token of {counted(len(empty), 'text')}, by number {few(empty)}; leave out what "
-                "has none"
+                f"{self.name} makes no token of {counted(len(empty), 'text')}, number {few(empty)}; leave out texts "
+                "without tokens"
             )
         return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=_NONE)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The names of the layers, in order of depth; none of a model whose config does not say how many there are."""
+        """The names of the layers, in order of depth; empty if the model's config does not give their number."""
         config = getattr(self.model, "config", None)
         return tuple(f"layers.{i}" for i in range(getattr(config, "num_hidden_layers", None) or 0))
 
@@ -66,14 +66,14 @@ class TextEncoder(nn.Module):
         return self.outputs(tokens, [LAST])[LAST]
 
     def outputs(self, tokens: Tensor, layers: Sequence[str]) -> Outputs:
-        """Features (N, d) of layers by their names: what pooling makes of the states of their tokens."""
+        """Features (N, d) by layer name: the pooled states of the tokens."""
         kept = tokens != _NONE
-        longest = max(1, int(kept.sum(1).max()))  # what no text of the batch reaches costs nothing
+        longest = max(1, int(kept.sum(1).max()))  # places that no text of the batch reaches are cut off
         tokens, kept = tokens[:, :longest], kept[:, :longest]
         inner = {"output_hidden_states": True} if set(layers) - {LAST} else {}
         made = self.model(input_ids=tokens.clamp(min=0), attention_mask=kept.long(), **inner)
         states = {LAST: made.last_hidden_state}
-        if inner:  # the first are those of the tokens before any layer
+        if inner:  # the first are the token embeddings, before any layer
             states |= zip(self.layers, made.hidden_states[1:], strict=True)
         return {name: self._pooled(states[name], kept) for name in layers}
 
@@ -88,9 +88,9 @@ class TextEncoder(nn.Module):
 def _check_encoder(encoder: Any) -> None:
     if not isinstance(encoder, TextEncoder):
         cure = (
-            "a model with its tokenizer is one as nclib.TextEncoder(name, model, tokenizer, 'mean')"
+            "for a model with its tokenizer, nclib.TextEncoder(name, model, tokenizer, 'mean')"
             if hasattr(encoder, "config")
-            else "nclib.extract(model, images) gives features of images"
+            else "nclib.extract(model, images) computes features of images"
         )
         raise TypeError(f"encoder is {type(encoder).__name__}; it must be a TextEncoder, or the name of one: {cure}")
 
@@ -104,7 +104,7 @@ def encoded(
     batch_size: int = 32,
     progress: bool = False,
 ) -> Outputs:
-    """Features of texts of several layers in one pass, by the layers' names; see `text_layers`."""
+    """Features of texts at several layers in one pass, by layer name; see `text_layers`."""
     _check_encoder(encoder)
     check_whole(1, length=length, batch_size=batch_size)
     names = list(dict.fromkeys(map(encoder.layer, listed(layers))))

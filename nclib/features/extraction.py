@@ -1,4 +1,4 @@
-"""Features of images: any layers of a backbone in one pass, kept in a cache that a killed run fills on."""
+"""Features of images: any layers of a backbone in one pass, kept in a cache from which a killed run resumes."""
 
 import itertools
 import json
@@ -30,12 +30,12 @@ from nclib.features.inputs import coarsest, precision, rounding_of, warn_of_byte
 from nclib.features.preparation import as_it_is, in_two
 from nclib.storage import digest_of, digest_of_text, load_tensors, save_tensors
 
-_SHARD = 512  # images in a file of the cache, which are what a killed extraction loses at most
+_SHARD = 512  # images in a file of the cache: the most that a killed extraction loses
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """How features are extracted; see `extract_layers`."""
+    """Options of extraction; see `extract_layers`."""
 
     batch_size: int | None = None
     cache: Path | str | None = None
@@ -51,11 +51,11 @@ class Extraction:
         if not isinstance(self.cache, str | PathLike | None):
             raise TypeError(f"cache is {self.cache!r}; it must be the path of a folder, or None")
         if self.cache is not None and Path(self.cache).is_file():
-            raise ValueError(f"cache is {self.cache}, a file; it must be the path of a folder, which need not be there")
+            raise ValueError(f"cache is {self.cache}, a file; it must be the path of a folder, which may be new")
 
 
 def extract(model: Backbone | nn.Module, images: Any, **options: Any) -> Tensor:
-    """Last-layer features of images, (N, d) on the model's device; options as of `extract_layers`.
+    """Last-layer features of images, (N, d) on the model's device; options as in `extract_layers`.
 
     Examples
     --------
@@ -77,36 +77,36 @@ def extract_layers(
     half: bool | None = None,
     progress: bool = False,
 ) -> Outputs:
-    """Features of several layers in one pass, in eval mode and without gradients, by the layers' names.
+    """Features of images at several layers in one pass, by layer name, in eval mode and without gradients.
 
-    Each is (N, d) on the model's device, in torch's default dtype (float32), or float64 of a model that computes in
-    that: feature maps are averaged over their positions, tokens over all but class tokens.
+    Each is (N, d) on the model's device, in torch's default dtype (float32), or in float64 if the model is. Feature
+    maps are averaged over their positions, and tokens over all but class tokens.
 
     Parameters
     ----------
     model
-        A `Backbone`, or any module that returns features (N, d), of any precision. Inputs that it does not take as they
-        are are brought into its own.
+        A `Backbone`, or any module of any precision that returns features (N, d). Inputs that it does not accept are
+        converted to its precision.
     images
         Images of any kind that `nclib.labelled` takes, with labels or without: pictures, which the backbone's transform
-        prepares, or inputs float (N, C, H, W), taken as they are. The rows are in its order, which is that of the data
-        set where a ``DataLoader`` shuffles.
+        prepares, or inputs, float (N, C, H, W), used unchanged. Rows keep the order of the images; for a ``DataLoader``
+        that shuffles, the order of its data set.
     layers
         Names of modules, places in `Backbone.layers` (negative from the end), or ``"last"``: what the classifier
         sees.
     batch_size
-        Images at once; halved, as often as it takes, when memory runs out. None is 128 on a GPU, and on a CPU
-        as few as stay near its caches: 6 images of 224 x 224, more of smaller ones.
+        Number of images at once, halved whenever memory runs out. None is 128 on a GPU, and on a CPU as few as fit its
+        caches: 6 images of 224 x 224, more if they are smaller.
     cache
-        A folder that keeps features by model, weights, images, transform and layer. What is there and whole is
-        read; what is missing or has changed is computed, and a killed run goes on where it was.
+        A folder that keeps features by model, weights, images, transform and layer. Valid features are read; missing or
+        damaged ones are computed, so a killed run resumes, losing at most 512 images.
     workers
-        Processes that read and transform images; by default those of a ``DataLoader``, else none on a CPU, which they
-        would slow down, and up to 8 beside a GPU.
+        Number of processes that read and transform images. By default that of a ``DataLoader``, else none for a CPU,
+        which they would slow down, and up to 8 for a GPU.
     half
-        Whether to compute with half the bits (autocast: float16 on a GPU, bfloat16 on a CPU); by default as the
-        environment's NCLIB_HALF says, 1 or 0, and without it on a CUDA GPU only. A model that is not of float32
-        computes in what it is of. Class statistics of the features know either by their `precision`.
+        Whether to compute in half precision (autocast: float16 on a GPU, bfloat16 on a CPU). By default the environment
+        variable NCLIB_HALF decides, 1 or 0; without it, only a CUDA GPU does. Models that are not float32 compute in
+        their own precision. Class statistics of the features record which it was, as their `precision`.
     progress
         Show a progress bar.
 
@@ -127,7 +127,7 @@ def extract_layers(
 
 
 def shards_of(images: Images) -> list[range]:
-    """The rows of images that are extracted, kept and shared out together."""
+    """The ranges of images that are extracted, cached and distributed together."""
     return [range(start, min(start + _SHARD, len(images))) for start in range(0, len(images), _SHARD)]
 
 
@@ -138,9 +138,10 @@ def each_shard(
     how: Extraction | None = None,
     shards: Sequence[range] | None = None,
 ) -> Iterator[tuple[range, Outputs]]:
-    """The features of several layers of `shards_of` images, or of some of them, one shard after the other.
+    """The features of several layers, one shard of `shards_of(images)` after another; `shards` selects some of them.
 
-    What `extract_layers` puts together; here only one shard is in memory. The model is in eval mode until the last.
+    Only one shard is in memory at a time; `extract_layers` puts them together. The model stays in eval mode until the
+    last one.
     """
     how, start = how or Extraction(), 0
     _check_given(model, images)
@@ -148,7 +149,7 @@ def each_shard(
     images, model = labelled(images), headless(model)
     for part in passes(images):
         for shard, outputs in _shards(model, part, layers, how, shards):
-            if not (start or shard.start) and LAST in layers:  # once it is sure that the model gives features at all
+            if not (start or shard.start) and LAST in layers:  # only once the model is known to return features
                 ask_about(model)
             yield range(start + shard.start, start + shard.stop), outputs
         start += len(part)
@@ -157,7 +158,7 @@ def each_shard(
 def _shards(
     model: Backbone, images: Images, layers: Sequence[str | int], how: Extraction, shards: Sequence[range] | None
 ) -> Iterator[tuple[range, Outputs]]:
-    """The features of images that are read by number."""
+    """The features of images that can be read by number, shard by shard."""
     if not len(images):
         raise ValueError("there are no images; at least one is needed")
     half = _in_half(model, how.half)
@@ -174,7 +175,7 @@ def _shards(
         for shard in shards:
             found = store.read(shard, names) if store else {}
             if shard in missing or len(found) < len(names):
-                # Of those missing each is computed, in order, even if another run has written one since.
+                # Every missing shard is computed, in order, even if another run has written it since.
                 (outputs,) = [next(anew)] if shard in missing else computed([shard])
                 if store:
                     store.write(shard, {name: outputs[name] for name in names if name not in found})
@@ -183,16 +184,16 @@ def _shards(
 
 
 def _in_half(model: Backbone, asked: bool | None) -> bool:
-    """Whether autocast is to halve the bits of a model, which takes one of float32."""
+    """Whether to use autocast, which only float32 models do."""
     own = precision(model.model, torch.float32)
     if asked and own == torch.float64:
-        raise ValueError(f"half is True, and {model.name} is of {own}; give half=False, or the model's float()")
+        raise ValueError(f"half is True, but {model.name} is {own}; give half=False, or the model's float()")
     half = features_in_half(model.device) if asked is None else asked
     return half and own == torch.float32
 
 
 def _check_given(model: object, images: Any) -> None:
-    """Refuse what is no model of images, or is no images for one."""
+    """Refuse anything but a model of images, and texts for such a model."""
     if not isinstance(model, Backbone | nn.Module):
         given, cure = type(model).__name__, ""
         if isinstance(model, str):
@@ -204,17 +205,17 @@ def _check_given(model: object, images: Any) -> None:
         raise TypeError(f"model is {given}; it must be a Backbone or a module{cure}")
     if isinstance(model, TextEncoder) and not (isinstance(images, Tensor) and images.dtype == torch.int64):
         raise TypeError(
-            f"{model.name} is an encoder of texts; nclib.text_features(encoder, texts) gives their features"
+            f"{model.name} is an encoder of texts; nclib.text_features(encoder, texts) computes their features"
         )
     if any(each.is_meta or is_lazy(each) for each in Backbone.of(model).model.parameters()):
-        raise ValueError("the model has no numbers yet; load weights into it, or run a lazy model once")
+        raise ValueError("the model has no numbers yet; load weights into it, or run it once if it is lazy")
 
 
 @torch.no_grad()
 def _computed(
     model: Backbone, images: Images, shards: Sequence[range], names: list[str], how: Extraction, half: bool
 ) -> Generator[Outputs]:
-    """The features of every shard."""
+    """Compute the features of every shard."""
     if not shards:
         return
     if lacking(images, as_it_is) is None:
@@ -225,7 +226,7 @@ def _computed(
     cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
     rows = list(itertools.chain.from_iterable(cut))
     prepare, finish = in_two(lacking(images, model.transform), model.device)
-    first = getattr(images, "first", 0)  # of a part of a stream
+    first = getattr(images, "first", 0)  # the place of a part of a stream
     bar = partial(tqdm, desc=f"extract {model.name}", total=len(rows), unit="batch", leave=False)
     with (
         reading(images, prepare, device=model.device, workers=how.workers, name=model.name) as read,
@@ -241,7 +242,7 @@ def _computed(
 
 
 def _check_range(model: Backbone, outputs: Outputs, half: bool, rows: range) -> None:
-    """Refuse what half precision made infinite, and warn of other features with NaN or infinity, in other words."""
+    """Refuse NaN or infinity from half precision, and warn of it in other features."""
     kind = half_type(model) if half else coarsest(model.model)
     for name, features in outputs.items():
         if features.isfinite().all():
@@ -261,7 +262,7 @@ def _check_range(model: Backbone, outputs: Outputs, half: bool, rows: range) -> 
 
 
 def _batch_size(model: Backbone, images: Any) -> int:
-    """Measured on a MobileNetV2 at 224 x 224: batches of 4 take 15 ms an image, of 64 they take 39 ms."""
+    """The default batch size. (A MobileNetV2 at 224 x 224 takes 15 ms an image in batches of 4, 39 ms in 64.)"""
     if model.device.type != "cpu":
         return 128
     first = images[0] if isinstance(images, Tensor) else Prepared(images, model.transform, model.name)[0]
@@ -270,7 +271,7 @@ def _batch_size(model: Backbone, images: Any) -> int:
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Features in files of one shard and layer; what made them names their folder."""
+    """Features in files, one per shard and layer, in folders named after what made them."""
 
     folder: Path
     made_of: dict[str, Any]
@@ -279,7 +280,7 @@ class FeatureCache:
     def of(cls, cache: Path | str, model: Backbone, images: Any, half: bool) -> "FeatureCache":
         data = digest_of({"inputs": images}) if isinstance(images, Tensor) else images.digest
         transform = "none" if isinstance(images, Tensor) or images.prepared else repr(model.transform)
-        if " at 0x" in transform:  # where it is in memory says nothing of what it does
+        if " at 0x" in transform:  # a memory address does not identify it
             raise ValueError(
                 f"the transform of {model.name} is {transform}; a cache needs one whose repr says what it does"
             )
@@ -294,11 +295,11 @@ class FeatureCache:
         return self.folder / key / f"{shard.start:08d}-{shard.stop:08d}.safetensors"
 
     def holds(self, shard: range, names: Iterable[str]) -> bool:
-        """Whether there is a file of each layer."""
+        """Whether the shard has a file for each layer."""
         return all(self.path(shard, name).exists() for name in names)
 
     def read(self, shard: range, names: Iterable[str]) -> dict[str, Tensor]:
-        """What is there and whole of a shard."""
+        """The features of a shard that are cached and undamaged, by layer."""
         found = {}
         for name in names:
             path = self.path(shard, name)
@@ -315,6 +316,6 @@ class FeatureCache:
 
 
 def _code(function: Callable[..., Any] | None) -> list[str]:
-    """What tells a function from another of the same name: the operations it is made of."""
+    """What distinguishes a function from another of the same name: its bytecode."""
     code = getattr(function, "__code__", None)
     return [repr(type(function))] if code is None else [code.co_qualname, code.co_code.hex(), *code.co_names]

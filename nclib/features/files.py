@@ -1,4 +1,4 @@
-"""Tables of features on disk, as the command line reads and writes them; no file can run code."""
+"""Tables of features on disk, as the command line reads and writes them; none of the formats can run code."""
 
 import contextlib
 import json
@@ -20,13 +20,14 @@ from nclib.metrics.statistics import ClassStatistics
 from nclib.storage import load_tensors, replacing, save_tensors
 
 NAMES = ("features", "labels", "weight", "bias", "classes")
-WRITTEN = (".safetensors", ".npz", ".parquet")  # how files of tables end that are written here
+WRITTEN = (".safetensors", ".npz", ".parquet")  # the suffixes of tables that we write
 
 
 def read_features(path: Path, labels: Path | None = None) -> dict[str, Any]:
-    """What `nclib.measure` takes of a file: a table as of `read_table`, or class statistics, read or gathered.
+    """The arguments of `nclib.measure` from a file: a table, see `read_table`, or class statistics.
 
-    A .parquet file, or a folder of them, is passed over batch by batch and may be larger than memory.
+    Class statistics are read, or gathered from a .parquet file or a folder of them, batch by batch, so that may be
+    larger than memory.
     """
     if labels is None and (path.suffix == ".parquet" or path.is_dir()):
         return {"features": arrow_statistics(path)}
@@ -36,12 +37,12 @@ def read_features(path: Path, labels: Path | None = None) -> dict[str, Any]:
 
 
 def _kind(path: Path) -> str | None:
-    """What nclib wrote a safetensors file for; None if it did not."""
+    """The kind of a safetensors file that nclib wrote; None for other files."""
     return _metadata(path).get("kind")
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    """What nclib wrote into a safetensors file beside its tensors; empty if it did not."""
+    """The metadata that nclib wrote into a safetensors file; empty for other files."""
     from safetensors import SafetensorError, safe_open
 
     with contextlib.suppress(SafetensorError, ValueError), safe_open(path, framework="pt") as file:
@@ -50,16 +51,18 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
-    """Features and labels, and, where they are stored, weight and bias of a classifier and names of classes, by name.
+    """Read features and labels, and, if stored, a classifier's weight and bias and the class names, by name.
 
-    `path` is an .npz, .safetensors or .pt file that holds them by these names, or an .npy file of features with
-    another one of labels. An .npy file is mapped, not read, so it may be larger than memory. Labels are integers or,
-    but in .safetensors, texts.
+    `path` is an .npz, .safetensors or .pt file that holds them under these names, or an .npy file of features with
+    another of `labels`. An .npy file is mapped, not read, so it may be larger than memory. Labels are integers, or,
+    except in .safetensors, texts.
 
-    Raises ValueError, saying what was found and what is needed, for anything else.
+    ValueError for any other file; it says what was found and what is needed.
     """
     if (path.suffix == ".npy") != (labels is not None):
-        raise ValueError("a file of labels goes with features in an .npy file, and only there: features.npy labels.npy")
+        raise ValueError(
+            "features in an .npy file need a file of labels, and other files take none: features.npy labels.npy"
+        )
     if path.suffix not in READERS:
         kinds = ", ".join([*READERS, ".parquet"])
         raise ValueError(
@@ -70,7 +73,7 @@ def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
         raise ValueError(f"{labels} ends in {labels.suffix!r}; labels are an .npy file: np.save('labels.npy', labels)")
     table = _read(path) if labels is None else {"features": _read(path), "labels": _read(labels)}
     if not isinstance(table, Mapping) or not {"features", "labels"} <= table.keys():
-        held = f"holds {', '.join(map(str, table)) or 'nothing'}" if isinstance(table, Mapping) else "is no mapping"
+        held = f"holds {', '.join(map(str, table)) or 'nothing'}" if isinstance(table, Mapping) else "holds no dict"
         raise ValueError(f"{path} {held}; it must hold features and labels, and may hold weight and bias")
     classes = _texts_in(table.get("classes"))
     named = {"classes": classes} if classes else {}
@@ -78,7 +81,7 @@ def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
 
 
 def _texts_in(held: Any) -> tuple[str, ...]:
-    """Names of classes as a file holds them; () of what others may call so, such as numbers."""
+    """Class names as a file holds them; () if the entry is something else, such as numbers."""
     names = np.asarray(held).tolist() if isinstance(held, np.ndarray | list | tuple) else None
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
 
@@ -86,13 +89,13 @@ def _texts_in(held: Any) -> tuple[str, ...]:
 def write_features(
     path: Path, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], classes: Sequence[str] = ()
 ) -> int:
-    """Write batches of features (B, d) and labels (B,) to one file, atomically; the number of features d.
+    """Write batches of features (B, d) and labels (B,) to one file, atomically; returns d.
 
-    With them go the names of the classes, which `read_classes` reads. Those for a .parquet file are not in memory at
-    once; .safetensors and .npz are written in the end.
+    The class names are stored, too; `read_classes` reads them. A .parquet file is written batch by batch; .safetensors
+    and .npz files are written at the end, from memory.
     """
     if path.suffix not in WRITTEN:
-        raise ValueError(f"{path} ends in {path.suffix!r}; a table is written to {', '.join(WRITTEN)}")
+        raise ValueError(f"{path} ends in {path.suffix!r}; it must end in {', '.join(WRITTEN)}")
     if path.suffix == ".parquet":
         return write_arrow(path, ((values.numpy(force=True), labels.numpy()) for values, labels in batches), classes)
     features, labels = map(torch.cat, zip(*batches, strict=True))
@@ -106,7 +109,7 @@ def write_features(
 
 
 def read_classes(path: Path | str) -> tuple[str, ...]:
-    """The names of the classes that a table or class statistics keep, the first being that of label 0; () if none.
+    """The class names stored in a file of features or class statistics, in the order of the labels; () if none.
 
     Examples
     --------
@@ -123,7 +126,7 @@ def read_classes(path: Path | str) -> tuple[str, ...]:
     if path.suffix == ".safetensors" and path.is_file():
         return tuple(_metadata(path).get("classes", ()))
     if path.suffix != ".npz":
-        raise ValueError(f"{path} keeps no names of classes; a file that does ends in {', '.join(WRITTEN)}")
+        raise ValueError(f"{path} keeps no names of classes; only files that end in {', '.join(WRITTEN)} do")
     return _texts_in(_read(path, partial(_read_npz, names=["classes"])).get("classes"))
 
 
@@ -132,30 +135,30 @@ def _read(path: Path, reader: Callable[[Path], Any] | None = None) -> Any:
         raise ValueError(f"there is no file {path}")
     try:
         return (reader or READERS[path.suffix])(path)
-    except Exception as error:  # each reader has errors of its own, and all mean the same here
+    except Exception as error:  # each reader has its own errors, and all mean the same here
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is not a readable {path.suffix} file: {reason}") from error
 
 
 @contextmanager
 def _without_objects(what: str, *errors: type[Exception]) -> Iterator[None]:
-    """A reader's refusal of objects in a few words, without its advice on how to unpickle them."""
+    """Replace a reader's refusal of pickled objects by a short message without advice to unpickle them."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, which say the same
+            warnings.simplefilter("ignore")  # torch's warnings say the same
             yield
     except errors as error:
         if isinstance(error, ValueError) and "bject" not in str(error):
             raise
         raise ValueError(
-            f"it holds more than {what}, which could run code, or is not whole; save arrays of numbers, or of texts by "
-            "astype(str), np.savez(path, features=..., labels=...), or tensors, torch.save({'features': "
+            f"it holds more than {what}, which could run code, or is damaged; save arrays of numbers, or texts after "
+            "astype(str), by np.savez(path, features=..., labels=...), or tensors by torch.save({'features': "
             "torch.as_tensor(features), ...}, path)"
         ) from None
 
 
 def _read_npz(path: Path, names: Sequence[str] = NAMES) -> dict[str, np.ndarray | None]:
-    """The arrays of these names, and None for others, which are not read."""
+    """The arrays with these names; other entries are None and not read."""
     with _without_objects("arrays of numbers or texts", ValueError), np.load(path, allow_pickle=False) as file:
         return {name: file[name] if name in names else None for name in file.files}
 
@@ -186,18 +189,17 @@ READERS: Mapping[str, Callable[[Path], Any]] = {
     ".pt": _read_pt,
 }
 
-_AHEAD = {"batch_readahead": 1, "fragment_readahead": 1}  # batches and files that are read ahead: memory is what counts
+_AHEAD = {"batch_readahead": 1, "fragment_readahead": 1}  # batches and files to read ahead: few, to save memory
 
 
 def arrow_batches(
     path: Path | str, *, features: str = "features", labels: str = "labels", batch_size: int = 16_384
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Features (B, d) and labels (B,) of a Parquet file, or a folder of them. Needs the extra ``arrow``.
+    """Batches of features (B, d) and labels (B,) from a Parquet file or a folder of them. Needs the extra ``arrow``.
 
-    `features` names a column of lists of d numbers each, `labels` one of integers or texts. A batch has at most
-    `batch_size` rows, which is what `ClassStatistics.from_batches` takes; a row group, as it was written, is decoded as
-    a whole.
-    ValueError for columns that are not so.
+    `features` names a column of lists of d floats each, and `labels` a column of integers, texts or booleans;
+    ValueError for other columns. A batch has at most `batch_size` rows; `ClassStatistics.from_batches` takes the
+    batches. Row groups are decoded as a whole, as they were written.
 
     Examples
     --------
@@ -215,9 +217,9 @@ def arrow_batches(
                 raise ValueError(f"{path} has rows without {features} or {labels}; leave them out")
             values = rows.flatten()
             if values.null_count:
-                raise ValueError(f"{path} has {features} with numbers missing; leave these rows out")
+                raise ValueError(f"{path} has {features} with missing numbers; leave out these rows")
             if len(set(compute.list_value_length(rows).to_pylist())) > 1:
-                raise ValueError(f"{path} has {features} of several lengths; all must be of one")
+                raise ValueError(f"{path} has {features} of several lengths; all must have the same length")
             labels_of = numbers.dictionary_decode() if hasattr(numbers, "dictionary_decode") else numbers
             yield values.to_numpy().reshape(len(rows), -1), labels_of.to_numpy(zero_copy_only=False)
 
@@ -225,9 +227,9 @@ def arrow_batches(
 def arrow_statistics(
     path: Path | str, *, features: str = "features", labels: str = "labels", batch_size: int = 16_384
 ) -> ClassStatistics:
-    """Class statistics of a Parquet file, or a folder of them, in one pass; columns as of `arrow_batches`.
+    """Class statistics of a Parquet file or a folder of them, in one pass; columns as in `arrow_batches`.
 
-    Classes have the names that the file keeps, or those of labels that are texts, in the order of the alphabet.
+    Classes have the names that the file stores, or are the labels that are texts, in alphabetical order.
 
     Examples
     --------
@@ -245,12 +247,12 @@ def arrow_statistics(
 
 
 def _classes_of(table: Any) -> tuple[str, ...]:
-    """The names of classes that a Parquet file keeps."""
+    """The class names that a Parquet file stores."""
     return tuple(json.loads((table.schema.metadata or {}).get(b"classes", b"[]")))
 
 
 def write_arrow(path: Path, batches: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[str] = ()) -> int:
-    """Write batches of features (B, d) and labels (B,) to a Parquet file, atomically; the number of features d."""
+    """Write batches of features (B, d) and labels (B,) to a Parquet file, atomically; returns d."""
     arrow, parquet = _arrow("parquet")
     batches = iter(batches)
     if (first := next(batches, None)) is None:
@@ -272,7 +274,7 @@ def _dataset(path: Path | str, features: str, labels: str) -> Any:
         held = dict(zip(table.schema.names, table.schema.types, strict=True))
     except (arrow.ArrowInvalid, OSError) as error:
         raise ValueError(
-            f"{path} is not a Parquet file, or a folder of them (of pictures nclib extract makes one): "
+            f"{path} is not a Parquet file or a folder of them (for pictures, `nclib extract` makes one): "
             f"{str(error).splitlines()[0]}"
         ) from error
     if not {features, labels} <= held.keys():

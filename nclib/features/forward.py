@@ -1,4 +1,4 @@
-"""The forward pass that features come from: hooks on the layers, pooling, and smaller batches when memory runs out."""
+"""The forward pass that computes features: hooks on the layers, pooling, and smaller batches when memory runs out."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +20,7 @@ Outputs = dict[str, Tensor]  # features (N, d) by the name of their layer
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode; every module is left in the mode it was in."""
+    """Put the model into eval mode in this block; then every module returns to its mode."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -34,9 +34,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def outputs_of(
     model: Backbone, names: list[str], half: bool, finish: Callable[[Tensor], Tensor] = as_it_is
 ) -> Iterator[Callable[[Tensor], Outputs]]:
-    """A function from a batch to the features of the layers, in pieces that fit into memory.
+    """Yield a function from a batch to the features of the layers; it splits the batch if memory runs out.
 
-    `finish` is what a batch lacks of its preparation, and is done on the model's device.
+    `finish` completes the preparation of a batch, on the model's device.
     """
     limit = None
 
@@ -52,14 +52,14 @@ def outputs_of(
                 if size == 1 or not out_of_memory(error):
                     raise
                 limit = size // 2
-                tqdm.write(f"{model.name}: out of memory with {size} images at once; going on with {limit}")
-            torch.cuda.empty_cache()  # the error, and what it refers to, is gone here
+                tqdm.write(f"{model.name}: out of memory with {size} images at once; continuing with {limit}")
+            torch.cuda.empty_cache()  # here the error, and all that it refers to, has been freed
 
     yield in_pieces
 
 
 def half_type(model: Backbone) -> torch.dtype:
-    """What autocast computes in on the model's device."""
+    """The dtype of autocast on the model's device."""
     return torch.get_autocast_dtype(model.device.type)
 
 
@@ -69,9 +69,9 @@ def _sent(model: Backbone, batch: Tensor) -> Tensor:
 
 
 def _forward(model: Backbone, names: list[str], half: bool, batch: Tensor) -> Outputs:
-    """The features of the layers, of a batch that is computed at once, on the model's device.
+    """The features of the layers for a batch on the model's device, in one pass.
 
-    What the model gives in the end may be anything if its last layer is not asked for.
+    The model may return anything if its last layer is not asked for.
     """
     layers = captured(model.model, [name for name in names if name != LAST], partial(pooled, model.model))
     with torch.autocast(model.device.type, enabled=half), layers as kept:
@@ -88,7 +88,7 @@ def _forward(model: Backbone, names: list[str], half: bool, batch: Tensor) -> Ou
 
 
 def _kept(features: Tensor, giver: str, number: int) -> Tensor:
-    """Features as they are given to the user: real numbers of any model, a row for each of its inputs."""
+    """Features as the user gets them, checked to be real numbers with one row for each input."""
     if len(features) != number:
         raise ValueError(f"{giver} gives {counted(len(features), 'row')} for {counted(number, 'input')}, not one each")
     if features.is_complex():
@@ -98,9 +98,9 @@ def _kept(features: Tensor, giver: str, number: int) -> Tensor:
 
 @contextmanager
 def captured(model: nn.Module, layers: Iterable[str], take: Callable[[str, Any], Any]) -> Iterator[dict[str, list]]:
-    """While the block runs, `take(layer, output)` of every output of the layers, by their names, in order.
+    """Collect `take(layer, output)` for every output of the layers in this block, in order, by layer name.
 
-    It is taken at once, since later layers may overwrite the output.
+    It is called at once, since later layers may overwrite the output.
     """
     taken: dict[str, list] = {name: [] for name in layers}
 
@@ -114,22 +114,22 @@ def captured(model: nn.Module, layers: Iterable[str], take: Callable[[str, Any],
 
 
 def checked(features: Any, giver: str, cure: str = "") -> Tensor:
-    """Features as they are, if they are (N, d); the giver, and a cure, are for the message."""
+    """The features, if they are (N, d); else a ValueError that names the giver and the cure."""
     if not isinstance(features, Tensor) or features.ndim != 2:
         raise ValueError(f"{giver} gives {described(features)}; it must be features (N, d){cure}")
     return features
 
 
 def described(output: Any) -> str:
-    """What a message says of an output: the shape of a tensor, the type of anything else."""
+    """An output for a message: the shape of a tensor, the type of anything else."""
     return str(tuple(output.shape)) if isinstance(output, Tensor) else type(output).__name__
 
 
 def pooled(model: nn.Module, name: str, output: Any) -> Tensor:
-    """One vector for each image: the mean over the positions of a map, or over its tokens without class tokens."""
+    """One vector per image: the mean over the positions of a map, or over the tokens other than class tokens."""
     if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4):
         given = described(output)
-        raise ValueError(f"layer {name} returns {given}; it must be a tensor (N, d), (N, tokens, d) or (N, d, H, W)")
+        raise ValueError(f"layer {name} returns {given}; it must return (N, d), (N, tokens, d) or (N, d, H, W)")
     output = output.dequantize() if output.is_quantized else output
     if output.ndim == 4:
         return output.mean((1, 2) if _channels_come_last(model.get_submodule(name), output) else (2, 3))
@@ -139,7 +139,7 @@ def pooled(model: nn.Module, name: str, output: Any) -> Tensor:
 
 
 def _channels_come_last(layer: nn.Module, output: Tensor) -> bool:
-    """Whether a map is (N, H, W, d), as Swin's are: nothing in the layer makes the first size, something the last."""
+    """Whether a map is (N, H, W, d), like Swin's: a module of the layer outputs its last size, none its second."""
     modules = list(layer.modules())
     first = {module.out_channels for module in modules if isinstance(module, nn.Conv2d)}
     last = {module.out_features for module in modules if isinstance(module, nn.Linear)}
@@ -148,7 +148,7 @@ def _channels_come_last(layer: nn.Module, output: Tensor) -> bool:
 
 
 def _class_tokens(model: nn.Module, output: Tensor) -> int:
-    """How many tokens come before those of the image: none where they are not added yet."""
+    """The number of tokens before those of the image; 0 if class tokens are not added yet."""
     if output.shape[1] == getattr(getattr(model, "patch_embed", None), "num_patches", None):
         return 0
     return getattr(model, "num_prefix_tokens", int(hasattr(model, "class_token")))

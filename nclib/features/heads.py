@@ -1,4 +1,4 @@
-"""What a classifier sees, of models that end in one: a head that is known is left out, of another a warning asks."""
+"""Features of models that end in a classifier: a known head is left out, and a warning asks about any other."""
 
 import warnings
 from collections.abc import Callable
@@ -16,11 +16,11 @@ _Last = Callable[[Tensor], Tensor]
 
 
 def headless(model: nn.Module | Backbone) -> Backbone:
-    """A model as a backbone that gives last-layer features (N, d).
+    """A model as a backbone that returns last-layer features (N, d).
 
-    The classifier of a timm or torchvision model is left out, which a warning says. Of any other model that ends in a
-    linear layer the output is taken as it is, see `ask_about`. A backbone that names its `last` or its `classifier` is
-    taken at its word.
+    The classifier of a timm or torchvision model is left out, with a warning. The output of any other model is used
+    unchanged; if it ends in a linear layer, see `ask_about`. A backbone with a `last` or a `classifier` is returned
+    unchanged.
 
     Examples
     --------
@@ -37,22 +37,22 @@ def headless(model: nn.Module | Backbone) -> Backbone:
         return given
     last, head = found
     warnings.warn(
-        f"{given.name}: its classifier was left out, {head}; features are what it sees. To take another output, give a "
-        "Backbone with a function `last`",
+        f"{given.name}: its classifier was left out, {head}; features are its input. To use another output, "
+        "give a Backbone with a function `last`",
         stacklevel=3,
     )
     return replace(given, last=last, classifier=head if isinstance(head, nn.Linear) else None)
 
 
 def _known_head(model: Any) -> tuple[_Last, nn.Module] | None:
-    """What gives the features of a model of timm or torchvision, and the classifier that it leaves out."""
+    """For a timm or torchvision model, a function that returns its features, and the classifier it leaves out."""
     if all(hasattr(model, name) for name in _TIMMS):
         head = model.get_classifier()
         features: _Last = lambda batch: model.forward_head(model.forward_features(batch), pre_logits=True)  # noqa: E731
         return (features, head) if _learns(head) else None
     if not any(kind.__module__.startswith("torchvision.models.") for kind in type(model).__mro__):
         return None
-    if type(model).__name__ == "SqueezeNet":  # it classifies by a convolution, and pools then
+    if type(model).__name__ == "SqueezeNet":  # it classifies by a convolution, then pools
         return (
             ((lambda batch: model.features(batch).mean((2, 3))), model.classifier)
             if _learns(model.classifier)
@@ -67,7 +67,7 @@ def _learns(head: nn.Module) -> bool:
 
 
 def _input_of(model: nn.Module, layer: nn.Module, batch: Tensor) -> Tensor:
-    """What a layer is given in a pass of the model."""
+    """The input of a layer in a forward pass of the model."""
     taken: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
     try:
@@ -78,7 +78,7 @@ def _input_of(model: nn.Module, layer: nn.Module, batch: Tensor) -> Tensor:
 
 
 def final_linear(model: nn.Module) -> nn.Linear | None:
-    """The linear layer that a model of several parts ends in, if it does; what keeps its width may follow."""
+    """The linear layer that a model of several parts ends in, or None; layers that keep the width may follow it."""
     leaves = [module for module in model.modules() if not any(True for _ in module.children())]
     ends = [leaf for leaf in leaves if not isinstance(leaf, _AFTER)]
     last = ends[-1] if ends and leaves != [model] else None
@@ -86,12 +86,12 @@ def final_linear(model: nn.Module) -> nn.Linear | None:
 
 
 def ask_about(given: Backbone) -> None:
-    """Warn of a linear layer that a model without a `last` ends in, for it may be a classifier."""
+    """Warn if a model without a `last` ends in a linear layer, which may be a classifier."""
     if given.last is None and given.classifier is None and (head := final_linear(given.model)) is not None:
         path = next(name for name, module in given.model.named_modules() if module is head)
         warnings.warn(
             f"{given.name} ends in a linear layer, {path} ({head.in_features} to {head.out_features}), whose output is "
-            "taken for features. If it is a classifier, put nn.Identity() in its place; if it is not, give "
+            "used as features. If it is a classifier, replace it by nn.Identity(); if it is not, give "
             "Backbone(name, model, last=model)",
             stacklevel=4,
         )

@@ -1,4 +1,4 @@
-"""Inputs as a model takes them: in its precision; and, of those that it does not take, what is wrong and the cure."""
+"""Feed inputs to a model in its precision, and explain inputs that it cannot take, with the cure."""
 
 import warnings
 from types import TracebackType
@@ -10,40 +10,40 @@ from torch.autograd import forward_ad
 
 from nclib.features.backbones import Backbone
 
-_PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what inputs can be brought into
+_PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # types that inputs can be converted to
 _COLOURS = (1, 3, 4)  # channels of pictures
-_BRIGHT = 32  # what is above it is no normalised input, but for tiny deviations
+_BRIGHT = 32  # normalised inputs stay below it, unless the deviation is tiny
 
 
 def precision(model: nn.Module, otherwise: torch.dtype) -> torch.dtype:
-    """What a model computes in: the type of its first kernel, or else of its first numbers."""
+    """The dtype that a model computes in: that of its first kernel, or else of its first float parameter."""
     floats = [parameter for parameter in model.parameters() if parameter.dtype in _PLAIN]
     kernels = [parameter for parameter in floats if parameter.ndim == 4]
     return (kernels or floats)[0].dtype if floats else otherwise
 
 
 def coarsest(model: nn.Module) -> torch.dtype:
-    """The type of the coarsest numbers that a model computes with, float32 if it has none."""
+    """The coarsest float dtype among a model's parameters; float32 if it has none."""
     kinds = {parameter.dtype for parameter in model.parameters()}
     return max(kinds.intersection(_PLAIN), key=lambda kind: torch.finfo(kind).eps, default=torch.float32)
 
 
 def rounding_of(model: nn.Module) -> float:
-    """The machine epsilon of numbers coarser than float32 that a model computes with; 0 if there are none."""
+    """The machine epsilon of a model's coarsest parameters if they are coarser than float32; else 0."""
     numbers = torch.finfo(coarsest(model))
     return numbers.eps if numbers.bits < 32 else 0.0
 
 
 def widened(features: Tensor) -> Tensor:
-    """Features in torch's default dtype, or in their own if that is finer."""
+    """Features in torch's default dtype, or their own if that is finer."""
     return features.to(torch.promote_types(features.dtype, torch.get_default_dtype()))
 
 
 def fed(model: Backbone, inputs: Tensor, kind: torch.dtype | None = None) -> Any:
-    """What a model makes of inputs: as they are or, if it does not take them so, in what it computes in.
+    """The model's output for inputs, first in their own dtype, then, if that fails, in the model's.
 
-    Of mixed precisions a model may cast by itself, so that no type is right before it was tried; `kind` is the one to
-    try. ValueError if it takes neither, with what was given, which layer does not take it, and the cure.
+    A model of mixed precisions may cast by itself, so only trying shows which dtype works; `kind` is the one to try.
+    ValueError if neither works; it says what was given, which layer failed, and the cure.
     """
     try:
         return (model.last or model.model)(inputs if kind is None else inputs.to(kind))
@@ -57,14 +57,14 @@ def fed(model: Backbone, inputs: Tensor, kind: torch.dtype | None = None) -> Any
 
 
 def warn_of_bytes(model: Backbone, inputs: Tensor) -> None:
-    """Warn if inputs look like bytes as floats, of a model that says how its inputs are to be prepared."""
+    """Warn if float inputs look like bytes and the model is one whose preprocessing is known."""
     if not (_prepares(model) and inputs.ndim == 4 and inputs.is_floating_point() and inputs.numel()):
         return
     low, high = (float(end) for end in inputs.aminmax())
     if low >= 0 and _BRIGHT < high <= 255:
         warnings.warn(
-            f"inputs run from {low:g} to {high:g}, as bytes do; floats are taken as prepared, and {model.name} was "
-            "trained on scaled and normalised ones: give bytes (uint8), which its transform prepares",
+            f"inputs run from {low:g} to {high:g}, as bytes do; floats are taken as prepared, but {model.name} was "
+            "trained on scaled and normalised inputs: give bytes (uint8), which its transform prepares",
             stacklevel=3,
         )
 
@@ -77,7 +77,7 @@ def _prepares(model: Backbone) -> bool:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether this is how torch says so, on a GPU or a CPU."""
+    """Whether torch ran out of memory, on a GPU or a CPU."""
     said = ("not enough memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")  # Windows, Linux, CUDA's libraries
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in said)
@@ -85,16 +85,16 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def _is_of_forward_mode(inputs: Tensor, error: Exception) -> bool:
-    """Whether forward mode does not go through the model, which says nothing of the inputs."""
+    """Whether the model lacks forward-mode derivatives, for which the inputs are not to blame."""
     return isinstance(error, NotImplementedError) and forward_ad.unpack_dual(inputs).tangent is not None
 
 
 def _is_ours(error: Exception) -> bool:
-    """Whether nclib raised it, as of a layer that gives no features, and so has said what there is to say.
+    """Whether nclib itself raised the error, such as for a layer without features; then its message suffices.
 
-    What a function without frames of its own raises, as those of torch, looks as if its caller did.
+    Functions without Python frames, such as torch's, look as if their caller had raised the error.
     """
-    inner = _frames(error)[1:]  # but for the one that called the model
+    inner = _frames(error)[1:]  # without the frame that called the model
     return bool(inner) and str(inner[-1].tb_frame.f_globals.get("__name__", "")).startswith("nclib.")
 
 
@@ -107,7 +107,7 @@ def _frames(error: Exception) -> list[TracebackType]:
 
 
 def _refusal(model: Backbone, inputs: Tensor, error: Exception) -> str:
-    """What was given, which layer does not take it, and the cure."""
+    """The message: what was given, the cure, and which layer failed."""
     name, layer, seen = _failed(model, error)
     where = f" in its layer {name!r}, {_short(layer)}" if name else ""
     said = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
@@ -117,12 +117,12 @@ def _refusal(model: Backbone, inputs: Tensor, error: Exception) -> str:
 
 
 def _short(layer: Any) -> str:
-    """A layer of its own as torch prints it, and any other by its class."""
+    """A layer without children as torch prints it; any other by its class."""
     return type(layer).__name__ if any(True for _ in layer.children()) else repr(layer)
 
 
 def _failed(model: Backbone, error: Exception) -> tuple[str, Any, Tensor | None]:
-    """The innermost layer of the pass that failed, with its name, and what it was given."""
+    """The name of the innermost layer that failed, the layer, and its input."""
     names = {id(module): name for name, module in model.model.named_modules()}
     for each in reversed(_frames(error)):
         known = each.tb_frame.f_locals
@@ -133,13 +133,13 @@ def _failed(model: Backbone, error: Exception) -> tuple[str, Any, Tensor | None]
 
 
 def _cure(model: Backbone, inputs: Tensor, layer: Any, seen: Tensor | None) -> str:
-    """What makes of inputs what the layer takes, if they are what it was given."""
+    """How to turn the inputs into what the layer takes, if they went into it unchanged; else empty."""
     if inputs.is_complex():
         return "it takes real numbers: inputs.abs(), or torch.view_as_real(inputs), which has two for each"
     if not inputs.is_floating_point():
         return (
-            "give floats that are prepared as the model was trained, such as inputs.float(), or pictures as bytes, "
-            "uint8, which the transform of a Backbone prepares"
+            "give floats prepared as in training, such as inputs.float(), or pictures as bytes, uint8, which the "
+            "transform of a Backbone prepares"
         )
     first = next((module for module in model.model.modules() if isinstance(module, nn.Conv2d)), None)
     if first is not None and inputs.ndim != 4:
@@ -162,27 +162,27 @@ def _channel_cure(inputs: Tensor, channels: int) -> str:
 
 
 def _axes_cure(inputs: Tensor, channels: int) -> str:
-    """Of what is no batch of images: one image, or several without an axis for channels."""
+    """The cure for inputs that are not a batch of images: a single image, or images without a channel axis."""
     wanted, spread = f"it takes (N, {channels}, H, W)", "" if channels == 1 else f".expand(-1, {channels}, -1, -1)"
     if inputs.ndim != 3:
         return wanted
-    return f"{wanted}: inputs[None] of a single image, inputs.unsqueeze(1){spread} of images (N, H, W)"
+    return f"{wanted}: inputs[None] for a single image, inputs.unsqueeze(1){spread} for images (N, H, W)"
 
 
 def _width_cure(inputs: Tensor, layer: Any, seen: Tensor | None) -> str:
-    """Of a linear layer that was given the inputs themselves, or what is left of images of another size."""
+    """The cure for a linear layer that got inputs of another width, or features of images of another size."""
     if not isinstance(layer, nn.Linear) or seen is None:
         return ""
     if seen.shape == inputs.shape:
         return f"it takes (N, {layer.in_features})"
     return (
-        f"they leave {seen.shape[-1]} numbers for a linear layer that takes {layer.in_features}, so they are not of "
-        "the size or channels that it was made for"
+        f"they leave {seen.shape[-1]} numbers for a linear layer that takes {layer.in_features}, so they have another "
+        "size or other channels than the model was made for"
     )
 
 
 def _size_cure(model: Backbone, inputs: Tensor) -> str:
-    """Of a model that says its size."""
+    """The cure for images of another size than the model states."""
     config = getattr(model.model, "pretrained_cfg", None) or {}
     side = getattr(model.model, "image_size", None)  # of torchvision's transformers
     size = config.get("input_size") or ((3, side, side) if isinstance(side, int) else None)

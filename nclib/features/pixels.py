@@ -1,4 +1,4 @@
-"""Pixels as samples: features of the pixels of scenes, and networks that give every pixel a class."""
+"""Pixels as samples: features of the pixels of scenes, and networks that classify every pixel."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,13 +23,12 @@ _BATCH = 16  # scenes at once
 def pixel_features(
     model: Backbone, scenes: Scenes, *, per_class: int = 200, layer: str | None = None, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Features of pixels drawn at random, `per_class` or all there are: float32 (M, d), and labels (M,).
+    """Features of pixels drawn at random, `per_class` of each class or all it has: float32 (M, d), and labels (M,).
 
-    A pixel's features are those of the layer's map at its place, between the places of the map interpolated linearly.
-    The layer is that of `pixel_layer` unless it is named. Places are taken as even parts of the picture, as
-    `interpolate` does; where a network's strides lay them otherwise, by up to half a place, features are off by that.
-    ValueError if no pixel is labelled.
-    What the scores and metrics of collapse take for images they take for pixels.
+    A pixel's features are the layer's map at its place, interpolated linearly. `layer` None is that of `pixel_layer`.
+    The positions of a map are taken to divide the picture evenly, as in `interpolate`; strides that shift them, by up
+    to half a position, shift the features as much. ValueError if no pixel is labelled. Metrics and scores take pixels
+    as they take images.
 
     Examples
     --------
@@ -41,7 +40,7 @@ def pixel_features(
     """
     if not isinstance(model, Backbone) or not isinstance(scenes, Scenes):
         given = f"{type(model).__name__} and {type(scenes).__name__}"
-        raise TypeError(f"model and scenes are {given}; give a Backbone, as of nclib.backbone, and Scenes")
+        raise TypeError(f"model and scenes are {given}; give a Backbone, as nclib.backbone returns, and Scenes")
     chosen = _drawn(scenes.masks, per_class, seed)
     height, width = scenes.masks.shape[1:]
     inputs, parts = prepared(model, scenes.images), []
@@ -55,7 +54,7 @@ def pixel_features(
 
 
 def _drawn(masks: Tensor, per_class: int, seed: int) -> Tensor:
-    """Scene, row and column of the pixels that are drawn, int64 (M, 3), in the order of scenes."""
+    """Scene, row and column of the drawn pixels, int64 (M, 3), in the order of scenes."""
     check_whole(1, per_class=per_class)
     generator, parts = seeded("pixels", seed), []
     flat = masks.flatten()
@@ -68,8 +67,8 @@ def _drawn(masks: Tensor, per_class: int, seed: int) -> Tensor:
 
 
 def _at(maps: Tensor, scene: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
-    """The maps (N, d, h, w) at places (M, 2), rows and columns of pictures of the size, each of its scene: (M, d)."""
-    centres = (2 * places + 1) / torch.tensor(size) - 1  # of pixels, from -1 to 1
+    """The maps (N, d, h, w) at pixels (M, d): `scene` (M,), and row and column `places` (M, 2) in a picture's size."""
+    centres = (2 * places + 1) / torch.tensor(size) - 1  # of the pixels, from -1 to 1
     found = []
     for i, each in enumerate(maps):
         grid = centres[scene == i].flip(1).to(maps).view(1, 1, -1, 2)
@@ -78,7 +77,7 @@ def _at(maps: Tensor, scene: Tensor, places: Tensor, size: tuple[int, int]) -> T
 
 
 def feature_maps(model: Backbone, inputs: Tensor, layer: str) -> Tensor:
-    """What a layer makes of inputs (N, C, H, W): its maps (N, d, h, w)."""
+    """The maps (N, d, h, w) of a layer for inputs (N, C, H, W)."""
     if layer == LAST:
         raise ValueError(f"layer {LAST!r} gives a vector for a whole image; pixels need the name of a layer with a map")
     made = _outputs(model, inputs, [model.layer(layer)])[model.layer(layer)]
@@ -88,7 +87,7 @@ def feature_maps(model: Backbone, inputs: Tensor, layer: str) -> Tensor:
 
 
 def _outputs(model: Backbone, inputs: Tensor, layers: Iterable[str]) -> dict[str, Any]:
-    """The last output of each of the layers that the pass reaches."""
+    """The last output of each layer that the forward pass reaches."""
     with captured(model.model, layers, lambda name, output: output) as outputs:
         fed(model, inputs)
     return {name: taken[-1] for name, taken in outputs.items() if taken}
@@ -96,9 +95,9 @@ def _outputs(model: Backbone, inputs: Tensor, layers: Iterable[str]) -> dict[str
 
 @torch.no_grad()
 def pixel_layer(model: Backbone, images: Tensor, *, stride: int = 16) -> str:
-    """The deepest of `Backbone.layers` whose map has a place for every `stride` rows of images (N, C, H, W), or fewer.
+    """The deepest of `Backbone.layers` whose map has at least one row per `stride` rows of the images (N, C, H, W).
 
-    Later maps of a network for classification are too coarse for pixels. ValueError if there is none.
+    Deeper maps of a classification network are too coarse for pixels. ValueError if there is none.
     """
     with evaluating(model.model):
         found = _outputs(model, prepared(model, images[:1]).to(model.device), model.layers)
@@ -108,19 +107,22 @@ def pixel_layer(model: Backbone, images: Tensor, *, stride: int = 16) -> str:
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * stride >= images.shape[2]
     ]
     if not fine:
-        raise ValueError(f"{model.name} has no layer with a map (N, d, h, w) of a place for every {stride} rows")
+        raise ValueError(f"{model.name} has no layer with a map (N, d, h, w) that has a row for every {stride} rows")
     return max(fine, key=model.layers.index)
 
 
 def prepared(model: Backbone, images: Tensor) -> Tensor:
-    """Images uint8 (N, C, H, W) normalised as the model's transform does, in their own size, with its channels."""
+    """Images uint8 (N, C, H, W) normalised as by the model's transform, with its channels, but in their own size."""
     transform = model.transform
     if isinstance(transform, AsTrained):
         return _channels(images, transform.channels).to(torch.get_default_dtype()).div(127.5).sub(1)
     steps = [transform, *getattr(transform, "transforms", [])]
     how = next((step for step in reversed(steps) if hasattr(step, "mean") and hasattr(step, "std")), None)
     if how is None:
-        raise ValueError(f"the transform of {model.name} does not say mean and std; pixels cannot be prepared")
+        raise ValueError(
+            f"the transform of {model.name} does not say mean and std, so pixels cannot be prepared; give one with a "
+            "Normalize step"
+        )
     mean, std = (torch.as_tensor(side, dtype=torch.get_default_dtype()).view(-1, 1, 1) for side in (how.mean, how.std))
     return (_channels(images, len(mean)).to(torch.get_default_dtype()) / 255 - mean) / std
 
@@ -132,9 +134,9 @@ def _channels(images: Tensor, number: int) -> Tensor:
 
 
 class Segmenter(nn.Module):
-    """A backbone's maps and a linear classifier of their places: inputs (N, C, H, W) to logits (N, K, H, W).
+    """A backbone's maps with a linear classifier of each position: inputs (N, C, H, W) to logits (N, K, H, W).
 
-    `head` is the classifier that it begins with, such as a probe of pixels.
+    `head` is the initial classifier, such as a probe of pixels.
     """
 
     def __init__(self, model: Backbone, head: nn.Linear, layer: str):
@@ -150,9 +152,9 @@ class Segmenter(nn.Module):
 
 @torch.no_grad()
 def mean_iou(segmenter: nn.Module, inputs: Tensor, masks: Tensor) -> float:
-    """Intersection over union of predicted and true pixels, the mean over the classes that masks (N, H, W) have.
+    """Intersection over union of predicted and true pixels, the mean over the classes that occur in masks (N, H, W).
 
-    Range [0, 1]; higher is better. Unlabelled pixels count nowhere.
+    Range [0, 1]; higher is better. Unlabelled pixels do not count.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A transform in two: image by image to bytes, and batch by batch, where the network is, from bytes to its inputs."""
+"""Split a transform in two: image by image to bytes, then batch by batch, on the network's device, to its inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from nclib.features.backbones import AsTrained
 
 Transform = Callable[[Any], Tensor]
 
-# Steps that make of an image of 8 bits always the same other image of 8 bits, by their full names: of no other step,
-# nor of a class derived from these, is that known.
+# The full names of deterministic steps from an 8-bit image to an 8-bit image. No other step, nor a class derived from
+# these, is known to be one.
 _IMAGE_STEPS = {f"torchvision.transforms.transforms.{name}" for name in ("Resize", "CenterCrop", "Grayscale")}
 _IMAGE_STEPS |= {f"timm.data.transforms.{name}" for name in ("ResizeKeepRatio", "CenterCropOrPad", "TrimBorder")}
 _TO_FLOAT = ("torchvision.transforms.transforms.ToTensor", "timm.data.transforms.MaybeToTensor")
@@ -24,7 +24,7 @@ _CHANCES = ("random_scale_prob", "random_aspect_prob")  # of timm's steps
 
 @dataclass(frozen=True)
 class ToBytes:
-    """From a PIL image by image steps to uint8 (C, H, W), in memory as the whole transform would lay it out."""
+    """Image steps from a PIL image to uint8 (C, H, W), in the memory layout of the whole transform."""
 
     steps: tuple[Callable[[Any], Any], ...]
     contiguous: bool
@@ -40,10 +40,10 @@ class ToBytes:
 
 @dataclass(frozen=True)
 class Finish:
-    """From bytes (N, C, H, W) to inputs: divided by the scale, less the mean, over the deviation.
+    """From bytes (N, C, H, W) to inputs: divide by the scale, subtract the mean, divide by the deviation.
 
-    All three are tensors on the device of the bytes. By a number a GPU does not divide: it multiplies by the inverse,
-    which has other last digits.
+    All three are tensors on the device of the bytes. (A GPU would multiply by the inverse of a plain number, which
+    changes the last digits.)
     """
 
     scale: Tensor
@@ -55,11 +55,12 @@ class Finish:
 
 
 def in_two(transform: Transform | None, device: torch.device) -> tuple[Transform | None, Transform]:
-    """What of a transform is to be done to every image, and what to a batch of such on the device.
+    """Split a transform into a part for each image and a part for a batch on the device.
 
-    Together they give what the transform gives, bit by bit. The first gives bytes if all steps are known: of a
-    `Backbone` by name, of a network trained by a recipe, or of a ``Compose`` of torchvision's or timm's resizing and
-    cropping, ``ToTensor`` and ``Normalize``. Any other transform is the first as it is, and nothing is left to do.
+    Together they return exactly what the transform returns, bit for bit. The first part returns bytes if all steps are
+    known, as they are for a `Backbone` by name, for a network trained by a recipe, and for a ``Compose`` of
+    torchvision's or timm's resizing and cropping, ``ToTensor`` and ``Normalize``. Any other transform is the first part
+    as a whole, and the second does nothing.
 
     Examples
     --------
@@ -77,7 +78,7 @@ def in_two(transform: Transform | None, device: torch.device) -> tuple[Transform
         return transform, as_it_is
     to_bytes, mean, std, dtype = found
     finish = _finish(255.0, mean, std, dtype, device)
-    return (to_bytes, finish) if finish.std.all() else (transform, as_it_is)  # which says that it divides by zero
+    return (to_bytes, finish) if finish.std.all() else (transform, as_it_is)  # which reports the division by zero
 
 
 def as_it_is(batch: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ def as_it_is(batch: Tensor) -> Tensor:
 
 
 def _of_preset(transform: Any) -> tuple[ToBytes, Any, Any, torch.dtype]:
-    """Of torchvision's transform for classifiers, which computes in float32 whatever the default is."""
+    """The parts of torchvision's transform for classifiers, which computes in float32 whatever the default is."""
     from torchvision.transforms import CenterCrop, Resize
 
     resize = Resize(transform.resize_size, transform.interpolation, antialias=transform.antialias)
@@ -95,7 +96,7 @@ def _of_preset(transform: Any) -> tuple[ToBytes, Any, Any, torch.dtype]:
 
 
 def _of_compose(transform: Any) -> tuple[ToBytes, Any, Any, torch.dtype] | None:
-    """Of image steps, the step to floats, and perhaps normalisation; None of anything else."""
+    """The parts of image steps, the step to floats, and optional normalisation; None for anything else."""
     steps = list(transform.transforms)
     normalize = steps.pop() if steps and _name(steps[-1]) == _NORMALIZE else None
     if not steps or _name(steps.pop()) not in _TO_FLOAT or not all(map(_is_image_step, steps)):
@@ -116,7 +117,7 @@ def _name(step: Any) -> str:
 
 
 def _finish(scale: float, mean: Any, std: Any, dtype: torch.dtype, device: torch.device) -> Finish:
-    """As torchvision makes them of what is given, on the device."""
+    """A `Finish` with scale, mean and std as torchvision makes them, on the device."""
     sides = (torch.as_tensor(side, dtype=dtype, device="cpu") for side in (mean, std))
     shaped = (side.view(-1, 1, 1) if side.ndim == 1 else side for side in sides)
     return Finish(*(side.to(device) for side in (torch.tensor(scale, dtype=dtype), *shaped)))

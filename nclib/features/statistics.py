@@ -1,4 +1,4 @@
-"""Class statistics of a model's features on a data set, which are never in memory at once; by several processes."""
+"""Class statistics of a model's features on a data set, without holding them in memory, and by several processes."""
 
 from typing import Any
 
@@ -20,13 +20,13 @@ def feature_statistics(
     covariance: Covariance = "full",
     **options: Any,
 ) -> ClassStatistics:
-    """Class statistics of a layer's features, gathered while they are computed; options as of `extract_layers`.
+    """Class statistics of a layer's features, gathered while they are computed; options as in `extract_layers`.
 
-    `images` are of any kind that `nclib.labelled` takes, with labels. A stream is passed over once.
+    `images` are labelled images of any kind that `nclib.labelled` takes. A stream is passed over once.
 
-    Under torch.distributed each process passes over its share of the images, and all have the statistics of all: what
-    one process would have, but for rounding in float64. A stream is copied into the memory of each. With a `cache`,
-    which the processes may share, a run that was killed goes on where it was, on any number of processes.
+    Under torch.distributed each process passes over its share of the images, and every process gets the statistics of
+    all images, equal to those of a single process up to float64 rounding. A stream is copied into each process's
+    memory. With a `cache`, which the processes may share, a killed run resumes, on any number of processes.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def feature_statistics(
     rank, number = (distributed.get_rank(), distributed.get_world_size()) if several else (0, 1)
     mine = shards_of(images)[rank::number]
     how = Extraction(**options) if mine else Extraction()
-    one = [range(1)]  # a process without a share needs to know the number of features all the same
+    one = [range(1)]  # a process without a share still needs the number of features
     shards = each_shard(model, images, [layer], how, mine or one)
     rows = ((next(iter(found.values())), images.labels[part.start : part.stop]) for part, found in shards)
     if not mine:

@@ -1,4 +1,4 @@
-"""Which images of a source make up the batches of an epoch: in any order, or equally many of each class."""
+"""Divide the images of an epoch into batches: in a given order, or with equally many images of each class."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def in_order(order: Tensor, batch_size: int) -> list[Tensor]:
-    """The order in batches; a last batch of one is left out, since batch norm needs two."""
+    """The order cut into batches; a last batch of one image is left out, since batch norm needs two."""
     return [batch for batch in order.split(batch_size) if len(batch) > 1]
 
 
@@ -25,11 +25,11 @@ def check_balance(batch_size: int, least: int, collapse: float) -> None:
 
 
 def balanced(labels: Tensor, batch_size: int, least: int, generator: torch.Generator) -> list[Tensor]:
-    """Batches of `least` images of each of ``batch_size // least`` classes, as many as pass about once over all.
+    """Batches of `least` images of each of ``batch_size // least`` classes, enough for about one pass over all images.
 
-    Where there are fewer classes, each batch holds all of them, and more images of each. Whose turn it is are the
-    classes that were drawn the least, and of a class the images that were; ties are broken by `generator`. An image is
-    in a batch once, unless its class has fewer than are drawn of it.
+    If there are fewer classes, each batch holds all of them, with more images of each. The least drawn classes come
+    next, and within a class the least drawn images; `generator` breaks ties. An image is in a batch only once, unless
+    its class has fewer images than the batch needs.
 
     Examples
     --------
@@ -42,13 +42,13 @@ def balanced(labels: Tensor, batch_size: int, least: int, generator: torch.Gener
     images = [shuffled[labels[shuffled] == label] for label in labels.unique()]
     classes = min(batch_size // least, len(images))
     each = max(least, batch_size // len(images))
-    drawn = torch.zeros(len(images), dtype=torch.int64)  # times of every class
+    drawn = torch.zeros(len(images), dtype=torch.int64)  # how often each class was drawn
     batches = []
     for _ in range(max(1, round(len(labels) / (classes * each)))):
         anyhow = torch.randperm(len(images), generator=generator)
         turn = anyhow[drawn[anyhow].argsort(stable=True)][:classes]
         rows = [(drawn[label] * each + torch.arange(each)) % len(images[label]) for label in turn]
         batch = torch.cat([images[label][row] for label, row in zip(turn, rows, strict=True)])
-        batches.append(batch[torch.randperm(len(batch), generator=generator)])  # a part of it is not of one class
+        batches.append(batch[torch.randperm(len(batch), generator=generator)])  # mixes the classes
         drawn[turn] += 1
     return batches

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: whether it can be reached, which is said at once and not after a minute of tries."""
+"""The Hugging Face hub: find out at once, not after a minute of retries, whether it can be reached."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ _PATIENCE = 5  # seconds
 
 @contextmanager
 def hub(repository: str, cure: str = "") -> Iterator[None]:
-    """Within it files of the hub come from its cache alone if the hub cannot be reached, or is not to be asked.
+    """In this block, hub files come only from the local cache if the hub is out of reach or HF_HUB_OFFLINE is set.
 
-    What the cache lacks is a FileNotFoundError then, which says how to fetch it; `cure` is what else would help.
+    A file that is not cached is then a FileNotFoundError, which says how to fetch it; `cure` adds another remedy.
     """
     from huggingface_hub import constants
 
@@ -24,15 +24,15 @@ def hub(repository: str, cure: str = "") -> Iterator[None]:
             raise
         command = f"hf download {repository.replace('@', ' --revision ')}"
         raise FileNotFoundError(
-            f"{repository} is not among the hub's files on this machine, and {why}; fetch it where there is a network, "
-            f"by `{command}`{cure}"
+            f"{repository} is not among the hub's files on this machine, and {why}; fetch it where there is a network: "
+            f"`{command}`{cure}"
         ) from error
     finally:
         constants.HF_HUB_OFFLINE = before
 
 
 def missing(repository: str) -> Exception | None:
-    """Why a model of the hub, NAME or NAME@REVISION, cannot be had, found out by a small file of it; None if it can."""
+    """Why a model of the hub, NAME or NAME@REVISION, cannot be fetched, by trying a small file; None if it can."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     name, _, revision = repository.partition("@")
@@ -43,12 +43,12 @@ def missing(repository: str) -> Exception | None:
                 hf_hub_download(**where)
     except (OSError, ValueError) as error:
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return FileNotFoundError(said if repository in said else f"{repository} cannot be had of the hub: {said}")
+        return FileNotFoundError(said if repository in said else f"{repository} cannot be fetched from the hub: {said}")
     return None
 
 
 def _out_of_reach() -> str | None:
-    """Why the hub does not answer; None if it does, whatever it says."""
+    """Why the hub does not answer; None if it answers at all."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
@@ -56,13 +56,13 @@ def _out_of_reach() -> str | None:
         return "HF_HUB_OFFLINE is set"
     try:
         get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
-    except Exception as error:  # of requests, or of httpx, by the version of huggingface_hub
+    except Exception as error:  # from requests or httpx, depending on huggingface_hub's version
         return f"{constants.ENDPOINT} cannot be reached ({type(error).__name__})"
     return None
 
 
 def _of_hub(error: BaseException | None) -> bool:
-    """Whether an error comes of one of the hub's, that a file is not in its cache."""
+    """Whether an error was caused by the hub's own, that a file is not in its cache."""
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     while error is not None and not isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):

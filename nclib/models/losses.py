@@ -1,7 +1,7 @@
-"""Training losses, each a function of the network, what the loss sees (B, d) and the labels (B,).
+"""Training losses, each a function of the network, its embedding (B, d) of a batch, and the labels (B,).
 
-Those about the output layer are the nine of Kornblith, Chen, Lee, Norouzi 2021 (arXiv 2010.16402). Their strengths are
-this book's choice: round numbers with which a small network learns its source about as well as by cross-entropy.
+The losses of the output layer are the nine of Kornblith, Chen, Lee, Norouzi 2021 (arXiv 2010.16402). Their strengths
+are this book's choice: round numbers with which a small network learns its source about as well as by cross-entropy.
 """
 
 import math
@@ -16,8 +16,8 @@ from nclib.models.networks import Network
 def supervised_contrastive(embedding: Tensor, labels: Tensor, *, temperature: float = 0.1) -> Tensor:
     """The supervised contrastive loss of Khosla et al. 2020, equation 2 (L_out).
 
-    `embedding` float (B, d), normalised here; samples alone in their class are left out, and a batch
-    with no pair at all gives 0.
+    `embedding` float (B, d) is normalised here. Samples that are alone in their class are left out, and a batch without
+    any pair gives 0.
     """
     if temperature <= 0:
         raise ValueError(f"temperature is {temperature}; it must be positive")
@@ -31,11 +31,11 @@ def supervised_contrastive(embedding: Tensor, labels: Tensor, *, temperature: fl
 
 
 def log_trace_ratio(features: Tensor, labels: Tensor) -> Tensor:
-    """The logarithm of `nclib.nc1_ratio`, tr(Sigma_W) / tr(Sigma_B), of a batch (B, d), to be differentiated.
+    """The logarithm of `nclib.nc1_ratio`, tr(Sigma_W) / tr(Sigma_B), of a batch (B, d); differentiable.
 
     Lower is more collapsed; the scale of the features makes no difference. With n samples of each class it is biased:
-    of features that know nothing of the classes it is about log(n - 1), however many samples there are. A trace of 0
-    counts as the least positive number, and has no gradient.
+    for features that do not depend on the class it is about log(n - 1), whatever the number of classes. A trace of 0
+    counts as the smallest positive number, and has no gradient.
 
     Examples
     --------
@@ -52,18 +52,17 @@ def log_trace_ratio(features: Tensor, labels: Tensor) -> Tensor:
     return within.clamp(min=least).log() - between.clamp(min=least).log()
 
 
-# A ratio of 10 leaves an eleventh of the variance to the classes, about what it is of the letters' pixels (9). Without
-# a bound classes would be given up for ever more; with fewer than 12 images of each, chance is below it anyway.
+# A ratio of 10 leaves an eleventh of the variance between the classes, about as in the letters' pixels (9). Without a
+# bound the network would give up the classes entirely; with fewer than 12 images of each, chance stays below it anyway.
 _LOOSEST = math.log(10)
 
 
 def collapse_term(features: Tensor, labels: Tensor, strength: float) -> Tensor:
-    """What is added to a loss to force collapse (`strength` above 0) or to prevent it (below 0).
+    """A term to add to a loss that forces collapse (`strength` above 0) or prevents it (below 0).
 
-    It is ``strength * log(tr(Sigma_W) / tr(Sigma_B))`` of the batch; below 0 a ratio above 10 counts as 10. Unlike
-    weight decay, which acts on weights, it acts on the features, and their scale makes no difference to it. Ours: the
-    nearest is Harun et al. 2025 (arXiv 2502.10691), who prevent collapse by a regulariser of entropy, and force it by
-    a fixed projector.
+    It is ``strength * log(tr(Sigma_W) / tr(Sigma_B))`` of the batch; for a strength below 0 a ratio above 10 counts as
+    10. Unlike weight decay it acts on the features, whose scale makes no difference to it. Ours: the nearest is Harun
+    et al. 2025 (arXiv 2502.10691), who prevent collapse by an entropy regulariser, and force it by a fixed projector.
 
     Examples
     --------
@@ -87,35 +86,35 @@ def _squared_error(network: Network, embedding: Tensor, labels: Tensor) -> Tenso
     """Mean squared error to one-hot targets of height 10.
 
     Rescaled as in Hui and Belkin 2021: with targets of 1 and many classes the gradient is so small that
-    a short training does not leave the start.
+    a short training hardly moves.
     """
     logits = network.classifier(embedding)
     return (logits - 10 * one_hot(labels, logits.shape[1])).square().mean()
 
 
 def _dropout(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
-    """A part of what the classifier sees is zero at random; in eval mode it sees all, and nothing is random."""
+    """Cross-entropy with dropout on the classifier's input; in eval mode without it."""
     return _cross_entropy(network, dropout(embedding, 0.3, training=network.training), labels)
 
 
 def _final_l2(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
-    """With lambda / 2 times the squared weights of the classifier, beside the decay of all weights."""
+    """Cross-entropy plus lambda / 2 times the squared weights of the classifier, besides the decay of all weights."""
     return _cross_entropy(network, embedding, labels) + 5e-3 / 2 * network.classifier.weight.square().sum()
 
 
 def _logit_penalty(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
-    """With beta times the mean squared norm of the logits."""
+    """Cross-entropy plus beta times the mean squared norm of the logits."""
     logits = network.classifier(embedding)
     return cross_entropy(logits, labels) + 1e-3 * logits.square().sum(1).mean()
 
 
 def _logit_normalisation(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
-    """Logits over their norm times a temperature: only their direction counts."""
+    """Cross-entropy of logits divided by their norm and a temperature, so that only their direction counts."""
     return cross_entropy(normalize(network.classifier(embedding)) / 0.05, labels)
 
 
 def _cosine_softmax(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
-    """Cosines of embedding and class weights over a temperature; the bias is not used."""
+    """Cross-entropy of the cosines of embedding and class weights over a temperature, without the bias."""
     cosines = linear(normalize(embedding), normalize(network.classifier.weight))
     return cross_entropy(cosines / 0.05, labels)
 
@@ -123,7 +122,7 @@ def _cosine_softmax(network: Network, embedding: Tensor, labels: Tensor) -> Tens
 def _sigmoid(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy, summed over the classes.
 
-    Less log K, so that each of K classes starts with a probability of about 1 / K, and not of one half.
+    Logits are reduced by log K, so that each of K classes starts with a probability of about 1 / K, not one half.
     """
     logits = network.classifier(embedding)
     targets = one_hot(labels, logits.shape[1]).to(logits)
@@ -132,7 +131,7 @@ def _sigmoid(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
 
 
 def _contrastive(network: Network, embedding: Tensor, labels: Tensor) -> Tensor:
-    """The classifier is trained beside the contrastive loss, on features that do not feel it."""
+    """The contrastive loss, plus cross-entropy of the classifier, whose gradient does not reach the embedding."""
     return supervised_contrastive(embedding, labels) + _cross_entropy(network, embedding.detach(), labels)
 
 
@@ -150,6 +149,6 @@ LOSSES = {
     "two views": _contrastive,
 }
 
-# How many times a loss sees every image of a batch, each time distorted anew. Two make the contrastive loss that of
-# Khosla et al. 2020, with the recipe's `projection` as the head.
+# How many times a loss sees every image of a batch, each time with a new distortion. With two, the contrastive loss is
+# that of Khosla et al. 2020, with the recipe's `projection` as the head.
 VIEWS = {"two views": 2}

@@ -1,4 +1,4 @@
-"""Names of models: what wildcards and "popular" stand for, and which names nobody knows, before anything is loaded."""
+"""Names of models: resolve wildcards and "popular", and refuse unknown names before anything is loaded."""
 
 import difflib
 import glob
@@ -11,7 +11,7 @@ from types import ModuleType
 
 from nclib.checks import counted, few
 
-# Widely used, of several families, and small enough for a laptop: 90 million parameters at most, 1 GB in all.
+# Widely used, from several families, and small enough for a laptop: at most 90 million parameters each, 1 GB in all.
 POPULAR = (
     "resnet18.a1_in1k",
     "resnet50.a1_in1k",
@@ -34,26 +34,25 @@ _OWN = "a model of your own needs the module that registers it: imports=[...], -
 def model_names(
     names: str | Iterable[str], *, weights: str | Path = "pretrained", imports: Sequence[str] = ()
 ) -> list[str]:
-    """Names of models as `backbone` takes them, each once, of names, wildcards and lists of names.
+    """The names of models that names and wildcards stand for, as `backbone` takes them, each once.
 
     Parameters
     ----------
     names
-        Names; wildcards by the rules of `timm.list_models`, such as ``resnet18*``, ``torchvision:vit_?_16`` or
-        ``recipe:runs/*.safetensors``; and ``popular``, ten widely used models that a laptop can do with. One, or
-        several.
+        One or several of: names; wildcards as in `timm.list_models`, such as ``resnet18*``, ``torchvision:vit_?_16`` or
+        ``recipe:runs/*.safetensors``; and ``popular``, ten widely used models that a laptop can run.
     weights
-        As of `backbone`: for ``pretrained`` a wildcard of timm stands for all weights that there are, such as
-        ``resnet18.a1_in1k``, otherwise for architectures.
+        As in `backbone`. With ``pretrained`` a wildcard of timm stands for all pretrained weights, such as
+        ``resnet18.a1_in1k``; otherwise for architectures.
     imports
-        As of `backbone`: modules that register models with timm.
+        As in `backbone`: modules that register models with timm.
 
     Raises
     ------
     ValueError
-        For names that nobody knows, of which all are named, with names near them; and for wildcards that match nothing.
+        For unknown names, all listed with similar names, and for wildcards that match nothing.
     FileNotFoundError
-        If all that is wrong is that files are not there.
+        If the only errors are missing files.
 
     Examples
     --------
@@ -67,7 +66,7 @@ def model_names(
     asked = [names] if isinstance(names, str) else list(names)
     if strange := [name for name in asked if not isinstance(name, str)]:
         raise TypeError(
-            f"name is a {type(strange[0]).__name__}; for a model of your own it is Backbone(name, model, transform)"
+            f"name is a {type(strange[0]).__name__}; for a model of your own give Backbone(name, model, transform)"
         )
     pretrained = str(weights) == "pretrained"
     found = [each for name in asked for each in _meant(name, pretrained)]
@@ -77,7 +76,7 @@ def model_names(
 
 
 def model_name(name: str, *, weights: str | Path = "pretrained", imports: Sequence[str] = ()) -> str:
-    """The one name of a model that a name, or a wildcard, stands for."""
+    """The single model that a name or wildcard stands for; ValueError if there are several."""
     names = model_names([name], weights=weights, imports=imports)
     if len(names) > 1:
         raise ValueError(f"{name!r} is {len(names)} models, {few(names)}; give one of them")
@@ -85,7 +84,7 @@ def model_name(name: str, *, weights: str | Path = "pretrained", imports: Sequen
 
 
 def repository(name: str) -> str | None:
-    """Where on the Hugging Face hub a model of images is; None of a model that is elsewhere.
+    """The repository on the Hugging Face hub of an ``hf-hub:`` model; None for other models.
 
     >>> repository("hf-hub:someone/net"), repository("resnet18")
     ('someone/net', None)
@@ -94,14 +93,14 @@ def repository(name: str) -> str | None:
 
 
 def refuse_all(wrong: Sequence[Exception], hint: str = "") -> None:
-    """Raise all that is wrong at once, as what it is where it is all of one kind; the hint comes last."""
+    """Raise all errors as one, of their own type if they share it, else ValueError; the hint comes last."""
     kinds = {type(each) for each in wrong}
     if wrong:
         raise (kinds.pop() if len(kinds) == 1 else ValueError)("; ".join([*map(str, wrong), *([hint] if hint else [])]))
 
 
 def _meant(name: str, pretrained: bool) -> Sequence[str]:
-    """What a name stands for: itself, too, if it is a wildcard that matches nothing."""
+    """The names that a name stands for; a wildcard without a match stands for itself."""
     if name == "popular":
         return POPULAR
     library, rest = _parts(name)
@@ -114,13 +113,13 @@ def _meant(name: str, pretrained: bool) -> Sequence[str]:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """The library that has a model, and its name there."""
+    """The library of a model, and its name there."""
     library, colon, rest = name.partition(":")
     return (library, rest) if colon and library in ("timm", "torchvision", "recipe") else ("timm", name)
 
 
 def _listed(library: str, pattern: str, pretrained: bool) -> list[str]:
-    """What a library has that matches."""
+    """The names in a library that match a pattern."""
     if library == "torchvision":
         from torchvision import models
 
@@ -129,15 +128,15 @@ def _listed(library: str, pattern: str, pretrained: bool) -> list[str]:
 
     if not pretrained:
         return timm.list_models(pattern, include_tags="." in pattern)
-    own = [name for name in timm.list_models(pattern) if timm.get_pretrained_cfg(name) is None]  # it knows no weights
+    own = [name for name in timm.list_models(pattern) if timm.get_pretrained_cfg(name) is None]  # no weights
     return timm.list_models(pattern, pretrained=True) + own
 
 
 def _wrong(name: str, pretrained: bool) -> Exception | None:
-    """What is wrong with a name, as far as this machine knows."""
+    """What is wrong with a name, as far as this machine can tell, or None."""
     library, rest = _parts(name)
     if name.startswith(_HUB):
-        return ValueError(f"{name!r} is a wildcard; models of the hub go by their names") if "*" in name else None
+        return ValueError(f"{name!r} is a wildcard; models of the hub need their full name") if "*" in name else None
     if name.startswith(_FOLDER) or library == "recipe":
         kind, place = ("checkpoint", Path(rest)) if library == "recipe" else ("folder", Path(name[len(_FOLDER) :]))
         return FileNotFoundError(f"there is no {kind} {place}") if pretrained and not place.exists() else None
@@ -152,7 +151,9 @@ def _wrong_for_timm(name: str, pretrained: bool) -> ValueError | None:
     import timm
 
     if "/" in name:
-        return ValueError(f"timm has no model {name!r}; of the hub it is 'hf-hub:{name}', of a folder 'local-dir:PATH'")
+        return ValueError(
+            f"timm has no model {name!r}; use 'hf-hub:{name}' for one of the hub, 'local-dir:PATH' for one in a folder"
+        )
     if not timm.is_model(name):
         return _unknown(name, "timm")
     architecture, _, tag = name.partition(".")
@@ -169,7 +170,7 @@ def _wrong_for_timm(name: str, pretrained: bool) -> ValueError | None:
 def _unmatched(pattern: str, library: str, pretrained: bool) -> ValueError:
     if pretrained and (number := len(_listed(library, pattern, False))):
         return ValueError(
-            f"{pattern!r} matches {counted(number, 'model')} of {library}, but none that has pretrained weights"
+            f"{pattern!r} matches {counted(number, 'model')} of {library}, but none with pretrained weights"
         )
     return ValueError(f"{pattern!r} matches no model of {library}; {_hint(pattern.strip(_WILD), library)}")
 
@@ -181,11 +182,11 @@ def _unknown(name: str, library: str) -> ValueError:
 def _hint(name: str, library: str) -> str:
     known = _listed(library, "*", False)
     close = difflib.get_close_matches(name.lower(), known, 5)
-    return f"names near it are {', '.join(close)}" if close else f"it has {len(known)}, such as {known[0]}"
+    return f"similar names are {', '.join(close)}" if close else f"it has {len(known)}, such as {known[0]}"
 
 
 def import_module(name: str) -> None:
-    """Import a module by name, as seen from the working directory too, or by the path of its file, once."""
+    """Import a module, once: by name, also from the working directory, or by the path of its file."""
     path = Path(name)
     if path.suffix == ".py" and not path.is_file():
         raise FileNotFoundError(f"there is no file {path} to import")
@@ -203,7 +204,7 @@ def import_module(name: str) -> None:
 
 
 def _import_file(path: Path) -> None:
-    """As a module of the name of its whole path, for others may have its stem."""
+    """Import a file as a module named after its whole path, since another module may have its stem."""
     if str(path) in sys.modules:
         return
     loader = SourceFileLoader(str(path), str(path))

@@ -1,4 +1,4 @@
-"""The networks that are trained here: small ResNets and VGGs, with a projection head that transfer drops."""
+"""The networks that we train: small ResNets and VGGs, with a projection head that transfer drops."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class Network(nn.Module):
     """A backbone, a projection head of any depth, and a linear classifier.
 
-    `backbone(x)` gives the last-layer features (N, d), which is what transfer keeps; the projection
-    head and the classifier only serve to train it. With `projection=0` the classifier sees the features.
+    `backbone(x)` returns the last-layer features (N, d), and is what transfer keeps; the projection head and the
+    classifier only serve to train it. With `projection=0` the classifier sees the features themselves.
 
     Examples
     --------
@@ -25,7 +25,7 @@ class Network(nn.Module):
     def __init__(self, backbone: nn.Module, num_features: int, num_classes: int, *, projection: int = 0):
         super().__init__()
         if projection < 0:
-            raise ValueError(f"projection is {projection}; it is a number of layers, 0 or more")
+            raise ValueError(f"projection is {projection}; it must be a number of layers, 0 or more")
         layers = [layer for _ in range(projection) for layer in _projection_layer(num_features)]
         self.backbone = backbone
         self.projection = nn.Sequential(*layers)
@@ -54,7 +54,7 @@ def small_resnet(
 ) -> nn.Module:
     """timm's ResNet for small images: stages of `width` x 1, 2, 4, 8 channels and `blocks` x `stages` basic blocks.
 
-    Its features are (N, 8 * width), or with bottleneck blocks (N, 32 * width). The stem is as wide as the first stage
+    Its features are (N, 8 * width), or (N, 32 * width) with bottleneck blocks. The stem is as wide as the first stage
     (timm's is 64 wide).
 
     Examples
@@ -76,9 +76,9 @@ def small_resnet(
         channels=channels,
         stem_type="deep",
         stem_width=width // 2,
-        zero_init_last=False,  # else an untrained network sees one corner of the image
+        zero_init_last=False,  # otherwise an untrained network sees one corner of the image
     )
-    # The deep stem is the only one whose width can be set; one 5 x 5 layer does its work at a third of the time.
+    # Only the deep stem's width can be set; a single 5 x 5 layer does the same in a third of the time.
     stem = nn.Conv2d(in_channels, width, 5, stride=2, padding=2, bias=False)
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     network.add_module("conv1", stem)
@@ -86,9 +86,9 @@ def small_resnet(
 
 
 def cifar_resnet(width: int = 64, *, in_channels: int = 3, **shape: Any) -> nn.Module:
-    """`small_resnet` with the stem of CIFAR: 3 x 3, stride 1, no max-pooling, as ResNets are trained at 32 x 32.
+    """`small_resnet` with the stem used for CIFAR: 3 x 3, stride 1, no max-pooling, for images of 32 x 32.
 
-    Its last map of such an image is 4 x 4, where that of `small_resnet` is one place; it takes 16 times the work.
+    Its last map for such an image is 4 x 4, instead of 1 x 1 in `small_resnet`, at 16 times the work.
 
     Examples
     --------
@@ -112,12 +112,12 @@ def small_vgg(
     stages: tuple[int, ...] = (1, 1, 1, 1, 1),
     norm: bool = False,
 ) -> nn.Module:
-    """Convolutions as VGG's: stages of `width` x 1, 2, 4, 8, 8 channels, `blocks` x `stages` layers.
+    """A VGG: stages of `width` x 1, 2, 4, 8, 8 channels and `blocks` x `stages` convolutions.
 
     There is no normalisation, or with `norm` batch norm after each convolution.
 
-    Its features are (N, 8 * width), the last map averaged over its positions; of width 64 with two blocks it is VGG-13
-    without the fully connected layers. Poolings round up, for images of any size.
+    Its features are (N, 8 * width), the last map averaged over its positions. With width 64 and two blocks it is VGG-13
+    without the fully connected layers. Pooling rounds up, so images may have any size.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def small_vgg(
             in_channels = channels
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    network.num_features = in_channels  # type: ignore[assignment]  # as timm's models say it
+    network.num_features = in_channels  # type: ignore[assignment]  # the name in timm's models
     return network
 
 

@@ -1,4 +1,4 @@
-"""Backbones by name: timm's and torchvision's models, and networks trained by a recipe, each with its preprocessing."""
+"""Backbones by name: models of timm and torchvision, and networks trained by a recipe, with their preprocessing."""
 
 import os
 import warnings
@@ -28,20 +28,19 @@ def backbone(
     Parameters
     ----------
     name
-        A timm model (``resnet18.a1_in1k``), ``torchvision:`` and one of torchvision's classifiers
-        (``torchvision:resnet50``), or ``recipe:`` and the path of a checkpoint that `nclib.train` wrote. Or a wildcard,
-        as of `model_names`, that only one model matches; and ``hf-hub:OWNER/NAME`` or ``local-dir:PATH``, as timm has
-        them.
+        One of: a timm model (``resnet18.a1_in1k``), also as ``hf-hub:OWNER/NAME`` or ``local-dir:PATH``;
+        ``torchvision:`` and the name of a classifier (``torchvision:resnet50``); ``recipe:`` and the path of a
+        checkpoint that `nclib.train` wrote; or a wildcard as in `model_names` that matches a single model.
     weights
-        ``pretrained`` (from the hub, or its cache on this machine), ``random`` (the same ones every time),
-        the name of one of torchvision's weights (``IMAGENET1K_V1``), or the path of a ``.safetensors`` file.
-        The classifier may be of any width there, or missing (but for those that classify by a convolution). Prefixes
-        that training puts before names (``module.``, ``_orig_mod.``, ``backbone.``, ``model.``, and several of them)
-        are left out, and where ``num_batches_tracked`` is missing it is 0; a warning says so.
+        ``pretrained`` (from the hub, or its cache on this machine), ``random`` (the same every time), the name of
+        torchvision weights (``IMAGENET1K_V1``), or the path of a ``.safetensors`` file. In a file the classifier may
+        have any width, or be missing (unless it is a convolution). Prefixes that training adds to names (``module.``,
+        ``_orig_mod.``, ``backbone.``, ``model.``, or several of them) are removed, and a missing
+        ``num_batches_tracked`` is 0; a warning says so.
     imports
-        Modules that register models with timm when they are imported: names, or paths of ``.py`` files.
+        Modules that register models with timm when imported: names, or paths of ``.py`` files.
     device
-        ``auto`` is a GPU where there is one.
+        ``auto`` is a GPU if there is one; see `resolve_device`.
 
     Examples
     --------
@@ -80,7 +79,7 @@ def _timm(name: str, weights: str) -> Backbone:
 
 
 def _asking_hub(name: str, weights: str) -> AbstractContextManager[None]:
-    """For a model of timm that is somewhere on the hub, or its weights are."""
+    """The `hub` context for a timm model if it, or its weights, come from the hub; else an empty one."""
     import timm
 
     source, colon, place = name.partition(":")
@@ -107,7 +106,7 @@ def _torchvision(name: str, weights: str) -> Backbone:
 
     def make(pretrained: bool = False, **options: Any) -> nn.Module:
         if name in ("googlenet", "inception_v3"):
-            options["transform_input"] = True  # as with the hub's weights, wherever these come from
+            options["transform_input"] = True  # as with torchvision's own weights, wherever these come from
             options |= {} if pretrained else {"aux_logits": False, "init_weights": True}  # else torchvision warns
         return models.get_model(name, weights=chosen if pretrained else None, **options)
 
@@ -125,14 +124,14 @@ def _last_linear(model: nn.Module) -> nn.Linear | None:
     return next((m for m in reversed(list(model.modules())) if isinstance(m, nn.Linear)), None)
 
 
-# Classifiers of torchvision's Inception networks for training them, and how many weights torch has averaged.
+# Auxiliary classifiers of torchvision's Inception networks, and torch's count of averaged weights: not needed here.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "n_averaged")
 
 
 def weighted(
     name: str, make: Callable[..., nn.Module], classifier_of: Callable[[Any], Any], weights: str
 ) -> tuple[nn.Module, bool]:
-    """The model with the weights asked for, of the hub, random, or of a file; and whether they have a classifier."""
+    """The model with weights from the hub, random, or from a file; and whether they include a classifier."""
     if weights == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -151,7 +150,7 @@ def weighted(
 
 @contextmanager
 def _weights_only() -> Iterator[None]:
-    """Have torch.load unpickle nothing but tensors, also where torchvision calls it without saying so."""
+    """Let torch.load unpickle only tensors in this block, even where torchvision does not ask for that."""
     before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:
@@ -173,7 +172,7 @@ def _from_file(
     rows = state.get(f"{place}weight")
     if rows is not None and len(rows) != len(getattr(classifier, "weight", ())):
         model = make(num_classes=len(rows))
-    if rows is None:  # only the backbone: the classifier keeps its random weights, and is not to be used
+    if rows is None:  # a backbone alone: the classifier keeps its random weights, and is not used
         state |= {key: value for key, value in model.state_dict().items() if key.startswith(place)}
     _fit(model, state, name, path, [*given])
     return model, rows is not None
@@ -186,7 +185,7 @@ def _read(path: str) -> dict[str, Tensor]:
     if Path(path).suffix != ".safetensors":
         raise ValueError(
             f"weights are {path!r}; they must be 'pretrained', 'random' or the path of a .safetensors file, as "
-            "safetensors.torch.save_file(model.state_dict(), path) writes one"
+            "safetensors.torch.save_file(model.state_dict(), path) writes"
         )
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file of weights {path}")
@@ -196,11 +195,11 @@ def _read(path: str) -> dict[str, Tensor]:
         raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
 
 
-_PREFIXES = ("module.", "backbone.", "model.")  # of DataParallel, and of common wrappers
+_PREFIXES = ("module.", "backbone.", "model.")  # from DataParallel and common wrappers
 
 
 def _bare(key: str) -> str:
-    """A name without the prefixes that stand before it, and what torch.compile puts into those of a part."""
+    """A name without wrappers' prefixes, and without what torch.compile inserts."""
     key = key.replace("_orig_mod.", "")
     while prefix := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), ""):
         key = key.removeprefix(prefix)
@@ -208,7 +207,7 @@ def _bare(key: str) -> str:
 
 
 def _renamed(given: dict[str, Tensor], model: nn.Module, path: str) -> dict[str, Tensor]:
-    """What a file holds, by the model's names, where they differ by prefixes; a warning says so."""
+    """The tensors of a file under the model's names, which may differ by prefixes; a warning says so."""
     own = model.state_dict().keys()
     known = {_bare(key): key for key in own}
     names = {key: key if key in own else known.get(_bare(key), _bare(key)) for key in given}
@@ -223,7 +222,7 @@ def _renamed(given: dict[str, Tensor], model: nn.Module, path: str) -> dict[str,
 
 
 def _fit(model: nn.Module, state: dict[str, Tensor], name: str, path: str, given: list[str]) -> None:
-    """Load the state into the model, all of it and nothing else; counts of batches may be missing."""
+    """Load the state into the model; names and shapes must agree, except that batch counts may be missing."""
     values = model.state_dict()
     counts = [key for key in values.keys() - state.keys() if key.endswith("num_batches_tracked")]
     state = state | {key: values[key] for key in counts}

@@ -1,4 +1,4 @@
-"""Pre-training: a recipe says everything about a network; trained once, it is read from a cache."""
+"""Pre-training: a recipe determines a network, which is trained once and then read from a cache."""
 
 import json
 import math
@@ -30,21 +30,21 @@ from nclib.models.schedules import SCHEDULES, run_epoch
 from nclib.seeds import seeded
 from nclib.storage import digest_of_text, load_tensors, save_tensors
 
-_VERSION = 2  # raise it when training changes, so that no older checkpoint is taken for a new one
+_VERSION = 2  # raise it when training changes, so that no older checkpoint passes for a new one
 _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training
 _LAST = "last.safetensors"  # the saved state of a trail
 _MOMENTUM = 0.9
-_PENALISED = 4  # images of a batch: all of them would take four times as long as training without penalty
+_PENALISED = 4  # images of a batch that the penalty uses: all would take four times as long as training without it
 
-# Metadata of a setting that is added to a recipe: `config` names it only where it is not the default, so that records
-# and checkpoints which are older than the setting stay valid.
+# Marks a setting that was added to recipes later: `config` names it only if it is not the default, so that older
+# records and checkpoints stay valid.
 ADDED = {"added": True}
 
 OnEpoch = Callable[[int, Network], None]
 
 
 def config_of(recipe: Any) -> dict[str, Any]:
-    """The settings of a recipe, a dataclass, by name; those marked `ADDED` where they are not the default."""
+    """The settings of a recipe, a dataclass, by name; those marked `ADDED` only if they are not the default."""
     values = ((field, getattr(recipe, field.name)) for field in fields(recipe))
     return {field.name: value for field, value in values if field.metadata != ADDED or value != field.default}
 
@@ -53,15 +53,20 @@ def config_of(recipe: Any) -> dict[str, Any]:
 class Recipe:
     """How a network is pre-trained; equal recipes give equal networks (on one kind of processor).
 
-    `source` and `per_class` name the data, whose images are brought to `size` pixels a side if it is given, `width`
-    and `blocks` (a stage) the network, `projection` the layers of the head that transfer drops, `augmentation` the
-    strength of random distortion (0 is none), of which the loss "two views" needs some.
-    The optimiser is SGD with Nesterov momentum 0.9; `learning_rate` is its peak under the `schedule`. On a GPU features
-    are computed in bfloat16, all else in torch's default dtype (float32). `penalty` times the geometric complexity of
-    each batch, in eval mode, estimated by one projection of 4 of its images, is added to the loss; with batch norm it
-    can be lowered by the scale of weights that makes no difference in training. With `balanced` above 0 a batch holds
-    so many images of each of ``batch_size // balanced`` classes; then `collapse` times the logarithm of the trace ratio
-    of its features is added to the loss, see `nclib.models.losses.collapse_term`. `key` is a digest of it all:
+    - `source` and `per_class` name the data; images are resized to `size` pixels a side if that is given.
+    - `network` is a name in `nclib.models.networks.NETWORKS`; `width` and `blocks` (per stage) set its size, and
+      `projection` the number of layers of the head that transfer drops.
+    - `loss` is a name in `nclib.models.losses.LOSSES`. `augmentation` is the strength of random distortion, 0 for none;
+      the loss "two views" needs some.
+    - The optimiser is SGD with Nesterov momentum 0.9; `learning_rate` is the peak of the `schedule`. On a GPU features
+      are computed in bfloat16, all else in torch's default dtype (float32).
+    - `penalty` times the geometric complexity of each batch, in eval mode, is added to the loss; it is estimated by one
+      projection of 4 images. With batch norm, scaling weights can lower it without changing what is trained.
+    - With `balanced` above 0 a batch holds that many images of each of ``batch_size // balanced`` classes. Then
+      `collapse` times the logarithm of the trace ratio of its features is added to the loss, see
+      `nclib.models.losses.collapse_term`.
+
+    `key` is a digest of all settings:
 
     >>> Recipe(epochs=2).key == Recipe(epochs=2).key != Recipe(epochs=3).key
     True
@@ -91,7 +96,7 @@ class Recipe:
         check_known(SCHEDULES, schedule=self.schedule)
         check_known(NETWORKS, network=self.network)
         floats: dict[str, float] = dict.fromkeys(("learning_rate", "weight_decay", "augmentation", "penalty"), 0)
-        for name, least in (floats | {"collapse": -math.inf}).items():  # NaN is not even at least that
+        for name, least in (floats | {"collapse": -math.inf}).items():  # NaN fails this check, too
             object.__setattr__(self, name, float(getattr(self, name)))  # 0 and 0.0 are one recipe
             check_least(least, **{name: getattr(self, name)})
         check_least(0, projection=self.projection, epochs=self.epochs, balanced=self.balanced)
@@ -99,7 +104,9 @@ class Recipe:
         check_least(1, size=1 if self.size is None else self.size)
         check_balance(self.batch_size, self.balanced, self.collapse)
         if self.loss in VIEWS and not self.augmentation:
-            raise ValueError(f"loss {self.loss!r} needs augmentation above 0; without it all views of an image are one")
+            raise ValueError(
+                f"loss {self.loss!r} needs augmentation above 0; without it all views of an image are the same"
+            )
 
     @classmethod
     def of(cls, **settings: object) -> "Recipe":
@@ -111,7 +118,7 @@ class Recipe:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings by name, see `config_of`: what a cell says of a network, and `key` is a digest of."""
+        """The settings by name, see `config_of`: they describe a network in a cell, and `key` is their digest."""
         return config_of(self)
 
     @property
@@ -131,16 +138,15 @@ def train(
     trail: Path | str | None = None,
     progress: bool = True,
 ) -> Network:
-    """Train the recipe's network, or read it from `cache`.
+    """Train the recipe's network, or read it from the folder `cache`; returns it in eval mode on the device.
 
-    `on_epoch(epoch, network)` is called before the first epoch (0) and after each; it sees a network in
-    eval mode, and with it the cache is not read. A training that was killed goes on from its last saved
-    state and gives the network that it would have given. Files that are damaged, or of other images of the
-    source's name, are made anew, and a warning says so. Returned in eval mode on the device.
+    A killed training resumes from its last saved state and returns the same network as without the interruption. Files
+    that are damaged, or were trained on other images under the source's name, are made again, with a warning.
 
-    What `on_epoch` saw is lost with a killed process. So a training with it goes on only from a `trail`, a folder
-    that keeps the weights of every epoch: `on_epoch` is shown the networks of the earlier epochs again, in
-    their order, before training goes on. The trail stays after the training; remove it once what was seen is safe.
+    `on_epoch(epoch, network)` is called before the first epoch (0) and after each, with the network in eval mode; the
+    cache is then not read. What it saw is lost with a killed process, so a training with it resumes only from a
+    `trail`, a folder that keeps the weights of every epoch: `on_epoch` first sees the networks of the earlier epochs
+    again, in order. The trail remains after the training; remove it once what was seen is safe.
 
     >>> network = train(Recipe("digits", per_class=2, width=2, epochs=1), device="cpu", progress=False)
     >>> network.backbone(torch.zeros(3, 1, 28, 28)).shape, network(torch.zeros(3, 1, 28, 28)).shape
@@ -160,7 +166,7 @@ def train(
 
     if is_read():
         return network.eval()
-    with _locked(done or partial):  # of several who want it one trains it, and the others wait
+    with _locked(done or partial):  # one of several processes trains it, the others wait
         if is_read():
             return network.eval()
         _run_epochs(made, network, source, partial, on_epoch, progress)
@@ -174,18 +180,18 @@ def train(
 def _files(
     recipe: Recipe, cache: Path | str | None, trail: Path | str | None, *, watched: bool
 ) -> tuple[Path | None, Path | None]:
-    """Where the trained network and the state of an unfinished training are kept, if they are."""
+    """The paths of the trained network and of the state of an unfinished training; None if they are not kept."""
     name = f"{recipe.key}{precision_suffix()}"
     done = Path(cache) / f"{name}.safetensors" if cache else None
     if watched:
         return done, Path(trail) / name / _LAST if trail else None
     if trail:
-        raise ValueError(f"trail is {str(trail)!r} without on_epoch; give on_epoch, or cache in place of trail")
+        raise ValueError(f"trail is {str(trail)!r} without on_epoch; give on_epoch, or cache instead of trail")
     return done, done.with_suffix(".partial") if done else None
 
 
 def _locked(path: Path | None) -> AbstractContextManager[Any]:
-    """The lock of a file, waited for; nothing without one."""
+    """The lock of a file, or an empty context without a file."""
     if path is None:
         return nullcontext()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +199,7 @@ def _locked(path: Path | None) -> AbstractContextManager[Any]:
 
 
 def network_of(recipe: Recipe, in_channels: int, num_classes: int) -> Network:
-    """The untrained network of a recipe; the same for every recipe of one seed and shape."""
+    """The untrained network of a recipe; the same for all recipes of the same seed and shape."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         backbone = NETWORKS[recipe.network](recipe.width, in_channels=in_channels, blocks=recipe.blocks)
@@ -216,7 +222,7 @@ def _run_epochs(
     unfinished = _Unfinished(partial, made, network, _state(network, optimizer), on_epoch)
     start = unfinished.resume()
     images, labels = source.inputs(device), source.labels.to(device)
-    if start == 0:  # an untrained network's batch norm knows nothing of its inputs yet
+    if start == 0:  # gives the batch norm of an untrained network statistics of its inputs
         update_bn((images[batch] for batch in in_order(torch.arange(len(images)), recipe.batch_size)), network)
         unfinished.reached(0)
     epochs = tqdm(
@@ -233,10 +239,10 @@ def _run_epochs(
 
 
 class _Unfinished:
-    """Saves the state of a training now and then; with `on_epoch` the weights of every epoch, too, in files beside it.
+    """Saves the state of a training now and then; with `on_epoch`, also the weights of every epoch in files beside it.
 
-    These are written before the state. So all epochs up to that of the state are there, whenever the process is killed,
-    and those after it are trained, and written, again.
+    Weights are written before the state. So whenever the process is killed, all epochs up to the state's are there, and
+    later ones are trained and written again.
     """
 
     def __init__(
@@ -252,7 +258,7 @@ class _Unfinished:
         self.saved = time.monotonic()
 
     def reached(self, epoch: int) -> None:
-        """Save what is due after an epoch, and show the network."""
+        """Save what is due after an epoch, and call `on_epoch`."""
         if self.path:
             if self.on_epoch:
                 weights = self.network.state_dict().items()
@@ -270,7 +276,7 @@ class _Unfinished:
         self.saved = time.monotonic()
 
     def resume(self) -> int:
-        """Take up the saved state, after `on_epoch` was shown the epochs up to it; the number of epochs done."""
+        """Call `on_epoch` for the epochs up to the saved state, and load it; returns the number of epochs done."""
         if self.path is None or (found := self.made.found(self.path, self.state)) is None:
             return 0
         tensors, metadata = found
@@ -285,19 +291,19 @@ class _Unfinished:
         return metadata["epoch"]
 
     def _is_whole(self, path: Path) -> bool:
-        """Whether the weights of an epoch can be shown; a warning says why not."""
+        """Whether the weights of an epoch can be read; a warning says why not."""
         if not path.exists():
             warnings.warn(f"{path} is missing; training again", stacklevel=3)
         return self.made.found(path, self.network.state_dict()) is not None
 
 
 def _of_epoch(state: Path, epoch: int) -> Path:
-    """The file of an epoch's weights, beside that of the state."""
+    """The file of an epoch's weights, beside the state's."""
     return state.with_name(f"{epoch:05d}.safetensors")
 
 
 def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labels: Tensor, epoch: int) -> None:
-    """One pass in an order, and with distortions, that depend on nothing but the seed and the epoch."""
+    """One pass over the images; its order and distortions depend only on the seed and the epoch."""
     generator = seeded("epoch", recipe.seed, epoch)
     batches = [sent(batch, images.device) for batch in _batches(recipe, labels, generator)]
 
@@ -314,19 +320,19 @@ def _run_epoch(recipe: Recipe, network: Network, optimizer, images: Tensor, labe
             loss = loss + collapse_term(features, labels[batch], recipe.collapse)
         if recipe.penalty:
             complexity = _complexity(network, inputs, seeded("penalty", recipe.seed, epoch, step))
-            if complexity.device != loss.device:  # it is float64, which the network's device lacks
+            if complexity.device != loss.device:  # it is float64, which the network's device does not have
                 complexity = complexity.to(loss)
             loss = loss + recipe.penalty * complexity
         return loss
 
     passes = {"steps": len(batches), "epoch": epoch, "epochs": recipe.epochs}
     with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
-        torch.manual_seed(seeded("dropout", recipe.seed, epoch).initial_seed())  # of losses that are random
+        torch.manual_seed(seeded("dropout", recipe.seed, epoch).initial_seed())  # for losses with random parts
         run_epoch(optimizer, enumerate(batches), loss, schedule=recipe.schedule, **passes)
 
 
 def _complexity(network: Network, inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """Geometric complexity of a batch, estimated without bias by a projection of a few images, to be differentiated."""
+    """An unbiased, differentiable estimate of a batch's geometric complexity, from a projection of a few images."""
     few = inputs[:_PENALISED]  # their order is random already
     seed = int(torch.randint(2**31, (), generator=generator))
     found = geometric_complexity(
@@ -342,7 +348,7 @@ def _batches(recipe: Recipe, labels: Tensor, generator: torch.Generator) -> list
 
 
 def _state(network: Network, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
-    """The tensors that training changes, by name, as views: weights, batch-norm statistics, momentum."""
+    """The tensors that training changes, by name and not copied: weights, batch-norm statistics, momentum."""
     for parameter in network.parameters():
         optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     momentum = {f"momentum.{name}": optimizer.state[p]["momentum_buffer"] for name, p in network.named_parameters()}
@@ -350,7 +356,7 @@ def _state(network: Network, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
 
 
 class _Made(NamedTuple):
-    """What a network, or a state on the way to it, is made of: a recipe, and images of a digest."""
+    """What a network, or the state of its training, is made from: a recipe, and the digest of its images."""
 
     recipe: Recipe
     source: str
@@ -359,7 +365,7 @@ class _Made(NamedTuple):
         save_tensors(path, tensors, {"recipe": self.recipe.config, "source": self.source, **metadata})
 
     def found(self, path: Path, like: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict] | None:
-        """The tensors of a file, of these shapes, and its metadata; None if no whole file of the images is there."""
+        """The tensors of a file, shaped `like` these, and its metadata; None if it is missing, damaged, or outdated."""
         if not path.exists():
             return None
         try:
@@ -367,16 +373,16 @@ class _Made(NamedTuple):
         except ValueError as error:
             warnings.warn(f"{error}; training again", stacklevel=3)
             return None
-        if metadata.get("source", self.source) != self.source:  # older files do not say
+        if metadata.get("source", self.source) != self.source:  # older files do not state it
             warnings.warn(f"{path} was trained on other images of {self.recipe.source}; training again", stacklevel=3)
             return None
         shapes = {name: tensor.shape for name, tensor in like.items()}
         if metadata.get("recipe") != self.recipe.config or shapes != {name: t.shape for name, t in tensors.items()}:
-            raise ValueError(f"{path} holds the weights of another network than its recipe's; delete it to train anew")
+            raise ValueError(f"{path} holds the weights of another network than its recipe's; delete it to train again")
         return tensors, metadata
 
     def read(self, path: Path, into: dict[str, Tensor]) -> bool:
-        """Copy the tensors of a file, if there is a whole one."""
+        """Copy the tensors of a valid file; whether there was one."""
         if found := self.found(path, into):
             _copy(found[0], into)
         return found is not None
@@ -389,12 +395,12 @@ def _copy(tensors: dict[str, Tensor], into: dict[str, Tensor]) -> None:
 
 def _recipe(path: str, weights: str) -> Backbone:
     if weights != "pretrained":
-        raise ValueError(f"a recipe's checkpoint has its own weights; weights are {weights!r}")
+        raise ValueError(f"weights are {weights!r}; a recipe's checkpoint has its own: give weights='pretrained'")
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     state, metadata = load_tensors(Path(path))
     if not {"recipe", "image"} <= metadata.keys():
-        raise ValueError(f"{path} is no checkpoint of a recipe; nclib.train writes one")
+        raise ValueError(f"{path} is not the checkpoint of a recipe; nclib.train writes one")
     channels, size = metadata["image"][0], metadata["image"][-1]
     network = network_of(Recipe.of(**metadata["recipe"]), channels, len(state["classifier.bias"]))
     network.load_state_dict(state)

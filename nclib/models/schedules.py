@@ -1,4 +1,4 @@
-"""The training loop, and schedules of its rate: from the part of training that is done to the part of the peak."""
+"""The training loop, and schedules of the learning rate: from the share of training done to a share of the peak."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ Batch = TypeVar("Batch")
 
 
 def _one_cycle(progress: float) -> float:
-    """Up in a straight line for a quarter of the time, down to zero as a cosine."""
+    """A linear rise for a quarter of the time, then a cosine down to zero."""
     rise = 0.25
     if progress < rise:
         return progress / rise
@@ -36,9 +36,9 @@ def run_epoch(
     epochs: int,
     schedule: str,
 ) -> None:
-    """One pass over the batches, `steps` in all, each at the rate that the schedule gives it.
+    """One pass over the batches, `steps` in all, at the learning rates of the schedule.
 
-    The peak of the rate is that of the optimiser as it was made, its ``defaults["lr"]``.
+    The peak rate is the one that the optimiser was made with, its ``defaults["lr"]``.
     """
     for step, batch in enumerate(batches):
         progress = (epoch + (step + 0.5) / steps) / epochs

@@ -20,10 +20,10 @@ from nclib.features.forward import Outputs
 from nclib.models.hub import hub
 from nclib.models.names import refuse_all
 
-_FIRST_LAYERS = re.compile(r"(.+)\[:(\d+)\]")  # of a name: the rest, and how many layers
+_FIRST_LAYERS = re.compile(r"(.+)\[:(\d+)\]")  # the name of a model, and a number of layers
 _WILD = "*?"
 
-# Widely used, and small enough for a laptop: 110 million parameters at most.
+# Widely used, and small enough for a laptop: at most 110 million parameters.
 POPULAR_ENCODERS = (
     "sentence-transformers/all-MiniLM-L6-v2",
     "sentence-transformers/all-mpnet-base-v2",
@@ -35,7 +35,7 @@ POPULAR_ENCODERS = (
 
 
 def encoder_names(names: str | Iterable[str], data_root: str | Path | None = None) -> list[str]:
-    """Names of encoders, each once, of names and ``popular``; all that are known not to be there are named at once."""
+    """The encoders that names and ``popular`` stand for, each once; an error lists all names known to be wrong."""
     asked = [names] if isinstance(names, str) else names
     found = list(dict.fromkeys(e for name in asked for e in (POPULAR_ENCODERS if name == "popular" else [name])))
     refuse_all([why for name in found if (why := _wrong(name, data_root)) is not None])
@@ -43,7 +43,7 @@ def encoder_names(names: str | Iterable[str], data_root: str | Path | None = Non
 
 
 def encoder_name(name: str, data_root: str | Path | None = None) -> str:
-    """The one name of an encoder that a name stands for."""
+    """The single encoder that a name stands for; ValueError if there are several."""
     names = encoder_names([name], data_root)
     if len(names) > 1:
         raise ValueError(f"{name!r} is {len(names)} encoders, {few(names)}; give one of them")
@@ -58,12 +58,12 @@ def _wrong(name: str, data_root: str | Path | None) -> Exception | None:
         except (FileNotFoundError, ValueError) as error:
             return error
     elif any(mark in source for mark in _WILD) or not source:
-        return ValueError(f"{name!r} is no name of an encoder; those of the hub go by OWNER/NAME, without wildcards")
+        return ValueError(f"{name!r} is no name of an encoder; give OWNER/NAME for one of the hub, without wildcards")
     return None
 
 
 def encoder_repository(name: str) -> str | None:
-    """Where on the Hugging Face hub an encoder is; None of one in a folder.
+    """The repository of an encoder on the Hugging Face hub; None for one in a folder.
 
     >>> encoder_repository("google-bert/bert-base-uncased[:2]")
     'google-bert/bert-base-uncased'
@@ -73,7 +73,7 @@ def encoder_repository(name: str) -> str | None:
 
 
 def _parts(name: str) -> tuple[str, int | None]:
-    """Where a model is, and how many of its layers a name asks for."""
+    """The place of a model, and the number of layers that a name asks for, or None."""
     some = _FIRST_LAYERS.fullmatch(name)
     return (some[1], int(some[2])) if some else (name, None)
 
@@ -91,27 +91,31 @@ def text_encoder(
 ) -> TextEncoder:
     """A Hugging Face model as an encoder of texts, in eval mode. Needs the extra ``transformers``.
 
-    Of a model with an encoder and a decoder (T5, BART) it is the encoder.
+    Of a model with an encoder and a decoder (T5, BART) only the encoder is used.
 
     Parameters
     ----------
     name
-        One of the hub, such as ``sentence-transformers/all-MiniLM-L6-v2``, or ``folder:PATH``, a folder with its files,
-        which may lie in the data root; with ``[:n]`` behind it only the first n of its layers. Weights are read from
-        safetensors only, and no code of the model's authors is run.
+        A model of the hub, such as ``sentence-transformers/all-MiniLM-L6-v2``, or ``folder:PATH``, a folder with its
+        files, which may lie in the data root. ``[:n]`` after the name keeps only the first n layers. Weights are read
+        only from safetensors, and no code of the model's authors is run.
     pooling
-        What of the last states is a text's features: the ``mean`` over its tokens, as most sentence encoders take, or
-        the ``first`` token's, as BERT's classifier does. What sentence-transformers adds (a layer, normalisation) is
-        left out; give the scores what its own ``encode`` returns if you want it.
+        How the last states become a text's features: the ``mean`` over its tokens, as in most sentence encoders, or the
+        ``first`` token's state, as in BERT's classifier. What sentence-transformers adds (a layer, normalisation) is
+        left out; to include it, pass the result of its own ``encode`` to the scores.
+    device
+        ``auto`` is a GPU if there is one.
+    data_root
+        The folder of the data sets; None is the environment variable ``NCLIB_DATA``.
 
     Raises
     ------
     ImportError
-        Without transformers, with the command that installs it.
+        Without transformers; it names the command that installs it.
     ValueError
-        For a model without states of tokens, or with fewer layers than asked for.
+        For a model without token states, or with fewer layers than asked for.
     OSError
-        As transformers does for a model that is not there; FileNotFoundError where the hub cannot be reached.
+        From transformers for a model that does not exist; FileNotFoundError if the hub cannot be reached.
 
     Examples
     --------
@@ -135,7 +139,7 @@ def text_encoder(
         model = AutoModel.from_pretrained(
             folder or source, use_safetensors=True, dtype=torch.float32, trust_remote_code=False
         )
-    if model.config.is_encoder_decoder:  # the states that it gives are those of its decoder
+    if model.config.is_encoder_decoder:  # the whole model returns the decoder's states
         model = model.get_encoder()
     if first is not None:
         _cut(model, first, name)
@@ -143,13 +147,13 @@ def text_encoder(
     try:
         text_features(encoder, ["a text"])
     except (AttributeError, TypeError) as error:
-        raise ValueError(f"{name} gives no states of tokens to make features of ({error})") from error
+        raise ValueError(f"{name} returns no token states, which features need ({error})") from error
     return encoder
 
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """No progress bar of loading weights, which takes a moment."""
+    """Hide the progress bar of loading weights, which takes only a moment."""
     with optional("transformers"):
         from transformers.utils import logging
 
@@ -163,12 +167,12 @@ def _without_bars() -> Iterator[None]:
 
 
 def _cut(model: nn.Module, number: int, name: str) -> None:
-    """Leave the first layers only."""
+    """Keep only the first layers."""
     config: Any = model.config
     layers = getattr(config, "num_hidden_layers", None)
     stack = next((part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == layers), None)
     if stack is None:
-        raise ValueError(f"the layers of {name} cannot be told apart, so that none can be left out")
+        raise ValueError(f"the layers of {name} cannot be found, so none can be left out; give the name without [:n]")
     if number > len(stack):
         raise ValueError(f"{name} asks for {counted(number, 'layer')}; the model has {layers}")
     del stack[number:]
@@ -176,9 +180,9 @@ def _cut(model: nn.Module, number: int, name: str) -> None:
 
 
 def text_features(encoder: TextEncoder | str, texts: Texts | Iterable[str], **options: Any) -> Tensor:
-    """Features of texts, float32 (N, d) on the encoder's device; options as of `text_layers`.
+    """Features of texts, float32 (N, d) on the encoder's device; options as in `text_layers`.
 
-    The encoder is one of `text_encoder`, or its name.
+    `encoder` is a `TextEncoder`, or a name that `text_encoder` takes.
 
     Examples
     --------
@@ -199,30 +203,30 @@ def text_layers(
     batch_size: int = 32,
     progress: bool = False,
 ) -> Outputs:
-    """Features of texts of several layers in one pass, by the layers' names: float32 (N, d) on the encoder's device.
+    """Features of texts at several layers in one pass, by layer name: float32 (N, d) on the encoder's device.
 
     Parameters
     ----------
     encoder
-        One of `text_encoder`, or its name.
+        A `TextEncoder`, or a name that `text_encoder` takes.
     texts
-        A list of them, or `Texts`; those of like length are encoded together.
+        A list of strings, or `Texts`; texts of similar length are encoded together.
     layers
-        Names or places of `TextEncoder.layers` (negative from the end), whose states are pooled as the last ones are;
-        or ``"last"``: what `text_features` gives, which of most models is the last layer.
+        Names or places of `TextEncoder.layers` (negative from the end), whose states are pooled like the last ones; or
+        ``"last"``: the features of `text_features`, which for most models is the last layer.
     length
-        How many tokens of each text count, at most.
+        The most tokens of each text that count.
     batch_size
-        Texts at once.
+        Number of texts at once.
     progress
         Show a progress bar.
 
     Raises
     ------
     ValueError
-        For layers that the model does not have, and no texts.
+        For layers that the model does not have, or if there are no texts.
     TypeError
-        For what is no encoder, texts that are no strings, and layers that are no list.
+        For anything but an encoder, texts that are not strings, and layers that are not a list.
 
     Examples
     --------

@@ -194,7 +194,7 @@ def test_a_failed_download_says_why(root, monkeypatch):
         (
             {"name": "glyphs/klingon"},
             ValueError,
-            "unknown data set 'glyphs/klingon', nor is it a folder; names near it are glyphs/latin, .*folder:",
+            "unknown data set 'glyphs/klingon', nor is it a folder; similar names are glyphs/latin, .*folder:",
         ),
         ({"name": "latin"}, ValueError, "unknown data set 'latin'"),
         ({"name": "digits", "split": "val"}, ValueError, "unknown split 'val' of digits; there are train, test, all$"),
@@ -218,7 +218,7 @@ def test_a_failed_download_says_why(root, monkeypatch):
         ({"name": "mnist", "data_root": "no/such"}, FileNotFoundError, "the data root /.*/no/such is not a folder"),
         ({"name": 3}, TypeError, "name is 3; it must be a text, such as 'folder:PATH'"),
         ({"name": " "}, ValueError, "name is ' ', which is empty; it must be a text"),
-        ({"name": Path(__file__).parent}, ValueError, r"is a folder, which is named 'folder:/.*data'"),
+        ({"name": Path(__file__).parent}, ValueError, r"is a folder; its name is 'folder:/.*data'"),
         ({"name": "folder:"}, ValueError, "folder: names no path; give one, folder:PATH"),
         ({"name": "file: "}, ValueError, "file:  names no path; give one, file:PATH"),
         ({"name": f"folder:{__file__}"}, FileNotFoundError, "is a file, /.*py; it must be train/CLASS"),

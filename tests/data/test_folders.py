@@ -60,12 +60,12 @@ BAD_FOLDERS = {
         ["train/cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg", *(f"test/{k}/1.jpg" for k in range(9))],
         "x/train, .*x/test differ: train has dog; test has 0, 1, 2, 3, 4 and 4 more, which others lack",
     ),
-    "an empty class": (["a/1.jpg", "b/1.txt"], r"no image right in them \(\.jpg, .*\): b$"),
+    "an empty class": (["a/1.jpg", "b/1.txt"], r"without an image directly in them \(\.jpg, .*\): b$"),
     "folders within": (
         ["a/1.jpg", "c/d/1.jpg", "c/e/1.jpg"],
-        "right in them .*: c; 2 are in folders within, which may",
+        "directly in them .*: c; 2 are in folders within, which may",
     ),
-    "two names of train": (["train/a/1.jpg", "Training/a/1.jpg", "test/a/1.jpg"], "x has Training, train, which are"),
+    "two names of train": (["train/a/1.jpg", "Training/a/1.jpg", "test/a/1.jpg"], "x has Training, train, which name"),
     "lone images": (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "folder:x has classes of one image, .*: b; take split 'all'"),
 }
 

@@ -58,7 +58,7 @@ def test_all_three_splits_and_others_keep_their_names(hub):
     sizes = {split: len(nclib.load("hf:pets:small", split)) for split in ("train", "val", "test", "extra")}
     assert sizes == {"train": 6, "val": 2, "test": 4, "extra": 8}
     hub["pets", "small"] = {"val": data_set(2), "validation": data_set(2)}
-    with pytest.raises(ValueError, match="has the splits val, validation, of which two are names of one; keep one"):
+    with pytest.raises(ValueError, match="has the splits val, validation, of which two name the same one; keep one"):
         nclib.load("hf:pets:small")
 
 
@@ -84,7 +84,7 @@ def test_a_folder_is_read_as_it_was_saved(given, hub, tmp_path):
 def test_they_come_into_memory(hub):
     hub["pets", None] = {"train": data_set(6), "test": data_set(4)}
     assert nclib.load("hf:pets").in_memory(8).images.shape == (6, 3, 8, 8)
-    with pytest.raises(ValueError, match="only pictures are brought into memory"):
+    with pytest.raises(ValueError, match="only pictures can be read into memory"):
         nclib.labelled((torch.rand(2, 3, 8, 8), [0, 1])).in_memory()
 
 
@@ -196,7 +196,7 @@ def test_columns_of_texts_are_named_and_images_come_before_captions(hub):
     assert nclib.texts("hf:captions").texts == tuple(WORDS[:4])
     for name, options in (("hf:words", {"seed": 3}), ("hf:words[0:1]", {})):
         hub["words", None] = {"train": words(4), "test": words(4)}
-        with pytest.raises(ValueError, match="hf:words is texts, of which neither classes, seed nor download"):
+        with pytest.raises(ValueError, match="hf:words is texts, for which classes, seed and download"):
             nclib.load(name, **options)
 
 

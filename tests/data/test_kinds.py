@@ -219,7 +219,7 @@ def test_a_stream_knows_its_labels_after_the_pass_or_holds_its_images():
     assert stream.classes == ("cat", "dog", "eel")
     probe = nclib.NearestClassMean().fit(features, stream.labels)
     assert probe.score(features, torch.tensor(NUMBERS)) == 1
-    with pytest.raises(ValueError, match="zip was passed over before; an iterator can be passed over once"):
+    with pytest.raises(ValueError, match="zip was passed over before; an iterator can be passed over only once"):
         nclib.extract(MODEL, stream)
     held = labelled(zip(PICTURES, NAMES, strict=True))
     assert held.labels.tolist() == NUMBERS
@@ -296,7 +296,7 @@ DRAWN = {
 
 @pytest.mark.parametrize(("name", "options"), DRAWN.values(), ids=DRAWN)
 def test_a_loader_that_draws_other_rows_each_time_is_refused(name, options):
-    cure = r"at each pass .* give the data set itself, or rows of it that you draw once: torch\.utils\.data\.Subset"
+    cure = r"at each pass .* give the data set itself, or rows that you draw once: torch\.utils\.data\.Subset"
     for taker in (labelled, lambda images: nclib.extract(MODEL, images)):
         with pytest.raises(ValueError, match=f"^{name} draws other rows.*{cure}"):
             taker(DataLoader(TENSORS, **options))
@@ -319,7 +319,7 @@ def test_a_stream_that_is_given_again_is_warned_of(make):
         features = nclib.extract(MODEL, data)
         assert [NUMBERS[int((EXPECTED - row).norm(dim=1).argmin())] for row in features] == data.labels.tolist()
         labelled(make())
-    with pytest.warns(UserWarning, match=r"was given before; if it shuffles, .* give data = nclib\.labelled\(stream\)"):
+    with pytest.warns(UserWarning, match=r"was given before; if it shuffles, .* call data = nclib\.labelled\(stream\)"):
         nclib.extract(MODEL, stream)
 
 
@@ -403,7 +403,7 @@ def test_sets_that_are_put_together_have_the_same_classes():
     assert together.classes == ("cat", "dog", "eel")
     assert together.labels.tolist() == NUMBERS * 2
     with pytest.raises(
-        ValueError, match=r"the data sets put together have other classes, (cat|ant), .*, and (cat|ant), "
+        ValueError, match=r"the concatenated data sets have different classes, (cat|ant), .*, and (cat|ant), "
     ):
         labelled(ConcatDataset(sets[1:]))
     with pytest.raises(ValueError, match="the classes differ: cat, dog, eel, and ant, bee, cow"):
@@ -567,18 +567,18 @@ class Broken(Own):
 
 
 WRONG = {
-    "name": (lambda: "digits", TypeError, "images are str 'digits'; nclib.load gives those of a name"),
+    "name": (lambda: "digits", TypeError, "images are str 'digits'; nclib.load(name) loads images by name"),
     "number": (lambda: 3, TypeError, "int holds no images; give a Dataset, a DataLoader, a list or another iterable"),
     "splits": (lambda: {"train": PAIRS, "test": PAIRS}, ValueError, "a dict of train, test is several data sets"),
     "sizes": (
         lambda: [(torch.zeros(3, 8, 8), 0), (torch.zeros(3, 9, 8), 1)],
         ValueError,
-        r"inputs differ in size, \(3, 8, 8\) and \(3, 9, 8\); floats are taken as prepared, of one size: give PIL",
+        r"inputs differ in size, \(3, 8, 8\) and \(3, 9, 8\); floats must be prepared, of the same size: give PIL",
     ),
     "kinds": (
         lambda: [(torch.zeros(3, 8, 8), 0), (PICTURES[0], 1)],
         ValueError,
-        "item 0 is inputs and item 1 is a picture; give all as pictures, or all as inputs",
+        "item 0 is inputs and item 1 is a picture; give all images as pictures, or all as inputs",
     ),
     "broken": (lambda: Broken(PICTURES, NAMES), ValueError, "item 2 of Broken cannot be read: KeyError: 'photo 2'"),
     "missing file": (lambda: [("no.png", 0)], ValueError, "item 0: no.png cannot be read as an image: .*No such file"),
@@ -735,7 +735,7 @@ def test_a_table_of_arrow_is_labelled_images(paths):
 
 def test_a_table_whose_columns_do_not_tell_is_an_error(paths):
     twice = pd.DataFrame(np.array([paths, paths]).T, columns=["image", "image"])
-    with pytest.raises(ValueError, match="a table has two columns of one name: image, image; rename one"):
+    with pytest.raises(ValueError, match="a table has two columns of the same name: image, image; rename one"):
         labelled(twice)
     with pytest.raises(ValueError, match="an item has 0, 1; it must have one of pixel_values"):
         labelled(pd.DataFrame({0: paths, 1: NAMES})).labels  # noqa: B018
@@ -747,11 +747,14 @@ def test_a_table_whose_columns_do_not_tell_is_an_error(paths):
 def test_a_path_is_no_images_and_says_how_it_is_given(kind, tmp_path, paths):
     (tmp_path / "t.csv").touch()
     for path, cure in (
-        (tmp_path, f"nclib.load('folder:{tmp_path}') gives those of a folder"),
-        (tmp_path / "t.csv", f"a table of texts is file:{tmp_path / 't.csv'}, for an encoder of texts; one of paths"),
-        (paths[0], f"one is, in Python alone, nclib.labelled(['{paths[0]}'])"),
-        ("digits", "nclib.load gives those of a name, or folder:PATH"),
-        ("word " * 2000, "nclib.load gives those of a name, or folder:PATH"),  # longer than a path may be
+        (tmp_path, f"nclib.load('folder:{tmp_path}') loads the images of a folder"),
+        (
+            tmp_path / "t.csv",
+            f"a table of texts is file:{tmp_path / 't.csv'}, for an encoder of texts; give a table of paths",
+        ),
+        (paths[0], f"or, only in Python, one as nclib.labelled(['{paths[0]}'])"),
+        ("digits", "nclib.load(name) loads images by name, or from folder:PATH"),
+        ("word " * 2000, "nclib.load(name) loads images by name, or from folder:PATH"),  # longer than a path may be
     ):
         with pytest.raises(TypeError) as caught:
             nclib.extract(MODEL, kind(path))

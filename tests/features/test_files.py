@@ -65,10 +65,13 @@ def test_lists_of_one_length_and_other_names_do(tmp_path):
             "are double and int64; they must be lists of floats, and integers",
         ),
         ({"features": [[1.0], [2.0]], "labels": [0.0, 1.0]}, "they must be lists of floats, and integers or texts"),
-        ({"features": [[1.0], [2.0, 3.0]], "labels": [0, 1]}, "features of several lengths; all must be of one"),
+        (
+            {"features": [[1.0], [2.0, 3.0]], "labels": [0, 1]},
+            "features of several lengths; all must have the same length",
+        ),
         ({"features": [[1.0, 2.0], [3.0], [4.0, 5.0, 6.0], [7.0, 8.0]], "labels": [0, 1, 0, 1]}, "several lengths"),
         ({"features": [[1.0], None], "labels": [0, 1]}, "rows without features or labels"),
-        ({"features": [[1.0], [None]], "labels": [0, 1]}, "features with numbers missing"),
+        ({"features": [[1.0], [None]], "labels": [0, 1]}, "features with missing numbers"),
     ],
 )
 def test_what_is_wrong_is_said(columns, message, tmp_path):
@@ -88,7 +91,7 @@ def test_a_table_without_rows_is_not_written_and_not_measured(tmp_path):
 
 def test_what_is_no_parquet_is_said(tmp_path):
     (tmp_path / "t.parquet").write_text("no table")
-    with pytest.raises(ValueError, match=r"t\.parquet is not a Parquet file, or a folder of them"):
+    with pytest.raises(ValueError, match=r"t\.parquet is not a Parquet file or a folder of them"):
         list(arrow_batches(tmp_path / "t.parquet"))
 
 
@@ -114,7 +117,7 @@ def test_tables_keep_the_names_of_classes(end, tmp_path):
     assert measure(**read_features(path), metrics=["cdnv"]).num_classes == 3
     write_features(path, batches)
     assert read_classes(path) == ()
-    with pytest.raises(ValueError, match=r"features\.npy keeps no names of classes; a file that does ends in"):
+    with pytest.raises(ValueError, match=r"features\.npy keeps no names of classes; only files that end in"):
         read_classes(tmp_path / "features.npy")
 
 

@@ -79,7 +79,7 @@ def test_statistics_layers_and_rankings_are_of_what_the_classifier_sees():
 def test_another_model_that_ends_in_a_linear_layer_is_asked_about(after):
     body = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     model, images = nn.Sequential(*body, nn.Linear(3, 7), *after), torch.rand(2, 3, 8, 8)
-    with pytest.warns(UserWarning, match=r"Sequential ends in a linear layer, 2 \(3 to 7\), whose output is taken"):
+    with pytest.warns(UserWarning, match=r"Sequential ends in a linear layer, 2 \(3 to 7\), whose output is used"):
         assert nclib.extract(model, images).shape == (2, 7)
     assert nclib.extract(Backbone("meant", model, last=model), images).shape == (2, 7)
     assert nclib.extract(nn.Sequential(*body, nn.Identity()), images).shape == (2, 3)

@@ -120,7 +120,7 @@ def test_the_head_of_a_tuned_model_takes_what_is_extracted(dtype):
 
 def test_half_is_for_models_of_float32():
     assert nclib.extract(net().bfloat16(), IMAGES, half=True).rounding == 2**-7
-    with pytest.raises(ValueError, match=r"half is True, and Sequential is of torch\.float64; give half=False"):
+    with pytest.raises(ValueError, match=r"half is True, but Sequential is torch\.float64; give half=False"):
         nclib.extract(net().double(), IMAGES, half=True)
 
 
@@ -165,8 +165,8 @@ REFUSED = {
     "colours for grey": (net(1), IMAGES, r"\(N, 1, H, W\), which inputs\.mean\(1, keepdim=True\) is"),
     "grey, channels last": (net(), torch.rand(6, 12, 12, 1), r"permute\(0, 3, 1, 2\)\.expand\(-1, 3, -1, -1\) is"),
     "two channels": (net(), torch.rand(6, 2, 12, 12), r"it takes \(N, 3, H, W\)\. It fails in its layer '0', Conv2d"),
-    "one image": (net(), IMAGES[0], r"inputs\[None\] of a single image, inputs\.unsqueeze\(1\)\.expand"),
-    "no channels": (net(1), IMAGES[:, 0], r"inputs\.unsqueeze\(1\) of images \(N, H, W\)"),
+    "one image": (net(), IMAGES[0], r"inputs\[None\] for a single image, inputs\.unsqueeze\(1\)\.expand"),
+    "no channels": (net(1), IMAGES[:, 0], r"inputs\.unsqueeze\(1\) for images \(N, H, W\)"),
     "rows": (net(), torch.rand(6, 10), r"\(6, 10\), float32: it takes \(N, 3, H, W\)"),
     "wide rows": (nn.Sequential(nn.Linear(5, 3), nn.ReLU()), torch.rand(6, 10), r"it takes \(N, 5\)"),
     "integers": (net(), (255 * IMAGES).int(), r"int32: give floats .* or pictures as bytes, uint8"),
@@ -413,7 +413,7 @@ def test_texts_may_be_any_list_and_have_labels():
         (
             lambda: nclib.rank_models("x", [{"text": "it purrs", "label": 0}]),
             ValueError,
-            r"an item has text, label; .*; of texts give nclib\.Texts\(texts, labels\)",
+            r"an item has text, label; .*; for texts, give nclib\.Texts\(texts, labels\)",
         ),
         (lambda: nclib.extract(nn.Flatten, IMAGES), TypeError, r"model is the class Flatten; .*: Flatten\(\.\.\.\)"),
         (

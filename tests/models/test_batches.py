@@ -69,7 +69,7 @@ def test_in_order_leaves_out_a_last_batch_of_one():
 
 
 def test_a_batch_that_cannot_hold_two_classes_is_refused():
-    with pytest.raises(ValueError, match="balanced is 5; a batch of 8 must hold two classes of so many"):
+    with pytest.raises(ValueError, match="balanced is 5; a batch of 8 must hold that many images of two classes"):
         nclib.Recipe(batch_size=8, balanced=5)
     with pytest.raises(ValueError, match="balanced is -1; it must be at least 0"):
         nclib.Recipe(balanced=-1)

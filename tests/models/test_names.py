@@ -53,9 +53,9 @@ def test_all_names_that_are_wrong_are_named_at_once():
         model_names(names)
     said = str(caught.value).split("; ")
     assert "timm has no model 'ResNet50'" in said
-    assert any(part.startswith("names near it are resnet50") for part in said)
+    assert any(part.startswith("similar names are resnet50") for part in said)
     assert "timm has no weights 'nope' of resnet18" in said
-    assert "of the hub it is 'hf-hub:timm/resnet18', of a folder 'local-dir:PATH'" in said
+    assert "use 'hf-hub:timm/resnet18' for one of the hub, 'local-dir:PATH' for one in a folder" in said
     assert "torchvision has no model 'resnet19'" in said
     assert "'vitt*' matches no model of timm" in said
     assert "timm has no pretrained weights of 'coatnet_0_224'" in said
@@ -66,8 +66,8 @@ def test_all_names_that_are_wrong_are_named_at_once():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("coatnet_?_224", "matches 6 models of timm, but none that has pretrained weights"),
-        ("hf-hub:timm/resnet*", "is a wildcard; models of the hub go by their names"),
+        ("coatnet_?_224", "matches 6 models of timm, but none with pretrained weights"),
+        ("hf-hub:timm/resnet*", "is a wildcard; models of the hub need their full name"),
         ("torchvision:nothing*", r"'nothing\*' matches no model of torchvision"),
         ("", "timm has no model ''"),
     ],
@@ -105,7 +105,7 @@ def offline(tmp_path, monkeypatch):
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-FETCH = "fetch it where there is a network, by `hf download "
+FETCH = "fetch it where there is a network: `hf download "
 
 
 @pytest.mark.parametrize("set_offline", [False, True])

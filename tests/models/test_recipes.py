@@ -313,7 +313,7 @@ def test_a_short_training_leaves_no_trail(tmp_path, trained):
 
 
 def test_a_trail_is_for_what_is_watched(tmp_path):
-    with pytest.raises(ValueError, match="without on_epoch; give on_epoch, or cache in place of trail"):
+    with pytest.raises(ValueError, match="without on_epoch; give on_epoch, or cache instead of trail"):
         nclib.train(TINY, trail=tmp_path)
 
 

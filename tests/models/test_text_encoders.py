@@ -162,8 +162,8 @@ def test_what_is_wrong_is_said(folder, monkeypatch):
     transformers.CLIPModel(transformers.CLIPConfig(**parts)).save_pretrained(clip)
     transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(clip)
     for end, message in (
-        ("", "gives no states of tokens|have to specify pixel_values"),
-        ("[:1]", "the layers of .* cannot be told apart"),
+        ("", "returns no token states|have to specify pixel_values"),
+        ("[:1]", "the layers of .* cannot be found"),
     ):
         with pytest.raises(ValueError, match=message):
             text_encoder(f"folder:{clip}{end}", device="cpu")

@@ -115,7 +115,7 @@ def test_bad_input_is_an_error(probe):
         (RidgeProbe(alpha=0), "alpha is 0; it must be positive"),
         (RidgeProbe(alpha=float("inf")), "alpha is inf; it must be positive and finite"),
         (KNN(neighbours=0), "neighbours is 0; it must be at least 1"),
-        (KNN(neighbours=401), r"neighbours is 401; of 400 samples it must be 1\.\.400"),
+        (KNN(neighbours=401), r"neighbours is 401; with 400 samples it must be 1\.\.400"),
         (KNN(metric="manhattan"), "metric is 'manhattan'; it must be 'cosine' or 'euclidean'"),
     ],
     ids=lambda value: str(value)[:40],
