@@ -12,7 +12,7 @@ _RESAMPLES = 2000  # of the bootstrap
 
 
 def nine_digits(values: ArrayLike) -> np.ndarray:
-    """Numbers to nine digits, of what is shown or drawn: the last digits of a float64 depend on the processor.
+    """Numbers rounded to nine digits, to be shown or drawn: the last digits of a float64 depend on the processor.
 
     Examples
     --------
@@ -24,9 +24,9 @@ def nine_digits(values: ArrayLike) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its 95% interval; NaN where it is undefined, or there is too little to give an interval.
+    """A statistic with its 95% interval; NaN if it is undefined, or if the data do not suffice for an interval.
 
-    An interval of Student's has a standard error and degrees of freedom, and so a p-value.
+    A Student's t interval has a standard error and degrees of freedom, and therefore a p-value.
 
     Examples
     --------
@@ -50,13 +50,13 @@ class Estimate:
         return f"{self.value:.3g}{interval}"
 
     def p_value(self, threshold: float) -> float:
-        """Of the hypothesis that the mean is the threshold, two-sided; NaN without a standard error."""
+        """The two-sided p-value of the hypothesis that the mean is the threshold; NaN without a standard error."""
         return 2 * self._tail(abs(self.value - threshold))
 
     def p_of_no_effect(self, threshold: float, smallest: float) -> float:
-        """Twice that of the hypothesis that the mean is so far from the threshold, or farther: two one-sided tests.
+        """Twice the p-value of the hypothesis that the mean is at least `smallest` from the threshold.
 
-        At most 0.05 where the 95% interval lies within the smallest effect.
+        By two one-sided tests; at most 0.05 if the 95% interval lies within the smallest effect.
         """
         return min(2 * self._tail(smallest - abs(self.value - threshold)), 1.0)
 
@@ -69,10 +69,10 @@ class Estimate:
 
 
 def mean(x: np.ndarray, strata: np.ndarray | None = None) -> Estimate:
-    """The mean of x (n,) with Student's t interval; a single value has none.
+    """The mean of x (n,) with Student's t interval; a single value has no interval.
 
-    With strata (n,) it is the mean of their means, and its error comes from within them (Welch and Satterthwaite's
-    degrees of freedom): the strata are taken as they are.
+    With strata (n,) it is the mean of the strata's means. Its error comes from within the strata, which count as fixed
+    (with Welch and Satterthwaite's degrees of freedom).
     """
     from scipy.stats import t
 
@@ -86,7 +86,7 @@ def mean(x: np.ndarray, strata: np.ndarray | None = None) -> Estimate:
 
 
 def student(strata: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean of the means of strata (..., n), n at least 2, its standard error and degrees of freedom."""
+    """The mean of the strata's means, its standard error and degrees of freedom; strata are (..., n), n at least 2."""
     sizes = [part.shape[-1] for part in strata]
     errors = [part.var(-1, ddof=1) / size for part, size in zip(strata, sizes, strict=True)]
     total, squares = sum(errors), sum(e**2 / (size - 1) for e, size in zip(errors, sizes, strict=True))
@@ -103,12 +103,12 @@ def rank_correlation(
     strata: np.ndarray | None = None,
     blocks: np.ndarray | None = None,
 ) -> Estimate:
-    """Spearman's rank correlation of x (n,) and y (n,) with its interval by the bootstrap over the groups (n,).
+    """Spearman's rank correlation of x (n,) and y (n,), with an interval from the bootstrap over the groups (n,).
 
-    With `strata` and `blocks` (n,) it is that within each block of each stratum, averaged over the blocks and then the
-    strata. Groups are resampled within a stratum, in all its blocks alike: so blocks may be the seeds that every recipe
-    was tried with, and what they shift is no evidence. As `bootstrap` of `mean_spearman`, but all resamples at once: a
-    group drawn twice has a weight of two.
+    With `strata` and `blocks` (n,) it is computed within each block of each stratum, then averaged over the blocks and
+    over the strata. A resample draws the groups of a stratum, the same for all its blocks. So blocks may be seeds that
+    every recipe was tried with, and a shift that a seed causes is not evidence. The result is that of `bootstrap` with
+    `mean_spearman`, but all resamples are computed at once: a group drawn twice has weight two.
 
     Examples
     --------
@@ -135,13 +135,13 @@ def rank_correlation(
 
 
 def times_drawn(number: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each of so many groups is in each of the resamples, (resamples, number)."""
+    """How often each of `number` groups is drawn in each resample, (resamples, number)."""
     drawn = rng.integers(number, size=(_RESAMPLES, number))
     return np.stack([np.bincount(draw, minlength=number) for draw in drawn])
 
 
 def _weighted_spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Spearman's correlation for each row of weights (r, n), which count repetitions; NaN where a side is constant."""
+    """Spearman's correlation for each row of weights (r, n), counts of repetitions; NaN if a side is constant."""
     total = weights.sum(1, keepdims=True)
     x, y = (weights @ ((side < side[:, None]) + (side == side[:, None]) / 2).T - total / 2 for side in (x, y))
     scale = np.sqrt((weights * x * x).sum(1) * (weights * y * y).sum(1))
@@ -151,7 +151,7 @@ def _weighted_spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.
 def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, groups: np.ndarray) -> Estimate:
     """A statistic of samples, each (n, ...), with a percentile interval from resampling whole groups.
 
-    Samples of one group, such as the seeds of one recipe, are not independent: they come and go together.
+    Samples of one group, such as the seeds of one recipe, are not independent, so they are drawn together.
     Resamples in which the statistic is undefined are left out.
     """
     samples = tuple(np.asarray(sample, dtype=float) for sample in samples)
@@ -170,7 +170,7 @@ def bootstrap(statistic: Callable[..., float], *samples: np.ndarray, groups: np.
 def mean_spearman(x: np.ndarray, y: np.ndarray) -> float:
     """Spearman's rank correlation of x and y (n,), or (n, columns) for the mean over the columns.
 
-    That is Pearson's correlation of the ranks; NaN where either side is constant.
+    That is Pearson's correlation of the ranks; NaN if either side is constant.
     """
     from scipy.stats import rankdata
 
@@ -180,7 +180,7 @@ def mean_spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def fisher(correlations: ArrayLike) -> np.ndarray:
-    """Fisher's z of correlations: their inverse hyperbolic tangent, which is nearer to normal. 1 counts as 0.995.
+    """Fisher's z of correlations: their inverse hyperbolic tangent, which is closer to normal; 1 counts as 0.995.
 
     Examples
     --------
@@ -191,7 +191,7 @@ def fisher(correlations: ArrayLike) -> np.ndarray:
 
 
 def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
-    """Spearman's correlation of x and y (n,), the ranks of a third held fixed; NaN where that one explains a side.
+    """Spearman's partial correlation of x and y (n,) given a third; NaN if the third explains a side completely.
 
     Examples
     --------
@@ -209,11 +209,11 @@ def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
 
 
 def weighted_tau(x: np.ndarray, y: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
-    """Weighted Kendall tau of x (n,) and y (n,) with each entry so many times, (resamples, n); (resamples,).
+    """Weighted Kendall tau (resamples,) of x (n,) and y (n,), each entry repeated `times` (resamples, n).
 
-    As `scipy.stats.weightedtau` with its defaults, of the repeated entries: pairs weigh by the sum of 1 / (1 + rank),
-    the highest values first, by x and by y in turn, so the top counts most. Range [-1, 1]; 1 is the same order. NaN
-    where a side is constant. Source: Vigna 2015.
+    It equals `scipy.stats.weightedtau` with its defaults on the repeated entries. A pair has weight
+    1 / (1 + rank) summed over its two entries, ranked from the highest value, by x and by y in turn, so the top counts
+    most. Range [-1, 1]; 1 is the same order; NaN if a side is constant. Source: Vigna 2015.
     """
     times = np.ones((1, len(x)), dtype=int) if times is None else times
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, times.sum(1).max() + 1))])
@@ -222,7 +222,7 @@ def weighted_tau(x: np.ndarray, y: np.ndarray, times: np.ndarray | None = None) 
     for first, second in ((x, y), (y, x)):
         order = np.lexsort((second, first))[::-1]
         after = times[:, order].cumsum(1)[:, np.argsort(order)]
-        weights = harmonic[after] - harmonic[after - times]  # of an entry, over its repetitions
+        weights = harmonic[after] - harmonic[after - times]  # an entry's, summed over its repetitions
         both, *each = (((weights @ product) * times).sum(1) for product in _products(*signs))
         scale = np.sqrt(each[0] * each[1])
         halves.append(np.divide(both, scale, out=np.full(len(scale), math.nan), where=scale > 0))

@@ -1,4 +1,4 @@
-"""The bound of collapse by geometric complexity: what stands in the place of class variances, and the constant."""
+"""The bound on collapse by geometric complexity: CDNV with complexities as variances, and the Poincare constant."""
 
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,10 @@ from nclib.storage import digest_of, load_tensors, save_tensors
 
 
 def geometric_collapse(stats: ClassStatistics, complexities: Any) -> float:
-    """CDNV with the geometric complexity of each class in the place of its variance.
+    """CDNV with the geometric complexity of each class instead of its variance.
 
-    The mean over ordered pairs of (GC_i + GC_j) / (2 ||mu_i - mu_j||^2), from the complexities (K,) of the classes,
-    see `Complexity.by_class`. Range [0, inf]; lower is flatter, measured by the distances of the class means. If the
+    The mean over ordered pairs of (GC_i + GC_j) / (2 ||mu_i - mu_j||^2), from the complexities (K,) of the classes, see
+    `Complexity.by_class`. Range [0, inf]; lower is flatter, relative to the distances between class means. If the
     inputs of every class have a Poincare constant of at most c, then V_k <= c GC_k and cdnv <= c times this.
 
     Ours, after Munn et al. 2024 (arXiv 2405.15706), whose formula we do not know.
@@ -35,7 +35,8 @@ def geometric_collapse(stats: ClassStatistics, complexities: Any) -> float:
     complexities = as_tensor(complexities).double().to(stats.means.device)
     if complexities.shape != (stats.num_classes,) or not (complexities >= 0).all():
         raise ValueError(
-            f"complexities are {complexities.tolist()}; give {stats.num_classes} classes one from 0 on each"
+            f"complexities are {complexities.tolist()}; they must be {stats.num_classes} numbers, one per class, at "
+            "least 0"
         )
     return mean_over_pairs(stats, partial(cdnv_tile, complexities))
 
@@ -43,10 +44,10 @@ def geometric_collapse(stats: ClassStatistics, complexities: Any) -> float:
 def poincare_constant(inputs: Any, labels: Any, *, cache: Path | str | None = None) -> float:
     """An estimate of the c in V_k <= c GC_k: the largest variance of any class of inputs along any direction.
 
-    `inputs` are (N, ...), labels (N,). Linear functions need a c as large as this. It is large
-    enough for all functions if the inputs of a class are Gaussian; for other laws the constant can be larger. In
-    squared units of the input; 0 if every class has one input, or the same ones. With a folder `cache` it is computed
-    once for the same inputs and labels. Ours.
+    `inputs` are (N, ...), labels (N,). Linear functions need a c as large as this. It is large enough for all functions
+    if the inputs of a class are Gaussian; for other distributions the constant can be larger. In squared units of the
+    input; 0 if the inputs of every class are the same. With a folder `cache` it is computed once for the same inputs
+    and labels. Ours.
 
     Examples
     --------
@@ -55,7 +56,7 @@ def poincare_constant(inputs: Any, labels: Any, *, cache: Path | str | None = No
     """
     rows, labels = check_features(as_tensor(inputs).flatten(1), labels)
     if not len(rows):
-        raise ValueError("there are no inputs; a constant needs some")
+        raise ValueError("there are no inputs; at least one is needed")
     if cache is None:
         return _constant(rows, labels)
     path = Path(cache) / "poincare" / f"{digest_of({'inputs': rows, 'labels': labels})}.safetensors"
@@ -69,7 +70,7 @@ def _constant(rows: Tensor, labels: Tensor) -> float:
 
 
 def _largest_variance(rows: Tensor) -> float:
-    """From the smaller of the two Gram matrices: a whole singular value decomposition takes several times as long."""
+    """The largest variance of rows along any direction, from the smaller Gram matrix, which beats a full SVD."""
     centred = rows - rows.mean(0)
     gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
     return max(0.0, float(torch.linalg.eigvalsh(gram)[-1])) / len(rows)

@@ -1,7 +1,7 @@
 """Geometric complexity: how far the features of an image move when the image moves a little.
 
 The mean over x of ||J_x f||_F^2, with J_x f the Jacobian of the last-layer features with respect to the
-input: Munn, Dherin, Gonzalvo 2024 (arXiv 2405.15706). How it is estimated, and its standard error, are ours.
+input: Munn, Dherin, Gonzalvo 2024 (arXiv 2405.15706). The estimators and their standard errors are ours.
 """
 
 import math
@@ -29,23 +29,23 @@ from nclib.features.preparation import as_it_is
 from nclib.labels import called, numbered_labels
 from nclib.seeds import seeded
 
-_DEGREES = 30  # of freedom that a standard error has, at least, before a run stops at it
+_DEGREES = 30  # the fewest degrees of freedom of a standard error at which refining may stop
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """What `geometric_complexity` measured.
+    """The result of `geometric_complexity`.
 
     Attributes
     ----------
     per_sample
         Estimates of the squared norm of the Jacobian at each measured sample, float64 (n,).
     variances
-        Of these estimates, float64 (n,): 0 if exact, NaN if of a single projection.
+        The variances of these estimates, float64 (n,): 0 if exact, NaN if from a single projection.
     indices
-        Which of the samples were measured, int64 (n,).
+        The numbers of the measured samples, int64 (n,).
     population
-        How many samples there are.
+        The number of all samples.
 
     Examples
     --------
@@ -67,7 +67,7 @@ class Complexity:
         return f"geometric complexity {self.value:.4g}, standard error {self.standard_error:.2g}"
 
     def to_dict(self) -> dict[str, float]:
-        """The value, its standard error, and the numbers of samples, as `json.dumps` takes them."""
+        """The value, its standard error, and the numbers of samples, ready for `json.dumps`."""
         sizes = {"measured": len(self.per_sample), "population": self.population}
         return {"value": self.value, "standard_error": self.standard_error} | sizes
 
@@ -78,7 +78,7 @@ class Complexity:
 
     @property
     def standard_error(self) -> float:
-        """Of `value`, against the exact mean over all samples, not only the measured ones; 0 if that is what it is.
+        """The standard error of `value` as an estimate of the exact mean over all samples; 0 if it is exact.
 
         sqrt((1 - n/N) s^2/n + (n/N) sum_i v_i/n^2), with s^2 the variance between the estimates and v_i that of each:
         sampling in two stages (Cochran 1977, chapter 10).
@@ -90,7 +90,7 @@ class Complexity:
 
     @property
     def error_of_samples(self) -> float:
-        """The part of `standard_error` that stays however well each sample is estimated."""
+        """The part of `standard_error` that remains however well each sample is estimated."""
         if len(self.per_sample) == self.population:
             return 0.0
         own = float(self.per_sample.detach().var() - self.variances.mean())
@@ -99,13 +99,13 @@ class Complexity:
     def by_class(self, labels: Any) -> Tensor:
         """The geometric complexity of each class, float64 (K,), from the labels (N,) of all samples.
 
-        Classes that are texts are in the order of the alphabet.
+        Classes that are texts are in alphabetical order.
         """
         labels, names = numbered_labels(labels)
         labels = labels.to(self.per_sample.device)
         if len(labels) != self.population:
             given = f"{counted(len(labels), 'label')} for {counted(self.population, 'sample')}"
-            raise ValueError(f"given are {given}; there must be as many")
+            raise ValueError(f"there are {given}; give one label for each sample")
         labels, sums = labels[self.indices], self.per_sample.new_zeros(int(labels.max()) + 1)
         counts = labels.bincount(minlength=len(sums))
         if not counts.all():
@@ -115,7 +115,7 @@ class Complexity:
 
 
 class Passes:
-    """Goes through samples, in batches that fit into memory."""
+    """Measures samples in batches that fit into memory."""
 
     def __init__(self, model: Backbone, images: Images, indices: Tensor, graph: bool, memory: float, progress: bool):
         self.model, self.images, self.indices, self.graph, self.progress = model, images, indices, graph, progress
@@ -128,7 +128,7 @@ class Passes:
         self.together = batch_size(self.embedding, self.first, memory)
 
     def measure(self, way: Way, seed: int, number: int) -> Complexity:
-        """What a way gives for every sample; other seeds and numbers draw other vectors."""
+        """Apply a method to every sample; other seeds and numbers draw other random vectors."""
         generator, rows = seeded("complexity", seed, number), self.indices.split(self.together)
         made = tqdm(self._inputs(rows), "geometric complexity", len(rows), leave=False, disable=not self.progress)
         parts = [way(Jacobians(self.embedding, inputs, self.graph, self.together), generator) for inputs in made]
@@ -136,7 +136,7 @@ class Passes:
         return Complexity(estimates, variances.detach(), self.indices.to(estimates.device), len(self.images))
 
     def refine(self, method: str, number: int, relative_error: float, seed: int) -> Complexity:
-        """Take more projections until their stated error is small, and known from enough of them to be believed."""
+        """Take more projections until the standard error is small enough, and reliable."""
         found = self.measure(way(method, number, 1.0), seed, number)
         exactly = min(Jacobians(self.embedding, self.first).width, self.first.numel())  # one pass each
         while not self._settled(found, number, relative_error):
@@ -147,29 +147,29 @@ class Passes:
             number *= 2
         if found.standard_error > relative_error * found.value:
             warnings.warn(
-                f"the relative error is {found.standard_error / found.value:.2g}, that of the samples, not "
-                f"{relative_error}: measure more of them",
+                f"the relative error is {found.standard_error / found.value:.2g}, not {relative_error}, because of the "
+                "sampling: measure more samples",
                 stacklevel=3,
             )
         return found
 
     def _settled(self, found: Complexity, number: int, relative_error: float) -> bool:
-        """Whether the error is small enough, and known, or that of the samples, which no projection lowers."""
+        """Whether the error is small enough and reliable, or due to the sampling, which projections do not lower."""
         if found.value == 0 or found.error_of_samples > relative_error * found.value:
             return True
         known = len(self.indices) * (number - 1) >= _DEGREES
         return known and 0 < found.standard_error <= relative_error * found.value
 
     def _check_apart(self) -> None:
-        """Refuse a function that mixes its inputs: each sample's Jacobian would be that of all."""
+        """Refuse a function that mixes its inputs, since a sample's Jacobian would depend on the others."""
         (pair,) = self._inputs([self.indices[:2]])
-        with torch.no_grad():  # two at a time, for batch norm in train mode takes no less
+        with torch.no_grad():  # two at a time, which batch norm in train mode needs
             twice = torch.cat([self.first] * 2)
             alone, together = (embedded(self.embedding, inputs.clone())[0] for inputs in (twice, pair))
         rounding = 1e-3 + 4 * torch.finfo(coarsest(self.model.model)).eps
         if not torch.allclose(alone, together, rtol=1e-2, atol=rounding * float(alone.abs().max())):
             raise ValueError(
-                "the features of an input depend on the others in its batch, as where batch norm is in train mode; "
+                "the features of an input depend on the others in its batch, as with batch norm in train mode; "
                 "give a module, which is put into eval mode, or a function of each input alone"
             )
 
@@ -182,12 +182,12 @@ class Passes:
 
 
 def _averaged(one: Complexity, other: Complexity) -> Complexity:
-    """Two independent estimates from as many projections."""
+    """The mean of two independent estimates from equally many projections."""
     estimates, variances = (one.per_sample + other.per_sample) / 2, (one.variances + other.variances) / 4
     return replace(one, per_sample=estimates, variances=variances)
 
 
-_SEVERAL = 8  # projections of a sample, where no number is given
+_SEVERAL = 8  # the default number of projections per sample
 
 
 def geometric_complexity(
@@ -206,34 +206,41 @@ def geometric_complexity(
 ) -> Complexity:
     """Geometric complexity of the last-layer features, in eval mode: the mean squared norm of their Jacobian.
 
-    Lower is flatter, and the papers' link is that flatter features collapse more. It changes with the scale
-    of the features and of the inputs.
+    Lower is flatter; the paper links flatter features to more collapse. It changes with the scale of the features and
+    of the inputs.
 
     Parameters
     ----------
     model
-        A `Backbone`; a module that returns features (N, d); or any function from inputs to features, each of its own
-        input alone.
+        A `Backbone`, a module that returns features (N, d), or any function that computes the features of each input
+        independently of the others.
     images
         Images of any kind that `nclib.labelled` takes, with labels or without, or floating-point inputs (N, ...).
     method
-        "exact": the whole Jacobian, row by row, or column by column where the inputs are smaller than the features.
-        Unbiased estimates: "rademacher" and "gaussian", ||v^T J||^2 for random v, `number` of them a sample;
-        "outputs", that many rows of the Jacobian, at random without replacement, times d / `number`; "entries", the
-        `share` of its entries, at random, divided by it (which costs as much as to be exact).
+        "exact" computes the whole Jacobian, row by row, or column by column if the inputs are smaller than the
+        features. The others are unbiased estimates: "rademacher" and "gaussian" average ||v^T J||^2 over `number`
+        random vectors v per sample; "outputs" takes `number` random rows of the Jacobian per sample, without
+        replacement, times d / `number`; "entries" takes a random `share` of the entries, divided by `share` (as
+        expensive as "exact").
     number
-        Of projections or outputs a sample; by default 8. One gives no standard error.
+        Number of projections or outputs per sample, by default 8. With one projection there is no standard error.
+    share
+        The share of the entries that "entries" takes, in (0, 1].
     relative_error
-        Take more projections, twice as many each time, until the standard error is at most this part of the value
-        (stopping there makes it a little too small). What as many projections as rows or columns do not reach is
-        computed exactly; what `samples` are short of stays, with a warning.
+        Double the number of projections until the standard error is at most this share of the value (stopping there
+        makes the stated error a little too small). If as many projections as rows or columns do not suffice, compute
+        exactly. An error that comes from `samples` remains, with a warning.
     samples
-        How many of the samples to measure, at random without replacement; None is all.
+        How many samples to measure, drawn at random without replacement; None is all.
     differentiable
-        Whether ``per_sample`` can be differentiated with respect to the model's parameters, as a penalty is.
+        Whether ``per_sample`` can be differentiated with respect to the model's parameters, as a penalty needs.
+    seed
+        Seed of the random vectors, rows, entries and samples.
     memory
-        Bytes, about, that a pass may take, which is found out first (infinity: it is not); at most 64 samples are in
-        one.
+        About the most bytes that a pass may take, at most 64 samples at once. The need is measured first, unless this
+        is infinite.
+    progress
+        Show a progress bar.
 
     Returns
     -------
@@ -262,13 +269,15 @@ def geometric_complexity(
 
 def _check_model(model: Any) -> None:
     if isinstance(model, TextEncoder):
-        raise TypeError(f"{model.name} is an encoder of texts, whose tokens are no numbers that could move a little")
+        raise TypeError(
+            f"{model.name} is an encoder of texts, whose tokens cannot move a little; give a model of images"
+        )
     if not (isinstance(model, Backbone) or callable(model)):
         raise TypeError(f"model is {model!r}; it must be a Backbone, a module or a function")
 
 
 def _backbone(model: Any) -> Backbone:
-    """A module as it is, and a function as what its module, or one without parameters, ends in."""
+    """The model as a backbone; a function becomes the `last` of its own module, or of one without parameters."""
     if isinstance(model, Backbone | nn.Module):
         return headless(model)
     module = getattr(model, "__self__", None)  # of a bound method
@@ -278,7 +287,7 @@ def _backbone(model: Any) -> Backbone:
 
 @contextmanager
 def _fixed(model: nn.Module, fixed: bool) -> Iterator[None]:
-    """Parameters without gradients, for which autograd would keep what it need not; then as they were."""
+    """Turn off the parameters' gradients in this block, if `fixed`, so that autograd stores less."""
     free = nn.ParameterList(parameter for parameter in model.parameters() if fixed and parameter.requires_grad)
     free.requires_grad_(False)
     try:
@@ -288,7 +297,7 @@ def _fixed(model: nn.Module, fixed: bool) -> Iterator[None]:
 
 
 def _chosen(images: Images, samples: int | None, seed: int) -> Tensor:
-    """Which samples are measured, in order."""
+    """The numbers of the samples to measure, in order."""
     if isinstance(images, Tensor) and not images.is_floating_point():
         raise TypeError(f"inputs are {images.dtype}; they must be floating-point, as the model takes them")
     if not len(images) or (isinstance(images, Tensor) and (images.ndim < 2 or not images[0].numel())):
@@ -299,7 +308,7 @@ def _chosen(images: Images, samples: int | None, seed: int) -> Tensor:
     if samples is None:
         return torch.arange(len(images))
     if type(samples) is not int or not 2 <= samples <= len(images):
-        raise ValueError(f"samples is {samples}; it must be from 2 to {len(images)}, as many as there are")
+        raise ValueError(f"samples is {samples}; it must be from 2 to {len(images)}, the number of samples")
     return torch.randperm(len(images), generator=seeded("samples", seed))[:samples].sort().values
 
 

@@ -14,17 +14,17 @@ from nclib.checks import counted
 from nclib.devices import double_device, in_double
 from nclib.seeds import moved, seeded
 
-Embedding = Callable[[Tensor], Tensor]  # from inputs (B, ...) to features (B, d), each of its own input alone
+Embedding = Callable[[Tensor], Tensor]  # from inputs (B, ...) to features (B, d), each from its own input alone
 
-TOGETHER = 64  # samples in a pass, copies of them counted in: with fewer a processor has too little to do
+TOGETHER = 64  # samples in a pass, including copies: fewer would not keep a processor busy
 
 
 @dataclass(frozen=True)
 class Jacobians:
-    """The Jacobians (d, D) of an embedding at inputs (B, ...), D being the size of one input.
+    """The Jacobians (d, D) of an embedding at inputs (B, ...), where D is the size of one input.
 
-    A pass gives one row or column for each sample in it, so few samples are put in as several copies, up to `together`
-    samples in all. With `graph` what is given can be differentiated.
+    A pass computes one row or column for each sample in it, so small batches are repeated, up to `together` samples in
+    all. With `graph` the results can be differentiated.
     """
 
     embedding: Embedding
@@ -42,11 +42,11 @@ class Jacobians:
             return embedded(self.embedding, self.inputs[:1].clone()).shape[1]
 
     def rows(self, cotangents: Tensor) -> Iterator[Tensor]:
-        """Products (c, B, D) of cotangents (m, B, d) and the Jacobians, until all m are given: by reverse mode."""
+        """Products of cotangents (m, B, d) and the Jacobians, by reverse mode, in parts (c, B, D) of all m."""
         copies = self._copies(len(cotangents))
         inputs = self._repeated(copies)
         with torch.enable_grad():
-            features = embedded(self.embedding, inputs.requires_grad_().clone())  # which may be changed in place
+            features = embedded(self.embedding, inputs.requires_grad_().clone())  # which the model may change in place
         for piece in cotangents.split(copies):
             vectors = piece.flatten(0, 1).to(features)
             yield self._pulled(features, inputs, vectors).unflatten(0, piece.shape[:2]).flatten(2)
@@ -57,13 +57,13 @@ class Jacobians:
             options = {"retain_graph": True, "create_graph": self.graph, "allow_unused": True}
             with torch.enable_grad():
                 (gradient,) = torch.autograd.grad(features[:number], inputs, vectors, **options)
-        if gradient is None:  # the features have no graph, or it is parameters that it leads to
+        if gradient is None:  # the features have no graph, or one that leads only to parameters
             self._check_constant()
             return torch.zeros_like(inputs[:number])
         return gradient[:number]
 
     def columns(self) -> Iterator[Tensor]:
-        """The columns (c, B, d) of the Jacobians, until all D are given: by forward mode."""
+        """The columns of the Jacobians, by forward mode, in parts (c, B, d) of all D."""
         copies = self._copies(self.input_size)
         for tangents in torch.eye(self.input_size, device=self.inputs.device).to(self.inputs).split(copies):
             inputs = self._repeated(len(tangents))
@@ -83,28 +83,28 @@ class Jacobians:
         return self.inputs.detach().repeat(copies, *[1] * (self.inputs.ndim - 1))
 
     def _check_constant(self) -> None:
-        """Refuse features without a gradient, unless they are the same for other inputs."""
+        """Refuse features without a gradient, unless they do not depend on the inputs."""
         noise = torch.randn(self.inputs.shape, generator=seeded("elsewhere")).to(self.inputs)
         with torch.no_grad():
             here, there = (embedded(self.embedding, inputs) for inputs in (self.inputs.clone(), self.inputs + noise))
         if not torch.equal(here, there):
             raise ValueError(
                 "the features change with the inputs but have no gradient: the function cuts it off, as .detach(), "
-                "no_grad(), argmax and .numpy() do"
+                "no_grad(), argmax and .numpy() do; leave those out"
             )
 
 
 def embedded(embedding: Embedding, inputs: Tensor) -> Tensor:
-    """The features of inputs, checked."""
+    """The features of inputs, checked to be finite floats (N, d)."""
     features = embedding(inputs)
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(inputs):
         what = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(
             f"the model gives {what} for {counted(len(inputs), 'input')}; it must give features (N, d): "
-            "nclib.Backbone(name, model, last=function) says what of it they are"
+            "nclib.Backbone(name, model, last=function) selects them"
         )
     if not features.is_floating_point():
-        raise TypeError(f"the features are {features.dtype}; only floating-point ones have a Jacobian")
+        raise TypeError(f"the features are {features.dtype}; only floating-point features have a Jacobian")
     if not features.shape[1] or not features.detach().isfinite().all():
         holding = f"are {tuple(features.shape)}" if not features.shape[1] else "hold NaN or infinity"
         raise ValueError(f"the features {holding}; they must be finite (N, d), d at least 1")
@@ -112,9 +112,9 @@ def embedded(embedding: Embedding, inputs: Tensor) -> Tensor:
 
 
 def batch_size(embedding: Embedding, one: Tensor, memory: float) -> int:
-    """How many samples fit into a pass: what autograd keeps, and as much again for what passes through.
+    """The number of samples that fit into a pass, at twice the bytes that autograd keeps for a sample.
 
-    `one` is the input of one sample, (1, ...); `memory` is in bytes, and if infinite not looked at.
+    `one` is the input of one sample, (1, ...). `memory` is in bytes; if it is infinite, nothing is measured.
     """
     if memory == math.inf:
         return TOGETHER
@@ -134,14 +134,14 @@ def _kept_bytes(embedding: Embedding, inputs: Tensor) -> int:
     return sum(sizes)
 
 
-Estimates = tuple[Tensor, Tensor]  # of ||J||_F^2, and the variance of each, float64 (B,)
+Estimates = tuple[Tensor, Tensor]  # estimates of ||J||_F^2 and their variances, float64 (B,)
 Way = Callable[[Jacobians, torch.Generator], Estimates]
 
 WAYS = ("exact", "rademacher", "gaussian", "outputs", "entries")
 
 
 def way(method: str, number: int, share: float) -> Way:
-    """The way of a method, with its number of projections or outputs, or its share of the entries."""
+    """The function of a method, with its number of projections or outputs, or its share of the entries."""
     if method == "exact":
         return exact
     if method == "entries":
@@ -150,7 +150,7 @@ def way(method: str, number: int, share: float) -> Way:
 
 
 def exact(jacobians: Jacobians, generator: torch.Generator | None = None) -> Estimates:
-    """The sum of the squares of all entries."""
+    """The exact sum of the squares of all entries, with variance 0."""
     squares = sum((in_double(part).square().sum((0, 2)) for part in _all(jacobians)), torch.zeros(()))
     return squares, torch.zeros_like(squares)
 
@@ -161,8 +161,8 @@ def _all(jacobians: Jacobians) -> Iterator[Tensor]:
         try:
             yield from jacobians.columns()
             return
-        except NotImplementedError as error:  # at the first column, so none was given yet
-            warnings.warn(f"forward mode does not go through this model, reverse mode does: {error}", stacklevel=2)
+        except NotImplementedError as error:  # raised at the first column, before any was returned
+            warnings.warn(f"forward mode does not go through this model; using reverse mode: {error}", stacklevel=2)
     yield from _rows(jacobians)
 
 
@@ -172,7 +172,7 @@ def _rows(jacobians: Jacobians) -> Iterator[Tensor]:
 
 
 def _projections(law: str, number: int, jacobians: Jacobians, generator: torch.Generator) -> Estimates:
-    """||v^T J||^2, which is ||J||_F^2 on average, for E v v^T = I."""
+    """||v^T J||^2, whose mean is ||J||_F^2, since E v v^T = I."""
     size = (number, len(jacobians.inputs), jacobians.width)
     if law == "gaussian":
         vectors = torch.randn(size, generator=generator)
@@ -182,7 +182,7 @@ def _projections(law: str, number: int, jacobians: Jacobians, generator: torch.G
 
 
 def _outputs(number: int, jacobians: Jacobians, generator: torch.Generator) -> Estimates:
-    """The squares of some rows, other ones for each sample, times d / number; there are d at most."""
+    """The squares of `number` random rows, at most d, drawn for each sample, times d / number."""
     width = jacobians.width
     number = min(number, width)
     chosen = torch.rand(len(jacobians.inputs), width, generator=generator).argsort(1)[:, :number]
@@ -195,7 +195,7 @@ def _entries(share: float, jacobians: Jacobians, generator: torch.Generator) -> 
     """The squares of a share of all entries, over that share."""
     device = double_device(jacobians.inputs.device)
     totals = torch.zeros(2, len(jacobians.inputs), dtype=torch.float64, device=device)
-    generator = moved(generator, device)  # there are as many numbers to draw as entries, a pass at a time
+    generator = moved(generator, device)  # it draws a number for every entry
     for part in _rows(jacobians):
         squares = in_double(part).square()
         kept = squares * (torch.rand(squares.shape, generator=generator, device=device) < share).to(squares)
@@ -209,7 +209,7 @@ def _squares(jacobians: Jacobians, vectors: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor) -> Estimates:
-    """The mean of values (m, B) and its variance, NaN if m is 1."""
+    """The mean over m of values (m, B), and its variance, NaN if m is 1."""
     number = len(values)
     unknown = torch.full_like(values[0], math.nan)
     return values.mean(0), values.var(0) / number if number > 1 else unknown

@@ -272,8 +272,8 @@ class ImageFiles(Labelled):
     def image(self, index: int) -> Image.Image:
         """One image, upright: grey as mode ``L``, anything else as ``RGB`` without alpha.
 
-        A file that is not a complete image is a ValueError with its path. So is a 16-bit image whose values seem to have
-        12 bits or fewer.
+        A file that is not a complete image is a ValueError with its path. So is a 16-bit image whose values seem to
+        have 12 bits or fewer.
         """
         return read_image(self.paths[index])
 

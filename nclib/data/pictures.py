@@ -1,4 +1,4 @@
-"""One item of a data set as it comes: what its image is, what its label is, and what the classes are of all labels."""
+"""Convert one item of a data set: its image, its label, and the numbers and classes of all labels."""
 
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
@@ -21,19 +21,19 @@ _CHANNELS = (1, 3, 4)
 
 @singledispatch
 def picture(given: Any) -> Image.Image | Tensor:
-    """A picture as mode ``L`` or ``RGB``, which a transform prepares; floats as inputs, which are prepared.
+    """A picture as a PIL image of mode ``L`` or ``RGB``, to be prepared by a transform; floats as prepared inputs.
 
     >>> picture(np.zeros((4, 6, 3), dtype=np.uint8)).size, picture(np.zeros((3, 4, 6), dtype=np.float32)).shape
     ((6, 4), torch.Size([3, 4, 6]))
     """
     raise TypeError(
-        f"{type(given).__name__} is no image; give a PIL image, bytes (uint8), a path, or prepared inputs (floats)"
+        f"{type(given).__name__} is not an image; give a PIL image, bytes (uint8), a path, or prepared inputs (floats)"
     )
 
 
 @picture.register
 def _(given: Image.Image) -> Image.Image:
-    return in_8_bits(given.copy())  # which may turn it
+    return in_8_bits(given.copy())  # a copy, since it may be rotated
 
 
 @picture.register(Tensor)
@@ -52,7 +52,7 @@ def _(given: Tensor | np.ndarray) -> Image.Image | Tensor:
 
 
 def _channels_last(pixels: Tensor, first: bool) -> Tensor:
-    """Pixels (H, W) or (H, W, C); of what may be either, a tensor has its channels first and an array last."""
+    """Pixels as (H, W) or (H, W, C); if both orders are possible, a tensor has channels first and an array last."""
     if pixels.ndim == 2:
         return pixels
     at_ends = [pixels.shape[end] in _CHANNELS for end in ((0, -1) if first else (-1, 0))]
@@ -76,21 +76,21 @@ def _(given: bytes) -> Image.Image:
 
 @picture.register(Mapping)
 def _(given: Mapping[str, Any]) -> Image.Image | Tensor:
-    """An image that Hugging Face's `datasets` has not decoded."""
+    """An image that Hugging Face's `datasets` has not decoded yet."""
     if not {"bytes", "path"} & given.keys():
-        raise TypeError(f"a dict of {few(list(given))} is no image; an image that is not decoded has bytes or path")
+        raise TypeError(f"a dict of {few(list(given))} is not an image; an image that is not decoded has bytes or path")
     return picture(given["bytes"] if given.get("bytes") is not None else given.get("path"))
 
 
 def plain(label: tuple[Any, ...], number: int) -> str | int:
-    """The label of an item of this number as a text, or as a number from 0 on; `label` is empty if it has none.
+    """The label of item `number` as a text, or a whole number from 0 on; an empty `label` means that it has none.
 
     >>> plain((torch.tensor(3),), 0), plain(("cat",), 1)
     (3, 'cat')
     """
     if not label:
         raise ValueError(
-            f"item {number} has no label, and labels are needed; give (image, label), or name the label: "
+            f"item {number} has no label, but labels are needed; give (image, label), or name the label: "
             "nclib.labelled(data, label=...)"
         )
     value = _scalar(label[0])
@@ -103,7 +103,7 @@ def plain(label: tuple[Any, ...], number: int) -> str | int:
 
 
 def _scalar(value: Any) -> Any:
-    """The number in a tensor or array of one; lists as arrays."""
+    """The number in a tensor or array of size one; lists become arrays."""
     value = np.asarray(value) if isinstance(value, list | tuple) else value
     size = value.numel() if isinstance(value, Tensor) else getattr(value, "size", None)
     return value.item() if size == 1 and hasattr(value, "item") else value
@@ -111,16 +111,16 @@ def _scalar(value: Any) -> Any:
 
 def _cure(value: Any) -> str:
     if hasattr(value, "shape"):
-        return ": label.argmax() makes a class of a one-hot row"
+        return ": label.argmax() turns a one-hot row into a class"
     if value is None or isinstance(value, str) or (isinstance(value, int | float) and not value >= 0):
         return ": leave out items without a class"
     return ""
 
 
 def numbered(labels: Sequence[str | int], names: Sequence[str] | int | None) -> Numbered:
-    """Labels int64 (N,) in 0..K-1, and the K names of classes; as of `nclib.labels.numbered_labels`.
+    """Labels int64 (N,) in 0..K-1, and the K class names, as in `nclib.labels.numbered_labels`.
 
-    `names`, or how many there are, say which numbers are allowed; those without names are called by their numbers.
+    `names`, or their number, say which numbers are allowed. Classes without names are named by their numbers.
 
     >>> numbered(["dog", "cat", "dog"], None).classes, numbered([0, 2], 4).classes
     (('cat', 'dog'), ('0', '1', '2', '3'))

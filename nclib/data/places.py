@@ -1,4 +1,4 @@
-"""Where data lies that goes by a path: in the data root, or from where we are."""
+"""Find data that is named by a path: in the data root, or from the working directory."""
 
 import os
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from pathlib import Path
 def find_path(
     name: str, data_root: str | Path | None, contents: str, kind: Callable[[Path], bool] = Path.is_dir
 ) -> Path:
-    """Where ``folder:path`` or ``file:path`` is, in the data root or as it is; `contents` says what should be there."""
+    """The path of ``folder:path`` or ``file:path``, in the data root or not; `contents` says what it must hold."""
     prefix, _, path = name.partition(":")
-    if not path.strip():  # an empty path is that of the folder that we are in
+    if not path.strip():  # an empty path would mean the working directory
         raise ValueError(f"{name} names no path; give one, {prefix}:PATH")
     given = Path(path).expanduser()
     places = [given.absolute()]
@@ -29,8 +29,8 @@ def root_of(name: str, data_root: str | Path | None) -> Path:
     """The data root as an absolute path."""
     given = data_root or os.environ.get("NCLIB_DATA")
     if not given:
-        raise FileNotFoundError(f"{name} needs a data root, the folder of the data sets: data_root=... or NCLIB_DATA")
+        raise FileNotFoundError(f"{name} needs the folder of the data sets; give data_root=... or set NCLIB_DATA")
     root = Path(given).expanduser().absolute()
     if not root.is_dir():
-        raise FileNotFoundError(f"the data root {root} is not a folder; {name} is looked for in it")
+        raise FileNotFoundError(f"the data root {root} is not a folder; give one that holds {name}")
     return root

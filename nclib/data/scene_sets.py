@@ -15,14 +15,14 @@ from nclib.data.catalogue import find_path, load
 from nclib.data.images import ImageSet
 from nclib.seeds import seeded
 
-UNLABELLED = -1  # the class of pixels that count nowhere
+UNLABELLED = -1  # the class of pixels that do not count
 _TILE = 28  # pixels a side
 _CELL = 42  # a tile lies anywhere in a cell of this size; a scene has 2 x 2 cells
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Images uint8 (N, C, H, W) with the class of every pixel, int64 (N, H, W) or `UNLABELLED`; K class names.
+    """Images uint8 (N, C, H, W), masks int64 (N, H, W) with every pixel's class or `UNLABELLED`, and K class names.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class Scenes:
             )
         low, high = self.masks.aminmax()
         if not UNLABELLED <= low <= high < len(self.classes):
-            raise ValueError(f"masks have classes {low} to {high}; there are 0 to {len(self.classes) - 1}, or -1")
+            raise ValueError(f"masks have classes {low} to {high}; they must be 0 to {len(self.classes) - 1}, or -1")
 
     def __repr__(self) -> str:
         return f"Scenes({len(self)} images of {tuple(self.images.shape[1:])}, {len(self.classes)} classes)"
@@ -53,9 +53,9 @@ class Scenes:
 
 
 def composed(tiles: ImageSet, number: int, generator: torch.Generator) -> Scenes:
-    """Scenes of four of the grey images each, in discs on a grainy ground, with exact masks.
+    """Scenes composed of four grey images each, in discs on a grainy ground, with exact masks.
 
-    Images are (N, 1, 84, 84); class 0 is the ground, the others are those of the images, in their order.
+    Images are (N, 1, 84, 84). Class 0 is the ground; the others are the classes of the images, in their order.
 
     Examples
     --------
@@ -64,9 +64,9 @@ def composed(tiles: ImageSet, number: int, generator: torch.Generator) -> Scenes
     (torch.Size([3, 1, 84, 84]), 11, True)
     """
     if tiles.images.shape[1] != 1:
-        raise ValueError(f"the images have {tiles.images.shape[1]} channels; scenes are composed of grey ones")
+        raise ValueError(f"the images have {tiles.images.shape[1]} channels; scenes are composed of grey images only")
     size = 2 * _CELL
-    exact: dict[str, Any] = {"generator": generator, "dtype": torch.float32}  # other draws would be other scenes
+    exact: dict[str, Any] = {"generator": generator, "dtype": torch.float32}  # whatever the default dtype is
     coarse = interpolate(torch.randn(number, 1, size // 6, size // 6, **exact), size=size, mode="bilinear")
     grain = torch.randn(number, 1, size, size, **exact)
     level = 40 + 170 * torch.rand(number, 1, 1, 1, **exact)
@@ -85,7 +85,7 @@ def composed(tiles: ImageSet, number: int, generator: torch.Generator) -> Scenes
 
 
 def _disc() -> Tensor:
-    """Which pixels of a tile are in its disc, bool (28, 28)."""
+    """The pixels of a tile that lie in its disc, bool (28, 28)."""
     place = torch.arange(_TILE) - (_TILE - 1) / 2
     return place.square() + place.square().unsqueeze(1) <= (_TILE / 2) ** 2
 
@@ -93,12 +93,11 @@ def _disc() -> Tensor:
 def scenes(
     name: str, split: str = "train", *, number: int = 100, seed: int = 0, data_root: str | Path | None = None
 ) -> Scenes:
-    """Scenes composed of a small data set, or read from ``folder:path``, which may lie in the data root.
+    """Scenes composed from a small data set by name, or read from ``folder:path``, which may lie in the data root.
 
     A folder has ``train/images``, ``train/labels``, ``test/images`` and ``test/labels``. Labels are images of the same
-    names whose values are class indices; ``classes.txt`` may hold the names of the classes, one a line, and values
-    beyond them, or of 255, are no class. The `number` scenes are taken evenly over the sorted names; all are of one
-    size.
+    names, whose values are class indices. ``classes.txt`` may hold the class names, one per line; values beyond them,
+    and 255, are unlabelled. The `number` scenes are taken evenly over the sorted names; all must have the same size.
 
     Examples
     --------
@@ -126,16 +125,16 @@ def _read(folder: Path, split: str, number: int) -> Scenes:
     numbers = (str(k) for k in range(int(masks.max()) + 1))
     classes = tuple(names.read_text(encoding="utf-8-sig").splitlines() if names.exists() else numbers)
     if "" in classes:
-        raise ValueError(f"{names} has an empty line; it must have the name of a class in each")
+        raise ValueError(f"{names} has an empty line; each line must have the name of a class")
     if beyond := masks[masks >= len(classes)].unique().tolist():
-        said = f"labels of {folder / split} have values {few(beyond)} beyond the {len(classes)} classes: no class"
+        said = f"labels of {folder / split} have values {few(beyond)} beyond the {len(classes)} classes: unlabelled"
         warnings.warn(said, stacklevel=3)
     masks[masks >= len(classes)] = UNLABELLED
     return Scenes(images, masks, classes)
 
 
 def _files(folder: Path, split: str) -> tuple[list[Path], list[Path]]:
-    """The images of a split, by name, and the labels of each."""
+    """The image files of a split, sorted by name, and the file of labels of each."""
     if not all((folder / split / part).is_dir() for part in ("images", "labels")):
         raise FileNotFoundError(f"{folder} has no {split}/images and {split}/labels")
     files = sorted(file for file in (folder / split / "images").iterdir() if not file.name.startswith("."))
@@ -150,7 +149,7 @@ def _files(folder: Path, split: str) -> tuple[list[Path], list[Path]]:
 
 
 def _stacked(files: list[Path], mode: str | None) -> Tensor:
-    """The pixels of images of one size, uint8 (N, H, W, ...), as they are or in a mode."""
+    """The pixels of images of the same size, uint8 (N, H, W, ...), in a mode or, for None, unconverted."""
     from PIL import Image
 
     pictures = []
@@ -159,5 +158,5 @@ def _stacked(files: list[Path], mode: str | None) -> Tensor:
             pictures.append(torch.from_numpy(np.array(image.convert(mode) if mode else image)))
         if pictures[-1].shape != pictures[0].shape:
             shapes = f"{tuple(pictures[-1].shape)}, {files[0].name} is {tuple(pictures[0].shape)}"
-            raise ValueError(f"{file} is {shapes}; all images, and all labels, must be of one size and kind")
+            raise ValueError(f"{file} is {shapes}; all images, and all labels, must have the same size and channels")
     return torch.stack(pictures)

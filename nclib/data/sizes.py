@@ -1,4 +1,4 @@
-"""How large the data sets of the book's scales are, so that counts can be checked before anything is loaded."""
+"""The sizes of the data sets of the book's scales, so that counts can be checked before anything is loaded."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from nclib.data.catalogue import split_name
 
 @dataclass(frozen=True)
 class Size:
-    """Images to train and to test, classes, GB on disk (about), and images of the smallest class in either split.
+    """Numbers of training and test images and of classes, and GB on disk (about).
 
-    `fewest` is None where nobody here knows it for certain, or where it depends on who made the folder. Networks see
-    images of so many `channels`, `side` pixels a side.
+    `fewest` is the number of training and test images of the smallest class; None if we are not certain, or if it
+    depends on who made the folder. Networks see images with `channels` channels, `side` pixels a side.
     """
 
     train: int
@@ -23,17 +23,17 @@ class Size:
 
     @property
     def balanced(self) -> bool:
-        """Whether every class has as many images as the smallest, so that this is known of some classes, too."""
+        """Whether all classes have the same number of images, so that `fewest` holds for some of the classes, too."""
         return self.fewest is not None and (self.train, self.test) == tuple(self.classes * n for n in self.fewest)
 
 
-# The splits are those of `nclib.load`: of a set that comes without them we put 20% of each class to the test images.
+# The splits are those of `nclib.load`: for a set without splits, 20% of each class are test images.
 SIZES = {
-    # 8,677 images; inline skate has 31, six of which are to test (Fei-Fei et al. 2004, the folders of the set).
+    # 8,677 images; inline skate has 31, six of them for the test (Fei-Fei et al. 2004, the folders of the set).
     "caltech101": Size(6942, 1735, 101, 0.13, (25, 6)),
     "cifar10": Size(50_000, 10_000, 10, 0.18, (5000, 1000), side=32),  # Krizhevsky 2009: balanced
     "cifar100": Size(50_000, 10_000, 100, 0.18, (500, 100), side=32),  # Krizhevsky 2009: balanced
-    # scikit-learn's: 174 eights, every second to either split.
+    # scikit-learn's: 174 eights, half in each split.
     "digits": Size(901, 896, 10, 0.0, (87, 87), channels=1, side=28),
     "dtd": Size(1880, 1880, 47, 0.6, (40, 40)),  # Cimpoi et al. 2014: 40 of each in train, val and test
     "emnist/letters": Size(124_800, 20_800, 26, 0.5, (4800, 800), channels=1, side=28),  # Cohen et al. 2017: balanced
@@ -54,12 +54,12 @@ SIZES = {
     "stl10": Size(5000, 8000, 10, 2.6, (500, 800), side=96),  # Coates et al. 2011: balanced
     "sun397": Size(87_003, 21_751, 397, 37, (80, 20)),  # Xiao et al. 2010: at least 100 of each
     "svhn": Size(73_257, 26_032, 10, 0.25, (4659, 1595), side=32),  # Netzer et al. 2011: the nines
-    "voc2007": Size(5011, 4952, 20, 0.9),  # all images: how many have objects of one class nobody counted here
+    "voc2007": Size(5011, 4952, 20, 0.9),  # all images; we have not counted those whose objects are of one class
 }
 
 
 def fewest_of(name: str, split: str) -> int | None:
-    """How many images the smallest class of a set has, if that is known; of some of its classes, if all are alike.
+    """The number of images of a set's smallest class, None if unknown; for some of its classes only if it is balanced.
 
     >>> fewest_of("cifar100[0:64]", "test"), fewest_of("svhn[0:5]", "test"), fewest_of("glyphs/latin", "train")
     (100, None, None)

@@ -1,4 +1,4 @@
-"""Texts that every installation has: the docstrings of installed libraries, and labelled texts of files and hubs."""
+"""Labelled texts: the docstrings of installed libraries, which need no download, and texts from files and the hub."""
 
 import ast
 import inspect
@@ -31,20 +31,20 @@ from nclib.labels import numbered_labels
 from nclib.seeds import seeded
 from nclib.storage import digest_of_text
 
-LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "sklearn", "timm")  # whose docstrings are told apart
-_SHORTEST = 40  # characters: less says nothing
-_LONGEST = 400  # of a docstring, from its start
-_MOST = 100  # docstrings of a class and split that are looked for: parsing takes time
+LIBRARIES = ("numpy", "pandas", "matplotlib", "scipy", "sklearn", "timm")  # the classes of docstrings/libraries
+_SHORTEST = 40  # characters of a docstring: shorter ones say too little
+_LONGEST = 400  # characters of a docstring that are used, from its start
+_MOST = 100  # docstrings per class and split: parsing takes time
 _NO_PARTS = {"tests", "test", "testing", "conftest", "externals", "extern", "_vendor", "_external", "idlelib"}
-_NO_PARTS |= {"array_api_compat", "array_api_extra", "_lib", "site-packages", "__pycache__"}  # tests, and others' code
+_NO_PARTS |= {"array_api_compat", "array_api_extra", "_lib", "site-packages", "__pycache__"}  # tests, and vendored code
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts (N), their labels, int64 (N,), and the names of the K classes.
+    """N texts, their labels, int64 (N,), and the K class names.
 
-    Labels of any kind are taken, and numbered: texts in the order of the classes or, where these are not given, of the
-    alphabet. ValueError or TypeError for what are no texts or labels, and for another number of them.
+    It accepts labels of any kind and numbers them: text labels in the order of `classes`, or, without it, in
+    alphabetical order. ValueError or TypeError for invalid texts or labels, or if they are not equally many.
 
     Examples
     --------
@@ -62,11 +62,11 @@ class Texts:
         texts, (labels, classes) = listed_texts(self.texts), numbered_labels(self.labels, classes=self.classes)
         if len(texts) != len(labels):
             given = f"{counted(len(texts), 'text')} and {counted(len(labels), 'label')}"
-            raise ValueError(f"there are {given}; give a list of as many texts")
+            raise ValueError(f"there are {given}; give one label for each text")
         names = classes or tuple(map(str, range(int(labels.max()) + 1)))
         parts = {"texts": tuple(texts), "labels": labels, "classes": names}
         for name, value in parts.items():
-            object.__setattr__(self, name, value)  # it is frozen to others
+            object.__setattr__(self, name, value)  # frozen for everyone else
 
     def __repr__(self) -> str:
         return f"Texts({counted(len(self), 'text')}, {counted(len(self.classes), 'class', 'classes')})"
@@ -76,12 +76,12 @@ class Texts:
 
     @property
     def digest(self) -> str:
-        """Of texts and labels, hexadecimal."""
+        """The hexadecimal digest of the texts and labels."""
         return digest_of_text(repr((self.texts, self.labels.tolist())))
 
 
 def listed_texts(texts: Any) -> list[str]:
-    """Texts, with labels or without, as a list of one at least, or what is wrong with them.
+    """Texts, or the texts of `Texts`, as a list of at least one string.
 
     >>> listed_texts(text for text in ("it purrs", "it barks"))
     ['it purrs', 'it barks']
@@ -89,16 +89,16 @@ def listed_texts(texts: Any) -> list[str]:
     if isinstance(texts, Texts):
         return list(texts.texts)
     if isinstance(texts, Tensor):
-        raise TypeError(f"texts are a tensor {tuple(texts.shape)}; nclib.extract gives features of images")
-    if columns := columns_of(texts):  # a table is an iterable of the names of its columns
+        raise TypeError(f"texts are a tensor {tuple(texts.shape)}; nclib.extract computes features of images")
+    if columns := columns_of(texts):  # iterating over a table would give the names of its columns
         kind = type(texts).__name__
-        raise TypeError(f"texts are a table, {kind}, of columns {few(columns)}; give one: table[{columns[0]!r}]")
+        raise TypeError(f"texts are a table, {kind}, of columns {few(columns)}; give one column: table[{columns[0]!r}]")
     unordered = isinstance(texts, str | set | frozenset) or not isinstance(texts, Iterable)
     rows = [] if unordered else texts.to_pylist() if hasattr(type(texts), "to_pylist") else list(texts)
     if not rows:
-        raise ValueError(f"texts are {texts!r:.60}; give a list of them, one at least")
+        raise ValueError(f"texts are {texts!r:.60}; give a list of at least one text")
     if wrong := [row for row, text in enumerate(rows) if not isinstance(text, str)]:
-        without = counted(len(wrong), "row that holds none", "rows that hold none")
+        without = counted(len(wrong), "row without a text", "rows without a text")
         cure = f": leave out {without}" if len(wrong) < len(rows) else ""
         raise TypeError(f"texts hold {rows[wrong[0]]!r:.60} in row {wrong[0]}; they must be strings{cure}")
     return rows
@@ -115,23 +115,24 @@ def texts(
 ) -> Texts:
     """Labelled texts by name.
 
-    ``docstrings/libraries`` asks from which of `LIBRARIES` a docstring comes, ``docstrings/PACKAGE`` from which part of
-    an installed package, of those that have enough of them, and ``docstrings/python`` from which module of the
-    standard library. The files they are in are taken in an order of chance, every other one for the test split, until
-    there are enough. Docstrings differ between versions of the libraries, so the texts do.
+    ``docstrings/libraries`` are docstrings labelled by the library, among `LIBRARIES`, that they come from;
+    ``docstrings/PACKAGE`` by the part of an installed package, among parts with enough docstrings; and
+    ``docstrings/python`` by the module of the standard library. Files are taken in a fixed pseudo-random order,
+    alternately for the training and the test split, until there are enough texts. The texts differ between versions of
+    the libraries.
 
-    ``file:PATH`` is a table, in the data root or not, with the columns `text_column` and `label_column`, see
-    `nclib.data.text_tables`: separated values, JSON lines (.jsonl) or Parquet. ``{split}`` in its name stands for train
-    or test, or another name of these splits (`nclib.data.folders.SPLIT_NAMES`). Classes are those of the training file,
-    in alphabetical order; a class that only the test file has is a ValueError. ``all`` is the texts of both files, or
-    of one that is for all.
+    ``file:PATH`` is a table, in the data root or elsewhere, with the columns `text_column` and `label_column`, in a
+    format of `nclib.data.text_tables`: separated values, JSON lines (.jsonl) or Parquet. ``{split}`` in the path stands
+    for train or test, or another name of these splits (`nclib.data.folders.SPLIT_NAMES`). The classes are those of the
+    training file, in alphabetical order; a class that only the test file has is a ValueError. ``all`` is the texts of
+    both files, or of a single file for all.
 
-    ``hf:NAME``, or ``hf:NAME:CONFIGURATION``, is a data set of the Hugging Face hub, or a folder that the
-    `save_to_disk` of its library wrote, by the names of its own splits; one without splits is split by us, 80 % of each
-    class to train. Where it has no columns of these names, usual ones are looked for
-    (`nclib.data.text_tables.TEXTS` and `nclib.data.items.LABELS`). Needs ``pip install datasets``.
+    ``hf:NAME`` or ``hf:NAME:CONFIGURATION`` is a data set of the Hugging Face hub, or a folder that `save_to_disk` of
+    its library wrote, with its own splits; a set without splits is split by us, 80 % of each class to train. If it has
+    no columns of these names, the usual names are tried (`nclib.data.text_tables.TEXTS` and
+    `nclib.data.items.LABELS`). Needs ``pip install datasets``.
 
-    `per_class` texts of every class are drawn; None is all, those of a table in its order.
+    `per_class` texts of every class are drawn; None takes all, in the order of the table.
 
     Examples
     --------
@@ -171,7 +172,7 @@ def _drawn(name: str, split: str, by_class: dict[str, list[str]], per_class: int
     for k, (label, found) in enumerate(by_class.items()):
         number = len(found) if per_class is None else per_class
         if len(found) < number:
-            raise ValueError(f"per_class is {per_class}; class {label} of {name} has {len(found)} texts to {split}")
+            raise ValueError(f"per_class is {per_class}; class {label} of {name} has {len(found)} texts for {split}")
         order = torch.randperm(len(found), generator=seeded("texts", name, label, split))[:number]
         chosen += [found[i] for i in order.tolist()]
         labels += [k] * number
@@ -180,9 +181,9 @@ def _drawn(name: str, split: str, by_class: dict[str, list[str]], per_class: int
 
 @lru_cache
 def docstrings(package: str, least: int = 50) -> dict[str, dict[str, list[str]]]:
-    """Docstrings by split, and by the part of a package they come from; a part has `least` of them in each split.
+    """Docstrings by split and by part of a package; parts have at least `least` docstrings in each split.
 
-    Sources are parsed, never imported. A text that is in two parts, or both splits, is in neither.
+    Sources are parsed, never imported. A text that occurs in two parts, or in both splits, is left out.
     """
     if package == "libraries":
         roots = {library: _root(library) for library in LIBRARIES}
@@ -195,19 +196,19 @@ def docstrings(package: str, least: int = 50) -> dict[str, dict[str, list[str]]]
     single = {part: [[t for t in texts if times[t] == 1] for texts in splits] for part, splits in found.items()}
     kept = {part: splits for part, splits in single.items() if min(map(len, splits)) >= least}
     if len(kept) < 2:
-        raise ValueError(f"{package} has {len(kept)} parts with {least} docstrings in each split; 2 are needed")
+        raise ValueError(f"{package} has {len(kept)} parts with {least} docstrings in each split; it needs at least 2")
     return {split: {part: splits[i] for part, splits in kept.items()} for i, split in enumerate(("train", "test"))}
 
 
 def _root(package: str) -> Path:
     spec = find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"{package!r} is no installed package")
+        raise ValueError(f"{package!r} is not an installed package; install it, or use docstrings/libraries")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _by_split(root: Path) -> tuple[list[str], list[str]]:
-    """Different docstrings of the files below a folder, of every other file, `_MOST` of each half."""
+    """The distinct docstrings of the files below a folder, in two halves of alternate files, at most `_MOST` each."""
     files = [
         file for file in root.rglob("*.py") if _NO_PARTS.isdisjoint((*file.parent.relative_to(root).parts, file.stem))
     ]
@@ -220,7 +221,7 @@ def _by_split(root: Path) -> tuple[list[str], list[str]]:
 
 
 def _parsed(file: Path) -> Iterator[str]:
-    """The docstrings of a file, of some length, in the order of its syntax tree."""
+    """The docstrings of a file that are long enough, in the order of its syntax tree."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):  # templates, and sources of another Python
@@ -235,22 +236,22 @@ def _parsed(file: Path) -> Iterator[str]:
 def _of_tables(
     name: str, split: str, data_root: str | Path | None, columns: tuple[str, str]
 ) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """The texts of a split with their labels, and the classes to train on: a number means one in all splits."""
+    """The texts of a split with their labels, and the classes of the training file, which number all splits."""
     parted = "{split}" in name
     if not parted and split == "test":
-        raise ValueError(f"{name} is one file; name it with {{split}}, which stands for train or test")
+        raise ValueError(f"{name} is one file, without a test split; use {{split}} in the path for train or test")
     train = read_texts(_table(name, data_root, "train" if parted else ""), *columns)
     classes = tuple(sorted({label for _, label in train}))
     test = read_texts(_table(name, data_root, "test"), *columns) if parted and split != "train" else []
     if new := sorted({label for _, label in test} - set(classes)):
-        raise ValueError(f"{name} has texts of {few(new)} to test but not to train")
+        raise ValueError(f"{name} has texts of {few(new)} in the test split but not in the training split")
     if len(classes) < 2:
         raise ValueError(f"{name} has texts of {len(classes)} classes; at least 2 are needed")
     return {"train": train, "test": test, "all": train + test}[split], classes
 
 
 def _table(name: str, data_root: str | Path | None, split: str = "") -> Path:
-    """Where a table is; that of a split may be called after any name of it."""
+    """The path of a table, for a split under any of the split's names."""
     names = [*SPLIT_NAMES.get(split, [""]), *(SPLIT_NAMES["val"] if split == "test" else ())]
     for each in [*names, *(each.capitalize() for each in names)]:
         with suppress(FileNotFoundError):
@@ -259,7 +260,7 @@ def _table(name: str, data_root: str | Path | None, split: str = "") -> Path:
 
 
 def names_texts(name: str, data_root: str | Path | None = None, text_column: str = "text") -> bool:
-    """Whether a name is one of texts; of the hub, whether there is a column of texts and none of images."""
+    """Whether a name stands for texts; for a set of the hub, whether it has a column of texts and none of images."""
     if not name.startswith("hf:"):
         return name.startswith(("file:", "docstrings/"))
     first = next(iter(hub_splits(name, data_root or os.environ.get("NCLIB_DATA")).values()))
@@ -269,7 +270,7 @@ def names_texts(name: str, data_root: str | Path | None = None, text_column: str
 
 
 def _column(columns: Iterable[str], asked: str, usual: Sequence[str]) -> str | None:
-    """The column that is asked for, or, in the place of the first of the usual names, another of these."""
+    """The column asked for, or None; if that is the first usual name, any of the usual names counts."""
     names = usual if asked == usual[0] else (asked,)
     return next((name for name in names if name in columns), None)
 
@@ -277,7 +278,7 @@ def _column(columns: Iterable[str], asked: str, usual: Sequence[str]) -> str | N
 def _of_hub(
     name: str, split: str, data_root: str | Path | None, columns: tuple[str, str]
 ) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """The texts of a split with their labels, and the classes, which are those of the training texts."""
+    """The texts of a split with their labels, and the classes of the training texts."""
     splits = hub_splits(name, data_root or os.environ.get("NCLIB_DATA"))
     allowed = ["train", "test"] if (undivided := splits.keys() == {"all"}) else list(splits)
     if split not in (*allowed, "all"):
@@ -294,7 +295,7 @@ def _of_hub(
 
 
 def _columns_of_hub(name: str, data: Any, columns: tuple[str, str]) -> tuple[list[str], list, tuple[str, ...] | None]:
-    """Texts, labels as they are given, and the names of classes if there are some."""
+    """Texts, labels as given, and the class names, or None."""
     text, label = _column(data.features, columns[0], TEXTS), _column(data.features, columns[1], LABELS)
     if text is None or label is None:
         raise ValueError(lacking(name, list(data.features), *columns))
@@ -304,12 +305,12 @@ def _columns_of_hub(name: str, data: Any, columns: tuple[str, str]) -> tuple[lis
 
 
 def _own_split(name: str, rows: list[tuple[str, str]], split: str) -> list[tuple[str, str]]:
-    """A fifth of each class to test, the same for everybody, and the rest to train."""
+    """Our split of texts without splits: a fixed fifth of each class for the test, the rest for training."""
     places: dict[str, list[int]] = {}
     for row, (_, label) in enumerate(rows):
         places.setdefault(label, []).append(row)
     if lone := [label for label, found in places.items() if len(found) < 2]:
-        raise ValueError(f"{name} has classes of one text, too few for train and test: {few(lone)}; take split 'all'")
+        raise ValueError(f"{name} has classes of one text, too few for train and test: {few(lone)}; use split 'all'")
     test = set[int]()
     for label, found in places.items():
         order = torch.randperm(len(found), generator=seeded("texts", name, label, "split")).tolist()
@@ -318,9 +319,9 @@ def _own_split(name: str, rows: list[tuple[str, str]], split: str) -> list[tuple
 
 
 def tokens(texts: tuple[str, ...] | list[str], *, vocabulary: int = 8192, length: int = 64) -> Tensor:
-    """Words and numbers of texts as hashed indices from 1 on, int64 (N, length), filled up with 0.
+    """Words and numbers of texts as hashed indices from 1 on, int64 (N, length), padded with 0.
 
-    A word has the same index everywhere; two words may share one.
+    A word has the same index everywhere; two words may share an index.
     """
     rows = torch.zeros(len(texts), length, dtype=torch.int64)
     for row, text in zip(rows, texts, strict=True):

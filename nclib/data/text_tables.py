@@ -12,20 +12,20 @@ from unicodedata import normalize
 from nclib.extras import optional
 
 SEPARATORS = (",", "\t", ";", "|")
-LINES, PARQUET = (".jsonl", ".ndjson"), ".parquet"  # how files end that are not separated values
+LINES, PARQUET = (".jsonl", ".ndjson"), ".parquet"  # suffixes of files that are not separated values
 TABLES = (".csv", ".tsv", ".txt", *LINES, PARQUET)
-TEXTS = ("text", "sentence", "content", "review", "document")  # what a data set of the hub may call its texts
-_LONGEST = 2**31 - 1  # characters of a text; the csv module stops at 131,072
+TEXTS = ("text", "sentence", "content", "review", "document")  # usual names of the column of texts
+_LONGEST = 2**31 - 1  # characters of a text; the csv module's default limit is 131,072
 
 
-Row = tuple[str, Any, Any]  # where it is, its text and its label
+Row = tuple[str, Any, Any]  # its place, text and label
 
 
 def read_texts(file: Path, text: str = "text", label: str = "label") -> list[tuple[str, str]]:
-    """The texts of a table and their labels, from the columns of these names; other columns are passed over.
+    """The texts and labels of a table, from the columns with these names; other columns are ignored.
 
-    Labels are texts or whole numbers, without the space around them and in Unicode's composed form. ValueError, with
-    the line, for what cannot be read so.
+    Labels are texts or whole numbers, stripped of the space around them and in Unicode's composed form. ValueError,
+    with the line, for anything else.
     """
     readers = {PARQUET: _of_parquet} | dict.fromkeys(LINES, _of_lines)
     rows = readers.get(file.suffix.lower(), _of_csv)(file, text, label)
@@ -33,7 +33,7 @@ def read_texts(file: Path, text: str = "text", label: str = "label") -> list[tup
 
 
 def text_of(where: str, value: Any, column: str) -> str:
-    """A text of a table, or what else it is and where."""
+    """A text of a table; ValueError, with its place, for anything else."""
     if not isinstance(value, str):
         raise ValueError(f"{where} has {value!r} for {column}; it must be a text")
     return value
@@ -55,19 +55,19 @@ def _of_csv(file: Path, text: str, label: str) -> list[Row]:
             names = _cells(header, separator)
             rows = list(_rows(file, csv.reader(lines, delimiter=separator, strict=True), names, separator))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not in UTF-8 ({error}); save it so") from None
+        raise ValueError(f"{file} is not in UTF-8 ({error}); save it in UTF-8") from None
     _check_quotes([(where, row[text]) for where, row in rows], separator, {row[label].strip() for _, row in rows})
     return [(where, row[text], row[label]) for where, row in rows]
 
 
 def _rows(file: Path, reader: Any, names: list[str], separator: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where each row begins, and its cells by column; empty lines are passed over."""
+    """The place and the cells by column of each row; empty lines are skipped."""
     while True:
         where = f"{file}, line {reader.line_num + 2}"  # the header is the first
         try:
             row = next(reader, None)
         except csv.Error as error:
-            raise ValueError(f"{where}: {error}; a quote within a quoted text is written twice") from None
+            raise ValueError(f"{where}: {error}; write a quote within a quoted text twice") from None
         if row is None:
             return
         if any(cell.strip() for cell in row):
@@ -80,7 +80,7 @@ def _rows(file: Path, reader: Any, names: list[str], separator: str) -> Iterator
 
 
 def _check_quotes(texts: list[tuple[str, str]], separator: str, labels: set[str]) -> None:
-    """Refuse a text that holds what looks like a row of the table: an open quote swallowed it."""
+    """Refuse a text that contains what looks like a row of the table, which an open quote must have swallowed."""
     for where, value in texts:
         for line in value.splitlines()[:-1]:
             if separator in line and labels & {cell.strip() for cell in line.split(separator)}:
@@ -91,12 +91,12 @@ def _check_quotes(texts: list[tuple[str, str]], separator: str, labels: set[str]
 
 
 def _separator(file: Path, header: str, text: str, label: str) -> str:
-    """The one at which the header falls into columns, of these names among them."""
+    """The separator that splits the header into columns that include these two."""
     for separator in SEPARATORS:
         names = _cells(header, separator)
         if {text, label} <= set(names):
             if len(set(names)) < len(names):
-                raise ValueError(f"{file} has two columns of one name: {', '.join(names)}; rename one")
+                raise ValueError(f"{file} has two columns of the same name: {', '.join(names)}; rename one")
             return separator
     most = max(SEPARATORS, key=header.count)
     raise ValueError(lacking(file, _cells(header, most), text, label))
@@ -107,7 +107,7 @@ def _cells(header: str, separator: str) -> list[str]:
 
 
 def lacking(where: Path | str, names: list[str], text: str, label: str) -> str:
-    """What to say of a table that has no columns of these names."""
+    """The message for a table without columns of these names."""
     return (
         f"{where} has the columns {', '.join(names) or 'none'}; it must have {text} and {label}, or name yours: "
         "text_column=... and label_column=..., on the command line --text-column and --label-column"
@@ -131,7 +131,7 @@ def _of_lines(file: Path, text: str, label: str) -> Iterator[Row]:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise ValueError(f"{file}, line {number} is no JSON: {error}; there must be an object a line") from None
+                raise ValueError(f"{file}, line {number} is not JSON: {error}; each line must be an object") from None
             if not isinstance(row, dict) or not {text, label} <= row.keys():
                 raise ValueError(
                     lacking(f"{file}, line {number}", list(row) if isinstance(row, dict) else [], text, label)

@@ -1,4 +1,4 @@
-"""The sets of torchvision as data: where each lies, how its splits are asked for, and where its images are kept."""
+"""The data sets of torchvision, as a table: their places, their splits, and where their objects keep the images."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from nclib.data.images import ImageFiles, ImageSet
 
 @dataclass(frozen=True)
 class Entry:
-    """A class of `torchvision.datasets`, and how to read what it makes.
+    """A class of `torchvision.datasets`, by its name `kind`, and how to read its objects.
 
-    `place` is the pattern of what must be below the data root; without `splits` the set has none of its
-    own. `samples` gives the images uint8 (N, C, H, W), or their paths, and N labels; `classes` K names.
-    `root` is the folder in the data root that torchvision calls its root, and `by_hand` says how to get a
-    set that torchvision cannot download.
+    `place` is a pattern of what must be in the data root. `splits` are torchvision's arguments for each split, empty
+    for a set without splits. `samples` returns the images, uint8 (N, C, H, W) or paths, and N labels; `classes`
+    returns K names. `root` is the folder in the data root that torchvision calls its root, and `by_hand` says how to
+    get a set that torchvision cannot download.
     """
 
     kind: str
@@ -32,7 +32,7 @@ class Entry:
     by_hand: str = ""
 
     def read(self, raw: Any) -> ImageSet | ImageFiles:
-        """The images of an object of torchvision's class."""
+        """The labelled images of an object of torchvision's class."""
         images, labels = self.samples(raw)
         labels = torch.as_tensor(labels).long()
         # ImageNet gives each class a tuple of synonyms; two classes may share the first.
@@ -47,7 +47,7 @@ def _grey(raw: Any) -> tuple[Tensor, Any]:
 
 
 def _qmnist(raw: Any) -> tuple[Tensor, Tensor]:
-    return raw.data.unsqueeze(1), raw.targets[:, 0]  # the other columns say who wrote it
+    return raw.data.unsqueeze(1), raw.targets[:, 0]  # the other columns name the writer
 
 
 def _upright(raw: Any) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ def _planes(raw: Any) -> tuple[Tensor, Any]:
 
 
 def _unzipped(pairs: Callable[[Any], Iterable[tuple]]) -> Callable[[Any], Iterable]:
-    """Paths and labels from pairs of them."""
+    """Paths and labels from (path, label) pairs."""
     return lambda raw: zip(*pairs(raw), strict=True)
 
 
@@ -88,7 +88,7 @@ VOC_CLASSES = (
 
 
 def _voc(raw: Any) -> Iterator[tuple[str, int]]:
-    """The images whose objects are all of one class, with that: a class for each image, where many have several."""
+    """The images whose objects are all of one class, with that class; the many others are left out."""
     for image, annotation in zip(raw.images, raw.annotations, strict=True):
         names = {each.findtext("name") for each in ElementTree.parse(annotation).iter("object")}
         if len(names) == 1:
@@ -96,7 +96,7 @@ def _voc(raw: Any) -> Iterator[tuple[str, int]]:
 
 
 def _named(**splits: str) -> dict[str, dict[str, Any]]:
-    """Splits that torchvision takes by name: ours, and its word for each."""
+    """Splits that torchvision takes by name, from our names to its own."""
     return {ours: {"split": theirs} for ours, theirs in splits.items()}
 
 
@@ -107,7 +107,7 @@ def _flagged(**options: Any) -> dict[str, dict[str, Any]]:
 
 _TRAIN_TEST = _named(train="train", test="test")
 _TRAIN_VAL_TEST = _named(train="train", val="val", test="test")
-_TRAIN_VAL = _named(train="train", test="val")  # the labels of a test part, if there is one, are secret
+_TRAIN_VAL = _named(train="train", test="val")  # the labels of the test split, if there is one, are secret
 _FILES = attrgetter("_image_files", "_labels")
 _SAMPLES = _unzipped(attrgetter("samples"))
 _PRIVATE_SAMPLES = _unzipped(attrgetter("_samples"))

@@ -1,4 +1,4 @@
-"""Scores of several layers of each model, and what becomes of them: the best, or the mean, of each score."""
+"""Combine the scores of several layers of each model into the best, or the mean, of each score."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from nclib.features.backbones import LAST, listed
 from nclib.transferability.registry import higher_is_better
 
 Layers = str | Sequence[str | int]
-Chosen = Mapping[str, Mapping[str, str]]  # the layer that a score is of, by model and score
+Chosen = Mapping[str, Mapping[str, str]]  # the layer that gave a score, by model and score
 _WORDS = (LAST, "best", "mean")
 
 
 def check_layers(layers: Any) -> None:
-    """Refuse what is neither one of the words nor a list of layers."""
+    """Refuse anything but 'last', 'best', 'mean' or a list of layers."""
     if isinstance(layers, str) and layers in _WORDS:
         return
     try:
@@ -27,16 +27,16 @@ def check_layers(layers: Any) -> None:
 
 
 def layers_of(model: Any, layers: Layers) -> list[str | int]:
-    """The layers of a model that are scored; the best and the mean are over all of its blocks, and the last."""
+    """The layers of a model to score: for "best" and "mean" all of its blocks, and the last."""
     if isinstance(layers, str):
         return [LAST] if layers == LAST else [*model.layers, LAST]
     return listed(layers)
 
 
 def over_layers(table: pd.DataFrame, layers: Layers) -> tuple[pd.DataFrame, Chosen]:
-    """From one row for each model and layer to one a model, and which layer each score is of where it is the best.
+    """Reduce one row per model and layer to one row per model, and name the layer of each best score.
 
-    Layers without a value of a score do not count; of two that are as good it is the deeper one.
+    Layers without a value of a score do not count; of equally good layers the deepest wins.
 
     Examples
     --------

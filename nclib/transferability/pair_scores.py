@@ -1,4 +1,4 @@
-"""Transferability scores of distances between samples: of all pairs, or of each to its neighbours in its class."""
+"""Transferability scores from distances between samples: of all pairs, or to the neighbours in the same class."""
 
 import math
 import warnings
@@ -15,24 +15,24 @@ from nclib.metrics.linalg import panels
 from nclib.metrics.samples import check_features, samples_of
 from nclib.probing.probe import to_numpy
 
-_DIGITS = 12  # of a distance, beyond which two differ by rounding alone
+_DIGITS = 12  # decimals of a distance; beyond these, differences are rounding
 
 
 def parc(features: Any, labels: Any, *, most: int = 4000, seed: int = 0) -> float:
-    """Pairwise annotation representation comparison: whether samples of two classes are farther apart than of one.
+    """Pairwise annotation representation comparison: are samples of different classes farther apart than of the same?
 
-    Spearman's rank correlation over pairs of samples of their distance, one less Pearson's correlation of their
-    features (N, d), each standardised over the samples, with that of their one-hot labels: 0 within a class, and the
-    same for any two classes. Range [-1, 1]; higher is better. Unchanged by shift and scale of each feature, not by
-    rotation. It sorts all N (N - 1) / 2 distances; of more than `most` samples it takes so many, drawn by the `seed`,
-    which a warning says.
+    Spearman's rank correlation, over pairs of samples, of two distances. The distance of features (N, d) is one minus
+    the Pearson correlation of the two samples, with each feature standardised over the samples. The distance of one-hot
+    labels is 0 within a class and the same for any two classes. Range [-1, 1]; higher is better. Invariant to shift and
+    scale of each feature, but not to rotation. It sorts all N (N - 1) / 2 distances. From more than `most` samples it
+    draws `most` by the `seed`, with a warning.
 
-    Source: Bolya et al. 2021 (arXiv 2111.06977), who multiply by 100. Left out is their reduction of the features to 32
-    principal components. Distances that differ by rounding only are equal here, those of labels, too, which their
+    Source: Bolya et al. 2021 (arXiv 2111.06977), who multiply by 100 and first reduce the features to 32 principal
+    components; we do not. Distances that differ only by rounding are equal here, including those of labels, which their
     code ranks.
 
-    Raises ValueError unless there are two classes, and two samples of one of them, or if the features of a sample
-    are all the same once standardised, as those of one number are.
+    Raises ValueError if there are not two classes, one of them with two samples, or if the features of a sample are all
+    equal once standardised, as a single feature always is.
 
     Examples
     --------
@@ -48,20 +48,20 @@ def parc(features: Any, labels: Any, *, most: int = 4000, seed: int = 0) -> floa
     units = _standard_units(rows)
     distances, apart = (torch.cat(parts) for parts in zip(*_pairs(units, labels), strict=True))
     if not apart.any() or apart.all():
-        what = "one class" if not apart.any() else "a class of its own each"
-        raise ValueError(f"the samples are of {what}; parc compares pairs of one class with pairs of two")
+        what = "of one class" if not apart.any() else "each of another class"
+        raise ValueError(f"the samples are {what}; parc compares pairs within a class with pairs across classes")
     ranks = rankdata(to_numpy(distances.round(decimals=_DIGITS)))
     if ranks[0] == ranks.max() == ranks.min():
-        raise ValueError("all pairs of samples are as far apart, so that no distance goes with the labels")
+        raise ValueError("all pairs of samples are equally far apart, so distances say nothing about the labels")
     return float(np.corrcoef(ranks, to_numpy(apart))[0, 1].clip(-1, 1))
 
 
 def _drawn(features: Tensor, labels: Tensor, most: int, seed: int) -> tuple[Tensor, Tensor]:
-    """All samples, or so many of them."""
+    """All samples, or `most` of them, drawn by the seed."""
     number = len(labels)
     if number <= most:
         return features, labels
-    what = f"parc is of {most:,} of {number:,} samples, drawn with seed {seed}; most={number} is of all"
+    what = f"parc uses {most:,} of {number:,} samples, drawn with seed {seed}; most={number} uses all"
     warnings.warn(what, UserWarning, stacklevel=3)
     chosen = torch.randperm(number, generator=torch.Generator().manual_seed(seed))[:most].sort().values
     chosen = chosen.to(labels.device)
@@ -69,43 +69,44 @@ def _drawn(features: Tensor, labels: Tensor, most: int, seed: int) -> tuple[Tens
 
 
 def _standard_units(features: Tensor) -> Tensor:
-    """Rows of length 1, float64, whose products are the correlations of samples whose features are standardised."""
+    """Rows of length 1, float64, whose products are the correlations of samples with standardised features."""
     centred = features.double() - features.double().mean(0)
     size = centred.abs().amax(0)
     flat = size <= 1e-13 * features.double().abs().amax(0)
-    standard = centred / torch.where(flat, torch.inf, size)  # in range first: squares of tiny numbers are 0
+    standard = centred / torch.where(flat, torch.inf, size)  # scaled first, since squares of tiny numbers would be 0
     standard = standard / standard.square().mean(0).sqrt().where(~flat, 1.0)
     about = standard - standard.mean(1, keepdim=True)
     lengths = about.norm(dim=1, keepdim=True)
     null = lengths <= 1e-12 * standard.norm(dim=1, keepdim=True)
     if null.any():
         raise ValueError(
-            f"{int(null.sum())} of {len(lengths)} samples have features that are all the same once standardised, and "
-            "so no correlation with others; parc needs two features that differ, or more"
+            f"{int(null.sum())} of {len(lengths)} samples have features that are all the same once standardised, so "
+            "their correlation with others is undefined; parc needs two or more features that differ"
         )
     return about / lengths
 
 
 def _pairs(units: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """The distance of every pair of samples once, and whether their labels differ, some rows at a time."""
+    """The distance of every pair of samples once, and whether their labels differ, in parts."""
     for start, products in panels(units, units):
         i, j = torch.triu_indices(len(products), len(units), offset=start + 1, device=units.device)
         yield 1 - products[i, j], labels[start + i] != labels[j]
 
 
 def tmi(features: Any, labels: Any, *, neighbours: int = 1) -> float:
-    """Entropy of features (N, d) within their classes, per feature: how much of their spread a class leaves.
+    """Entropy of features (N, d) within their classes, per feature: how much spread remains given the class.
 
-    The mean over samples of (psi(n_k) - psi(m) + ln V_d + d ln r) / d, r being the distance of a sample to the m-th
-    nearest of the n_k of its class, m the `neighbours`, V_d the volume of the unit ball, and psi the digamma function:
-    the estimate of Kozachenko and Leonenko (1987) of the entropy given the class, in nats. Any number; higher is
-    better, for spread within the classes is said to leave room to adapt, against what collapse says. Unchanged by
-    rotation and shift; features twice as large add ln 2.
+    The mean over samples of (psi(n_k) - psi(m) + ln V_d + d ln r) / d, where r is the distance of a sample to its m-th
+    nearest among the n_k samples of its class, m is `neighbours`, V_d the volume of the unit ball, and psi the digamma
+    function. This is the Kozachenko-Leonenko estimate (1987) of the entropy given the class, in nats. Range
+    (-inf, inf); higher is better: spread within classes is said to leave room to adapt, contrary to collapse. Invariant
+    to rotation and shift; doubling the features adds ln 2.
 
-    Source: ours, after Xu, Kang 2023 (arXiv 2308.05986): their own estimate could not be read, and division by d, so
-    that features of two widths compare, is ours.
+    Source: ours, after Xu, Kang 2023 (arXiv 2308.05986). Their own estimate could not be read. The division by d, which
+    makes features of different widths comparable, is ours.
 
-    Raises ValueError if a class has no more samples than neighbours, or samples of a class are equal.
+    Raises ValueError if a class does not have more samples than neighbours, or if a sample has as many equal samples in
+    its class.
 
     Examples
     --------
@@ -122,7 +123,7 @@ def tmi(features: Any, labels: Any, *, neighbours: int = 1) -> float:
         first, has = called(small, samples.classes)[0], counted(counts[small[0]], "sample")
         raise ValueError(
             f"class {first} has {has}; with neighbours={neighbours} a class needs {neighbours + 1} or more: leave out "
-            "smaller ones"
+            "smaller classes"
         )
     total = sum(
         count * digamma(count) + width * float(_distances(rows[labels == k], neighbours).log().sum())
@@ -133,14 +134,14 @@ def tmi(features: Any, labels: Any, *, neighbours: int = 1) -> float:
     value = (total / len(labels) - digamma(neighbours) + ball) / width
     if not math.isfinite(value):
         raise ValueError(
-            f"a sample equals {neighbours} others of its class or more, so that the entropy has no bound; leave copies "
-            "out, or give more neighbours"
+            f"a sample equals {neighbours} or more others of its class, so the entropy is minus infinity; leave out "
+            "copies, or give more neighbours"
         )
     return float(value)
 
 
 def _distances(rows: Tensor, neighbours: int) -> Tensor:
-    """The distance float64 (n,) of each of the rows (n, d) to its so many-th nearest other."""
+    """The distance float64 (n,) of each row (n, d) to its nearest other row, or the `neighbours`-th nearest."""
     from sklearn.neighbors import NearestNeighbors
 
     centred = to_numpy(rows.double() - rows.double().mean(0))

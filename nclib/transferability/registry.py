@@ -1,4 +1,4 @@
-"""Scores of transferability: the registry of all, and all at once for one model."""
+"""The registry of transferability scores, and `score`, which computes them for one model."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -19,7 +19,7 @@ _FEATURES = {"inputs": ("features", "labels")}
 _SLOW = _FEATURES | {"on_request": True}
 _ALONE = _SLOW | {"inputs": ("features",)}
 _SOURCE = {"inputs": ("probabilities", "labels")}
-_FULL = {"covariance": "full"}  # of metrics that take features, too: the statistics come with these
+_FULL = {"covariance": "full"}  # also for scores of features whose statistics they reuse
 
 
 def _score(name: str, compute: Callable[..., float], formula: str, range: str, source: str, **more: Any) -> Metric:
@@ -149,7 +149,7 @@ SCORES: Mapping[str, Metric] = {
     )
 }
 
-# Scores of a model among others: the sum of these, each brought to [0, 1] over the models.
+# Scores that compare models: the sum of these scores, each scaled to [0, 1] over the models.
 OVER_MODELS: Mapping[str, tuple[str, ...]] = {
     "face": ("variance_collapse", "class_fairness"),
     "ncti": ("ncti_spread", "ncti_certainty", "ncti_collapse"),
@@ -158,7 +158,7 @@ OVER_MODELS: Mapping[str, tuple[str, ...]] = {
 
 
 def higher_is_better(name: str) -> bool:
-    """Whether the better model has the higher value: of a sum over models, and unless the registry says otherwise."""
+    """Whether higher values of a score are better; they are for sums over models, too."""
     return name not in SCORES or SCORES[name].better == "higher"
 
 
@@ -172,21 +172,22 @@ def score(
     classes: Names = None,
     progress: bool = False,
 ) -> Measurement:
-    """Every score of how well a model may transfer, from its features (N, d) of the target's training images.
+    """Score how well a model may transfer, from its features (N, d) of the target's training images.
 
     Parameters
     ----------
     features, labels
-        Float (N, d), and integers or texts (N,), or `ClassStatistics` alone, for what follows from those.
+        Float (N, d), and integers or texts (N,), or `ClassStatistics` alone, for the scores that follow from them.
     probabilities
-        Of the source classes, (N, Z), the softmax of the source classifier's logits; LEEP and NCE need them.
+        Probabilities (N, Z) of the source classes, the softmax of the source classifier's logits. LEEP, NCE and
+        pactran_dirichlet need them.
     source_accuracy
-        The model's accuracy on its source data, in [0, 1], where it is known: a score that looks at no features.
+        The model's accuracy on its source data, in [0, 1], if known: a score that does not use the features.
     scores
-        Names from `nclib.SCORES`, whose range and direction they say; only what they need is computed. None is every
-        score that the arguments allow but for the slow ones marked `on_request`, "all" has those too.
+        Names from `nclib.SCORES`, which gives their range and direction; only what they need is computed. None computes
+        every score that the arguments allow, except the slow ones marked `on_request`; "all" includes those.
     classes
-        The names of the classes, in the order of their numbers, which notes call them by.
+        The names of the classes, in the order of their numbers; notes use them.
     progress
         Show a progress bar if the pass over the features takes more than a second.
 
@@ -204,7 +205,7 @@ def score(
 
 
 def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str]:
-    """The scores to compute for each model: those asked for, or all but the slow ones, with the parts of sums."""
+    """The scores to compute for each model: those asked for (else all but the slow ones), with the parts of sums."""
     known = (*SCORES, *OVER_MODELS)
     scores = known if scores == "all" else scores
     asked = [*listed_names(() if scores is None else scores, "scores"), *([by] if by else [])]
@@ -217,7 +218,7 @@ def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str]:
 
 
 def with_sums(table: pd.DataFrame, sums: Mapping[str, tuple[str, ...]] = OVER_MODELS) -> pd.DataFrame:
-    """The table with the scores that are sums over its models, where all of their parts are in it."""
+    """The table with the scores that are sums, scaled over its models, added if it has all of their parts."""
     found = {}
     for name, parts in sums.items():
         if len(table) > 1 and set(parts) <= set(table) and not table[[*parts]].isna().any(axis=None):

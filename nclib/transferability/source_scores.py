@@ -1,4 +1,4 @@
-"""Transferability from what the source classifier says of the target images, and from clusters in its place."""
+"""Transferability scores from the source classifier's predictions for target images, or from clusters instead."""
 
 import math
 from typing import Any
@@ -18,8 +18,9 @@ from nclib.probing.probe import to_numpy
 def leep(*, probabilities: Any, labels: Any) -> float:
     """Log expected empirical prediction: the mean log probability of the labels, predicted through source classes.
 
-    With theta (N, Z) the source classifier's probabilities and P(y, z) the mean over samples of label y of theta_z / N:
-    the mean of ln sum_z P(y_i | z) theta_iz. Range (-inf, 0]; higher is better. Source: Nguyen et al. 2020, equation 2.
+    The mean over samples i of ln sum_z P(y_i | z) theta_iz, where theta (N, Z) are the source classifier's
+    probabilities, and P(y, z) is the sum of theta_iz / N over the samples with label y. Range (-inf, 0]; higher is
+    better. Source: Nguyen et al. 2020, equation 2.
 
     Examples
     --------
@@ -52,16 +53,16 @@ def nce(*, probabilities: Any, labels: Any) -> float:
     return float((joint.xlogy(given_source).sum() / len(labels)).clamp(max=0))
 
 
-_ROUNDS = 10  # of PACTran's posterior, as its code takes
+_ROUNDS = 10  # updates of PACTran's posterior, as in its code
 
 
 def pactran_dirichlet(*, probabilities: Any, labels: Any, alpha: float = 1.0) -> float:
-    """PACTran with a Dirichlet prior: a bound on how unlikely the labels are through source classes, per sample.
+    """PACTran with a Dirichlet prior: a bound on the surprise of the labels, predicted through source classes.
 
-    As of `leep`, but P(y | z) of each source class z has a Dirichlet prior, of weights `alpha` times the shares of the
-    labels, and what is bounded is minus the log evidence over N, by ten rounds of variational Bayes. Range [0, inf);
-    lower is better. Source: Ding et al. 2022 (arXiv 2203.05126), as its code has it, but for its 1e-10, and for one
-    more step that makes the value a bound after any number of rounds.
+    The model of `leep`, but P(y | z) of each source class z has a Dirichlet prior, with weights `alpha` times the
+    shares of the labels. The value is an upper bound on minus the log evidence over N, by ten rounds of variational
+    Bayes. Range [0, inf); lower is better. Source: Ding et al. 2022 (arXiv 2203.05126), as in their code, but without
+    its 1e-10, and with one more step that makes the value a bound after any number of rounds.
 
     Examples
     --------
@@ -87,29 +88,29 @@ def pactran_dirichlet(*, probabilities: Any, labels: Any, alpha: float = 1.0) ->
 
 
 def _posterior(prior: Tensor, codes: Tensor, shares: Tensor) -> Tensor:
-    """The weights (K, Z) of Dirichlet distributions of the labels, given the source classes of the samples."""
+    """The weights (K, Z) of the posterior Dirichlet distributions of the labels, given samples' source classes."""
     return prior.repeat(1, shares.shape[1]).index_add_(0, codes, shares)
 
 
 def _log_beta(weights: Tensor) -> Tensor:
-    """ln of the multivariate beta function of each column of weights (K, Z), (Z,)."""
+    """The logarithm (Z,) of the multivariate beta function of each column of weights (K, Z)."""
     return weights.lgamma().sum(0) - weights.sum(0).lgamma()
 
 
-_FULL = 1_000_000  # samples times clusters of N-LEEP, up to which covariances are full, of all samples
-_FITTED = 20_000  # samples that it is fitted to beyond that
+_FULL = 1_000_000  # samples times clusters up to which N-LEEP fits full covariances to all samples
+_FITTED = 20_000  # the most samples that it is fitted to beyond that
 
 
 def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8, seed: int = 0) -> float:
-    """LEEP with clusters of the features for source classes: needs no classifier.
+    """LEEP with clusters of the features as source classes, so that it needs no classifier.
 
-    The clusters are a mixture of `per_class` K Gaussians (scikit-learn's, with 1e-3 on the diagonal of covariances) of
-    the principal components that hold the share `energy` of the variance. Covariances are full, scikit-learn's default;
-    where samples times clusters are more than a million, with which an iteration would take minutes to hours, they are
-    diagonal, and the mixture is fitted to every second sample of a class, or third and so on, so that there are 20,000
-    at most. Which it is depends on the labels alone: models are scored alike on one task. Range (-inf, 0]; higher is
-    better, and 0 where nearly every sample has a cluster of its own. Source: Li et al. 2021; the seed, 1e-3 and what
-    is done with many samples are ours.
+    The clusters are a mixture of `per_class` K Gaussians (scikit-learn's, with 1e-3 times the mean variance on the
+    diagonal of covariances) in the principal components that hold the share `energy` of the variance. Covariances are
+    full, scikit-learn's default. If samples times clusters exceed a million, an iteration would take minutes to hours.
+    Then covariances are diagonal, and the mixture is fitted to every second sample of a class, or every third and so
+    on, at most 20,000 in all. The choice depends only on the labels, so all models of a task are scored in the same
+    way. Range (-inf, 0]; higher is better, and 0 if nearly every sample has its own cluster. Source: Li et al. 2021;
+    the seed, the 1e-3 and the treatment of many samples are ours.
 
     Examples
     --------
@@ -126,7 +127,8 @@ def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8
     number = per_class * (int(labels.max()) + 1)
     if len(features) < number:
         raise ValueError(
-            f"nleep takes {number} clusters, {per_class} a class, of {counted(len(features), 'sample')}; too few"
+            f"nleep needs {number} clusters, {per_class} per class, but there are only "
+            f"{counted(len(features), 'sample')}; give more samples, or a smaller per_class"
         )
     reduced = PCA(energy, svd_solver="full").fit_transform(to_numpy(features.double()))
     floor = 1e-3 * float(np.var(reduced, 0).mean())
@@ -138,13 +140,13 @@ def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8
 
 
 def _spread(labels: Tensor, most: int) -> np.ndarray:
-    """Places of at most so many samples, of the same share of every class."""
+    """The numbers of at most `most` samples, the same share of every class."""
     step = -(-len(labels) // most)
     return to_numpy(labels.argsort(stable=True)[::step].sort().values)
 
 
 def source_probabilities(model: Backbone, features: Tensor) -> Tensor | None:
-    """What the model's own classifier says of the images, (N, Z); None without one."""
+    """The class probabilities (N, Z) of the model's own classifier; None if it has none."""
     if model.classifier is None:
         return None
     with torch.no_grad():
@@ -161,7 +163,7 @@ def _checked(probabilities: Any, labels: Any) -> tuple[Tensor, Tensor]:
     low, sums = probabilities.min(), probabilities.sum(1)
     if not (low >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)):
         raise ValueError(
-            f"probabilities have a least entry of {low:.3g} and rows that sum to {sums.min():.3g} to {sums.max():.3g}; "
-            "they must be probabilities: the softmax of logits"
+            f"the smallest of the probabilities is {low:.3g}, and their rows sum to {sums.min():.3g} to "
+            f"{sums.max():.3g}; they must be at least 0 and sum to 1, as the softmax of logits does"
         )
     return probabilities, labels.to(probabilities.device)

@@ -169,7 +169,7 @@ def test_seeds_of_further_projections_are_not_other_seeds():
 
 def test_too_few_samples_for_an_error_are_told():
     network, inputs = _deterministic_population()
-    with pytest.warns(UserWarning, match="that of the samples, not 0.001"):
+    with pytest.warns(UserWarning, match="not 0.001, because of the sampling"):
         geometric_complexity(network, inputs, method="gaussian", relative_error=0.001, samples=4)
 
 
@@ -343,7 +343,7 @@ def test_a_graph_is_kept_only_where_it_is_asked_for():
 def test_more_projections_are_not_taken_where_it_is_samples_that_lack(monkeypatch):
     passes = []
     monkeypatch.setattr(Jacobians, "rows", lambda self, v, rows=Jacobians.rows: passes.append(len(v)) or rows(self, v))
-    with pytest.warns(UserWarning, match="that of the samples"):
+    with pytest.warns(UserWarning, match="because of the sampling"):
         geometric_complexity(torch.sin, 9 * torch.rand(40, 512), method="gaussian", relative_error=1e-3, samples=5)
     assert sum(passes) < 100  # of 512 rows
 
@@ -367,9 +367,9 @@ def test_the_bound_is_sharp_along_one_direction():
     assert geometric_collapse(stats, [9.0, 9.0]) == pytest.approx(9 / 900)
     assert poincare_constant(inputs, labels) == pytest.approx(1)
     assert cdnv(stats) == pytest.approx(9 / 900)
-    with pytest.raises(ValueError, match="give 2 classes one from 0 on"):
+    with pytest.raises(ValueError, match="they must be 2 numbers, one per class"):
         geometric_collapse(stats, [1.0])
-    with pytest.raises(ValueError, match="give 2 classes one from 0 on"):
+    with pytest.raises(ValueError, match="they must be 2 numbers, one per class"):
         geometric_collapse(stats, [1.0, -1.0])
 
 

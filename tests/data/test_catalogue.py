@@ -213,7 +213,7 @@ def test_a_failed_download_says_why(root, monkeypatch):
         ({"name": "digits", "per_class": 2.5}, ValueError, r"per_class is 2\.5; it must be a whole number, at least 1"),
         ({"name": "docstrings/numpy", "per_class": "2"}, ValueError, "per_class is '2'; it must be a whole number"),
         ({"name": "digits", "per_class": 1000}, ValueError, "per_class is 1000; the smallest class has"),
-        ({"name": "mnist"}, FileNotFoundError, "mnist needs a data root"),
+        ({"name": "mnist"}, FileNotFoundError, "mnist needs the folder of the data sets"),
         ({"name": "folder:pets"}, FileNotFoundError, "folder:pets is not at /.*/pets; put "),
         ({"name": "mnist", "data_root": "no/such"}, FileNotFoundError, "the data root /.*/no/such is not a folder"),
         ({"name": 3}, TypeError, "name is 3; it must be a text, such as 'folder:PATH'"),

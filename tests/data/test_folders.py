@@ -66,7 +66,7 @@ BAD_FOLDERS = {
         "directly in them .*: c; 2 are in folders within, which may",
     ),
     "two names of train": (["train/a/1.jpg", "Training/a/1.jpg", "test/a/1.jpg"], "x has Training, train, which name"),
-    "lone images": (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "folder:x has classes of one image, .*: b; take split 'all'"),
+    "lone images": (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "folder:x has classes of one image, .*: b; use split 'all'"),
 }
 
 

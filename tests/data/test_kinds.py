@@ -499,7 +499,7 @@ WRONG_LABELS = {
     "infinite": (float("inf"), "item 1 has a label inf; it must be a whole number"),
     "one-hot": (
         torch.tensor([0.0, 1.0]),
-        r"item 1 has a label of shape \(2,\); .*argmax\(\) makes a class of a one-hot",
+        r"item 1 has a label of shape \(2,\); .*argmax\(\) turns a one-hot row",
     ),
     "a list": ([0, 1, 0], r"item 1 has a label of shape \(3,\); .*one-hot"),
     "real": (0.5, "item 1 has a label 0.5; it must be a whole number from 0 on, or a text"),
@@ -535,7 +535,7 @@ def test_what_is_no_label_is_named_where_labels_are_needed(label, message, kind,
 def test_images_without_labels_have_features_only(make):
     assert torch.equal(nclib.extract(MODEL, make()), EXPECTED)
     for taker in (lambda images: nclib.feature_statistics(MODEL, images), lambda images: labelled(images).labels):
-        with pytest.raises(ValueError, match="item 0 has no label, and labels are needed; give"):
+        with pytest.raises(ValueError, match="item 0 has no label, but labels are needed; give"):
             taker(make())
 
 

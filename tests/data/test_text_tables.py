@@ -97,7 +97,7 @@ BAD = {
         r"line 2 begins .* 'great,pos'",
     ),
     "a quote to the end": ('text,label\ngood,pos\n"bad,neg\nso,pos\n', r"line 3: unexpected end of data"),
-    "an inch": ('text,label\ngood,pos\n"5" screen",neg\n', "line 3: .* a quote within a quoted text is written twice"),
+    "an inch": ('text,label\ngood,pos\n"5" screen",neg\n', "line 3: .* write a quote within a quoted text twice"),
     "too many columns": (
         "text,label\ngood, and bad,pos\n",
         "line 2 has 3 columns; there must be 2, text,label: a text",
@@ -105,7 +105,7 @@ BAD = {
     "too few": ("text,label\ngood,pos\nbad\n", "line 3 has 1 columns"),
     "no label": ("text,label\ngood,pos\nbad,\n", "line 3 has no label"),
     "other columns": ("review;stars\ngood;5\n", "has the columns review, stars; it must have text and label, or name"),
-    "columns of one name": ("text,label,text\na,b,c\n", "two columns of one name"),
+    "columns of the same name": ("text,label,text\na,b,c\n", "two columns of the same name"),
     "nothing": ("", "has the columns none"),
 }
 
@@ -120,7 +120,7 @@ def test_a_table_that_cannot_be_read_says_where_and_why(content, message, root):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("{text: 1}", "line 2 is no JSON"),
+        ("{text: 1}", "line 2 is not JSON"),
         ('["a", "b"]', r"line 2 has the columns none"),
         ('{"text": "a"}', r"line 2 has the columns text; it must"),
         ('{"text": null, "label": "a"}', "line 2 has None for text"),
@@ -147,7 +147,7 @@ def test_a_class_has_one_number_in_all_files(root):
     assert dict(zip(test.texts, test.labels.tolist(), strict=True)) == {"test 0": 2, "test 1": 1}
     assert len(nclib.texts("file:t_{split}.csv", "all")) == 5
     split_files(root, "ab", "abd")
-    with pytest.raises(ValueError, match="has texts of d to test but not to train"):
+    with pytest.raises(ValueError, match="has texts of d in the test split but not in the training split"):
         nclib.texts("file:t_{split}.csv", "test")
 
 
@@ -176,18 +176,18 @@ def test_texts_of_ones_own_are_numbered(labels):
 @pytest.mark.parametrize(
     ("texts", "labels", "error", "message"),
     [
-        (["a", "b"], ["x"], ValueError, "there are 2 texts and 1 label; give a list of as many texts"),
-        ("ab", ["x", "y"], ValueError, "texts are 'ab'; give a list of them, one at least"),
+        (["a", "b"], ["x"], ValueError, "there are 2 texts and 1 label; give one label for each text"),
+        ("ab", ["x", "y"], ValueError, "texts are 'ab'; give a list of at least one text"),
         ({"ab"}, ["x"], ValueError, "texts are {'ab'}; give a list of them"),  # a set has no order
         (None, ["x"], ValueError, "texts are None; give a list of them"),
-        ([], [], ValueError, r"texts are \[\]; give a list of them, one at least"),
+        ([], [], ValueError, r"texts are \[\]; give a list of at least one text"),
         (["a", None], ["x", "y"], TypeError, "texts hold None in row 1; they must be strings"),
         (["a", "b"], ["x", None], ValueError, "labels hold None in row 1, which is no class"),
         # A table is an iterable of the names of its columns, which would be texts as good as any.
         (pd.DataFrame({"a": ["b"]}), ["x"], TypeError, r"texts are a table, DataFrame, of columns a; .*table\['a'\]"),
         (pa.table({"a": ["b"]}), ["x"], TypeError, r"texts are a table, Table, of columns a; .*table\['a'\]"),
         ({"a": ["b"], "c": ["d"]}, ["x", "y"], TypeError, r"texts are a table, dict, of columns a, c; give one"),
-        (pa.array(["a", None]), ["x", "y"], TypeError, "texts hold None in row 1; .* leave out 1 row that holds none"),
+        (pa.array(["a", None]), ["x", "y"], TypeError, "texts hold None in row 1; .* leave out 1 row without a text"),
         ([("a", 1), ("b", 2)], ["x", "y"], TypeError, r"texts hold \('a', 1\) in row 0; they must be strings$"),
     ],
 )

@@ -40,8 +40,8 @@ def test_a_table_is_read_by_split(tmp_path):
 def test_bad_texts_are_refused(tmp_path):
     for name, message in (
         ("poems", "no name of texts"),
-        ("docstrings/no_such_package", "no installed package"),
-        ("docstrings/six", "no installed package"),
+        ("docstrings/no_such_package", "not an installed package"),
+        ("docstrings/six", "not an installed package"),
     ):
         with pytest.raises(ValueError, match=message):
             texts(name)
@@ -49,7 +49,7 @@ def test_bad_texts_are_refused(tmp_path):
         texts("docstrings/libraries", "val")
     with pytest.raises(ValueError, match="per_class is 0"):
         texts("docstrings/libraries", per_class=0)
-    with pytest.raises(ValueError, match="is one file; name it with"):
+    with pytest.raises(ValueError, match="is one file, without a test split"):
         texts("file:reviews.csv", "test")
     with pytest.raises(ValueError, match="per_class is 9999; class numpy"):
         texts("docstrings/libraries", per_class=9999)

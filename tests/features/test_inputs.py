@@ -396,7 +396,7 @@ def test_texts_may_be_any_list_and_have_labels():
             TypeError,
             r"give one: table\['text'\]",
         ),
-        (lambda: nclib.text_features(encoder(), IMAGES), TypeError, r"nclib\.extract gives features of images"),
+        (lambda: nclib.text_features(encoder(), IMAGES), TypeError, r"nclib\.extract computes features of images"),
         (lambda: nclib.text_features(net(), ["a"]), TypeError, r"encoder is Sequential; it must be a TextEncoder"),
         (lambda: nclib.text_features(encoder().model, ["a"]), TypeError, r"nclib\.TextEncoder\(name, model, tokenizer"),
         (lambda: nclib.extract(encoder(), ["a"]), TypeError, r"own is an encoder of texts; nclib\.text_features"),

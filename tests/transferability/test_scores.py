@@ -510,12 +510,12 @@ def test_all_scores_at_once_check_and_gather_once(monkeypatch):
         (lambda f, y: sfda(f[:0], y[:0]), "there are no samples"),
         (lambda f, y: sfda(f * math.nan, y), "NaN or infinity"),
         (lambda f, y: sfda(f, 0 * y), "at least 2 are needed, 1 was given"),
-        (lambda f, y: nleep(f[:20], y[:20]), "25 clusters, 5 a class, of 20 samples"),
+        (lambda f, y: nleep(f[:20], y[:20]), "25 clusters, 5 per class, but there are only 20 samples"),
         (
             lambda f, y: parc(f, 0 * y),
-            "the samples are of one class; parc compares pairs of one class with pairs of two",
+            "the samples are of one class; parc compares pairs within a class",
         ),
-        (lambda f, y: parc(f[:5], range(5)), "the samples are of a class of its own each"),
+        (lambda f, y: parc(f[:5], range(5)), "the samples are each of another class"),
         (lambda f, y: parc(f[:, :1], y), "200 of 200 samples have features that are all the same once standardised"),
         (lambda f, y: parc(f, y, most=2), "most is 2; it must be at least 3"),
         (lambda f, y: parc(f, y, seed=-1), "seed is -1; it must be at least 0"),
@@ -528,7 +528,7 @@ def test_all_scores_at_once_check_and_gather_once(monkeypatch):
             lambda f, y: tmi(f[:4], [0, 0, 1, 1], neighbours=2),
             "class 0 has 2 samples; with neighbours=2 a class needs 3",
         ),
-        (lambda f, y: tmi(f[[0, 0, 1, 2]], [0, 0, 1, 1]), "a sample equals 1 others of its class or more"),
+        (lambda f, y: tmi(f[[0, 0, 1, 2]], [0, 0, 1, 1]), "a sample equals 1 or more others of its class"),
         (lambda f, y: tmi(f, y, neighbours=0), "neighbours is 0; it must be at least 1"),
         (lambda f, y: energy(f, share=0), "share is 0; it must be above 0 and at most 1"),
         (lambda f, y: energy(f * math.inf), "NaN or infinity"),
@@ -545,7 +545,10 @@ def test_all_scores_at_once_check_and_gather_once(monkeypatch):
         (lambda f, y: logme_targets(f, y[1:].double()), r"targets are \(199,\); of 200 samples they must be \(200,\)"),
         (lambda f, y: logme_targets(f, f * math.nan), "targets hold NaN or infinity, the first in row 0"),
         (lambda f, y: logme_targets(f, 0.0 * y), "target 0 is 0 for every sample"),
-        (lambda f, y: leep(probabilities=f, labels=y), "they must be probabilities: the softmax of logits"),
+        (
+            lambda f, y: leep(probabilities=f, labels=y),
+            "they must be at least 0 and sum to 1, as the softmax of logits does",
+        ),
         (lambda f, y: leep(probabilities=f.softmax(1), labels=y[1:]), r"\(200, 12\) and labels \(199,\)"),
     ],
 )
@@ -687,7 +690,7 @@ def test_targets_that_are_classes_say_where_they_go(targets, message):
 def test_parc_of_many_samples_is_of_some_of_them_which_a_note_says():
     features, labels = sample(number=300)
     whole = parc(features, labels)
-    with pytest.warns(UserWarning, match="parc is of 100 of 300 samples, drawn with seed 3; most=300 is of all"):
+    with pytest.warns(UserWarning, match="parc uses 100 of 300 samples, drawn with seed 3; most=300 uses all"):
         some = parc(features, labels, most=100, seed=3)
     assert some == pytest.approx(whole, abs=0.1)
     assert some != whole
@@ -695,7 +698,7 @@ def test_parc_of_many_samples_is_of_some_of_them_which_a_note_says():
         assert parc(features.numpy(), labels.tolist(), most=100, seed=3) == some
     many, classes = sample(number=4100, width=3)
     found = nclib.score(many, classes, scores=["parc"])
-    assert found.notes == ("parc is of 4,000 of 4,100 samples, drawn with seed 0; most=4100 is of all",)
+    assert found.notes == ("parc uses 4,000 of 4,100 samples, drawn with seed 0; most=4100 uses all",)
 
 
 def test_parc_ties_what_differs_by_rounding():
