@@ -22,7 +22,7 @@ def as_tensor(values: Any) -> Tensor:
     given = type(values).__name__
     _check_dense(values)
     if values is None or isinstance(values, str | PathLike | Mapping):
-        raise TypeError(f"{given} is no tensor or array of numbers; give (N, d) of them{_about_others(values)}")
+        raise TypeError(f"{given} is no tensor or array of numbers; give an array (N, d){_about_others(values)}")
     if hasattr(type(values), "to_pylist"):  # Arrow's own arrays cannot hold missing numbers
         values = _of_arrow(values)
     if isinstance(values, np.ma.MaskedArray):

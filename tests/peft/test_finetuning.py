@@ -136,7 +136,11 @@ def scored(accuracies, losses):
 @pytest.mark.parametrize(
     ("scores", "rates", "said"),
     [
-        (scored([0.8, 0.7], [0.5, 0.9]), [0.01], r"accuracy 0\.800 \(0\.700 at best .* a learning_rate below 0\.01,"),
+        (
+            scored([0.8, 0.7], [0.5, 0.9]),
+            [0.01],
+            r"accuracy was 0\.800, and at best 0\.700 .* a learning_rate below 0\.01,",
+        ),
         (scored([0.8, 0.7], [0.5, float("nan")]), [0.01], r"try a learning_rate below 0\.01,"),
         (scored([0.8, 0.7], [0.5, 0.4]), [0.01], r"try more epochs or a learning_rate above 0\.01, another layer"),
         (scored([0.8, 0.8], [0.5, 0.500001]), [1e-9], r"try more epochs or a learning_rate above 1e-09,"),

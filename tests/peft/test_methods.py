@@ -206,7 +206,7 @@ def test_a_backbone_with_features_of_its_own_is_refused():
     doubled = nclib.Backbone("doubled", model, last=lambda x: 2 * model.forward_head(model.forward_features(x), True))
     with pytest.raises(ValueError, match="the features that doubled names differ from"):
         methods.linear_probe(doubled, 3)
-    with pytest.raises(TypeError, match="the model gives GoogLeNetOutputs in training"):
+    with pytest.raises(TypeError, match="the model returns GoogLeNetOutputs in training"):
         methods.full_tuning(models.googlenet(init_weights=False), 3).train()(torch.rand(2, 3, 64, 64))
 
 
