@@ -478,7 +478,7 @@ def test_tables_and_lists_of_arrow_are_features(given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, r"NoneType is no tensor or array of numbers; give \(N, d\) of them$"),
+        (None, r"NoneType is no tensor or array of numbers; give an array \(N, d\)$"),
         ("x.npy", r"str is no tensor .*, such as numpy\.load\(path\)"),
         (Path("x.npy"), r"Path is no tensor .*, such as numpy\.load\(path\)"),
         ({"features": torch.eye(2)}, r"dict is no tensor .*, such as values\['features'\]"),

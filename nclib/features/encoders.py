@@ -43,7 +43,7 @@ class TextEncoder(nn.Module):
         rows = self.tokenizer(list(texts), truncation=True, max_length=most)["input_ids"]
         if empty := [number for number, row in enumerate(rows) if not row]:
             raise ValueError(
-                f"{self.name} makes no token of {counted(len(empty), 'text')}, number {few(empty)}; leave out texts "
+                f"{self.name} makes no token of {counted(len(empty), 'text')} ({few(empty)}); leave out texts "
                 "without tokens"
             )
         return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=_NONE)

@@ -315,7 +315,7 @@ WEIGHTED, NORM = nn.Linear(3, 2), nn.BatchNorm1d(3).train()  # whose parameters 
         (lambda x: x, torch.rand(0, 3), ValueError, "there are no inputs"),
         (lambda x: x, torch.full((4, 3), float("nan")), ValueError, "inputs hold NaN"),
         ("resnet18", torch.rand(4, 3), TypeError, "model is 'resnet18'"),
-        (nn.Identity(), [[1.0, 2.0]], TypeError, "item 0: float is no image"),
+        (nn.Identity(), [[1.0, 2.0]], TypeError, "item 0: float is not an image"),
     ],
 )
 def test_what_has_no_complexity_is_refused(function, inputs, error, message):

@@ -567,7 +567,7 @@ class Broken(Own):
 
 
 WRONG = {
-    "name": (lambda: "digits", TypeError, "images are str 'digits'; nclib.load(name) loads images by name"),
+    "name": (lambda: "digits", TypeError, r"images are str 'digits'; nclib.load\(name\) loads images by name"),
     "number": (lambda: 3, TypeError, "int holds no images; give a Dataset, a DataLoader, a list or another iterable"),
     "splits": (lambda: {"train": PAIRS, "test": PAIRS}, ValueError, "a dict of train, test is several data sets"),
     "sizes": (
@@ -588,7 +588,7 @@ WRONG = {
         ValueError,
         r"is \(5, 8, 8\); it must have 1, 3 or 4",
     ),
-    "features": (lambda: [({"a": 1}, 0)], TypeError, "item 0: a dict of a is no image"),
+    "features": (lambda: [({"a": 1}, 0)], TypeError, "item 0: a dict of a is not an image"),
     "uneven": (lambda: iter([(PREPARED, [0, 1])]), ValueError, "a batch has 9 images and 2 labels"),
     "nothing": (lambda: [()], ValueError, r"an item is empty; it must be \(image, label\)"),
     "share": (

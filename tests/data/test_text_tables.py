@@ -178,8 +178,8 @@ def test_texts_of_ones_own_are_numbered(labels):
     [
         (["a", "b"], ["x"], ValueError, "there are 2 texts and 1 label; give one label for each text"),
         ("ab", ["x", "y"], ValueError, "texts are 'ab'; give a list of at least one text"),
-        ({"ab"}, ["x"], ValueError, "texts are {'ab'}; give a list of them"),  # a set has no order
-        (None, ["x"], ValueError, "texts are None; give a list of them"),
+        ({"ab"}, ["x"], ValueError, "texts are {'ab'}; give a list of at least one text"),  # a set has no order
+        (None, ["x"], ValueError, "texts are None; give a list of at least one text"),
         ([], [], ValueError, r"texts are \[\]; give a list of at least one text"),
         (["a", None], ["x", "y"], TypeError, "texts hold None in row 1; they must be strings"),
         (["a", "b"], ["x", None], ValueError, "labels hold None in row 1, which is no class"),

@@ -394,7 +394,7 @@ def test_texts_may_be_any_list_and_have_labels():
         (
             lambda: nclib.text_features(encoder(), pd.DataFrame({"text": ["a"]})),
             TypeError,
-            r"give one: table\['text'\]",
+            r"give one column: table\['text'\]",
         ),
         (lambda: nclib.text_features(encoder(), IMAGES), TypeError, r"nclib\.extract computes features of images"),
         (lambda: nclib.text_features(net(), ["a"]), TypeError, r"encoder is Sequential; it must be a TextEncoder"),
