@@ -151,7 +151,7 @@ def measure_scenes(cell, cache):
     }
 
 
-LEFT_OUT = ("leep", "nce", "source_accuracy", "nleep")
+LEFT_OUT = ("leep", "nce", "source_accuracy", "nleep", "pactran_dirichlet", "tmi")
 SCORED = [name for name in nclib.SCORES if name not in LEFT_OUT]
 tables = {"pixels": run.study_by_scale("scene_selection", measure_scenes)}
 

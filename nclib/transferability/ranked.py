@@ -73,7 +73,7 @@ class Ranking:
 
     @property
     def sentence(self) -> str:
-        """What it comes to: which models lead, which cannot be told apart, and what would tell them.
+        """Which models lead, which cannot be told apart with these images, and what would tell them apart.
 
         >>> Ranking(pd.DataFrame({"gbc": [-2.0, -9.0], "seconds": 1.0}, index=["ours", "theirs"]), "gbc").sentence
         'ours leads by gbc; how sure that is, is not known'

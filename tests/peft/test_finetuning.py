@@ -431,7 +431,7 @@ def test_wrong_types_are_named(backbone, digits):
     for arguments, message in (
         ((backbone, digits[0]), "tuned and settings are Backbone and Tuning"),
         ((tuned, digits[0], {"epochs": 1}), "tuned and settings are Tuned and dict"),
-        ((tuned, "photos"), "images are str 'photos'; nclib.load gives"),
+        ((tuned, "photos"), r"images are str 'photos'; nclib.load\(name\) loads"),
     ):
         with pytest.raises(TypeError, match=message):
             nclib.finetune(*arguments)
