@@ -243,7 +243,8 @@ def finetune(
 
     Returns
     -------
-    `Validation`, empty without validation images.
+    Validation
+        Empty without validation images.
 
     Examples
     --------
@@ -407,7 +408,8 @@ def finetune_best(
 
     Returns
     -------
-    `Choice`: the tuned model, the number of its candidate, and its number of epochs.
+    Choice
+        The tuned model, the number of its candidate, and its number of epochs.
 
     Examples
     --------
