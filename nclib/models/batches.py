@@ -17,7 +17,7 @@ def check_balance(batch_size: int, least: int, collapse: float) -> None:
     >>> check_balance(64, 4, 0.3)
     """
     if 2 * least > batch_size:
-        raise ValueError(f"balanced is {least}; a batch of {batch_size} must hold two classes of so many")
+        raise ValueError(f"balanced is {least}; a batch of {batch_size} must hold that many images of two classes")
     if not math.isfinite(collapse):
         raise ValueError(f"collapse is {collapse}; it must be a finite number")
     if collapse and least < 2:
