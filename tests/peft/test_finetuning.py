@@ -352,7 +352,7 @@ def test_batches_are_of_one_size_as_near_as_it_goes(number, batch_size, sizes):
     settings = nclib.Tuning(batch_size=batch_size, epochs=1)
     tuned = methods.linear_probe(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)), 2)
     seen = []
-    tuned.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    tuned.head.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
     data = type("Data", (), {"labels": torch.arange(number) % 2, "device": torch.device("cpu")})()
     data.batches = lambda rows: ((torch.rand(len(row), 3, 1, 1), data.labels[row]) for row in rows)
     TuningState(tuned, tuned, settings).run_epoch(data, 0)
@@ -417,7 +417,7 @@ def test_epochs_that_cannot_be(options, message, backbone, digits):
         ({"schedule": "none"}, "unknown schedule 'none'; there are one-cycle, cosine, constant"),
         ({"collapse": 0.1}, "collapse is 0.1 and balanced 0; balanced must be at least 2"),
         ({"collapse": float("nan"), "balanced": 4}, "collapse is nan; it must be a finite number"),
-        ({"balanced": 33}, "balanced is 33; a batch of 64 must hold two classes of so many"),
+        ({"balanced": 33}, "balanced is 33; a batch of 64 must hold that many images of two classes"),
         ({"balanced": -1}, "balanced is -1; it must be at least 0"),
     ],
 )
