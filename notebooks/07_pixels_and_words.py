@@ -145,6 +145,7 @@ def measure_scenes(cell, cache):
     return {
         **nclib.score(*pixels, scores=SCORED),
         "class_unfairness": unfairness(*pixels),
+        "parameters": sum(each.numel() for each in model.model.parameters()),
         "accuracy": mean_iou(tuned, inputs, test.masks),
         "probe_iou": mean_iou(probe, inputs, test.masks),
         "seconds_tuning": seconds,
@@ -234,6 +235,7 @@ def measure_texts(cell, cache):
     return {
         **scores,
         "class_unfairness": unfairness(features, labels),
+        "parameters": sum(each.numel() for each in encoder.parameters()),
         "accuracy": accuracy(tuned, as_words(test.texts), test.labels),
         "nc1_tuned": after["nc1"],
         "seconds_tuning": seconds,

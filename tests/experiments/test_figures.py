@@ -561,14 +561,36 @@ def test_quality_has_a_panel_for_each_task_and_the_measure_of_its_kind():
 def test_scores_that_no_scale_has_get_no_row():
     panels = {"losses": {"demo": {"b": Estimate(0.5, 0.0, 1.0)}}, "sources": {"lab": {"c": Estimate(0.1)}}}
     figure = chapter_6.score_panels(panels, {"a": "A", "b": "B", "c": "C"})
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["B", "C"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["B", "C"]  # the better is first
     assert titles(figure) == ["losses", "sources"]
     assert legends(figure) == [["demo", "lab"]]
 
 
 def test_costs_have_a_panel_for_each_size():
-    rows = pd.DataFrame({"samples": [10, 100], "features": [8, 8], "face": [1.0, 2.0], "ncti_spread": [2.0, 3.0]})
+    named = {name: [1.0, 2.0] for name in ("variance_collapse", "leep", "logme", "sfda", "nleep")}
+    rows = pd.DataFrame(
+        {"samples": [10, 100], "features": [8, 8], "gbc": [2.0, 3.0], "ncti_spread": [2.0, 3.0]} | named
+    )
     figure = chapter_6.seconds_of_scores({"samples": rows, "features": rows})
     assert [axis.get_xlabel() for axis in figure.axes] == ["number of samples", "number of features"]
-    assert legends(figure) == [["FaCe", "NCTI"]]
-    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[1.0, 2.0], [2.0, 3.0]]
+    assert legends(figure) == [["others", "variance collapse (-NC1)", "LEEP", "LogME", "SFDA", "N-LEEP"]]
+    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[2.0, 3.0]] * 2 + [[1.0, 2.0]] * 5
+
+
+def test_rivals_of_face_are_filled_where_the_difference_is_clear():
+    estimates = [Estimate(0.5, 0.2, 0.8), Estimate(0.1, -0.1, 0.3)]
+    found = pd.DataFrame({"difference": estimates, "p": [0.01, 0.4]}, index=["a", "b"])
+    figure = chapter_6.ahead_of_rivals({"demo": found, "lab": found}, {"a": "A", "b": "B"})
+    clear, unclear = (line for line in figure.axes[0].lines if line.get_marker() == "o")
+    assert (list(clear.get_xdata()), list(clear.get_ydata())) == ([0.5], [0])
+    assert (list(unclear.get_xdata()), unclear.get_markerfacecolor()) == ([0.1], "white")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["A", "B"]
+    assert titles(figure) == ["demo", "lab"]
+
+
+def test_mean_ranks_have_a_band_about_face():
+    ranks = pd.Series({"face": 1.5, "a": 2.0, "b": 4.0})
+    (axis,) = chapter_6.mean_ranks({"demo": (ranks, 0.01, 1.2)}, {"face": "FaCe", "a": "A", "b": "B"}).axes
+    assert axis.collections[0].get_offsets()[:, 0].tolist() == [1.5, 2.0, 4.0]
+    (band,) = axis.patches
+    assert (band.get_x(), band.get_width()) == pytest.approx((0.3, 2.4))

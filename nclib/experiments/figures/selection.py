@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from nclib.experiments import plots
 from nclib.experiments.chapters import selection
+from nclib.experiments.claims import RANKS
 from nclib.experiments.figures.parts import EstimatesByScale, Tables, parts_of
 
 
@@ -31,37 +32,82 @@ def collapse_before_and_after(tables: Tables) -> Figure:
 def score_panels(panels: Mapping[str, EstimatesByScale], titles: Mapping[str, str]) -> Figure:
     """Weighted taus with their intervals, one row a score, by its title: for each panel by its title, of each scale.
 
-    Scores that a scale does not have are left out of it, those that none has altogether.
+    The best score on average is on top. Scores that a scale does not have are left out of it, those that none has
+    altogether.
     """
-    there = {name for scales in panels.values() for found in scales.values() for name in found}
-    rows = {name: row for row, name in enumerate(name for name in titles if name in there)}
+    found = pd.DataFrame({(title, scale): each for title, scales in panels.items() for scale, each in scales.items()})
+    average = found.map(lambda estimate: estimate.value, na_action="ignore").mean(axis=1)
+    rows = {str(name): row for row, name in enumerate(average.sort_values(ascending=False).index)}
     order = list(dict.fromkeys(scale for scales in panels.values() for scale in scales))
     figure, axes = plt.subplots(1, len(panels), figsize=(9, 1.6 + 0.23 * len(rows)), sharey=True, squeeze=False)
     for axis, (title, scales) in zip(axes[0], panels.items(), strict=True):
-        for scale, found in scales.items():
+        for scale, taus in scales.items():
             i = order.index(scale)
-            heights = [rows[name] + 0.3 * (i - (len(order) - 1) / 2) for name in found]
-            plots.level_intervals(axis, heights, list(found.values()), label=scale, **plots.numbered_style(i))
+            heights = [rows[name] + 0.3 * (i - (len(order) - 1) / 2) for name in taus]
+            plots.level_intervals(axis, heights, list(taus.values()), label=scale, **plots.numbered_style(i))
         axis.axvline(0, **plots.RULE)
         axis.set(title=title, xlim=(-1.05, 1.05), xlabel="weighted tau (1: same order)")
     axes[0, 0].set_yticks(range(len(rows)), [titles[name] for name in rows])
+    for name, label in zip(rows, axes[0, 0].get_yticklabels(), strict=True):
+        label.set_fontweight("bold" if name == "face" else "normal")
     axes[0, 0].invert_yaxis()
     plots.shared_legend(figure, axes[0], ncols=len(order))
     return figure
 
 
+def ahead_of_rivals(tables: Tables, titles: Mapping[str, str]) -> Figure:
+    """By how much FaCe ranks better than each rival, with intervals: a panel a scale, of `selection.ahead`.
+
+    Filled where Holm's adjusted p-value is at most 5%. Grey is the smallest effect.
+    """
+    number = max(map(len, tables.values()))
+    figure, axes = plt.subplots(1, len(tables), figsize=(9, 1.1 + 0.26 * number), sharey=True, squeeze=False)
+    for axis, (scale, found) in zip(axes[0], tables.items(), strict=True):
+        for clear, style in ((True, {}), (False, {"markerfacecolor": "white"})):
+            there = found[(found["p"] <= 0.05) == clear]
+            places = [found.index.get_loc(name) for name in there.index]
+            marks = {"color": plots.COLOURS[0], "marker": "o"} | style
+            plots.level_intervals(axis, places, list(there["difference"]), **marks)
+        axis.axvspan(-RANKS, RANKS, color="0.9", zorder=0)
+        axis.axvline(0, **plots.RULE)
+        axis.set(title=scale, xlabel="tau of FaCe minus that of the rival")
+        axis.set_yticks(range(len(found)), [titles[name] for name in found.index])
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+def mean_ranks(found: Mapping[str, tuple[pd.Series, float, float]], titles: Mapping[str, str]) -> Figure:
+    """Mean ranks of scores, of `selection.mean_ranks`, a panel a scale; in the band are those that FaCe is equal to."""
+    number = max(len(ranks) for ranks, *_ in found.values())
+    figure, axes = plt.subplots(1, len(found), figsize=(9, 1.1 + 0.26 * number), squeeze=False)
+    for axis, (scale, (ranks, _, critical)) in zip(axes[0], found.items(), strict=True):
+        colours = [plots.COLOURS[1 if name == "face" else 0] for name in ranks.index]
+        axis.axvspan(ranks["face"] - critical, ranks["face"] + critical, color="0.9", zorder=0)
+        axis.scatter(ranks, range(len(ranks)), c=colours, zorder=3)
+        axis.set(title=scale, xlabel="mean rank (1: best)", xlim=(0.5, len(ranks) + 0.5))
+        axis.set_yticks(range(len(ranks)), [titles[name] for name in ranks.index])
+        axis.invert_yaxis()
+    return figure
+
+
+_NAMED = ("variance_collapse", "leep", "logme", "sfda", "nleep")  # of many lines, those that have a colour
+
+
 def seconds_of_scores(by_size: Tables) -> Figure:
-    """Seconds that each score takes over one size of its input, a panel each: the table of one varies only that."""
-    figure, axes = plt.subplots(1, len(by_size), figsize=(9, 3.8), sharey=True)
+    """Seconds that each score takes over one size of its input, a panel each: the table of one varies only that.
+
+    A few are named; the others are grey.
+    """
+    figure, axes = plt.subplots(1, len(by_size), figsize=(9, 3.4), sharey=True)
     for axis, (size, rows) in zip(axes, by_size.items(), strict=True):
-        drawn = [name for name in selection.LABELS if name in rows]
-        for i, name in enumerate([*drawn, "ncti_spread"]):
-            label = selection.LABELS.get(name, "NCTI")
-            axis.plot(rows[size], rows[name], linewidth=1, label=label, **plots.numbered_style(i))
+        for name in rows.columns.intersection([*selection.LABELS, "ncti_spread"]).difference(_NAMED):
+            axis.plot(rows[size], rows[name], linewidth=0.6, color="0.7", label="others")
+        for i, name in enumerate(_NAMED):
+            axis.plot(rows[size], rows[name], label=selection.LABELS[name], **plots.numbered_style(i))
         axis.set(yscale="log", xlabel=f"number of {size}")
         plots.log_scale(axis, "x")
     axes[0].set_ylabel("seconds")
-    plots.shared_legend(figure, axes, loc="outside right center")
+    plots.shared_legend(figure, axes, ncols=6)
     return figure
 
 

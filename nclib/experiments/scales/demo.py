@@ -15,26 +15,37 @@ _tasks = ("glyphs/greek", "glyphs/cyrillic", "glyphs/armenian", "glyphs/georgian
 _greek = Recipe(source="glyphs/greek", per_class=30, width=8, epochs=36, batch_size=60)
 _new = ("glyphs/armenian", "glyphs/georgian")
 
-_sources = ("glyphs/latin[0:26]", "glyphs/greek", "glyphs/cyrillic", "glyphs/armenian", "glyphs/georgian", "digits")
-_on_letters = (
-    Task("glyphs/greek", "glyphs/greek", 20, 40),
-    Task("glyphs/georgian", "glyphs/georgian", 10, 40),
-    Task("digits", "digits", 20, 40),
+_scripts = ("latin", "greek", "cyrillic", "armenian", "georgian")
+_sources = (
+    *(f"glyphs/{script}" for script in _scripts),
+    *(f"glyphs/{script}[0:{few}]" for script, few in zip(_scripts, (10, 8, 11, 12, 11), strict=True)),
+    *("glyphs/latin[0:26]", "digits", "digits[0:5]"),
 )
-_zoos = (
-    Zoo("architectures", _on_letters, architectures(_letters)),
-    Zoo("source data sets", _on_letters, (_letters, *(replace(_letters, source=name) for name in _sources))),
-    Zoo("training losses", _on_letters, losses(_letters)),
+_on_letters = tuple(
+    Task(name, name, number, 80)
+    for name, number in (*((f"glyphs/{script}", 10) for script in _scripts[1:]), ("digits", 20))
+)
+_zoos = tuple(
+    Zoo(name, _on_letters, models, rates=(2e-3,), epochs=8, repeats=6)
+    for name, models in (
+        ("architectures", architectures(_letters)),
+        ("source data sets", tuple(replace(_letters, source=name) for name in _sources)),
+        ("training losses", losses(_letters)),
+    )
 )
 _on_scenes = (
-    SceneTask("scenes of digits", "digits[0:6]", 60, 40),
-    SceneTask("scenes of Greek letters", "glyphs/greek[0:6]", 60, 40),
+    SceneTask("scenes of digits", "digits[0:6]", 60, 200),
+    SceneTask("scenes of Greek letters", "glyphs/greek[0:6]", 60, 200),
 )
 _on_texts = (
     Task("docstrings, which library", "docstrings/libraries", 20, 95),
-    Task("docstrings, which part of scipy", "docstrings/scipy", 20, 50),
+    Task("docstrings, which part of scipy", "docstrings/scipy", 20, None),
+    Task("docstrings, which part of Python", "docstrings/python", 20, None),
 )
-_texts = tuple((f"docstrings/{name}", None) for name in ("python", "networkx", "docutils", "IPython"))
+_texts = (
+    *((f"docstrings/{name}", None) for name in ("python", "scipy", "libraries", "networkx", "docutils", "IPython")),
+    *(("docstrings/sympy", number) for number in (5, 20)),
+)
 
 SCALE = Scale(
     recipe=_letters,
@@ -66,7 +77,7 @@ SCALE = Scale(
     ),
     zoos=_zoos,
     # For tasks of pixels the same models; for tasks of words encoders that differ in the same three ways.
-    scene_zoos=tuple(replace(zoo, tasks=_on_scenes, rates=(1e-2,), epochs=12, repeats=1) for zoo in _zoos),
-    text_zoos=text_zoos(TextRecipe(), _texts, _on_texts),
+    scene_zoos=tuple(replace(zoo, tasks=_on_scenes, rates=(1e-2,), epochs=12) for zoo in _zoos),
+    text_zoos=text_zoos(TextRecipe(), _texts, _on_texts, repeats=6),
     device="cpu",
 )

@@ -43,25 +43,46 @@ _sweeps = (
 )
 
 _sources = (
-    *(("glyphs/latin", 60), ("mnist", 600), ("folder:cifar10", 600)),
-    *((f"folder:omniglot/{alphabet}", None) for alphabet in ("Balinese", "Sanskrit")),
-    ("folder:tiny_imagenet[0:60]", None),
+    *(("fashion-mnist", 60), ("mnist", 600), ("mnist", 60), ("folder:cifar10", 600), ("folder:cifar10", 100)),
+    *(("glyphs/latin", 60), ("glyphs/latin", 10), ("folder:tiny_imagenet[0:60]", None)),
+    *((f"folder:omniglot/{alphabet}", None) for alphabet in ("Balinese", "Sanskrit", "Early_Aramaic")),
 )
 _by_source = (_clothes, *(replace(_clothes, source=name, per_class=number) for name, number in _sources))
 _on_small = (
-    Task("glyphs/greek", "glyphs/greek", 20, 40),
-    Task("digits", "digits", 20, 40),
-    Task("omniglot, Korean", "folder:omniglot/Korean", None, None),
+    *(Task(name, name, 20, 80) for name in ("glyphs/greek", "glyphs/georgian", "digits")),
+    *(Task(f"omniglot, {name}", f"folder:omniglot/{name}", 10, 10) for name in ("Korean", "Tagalog")),
+)
+_on_objects = (
+    Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
+    Task("cifar10 (JPEG copy)", "folder:cifar10", 40, 60),
+    Task("fashion-mnist", "fashion-mnist", 40, 60),
+    Task("omniglot, Korean", "folder:omniglot/Korean", 10, 10),
 )
 _on_photographs = (
+    *_on_objects,
     Task("flowers102 (4 + 4, 160 px)", "folder:flowers102", 4, 4),
-    Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
+    Task("omniglot, Balinese", "folder:omniglot/Balinese", 10, 10),
+)
+_small = (  # of the bank, those that can be tuned whole in half a minute
+    *("bank_mobilenet_v1_025_128", "bank_mobilenet_v1_050_160", "bank_mbv2_w035", "bank_mcunet_5fps"),
+    *("bank_proxyless_w030", "bank_squeezenet1_1"),
+)
+_zoos = (
+    Zoo("source data sets", _on_small, _by_source, rates=(2e-3,), epochs=8, repeats=6),
+    Zoo("training losses", _on_small, losses(_clothes), rates=(2e-3,), epochs=8, repeats=6),
+)
+_on_scenes = (
+    SceneTask("scenes of digits", "digits[0:6]", 60, 200),
+    SceneTask("scenes of Greek letters", "glyphs/greek[0:6]", 60, 200),
 )
 _on_camvid = SceneTask("CamVid (180 x 240)", "folder:camvid", 150, 100, 400)
 _depths = tuple(f"folder:text_models/all-MiniLM-L6-v2[:{number}]" for number in range(7))
-_on_texts = tuple(
-    Task(name, f"file:text/{name}_{{split}}.csv", train, test)
-    for name, train, test in (("ag_news", 50, 300), ("banking77", 20, 30), ("sst1", 50, 200))
+_on_texts, _on_sentences = (
+    tuple(Task(name, f"file:text/{name}_{{split}}.csv", train, test) for name, train, test in sets)
+    for sets in (
+        (("ag_news", 20, 500), ("banking77", 20, 40), ("trec", 20, None)),
+        (("ag_news", 50, 300), ("banking77", 20, 30), ("sst1", 50, 200)),
+    )
 )
 
 SCALE = Scale(
@@ -112,19 +133,28 @@ SCALE = Scale(
             _on_photographs,
             models=_bank,
             method="skip",  # of one late block: full fine-tuning of the bank takes hours
-            rates=(1e-4, 1e-3),
+            rates=(3e-3,),
             layers=(-2,),  # what comes before it is computed once
-            repeats=1,
+            epochs=8,
+            repeats=6,
         ),
-        Zoo("source data sets", _on_small, _by_source, repeats=1),
-        Zoo("training losses", _on_small, losses(_clothes), repeats=1),
+        Zoo("small architectures", _on_objects, models=_small, rates=(1e-3,), epochs=8, repeats=6),
+        *_zoos,
     ),
-    # A linear classifier of a map's places: fine-tuning the bank takes hours.
-    scene_zoos=(Zoo("architectures", (_on_camvid,), models=_bank, method="linear", repeats=1),),
+    # Of the bank a linear classifier of a map's places: fine-tuning it takes hours.
+    scene_zoos=(
+        Zoo("architectures", (_on_camvid,), models=_bank, method="linear", repeats=1),
+        *(replace(zoo, tasks=_on_scenes, rates=(1e-2,), epochs=12) for zoo in _zoos),
+    ),
     text_zoos=text_zoos(
         TextRecipe(source="file:text/clinc150_{split}.csv", per_class=40),
-        (("file:text/ag_news_{split}.csv", 1000), ("docstrings/sympy", None), ("docstrings/python", None)),
+        (
+            *(("file:text/clinc150_{split}.csv", number) for number in (5, 15)),
+            *(("file:text/ag_news_{split}.csv", 500), ("file:text/banking77_{split}.csv", None)),
+            *((f"docstrings/{name}", None) for name in ("sympy", "python", "scipy")),
+        ),
         _on_texts,
+        repeats=6,
     ),
-    encoder_zoos=(Zoo("depths of a sentence encoder", _on_texts, models=_depths, method="linear", repeats=1),),
+    encoder_zoos=(Zoo("depths of a sentence encoder", _on_sentences, models=_depths, method="linear", repeats=1),),
 )
