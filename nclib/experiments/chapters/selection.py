@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from nclib.estimates import Estimate, mean_spearman
 from nclib.experiments.cells import filed_models, named_models, of_method, of_task, trained_models
@@ -259,6 +260,48 @@ def reliability(rows: pd.DataFrame) -> float:
         by_seed = block.pivot(index="model", columns="seed", values="accuracy").corr("spearman").to_numpy()
         found += by_seed[np.triu_indices(len(by_seed), 1)].tolist()
     return float(np.mean(found)) if found else math.nan
+
+
+def likely_best(values: ArrayLike, strength: float) -> np.ndarray:
+    """The probability of each model to be the best, from its FaCe: the softmax of strength times FaCe."""
+    from scipy.special import softmax
+
+    return softmax(strength * np.asarray(values))
+
+
+def fitted_strength(rows: pd.DataFrame) -> float:
+    """The strength of `likely_best` under which the best models of the blocks of a table are likeliest."""
+    from scipy.optimize import minimize_scalar
+
+    known = [block for _, block in rows.groupby(["zoo", "task", "seed"]) if len(block) >= FEWEST]
+
+    def surprise(strength: float) -> float:
+        found = [likely_best(block["face"], strength)[block["accuracy"].argmax()] for block in known]
+        return -float(np.log(found).mean())
+
+    return float(minimize_scalar(surprise, bounds=(0, 100), method="bounded").x)
+
+
+def with_likely_best(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all scales with `likely`, the probability of a model to be the best, and `best`, whether it was.
+
+    The strength of `likely_best` is the one that fits all zoos of all scales but the model's own. Models that are
+    equally good share `best`.
+    """
+    rows = pd.concat(tables, names=["scale"]).reset_index("scale")
+    rows = rows.assign(zoo=rows["scale"] + ": " + rows["zoo"])
+    parts = []
+    for zoo, own in rows.groupby("zoo", sort=False):
+        blocks = own.groupby(["task", "seed"])
+        likely = blocks["face"].transform(partial(likely_best, strength=fitted_strength(rows[rows["zoo"] != zoo])))
+        best = own["accuracy"] == blocks["accuracy"].transform("max")
+        parts.append(own.assign(likely=likely, best=best / best.groupby([own["task"], own["seed"]]).transform("sum")))
+    return pd.concat(parts, ignore_index=True)
+
+
+def brier_skill(block: pd.DataFrame) -> float:
+    """By how much the Brier score of equal probabilities is above that of `likely`, in the models of a block."""
+    return float(((1 / len(block) - block["best"]) ** 2).sum() - ((block["likely"] - block["best"]) ** 2).sum())
 
 
 def _tuned_whole(table: pd.DataFrame) -> pd.DataFrame:
