@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from nclib.experiments.scales.scale import Sweep, Task, Zoo
+from nclib.experiments.scales.scale import Sweep
 from nclib.experiments.words import TextRecipe
 from nclib.models.losses import LOSSES, VIEWS
 from nclib.models.recipes import Recipe
@@ -35,19 +35,15 @@ def losses(base: Recipe) -> tuple[Recipe, ...]:
     return *(replace(distorted, loss=loss, projection=int(loss == "two views")) for loss in LOSSES), *heads, *dialled
 
 
-def text_zoos(
-    base: TextRecipe, sources: tuple[tuple[str, int | None], ...], tasks: tuple[Task, ...], repeats: int
-) -> tuple[Zoo, ...]:
-    """Zoos of encoders that differ in shape, source or loss; `sources` are other texts, and how many of a class."""
-    recipes = {
-        "architectures": tuple(replace(base, width=w, depth=d) for d in (0, 1) for w in (64, 16, 32, 128, 256)),
-        "source data sets": (base, *(replace(base, source=name, per_class=number) for name, number in sources)),
-        "training losses": (
-            *(replace(base, loss=loss) for loss in LOSSES if loss not in VIEWS),
-            *(replace(base, projection=depth) for depth in (1, 2)),
-        ),
-    }
-    return tuple(Zoo(name, tasks, found, rates=(1e-2,), epochs=15, repeats=repeats) for name, found in recipes.items())
+def encoders(base: TextRecipe) -> tuple[TextRecipe, ...]:
+    """Of five widths, with a layer above the mean of words and without."""
+    return tuple(replace(base, width=width, depth=depth) for depth in (0, 1) for width in (64, 16, 32, 128, 256))
+
+
+def text_losses(base: TextRecipe) -> tuple[TextRecipe, ...]:
+    """With every loss that needs no views, and with projection heads."""
+    heads = [replace(base, projection=depth) for depth in (1, 2)]
+    return *(replace(base, loss=loss) for loss in LOSSES if loss not in VIEWS), *heads
 
 
 def resnet_sweep(panel: str, recipe: Recipe, new: tuple[str, ...], batches: tuple[int, ...] = WIDE_BATCHES) -> Sweep:

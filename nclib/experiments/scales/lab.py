@@ -5,7 +5,7 @@ The models are registered with timm by a module of your own (`imports`), the dat
 
 from dataclasses import replace
 
-from nclib.experiments.scales.families import PENALTIES, losses, resnet_sweep, text_zoos, vgg_sweep
+from nclib.experiments.scales.families import PENALTIES, encoders, losses, resnet_sweep, text_losses, vgg_sweep
 from nclib.experiments.scales.scale import FineTuning, Geometry, Scale, SceneTask, Source, Task, Zoo
 from nclib.experiments.words import TextRecipe
 from nclib.models.recipes import Recipe
@@ -68,8 +68,8 @@ _small = (  # of the bank, those that can be tuned whole in half a minute
     *("bank_proxyless_w030", "bank_squeezenet1_1"),
 )
 _zoos = (
-    Zoo("source data sets", _on_small, _by_source, rates=(2e-3,), epochs=8, repeats=6),
-    Zoo("training losses", _on_small, losses(_clothes), rates=(2e-3,), epochs=8, repeats=6),
+    Zoo("source data sets", _on_small, _by_source, rates=(2e-3,), epochs=8),
+    Zoo("training losses", _on_small, losses(_clothes), rates=(2e-3,), epochs=8),
 )
 _on_scenes = (
     SceneTask("scenes of digits", "digits[0:6]", 60, 200),
@@ -84,6 +84,8 @@ _on_texts, _on_sentences = (
         (("ag_news", 50, 300), ("banking77", 20, 30), ("sst1", 50, 200)),
     )
 )
+
+_questions = TextRecipe(source="file:text/clinc150_{split}.csv", per_class=40)
 
 SCALE = Scale(
     recipe=_clothes,
@@ -136,25 +138,18 @@ SCALE = Scale(
             rates=(3e-3,),
             layers=(-2,),  # what comes before it is computed once
             epochs=8,
-            repeats=6,
         ),
-        Zoo("small architectures", _on_objects, models=_small, rates=(1e-3,), epochs=8, repeats=6),
+        Zoo("small architectures", _on_objects, models=_small, rates=(1e-3,), epochs=8),
         *_zoos,
     ),
     # Of the bank a linear classifier of a map's places: fine-tuning it takes hours.
     scene_zoos=(
         Zoo("architectures", (_on_camvid,), models=_bank, method="linear", repeats=1),
-        *(replace(zoo, tasks=_on_scenes, rates=(1e-2,), epochs=12) for zoo in _zoos),
+        replace(_zoos[0], tasks=_on_scenes, rates=(1e-2,), epochs=12),  # by source
     ),
-    text_zoos=text_zoos(
-        TextRecipe(source="file:text/clinc150_{split}.csv", per_class=40),
-        (
-            *(("file:text/clinc150_{split}.csv", number) for number in (5, 15)),
-            *(("file:text/ag_news_{split}.csv", 500), ("file:text/banking77_{split}.csv", None)),
-            *((f"docstrings/{name}", None) for name in ("sympy", "python", "scipy")),
-        ),
-        _on_texts,
-        repeats=6,
+    text_zoos=(
+        Zoo("architectures", _on_texts, encoders(_questions), rates=(1e-2,), epochs=15),
+        Zoo("training losses", _on_texts[1:], text_losses(_questions), rates=(1e-2,), epochs=15),
     ),
     encoder_zoos=(Zoo("depths of a sentence encoder", _on_sentences, models=_depths, method="linear", repeats=1),),
 )

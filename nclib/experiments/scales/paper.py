@@ -129,7 +129,7 @@ SCALE = Scale(
     scene_zoos=(replace(lab.SCALE.scene_zoos[0], models=_published, method="full", rates=(1e-4, 1e-3), epochs=30),),
     # The claim on words is about encoders of the hub, too, which at this scale are fine-tuned as others are.
     text_zoos=(
-        *(replace(zoo, repeats=3) for zoo in lab.SCALE.text_zoos),
-        Zoo("encoders of the hub", _on_texts, models=_encoders, rates=(1e-5, 5e-5), epochs=5, repeats=3),
+        *lab.SCALE.text_zoos,
+        Zoo("encoders of the hub", _on_texts, models=_encoders, rates=(1e-5, 5e-5), epochs=5),
     ),
 )

@@ -60,8 +60,9 @@ class Zoo:
     weights, NAME.safetensors in a folder of the data root that `weights` names.
 
     `method` is one of `peft.methods.METHODS`, and validation chooses of the learning `rates` and, where one layer is
-    tuned, of the `layers`; or it is "published", for accuracies that others measured. `repeats` is the
-    number of seeds that are tried: of the networks or, for named models, of the fine-tuning.
+    tuned, of the `layers`, if there are several; or it is "published", for accuracies that others measured. `repeats`
+    is how many of a study's seeds are tried, by default all. They seed the networks or, for named models, the draws of
+    images and the fine-tuning.
     """
 
     title: str
@@ -74,7 +75,7 @@ class Zoo:
     rates: tuple[float, ...] = (2e-3, 1e-2)
     layers: tuple[int, ...] = ()
     epochs: int = 6
-    repeats: int = 2
+    repeats: int | None = None
 
     def __post_init__(self) -> None:
         check_known(("published", *METHODS), method=self.method)
