@@ -50,18 +50,13 @@ _sources = (
 _by_source = (_clothes, *(replace(_clothes, source=name, per_class=number) for name, number in _sources))
 _on_small = (
     *(Task(name, name, 20, 80) for name in ("glyphs/greek", "glyphs/georgian", "digits")),
-    *(Task(f"omniglot, {name}", f"folder:omniglot/{name}", 10, 10) for name in ("Korean", "Tagalog")),
+    *(Task(f"omniglot, {name}", f"folder:omniglot/{name}", 12, 4) for name in ("Korean", "Japanese_(katakana)")),
 )
 _on_objects = (
     Task("dtd (10 classes, 160 px)", "folder:dtd10", 40, 40),
     Task("cifar10 (JPEG copy)", "folder:cifar10", 40, 60),
     Task("fashion-mnist", "fashion-mnist", 40, 60),
-    Task("omniglot, Korean", "folder:omniglot/Korean", 10, 10),
-)
-_on_photographs = (
-    *_on_objects,
-    Task("flowers102 (4 + 4, 160 px)", "folder:flowers102", 4, 4),
-    Task("omniglot, Balinese", "folder:omniglot/Balinese", 10, 10),
+    Task("omniglot, Korean", "folder:omniglot/Korean", 12, 4),
 )
 _small = (  # of the bank, those that can be tuned whole in half a minute
     *("bank_mobilenet_v1_025_128", "bank_mobilenet_v1_050_160", "bank_mbv2_w035", "bank_mcunet_5fps"),
@@ -132,7 +127,7 @@ SCALE = Scale(
     zoos=(
         Zoo(
             "architectures",
-            _on_photographs,
+            _on_objects,
             models=_bank,
             method="skip",  # of one late block: full fine-tuning of the bank takes hours
             rates=(3e-3,),
