@@ -52,6 +52,7 @@ import torch
 from scipy.stats import weightedtau
 
 import nclib
+from nclib import estimates
 from nclib.experiments.cells import candidates
 from nclib.experiments.chapters import selection
 from nclib.experiments.figures import selection as figures
@@ -322,6 +323,39 @@ pd.DataFrame(compared).T.rename_axis(["scale", "score"])
 
 # %% [markdown]
 # **What we see** ({numref}`fig-taus`, {numref}`fig-ahead`, {numref}`fig-mean-ranks`). SEEN2
+#
+# ## How likely is the first to be the best?
+#
+# A ranking tempts one to take its first model for the best. How often is it? From every zoo we draw at random a few models
+# to choose from, and compute FaCe among these. We turn FaCe into a probability to be the best,
+#
+# $$p_i = \frac{\exp(a\, m^b\, \mathrm{FaCe}_i)}{\sum_j \exp(a\, m^b\, \mathrm{FaCe}_j)},$$
+#
+# where $m$ is the number of models. The numbers $a$ and $b$ are those that make the best models likeliest in all zoos but
+# the one that we look at: so what is said of a zoo has not seen it.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "CALIBRATED Left: how often models were the best after fine-tuning, against the probability that their FaCe gave them, with 95% intervals over seeds; on the line probabilities are right. Right: what they gain on equal chances, over the number of models; one line a zoo.", "name": "fig-calibration"}, "image": {"alt": "Left: points near the diagonal. Right: lines above zero."}}
+zoos = [rows.assign(zoo=f"{name}: " + rows["zoo"]) for name, rows in tables.items()]
+chosen = selection.choices(pd.concat(zoos))
+judged = selection.with_likely_best(chosen)
+figures.calibration(judged)
+plt.show()
+
+# %% tags=["remove-cell"]
+for name, value in zip(("scale", "power"), selection.calibration(chosen), strict=True):
+    glue(f"calibration {name}", value)
+for size, part in judged.groupby("size"):
+    first = [p.max() for p in part["likely"]]
+    right = [
+        best[p.argmax()] for p, best in zip(part["likely"], part["best"], strict=True)
+    ]
+    glue(f"first of {size} said", pd.Series(first).mean())
+    glue(f"first of {size} right", pd.Series(right).mean())
+    gained = estimates.mean(part.groupby("seed")["skill"].mean().to_numpy())
+    glue(f"skill of {size}", gained)
+
+# %% [markdown]
+# **What we see** ({numref}`fig-calibration`). SEEN4
 #
 # ## FaCe taken apart
 

@@ -566,6 +566,18 @@ def test_scores_that_no_scale_has_get_no_row():
     assert legends(figure) == [["demo", "lab"]]
 
 
+def test_calibration_holds_what_was_said_against_what_was_seen():
+    table = pd.DataFrame(
+        {"zoo": zoo, "seed": seed, "size": 2, "likely": np.array([0.25, 0.75]), "best": best, "skill": 0.2}
+        for zoo in ("a", "b")
+        for seed, best in ((0, np.array([0.0, 1.0])), (1, np.array([0.5, 0.5])))
+    )
+    said, gains = chapter_6.calibration(table).axes
+    points = [line for line in said.lines if line.get_marker() == "o"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in points] == [(0.25, 0.25), (0.75, 0.75)]
+    assert [list(line.get_ydata()) for line in gains.lines[:2]] == [[0.2], [0.2]]
+
+
 def test_costs_have_a_panel_for_each_size():
     named = {name: [1.0, 2.0] for name in ("variance_collapse", "leep", "logme", "sfda", "nleep")}
     rows = pd.DataFrame(

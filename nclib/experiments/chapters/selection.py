@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike
 
 from nclib.estimates import Estimate, mean_spearman
@@ -16,6 +17,7 @@ from nclib.experiments.claims import RANKS, Claim
 from nclib.experiments.inference import holm, of_correlations, seeds_or_panels, summary
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale, SceneTask, Task, Zoo
+from nclib.transferability.class_scores import sum_over_models
 from nclib.transferability.registry import OVER_MODELS, higher_is_better, with_sums
 
 
@@ -93,6 +95,7 @@ EARLIER = ("leep", "nce", "nleep", "h_score", "h_score_shrunk", "logme", "gbc", 
 # Of the two H-scores and VCI, which is one less the H-score over its range, one is a rival.
 DISTINCT = tuple(score for score in EARLIER if score != "vci")
 RELIABLE = 0.5  # rank correlation of accuracies between seeds of exploration, below which a zoo is not chosen
+SIZES = (2, 3, 5, 8, 11)  # of choices among models
 FEWEST = 3  # models of a block: two are in the same order half of the time
 
 # Scores in the order of the book's tables, and what they are called there.
@@ -262,46 +265,57 @@ def reliability(rows: pd.DataFrame) -> float:
     return float(np.mean(found)) if found else math.nan
 
 
-def likely_best(values: ArrayLike, strength: float) -> np.ndarray:
-    """The probability of each model to be the best, from its FaCe: the softmax of strength times FaCe."""
+def choices(rows: pd.DataFrame, times: int = 10) -> pd.DataFrame:
+    """Random choices among some models of a zoo on a task, so many of each number of models.
+
+    A row a choice: `zoo`, `seed`, `size`, and arrays (size,) of FaCe among these models, `face`, and of which was the
+    `best`, 1 for it and 0 for the others; models that are equally good share the 1.
+    """
+    rng, found = np.random.default_rng(0), []
+    for (zoo, _, seed), block in rows.groupby(["zoo", "task", "seed"], sort=False):
+        parts, accuracies = torch.from_numpy(block[[*SUMS["face"]]].to_numpy()), block["accuracy"].to_numpy()
+        for size in [number for number in SIZES if number <= len(block)] * times:
+            drawn = rng.choice(len(block), size, replace=False)
+            best = accuracies[drawn] == accuracies[drawn].max()
+            found.append((zoo, seed, size, sum_over_models(parts[drawn]).numpy(), best / best.sum()))
+    return pd.DataFrame(found, columns=["zoo", "seed", "size", "face", "best"])
+
+
+def likely_best(face: ArrayLike, scale: float, power: float) -> np.ndarray:
+    """The probability of each model to be the best: the softmax of scale m^power FaCe (..., m)."""
     from scipy.special import softmax
 
-    return softmax(strength * np.asarray(values))
+    face = np.asarray(face)
+    return softmax(scale * face.shape[-1] ** power * face, axis=-1)
 
 
-def fitted_strength(rows: pd.DataFrame) -> float:
-    """The strength of `likely_best` under which the best models of the blocks of a table are likeliest."""
-    from scipy.optimize import minimize_scalar
+def calibration(table: pd.DataFrame) -> tuple[float, float]:
+    """The scale and power of `likely_best` under which the best models of a table of `choices` are likeliest."""
+    from scipy.optimize import minimize
 
-    known = [block for _, block in rows.groupby(["zoo", "task", "seed"]) if len(block) >= FEWEST]
+    parts = [(np.stack(part["face"]), np.stack(part["best"])) for _, part in table.groupby("size")]
 
-    def surprise(strength: float) -> float:
-        found = [likely_best(block["face"], strength)[block["accuracy"].argmax()] for block in known]
-        return -float(np.log(found).mean())
+    def surprise(parameters: np.ndarray) -> float:
+        scale, power = math.exp(parameters[0]), parameters[1]
+        return -sum(float((best * np.log(likely_best(face, scale, power))).sum()) for face, best in parts) / len(table)
 
-    return float(minimize_scalar(surprise, bounds=(0, 100), method="bounded").x)
+    scale, power = minimize(surprise, (-1.0, 1.0), method="Nelder-Mead").x
+    return math.exp(scale), float(power)
 
 
-def with_likely_best(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The rows of all scales with `likely`, the probability of a model to be the best, and `best`, whether it was.
+def with_likely_best(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of `choices` with `likely`, by the calibration that fits all zoos but a row's own, and `skill`.
 
-    The strength of `likely_best` is the one that fits all zoos of all scales but the model's own. Models that are
-    equally good share `best`.
+    The skill is by how much the Brier score of equal probabilities is above that of `likely`.
     """
-    rows = pd.concat(tables, names=["scale"]).reset_index("scale")
-    rows = rows.assign(zoo=rows["scale"] + ": " + rows["zoo"])
     parts = []
-    for zoo, own in rows.groupby("zoo", sort=False):
-        blocks = own.groupby(["task", "seed"])
-        likely = blocks["face"].transform(partial(likely_best, strength=fitted_strength(rows[rows["zoo"] != zoo])))
-        best = own["accuracy"] == blocks["accuracy"].transform("max")
-        parts.append(own.assign(likely=likely, best=best / best.groupby([own["task"], own["seed"]]).transform("sum")))
-    return pd.concat(parts, ignore_index=True)
-
-
-def brier_skill(block: pd.DataFrame) -> float:
-    """By how much the Brier score of equal probabilities is above that of `likely`, in the models of a block."""
-    return float(((1 / len(block) - block["best"]) ** 2).sum() - ((block["likely"] - block["best"]) ** 2).sum())
+    for zoo, own in table.groupby("zoo", sort=False):
+        fit = calibration(table[table["zoo"] != zoo])
+        parts.append(own.assign(likely=[likely_best(face, *fit) for face in own["face"]]))
+    found = pd.concat(parts)
+    errors = [((p - best) ** 2).sum() for p, best in zip(found["likely"], found["best"], strict=True)]
+    equal = [((1 / len(best) - best) ** 2).sum() for best in found["best"]]
+    return found.assign(skill=np.subtract(equal, errors))
 
 
 def _tuned_whole(table: pd.DataFrame) -> pd.DataFrame:

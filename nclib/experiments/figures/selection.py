@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from nclib.estimates import mean, nine_digits
 from nclib.experiments import plots
 from nclib.experiments.chapters import selection
 from nclib.experiments.claims import RANKS
@@ -87,6 +88,35 @@ def mean_ranks(found: Mapping[str, tuple[pd.Series, float, float]], titles: Mapp
         axis.set(title=scale, xlabel="mean rank (1: best)", xlim=(0.5, len(ranks) + 0.5))
         axis.set_yticks(range(len(ranks)), [titles[name] for name in ranks.index])
         axis.invert_yaxis()
+    return figure
+
+
+_EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)  # of probabilities that are drawn as one point
+
+
+def calibration(table: pd.DataFrame) -> Figure:
+    """How often models were the best against how probable that was said to be, and what is gained on equal chances.
+
+    The table is of `selection.with_likely_best`; intervals are over seeds. The gain, in the Brier score, is over the
+    number of models, a line a zoo.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    said = table[["seed", "likely", "best"]].explode(["likely", "best"]).astype(float)
+    for _, part in said.groupby(pd.cut(said["likely"], _EDGES), observed=True):
+        seen = mean(part.groupby("seed")["best"].mean().to_numpy())
+        x = nine_digits(part["likely"].mean())
+        left.vlines(x, seen.low, seen.high, plots.COLOURS[0], lw=1)
+        left.plot(x, seen.value, color=plots.COLOURS[0], marker="o")
+    left.axline((0, 0), slope=1, **plots.RULE)
+    left.set(xlabel="probability to be the best, as said", ylabel="share that was the best")
+    for i, (zoo, part) in enumerate(table.groupby("zoo", sort=False)):
+        gains = part.groupby("size")["skill"].mean()
+        right.plot(gains.index, nine_digits(gains), label=zoo, **plots.numbered_style(i))
+    right.axhline(0, **plots.RULE)
+    right.set(
+        xlabel="number of models to choose from", ylabel="gain in Brier score\n(above: better than equal chances)"
+    )
+    plots.shared_legend(figure, [right], ncols=3)
     return figure
 
 

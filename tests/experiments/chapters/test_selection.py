@@ -114,6 +114,59 @@ def test_mean_ranks_are_those_of_the_taus_with_nemenyis_critical_difference():
     assert critical == pytest.approx(2.3437 * math.sqrt(3 * 4 / (6 * 4)), abs=1e-3)  # table 5 of Demsar 2006
 
 
+def informed(strength, number=40):
+    """A table of zoos whose best models follow their FaCe as `likely_best` says, by a scale of this strength."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"zoo": zoo, "seed": seed, "size": size, "face": rng.uniform(0, 2, size)}
+        for zoo in "abc"
+        for seed in range(number)
+        for size in (2, 4, 8)
+    )
+    likely = [selection.likely_best(face, strength, 1.0) for face in table["face"]]
+    return table.assign(best=[rng.multinomial(1, p).astype(float) for p in likely])
+
+
+def test_likely_best_is_a_softmax_that_grows_with_the_number_of_models():
+    assert selection.likely_best([0.0, 1.0], 1.0, 1.0).tolist() == pytest.approx(
+        [1 / (1 + math.e**2), 1 / (1 + math.e**-2)]
+    )
+    assert selection.likely_best([1.0, 1.0, 1.0], 5.0, 2.0).tolist() == pytest.approx([1 / 3] * 3)
+
+
+def test_calibration_finds_what_the_best_models_were_drawn_by():
+    scale, power = selection.calibration(informed(0.5, 400))
+    for size in (2, 4, 8):  # of the two numbers one makes up for the other
+        assert scale * size**power == pytest.approx(0.5 * size, rel=0.15)
+
+
+def test_the_skill_is_of_other_zoos_and_none_where_face_says_nothing():
+    skill = selection.with_likely_best(informed(1.0, 200)).groupby("zoo")["skill"].mean()
+    assert (skill > 0.1).all()
+    blind = selection.with_likely_best(informed(0.0, 200))
+    assert abs(blind["skill"].mean()) < 0.02
+    rng = np.random.default_rng(1)
+    odd = informed(1.0, 200)
+    shuffled = odd["best"].map(rng.permutation)
+    odd["best"] = odd["best"].where(odd["zoo"] != "c", shuffled)
+    assert selection.with_likely_best(odd).groupby("zoo")["skill"].mean()["c"] < 0  # which the others did not know
+
+
+def test_choices_are_among_the_models_of_a_block():
+    table = selection.choices(in_zoos(rows()), times=3)
+    assert table.groupby("size").size().to_dict() == {2: 12, 3: 12, 5: 12}
+    assert all(
+        len(face) == len(best) == size
+        for face, best, size in zip(table["face"], table["best"], table["size"], strict=True)
+    )
+    assert all(
+        face.argmax() == best.argmax() and best.sum() == 1
+        for face, best in zip(table["face"], table["best"], strict=True)
+    )
+    tied = selection.choices(in_zoos(rows().assign(accuracy=0.5)), times=1)
+    assert all((best == 1 / len(best)).all() for best in tied["best"])
+
+
 def test_models_without_a_score_are_left_out_of_it():
     found = in_zoos(rows(leep=lambda a: a if a else math.nan))
     block = found[(found["zoo"] == "a") & (found["task"] == "first")]
