@@ -60,6 +60,7 @@ from nclib.experiments.prose import glue
 from nclib.experiments.run import book_root
 from nclib.experiments.studies import score_card
 from nclib.features.backbones import Backbone
+from nclib.peft.methods import folded_norms
 from nclib.transferability.source_scores import source_probabilities
 
 own = {"imports": imports, "models": models, "tasks": tasks, "smoke": smoke}
@@ -81,10 +82,10 @@ PUBLISHED = book_root() / "book" / "published"
 def model_of(cell, cache):
     """The model of a cell and, of one that is trained here, the whole network."""
     model, network = run.pretrained(cell, cache)
-    if network is None and cell["method"] == "skip":
+    if folded_norms(model.model):
         from timm.layers import freeze_batch_norm_2d
 
-        freeze_batch_norm_2d(model.model)  # folded into the weights of some
+        freeze_batch_norm_2d(model.model)
     return model, network
 
 

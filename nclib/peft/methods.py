@@ -253,19 +253,38 @@ def _train(tuned: Tuned, name: str) -> Tuned:
 
 def _check_batch_norm(module: nn.Module) -> None:
     """Warn of batch norms that seem folded into the weights, since train mode would change what they compute."""
-    norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
-    folded = [
-        norm
-        for norm in norms
-        if norm.bias is not None and norm.bias.any() and norm.running_mean is not None and not norm.running_mean.any()
-    ]
-    if folded:
+    if folded := folded_norms(module):
         warnings.warn(
-            f"{len(folded)} of {len(norms)} batch norms have biases but running means of 0, as if folded into "
+            f"{len(folded)} of {len(_norms(module))} batch norms have biases but running means of 0, as if folded into "
             "the weights: training would change what they compute; timm.layers.freeze_batch_norm_2d(model) keeps them "
             "unchanged",
             stacklevel=4,
         )
+
+
+def _norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+
+
+def folded_norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The batch norms that were folded into the weights before them, and so have running means of 0 and biases.
+
+    In train mode they would normalise by the batch, and compute something else.
+
+    Examples
+    --------
+    >>> norm = torch.nn.BatchNorm2d(1)
+    >>> len(folded_norms(norm))
+    0
+    >>> _ = torch.nn.init.ones_(norm.bias)
+    >>> len(folded_norms(norm))
+    1
+    """
+    return [
+        norm
+        for norm in _norms(module)
+        if norm.bias is not None and norm.bias.any() and norm.running_mean is not None and not norm.running_mean.any()
+    ]
 
 
 def _takes_lora(module: nn.Module) -> bool:

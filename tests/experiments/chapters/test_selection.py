@@ -137,7 +137,7 @@ def test_likely_best_is_a_softmax_that_grows_with_the_number_of_models():
 def test_calibration_finds_what_the_best_models_were_drawn_by():
     scale, power = selection.calibration(informed(0.5, 400))
     for size in (2, 4, 8):  # of the two numbers one makes up for the other
-        assert scale * size**power == pytest.approx(0.5 * size, rel=0.15)
+        assert scale * size**power == pytest.approx(0.5 * size, rel=0.25)
 
 
 def test_the_skill_is_of_other_zoos_and_none_where_face_says_nothing():
