@@ -130,7 +130,7 @@ SCALE = Scale(
             _on_objects,
             models=_bank,
             method="skip",  # of one late block: full fine-tuning of the bank takes hours
-            rates=(3e-3,),
+            rates=(1e-3,),
             layers=(-2,),  # what comes before it is computed once
             epochs=8,
         ),
