@@ -242,13 +242,16 @@ def mean_ranks(rows: pd.DataFrame, scores: Iterable[str]) -> tuple[pd.Series, fl
     """The mean rank of each score over zoos and tasks, 1 the best; Friedman's p-value; and the critical difference.
 
     A score's rank is that of its tau, the mean over seeds. Two scores whose mean ranks differ by less than the critical
-    difference (Nemenyi, 5%) cannot be told apart. Zoos on tasks where a score is undefined are left out.
+    difference (Nemenyi, 5%) cannot be told apart. Zoos on tasks where a score is undefined are left out; of none left
+    all is NaN.
     """
     from scipy.stats import friedmanchisquare, studentized_range
 
     taus = {name: rows.groupby(["zoo", "task", "seed"]).apply(tau, score=name) for name in scores}
     table = pd.DataFrame(taus).groupby(level=["zoo", "task"]).mean().dropna()
     (number, k), places = table.shape, table.rank(axis=1, ascending=False)
+    if not number:
+        return places.mean(), math.nan, math.nan
     critical = studentized_range.ppf(0.95, k, math.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * number))
     return places.mean().sort_values(), float(friedmanchisquare(*table.T.to_numpy()).pvalue), float(critical)
 
@@ -260,7 +263,7 @@ def reliability(rows: pd.DataFrame) -> float:
     """
     found = []
     for _, block in rows.groupby(["zoo", "task"]):
-        by_seed = block.pivot(index="model", columns="seed", values="accuracy").corr("spearman").to_numpy()
+        by_seed = block.pivot_table(index="model", columns="seed", values="accuracy").corr("spearman").to_numpy()
         found += by_seed[np.triu_indices(len(by_seed), 1)].tolist()
     return float(np.mean(found)) if found else math.nan
 
@@ -290,9 +293,11 @@ def likely_best(face: ArrayLike, scale: float, power: float) -> np.ndarray:
 
 
 def calibration(table: pd.DataFrame) -> tuple[float, float]:
-    """The scale and power of `likely_best` under which the best models of a table of `choices` are likeliest."""
+    """The scale and power of `likely_best` under which the best models of `choices` are likeliest; NaN of none."""
     from scipy.optimize import minimize
 
+    if table.empty:
+        return math.nan, math.nan
     parts = [(np.stack(part["face"]), np.stack(part["best"])) for _, part in table.groupby("size")]
 
     def surprise(parameters: np.ndarray) -> float:
@@ -312,7 +317,7 @@ def with_likely_best(table: pd.DataFrame) -> pd.DataFrame:
     for zoo, own in table.groupby("zoo", sort=False):
         fit = calibration(table[table["zoo"] != zoo])
         parts.append(own.assign(likely=[likely_best(face, *fit) for face in own["face"]]))
-    found = pd.concat(parts)
+    found = pd.concat(parts) if parts else table.assign(likely=[])
     errors = [((p - best) ** 2).sum() for p, best in zip(found["likely"], found["best"], strict=True)]
     equal = [((1 / len(best) - best) ** 2).sum() for best in found["best"]]
     return found.assign(skill=np.subtract(equal, errors))
