@@ -155,8 +155,13 @@ def measure_scenes(cell, cache):
     }
 
 
-LEFT_OUT = ("leep", "nce", "source_accuracy", "nleep", "pactran_dirichlet", "tmi")
-SCORED = [name for name in nclib.SCORES if name not in LEFT_OUT]
+SCORED = [
+    name
+    for name, score in nclib.SCORES.items()
+    if name
+    not in ("nleep", "tmi")  # the one is slow, pixels that are equal have no entropy
+    and {*score.inputs} <= {"stats", "features", "labels"}
+]
 tables = {"pixels": run.study_by_scale("scene_selection", measure_scenes)}
 
 # %% [markdown]
