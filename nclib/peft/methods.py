@@ -255,9 +255,6 @@ def _check_batch_norm(module: nn.Module) -> None:
     """Warn of batch norms that seem folded into the weights, since train mode would change what they compute."""
     if folded := folded_norms(module):
         warnings.warn(
-    """Warn of batch norms that seem folded into the weights, since train mode would change what they compute."""
-    if folded := folded_norms(module):
-        warnings.warn(
             f"{len(folded)} of {len(_norms(module))} batch norms have biases but running means of 0, as if folded into "
             "the weights: training would change what they compute; timm.layers.freeze_batch_norm_2d(model) keeps them "
             "unchanged",
