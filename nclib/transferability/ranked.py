@@ -11,6 +11,7 @@ import pandas as pd
 from nclib.checks import few
 from nclib.metrics.measurement import WIDTH, about_names, longest_name, shortened, wrapped
 from nclib.storage import replacing
+from nclib.transferability.calibration import likely_best
 from nclib.transferability.certainty import Certainty
 from nclib.transferability.probes import Probes
 from nclib.transferability.registry import higher_is_better
@@ -83,6 +84,22 @@ class Ranking:
             said.append(by_score(self.certainty, self.by, self.kind, probed=bool(said)))
         return ". ".join(said) or f"{self.best} leads by {self.by}; how sure that is, is not known"
 
+    @property
+    def p_best(self) -> pd.Series | None:
+        """The probability of each model to be the best after fine-tuning, by its FaCe; None if sorted by another score.
+
+        `nclib.transferability.calibration` says what it rests on. It knows neither how sure the scores are nor the
+        probes; of scores over several layers it is not known.
+
+        >>> table = pd.DataFrame({"face": [1.9, 1.2, 0.3], "seconds": 1.0}, index=["ours", "theirs", "other"])
+        >>> Ranking(table, by="face").p_best.round(2).to_dict()
+        {'ours': 0.66, 'theirs': 0.26, 'other': 0.08}
+        """
+        if self.by != "face" or self.by_layer is not None:
+            return None
+        known = self.table["face"].dropna()
+        return pd.Series(likely_best(known), index=known.index, name="p_best")
+
     def agreement(self) -> pd.DataFrame:
         """Kendall's rank correlation of every two scores over the models, each turned so that higher is better."""
         return self.relative.round(9).corr("kendall")
@@ -91,12 +108,14 @@ class Ranking:
         """Models with their scores, best first, and all else, of plain Python types, as `json.dumps` takes them.
 
         ``certainty`` has the 95% interval of each model's score, that of its rank, ``p_first``, ``p_top3``,
-        ``p_shuffled``, and ``images_needed``: infinite if more than 100 times as many.
+        ``p_shuffled``, and ``images_needed``: infinite if more than 100 times as many. Models have ``p_best`` where
+        that is known.
         """
+        table = self.table if self.p_best is None else self.table.join(self.p_best)
         models = [
             {"model": name}
             | {column: value if column == "layer" else float(value) for column, value in row.dropna().items()}
-            for name, row in self.table.iterrows()
+            for name, row in table.iterrows()
         ]
         notes = {name: list(lines) for name, lines in self.notes.items()}
         layers = {"layers": {name: dict(chosen) for name, chosen in self.layers.items()}} if self.layers else {}
@@ -142,20 +161,24 @@ class Ranking:
         if self.certainty is not None:
             sure = self.certainty.table
             first = first.assign(interval=_intervals(sure), p_first=sure["p_first"].map("{:.2f}".format))
+        if self.p_best is not None:
+            first = first.assign(p_best=self.p_best.map("{:.2f}".format))
         if self.probes is not None:
             place = rest.columns.get_loc("probe_accuracy") + 1
             rest.insert(place, "probe_interval", _intervals(self.probes.table))
-        return first.join(rest).fillna({"interval": "", "p_first": "", "probe_interval": ""})
+        return first.join(rest).fillna({"interval": "", "p_first": "", "p_best": "", "probe_interval": ""})
 
     @property
     def _meaning(self) -> list[str]:
         """What the intervals are, in words."""
-        if self.certainty is None:
-            return []
-        return [
-            f"interval, p_first: of the score, and of being the first by it, with as many other {self.kind}; p_first "
-            "is not the probability of being the best after fine-tuning"
-        ]
+        said = []
+        if self.certainty is not None:
+            said.append(f"interval, p_first: of the score, and of being first by it, with as many other {self.kind}")
+        if self.p_best is not None:
+            said.append(
+                "p_best: the probability of being the best after fine-tuning, judged by FaCe in the book's zoos"
+            )
+        return said
 
     @property
     def order(self) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import ArrayLike
 
 from nclib.estimates import Estimate, mean_spearman
 from nclib.experiments.cells import filed_models, named_models, of_method, of_task, trained_models
@@ -17,6 +16,7 @@ from nclib.experiments.claims import RANKS, Claim
 from nclib.experiments.inference import holm, of_correlations, seeds_or_panels, summary
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import Scale, SceneTask, Task, Zoo
+from nclib.transferability.calibration import likely_best
 from nclib.transferability.class_scores import sum_over_models
 from nclib.transferability.registry import OVER_MODELS, higher_is_better, with_sums
 
@@ -95,7 +95,7 @@ EARLIER = ("leep", "nce", "nleep", "h_score", "h_score_shrunk", "logme", "gbc", 
 # Of the two H-scores and VCI, which is one less the H-score over its range, one is a rival.
 DISTINCT = tuple(score for score in EARLIER if score != "vci")
 RELIABLE = 0.5  # rank correlation of accuracies between seeds of exploration, below which a zoo is not chosen
-SIZES = (2, 3, 5, 8, 11)  # of choices among models
+SIZES = (3, 5, 8, 11)  # of choices among models; FaCe says nothing of two
 FEWEST = 3  # models of a block: two are in the same order half of the time
 
 # Scores in the order of the book's tables, and what they are called there.
@@ -288,14 +288,6 @@ def choices(rows: pd.DataFrame, times: int = 10) -> pd.DataFrame:
             best = accuracies[drawn] == accuracies[drawn].max()
             found.append((zoo, seed, size, sum_over_models(parts[drawn]).numpy(), best / best.sum()))
     return pd.DataFrame(found, columns=["zoo", "seed", "size", "face", "best"])
-
-
-def likely_best(face: ArrayLike, scale: float, power: float) -> np.ndarray:
-    """The probability of each model to be the best: the softmax of scale m^power FaCe (..., m)."""
-    from scipy.special import softmax
-
-    face = np.asarray(face)
-    return softmax(scale * face.shape[-1] ** power * face, axis=-1)
 
 
 def calibration(table: pd.DataFrame) -> tuple[float, float]:

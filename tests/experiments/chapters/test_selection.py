@@ -14,6 +14,7 @@ from nclib.experiments.chapters.selection import CLAIMS, EARLIER, in_zoos
 from nclib.experiments.claims import judge
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.studies import STUDIES
+from nclib.transferability.calibration import likely_best
 from workflow.measures import ROOT, measures
 
 
@@ -123,15 +124,8 @@ def informed(strength, number=40):
         for seed in range(number)
         for size in (2, 4, 8)
     )
-    likely = [selection.likely_best(face, strength, 1.0) for face in table["face"]]
+    likely = [likely_best(face, strength, 1.0) for face in table["face"]]
     return table.assign(best=[rng.multinomial(1, p).astype(float) for p in likely])
-
-
-def test_likely_best_is_a_softmax_that_grows_with_the_number_of_models():
-    assert selection.likely_best([0.0, 1.0], 1.0, 1.0).tolist() == pytest.approx(
-        [1 / (1 + math.e**2), 1 / (1 + math.e**-2)]
-    )
-    assert selection.likely_best([1.0, 1.0, 1.0], 5.0, 2.0).tolist() == pytest.approx([1 / 3] * 3)
 
 
 def test_calibration_finds_what_the_best_models_were_drawn_by():
@@ -154,7 +148,7 @@ def test_the_skill_is_of_other_zoos_and_none_where_face_says_nothing():
 
 def test_choices_are_among_the_models_of_a_block():
     table = selection.choices(in_zoos(rows()), times=3)
-    assert table.groupby("size").size().to_dict() == {2: 12, 3: 12, 5: 12}
+    assert table.groupby("size").size().to_dict() == {3: 12, 5: 12}
     assert all(
         len(face) == len(best) == size
         for face, best, size in zip(table["face"], table["best"], table["size"], strict=True)
