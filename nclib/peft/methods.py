@@ -87,7 +87,7 @@ def norm_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> 
     --------
     >>> from torchvision.models import resnet18
     >>> round(trainable_share(norm_tuning(resnet18(), num_classes=10)), 5)
-    0.00131
+    0.00132
     """
     tuned = Base(model).tuned(num_classes, {"method": "norm"})
     parameters = [each for module in tuned.body.modules() if _is_norm(module) for each in module.parameters(False)]
