@@ -19,7 +19,7 @@ from nclib.experiments.studies import LIVE, STUDIES, cells_of, elsewhere, live_c
 from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
 from nclib.naming import LEFT, MOVED
 from nclib.storage import replacing
-from workflow import panels
+from workflow import panels, sources
 from workflow.costs import cost_rows
 from workflow.coverage import TABLE as COVERAGE
 from workflow.execute import NOTES
@@ -92,6 +92,16 @@ def cost_table() -> str:
     """What every study costs at every scale."""
     head = ["study", "scale", "cells", "hours, all cells in sequence", "memory per process", "data", "run on"]
     return markdown(head, cost_rows())
+
+
+# Sources
+
+
+def sources_page() -> str:
+    """Where the data sets and weights of all scales are from, and their licences."""
+    head = ["what", "its names", "scales", "from", "licence"]
+    data, weights = (markdown(head, sources.rows(of_weights=each)) for each in (False, True))
+    return f"Data sets:\n\n{data}\nWeights:\n\n{weights}"
 
 
 # Panels
@@ -266,6 +276,7 @@ PAGES = {
     "scores_table": lambda: registry_table(SCORES, "likelier to transfer"),
     "cost_table": cost_table,
     "panels_table": panels_table,
+    "sources_table": sources_page,
     "processors_table": processors_page,
     "status_table": status_page,
     "moved_table": moved_table,
