@@ -20,7 +20,7 @@ TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loads
 RELEASE := .venv/release/bin
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 
-.PHONY: help book test rerun smoke grid reproduce processors evidence links pdf benchmark lint package audit clean
+.PHONY: help book test rerun smoke grid reproduce processors evidence crate links pdf benchmark lint package audit clean
 
 help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
@@ -31,6 +31,7 @@ help:
 	@echo "make reproduce  compute demo records again, from nothing, and report what differs; one seed, or SEEDS=all"
 	@echo "make processors measure how far results differ between processors, for the tolerances"
 	@echo "make evidence   simulate how often intervals contain the truth, and the power of every claim"
+	@echo "make crate      pack records and verdicts into an RO-Crate, with what they are and how they were made"
 	@echo "make links      check the book's external links"
 	@echo "make pdf        print the book into one file, with chromium"
 	@echo "make benchmark  compare time and memory with other code; KEEP=1 for the book, LIKE=\"AVX2\""
@@ -44,7 +45,7 @@ book: .venv/installed
 	$(MAKE) _build/site
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
-test: .venv/installed .venv/grid/installed
+test: .venv/installed .venv/grid/installed .venv/crate/installed
 	$(TWO) tests
 	$(TWO) --nbval --nbval-sanitize-with tests/sanitize.cfg notebooks
 	OMP_NUM_THREADS=1 $(BIN)/python -m workflow.live
@@ -72,6 +73,11 @@ processors: .venv/installed
 evidence: .venv/installed
 	$(BIN)/python -m workflow.coverage
 	$(BIN)/python -m workflow.power
+
+crate: .venv/installed .venv/crate/installed
+	@mkdir -p _build/crate
+	$(BIN)/python -m workflow.crate describe > _build/crate/contents.json
+	.venv/crate/bin/python -m workflow.crate write < _build/crate/contents.json
 
 links: .venv/installed
 	$(BIN)/python -m workflow.pages status_table
@@ -114,6 +120,12 @@ clean:
 .venv/grid/installed: workflow/requirements.txt .venv/installed
 	$(PYTHON) -m venv .venv/grid
 	.venv/grid/bin/python -m pip install --quiet -r workflow/requirements.txt
+	@touch $@
+
+# Only rocrate, and what it needs.
+.venv/crate/installed: workflow/crate.txt constraints.txt .venv/installed
+	$(PYTHON) -m venv .venv/crate
+	.venv/crate/bin/python -m pip install --quiet -c constraints.txt -r workflow/crate.txt
 	@touch $@
 
 # A separate environment, so that a release is built in a minute, by the listed tools only.
