@@ -200,11 +200,38 @@ def cost_of(study: str, scale: str, records: Records) -> list[str]:
     return [study, scale, str(len(cells)), hours, most, disk(cells), devices]
 
 
+def of_scale(scale: str, records: Records) -> list[str]:
+    """A whole scale: how many of its cells have a record, what these took in sequence, and where they were made."""
+    cells = {study: each for study in STUDIES if (each := cells_of(study, scale))}
+    made = [row["provenance"] for study, each in cells.items() for row in records.select(study, scale, each)]
+    every = [cell for each in cells.values() for cell in each]
+    number = f"{len(made)} of {len(every)}"
+    if not made:
+        estimates = [work_of(each).hours for study, each in cells.items() if not _is_on_cpu(study)]
+        fewest, most = (two_digits(sum(each)) for each in zip(*estimates, strict=True))
+        return [scale, number, f"{fewest} to {most} on a GPU, estimated", "", disk(every), "not run yet"]
+    hours = two_digits(sum(each["seconds"] for each in made) / 3600)
+    memory = max(each.get("memory") or 0 for each in made)
+    machines = sorted({f"{each['machine']}, {each['device']}" for each in made})
+    return [scale, number, hours, f"{memory / 1024:.1f} GiB", disk(every), "; ".join(machines)]
+
+
+def _is_on_cpu(study: str) -> bool:
+    """Whether no GPU works on a study, or its operations are not counted."""
+    return study in ON_CPU or study == "scene_selection"
+
+
 def _estimated(study: str, scale: str, cells: list[Cell]) -> str:
-    if scale != "paper" or study in ON_CPU or study == "scene_selection":
+    if scale != "paper" or _is_on_cpu(study):
         return "not estimated"
     fewest, most = map(two_digits, work_of(cells).hours)
     return f"{fewest} to {most} on a GPU, estimated"
+
+
+def scale_rows() -> list[list[str]]:
+    """What every scale costs."""
+    records = Records(ROOT / "book" / "records")
+    return [of_scale(scale, records) for scale in SCALES]
 
 
 def cost_rows() -> list[list[str]]:

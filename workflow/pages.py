@@ -20,7 +20,7 @@ from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
 from nclib.naming import LEFT, MOVED
 from nclib.storage import replacing
 from workflow import panels, sources
-from workflow.costs import cost_rows
+from workflow.costs import cost_rows, scale_rows
 from workflow.coverage import TABLE as COVERAGE
 from workflow.execute import NOTES
 from workflow.measures import ROOT
@@ -92,6 +92,12 @@ def cost_table() -> str:
     """What every study costs at every scale."""
     head = ["study", "scale", "cells", "hours, all cells in sequence", "memory per process", "data", "run on"]
     return markdown(head, cost_rows())
+
+
+def scales_table() -> str:
+    """What every scale costs."""
+    head = ["scale", "cells with a record", "their hours, in sequence", "most memory of a process", "data", "run on"]
+    return markdown(head, scale_rows())
 
 
 # Sources
@@ -275,6 +281,7 @@ PAGES = {
     "metrics_table": lambda: registry_table(METRICS, "more collapsed"),
     "scores_table": lambda: registry_table(SCORES, "likelier to transfer"),
     "cost_table": cost_table,
+    "scales_table": scales_table,
     "panels_table": panels_table,
     "sources_table": sources_page,
     "processors_table": processors_page,

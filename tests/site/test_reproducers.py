@@ -7,17 +7,22 @@ import yaml
 
 from nclib.data.catalogue import split_name
 from nclib.experiments.scales import SCALES
-from nclib.experiments.studies import STUDIES, cells_of
+from nclib.experiments.studies import CLAIMS, STUDIES, cells_of
 from workflow import pages, sources
 from workflow.measures import ROOT
 from workflow.needs import names_of, weights_of
 
+PAGE = (ROOT / "book" / "reproduce.md").read_text()
+RELATED = (ROOT / "book" / "related.md").read_text()
 TABLE = (ROOT / "book" / "sources_table.md").read_text()
 CHECK = yaml.safe_load((ROOT / "codecheck.yml").read_text())
 
 
-def test_the_table_is_that_of_the_scales():
-    assert pages.PAGES["sources_table"]() == TABLE, "run python -m workflow.pages sources_table"
+@pytest.mark.parametrize("name", ["sources_table", "scales_table"])
+def test_a_table_is_that_of_the_scales_and_on_the_page(name):
+    held = (ROOT / "book" / f"{name}.md").read_text()
+    assert pages.PAGES[name]() == held, f"run python -m workflow.pages {name}"
+    assert f"```{{include}} {name}.md\n```" in PAGE
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -89,3 +94,27 @@ def test_codecheck_names_commands_that_make_knows():
     asked = {match for each in CHECK["manifest"] for match in re.findall(r"make (\w+)", each["comment"])}
     assert asked
     assert asked <= set(targets)
+
+
+def test_the_page_gives_the_times_of_the_readme_and_commands_that_make_knows():
+    readme, makefile = ((ROOT / name).read_text() for name in ("README.md", "Makefile"))
+    times = re.findall(r"\d+ (?:to \d+ minutes|GB)", PAGE)
+    assert len(times) > 3
+    assert [time for time in times if time not in readme] == []
+    assert set(re.findall(r"`make (\w+)", PAGE)) <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+
+
+def test_related_work_names_the_claims_that_it_bears_on():
+    keys = {claim.key for claim in CLAIMS}
+    named = set(re.findall(r"\b[PABC]\d(?:-\w+)?", RELATED))
+    assert len(named) > 10
+    assert [each for each in named if not any(key == each or key.startswith(f"{each}-") for key in keys)] == []
+
+
+def test_every_related_work_is_in_the_references_with_its_number():
+    cited = {key for keys in re.findall(r"\{cite(?::t)?\}`([^`]+)`", RELATED) for key in keys.split(",")}
+    assert cited >= {"kornblith2021", "harun2025", "singh2026", "wu2024", "alcala2026", "luthra2026"}
+    entries = dict(re.findall(r"@\w+\{(\w+),(.*?)\n\}", (ROOT / "book" / "references.bib").read_text(), re.DOTALL))
+    assert cited <= entries.keys()
+    recent = [key for key in cited if int(key[-4:]) >= 2024 and key not in ("li2024", "munn2024")]
+    assert [key for key in recent if not re.search(r"arXiv:\d{4}\.\d{5}|eprint = \{\d{4}\.\d{5}\}", entries[key])] == []
