@@ -51,12 +51,12 @@ def file_of(path: str, description: str) -> Entity:
 
 
 def record_files() -> dict[str, list[dict]]:
-    """The records, and the failed cells, by the path of their file."""
-    found = sorted((ROOT / "book" / "records").glob("*.jsonl"))
-    return {
-        str(path.relative_to(ROOT)): [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        for path in found
-    }
+    """The records, and the failed cells, by the path of their file; ValueError if a line is no whole record."""
+    from nclib.experiments.records import read_records
+
+    paths = sorted((ROOT / "book" / "records").glob("*.jsonl"))
+    found = {path.relative_to(ROOT).as_posix(): read_records(path, ("study", "scale", "provenance")) for path in paths}
+    return {path: rows for path, rows in found.items() if rows}
 
 
 def authors() -> list[Entity]:
@@ -79,6 +79,7 @@ def study_of(name: str, files: dict[str, list[dict]]) -> Entity:
     from nclib.experiments.studies import CLAIMS, STUDIES
     from workflow.measures import chapter
 
+    source = chapter(name).stem
     cell = " ".join((STUDIES[name].__doc__ or "").split("\n\n")[0].split())
     claims = [f"{claim.key}: {claim.sentence}" for claim in CLAIMS if claim.study == name]
     measured = sorted({metric for rows in files.values() for row in rows for metric in row.get("metrics", ())})
@@ -86,7 +87,7 @@ def study_of(name: str, files: dict[str, list[dict]]) -> Entity:
         "@id": f"#{name}",
         "@type": "Dataset",
         "name": name,
-        "description": " ".join([cell, *claims, f"Chapter: {chapter(name).stem}."]),
+        "description": " ".join([cell, *claims, f"Chapter: {source}."]),
         "hasPart": of(*files),
         "variableMeasured": of(*(f"#{name}-{metric}" for metric in measured)),
     }
@@ -162,8 +163,10 @@ def _said_of(rows: list[dict]) -> str:
 
 def write(said: dict[str, Any], archive: Path = ARCHIVE) -> None:
     """Make the archive."""
-    from rocrate.rocrate import ROCrate
-
+    try:
+        from rocrate.rocrate import ROCrate
+    except ModuleNotFoundError:
+        sys.exit("this Python has no rocrate; make crate runs one that has it")
     crate = ROCrate(version=VERSION)
     for entity in said["entities"]:
         crate.add_jsonld(entity)

