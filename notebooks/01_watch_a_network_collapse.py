@@ -55,7 +55,7 @@ run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, **own)
 # distortion, contrast and noise. At demo scale, Latin letters are the *source* task of this book. The other scripts, and
 # scikit-learn's real handwritten digits, are the *downstream* tasks of the next chapters.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The demo scale has letters of five scripts and handwritten digits. Each row shows sixteen random training images of one task, grey, 28 x 28 pixels.", "name": "fig-data"}, "image": {"alt": "Six rows of sixteen small noisy grey images: Latin, Greek, Cyrillic, Armenian and Georgian letters and handwritten digits."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The demo scale has letters of five scripts and handwritten digits. Each row shows sixteen random training images of one task, grey, 28 x 28 pixels.", "name": "fig-data"}, "image": {"alt": "Letters differ in font, slant, contrast and noise from image to image; the handwritten digits are blurred and have no noise. Six rows of sixteen small grey images, of Latin, Greek, Cyrillic, Armenian and Georgian letters and of digits."}}
 sets = [nclib.load(name, per_class=40) for name in EMBEDDED]
 picks = [
     torch.randperm(len(s), generator=torch.Generator().manual_seed(0))[:16]
@@ -213,7 +213,7 @@ def measure(cell, cache):
 tables = run.study_by_scale("collapse_in_training", measure)
 table = tables[scale]
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 keeps falling when almost no training errors are left; NC2 and NC3 hardly move on letters. The panels show neural collapse on the training images during training, one colour for each scale: the mean over the seeds, and a band from the lowest to the highest. Dotted line in the panel of NC2: the same number of random class means of the same width. Dashed lines: the terminal phase of all seeds has begun, that is, their training error has been at most one in a thousand. More collapsed is lower for NC1 to NC3, and higher for NC4.", "name": "fig-trajectories"}, "image": {"alt": "Six line charts over epochs: training error falls to zero, NC1, NC2 and NC3 fall before and after that epoch, NC4 rises to one, test accuracy rises."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 keeps falling when almost no training errors are left; NC2 and NC3 hardly move on letters. The panels show neural collapse on the training images during training, one colour for each scale: the mean over the seeds, and a band from the lowest to the highest. Dotted line in the panel of NC2: the same number of random class means of the same width. Dashed lines: the terminal phase of all seeds has begun, that is, their training error has been at most one in a thousand. More collapsed is lower for NC1 to NC3, and higher for NC4.", "name": "fig-trajectories"}, "image": {"alt": "Training error falls to zero, and NC1 goes on falling after that, at both scales. NC2 and NC3 come far down at lab, and stay high at demo. NC4 and test accuracy rise and level off. Six line charts over epochs."}}
 shown = {  # title, and which side is more collapsed
     "train_error": ("training error, share of images", ""),
     "nc1": ("NC1: within-class variability", "lower"),
@@ -266,7 +266,7 @@ for name, rows in tables.items():
 # A {term}`simplex` of three corners is an equilateral triangle. {numref}`fig-triangle` shows three of the classes in the plane
 # through their means. Each panel is rotated and scaled so that the means fit the triangle as well as possible.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Three classes shrink to the corners of a triangle. Each panel shows thirty training images of each of three classes, in the plane through their class means, at one of four moments of the first seed's training. Grey: the equilateral triangle, which is the simplex of three classes. Distances are in units of the triangle's radius.", "name": "fig-triangle"}, "image": {"alt": "Four scatter plots. At first the points of the three classes lie mixed and spread far; in the end each class is a tight cluster at a corner of an equilateral triangle."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Three classes shrink to the corners of a triangle. Each panel shows thirty training images of each of three classes, in the plane through their class means, at one of four moments of the first seed's training. Grey: the equilateral triangle, which is the simplex of three classes. Distances are in units of the triangle's radius.", "name": "fig-triangle"}, "image": {"alt": "At first the points of three classes lie mixed and spread far; after four epochs they are apart; in the end each class is a tight cluster at a corner of an equilateral triangle. Four panels."}}
 source = run.load(cells[0]["source"], "train", per_class=1)
 names = [source.classes[k] for k in cells[0]["pictured_classes"]]
 epochs = [e for e in table["epoch"][0] if e in cells[0]["pictured_epochs"]]

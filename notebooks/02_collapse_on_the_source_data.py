@@ -117,7 +117,7 @@ tables = run.study_by_scale("source_collapse", measure)
 # {term}`trace ratio`, not NC1. When collapse is forced, class means lose directions, and NC1 rises again, because it divides
 # by the smallest variance of the class means.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forcing collapse costs accuracy on new tasks; preventing it gains next to nothing. Top: mean accuracy of linear probes on the downstream tasks. Bottom: accuracy on the source. Each column is one source. A thin line is one seed; the thick line is their mean, labelled with the values of lambda. Left is more collapsed.", "name": "fig-dial"}, "image": {"alt": "Line charts of downstream and of source accuracy against the trace ratio on a log axis. Downstream accuracy rises from the right, has its maximum near lambda 0 to 0.1, and falls to the left."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forcing collapse costs accuracy on new tasks; preventing it gains next to nothing. Top: mean accuracy of linear probes on the downstream tasks. Bottom: accuracy on the source. Each column is one source. A thin line is one seed; the thick line is their mean, labelled with the values of lambda. Left is more collapsed.", "name": "fig-dial"}, "image": {"alt": "Where collapse is forced, at the left, downstream accuracy falls: a little on letters and photographs, steeply on clothes. Where it is prevented, at the right, downstream accuracy falls on letters, falls a little on clothes, and rises a little on photographs. Source accuracy falls to the right on letters only."}}
 figures.dial(tables)
 plt.show()
 
@@ -160,7 +160,7 @@ for table in tables.values():
 # Li et al. say that some losses, projection heads and data augmentation transfer better because of collapse. We vary each of
 # them on its own, and also the length of training.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same NC1 goes with better or worse transfer, depending on what was varied. Each point is one network; each panel varies one setting. If the setting is a number, the line joins the means over the seeds, in the order of that number. NC1 is measured on the source's training images, on a log axis; left is more collapsed.", "name": "fig-panels"}, "image": {"alt": "Rows of four scatter plots of downstream accuracy against source NC1: losses, depths of the projection head, strengths of augmentation, lengths of training."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same NC1 goes with better or worse transfer, depending on what was varied. Each point is one network; each panel varies one setting. If the setting is a number, the line joins the means over the seeds, in the order of that number. NC1 is measured on the source's training images, on a log axis; left is more collapsed.", "name": "fig-panels"}, "image": {"alt": "NC1 and accuracy go together in a different way in each panel. Squared error has the lowest NC1 and a low accuracy. At demo, deeper heads raise NC1 and lower accuracy. Moderate augmentation is best; stronger ones raise NC1 and lower accuracy. Longer training lowers NC1, while accuracy first rises, and then levels off at demo and falls at lab."}}
 titles = {
     "loss": "loss",
     "projection": "projection head, layers",
@@ -170,7 +170,7 @@ titles = {
 figures.heuristics(tables, titles)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Augmentation helps, and forcing collapse hurts. Preventing collapse, alone or by projection heads, hurts on letters, and at lab scale gains nothing on average. Shown are the differences in mean downstream accuracy that the claims are about, with 95% intervals; each scale has its own marker, and the faint points below an interval are its networks. The grey band is the smallest effect, one point. For claims about a best value between two ends, the less favourable end is shown.", "name": "fig-contrasts"}, "image": {"alt": "Horizontal intervals around zero for the claims A1-dial, A1-force, A1-extent, A1-projection, A1-augmentation and A3."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Augmentation helps, and forcing collapse hurts. Preventing collapse, alone or by projection heads, hurts on letters, and at lab scale gains nothing on average. Shown are the differences in mean downstream accuracy that the claims are about, with 95% intervals; each scale has its own marker, and the faint points below an interval are its networks. The grey band is the smallest effect, one point. For claims about a best value between two ends, the less favourable end is shown.", "name": "fig-contrasts"}, "image": {"alt": "Augmentation gains and forced collapse costs accuracy at both scales, the latter most at lab: their intervals lie to the right of zero. Preventing collapse and projection heads lose accuracy at demo: their intervals lie to the left of zero. At lab the interval for preventing collapse reaches over zero."}}
 judged = studies.verdicts_by_scale(run.records, "source_collapse")
 in_points = {
     name: [each for each in verdicts if each.claim.smallest == POINT]
@@ -209,7 +209,7 @@ for name, table in tables.items():
 # If so, a network with augmentation would transfer only as well as a network whose collapse alone was changed to the same trace
 # ratio.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "At one trace ratio, transfer differs by many points: what was varied matters, not how far the features collapsed. The black line shows networks in which collapse alone was changed, the mean over seeds. A coloured point is the mean of the networks with one value of a setting, at their own trace ratio. Each column is one scale. All losses train on distorted images. Points below the lowest point of the curve are not shown.", "name": "fig-mechanism"}, "image": {"alt": "A black curve of downstream accuracy against the trace ratio. The coloured points stand in a narrow column at one trace ratio, from well above the curve to well below it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "At one trace ratio, transfer differs by many points: what was varied matters, not how far the features collapsed. The black line shows networks in which collapse alone was changed, the mean over seeds. A coloured point is the mean of the networks with one value of a setting, at their own trace ratio. Each column is one scale. All losses train on distorted images. Points below the lowest point of the curve are not shown.", "name": "fig-mechanism"}, "image": {"alt": "Coloured points stand in a narrow column, at one trace ratio. Losses and most strengths of augmentation are well above the black curve of collapse alone; at demo, deep projection heads are well below it."}}
 figures.at_equal_collapse(tables, titles)
 plt.show()
 

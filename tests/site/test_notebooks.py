@@ -59,6 +59,29 @@ def test_the_executed_notebook_is_small_and_whole(source):
             assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40
 
 
+# Words of a sentence that says what is seen, rather than what is drawn.
+_SAYS = (
+    r"\b(is|are|differ|gains?|falls?|rises?|lies?|stays?|stands?|costs?|keeps?|follows?|vary|varies|comes?|goes|go)\b"
+)
+
+
+@pytest.mark.parametrize("source", SOURCES[1:3], ids=lambda path: path.stem)
+def test_who_cannot_see_a_figure_is_told_what_it_shows(source):
+    """The finding first, and not what the caption says already; and the book has the words of the source."""
+    described = {
+        cell.source: cell.metadata["mystnb"] for cell in jupytext.read(source).cells if "mystnb" in cell.metadata
+    }
+    figures = {cell: described[cell] for cell in described if "figure" in described[cell]}
+    assert figures
+    for figure in figures.values():
+        caption, alt = figure["figure"]["caption"], figure["image"]["alt"]
+        assert not re.match(r"(\w+ ){0,4}(scatter )?(plots?|charts?|panels?|rows?|grid|intervals)\b", alt.lower()), alt
+        assert re.search(_SAYS, alt.split(". ")[0]), alt
+        assert not set(alt.split(". ")) & set(caption.split(". ")), alt
+    executed = nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells
+    assert {cell.source: cell.metadata["mystnb"] for cell in executed if "mystnb" in cell.metadata} == described
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_no_number_in_prose_is_typed_by_hand(source):
     """What a run measures is glued. Words such as 52 classes or 28 x 28 are facts of the set-up, not results."""

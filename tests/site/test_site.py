@@ -1,10 +1,12 @@
 """The built book in a real browser, as a reader has it: offline, with the keyboard, on a phone."""
 
+import hashlib
 import io
 import multiprocessing
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
@@ -16,7 +18,7 @@ from workflow.pdf import BROWSER
 
 ROOT = Path(__file__).parents[2]
 START = "index.html"  # which leads to the front page
-PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+PHONE, DESKTOP = {"width": 360, "height": 800}, {"width": 1280, "height": 900}
 pytestmark = pytest.mark.skipif(not BROWSER, reason="there is no chromium; NCLIB_BROWSER may name another browser")
 
 
@@ -75,6 +77,13 @@ _READ = """() => ({
     links: [...document.querySelectorAll('a[href]')].map(a => a.href),
     ids: [...document.querySelectorAll('[id]')].map(e => e.id),
     headings: [...document.querySelectorAll('h1')].filter(e => e.offsetParent).length,
+    levels: [...document.querySelectorAll('main :is(h1, h2, h3, h4, h5, h6)')].filter(e => e.offsetParent)
+        .map(e => Number(e.tagName[1])),
+    unscoped: [...document.querySelectorAll('article th')].filter(e => e.innerText.trim() && !e.scope).length,
+    flat: [...document.querySelectorAll('article figure img')].filter(e => !e.closest('a[href][title]')).length,
+    told: Object.fromEntries([...document.querySelectorAll('meta[name=description], meta[property^=og]')].map(
+        e => [e.getAttribute('name') || e.getAttribute('property'), e.content])),
+    icon: document.querySelector('link[rel~=icon]')?.href,
     main: document.querySelectorAll('main').length,
     language: document.documentElement.lang,
     unnamed: [...document.querySelectorAll('a[href], button')].filter(e => !(
@@ -130,7 +139,29 @@ def test_nothing_scrolls_sideways_on_a_phone(pages):
 
 def test_a_screen_reader_finds_its_way(pages):
     assert each(pages, lambda page: page["language"] != "en" or page["main"] != 1 or page["headings"] != 1) == {}
-    assert each(pages, lambda page: page["unnamed"]) == {}
+    assert each(pages, lambda page: page["unnamed"] or page["unscoped"]) == {}
+    skipped = {
+        path: [pair for pair in pairwise(page["levels"]) if pair[1] > pair[0] + 1] for path, page in pages.items()
+    }
+    assert {path: pairs for path, pairs in skipped.items() if pairs} == {}
+
+
+def test_every_figure_opens_in_full_size(pages):
+    assert each(pages, lambda page: page["flat"]) == {}
+
+
+def test_every_page_has_an_icon_and_says_what_it_is_about(site, pages):
+    assert each(pages, lambda page: not page["icon"].startswith(site.as_uri())) == {}
+    written = {path: page["told"] for path, page in pages.items() if path.startswith(("notebooks", "book"))}
+    for path, told in written.items():
+        assert told["og:title"]
+        assert "<" not in told["og:title"]
+        assert (site / path).parent.joinpath(told["og:image"]).exists(), path
+        if path != "book/references.html":
+            assert told["description"] == told["og:description"]
+            assert len(told["description"]) > 20
+            assert not re.search(r"\[.*\d{4}|\n", told["description"])
+    assert "og:url" not in written["notebooks/00_score_card.html"]  # while pyproject.toml names no host
 
 
 def test_the_keyboard_skips_to_the_text_of_the_front_page(site, browser):
@@ -142,14 +173,106 @@ def test_the_keyboard_skips_to_the_text_of_the_front_page(site, browser):
     page.close()
 
 
+@pytest.mark.parametrize("width", [PHONE["width"], 600])
+def test_a_phone_shows_the_verdicts_before_how_they_were_tested(site, browser, width):
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    for name, column in (("00_score_card", "demo"), ("02_collapse_on_the_source_data", "lab")):
+        page.goto((site / "notebooks" / f"{name}.html").as_uri())
+        rows = page.locator(f'tr:has(td[data-label="{column}"]):visible', has_text="A1-force")
+        verdict, whole = rows.last.locator(f'td[data-label="{column}"]').bounding_box(), rows.last.bounding_box()
+        assert whole["x"] <= verdict["x"] <= verdict["x"] + verdict["width"] <= width
+    page.goto((site / "notebooks" / "00_score_card.html").as_uri())
+    row = page.locator("tr", has_text="A1-force").first
+    parts = [row.locator(part).first for part in ("strong", '[data-label="demo"]', '[data-label="lab"]', "svg", "em")]
+    tops = [part.bounding_box()["y"] for part in parts]
+    assert tops == sorted(tops)
+    page.close()
+
+
+def test_the_keyboard_reaches_all_and_shows_where_it_is(site, browser):
+    """The way to the text, the sidebar, the text with its folds and figures; but not every formula."""
+    page = browser.new_page(viewport=DESKTOP, reduced_motion="reduce")
+    page.goto((site / "notebooks" / "01_watch_a_network_collapse.html").as_uri())
+    page.wait_for_function("window.MathJax?.startup?.promise.then(() => true)")
+    seen = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate(_FOCUS))
+    assert [stop for stop in seen if not stop["shown"] or stop["tag"] == "MJX-CONTAINER"] == []
+    assert {"skip", "sidebar", "text"} == {stop["part"] for stop in seen if stop["part"]}
+    parts = [stop["part"] for stop in seen if stop["part"]]
+    assert parts == sorted(parts, key=["skip", "sidebar", "text"].index)
+    assert any(stop["tag"] == "SUMMARY" and stop["name"] == "Show code cell source" for stop in seen)
+    assert any("letters" in stop["name"] for stop in seen if stop["figure"])
+    page.close()
+
+
+_FOCUS = """() => {
+    const e = document.activeElement, style = getComputedStyle(e);
+    const part = ['skip:#pst-skip-link, .skip-link', 'sidebar:.bd-sidebar-primary', 'text:article'].find(
+        where => e.closest(where.split(':')[1]));
+    return {
+        tag: e.tagName, part: part?.split(':')[0],
+        name: e.ariaLabel || e.querySelector('img')?.alt || e.innerText.trim(), figure: e.matches('figure a'),
+        shown: style.outlineStyle != 'none' && parseFloat(style.outlineWidth) > 1 || style.boxShadow != 'none',
+    };
+}"""
+
+
+LOOKED_AT = [
+    *("notebooks/00_score_card", "notebooks/01_watch_a_network_collapse", "notebooks/02_collapse_on_the_source_data"),
+    *("book/own_models", "book/evidence", "book/status", "book/glossary", "genindex"),
+]
+
+
+@pytest.mark.parametrize("name", LOOKED_AT)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_and_small_figures_stand_out_in_light_and_dark(site, browser, scheme):
-    """Text by a ratio of luminances of 4.5, figures by 3: WCAG's level AA."""
+def test_text_stands_out_in_light_and_dark(site, browser, scheme, name):
+    """By a ratio of luminances of 4.5, and 3 if it is large: WCAG's level AA."""
+    page = browser.new_page(color_scheme=scheme, reduced_motion="reduce")
+    page.goto((site / f"{name}.html").as_uri())
+    texts = page.evaluate(_TEXTS)
+    assert (luminance(texts[0]["grounds"][-1]) < 0.2) == (scheme == "dark")
+    if name.startswith("notebooks/01"):
+        kinds = {text["kind"] for text in texts}
+        assert {"P", "A", "TD", "TH", "SUMMARY", "CODE", "PRE", "FIGCAPTION", "ADMONITION"} <= kinds
+    assert [text for text in texts if contrast(*flattened(text)) < (3 if text["large"] else 4.5)] == []
+    page.close()
+
+
+_TEXTS = """() => {
+    const parsed = colour => { const found = colour.match(/[\\d.]+/g).map(Number); return [...found, 1].slice(0, 4); };
+    const kinds = [['.admonition', 'ADMONITION'], ...['figcaption', 'summary', 'pre', 'code', 'td', 'th', 'a', 'p'].map(
+        kind => [kind, kind.toUpperCase()])];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = new Map();
+    while (texts.nextNode()) {
+        const element = texts.currentNode.parentElement;
+        if (!texts.currentNode.textContent.trim() || !element.checkVisibility({visibilityProperty: true})) continue;
+        if (element.closest('script, style, noscript, svg, mjx-container')) continue;
+        const style = getComputedStyle(element), grounds = [];
+        for (let outer = element; outer && grounds.at(-1)?.[3] != 1; outer = outer.parentElement)
+            grounds.push(parsed(getComputedStyle(outer).backgroundColor));
+        const kind = kinds.find(([selector]) => element.closest(selector))?.[1];
+        const seen = {kind, colour: parsed(style.color), grounds, large: parseFloat(style.fontSize) >= 24};
+        found.set(JSON.stringify(seen), {...seen, text: texts.currentNode.textContent.trim().slice(0, 40)});
+    }
+    return [...found.values()];
+}"""
+
+
+def flattened(text):
+    """The colours of a text and of its ground, which lie on what is below them."""
+    ground = [255, 255, 255]
+    for *colour, opacity in reversed(text["grounds"]):
+        ground = [opacity * new + (1 - opacity) * old for new, old in zip(colour, ground, strict=True)]
+    *colour, opacity = text["colour"]
+    return [opacity * new + (1 - opacity) * old for new, old in zip(colour, ground, strict=True)], ground
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_small_figures_stand_out_in_light_and_dark(site, browser, scheme):
     page = browser.new_page(color_scheme=scheme)
     page.goto((site / "notebooks" / "00_score_card.html").as_uri())
-    background, *texts = (re.findall(r"[\d.]+", colour)[:3] for colour in page.evaluate(_COLOURS))
-    assert (luminance(background) < 0.2) == (scheme == "dark")
-    assert min(contrast(text, background) for text in texts) > 4.5
     figure = page.locator("td:has(svg circle):has(svg rect)").first
     shown = Image.open(io.BytesIO(figure.screenshot())).convert("RGB")
     for mark in ("circle", "rect"):
@@ -161,9 +284,29 @@ def test_text_and_small_figures_stand_out_in_light_and_dark(site, browser, schem
     page.close()
 
 
-_COLOURS = """() => [
-    ['body', 'backgroundColor'], ['article p', 'color'], ['article p a', 'color'], ['article td', 'color'],
-].map(([selector, property]) => getComputedStyle(document.querySelector(selector))[property])"""
+def test_a_figure_is_a_white_card_on_a_dark_page(site, browser):
+    page = browser.new_page(color_scheme="dark")
+    page.goto((site / "notebooks" / "01_watch_a_network_collapse.html").as_uri())
+    card = Image.open(io.BytesIO(page.locator("figure img").nth(1).screenshot())).convert("RGB")
+    edge, inside = card.getpixel((card.width // 2, 2)), card.getpixel((card.width // 2, 12))
+    assert edge == inside
+    assert luminance(edge) > 0.7
+    page.close()
+
+
+def test_a_page_is_printed_black_on_white_with_all_unfolded(site, browser):
+    """From a dark page, too, and without what one can only click."""
+    page = browser.new_page(color_scheme="dark", reduced_motion="reduce")
+    page.goto((site / "notebooks" / "02_collapse_on_the_source_data.html").as_uri())
+    page.emulate_media(media="print")
+    texts = [flattened(text) for text in page.evaluate(_TEXTS)]
+    assert min(contrast(colour, [255, 255, 255]) for colour, ground in texts) > 4.5
+    assert page.locator("summary:visible, .copybtn:visible, .bd-sidebar-primary:visible, button:visible").count() == 0
+    assert page.get_by_text("from nclib.experiments.studies import score_card").is_visible()
+    colours = "[...document.querySelectorAll('article p, article p a')].map(e => getComputedStyle(e).color)"
+    assert len(set(page.evaluate(colours))) == 1
+    assert page.evaluate("getComputedStyle(document.querySelector('figure img')).filter") == "none"
+    page.close()
 
 
 def luminance(rgb):
@@ -192,6 +335,8 @@ def test_the_pdf_has_all_unfolded_and_no_path_of_this_machine(site, tmp_path):
     assert "from torchvision.models import resnet18" in "".join(
         page.extract_text() for page in book.pages
     )  # a solution
+    drawn = [hashlib.sha256(image.data).hexdigest() for page in book.pages for image in page.images]
+    assert len(drawn) == len(set(drawn)) > 2  # no figure goes over two pages
 
 
 def test_search_finds_face(site, browser):
