@@ -19,8 +19,8 @@ from docutils import nodes
 PICTURE = "_static/source_collapse.png"  # of a page without a figure
 _IMAGE = re.compile(r'(<a [^>]*>\s*)?(<img [^>]*src="([^"]*_images/[^"]+)"[^>]*>)')
 _TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
-_ROW = re.compile(r"<tr.*?</tr>", re.DOTALL)
-_CELL = re.compile(r"<(t[hd])([^>]*)>(.*?)</\1>", re.DOTALL)
+_ROW = re.compile(r"<tr\b.*?</tr>", re.DOTALL)
+_CELL = re.compile(r"<(t[hd])\b([^>]*)>(.*?)</\1>", re.DOTALL)
 _CITED = re.compile(r"\s*\[[^\]]*\d{4}[^\]]*\]")
 _LONG = 50  # characters: a cell with more holds a sentence
 
@@ -52,7 +52,7 @@ def summary(doctree: Any, most: int = 300) -> str:
     """The first sentences of a page without references to literature: one, or as many as `most` characters hold."""
     written = (node for node in doctree.findall(nodes.paragraph) if isinstance(node.parent, nodes.section))
     text = " ".join(_CITED.sub("", next((node.astext() for node in written), "")).split())
-    first, *more = re.split(r"(?<=[.?!:]) ", text)
+    first, *more = re.split(r"(?<=[.?!]) ", text)
     for sentence in more:
         if len(first) + len(sentence) >= most:
             break

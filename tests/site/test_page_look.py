@@ -17,7 +17,7 @@ SENTENCE = "Preventing collapse on the source data transfers better than plain t
 
 def parts(html):
     """The kind of a table, and of each cell what it says of itself beside what is in it."""
-    cells = re.findall(r"<(t[hd])[^>]*?(?: (scope|data-label)=\"([^\"]*)\")?>(.*?)</", html)
+    cells = re.findall(r"<(t[hd])\b[^>]*?(?: (scope|data-label)=\"([^\"]*)\")?>(.*?)</", html)
     return re.search('data-holds="(.*?)"', html)[1], [(tag, said, text) for tag, _, said, text in cells]
 
 
@@ -27,6 +27,17 @@ def test_a_header_says_what_it_heads_and_a_cell_its_column():
     assert kind == "columns"
     assert cells[:3] == [("th", "", ""), ("th", "col", "demo"), ("th", "col", "lab")]
     assert cells[3:] == [("th", "row", "A1"), ("td", "demo", "0.5"), ("td", "lab", "0.25")]
+
+
+def test_a_table_of_a_page_is_labelled_as_one_of_a_notebook():
+    """Which docutils writes, with paragraphs, and with no header in its rows."""
+    head = '<thead>\n<tr><th class="head"><p>file</p></th>\n<th class="head"><p>holds</p></th>\n</tr>\n</thead>'
+    body = '<tbody>\n<tr class="row-even"><td><p>a</p></td>\n<td><p>b</p></td>\n</tr>\n</tbody>'
+    html = page_look.labelled(f'<table class="table">\n{head}\n{body}\n</table>')
+    assert parts(html)[1] == [
+        *[("th", "col", "<p>file"), ("th", "col", "<p>holds")],
+        *[("td", "file", "<p>a"), ("td", "holds", "<p>b")],
+    ]
 
 
 def test_the_columns_of_a_table_with_headers_of_several_rows_and_columns():
