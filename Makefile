@@ -20,10 +20,11 @@ TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loads
 RELEASE := .venv/release/bin
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 
-.PHONY: help book test rerun smoke grid reproduce processors evidence crate links pdf benchmark lint package audit clean
+.PHONY: help book lab test rerun smoke grid reproduce processors evidence crate links pdf benchmark lint package audit clean
 
 help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
+	@echo "make lab        install, open the notebooks in JupyterLab"
 	@echo "make test       install, test the library, check every notebook with nbval"
 	@echo "make rerun      NN=03 SCALE=lab DEVICE=cuda: one chapter at another scale, into _build/runs"
 	@echo "make smoke      STUDY=fine_tuning FAKE=1: what paper scale lacks, one cell of each kind, and the hours it may take"
@@ -44,6 +45,10 @@ book: .venv/installed
 	OMP_NUM_THREADS=1 $(MAKE) --jobs 2 $(EXECUTED)
 	$(MAKE) _build/site
 	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+# Its root is the checkout, so that the notebooks' links to book/ work.
+lab: .venv/installed
+	$(BIN)/jupyter-lab --ServerApp.root_dir=$(CURDIR) notebooks/00_score_card.ipynb
 
 test: .venv/installed .venv/grid/installed .venv/crate/installed
 	$(TWO) tests
@@ -135,7 +140,7 @@ clean:
 	@touch $@
 
 # A notebook runs again when its source, the library or a record has changed.
-_build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/execute.py notebooks/jupytext.toml .venv/installed
+_build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/execute.py workflow/plain.py notebooks/jupytext.toml .venv/installed
 	$(BIN)/python workflow/execute.py $<
 	@mkdir -p $(@D) && touch $@
 

@@ -2,7 +2,8 @@
 
 Without -p the result is the committed notebook beside the source; with -p it is a run of your own and
 goes to _build/runs (or where -o says). A failed run leaves whatever was there before, and so does one whose source,
-text and pixels are the same.
+text and pixels are the same. The prose of the .ipynb is plain Markdown, with the numbers of the run (see `plain`). With
+--prose nothing is run: the notebook gets the prose that its source has now.
 """
 
 import base64
@@ -12,6 +13,7 @@ import json
 import os
 import platform
 import re
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +34,9 @@ with optional("papermill"):
     import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))  # a script sees only its own folder
+from workflow.plain import plain  # noqa: E402
+
 NOTES = ROOT / "_build" / "executed"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -50,11 +55,27 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
         progress_bar=False,
         stderr_file=typer.get_text_stream("stderr"),
     )
-    executed = normalised(executed)
+    executed = normalised(plain(executed, source, output.parent))
+    write(executed, output)
+    return executed
+
+
+def with_prose(source: Path, output: Path) -> nbformat.NotebookNode:
+    """The executed notebook of a file with the prose that its source has now; ValueError if their code differs."""
+    new, old = read(source), nbformat.read(output, as_version=4)
+    pairs = [[cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (new, old)]
+    if len({tuple(cell.source for cell in cells) for cells in pairs}) > 1:
+        raise ValueError(f"{output.name} has other code than {source.name}; run it, without --prose")
+    for cell, executed in zip(*pairs, strict=True):
+        cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
+    return normalised(plain(new, source, output.parent))
+
+
+def write(executed: nbformat.NotebookNode, output: Path) -> None:
+    """Write a notebook, unless the file holds the same."""
     if not (output.exists() and same(output, executed)):
         with replacing(output) as temporary:
             nbformat.write(executed, temporary)
-    return executed
 
 
 def same(path: Path, new: nbformat.NotebookNode) -> bool:
@@ -113,6 +134,8 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.id = f"cell-{index:02d}"
         for key in ("execution", "papermill"):
             cell.metadata.pop(key, None)
+        if not cell.metadata.get("tags"):
+            cell.metadata.pop("tags", None)  # papermill adds an empty list
         if cell.cell_type == "code":
             cell.outputs = joined([output for output in map(without_machine, cell.outputs) if output])
     return notebook
@@ -149,6 +172,7 @@ def main(
     source: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="notebooks/NN_claim.py")],
     parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE, the value as YAML")] = None,
     output: Annotated[Path | None, typer.Option("-o", help="where to write the executed notebook")] = None,
+    prose: Annotated[bool, typer.Option("--prose", help="run nothing: give the .ipynb its source's prose")] = False,
 ) -> None:
     """Run a notebook and write the executed .ipynb."""
     parameters = {}
@@ -162,12 +186,17 @@ def main(
             raise typer.BadParameter(f"{value!r} is no YAML: {str(error).splitlines()[0]}") from error
     if output is None:
         output = ROOT / "_build" / "runs" / f"{source.stem}.ipynb" if parameters else source.with_suffix(".ipynb")
+    if prose and parameters:
+        raise typer.BadParameter("--prose runs nothing, so it takes no -p")
     start = time.perf_counter()
     try:
-        executed = execute(source, output, parameters)
-    except ValueError as error:
+        if prose:
+            write(executed := with_prose(source, output), output)
+        else:
+            executed = execute(source, output, parameters)
+    except (ValueError, FileNotFoundError) as error:
         raise typer.BadParameter(str(error)) from error
-    if output == source.with_suffix(".ipynb"):
+    if output == source.with_suffix(".ipynb") and not prose:
         note(source, time.perf_counter() - start)
     typer.echo("\n".join([*agreements(executed), str(output)]))
 

@@ -1,4 +1,4 @@
-"""A Sphinx extension: buttons for the repository, each script once on a page, and what this machine measured live."""
+"""A Sphinx extension: prose of notebooks, links to the repository, scripts once a page, and what was measured live."""
 
 import html
 import re
@@ -6,8 +6,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import jupytext
+import nbformat
 import pandas as pd
 from docutils import nodes
+from sphinx.errors import ExtensionError
 
 from nclib.experiments.run import LIVE_FOLDER
 
@@ -19,6 +22,26 @@ def repository(app: Any) -> str | None:
     """The Repository of [project.urls], if it has one."""
     project = tomllib.loads((Path(app.srcdir) / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project.get("urls", {}).get("Repository")
+
+
+def show_source(app: Any, page: str, content: list[str]) -> None:
+    """Give a notebook the prose of its source, whose roles the .ipynb has in plain Markdown."""
+    source = Path(app.srcdir, f"{page}.py")
+    if not source.exists():
+        return
+    app.env.note_dependency(str(source))
+    notebook = nbformat.reads(content[0], as_version=4)
+    prose = [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "markdown" and "remove-cell" not in cell.metadata.get("tags", [])
+    ]
+    written = [cell for cell in jupytext.read(source).cells if cell.cell_type == "markdown"]
+    if len(prose) != len(written):
+        raise ExtensionError(f"{page}.ipynb is not that of its source: run workflow/execute.py {page}.py")
+    for cell, original in zip(prose, written, strict=True):
+        cell.source = original.source
+    content[0] = nbformat.writes(notebook)
 
 
 def add_buttons(app: Any, config: Any) -> None:
@@ -66,6 +89,7 @@ def measured_live(files: list[Path]) -> str:
 
 def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", add_buttons)
+    app.connect("source-read", show_source)
     app.connect("doctree-read", show_live)
     app.connect("html-page-context", explain_colab)
     app.connect("html-page-context", keep_needed, priority=900)

@@ -97,7 +97,7 @@ def test_what_a_grid_tells_its_runs_is_not_taken_from_a_user(tmp_path):
 
 def test_a_notebook_runs_again_when_the_form_it_is_written_in_has_changed():
     needed = re.search(r"^_build/executed/%:(.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
-    assert {"workflow/execute.py", "notebooks/jupytext.toml"} <= {*needed}
+    assert {"workflow/execute.py", "workflow/plain.py", "notebooks/jupytext.toml"} <= {*needed}
 
 
 def test_workflows_make_what_can_be_made():

@@ -11,10 +11,12 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+import typer
+from jupytext.config import load_jupytext_config
 from PIL import Image
 
 from nclib.experiments.studies import ELSEWHERE
-from workflow import execute, pages
+from workflow import execute, pages, plain
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
@@ -31,19 +33,85 @@ assert width < 5
 """
 
 
-def code_cells(notebook):
-    return [cell.source.strip() for cell in notebook.cells if cell.cell_type == "code"]
+def prose(notebook):
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def without_code(text):
+    """A text in Markdown less its code and formulas."""
+    return re.sub(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$", "", text, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_the_executed_notebook_is_that_of_its_source(source):
     executed = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     nbformat.validate(executed)
-    cure = f"execute it again: python workflow/execute.py notebooks/{source.name}"
-    assert code_cells(executed) == code_cells(jupytext.read(source)), cure
-    markdown = [cell.source for cell in executed.cells if cell.cell_type == "markdown"]
-    written = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "markdown"]
-    assert markdown == written, cure
+    cure = f"write its prose again: python workflow/execute.py --prose notebooks/{source.name}"
+    assert execute.with_prose(source, source.with_suffix(".ipynb")) == executed, cure
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_jupyter_shows_nothing_raw(source):
+    """Neither roles, targets, directives and comments of MyST nor numbers that are not there."""
+    for text in prose(nbformat.read(source.with_suffix(".ipynb"), as_version=4)):
+        assert "{eval-rst}" not in text
+        assert not re.search(r"^(\([\w-]+\)=|:{3,}|[`~]{3,}\{|:\w+: |% |\+\+\+)", text, re.MULTILINE), text
+        assert not re.search(r"\{[\w:]+\}|\{\{|\[\]\(", without_code(text)), text
+        assert plain.MISSING not in text, text
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_links_of_a_notebook_lead_somewhere(source):
+    cells = nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells
+    shown = [
+        output.data.get("text/markdown", "") for cell in cells for output in cell.get("outputs", []) if "data" in output
+    ]
+    links = re.findall(
+        r"\]\(([^)\s]+)\)", "".join(map(without_code, [*prose(nbformat.from_dict({"cells": cells})), *shown]))
+    )
+    assert links
+    for link in links:
+        path, _, anchor = link.partition("#")
+        if re.match("https?://", link):
+            continue
+        assert (source.parent / path).exists(), link
+        headings = (
+            re.findall(r"^#+ (.+)", (source.parent / path).read_text(), re.MULTILINE) if path.endswith(".md") else []
+        )
+        assert not (anchor and headings) or anchor in {heading.lower().replace(" ", "-") for heading in headings}, link
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_the_first_cell_says_how_the_notebook_is_run(source):
+    first, *others = nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells
+    told = ('pip install ".[book]"', f"jupyter lab notebooks/{source.name[:-3]}.ipynb", "git clone", "Run all cells")
+    assert all(words in first.source for words in told)
+    assert "numbers in the text are those of the run stored here" in " ".join(first.source.split())
+    assert ("first code cell sets parameters" in first.source) == (source != SOURCES[0])
+    code = next(cell for cell in others if cell.cell_type == "code")
+    assert ("parameters" in code.metadata.get("tags", [])) == (source != SOURCES[0])
+
+
+@pytest.mark.parametrize("source", SOURCES[1:], ids=lambda path: path.stem)
+def test_the_numbers_in_the_text_are_those_that_are_glued(source):
+    executed = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    records = [
+        output for cell in executed.cells for output in cell.get("outputs", []) if "scrapbook" in output.metadata
+    ]
+    kept = {each.metadata.scrapbook.name: each.data["application/papermill.record/text/plain"] for each in records}
+    asked = re.findall(r"\{glue:text\}`([^`]+):([^`:]+)`", "\n".join(prose(jupytext.read(source))))
+    text, end = "\n".join(prose(executed)), 0
+    assert asked
+    for name, form in asked:
+        number = format(float(kept[name]), form)
+        assert number in text[end:], (name, number)
+        end = text.index(number, end) + len(number)
+
+
+def test_a_notebook_saved_in_jupyter_leaves_its_source_alone():
+    """Jupytext pairs a source that is opened there, but no .ipynb, whose prose has lost its roles."""
+    config = load_jupytext_config(str(SOURCES[0]))
+    assert config.default_formats(str(SOURCES[0].with_suffix(".ipynb"))) is None
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
@@ -128,8 +196,8 @@ def test_an_equal_rerun_is_an_empty_diff_without_progress_bars(toy):
     execute.execute(toy, output)
     assert output.read_text() == first
     cells = nbformat.reads(first, as_version=4).cells
-    assert [cell.id for cell in cells] == ["cell-00", "cell-01", "cell-02"]
-    assert [output.text for output in cells[1].outputs] == ["width 2\n", "mind the gap"]
+    assert [cell.id for cell in cells] == ["cell-00", "cell-01", "cell-02", "cell-03"]
+    assert [output.text for output in cells[2].outputs] == ["width 2\n", "mind the gap"]
 
 
 DRAWING = """# %%
@@ -174,7 +242,7 @@ def test_the_old_file_stays_where_source_text_and_pixels_agree(tmp_path, monkeyp
         monkeypatch.setenv(name, value)
     execute.execute(source, output)
     assert ((output.read_bytes(), output.stat().st_mtime_ns) == before) == kept
-    said = [each for cell in nbformat.read(output, as_version=4).cells for each in cell.outputs]
+    said = [each for cell in nbformat.read(output, as_version=4).cells for each in cell.get("outputs", [])]
     assert [each.get("text") for each in said] == ["demo scale, seeds [0]\n", None]
 
 
@@ -193,6 +261,26 @@ def png(*shape):
     file = io.BytesIO()
     Image.new("L", shape).save(file, "png")
     return base64.b64encode(file.getvalue()).decode()
+
+
+def test_new_prose_needs_no_run_and_new_code_does(toy, capsys):
+    output = toy.with_suffix(".ipynb")
+    with pytest.raises(typer.BadParameter, match="No such file"):
+        execute.main(toy, prose=True)
+    execute.execute(toy, output)
+    ran = nbformat.read(output, as_version=4).cells[2].outputs
+    toy.write_text(TOY + "# %% [markdown]\n# # A word: {term}`dial`.\n")
+    execute.main(toy, prose=True)
+    cells = nbformat.read(output, as_version=4).cells
+    assert cells[-1].source.startswith("# A word: [dial](")
+    assert cells[2].outputs == ran
+    before = output.read_text()
+    toy.write_text(TOY.replace("width < 5", "width < 4"))
+    with pytest.raises(typer.BadParameter, match=r"toy\.ipynb has other code than toy\.py; run it, without --prose"):
+        execute.main(toy, prose=True)
+    with pytest.raises(typer.BadParameter, match="runs nothing, so it takes no -p"):
+        execute.main(toy, ["width=3"], prose=True)
+    assert output.read_text() == before
 
 
 def test_pictures_of_other_sizes_are_not_alike():
