@@ -87,6 +87,17 @@ def test_everything_imported_is_declared():
         assert declared & {d.lower().replace("_", "-") for d in distributions[name]}, name
 
 
+def test_the_book_extra_is_enough_to_open_and_run_a_notebook():
+    files = [*(ROOT / "notebooks").glob("*.py"), *(ROOT / "workflow" / name for name in ("execute.py", "plain.py"))]
+    names = set().union(*map(imported, files)) - sys.stdlib_module_names - {"nclib", "workflow"}
+    enough = [Requirement(line).name for line in (*PROJECT["dependencies"], *EXTRAS["book"])]
+    enough = {name.lower().replace("_", "-") for name in enough}
+    distributions = packages_distributions()
+    assert [name for name in names if not enough & {d.lower().replace("_", "-") for d in distributions[name]}] == []
+    assert {"jupyterlab", "ipykernel"} <= enough
+    assert not {name for path in (ROOT / "notebooks").glob("*.py") for name in imported(path)} & {"workflow", "tests"}
+
+
 def test_jupyter_book_is_version_1():
     requirement = next(r for r in REQUIREMENTS if r.name == "jupyter-book")
     assert not requirement.specifier.contains("2.0")

@@ -34,7 +34,7 @@ with optional("papermill"):
     import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT))  # a script sees only its own folder
+sys.path.insert(0, str(ROOT))  # a script sees only its own folder
 from workflow.plain import plain  # noqa: E402
 
 NOTES = ROOT / "_build" / "executed"

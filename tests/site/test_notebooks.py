@@ -96,7 +96,10 @@ def test_the_first_cell_says_how_the_notebook_is_run(source):
 def test_the_numbers_in_the_text_are_those_that_are_glued(source):
     executed = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     records = [
-        output for cell in executed.cells for output in cell.get("outputs", []) if "scrapbook" in output.metadata
+        output
+        for cell in executed.cells
+        for output in cell.get("outputs", [])
+        if "scrapbook" in output.get("metadata", {})
     ]
     kept = {each.metadata.scrapbook.name: each.data["application/papermill.record/text/plain"] for each in records}
     asked = re.findall(r"\{glue:text\}`([^`]+):([^`:]+)`", "\n".join(prose(jupytext.read(source))))

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 from PIL import Image
 
-from workflow import pdf
+from workflow import pdf, plain
 from workflow.pdf import BROWSER
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +116,21 @@ def test_every_image_is_there_and_described(pages):
     assert [image for image in images if not image["width"] or not image["alt"]] == []
     figures = [image for path, page in pages.items() if path.startswith("notebooks") for image in page["images"]]
     assert [image for image in figures if len(image["alt"]) < 40] == []
+
+
+@pytest.mark.parametrize("source", sorted((ROOT / "notebooks").glob("*.py"))[1:], ids=lambda path: path.stem)
+def test_a_chapter_has_the_roles_of_its_source_and_the_numbers_of_its_notebook(site, source):
+    page = (site / "notebooks" / f"{source.stem}.html").read_text()
+    text = source.read_text()
+    ours = {name: f"Fig. {number}" for name, (path, number) in plain.figures(source).items() if path == source}
+    for name, number in ours.items():
+        assert f'<span class="caption-number">{number} </span>' in page.partition(f'id="{name}"')[2][:500_000]
+    assert page.count('class="std std-numref"') == text.count("{numref}`")
+    assert page.count('class="bibtex-citation"') == text.count("{cite}`")
+    assert page.count('class="pasted-text"') == text.count("{glue:text}`")
+    assert len(re.findall(r'href="\.\./book/glossary\.html#term-', page)) == text.count("{term}`")
+    assert "How to run this notebook" not in page
+    assert "How to run this notebook" in (site / "_sources" / "notebooks" / f"{source.stem}.ipynb").read_text()
 
 
 def test_links_and_anchors_of_the_site_resolve(site, pages):

@@ -55,6 +55,32 @@ def test_without_one_there_are_none_and_the_notebook_can_be_downloaded(links):
     assert "../_sources/notebooks/toy.ipynb" in found
 
 
+def test_a_notebook_shows_the_prose_of_its_source(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    source, notebook = (tmp_path / "notebooks" / name for name in ("toy.py", "toy.ipynb"))
+    source.write_text("# %% [markdown]\n# # A toy\n# {math}`x` at the source\n# %%\nprint(1)\n")
+    only_here = nbformat.v4.new_markdown_cell("how to run it", metadata={"tags": ["remove-cell"]})
+    cells = [only_here, nbformat.v4.new_markdown_cell("# A toy\n$x$ in Jupyter"), nbformat.v4.new_code_cell("print(1)")]
+    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    (tmp_path / "_config.yml").write_text(CONFIG)
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: notebooks/toy\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "toy"\n')
+    command = list(map(str, [Path(sys.executable).with_name("jupyter-book"), "build", tmp_path, "-W"]))
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), notebook)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "_build/html/notebooks/toy.html").read_text()
+    assert "at the source" in page
+    assert "in Jupyter" not in page
+    assert "how to run it" not in page
+    assert "in Jupyter" in (tmp_path / "_build/html/_sources/notebooks/toy.ipynb").read_text()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells[1:] * 2, metadata=metadata), notebook)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "notebooks/toy.ipynb is not that of its source: run workflow/execute.py notebooks/toy.py" in said
+
+
 def test_what_was_measured_live_stands_below_its_cell(tmp_path):
     """And not on a page that measured something else; a page is built anew when its cell was measured anew."""
     (tmp_path / "notebooks").mkdir()
