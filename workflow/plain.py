@@ -29,11 +29,11 @@ MISSING = "[no value in this run]"  # where a smoke run, or one at another scale
 
 START = """\
 **How to run this notebook.** It is a page of the book *Neural collapse and transfer learning*. In a checkout of the
-repository, install what it needs into an environment of your own, and open it in JupyterLab, or in VS Code:
+repository, install what it needs into an environment of your own, and start JupyterLab (or open it in VS Code):
 
 ```bash
 pip install ".[book]"
-jupyter lab notebooks/{name}.ipynb
+jupyter lab  # and there open notebooks/{name}.ipynb
 ```
 
 - After `make book` everything is installed in `.venv`, and `make lab` opens JupyterLab.

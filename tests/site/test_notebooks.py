@@ -84,7 +84,12 @@ def test_the_links_of_a_notebook_lead_somewhere(source):
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_the_first_cell_says_how_the_notebook_is_run(source):
     first, *others = nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells
-    told = ('pip install ".[book]"', f"jupyter lab notebooks/{source.name[:-3]}.ipynb", "git clone", "Run all cells")
+    told = (
+        'pip install ".[book]"',
+        f"jupyter lab  # and there open notebooks/{source.stem}.ipynb",
+        "git clone",
+        "Run all cells",
+    )
     assert all(words in first.source for words in told)
     assert "numbers in the text are those of the run stored here" in " ".join(first.source.split())
     assert ("first code cell sets parameters" in first.source) == (source != SOURCES[0])
