@@ -20,8 +20,8 @@ Measure = Callable[..., dict[str, Any]]
 
 
 def chapters() -> list[Path]:
-    """The sources of the notebooks, without the front page."""
-    return sorted((ROOT / "notebooks").glob("*.py"))[1:]
+    """The sources of the notebooks with a number, without the front page; those without one are how-to pages."""
+    return sorted((ROOT / "notebooks").glob("[0-9]*.py"))[1:]
 
 
 def chapter(study: str) -> Path:

@@ -20,7 +20,10 @@ from workflow import execute, pages, plain
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
-assert SOURCES  # without any the tests of each would pass
+CHAPTERS = [path for path in SOURCES if path.stem[0].isdigit()][1:]  # the first is the front page
+PAGES = [path for path in SOURCES if not path.stem[0].isdigit()]  # how-to pages
+assert CHAPTERS  # without any the tests of each would pass
+assert PAGES
 
 TOY = """# %% tags=["parameters"]
 width: int = 2  # how wide
@@ -167,7 +170,29 @@ def test_no_number_in_prose_is_typed_by_hand(source):
             assert not re.findall(r"\d+\.\d+|\d+ ?%", prose), cell.source
 
 
-@pytest.mark.parametrize("source", SOURCES[1:], ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", PAGES, ids=lambda path: path.stem)
+def test_a_how_to_page_says_what_for_and_shows_what_one_gets(source):
+    cells = nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells
+    wanted = [
+        r"\(own-\w+\)=\n# .+",
+        r"\*\*What you'll do\.\*\*",
+        r"\*\*What you need\.\*\*",
+        r"\*\*How long it takes\.\*\*",
+    ]
+    assert re.match(r".*\n\n".join(wanted), cells[0].source, re.DOTALL), f"a how-to page begins with {wanted}"
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert "**How to read it.**" in text
+    shown = [kind for cell in cells for output in cell.get("outputs", []) for kind in output.get("data", {})]
+    assert {"image/png", "text/html"} <= {*shown}, "a how-to page shows a picture and a table"
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert "workplace()" in code[0].source
+    assert "hide-cell" in code[0].metadata.tags, "how a page is set up is not what a reader wants to see"
+    assert not any("os.environ" in cell.source for cell in code)
+    printed = "".join(output.get("text", "") for cell in code for output in cell.outputs)
+    assert not re.search(r"(/tmp|/home|/root|\.venv)/|\bseconds\b", printed), "a page shows neither paths nor times"
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_has_the_parts_that_a_reader_expects(source):
     cells = jupytext.read(source).cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")

@@ -1,0 +1,97 @@
+"""Where the how-to pages run: a folder of its own, small models and images, and the same output on every computer."""
+
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+import nclib
+from nclib.data.images import ImageSet
+from nclib.experiments.plots import use_style
+from nclib.models.recipes import Recipe, train
+from nclib.transferability import ranking
+from nclib.transferability.ranked import Ranking
+
+_LETTERS = Recipe(source="glyphs/latin", per_class=20, width=8, epochs=8, batch_size=64)
+
+# The models that the pages measure, tune and rank, by the name of their file.
+MODELS = {
+    "latin": _LETTERS,
+    "greek": replace(_LETTERS, source="glyphs/greek"),
+    "georgian": replace(_LETTERS, source="glyphs/georgian"),
+    "brief": replace(_LETTERS, epochs=1),
+    "untrained": replace(_LETTERS, epochs=0),
+}
+
+# What `nclib` in a shell cell is.
+_COMMAND = """#!/bin/sh
+exec "{python}" -c 'from nclib.experiments.scratch import command; command()' "$@"
+"""
+
+
+def workplace() -> None:
+    """Work in a new folder, removed at the end, in double precision; `nclib` in a shell cell does so, too.
+
+    In single precision processors differ in the last digits that a page prints, and after training in the first.
+    """
+    # The object has to live as long as this process: the folder is removed with it.
+    workplace.folder = TemporaryDirectory()  # type: ignore[attr-defined]
+    os.chdir(workplace.folder.name)  # type: ignore[attr-defined]
+    own = Path("bin", "nclib").absolute()
+    own.parent.mkdir()
+    own.write_text(_COMMAND.format(python=sys.executable), encoding="utf-8")
+    own.chmod(0o755)
+    os.environ["PATH"] = f"{own.parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ["COLUMNS"] = "100"  # for the commands: the width of what Python prints
+    _same_everywhere()
+    use_style()
+
+
+def command() -> None:
+    """The command line of nclib, as `workplace` has it."""
+    from nclib.cli import app
+
+    _same_everywhere()
+    app()
+
+
+def _same_everywhere() -> None:
+    warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
+    torch.set_default_dtype(torch.float64)
+    nclib.rank_models = ranking.rank_models = without_seconds(ranking.rank_models)
+
+
+def without_seconds(rank: Callable[..., Ranking]) -> Callable[..., Ranking]:
+    """The function, but its rankings do not say how long each model took, which no two runs have in common."""
+
+    @wraps(rank)
+    def ranked(*arguments: Any, **options: Any) -> Ranking:
+        found = rank(*arguments, **options)
+        return replace(found, table=found.table.drop(columns="seconds"))
+
+    return ranked
+
+
+def pretrain(*names: str) -> None:
+    """Train some of `MODELS`; each is then NAME.safetensors, and `recipe:NAME.safetensors` where a model is named."""
+    for name in names:
+        with TemporaryDirectory() as folder:
+            train(MODELS[name], device="cpu", cache=folder, progress=False)
+            (trained,) = Path(folder).glob("*.safetensors")
+            shutil.move(trained, f"{name}.safetensors")
+
+
+def write_images(images: ImageSet, folder: str) -> None:
+    """Write images as FOLDER/<class>/<number>.png."""
+    for i, label in enumerate(images.labels.tolist()):
+        path = Path(folder, images.classes[label], f"{i:04d}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images.image(i).save(path)

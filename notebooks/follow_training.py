@@ -1,0 +1,134 @@
+# %% [markdown]
+# (own-training)=
+# # Follow collapse while you train
+#
+# **What you'll do.** Measure collapse after every epoch of your own training loop, print it as a training log, and draw it: for
+# the last layer, and layer by layer.
+#
+# **What you need.** A training loop in PyTorch, and the labels of the training images.
+#
+# **How long it takes.** One pass over the training set without gradients for every epoch that you measure. This page takes
+# seconds.
+#
+# {ref}`in-frameworks` does the same in Lightning and in the Trainer of Hugging Face.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "How this page is set up"}
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+
+import nclib
+from nclib.experiments.scratch import workplace
+
+# %matplotlib inline
+workplace()
+
+# %% [markdown]
+# ## A network and its training
+#
+# An ordinary loop: a small ResNet and a classifier, trained on handwritten digits by SGD.
+
+# %%
+digits = nclib.load("digits", per_class=40)
+inputs, labels = digits.inputs(), digits.labels  # (400, 1, 28, 28), (400,)
+torch.manual_seed(0)
+body, head = nclib.small_resnet(width=8), torch.nn.Linear(64, 10)
+parameters = [*body.parameters(), *head.parameters()]
+optimizer = torch.optim.SGD(parameters, 0.05, momentum=0.9, weight_decay=5e-4)
+
+
+def train_epoch():
+    """One pass over the training images; returns the mean loss."""
+    losses = []
+    body.train()
+    for rows in torch.randperm(len(labels)).split(40):
+        optimizer.zero_grad()
+        logits = head(body(inputs[rows]))
+        loss = torch.nn.functional.cross_entropy(logits, labels[rows])
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return sum(losses) / len(losses)
+
+
+# %% [markdown]
+# ## Measure after every epoch
+#
+# Pass over the training set in eval mode and without gradients, collect class statistics batch by batch, and measure.
+# Statistics take the same memory for any number of images.
+
+
+# %%
+def collapse():
+    """Collapse of the features on all training images, and the training error."""
+    body.eval()
+    batches = torch.arange(len(labels)).split(50)
+    with torch.no_grad():
+        features = [body(inputs[rows]) for rows in batches]
+        wrong = head(torch.cat(features)).argmax(1) != labels
+    metrics = ["nc1", "cdnv", "nc2", "nc3"]
+    stats = nclib.ClassStatistics.from_batches(
+        ((f, labels[rows]) for f, rows in zip(features, batches, strict=True)),
+        num_classes=10,
+    )
+    found = nclib.measure(stats, weight=head.weight, metrics=metrics)
+    return {"training error": wrong.double().mean().item(), **found}
+
+
+def by_layer(names=("layer1", "layer2", "layer3", "layer4")):
+    """The trace ratio of each stage; `extract_layers` does the pass by itself."""
+    layers = nclib.extract_layers(body, inputs, names)
+    return {
+        name: nclib.nc1_ratio(nclib.class_statistics(values, labels))
+        for name, values in layers.items()
+    }
+
+
+history, depths = [], []
+for _ in range(24):
+    history.append({"loss": train_epoch(), **collapse()})
+    depths.append(by_layer())
+
+log = pd.DataFrame(history).rename_axis("epoch")
+log[::3].round(4)
+
+# %% mystnb={"figure": {"caption": "The features go on collapsing when nearly all training images are right. Left, on a logarithmic axis: loss, NC1 and CDNV. Right: NC2 and NC3. The grey line is the first epoch without a training error.", "name": "fig-own-history"}, "image": {"alt": "Curves over 24 epochs. NC1 and CDNV fall fast at first, then steadily, also to the right of the grey line at the first epoch without training errors. NC2 and NC3 fall more slowly and end at about two fifths."}}
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
+log[["loss", "nc1", "cdnv"]].plot(ax=left, logy=True)
+log[["nc2", "nc3"]].plot(ax=right, ylim=(0, None))
+for axis in (left, right):
+    axis.axvline((log["training error"] == 0).idxmax(), color="0.6", linewidth=0.8)
+plt.show()
+
+# %% [markdown]
+# **How to read it.** Lower is more collapsed, in each curve. As long as there are training errors, collapse follows the loss.
+# After that, in the terminal phase, watch NC1: if it still falls, as here, the features of each class go on shrinking to their
+# mean. NC2 and NC3 say how far class means, and classifier weights with them, are from a simplex; in trainings of ordinary
+# length they stay far from zero ({ref}`watch`).
+#
+# Each entry of `history` is a dict. `wandb.log(history[-1])` logs it to W&B, and `writer.add_scalars("collapse", history[-1],
+# epoch)` to TensorBoard.
+
+# %% [markdown]
+# ## Layer by layer
+#
+# `by_layer` above did this for the four stages of the network.
+
+# %% mystnb={"figure": {"caption": "Deeper stages collapse further. The variance within classes divided by the variance between them, of each stage, after each epoch.", "name": "fig-own-depths"}, "image": {"alt": "Four curves over 24 epochs on a logarithmic axis, one for each stage of the network. The deeper the stage, the lower its curve; only those of the third and fourth stage fall throughout."}}
+pd.DataFrame(depths).plot(logy=True, figsize=(5, 3), xlabel="epoch")
+plt.ylabel("trace ratio")
+plt.gca().yaxis.set_minor_formatter("{x:g}")
+plt.gca().yaxis.set_major_formatter("{x:g}")
+plt.show()
+
+# %% [markdown]
+# **What to do with it.** If an early layer has collapsed as far as the last one, the layers after it add little for these
+# classes. To choose a layer for other data, measure the layers on that data ({ref}`own-measure`): collapse on the training data
+# does not tell which layer transfers.
+#
+# ## Next
+#
+# - A metric for the training loop of a framework, which logs for you: {ref}`in-frameworks`.
+# - Class statistics of several processes, and in files: {ref}`in-statistics`.
+# - The weights of every epoch, for a training that may be killed: `nclib.train(..., on_epoch=, trail=)` and
+#   [](../book/files.md).

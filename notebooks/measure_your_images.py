@@ -1,0 +1,148 @@
+# %% [markdown]
+# (own-measure)=
+# # Measure a model on your images
+#
+# **What you'll do.** Take a pre-trained model and a folder of images. Measure how far the model's features of each class
+# collapse, and find out how well simple classifiers work on these features, at the last layer and at the layers before it.
+#
+# **What you need.** A folder with a sub-folder of images for each class. No training, no GPU.
+#
+# **How long it takes.** One pass of the images through the model. This page takes seconds.
+#
+# Here the folder `photos` holds handwritten digits, and the model is a small network that we trained on Latin letters, so that
+# this page downloads nothing. Put your own folder in the place of `photos`, and in the place of `recipe:latin.safetensors` a
+# name such as `resnet50.a1_in1k` (timm) or `torchvision:resnet18`.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "How this page makes its model and its images"}
+import matplotlib.pyplot as plt
+
+import nclib
+from nclib.experiments.scratch import pretrain, workplace, write_images
+
+# %matplotlib inline
+workplace()
+pretrain("latin")
+write_images(nclib.load("digits", per_class=80), "photos")
+
+# %% [markdown]
+# ## On the command line
+#
+# Each class is a folder:
+
+# %% language="bash"
+# ls photos
+# ls photos/3 | head -3
+
+# %% [markdown]
+# `nclib extract` writes the features of the images, with their labels; `nclib measure` prints what it finds in them:
+
+# %% language="bash"
+# nclib extract recipe:latin.safetensors folder:photos features.safetensors
+# nclib measure features.safetensors
+
+# %% [markdown]
+# **How to read it.** The last column says which direction means more collapse. Begin with `cdnv`: for two classes it divides
+# their variance by the squared distance of their means, and it is averaged over all pairs. Far below one, classes are much
+# farther apart than they are wide; near one, as here, many of them overlap. `nc1` weights the directions in which class means
+# differ least, so one pair of similar classes can make it large. [](../book/metrics.md) defines every name, and `--metrics all`
+# prints them all.
+#
+# A folder without `train` and `test` inside is split for you: a fifth of every class is the test split, and `nclib extract`
+# takes the rest unless you say `--split test` or `--split all`.
+
+# %% [markdown]
+# ## In Python
+#
+# The same in four lines. With `cache`, features are kept in a folder: a second run reads them, and a killed run goes on where
+# it stopped.
+
+# %%
+train, test = nclib.load("folder:photos"), nclib.load("folder:photos", "test")
+model = nclib.backbone("recipe:latin.safetensors", device="cpu")
+features = nclib.extract(model, train, cache="cache")  # (N, d)
+tested = nclib.extract(model, test, cache="cache")
+print(nclib.measure(features, train.labels, metrics=["nc1", "cdnv"]))
+
+# %% [markdown]
+# ## How well do classifiers work on these features?
+#
+# We fit three classifiers to the features of the training images. The linear probe tries several strengths of its penalty on a
+# fifth of the training images, and takes the best.
+
+# %%
+import pandas as pd
+
+probes = {
+    "linear probe": nclib.LinearProbe(C=[0.01, 0.1, 1.0]),
+    "nearest class mean": nclib.NearestClassMean(),
+    "nearest neighbours": nclib.KNN(),
+}
+accuracy = {
+    name: probe.fit(features, train.labels).score(tested, test.labels)
+    for name, probe in probes.items()
+}
+pd.Series(accuracy, name="test accuracy").round(3).to_frame()
+
+# %% [markdown]
+# **How to read it.** The linear probe says what the features allow. When features have collapsed, the nearest class mean does
+# as well. Where it is far behind, as here, the classes are spread wide but can still be separated.
+#
+# What about five images of each class? `few_shot` draws episodes of five classes and reports the mean accuracy with its 95%
+# interval:
+
+# %%
+episodes = nclib.few_shot(
+    features, train.labels, ways=5, shots=5, queries=10, episodes=200
+)
+print(f"{episodes.value:.3f} [{episodes.low:.3f}, {episodes.high:.3f}]")
+
+# %% [markdown]
+# ## Which classes are close to each other?
+#
+# The mean over pairs hides which pairs it comes from. `cdnv_pairs` gives the value of each pair.
+
+# %% mystnb={"figure": {"caption": "The model separates 0 and 6 from all other digits, and 3 and 9 worst. Each square is a pair of digits; darker is less collapsed.", "name": "fig-own-pairs"}, "image": {"alt": "Heat map of the ten digits against each other: the rows of 0 and 6 are pale throughout, the pair of 3 and 9 is the darkest, then come 4 and 5, 2 and 7, and 5 and 9."}}
+pairs = nclib.cdnv_pairs(nclib.class_statistics(features, train.labels))
+figure, axis = plt.subplots(figsize=(4.2, 3.5))
+shades = axis.imshow(pairs, cmap="Blues", vmin=0)
+axis.set(xticks=range(10), yticks=range(10))
+axis.set(xticklabels=train.classes, yticklabels=train.classes)
+axis.grid(False)
+figure.colorbar(shades, label="CDNV of the pair")
+plt.show()
+
+# %% [markdown]
+# **What to do next.** Look at images of the darkest pairs. If people confuse them too, merge the classes or collect more
+# images; if not, fine-tune ({ref}`own-finetuning`), or try a model that was trained on finer distinctions ({ref}`own-ranking`).
+
+# %% [markdown]
+# ## Which layer is best?
+#
+# The last layer is made for the classes the model was trained on. `layerwise` measures every block in one pass, and fits a
+# linear probe to each:
+
+# %%
+table = nclib.layerwise(model, train, test)
+table.round(3)
+
+# %% mystnb={"figure": {"caption": "For digits, the best features come one stage before the end. Left: collapse along the layers. Right: the test accuracy of a linear probe of each layer.", "name": "fig-own-layers"}, "image": {"alt": "Two curves over the layers of the network. CDNV falls up to the third stage and then stays about level. The accuracy of a linear probe rises up to the third stage and falls a little at the last."}}
+figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.8))
+left.plot(table.index, table["cdnv"], marker="o")
+left.set(title="CDNV (lower is more collapsed)", ylim=(0, None))
+right.plot(table.index, table["accuracy"], marker="o", color="C1")
+right.set(title="test accuracy of a linear probe", ylim=(0, 1))
+plt.show()
+
+# %% [markdown]
+# **How to read it.** Where accuracy falls towards the end, the last layers have forgotten what your classes need: take the
+# features of an earlier layer, `nclib.extract_layers(model, images, ["layer3.0"])`, or tune the last layers. Do not pick the
+# layer by its collapse alone: {ref}`downstream` shows that the most collapsed layer is often not the best.
+
+# %% [markdown]
+# ## Next
+#
+# - Which of several models should you take? {ref}`own-ranking`
+# - What does tuning one layer gain? {ref}`own-finetuning`
+# - More images than memory holds: `nclib statistics MODEL DATA OUTPUT` keeps only class statistics, also on several GPUs. In
+#   Python it is `nclib.feature_statistics(model, images)`.
+# - Folders, names of data and models, images that do not lie in folders, a model of your own: [](../book/own_models.md).

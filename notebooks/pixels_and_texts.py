@@ -1,0 +1,152 @@
+# %% [markdown]
+# (own-pixels)=
+# # Rank models for pixels and texts
+#
+# **What you'll do.** Measure and rank models where a sample is not an image: the pixels of a scene, for semantic segmentation,
+# and texts.
+#
+# **What you need.** Scenes with a label for every pixel, or a table of texts and labels. Metrics and scores take the features
+# and labels of any samples.
+#
+# **How long it takes.** One pass through each model. This page takes less than a minute.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "How this page makes its models"}
+import matplotlib.pyplot as plt
+import pandas as pd
+
+import nclib
+from nclib.experiments.scratch import pretrain, workplace
+
+# %matplotlib inline
+workplace()
+pretrain("latin", "greek", "untrained")
+
+# %% [markdown]
+# ## Pixels
+#
+# `nclib.scenes("digits[0:2]")` composes scenes of handwritten zeros and ones, so that there are three classes with the ground.
+# Yours are read from `folder:PATH`, with `train/images` and `train/labels`; labels are PNG images of class indices, 255 for
+# none, and `classes.txt` may name the classes, one on each line.
+
+# %% mystnb={"figure": {"caption": "A scene and its labels: every pixel has a class, and the ground is a class, too.", "name": "fig-own-scene"}, "image": {"alt": "Two square pictures side by side: handwritten zeros and ones on a dark ground, and the same places as discs, in one colour for zeros and another for ones."}}
+scenes = nclib.scenes("digits[0:2]", number=60)
+figure, axes = plt.subplots(1, 2, figsize=(5, 2.5))
+axes[0].imshow(scenes.images[0, 0], cmap="gray")
+axes[1].imshow(scenes.masks[0], cmap="viridis")
+for axis in axes:
+    axis.axis("off")
+plt.show()
+
+# %% [markdown]
+# `pixel_features` draws pixels of every class at random, and reads the model's map at their places. A transformer of patches
+# has no such map; convolutional networks have. Deep maps are coarse: unless `layer` names another, it is the deepest whose map
+# has a place for every sixteen rows of the scene. These scenes are small, so we take an earlier one.
+
+# %%
+models = {
+    name: nclib.backbone(f"recipe:{name}.safetensors", device="cpu")
+    for name in ["latin", "greek", "untrained"]
+}
+pixels = {
+    name: nclib.pixel_features(model, scenes, per_class=200, layer="layer2.0")
+    for name, model in models.items()
+}
+print(nclib.measure(*pixels["latin"], metrics=["nc1", "cdnv"]))
+
+# %% [markdown]
+# The scores of each model come from the same pixels. FaCe compares models, so it takes the class statistics of all of them. To
+# check, we fit a linear probe to these pixels, and test it on pixels of other scenes:
+
+# %%
+others = nclib.scenes("digits[0:2]", "test", number=60)
+table = pd.DataFrame(
+    {name: dict(nclib.score(*each, scores=["logme"])) for name, each in pixels.items()}
+).T
+table["face"] = nclib.face([nclib.class_statistics(*each) for each in pixels.values()])
+table["probe"] = [
+    nclib.LinearProbe(C=[0.1, 1.0, 10.0])
+    .fit(*pixels[name])
+    .score(*nclib.pixel_features(model, others, per_class=200, layer="layer2.0"))
+    for name, model in models.items()
+]
+table.round(3)
+
+# %% [markdown]
+# **How to read it.** Higher is better in every column; guessing is right on one pixel in three. Where scores and probe agree on
+# the first model, as here, take it. Where they do not, trust the probe, or tune the first few. {ref}`pixels` shows how far
+# scores can be trusted for pixels.
+
+# %% [markdown]
+# ## Texts
+#
+# Texts come from a table with the columns `text` and `label`, as `nclib.texts("file:reviews_{split}.csv")`, or from the hub, as
+# `nclib.texts("hf:stanfordnlp/imdb")`; [](../book/files.md) says what else they may look like. Here they are docstrings of six
+# libraries, and the question is which library a docstring is from.
+
+# %%
+train = nclib.texts("docstrings/libraries", per_class=40)
+test = nclib.texts("docstrings/libraries", "test", per_class=40)
+print(train, train.classes)
+
+# %% [markdown]
+# Any encoder will do, as long as it gives a row of numbers for each text. Ours count words and keep the main directions, so
+# that nothing is downloaded:
+
+# %% tags=["hide-input"]
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
+
+
+def encoder(width, **words):
+    """An encoder that counts words, or parts of words, and keeps `width` numbers."""
+    counts = TfidfVectorizer(sublinear_tf=True, **words)
+    return make_pipeline(
+        counts, TruncatedSVD(width, algorithm="arpack", random_state=0)
+    )
+
+
+encoders = {
+    "words, 8 numbers": encoder(8),
+    "words, 64 numbers": encoder(64),
+    "parts of words, 64 numbers": encoder(64, analyzer="char_wb", ngram_range=(2, 4)),
+}
+
+# %%
+found = {}
+for name, made in encoders.items():
+    features = made.fit_transform(train.texts)
+    probe = nclib.LinearProbe(C=[1.0, 10.0, 100.0]).fit(features, train.labels)
+    found[name] = {
+        **nclib.score(features, train.labels, scores=["logme", "sfda"]),
+        "probe": probe.score(made.transform(test.texts), test.labels),
+    }
+pd.DataFrame(found).T.round(3)
+
+# %% [markdown]
+# **How to read it.** The scores look at the training texts only; `probe` is the accuracy of a linear probe on the test texts,
+# where guessing is right on one text in six. `SentenceTransformer(name).encode(texts)` gives features that fit in the same
+# place.
+#
+# ### Encoders of the hub
+#
+# With `pip install '.[transformers]'` encoders go by name, in Python and on the command line. They are models of the Hugging
+# Face hub, or folders of their files, as `folder:PATH`; `[:4]` behind a name keeps the first four layers:
+#
+# ```bash
+# nclib extract sentence-transformers/all-MiniLM-L6-v2 'file:reviews_{split}.csv' features.npz --layer 3
+# nclib rank --data 'file:reviews_{split}.csv' --by logme \
+#     --models sentence-transformers/all-MiniLM-L6-v2,sentence-transformers/all-MiniLM-L6-v2[:4]
+# ```
+#
+# ```python
+# texts = nclib.texts("file:reviews_{split}.csv")
+# held_out = nclib.texts("file:reviews_{split}.csv", "test")
+# names = ["sentence-transformers/all-MiniLM-L6-v2", "microsoft/deberta-v3-small"]
+# print(nclib.rank_models(names, texts))
+# encoder = nclib.text_encoder(names[0])
+# print(nclib.layerwise(encoder, texts, held_out))
+# ```
+#
+# `nclib.text_features(encoder, texts)` gives the features alone, and `nclib.text_layers(encoder, texts, [0, "last"])` those of
+# any layers in one pass, by the names of `encoder.layers`.

@@ -1,0 +1,165 @@
+# %% [markdown]
+# (own-ranking)=
+# # Rank models for your images
+#
+# **What you'll do.** Rank pre-trained models by how well they may transfer to your images, without fine-tuning any of them. See
+# how sure the ranking is, and check its first few models with a linear probe.
+#
+# **What you need.** A folder with a sub-folder of images for each class, and the names of some models.
+#
+# **How long it takes.** One pass of the images through each model, where fine-tuning each takes many. This page takes about a
+# minute, most of it for training its models.
+#
+# Here `photos/train` holds twenty handwritten images of each digit, and `photos/test` many more. Five small networks stand in
+# for the models that you would download: three were trained on Latin, Greek and Georgian letters; `brief` saw each Latin letter
+# once; `untrained` has random weights.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "How this page makes its models and its images"}
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+import nclib
+from nclib.experiments.scratch import MODELS, pretrain, workplace, write_images
+
+# %matplotlib inline
+workplace()
+pretrain(*MODELS)
+names = [f"recipe:{name}.safetensors" for name in MODELS]
+Path("models.txt").write_text("\n".join([*names, ""]))
+for split, number in {"train": 20, "test": 40}.items():
+    write_images(nclib.load("digits", split, per_class=number), f"photos/{split}")
+
+# %% [markdown]
+# ## On the command line
+#
+# The names of the models are the lines of a file; in the place of these write, for example, `resnet50.a1_in1k` and
+# `torchvision:resnet18`. `--models a,b` takes names, too. `--scores` keeps the table short here: without it, all scores but the
+# slow ones are computed.
+
+# %% language="bash"
+# cat models.txt
+# nclib rank --data folder:photos --models-from models.txt --scores face,logme,gbc,sfda \
+#     --verify 3 --cache cache --csv scores.csv --figure scores.png
+
+# %% mystnb={"figure": {"caption": "Three of the five models may be the first by FaCe; two are behind. This is what `--figure` draws. Left: the score with its interval; an open circle is told apart from the first. Right: all scores, from the worst (0) to the best (1) of these models.", "name": "fig-own-ranking"}, "image": {"alt": "Five models with their FaCe and its interval: filled circles for the three models trained on letters, open ones for the brief and the untrained model. Beside them a grid of scores, in which the model trained on Latin letters is best by every score but the probe."}}
+from IPython.display import Image, display
+
+display(Image("scores.png"))
+
+# %% [markdown]
+# **How to read it.** Read the sentence first. It says which models lead, which ones these images cannot tell apart, and how
+# many images would. In the figure, models with a filled circle may be the first; an empty circle is behind. `p_first` is the
+# probability of being first *by this score* on other images of the same kind. It is not the probability of being the best after
+# fine-tuning.
+#
+# **What to do next.** If one model leads, fine-tune it ({ref}`own-finetuning`). If several lead, let the linear probe decide
+# among them: `--verify 3` sorts the first three by accuracy on held-out images, with Wilson's intervals, and McNemar's exact
+# test compares each with the first. If the probe cannot tell them apart either, take the smallest.
+
+# %% [markdown]
+# ## In Python
+
+# %%
+train, test = nclib.load("folder:photos"), nclib.load("folder:photos", "test")
+names = Path("models.txt").read_text().split()
+scores = ["face", "logme", "gbc", "sfda"]
+ranking = nclib.rank_models(names, train, scores=scores, device="cpu", cache="cache")
+ranking.table.round(3)
+
+# %% [markdown]
+# `ranking.certainty` has what is known of each model: whether it is among the first, the 95% intervals of score and rank, and
+# `p_shuffled`, small if the score is better than with shuffled labels.
+
+# %%
+ranking.certainty.table.round(2)
+
+# %% [markdown]
+# Do the scores agree? Kendall's rank correlation of every two of them:
+
+# %%
+ranking.agreement().round(2)
+
+# %% [markdown]
+# **How to read it.** Where scores disagree, none of them deserves much trust on your images: verify with a probe. Many scores
+# say nothing if there are no more images than features; a note below the printed table says so. The table of all scores is in
+# {ref}`own-scores`.
+
+# %% [markdown]
+# ## Did the ranking tell the truth?
+#
+# These models are small, so we can train a linear probe and fine-tune the whole network for each of the five, and test both on
+# the images in `photos/test`.
+
+
+# %%
+def tested(tuned):
+    """The test accuracy of a model that was tuned on the training images."""
+    nclib.finetune(tuned, train, nclib.Tuning(epochs=8))
+    logits = tuned.head(nclib.extract(tuned.backbone, test))
+    return float((logits.argmax(1) == test.labels).double().mean())
+
+
+found = {}
+for name in names:
+    model = nclib.backbone(name, device="cpu")
+    found[name] = {
+        "linear probe": tested(nclib.linear_probe(model, num_classes=10)),
+        "full fine-tuning": tested(nclib.full_tuning(model, num_classes=10)),
+    }
+together = ranking.table[["face", "logme"]].join(pd.DataFrame(found).T)
+together.round(3)
+
+# %% mystnb={"figure": {"caption": "The score orders the models as a linear probe does. When all weights are tuned, the first model stays the best, but even the untrained network catches up. Each point is a model: LogME before, test accuracy after.", "name": "fig-own-truth"}, "image": {"alt": "Two scatter plots of five models, LogME against test accuracy. For the linear probe, accuracy rises with LogME throughout. After full fine-tuning, the model trained on Latin letters is still the best, and the untrained network comes next."}}
+figure, axes = plt.subplots(1, 2, figsize=(7, 3), sharey=True)
+for axis, way in zip(axes, ["linear probe", "full fine-tuning"], strict=True):
+    axis.scatter(together["logme"], together[way])
+    for name, row in together.iterrows():
+        label = name.removeprefix("recipe:").removesuffix(".safetensors")
+        place = row["logme"], row[way]
+        axis.annotate(label, place, (4, -10), textcoords="offset points")
+    axis.set(title=way, xlabel="LogME")
+    axis.margins(0.2)
+axes[0].set(ylabel="test accuracy")
+plt.show()
+
+# %% [markdown]
+# **How to read it.** Scores describe features as they are. They predict best what happens when these features change little:
+# with a linear probe, or when images are few. Five models and one data set only show how to read a ranking, not how good it is:
+# {ref}`selection` tests that on many models and data sets.
+
+# %% [markdown]
+# ## Is an earlier layer better?
+#
+# With `layers="best"` every score is computed at all layers in the same pass, and the best counts:
+
+# %%
+over = nclib.rank_models(names, train, layers="best", scores=["logme"], device="cpu")
+over.table.round(3)
+
+# %% [markdown]
+# **How to read it.** `layer` is where the score is best. The best of many is a little too good, the more so the fewer images
+# there are. Take it as a hint which layer to try: {ref}`own-finetuning` tunes one. On the command line it is `--layers best`;
+# `mean` takes the mean over layers, and a list of layers the best of these.
+
+# %% [markdown]
+# ## Names of models
+#
+# Names may be wildcards as timm's `list_models` takes them, such as `--models 'resnet18*,torchvision:vgg1?'`;
+# `nclib.model_names` lists what they stand for. `--models popular` is a list to begin with, for a laptop, of about a gigabyte
+# of weights. For images it holds ResNet-18 and -50, MobileNetV3, EfficientNet-B0, DenseNet-121, ConvNeXt-T, ViT-S, DeiT-S,
+# Swin-T and CLIP's ViT-B/32; for texts six encoders of 20 to 110 million parameters. All names are checked, also against the
+# hub, before the first model is read. A model of your own is ranked beside them, see {ref}`own-backbone`.
+#
+# If a model fails, or an image cannot be read, the output names it and goes on without it. The exit code is 1 if a model
+# failed. The command line takes all images of a folder unless `--split` says otherwise; in Python, `train, broken =
+# train.readable()` leaves broken images out.
+#
+# ## How the intervals are made
+#
+# Each score is computed again without each of twenty blocks of the images (a jackknife). The blocks are the same for all
+# models, so models are compared in pairs. For FaCe and NCTI, which are sums over models, labels are shuffled for the first part
+# only. The interval is about images of the same kind and number. It does not contain the score of far more images, because many
+# scores, LogME above all, grow with their number. With two or three images of a class it contains the mean score less often
+# than it says. All this takes little time beside the forward passes; `--no-sure`, in Python `sure=False`, turns it off.
