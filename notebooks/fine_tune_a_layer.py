@@ -144,9 +144,9 @@ axes[1].legend(title="digit", loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# **How to read it.** CDNV falls on both splits. It falls further on the training images, because a model fits what it is
-# trained on: the gap between the two splits is overfitting. If the test images do not collapse at all, more training will not
-# help; more images will.
+# **How to read it.** CDNV falls on both splits. It falls a little further on the training images, because a model fits what it
+# is trained on: the gap between the two splits is overfitting. If the test images do not collapse at all, more training will
+# not help; more images will.
 
 # %% [markdown]
 # ## Use it, and save it

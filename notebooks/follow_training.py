@@ -115,10 +115,11 @@ plt.show()
 # `by_layer` above did this for the four stages of the network.
 
 # %% mystnb={"figure": {"caption": "Deeper stages collapse further. The variance within classes divided by the variance between them, of each stage, after each epoch.", "name": "fig-own-depths"}, "image": {"alt": "Four curves over 24 epochs on a logarithmic axis, one for each stage of the network. The deeper the stage, the lower its curve; only those of the third and fourth stage fall throughout."}}
-pd.DataFrame(depths).plot(logy=True, figsize=(5, 3), xlabel="epoch")
-plt.ylabel("trace ratio")
-plt.gca().yaxis.set_minor_formatter("{x:g}")
-plt.gca().yaxis.set_major_formatter("{x:g}")
+axis = pd.DataFrame(depths).plot(logy=True, figsize=(5, 3), xlabel="epoch")
+axis.set(
+    ylabel="trace ratio", yticks=[0.2, 0.5, 1, 2, 4], yticklabels=[0.2, 0.5, 1, 2, 4]
+)
+axis.minorticks_off()
 plt.show()
 
 # %% [markdown]

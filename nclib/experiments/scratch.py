@@ -1,5 +1,6 @@
 """Where the how-to pages run: a folder of its own, small models and images, and the same output on every computer."""
 
+import atexit
 import os
 import shutil
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import torch
@@ -33,7 +34,12 @@ MODELS = {
 
 # What `nclib` in a shell cell is.
 _COMMAND = """#!/bin/sh
-exec "{python}" -c 'from nclib.experiments.scratch import command; command()' "$@"
+exec "{python}" -c '
+from nclib.cli import app
+from nclib.experiments.scratch import print_the_same
+print_the_same()
+app()
+' "$@"
 """
 
 
@@ -42,28 +48,21 @@ def workplace() -> None:
 
     In single precision processors differ in the last digits that a page prints, and after training in the first.
     """
-    # The object has to live as long as this process: the folder is removed with it.
-    workplace.folder = TemporaryDirectory()  # type: ignore[attr-defined]
-    os.chdir(workplace.folder.name)  # type: ignore[attr-defined]
+    folder = mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.chdir(folder)
     own = Path("bin", "nclib").absolute()
     own.parent.mkdir()
     own.write_text(_COMMAND.format(python=sys.executable), encoding="utf-8")
     own.chmod(0o755)
     os.environ["PATH"] = f"{own.parent}{os.pathsep}{os.environ['PATH']}"
     os.environ["COLUMNS"] = "100"  # for the commands: the width of what Python prints
-    _same_everywhere()
+    print_the_same()
     use_style()
 
 
-def command() -> None:
-    """The command line of nclib, as `workplace` has it."""
-    from nclib.cli import app
-
-    _same_everywhere()
-    app()
-
-
-def _same_everywhere() -> None:
+def print_the_same() -> None:
+    """Compute in double precision from now on, and leave out what differs from run to run."""
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
     torch.set_default_dtype(torch.float64)
     nclib.rank_models = ranking.rank_models = without_seconds(ranking.rank_models)

@@ -26,7 +26,8 @@ scratch.pretrain("tiny")
 scratch.write_images(nclib.load("digits", per_class=4), "photos")
 asked = "nclib rank --data folder:photos --models recipe:tiny.safetensors --scores logme --device cpu"
 print(subprocess.run(asked, shell=True, check=True, capture_output=True, text=True).stdout)
-print(nclib.rank_models(["recipe:tiny.safetensors"], nclib.load("folder:photos", "all"), scores=["logme"], device="cpu"))
+photos = nclib.load("folder:photos", "all")
+print(nclib.rank_models(["recipe:tiny.safetensors"], photos, scores=["logme"], device="cpu"))
 print(Path.cwd())
 """
 
