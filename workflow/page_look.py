@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 
 from docutils import nodes
 
-PICTURE = "_static/source_collapse.png"  # of a page without a figure
+PICTURE = "_static/ranking.png"  # of a page without a figure
 _IMAGE = re.compile(r'(<a [^>]*>\s*)?(<img [^>]*src="([^"]*_images/[^"]+)"[^>]*>)')
 _TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 _ROW = re.compile(r"<tr\b.*?</tr>", re.DOTALL)

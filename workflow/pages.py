@@ -15,7 +15,17 @@ from nclib import METRICS, SCORES, Metric
 from nclib.experiments.records import Records
 from nclib.experiments.run import SPREADS
 from nclib.experiments.scales import SCALES
-from nclib.experiments.studies import LIVE, STUDIES, cells_of, elsewhere, live_cell, score_card, verdicts
+from nclib.experiments.studies import (
+    CLAIMS,
+    LIVE,
+    STUDIES,
+    cells_of,
+    elsewhere,
+    live_cell,
+    score_card,
+    verdicts,
+    verdicts_by_scale,
+)
 from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
 from nclib.naming import LEFT, MOVED
 from nclib.storage import replacing
@@ -37,18 +47,26 @@ def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
 # README.md
 
 README = ROOT / "README.md"
-FIGURE = ROOT / "book" / "_static" / "source_collapse.png"
+FIGURE = ROOT / "book" / "_static" / "ranking.png"
+# The sentence by which each finding is known, and the chapter about it.
+FINDINGS = {
+    "A1-force": "02_collapse_on_the_source_data",
+    "A2-models": "03_collapse_on_the_downstream_data",
+    "A4-accuracy": "04_fine_tune_with_a_skip_connection",
+    "B1-link": "05_geometric_complexity",
+    "C2-ranks": "06_which_model_should_i_fine_tune",
+}
 
 
 def readme() -> tuple[str, bytes]:
-    """README.md with the score card of the committed records, and the figure of the executed chapter."""
-    notebook = nbformat.read(ROOT / "notebooks" / "02_collapse_on_the_source_data.ipynb", as_version=4)
-    cell = next(c for c in notebook.cells if c.metadata.get("mystnb", {}).get("figure", {}).get("name") == "fig-panels")
-    figure = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
+    """README.md with findings of the committed records, and the figure of the executed page on ranking."""
+    notebook = nbformat.read(ROOT / "notebooks" / "rank_models.ipynb", as_version=4)
+    named = {cell.metadata.get("mystnb", {}).get("figure", {}).get("name"): cell for cell in notebook.cells}
+    figure = next(o.data["image/png"] for o in named["fig-own-ranking"].outputs if "image/png" in o.get("data", {}))
     text = README.read_text(encoding="utf-8")
     for name, content in {
         "badges": badges(),
-        "score card": card_table(),
+        "findings": findings_table(),
         "speed": speed.sentence(speed.read()),
     }.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
@@ -65,12 +83,15 @@ def badges() -> str:
     return "".join(f"{link}\n" for link in links)
 
 
-def card_table() -> str:
-    """The score card as a Markdown table."""
-    card = score_card(Records(ROOT / "book" / "records"))
-    card["sentence"] += "<br><sub>" + card["statistic"] + ": holds if " + card["needed"] + "</sub>"
-    card = card.drop(columns=["statistic", "needed"])
-    return markdown(["claim", *card.columns], map(list, card.itertuples()))
+def findings_table() -> str:
+    """The verdicts on five claims as a Markdown table; each sentence is a link to its chapter."""
+    judged = verdicts_by_scale(Records(ROOT / "book" / "records"))
+    rows = []
+    for claim, *found in zip(CLAIMS, *judged.values(), strict=True):
+        if chapter := FINDINGS.get(claim.key):
+            link = f"[{claim.sentence}](notebooks/{chapter}.ipynb)"
+            rows.append([f"{link}<br><sub>{claim.statistic}: holds if {claim.needed}</sub>", *map(str, found)])
+    return markdown(["claim", *judged], rows)
 
 
 # Metrics and scores

@@ -38,16 +38,16 @@ jupyter lab  # and there open notebooks/{name}.ipynb
 
 - After `make book` everything is installed in `.venv`, and `make lab` opens JupyterLab.
 - In Colab, run this in a first cell: `!git clone {url} nclib`, `%cd nclib/notebooks`, `%pip install "..[book]"`.
-- Run all cells. That takes one to three minutes on two cores, because results are read from `book/records`; at most a
-  small part is measured anew.{parameters}
+- Run all cells. That takes one to three minutes on two cores.{parameters}
 - **The numbers in the text are those of the run stored here.** When you run the cells again, tables and figures change,
   and the text does not. To change the text for good, edit `notebooks/{name}.py`, the source of this file.
 - The page itself is `_build/html/notebooks/{name}.html` after `make book`. Words that the [glossary]({glossary})
   explains are links to it."""
 
 PARAMETERS = """
-- The first code cell sets parameters. With another `scale` or more `seeds`, what has no record yet is measured, too,
-  and its record added to `book/records`, which git tracks."""
+- Results are read from `book/records`; at most a small part is measured anew. The first code cell sets parameters.
+  With another `scale` or more `seeds`, what has no record yet is measured, too, and its record added to `book/records`,
+  which git tracks."""
 
 
 @dataclass(frozen=True)
