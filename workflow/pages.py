@@ -48,13 +48,13 @@ def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
 
 README = ROOT / "README.md"
 FIGURE = ROOT / "book" / "_static" / "ranking.png"
-# The sentence by which each finding is known, and the chapter about it.
+# Claims, in a few words, and the chapters about them.
 FINDINGS = {
-    "A1-force": "02_collapse_on_the_source_data",
-    "A2-models": "03_collapse_on_the_downstream_data",
-    "A4-accuracy": "04_fine_tune_with_a_skip_connection",
-    "B1-link": "05_geometric_complexity",
-    "C2-ranks": "06_which_model_should_i_fine_tune",
+    "A1-force": ("Forcing collapse on the source costs transfer", "02_collapse_on_the_source_data"),
+    "A2-models": ("Models that collapse more on your data transfer better", "03_collapse_on_the_downstream_data"),
+    "A4-accuracy": ("One layer with a skip connection does as well as all", "04_fine_tune_with_a_skip_connection"),
+    "B1-link": ("What changes geometric complexity changes collapse the same way", "05_geometric_complexity"),
+    "C2-ranks": ("FaCe ranks pre-trained models for a task", "06_which_model_should_i_fine_tune"),
 }
 
 
@@ -84,13 +84,14 @@ def badges() -> str:
 
 
 def findings_table() -> str:
-    """The verdicts on five claims as a Markdown table; each sentence is a link to its chapter."""
+    """The verdicts on five claims as a Markdown table, each with a link to its chapter."""
     judged = verdicts_by_scale(Records(ROOT / "book" / "records"))
     rows = []
     for claim, *found in zip(CLAIMS, *judged.values(), strict=True):
-        if chapter := FINDINGS.get(claim.key):
-            link = f"[{claim.sentence}](notebooks/{chapter}.ipynb)"
-            rows.append([f"{link}<br><sub>{claim.statistic}: holds if {claim.needed}</sub>", *map(str, found)])
+        if claim.key in FINDINGS:
+            words, chapter = FINDINGS[claim.key]
+            tested = f"<sub>{claim.key}, {claim.statistic}: holds if {claim.needed}</sub>"
+            rows.append([f"[{words}](notebooks/{chapter}.ipynb)<br>{tested}", *map(str, found)])
     return markdown(["claim", *judged], rows)
 
 
