@@ -56,7 +56,7 @@ def workplace() -> None:
     own.write_text(_COMMAND.format(python=sys.executable), encoding="utf-8")
     own.chmod(0o755)
     os.environ["PATH"] = f"{own.parent}{os.pathsep}{os.environ['PATH']}"
-    os.environ["COLUMNS"] = "100"  # for the commands: the width of what Python prints
+    os.environ["COLUMNS"] = "80"  # of the commands: what a page shows without scrolling
     print_the_same()
     use_style()
 
