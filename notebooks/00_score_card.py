@@ -186,6 +186,7 @@ table("C")
 # code, the figure, what we see, the verdict, what differs from the paper, and two exercises. The
 # [glossary](../book/glossary.md) explains new words, [](../book/notation.md) symbols and shapes. To measure your own models and
 # images, go to [](../book/own_models.md).
+# [](../book/published.md) holds the few published numbers against ours, and [](../book/related.md) says what later work adds.
 #
 # ## Rerun one finding
 #

@@ -1,4 +1,4 @@
-"""Write what the book and README.md say: metrics, scores, costs, processors, status, score card."""
+"""Write what the book and README.md say: metrics, scores, costs, processors, status, published numbers."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ from nclib.experiments.studies import (
 from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
 from nclib.naming import LEFT, MOVED
 from nclib.storage import replacing
-from workflow import panels, sources
+from workflow import panels, published, sources
 from workflow.costs import cost_rows, scale_rows
 from workflow.coverage import TABLE as COVERAGE
 from workflow.execute import NOTES
@@ -305,6 +305,10 @@ PAGES = {
     "cost_table": cost_table,
     "scales_table": scales_table,
     "panels_table": panels_table,
+    "shares_table": lambda: markdown(
+        ["network and block", "of which parameters", "share trained"], published.share_rows()
+    ),
+    "rankings_table": lambda: markdown(*published.ranking_rows()),
     "sources_table": sources_page,
     "processors_table": processors_page,
     "status_table": status_page,
