@@ -55,7 +55,7 @@ def train_epoch():
 # ## Measure after every epoch
 #
 # Pass over the training set in eval mode and without gradients, collect class statistics batch by batch, and measure.
-# Statistics take the same memory for any number of images.
+# Statistics take the same memory for any number of images. (This short loop keeps all features as well, to count errors.)
 
 
 # %%
@@ -102,9 +102,9 @@ plt.show()
 
 # %% [markdown]
 # **How to read it.** Lower is more collapsed, in each curve. As long as there are training errors, collapse follows the loss.
-# After that, in the terminal phase, watch NC1: if it still falls, as here, the features of each class go on shrinking to their
-# mean. NC2 and NC3 say how far class means, and classifier weights with them, are from a simplex; in trainings of ordinary
-# length they stay far from zero ({ref}`watch`).
+# Around the first epoch without one the terminal phase begins. Watch NC1 there: if it still falls, as here, the features of
+# each class go on shrinking to their mean. NC2 and NC3 say how far class means, and classifier weights with them, are from a
+# simplex; in trainings of ordinary length they stay far from zero ({ref}`watch`).
 #
 # Each entry of `history` is a dict. `wandb.log(history[-1])` logs it to W&B, and `writer.add_scalars("collapse", history[-1],
 # epoch)` to TensorBoard.
@@ -114,7 +114,7 @@ plt.show()
 #
 # `by_layer` above did this for the four stages of the network.
 
-# %% mystnb={"figure": {"caption": "Deeper stages collapse further. The variance within classes divided by the variance between them, of each stage, after each epoch.", "name": "fig-own-depths"}, "image": {"alt": "Four curves over 24 epochs on a logarithmic axis, one for each stage of the network. The deeper the stage, the lower its curve; only those of the third and fourth stage fall throughout."}}
+# %% mystnb={"figure": {"caption": "Deeper stages collapse further. The variance within classes divided by the variance between them, of each stage, after each epoch.", "name": "fig-own-depths"}, "image": {"alt": "Four curves over 24 epochs on a logarithmic axis, one for each stage of the network. The deeper the stage, the lower its curve; only those of the third and fourth stage end well below where they began."}}
 axis = pd.DataFrame(depths).plot(logy=True, figsize=(5, 3), xlabel="epoch")
 axis.set(
     ylabel="trace ratio", yticks=[0.2, 0.5, 1, 2, 4], yticklabels=[0.2, 0.5, 1, 2, 4]

@@ -43,7 +43,8 @@ write_images(nclib.load("digits", per_class=80), "photos")
 # %% [markdown]
 # **How to read it.** The last column says which direction means more collapse. Begin with `cdnv`: for two classes it divides
 # their variance by the squared distance of their means, and it is averaged over all pairs. Far below one, classes are much
-# farther apart than they are wide; near one, as here, many of them overlap. `nc1` weights the directions in which class means
+# farther apart than they are wide; near one, as here, they are about as wide as they are far apart. (`overlap` is small all
+# the same: in 64 dimensions such clouds hardly meet.) `nc1` weights the directions in which class means
 # differ least, so one pair of similar classes can make it large. [](../book/metrics.md) defines every name, and `--metrics all`
 # prints them all.
 #
@@ -101,7 +102,7 @@ print(f"{episodes.value:.3f} [{episodes.low:.3f}, {episodes.high:.3f}]")
 #
 # The mean over pairs hides which pairs it comes from. `cdnv_pairs` gives the value of each pair.
 
-# %% mystnb={"figure": {"caption": "The model separates 0 and 6 from all other digits, and 3 and 9 worst. Each square is a pair of digits; darker is less collapsed.", "name": "fig-own-pairs"}, "image": {"alt": "Heat map of the ten digits against each other: the rows of 0 and 6 are pale throughout, the pair of 3 and 9 is the darkest, then come 4 and 5, 2 and 7, and 5 and 9."}}
+# %% mystnb={"figure": {"caption": "The model separates 0 best, and 3 and 9 worst. Each square is a pair of digits; darker is less collapsed.", "name": "fig-own-pairs"}, "image": {"alt": "Heat map of the ten digits against each other: the row of 0 is the palest, then that of 6, but for its pair with 4; the pair of 3 and 9 is the darkest, then come 4 and 5, 2 and 7, and 5 and 9."}}
 pairs = nclib.cdnv_pairs(nclib.class_statistics(features, train.labels))
 figure, axis = plt.subplots(figsize=(4.2, 3.5))
 shades = axis.imshow(pairs, cmap="Blues", vmin=0)
@@ -125,7 +126,7 @@ plt.show()
 table = nclib.layerwise(model, train, test)
 table.round(3)
 
-# %% mystnb={"figure": {"caption": "For digits, the best features come one stage before the end. Left: collapse along the layers. Right: the test accuracy of a linear probe of each layer.", "name": "fig-own-layers"}, "image": {"alt": "Two curves over the layers of the network. CDNV falls up to the third stage and then stays about level. The accuracy of a linear probe rises up to the third stage and falls a little at the last."}}
+# %% mystnb={"figure": {"caption": "In this run the best features come one stage before the end, by a few test images. Left: collapse along the layers. Right: the test accuracy of a linear probe of each layer.", "name": "fig-own-layers"}, "image": {"alt": "Two curves over the layers of the network. CDNV falls up to the third stage and then stays about level. The accuracy of a linear probe rises up to the third stage and falls a little at the last."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.8))
 left.plot(table.index, table["cdnv"], marker="o")
 left.set(title="CDNV (lower is more collapsed)", ylim=(0, None))

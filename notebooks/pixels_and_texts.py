@@ -24,11 +24,11 @@ pretrain("latin", "greek", "untrained")
 # %% [markdown]
 # ## Pixels
 #
-# `nclib.scenes("digits[0:2]")` composes scenes of handwritten zeros and ones, so that there are three classes with the ground.
+# `nclib.scenes("digits[0:2]")` composes scenes of handwritten zeros and ones, so there are three classes: ground, zero and one.
 # Yours are read from `folder:PATH`, with `train/images` and `train/labels`; labels are PNG images of class indices, 255 for
 # none, and `classes.txt` may name the classes, one on each line.
 
-# %% mystnb={"figure": {"caption": "A scene and its labels: every pixel has a class, and the ground is a class, too.", "name": "fig-own-scene"}, "image": {"alt": "Two square pictures side by side: handwritten zeros and ones on a dark ground, and the same places as discs, in one colour for zeros and another for ones."}}
+# %% mystnb={"figure": {"caption": "A scene and its labels: every pixel has a class, and the ground is a class, too.", "name": "fig-own-scene"}, "image": {"alt": "Two square pictures side by side: handwritten zeros and ones on black discs, on a mottled grey ground; and the same discs in one colour for zeros and another for ones."}}
 scenes = nclib.scenes("digits[0:2]", number=60)
 figure, axes = plt.subplots(1, 2, figsize=(5, 2.5))
 axes[0].imshow(scenes.images[0, 0], cmap="gray")
@@ -38,9 +38,10 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
-# `pixel_features` draws pixels of every class at random, and reads the model's map at their places. A transformer of patches
-# has no such map; convolutional networks have. Deep maps are coarse: unless `layer` names another, it is the deepest whose map
-# has a place for every sixteen rows of the scene. These scenes are small, so we take an earlier one.
+# `pixel_features` draws pixels of every class at random, and reads the model's map at their places. It takes
+# convolutional networks, not vision transformers. Deep maps are coarse: without `layer` it reads the deepest layer whose map has
+# at least one row for every sixteen rows of the scene. These scenes are small, so we take an earlier one. (`rank_models` and
+# `nclib rank` take images and texts, not scenes.)
 
 # %%
 models = {
@@ -136,7 +137,7 @@ pd.DataFrame(found).T.round(3)
 # ```bash
 # nclib extract sentence-transformers/all-MiniLM-L6-v2 'file:reviews_{split}.csv' features.npz --layer 3
 # nclib rank --data 'file:reviews_{split}.csv' --by logme \
-#     --models sentence-transformers/all-MiniLM-L6-v2,sentence-transformers/all-MiniLM-L6-v2[:4]
+#     --models 'sentence-transformers/all-MiniLM-L6-v2,sentence-transformers/all-MiniLM-L6-v2[:4]'
 # ```
 #
 # ```python

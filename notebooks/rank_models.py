@@ -10,7 +10,7 @@
 # **How long it takes.** One pass of the images through each model, where fine-tuning each takes many. This page takes about a
 # minute, most of it for training its models.
 #
-# Here `photos/train` holds twenty handwritten images of each digit, and `photos/test` many more. Five small networks stand in
+# Here `photos/train` holds twenty handwritten images of each digit, and `photos/test` twice as many. Five small networks stand in
 # for the models that you would download: three were trained on Latin, Greek and Georgian letters; `brief` saw each Latin letter
 # once; `untrained` has random weights.
 
@@ -41,18 +41,18 @@ for split, number in {"train": 20, "test": 40}.items():
 # %% language="bash"
 # cat models.txt
 # nclib rank --data folder:photos --models-from models.txt --scores face,logme,gbc,sfda \
-#     --verify 3 --cache cache --csv scores.csv --figure scores.png
+#     --cache cache --csv scores.csv --figure scores.png
 
-# %% mystnb={"figure": {"caption": "Three of the five models may be the first by FaCe; two are behind. This is what `--figure` draws. Left: the score with its interval; an open circle is told apart from the first. Right: all scores, from the worst (0) to the best (1) of these models.", "name": "fig-own-ranking"}, "image": {"alt": "Five models with their FaCe and its interval: filled circles for the three models trained on letters, open ones for the brief and the untrained model. Beside them a grid of scores, in which the model trained on Latin letters is best by every score but the probe."}}
+# %% mystnb={"figure": {"caption": "Three of the five models may be the first by FaCe; two are behind. This is what `--figure` draws. Left: FaCe with its interval; an open circle is worse than the best, beyond chance. Right: all scores, from the worst (0) to the best (1) of these models.", "name": "fig-own-ranking"}, "image": {"alt": "Five models with their FaCe and its interval: filled circles for the three models trained on letters, open ones for the brief and the untrained model. Beside them a grid of scores, in which the model trained on Latin letters is best by every score."}}
 from IPython.display import Image, display
 
 display(Image("scores.png"))
 
 # %% [markdown]
 # **How to read it.** Read the sentence first. It says which models lead, which ones these images cannot tell apart, and how
-# many images would. In the figure, models with a filled circle may be the first; an empty circle is behind. `p_first` is the
-# probability of being first *by this score* on other images of the same kind. It is not the probability of being the best after
-# fine-tuning.
+# many images would. In the figure, models with a filled circle cannot be told apart from the first, each compared with it on
+# the same images; an open circle is behind. `p_first` is the probability of being first *by this score* on other images of the
+# same kind; it can be small for a filled circle. It is not the probability of being the best after fine-tuning.
 #
 # **What to do next.** If one model leads, fine-tune it ({ref}`own-finetuning`). If several lead, let the linear probe decide
 # among them: `--verify 3` sorts the first three by accuracy on held-out images, with Wilson's intervals, and McNemar's exact
@@ -70,7 +70,7 @@ ranking.table.round(3)
 
 # %% [markdown]
 # `ranking.certainty` has what is known of each model: whether it is among the first, the 95% intervals of score and rank, and
-# `p_shuffled`, small if the score is better than with shuffled labels.
+# `p_shuffled`, small if the score is better than with shuffled labels (with 19 shuffles at least one twentieth).
 
 # %%
 ranking.certainty.table.round(2)
@@ -155,7 +155,7 @@ over.table.round(3)
 # hub, before the first model is read. A model of your own is ranked beside them, see {ref}`own-backbone`.
 #
 # If a model fails, or an image cannot be read, the output names it and goes on without it. The exit code is 1 if a model
-# failed. The command line takes all images of a folder unless `--split` says otherwise; in Python, `train, broken =
+# failed. `nclib rank` takes all images of a folder unless `--split` says otherwise; in Python, `train, broken =
 # train.readable()` leaves broken images out.
 #
 # ## How the intervals are made

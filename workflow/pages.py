@@ -90,8 +90,7 @@ def findings_table() -> str:
     for claim, *found in zip(CLAIMS, *judged.values(), strict=True):
         if claim.key in FINDINGS:
             words, chapter = FINDINGS[claim.key]
-            tested = f"<sub>{claim.key}, {claim.statistic}: holds if {claim.needed}</sub>"
-            rows.append([f"[{words}](notebooks/{chapter}.ipynb)<br>{tested}", *map(str, found)])
+            rows.append([f"[{words}](notebooks/{chapter}.ipynb)", *map(str, found)])
     return markdown(["claim", *judged], rows)
 
 
