@@ -54,7 +54,7 @@ def prose(cells):
         ("{term}`dials\n<dial>`", "[dials](../book/glossary.md)"),
         ("{ref}`watch`", "[Watch a network collapse](01_watch_a_network_collapse.ipynb)"),
         ("{ref}`there <watch>`", "[there](01_watch_a_network_collapse.ipynb)"),
-        ("{ref}`own-finetuning`", "[Fine-tune it](../book/own_models.md#fine-tune-it)"),
+        ("{ref}`own-backbone`", "[A model of your own](../book/own_models.md#a-model-of-your-own)"),
         ("{doc}`/book/glossary`", "[Glossary](../book/glossary.md)"),
         ("{doc}`words <../book/glossary>`", "[words](../book/glossary.md)"),
         ("[](../book/notation.md)", "[Symbols and shapes](../book/notation.md)"),
