@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from nclib.estimates import Estimate, mean, nine_digits
 from nclib.experiments.chapters.fine_tuning import COMPARED
+from nclib.experiments.drawn import identify
 
 # Okabe and Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -95,9 +96,12 @@ STYLE: dict[str, Any] = {
 
 
 def use_style() -> None:
-    """Set the book's style for all figures and tables that follow."""
+    """Set the book's style for all figures and tables that follow; pictures in a notebook carry their data."""
     import matplotlib.pyplot as plt
 
+    from nclib.experiments.pictures import carry_data
+
+    carry_data()
     plt.style.use(STYLE)
     # Tables are shown whole, and those of claims hold sentences.
     pd.set_option("display.max_colwidth", None, "display.max_rows", None, "display.precision", 4)
@@ -168,6 +172,27 @@ def log_scale(axis: Any, *ways: str) -> None:
         log_ticks(getattr(axis, f"{way}axis"))
 
 
+def points(axis: Any, rows: pd.DataFrame, x: str, y: str, **style: Any) -> None:
+    """Points (x, y), one a row, each of which the book can tell what it is of: see `drawn.identify`."""
+    identify(axis.scatter(rows[x], rows[y], **style), rows)
+
+
+def averaged(rows: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """Means of values over the seeds of each group of rows, with these seeds and their commits as texts.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"model": ["a", "a"], "seed": [0, 1], "commit": ["c1", "c1"], "nc1": [1.0, 2.0]})
+    >>> averaged(rows, ["model"], ["nc1"])
+      model  nc1  seed commit
+    0     a  1.5  0, 1     c1
+    """
+    listed = dict.fromkeys(
+        rows.columns.intersection(["seed", "commit"]), lambda each: ", ".join(map(str, each.unique()))
+    )
+    return rows.groupby([*by], sort=False).agg(dict.fromkeys(values, "mean") | listed).reset_index()
+
+
 def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -> None:
     """Points (x, y), one a network, in a colour and marker for each value of the setting.
 
@@ -175,8 +200,8 @@ def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -
     """
     values = list(dict.fromkeys(rows[setting]))
     for i, value in enumerate(values):
-        points = rows[rows[setting] == value]
-        axis.scatter(points[x], points[y], alpha=0.8, label=f"{value}", zorder=3, **numbered_style(i))
+        of_value = rows[rows[setting] == value]
+        points(axis, of_value, x, y, alpha=0.8, label=f"{value}", zorder=3, **numbered_style(i))
     if isinstance(values[0], str):
         return
     averages = rows.groupby(setting, sort=False)[[x, y]].mean().map(nine_digits)

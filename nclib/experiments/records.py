@@ -181,11 +181,30 @@ def _extend(path: Path, records: Iterable[dict]) -> None:
 
 
 def as_table(records: Iterable[dict]) -> pd.DataFrame:
-    """Records as a table, one row each: config, seed and metrics as columns.
+    """Records as a table, one row each: config, seed, metrics, and the commit that measured them, as columns.
 
     Settings of a recipe that a config does not name have their defaults.
     """
-    return pd.DataFrame([_unnamed(cell_of(r)) | cell_of(r) | r["metrics"] for r in records])
+    rows = (
+        _unnamed(cell_of(r)) | cell_of(r) | r["metrics"] | {"commit": r["provenance"].get("commit")} for r in records
+    )
+    return pd.DataFrame(list(rows))
+
+
+def whole_table(records: Iterable[dict]) -> pd.DataFrame:
+    """All that records hold, a row each, to be written as CSV: columns are named as in ``config.loss``, lists are JSON.
+
+    Settings of a recipe that a config does not name have their defaults.
+
+    Examples
+    --------
+    >>> record = {"study": "toy", "config": {"x": 3}, "seed": 0, "metrics": {"values": [1, 2]}}
+    >>> print(whole_table([record]).to_csv(index=False), end="")
+    study,seed,config.x,metrics.values
+    toy,0,3,"[1, 2]"
+    """
+    whole = [record | {"config": _unnamed(cell_of(record)) | record["config"]} for record in records]
+    return pd.json_normalize(whole).map(lambda value: json.dumps(value) if isinstance(value, list) else value)
 
 
 def _unnamed(cell: Cell) -> dict[str, Any]:

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 import typer
 from jupytext.config import load_jupytext_config
 from PIL import Image
 
+from nclib.experiments.pictures import KEY, packed
 from nclib.experiments.studies import ELSEWHERE
-from workflow import execute, pages, plain
+from workflow import execute, pages, plain, take_away
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.py"))
@@ -162,6 +165,20 @@ def test_who_cannot_see_a_figure_is_told_what_it_shows(source):
     assert {cell.source: cell.metadata["mystnb"] for cell in executed if "mystnb" in cell.metadata} == described
 
 
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_every_figure_carries_its_data_and_has_code_to_show(source):
+    notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    cells = [cell for cell in notebook.cells if "figure" in cell.metadata.get("mystnb", {})]
+    assert cells
+    for cell in cells:
+        rows, name = take_away.data_of(cell), cell.metadata["mystnb"]["figure"]["name"]
+        cure = f"{name}: execute it again: python workflow/execute.py notebooks/{source.name}"
+        assert rows is not None, cure
+        assert rows[[each for each in ("x", "y", "x_low", "y_low") if each in rows]].notna().any(axis=1).all(), name
+        drawn_here = "subplots(" in cell.source
+        assert drawn_here or take_away.drawing_function(notebook, cell), f"nobody finds what drew {name}"
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_no_number_in_prose_is_typed_by_hand(source):
     """What a run measures is glued. Words such as 52 classes or 28 x 28 are facts of the set-up, not results."""
@@ -236,6 +253,7 @@ def test_an_equal_rerun_is_an_empty_diff_without_progress_bars(toy):
 
 
 DRAWING = """# %%
+# %matplotlib inline
 import os
 import matplotlib.pyplot as plt
 import numpy as np
@@ -254,6 +272,10 @@ pixels[0, 0] += int(os.environ.get("BRIGHTER", 0))
 file = BytesIO()
 Picture.fromarray(pixels).save(file, "png", compress_level=int(os.environ.get("COMPRESSED", 1)))
 display(Image(file.getvalue()))
+# %%
+figure, axis = plt.subplots()
+axis.plot([0, float(os.environ.get("HIGHER", 1))], label="a line")
+plt.show()
 """
 
 
@@ -266,6 +288,8 @@ display(Image(file.getvalue()))
         ({"COMPRESSED": "9"}, True),
         ({"BRIGHTER": "2", "COMPRESSED": "9"}, True),
         ({"BRIGHTER": "3"}, False),
+        ({"HIGHER": "1.000000001"}, True),
+        ({"HIGHER": "1.00001"}, False),  # the picture is the same
     ],
 )
 def test_the_old_file_stays_where_source_text_and_pixels_agree(tmp_path, monkeypatch, given, kept):
@@ -278,7 +302,8 @@ def test_the_old_file_stays_where_source_text_and_pixels_agree(tmp_path, monkeyp
     execute.execute(source, output)
     assert ((output.read_bytes(), output.stat().st_mtime_ns) == before) == kept
     said = [each for cell in nbformat.read(output, as_version=4).cells for each in cell.get("outputs", [])]
-    assert [each.get("text") for each in said] == ["demo scale, seeds [0]\n", None]
+    assert [each.get("text") for each in said] == ["demo scale, seeds [0]\n", None, None]
+    assert KEY in said[2]["metadata"]["image/png"]
 
 
 def test_a_changed_text_or_source_is_written_and_a_broken_file_replaced(toy):
@@ -319,8 +344,42 @@ def test_new_prose_needs_no_run_and_new_code_does(toy, capsys):
 
 
 def test_pictures_of_other_sizes_are_not_alike():
-    assert execute.alike(png(4, 4), png(4, 4))
-    assert not execute.alike(png(4, 4), png(4, 5))
+    assert execute.alike((png(4, 4), None), (png(4, 4), None))
+    assert not execute.alike((png(4, 4), None), (png(4, 5), None))
+
+
+def test_a_picture_that_has_lost_its_data_or_has_got_them_is_not_alike():
+    data = packed(pd.DataFrame({"x": [1.0]}))
+    assert execute.alike((png(4, 4), data), (png(4, 4), data))
+    assert not execute.alike((png(4, 4), None), (png(4, 4), data))
+    assert not execute.alike((png(4, 4), data), (png(4, 4), None))
+
+
+DATA = pd.DataFrame({"title": ["a", "b"], "x": [1.0, np.nan], "value": [0, 255], "seed": [0, 1], "left": [10.0, 20.0]})
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "kept"),
+    [
+        ("x", lambda x: x * (1 + 1e-7), True),
+        ("x", lambda x: x * (1 + 1e-4), False),
+        ("x", lambda x: x.fillna(2), False),
+        ("value", lambda value: value.add([1, 0]), True),  # a grey level
+        ("value", lambda value: value.add([4, 0]), False),
+        ("left", lambda left: left + 0.5, True),  # of a pixel
+        ("left", lambda left: left + 2, False),
+        ("seed", lambda seed: seed + 1, False),
+        ("title", lambda title: title + "!", False),
+    ],
+)
+def test_data_are_alike_where_rounding_tells_them_apart(column, change, kept):
+    assert execute.close(DATA, DATA.assign(**{column: change(DATA[column])})) == kept
+
+
+def test_data_of_other_rows_or_columns_are_not_alike():
+    assert execute.close(DATA, DATA.copy())
+    assert not execute.close(DATA, DATA[:1])
+    assert not execute.close(DATA, DATA.drop(columns="left"))
 
 
 def test_parameters_reach_the_notebook_and_unknown_ones_are_refused(toy):
