@@ -177,7 +177,7 @@ def _held(ledger: Records, study: str, scale: str, declared: list[dict]) -> list
     dates = sorted({each["date"] for each in made})
     commits = sorted({str(each["commit"]) for each in made})
     held = len(ledger.select(study, scale, declared))
-    link = f"[{path.stat().st_size / 1000:.0f} kB](records/{path.name})"
+    link = f"[{path.stat().st_size / 1000:.0f} kB](records/{path.name}), [CSV](../_build/records/{path.stem}.csv)"
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return [f"{len(found)}, {link}", f"{held} of {len(declared)}", when, " ".join(commits)]
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -353,6 +354,44 @@ def test_the_pdf_has_all_unfolded_and_no_path_of_this_machine(site, tmp_path):
     )  # a solution
     drawn = [hashlib.sha256(image.data).hexdigest() for page in book.pages for image in page.images]
     assert len(drawn) == len(set(drawn)) > 2  # no figure goes over two pages
+
+
+def test_below_every_figure_of_a_chapter_are_its_data_and_code(site):
+    """Of which the data are a table that pandas reads, and the code is a function on a page of the site."""
+    found = []
+    for path in sorted((site / "notebooks").glob("*.html")):
+        text = path.read_text(encoding="utf-8")
+        below = re.findall(
+            r'<figure [^>]*id="(fig-[^"]*)".*?</figure>\s*<p class="take-away"[^>]*>(.*?)</p>', text, re.DOTALL
+        )
+        assert [name for name, _ in below] == re.findall(r'<figure [^>]*id="(fig-[^"]*)"', text), path.name
+        found += [(path.parent / link, name) for name, line in below for link in re.findall('href="(.*?)"', line)]
+    assert len(found) > 50
+    for link, name in found[::2]:
+        assert link.name == f"{name}.csv"
+        assert len(pd.read_csv(link)) > 2
+    functions = [str(link) for link, _ in found[1::2] if "_modules" in str(link)]
+    assert len(functions) > len(found) / 2 - 3  # a figure of small scenes is drawn in its notebook
+    assert all("#" in link for link in functions)
+
+
+def test_below_every_chapter_are_the_records_behind_it(site):
+    for path in sorted((site / "notebooks").glob("0[1-7]*.html")):
+        (line,) = re.findall("All records behind this chapter.*?</p>", path.read_text(encoding="utf-8"), re.DOTALL)
+        for link in re.findall('href="(.*?)"', line):
+            rows = pd.read_csv(path.parent / link)
+            study, _, scale = Path(link).stem.rpartition("-")
+            assert set(rows["study"]) == {study}
+            assert set(rows["scale"]) == {scale}
+            assert {"seed", "provenance.commit", "provenance.date", "provenance.machine"} <= set(rows)
+
+
+@pytest.mark.parametrize("chapter", ["02", "03", "05", "06"])
+def test_points_of_the_main_scatter_plots_say_seed_and_commit(site, chapter):
+    (path,) = (site / "notebooks").glob(f"{chapter}_*.html")
+    titles = re.findall("<circle [^>]*><title>(.*?)</title>", path.read_text(encoding="utf-8"))
+    assert len(titles) > 50
+    assert all(re.search(r"seed \d+.*, commit [0-9a-f]{7}", title) for title in titles)
 
 
 def test_search_finds_face(site, browser):

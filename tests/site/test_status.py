@@ -46,4 +46,5 @@ def test_the_page_has_every_notebook_and_study():
     for study, name in product(STUDIES, SCALES):
         if declared := cells_of(study, name):
             row = next(line for line in text.splitlines() if line.startswith(f"| {study} | {name} | "))
+            assert (RECORDS.path(study, name).exists()) == (f"[CSV](../_build/records/{study}-{name}.csv)" in row)
             assert f"| {len(RECORDS.select(study, name, declared))} of {len(declared)} |" in row
