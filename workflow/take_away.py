@@ -31,6 +31,7 @@ from nclib.storage import replacing
 
 FIGURES = "nclib.experiments.figures"  # where the functions that draw are
 DATA, RECORDS = Path("_build") / "figures", Path("_build") / "records"
+LARGE = 20_000  # rows; more, such as the pixels of pictures, are zipped
 NAMES = {"source", "panel", "model", "zoo", "task", "method", "seed", "commit"}  # the rest of IDENTITY are settings
 ALWAYS = NAMES - {"panel", "zoo"}  # what a point says even if all say the same
 
@@ -43,8 +44,10 @@ def write_records(app: Any) -> None:
 
 
 def _write(rows: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, zipped if its path says so."""
+    zipped = {"method": "zip", "archive_name": path.stem} if path.suffix == ".zip" else None
     with replacing(path) as temporary:
-        rows.to_csv(temporary, index=False, float_format="%.9g")
+        rows.to_csv(temporary, index=False, float_format="%.9g", compression=zipped)
 
 
 def offer(app: Any, doctree: Any) -> None:
@@ -69,13 +72,19 @@ def _below(app: Any, doctree: Any, figure: Any, name: str, cell: Any, function: 
     """A line with links to data and code and, if the points of the figure say what they are, room for that."""
     line, rows = nodes.paragraph(classes=["take-away"]), data_of(cell)
     if rows is not None:
-        _write(rows.drop(columns=["left", "top"], errors="ignore"), Path(app.srcdir, DATA, f"{name}.csv"))
-        line += [_download(app, DATA / f"{name}.csv", "Data (CSV)"), nodes.Text(" · ")]
+        line += [_download(app, _data_file(app, name, rows), "Data (CSV)"), nodes.Text(" · ")]
     line += _code_link(app, doctree, line, function)
     if rows is not None and "left" in rows:
         _lay_over(figure, layer(rows, *_size(cell)))
         line += nodes.raw("", "<output></output>", format="html")
     return line
+
+
+def _data_file(app: Any, name: str, rows: pd.DataFrame) -> Path:
+    """Write the data of a figure; the file, below the source folder."""
+    path = DATA / (f"{name}.csv.zip" if len(rows) > LARGE else f"{name}.csv")
+    _write(rows.drop(columns=["left", "top"], errors="ignore"), Path(app.srcdir, path))
+    return path
 
 
 def _picture(cell: Any) -> Any:

@@ -366,9 +366,9 @@ def test_below_every_figure_of_a_chapter_are_its_data_and_code(site):
         )
         assert [name for name, _ in below] == re.findall(r'<figure [^>]*id="(fig-[^"]*)"', text), path.name
         found += [(path.parent / link, name) for name, line in below for link in re.findall('href="(.*?)"', line)]
-    assert len(found) > 50
+    assert len(found) > 40
     for link, name in found[::2]:
-        assert link.name == f"{name}.csv"
+        assert link.name in (f"{name}.csv", f"{name}.csv.zip")
         assert len(pd.read_csv(link)) > 2
     functions = [str(link) for link, _ in found[1::2] if "_modules" in str(link)]
     assert len(functions) > len(found) / 2 - 3  # a figure of small scenes is drawn in its notebook

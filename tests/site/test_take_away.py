@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import matplotlib.pyplot as plt
@@ -113,6 +114,14 @@ def test_below_a_figure_are_its_data(lines):
     found = pd.read_csv(lines[0]["Data (CSV)"], dtype={"commit": str})
     assert len(found) == 2 * len(NETWORKS)
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+@pytest.mark.parametrize(("large", "name"), [(6, "fig-toy.csv"), (5, "fig-toy.csv.zip")])
+def test_data_of_very_many_rows_are_zipped(monkeypatch, tmp_path, large, name):
+    monkeypatch.setattr(take_away, "LARGE", large)
+    path = take_away._data_file(SimpleNamespace(srcdir=tmp_path), "fig-toy", table(drawn()))
+    assert path.name == name
+    assert pd.read_csv(tmp_path / path)["y"].tolist() == [0.25, 0.5, 0.75] * 2
 
 
 def test_below_a_figure_is_the_code_of_its_function(lines):
