@@ -63,10 +63,10 @@ def unpacked(text: str) -> pd.DataFrame:
 
     Examples
     --------
-    >>> rows = pd.DataFrame({"x": [1 / 3], "seed": ["1, 2"], "commit": ["12e3456"]})
+    >>> rows = pd.DataFrame({"x": [0.5], "seed": ["1, 2"], "commit": ["12e3456"]})
     >>> unpacked(packed(rows))
-              x  seed   commit
-    0  0.333333  1, 2  12e3456
+         x  seed   commit
+    0  0.5  1, 2  12e3456
     """
     file = io.BytesIO(lzma.decompress(base64.b64decode(text)))
     return pd.read_csv(file, dtype={"commit": str}, keep_default_na=False, na_values=[""])
