@@ -14,6 +14,7 @@ from nclib.estimates import Estimate, mean
 from nclib.experiments import plots
 from nclib.experiments.chapters import complexity
 from nclib.experiments.claims import FACTOR, POINT, Claim, Verdict
+from nclib.experiments.drawn import identify
 from nclib.experiments.figures.parts import EstimatesByScale, Tables, parts_of
 
 _KINDS = ("ResNet", "VGG", "VGG with batch norm")  # of networks, in the order of their colours
@@ -198,11 +199,11 @@ def against_complexity(tables: Tables, columns: Mapping[str, str], titles: Mappi
     size = (8.5, 0.9 + 2.2 * len(tables))
     figure, axes = plt.subplots(len(tables), len(columns), figsize=size, squeeze=False)
     for row, (scale, table) in zip(axes, tables.items(), strict=True):
-        recipes = table.groupby(["panel", *complexity.SWEPT], sort=False)[["complexity", *columns]].mean().reset_index()
+        recipes = plots.averaged(table, ["panel", *complexity.SWEPT], ["complexity", *columns])
         for axis, metric in zip(row, columns, strict=True):
             for panel, rows, style in _panels(recipes):
                 points = rows["complexity"], rows[metric]
-                axis.plot(*points, linestyle="", markersize=3.5, label=_kind(panel), **style)
+                identify(axis.plot(*points, linestyle="", markersize=3.5, label=_kind(panel), **style)[0], rows)
             plots.log_scale(axis, *("x" if metric == "accuracy_5" else "xy"))
         row[0].set_ylabel(scale)
     for axis, (metric, title) in zip(axes[0], columns.items(), strict=True):

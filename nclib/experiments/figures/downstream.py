@@ -37,7 +37,7 @@ def task_panels(tables: Tables, x: str, y: str) -> Figure:
     figure, parts = parts_of(tables, [0.7 + 1.9 * number for number in rows])
     for (part, scale, table), number in zip(parts, rows, strict=True):
         axes = part.subplots(number, min(5, table["task"].nunique()), squeeze=False)
-        points = table.groupby(["task", "model"], sort=False)[[x, y]].mean().reset_index()
+        points = plots.averaged(table, ["task", "model"], [x, y])
         for axis, (task, of_task) in zip(axes.flat, points.groupby("task", sort=False), strict=False):
             _families(axis, of_task, x, y)
             axis.set_title(_in_two_lines(str(task)), fontsize="small")
@@ -57,7 +57,7 @@ def _families(axis: Any, points: pd.DataFrame, x: str, y: str) -> None:
         members = points[families == group]
         known = group in (*plots.SETTINGS, "base")
         style = plots.setting_style(group) if known else plots.numbered_style(i)
-        axis.scatter(members[x], members[y], label=group.replace("_", " "), s=16, alpha=0.8, **style)
+        plots.points(axis, members, x, y, label=group.replace("_", " "), s=16, alpha=0.8, **style)
     plots.log_scale(axis, "x")
 
 

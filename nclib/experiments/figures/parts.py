@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from nclib.estimates import Estimate, nine_digits
 from nclib.experiments import plots
 from nclib.experiments.claims import Claim, Verdict
+from nclib.experiments.drawn import identify
 
 Tables = Mapping[str, pd.DataFrame]  # of a study, mostly by the scale
 EstimatesByScale = Mapping[str, Mapping[str, Estimate]]
@@ -27,7 +28,7 @@ def parts_of(tables: Mapping[Any, pd.DataFrame], heights: Sequence[float]) -> tu
 def replicates_and_mean(axis: Any, rows: pd.DataFrame, replicate: list[str], setting: str, x: str, y: str) -> None:
     """A metric against one of collapse: a thin line a replicate, and their mean with the values of the setting."""
     for _, own in rows.groupby(replicate):
-        axis.plot(own[x], nine_digits(own[y]), color=plots.COLOURS[0], linewidth=0.5, alpha=0.5)
+        identify(axis.plot(own[x], nine_digits(own[y]), color=plots.COLOURS[0], linewidth=0.5, alpha=0.5)[0], own)
     points = means_of(rows, setting, x, y)
     axis.plot(points[x], points[y], color=plots.COLOURS[0], marker="o")
     for value, point in points.iterrows():

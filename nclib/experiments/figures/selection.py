@@ -19,9 +19,9 @@ def collapse_before_and_after(tables: Tables) -> Figure:
     for part, scale, table in parts:
         axes = part.subplots(1, table["zoo"].nunique(), squeeze=False)[0]
         for axis, (zoo, rows) in zip(axes, table.groupby("zoo", sort=False), strict=True):
-            for task, points in rows.groupby("task", sort=False):
+            for task, points in rows.assign(nc1=-rows["variance_collapse"]).groupby("task", sort=False):
                 style = {"s": 14, "alpha": 0.8, "label": task} | plots.task_style(task)
-                axis.scatter(-points["variance_collapse"], points["nc1_tuned"], **style)
+                plots.points(axis, points, "nc1", "nc1_tuned", **style)
             axis.axline((1, 1), slope=1, **plots.RULE)
             axis.set(title=zoo, xlabel="NC1 before (lower: more collapsed)")
             plots.log_scale(axis, "x", "y")
@@ -150,9 +150,10 @@ def quality_against_collapse(tables: Mapping[tuple[str, str], pd.DataFrame], mea
     for part, (kind, scale), table in parts:
         axes = part.subplots(1, table["task"].nunique(), squeeze=False)[0]
         for axis, (task, rows) in zip(axes, table.groupby("task", sort=False), strict=True):
+            rows = rows.assign(nc1=-rows["variance_collapse"])
             for i, (zoo, points) in enumerate(rows.groupby("zoo", sort=False)):
                 style = {"s": 14, "alpha": 0.7, "label": zoo} | plots.numbered_style(i)
-                axis.scatter(-points["variance_collapse"], points["accuracy"], **style)
+                plots.points(axis, points, "nc1", "accuracy", **style)
             axis.set(title=task, xlabel="NC1 before (lower: more collapsed)")
             plots.log_scale(axis, "x")
         axes[0].set_ylabel(f"{scale}: {measures[kind]}")
