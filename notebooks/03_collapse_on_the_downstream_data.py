@@ -143,7 +143,7 @@ pd.DataFrame(
 #
 # ## Do models with lower NC1 transfer better?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "On every task models with lower NC1 tend to be more accurate. Test accuracy of a linear probe against NC1 on the task's training images. One point a model, the mean over its seeds; one panel a task. Colours and markers are what a recipe varies (demo) or families of models (lab). Left is more collapsed.", "name": "fig-models"}, "image": {"alt": "Scatter plots, one a task: five of the demo and ten of the lab. In most of them accuracy falls as downstream NC1 grows."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "On every task models with lower NC1 tend to be more accurate. Test accuracy of a linear probe against NC1 on the task's training images. One point a model, the mean over its seeds; one panel a task. Colours and markers are what a recipe varies (demo) or families of models (lab). Left is more collapsed.", "name": "fig-models"}, "image": {"alt": "Accuracy falls as downstream NC1 grows, in every panel, most evenly on the letters of the demo. One panel a task: five of the demo and ten of the lab."}}
 figures.task_panels(tables, "nc1", "accuracy")
 plt.show()
 
@@ -154,7 +154,7 @@ plt.show()
 # direction in which class means differ, divided by their variance there, and *directional CDNV* the variance of two
 # classes along the line between their means only. [Which NC1 is that?](../book/metrics.md) has the formulas.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spread along the line between two class means is in the way of a linear probe, spread across it is not: NC1 and directional CDNV tell the two apart, the trace ratio and CDNV do not. Two classes in a plane, with their means.", "name": "fig-clouds"}, "image": {"alt": "Two panels of two elongated clouds of points each. On the left the clouds extend towards each other, on the right side by side."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spread along the line between two class means is in the way of a linear probe, spread across it is not: NC1 and directional CDNV tell the two apart, the trace ratio and CDNV do not. Two classes in a plane, with their means.", "name": "fig-clouds"}, "image": {"alt": "Two classes have the same distance and the same spread twice. On the left they spread towards each other, and NC1 is high; on the right they spread side by side, and NC1 is low. The trace ratio and CDNV are the same."}}
 angles = torch.arange(24) * torch.pi / 12
 ring = torch.stack([angles.cos(), angles.sin()], dim=1)
 means = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
@@ -217,7 +217,7 @@ for name, rows in tables.items():
             shown[f"{name}: {title}\n{number} models"] = part
             glue(f"{name} {group} models", number)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "At every scale NC1 ranks models, at equal width as well; directional CDNV does at least as well, sizes rank them much worse. Rank correlation of accuracy with orders of the models: lowest first for measures of collapse, highest first for the three below. Large points are means over tasks with 95% intervals, as of the verdicts; faint points are tasks. Source accuracy is that of the models that chapter 2 has, too.", "name": "fig-orders"}, "image": {"alt": "Four panels of horizontal intervals, a row for each of five measures of collapse and of width, parameters and source accuracy. NC1 is right of zero in all panels."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "At every scale NC1 ranks models, at equal width as well; directional CDNV does at least as well, sizes rank them much worse. Rank correlation of accuracy with orders of the models: lowest first for measures of collapse, highest first for the three below. Large points are means over tasks with 95% intervals, as of the verdicts; faint points are tasks. Source accuracy is that of the models that chapter 2 has, too.", "name": "fig-orders"}, "image": {"alt": "NC1, directional CDNV and CDNV lie far to the right of zero in all four panels, as they are and at equal width. The trace ratio, VCI, width and the number of parameters lie further left. Each row is a way to order models."}}
 figures.orders_of_models(shown, LABELS | SIZES)
 plt.show()
 
@@ -381,7 +381,7 @@ gain.rename_axis("chosen model")
 #
 # ## Few shots
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 of all training images ranks models about as well for a few labelled images as for all of them. Rank correlation of accuracy from 1, 5 and 20 images of a class (nearest class mean) and from all (linear probe) with the order of NC1 and of width, the mean over tasks, with 95% intervals as of the verdicts.", "name": "fig-shots"}, "image": {"alt": "Points with error bars for 1, 5, 20 shots and all images: for each scale those of NC1 lie well above those of width."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 of all training images ranks models about as well for a few labelled images as for all of them. Rank correlation of accuracy from 1, 5 and 20 images of a class (nearest class mean) and from all (linear probe) with the order of NC1 and of width, the mean over tasks, with 95% intervals as of the verdicts.", "name": "fig-shots"}, "image": {"alt": "For each scale NC1 stays about as high for 1, 5 and 20 shots as for all images, and lies far above width."}}
 SHOTS = {
     "accuracy_1": "1 shot",
     "accuracy_5": "5 shots",
@@ -415,7 +415,7 @@ for title, found in by_shots.items():
 # The same for the blocks of one model: does the most collapsed layer transfer best? At demo the model is the deepest
 # recipe, at lab each of the bank in turn.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "CDNV mostly falls with depth; NC1 explodes where the width of a layer meets the number of classes. Probe accuracy and, below it, NC1 and CDNV from the first block (0) to the last layer (1), for five tasks of each scale. Lines are medians over models and seeds, bands reach from the lowest to the highest.", "name": "fig-layers"}, "image": {"alt": "A grid of line plots, two rows a scale and one column a task: with depth accuracy rises and CDNV mostly falls. NC1 falls too, but for high peaks early in the networks on some scripts, and on the flowers, where it rises."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "CDNV mostly falls with depth; NC1 explodes where the width of a layer meets the number of classes. Probe accuracy and, below it, NC1 and CDNV from the first block (0) to the last layer (1), for five tasks of each scale. Lines are medians over models and seeds, bands reach from the lowest to the highest.", "name": "fig-layers"}, "image": {"alt": "With depth accuracy rises and CDNV mostly falls. NC1 falls too, but for high peaks early in the networks on some scripts, and on the flowers, where it rises. One column a task, two rows a scale."}}
 figures.depth_panels(layers, "accuracy", ["nc1", "cdnv"])
 plt.show()
 
@@ -426,7 +426,7 @@ plt.show()
 # features than classes count. Depth is the null rival: deeper layers collapse more, and transfer better, whether or not the
 # one has to do with the other.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "At equal depth NC1 says little about which layer transfers best: weakly the right thing at lab, and the wrong thing on two scripts of the demo. Rank correlation of accuracy with the order of a model's layers by NC1, lowest first: as they are, and at equal depth. Intervals of tasks are over networks (demo) or models (lab), those of their mean as of the verdict.", "name": "fig-depth"}, "image": {"alt": "For each scale a row of two intervals for each task and for the mean over tasks: as they are, and at equal depth."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "At equal depth NC1 says little about which layer transfers best: weakly the right thing at lab, and the wrong thing on two scripts of the demo. Rank correlation of accuracy with the order of a model's layers by NC1, lowest first: as they are, and at equal depth. Intervals of tasks are over networks (demo) or models (lab), those of their mean as of the verdict.", "name": "fig-depth"}, "image": {"alt": "As they are, layers that collapse more are the more accurate on all tasks of the lab, and the less accurate on three scripts of the demo. At equal depth all intervals come close to zero."}}
 figures.orders_of_layers(layers)
 plt.show()
 

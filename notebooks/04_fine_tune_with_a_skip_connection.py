@@ -167,11 +167,11 @@ pd.concat(
     {name: summary(rows) for name, rows in studies["fine_tuning"].items()}, axis=1
 ).fillna("")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Methods that collapse the training images further are the more accurate; the linear probe is at one end, full fine-tuning at the other. Test accuracy against NC1 on the training images after fine-tuning; small each network, large the mean of a method. One column a task, one row a scale; left is more collapsed.", "name": "fig-methods"}, "image": {"alt": "Scatter plots, one a task. Test accuracy falls as NC1 on the training images grows, from full fine-tuning at the upper left to the linear probe at the lower right."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Methods that collapse the training images further are the more accurate; the linear probe is at one end, full fine-tuning at the other. Test accuracy against NC1 on the training images after fine-tuning; small each network, large the mean of a method. One column a task, one row a scale; left is more collapsed.", "name": "fig-methods"}, "image": {"alt": "Test accuracy falls as NC1 on the training images grows, from full fine-tuning at the upper left to the linear probe at the lower right. One panel a task."}}
 figures.methods_against_collapse(studies["fine_tuning"], LABELS)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A block tuned with a skip connection is as accurate as without it, and within two points of full fine-tuning. Differences in accuracy that the claims are about, with 95% intervals, one marker a scale; the faint points below an interval are its networks and draws. The grey band is the smallest effect, one point.", "name": "fig-tuning-contrasts"}, "image": {"alt": "Horizontal intervals around zero for the claims A4-skip, A4-accuracy, A6-force, A5-scarce and A5-most."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A block tuned with a skip connection is as accurate as without it, and within two points of full fine-tuning. Differences in accuracy that the claims are about, with 95% intervals, one marker a scale; the faint points below an interval are its networks and draws. The grey band is the smallest effect, one point.", "name": "fig-tuning-contrasts"}, "image": {"alt": "The intervals of the skip connection alone and of forced collapse lie within the smallest effect. That of accuracy lies at its left edge at demo. Those of scarce data lie to the right, and are wide."}}
 judged = {
     name: [each for each in verdicts if each.claim.key in fine_tuning.IN_POINTS]
     for name, verdicts in verdicts_by_scale(run.records, STUDIES).items()
@@ -233,7 +233,7 @@ for name, rows in studies["fine_tuning"].items():
 # The same, for three blocks. Widths differ between a block and the features; a skip connection fills the shorter vector up
 # with *zeros*, or brings the block's to the width of the features by a fixed random *map*.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Whichever block is tuned, its skip connection changes accuracy by less than a point. Test accuracy with a skip connection of either kind minus that of the same block tuned without it; means over networks and draws, with 95% intervals.", "name": "fig-tuned-layer"}, "image": {"alt": "Two panels of points with error bars around zero, over three tuned blocks."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Whichever block is tuned, its skip connection changes accuracy by less than a point. Test accuracy with a skip connection of either kind minus that of the same block tuned without it; means over networks and draws, with 95% intervals.", "name": "fig-tuned-layer"}, "image": {"alt": "The means stay within a hundredth of zero at all three blocks, for both kinds of skip connection. Two panels, demo and lab."}}
 figures.skip_by_layer(
     studies["tuned_layer"], {"skip": "skip, zeros", "skip project": "skip, map"}
 )
@@ -248,14 +248,14 @@ plt.show()
 # Nothing is chosen and nothing held out here: every method trains at its rate for all epochs, on as many images of each class
 # as it is given.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "With few images keep the linear probe; with many, the more one trains the better. Test accuracy over what is trained beside the classifier, with its share of the backbone; a line for each number of training images of a class, with 95% intervals over draws.", "name": "fig-share"}, "image": {"alt": "Line charts, one a task: lines for few images fall or stay level from the linear probe to everything, lines for many images rise."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "With few images keep the linear probe; with many, the more one trains the better. Test accuracy over what is trained beside the classifier, with its share of the backbone; a line for each number of training images of a class, with 95% intervals over draws.", "name": "fig-share"}, "image": {"alt": "Lines for few images fall or stay level from the linear probe to everything, lines for many images rise. One panel a task."}}
 figures.accuracy_by_share(
     studies["data_scarcity"],
     {"linear": "probe", "skip": "skip", "last": "last", "full": "all"},
 )
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "With a single image of a class one block is ahead of everything, with ten it is behind; its skip connection adds nothing, and the gap between test and training loss is no smaller. Differences on the same images, over the number of training images of a class; one line a task, with 95% intervals over draws. Left: accuracy with the skip connection minus that of full fine-tuning. Middle: minus that of the same block tuned without it. Right: the logarithm of the ratio of the gaps between test and training cross-entropy, with the skip connection over full fine-tuning: below zero it overfits less.", "name": "fig-scarce"}, "image": {"alt": "Three columns of line charts around zero, one line a task."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "With a single image of a class one block is ahead of everything, with ten it is behind; its skip connection adds nothing, and the gap between test and training loss is no smaller. Differences on the same images, over the number of training images of a class; one line a task, with 95% intervals over draws. Left: accuracy with the skip connection minus that of full fine-tuning. Middle: minus that of the same block tuned without it. Right: the logarithm of the ratio of the gaps between test and training cross-entropy, with the skip connection over full fine-tuning: below zero it overfits less.", "name": "fig-scarce"}, "image": {"alt": "One block is ahead of everything for one or two images of a class, and falls level with it or behind as images are added. The middle column, for the skip connection alone, stays about zero, and the right one does not lie below it for many images. One line a task."}}
 with_gap = {
     name: fine_tuning.logged(fine_tuning.gap(rows), "gap")
     for name, rows in studies["data_scarcity"].items()
@@ -303,7 +303,7 @@ for name, rows in studies["data_scarcity"].items():
 # collapse, as in {ref}`source`: to the cross-entropy of a batch we add $\lambda$ times the logarithm of its trace ratio. (All
 # these see batches that hold four images of each of their classes.)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Preventing collapse on the task costs accuracy; forcing it beyond plain training gains nothing. Test accuracy against NC1 on the training images; a thin line is a network and draw, the thick one their mean, with the values of lambda. One column a task, one row a scale; left is more collapsed.", "name": "fig-forced"}, "image": {"alt": "Line charts of test accuracy against NC1 on a log axis: accuracy falls to the right, where collapse is prevented, and is level to the left, where it is forced."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Preventing collapse on the task costs accuracy; forcing it beyond plain training gains nothing. Test accuracy against NC1 on the training images; a thin line is a network and draw, the thick one their mean, with the values of lambda. One column a task, one row a scale; left is more collapsed.", "name": "fig-forced"}, "image": {"alt": "Accuracy falls to the right, where collapse is prevented, and is level to the left, where it is forced. One panel a task."}}
 figures.collapse_forced(studies["forced_collapse"])
 plt.show()
 

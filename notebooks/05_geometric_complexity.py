@@ -270,7 +270,7 @@ studies = {study: run.study_by_scale(study, how) for study, how in STUDIES.items
 # %% [markdown]
 # ## Three settings of training
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A higher learning rate and a smaller batch lower CDNV in every network, and complexity where there is normalisation; L2 does less. Complexity and CDNV of the source over each setting, at matched training loss and demo scale; geometric means over seeds, with 95% t intervals.", "name": "fig-dials"}, "image": {"alt": "Two rows of three line charts. Complexity falls with the learning rate, rises with the batch size and falls a little with L2; so does CDNV, less steeply."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A higher learning rate and a smaller batch lower CDNV in every network, and complexity where there is normalisation; L2 does less. Complexity and CDNV of the source over each setting, at matched training loss and demo scale; geometric means over seeds, with 95% t intervals.", "name": "fig-dials"}, "image": {"alt": "Complexity falls with the learning rate, rises with the batch size and falls a little with L2; so does CDNV, less steeply. Where there is no normalisation, complexity hardly moves. Three columns of line charts."}}
 NAMES = {
     "learning_rate": "learning rate",
     "batch_size": "batch size",
@@ -283,7 +283,7 @@ matched = {name: complexity.at_matched_loss(rows) for name, rows in tables.items
 figures.dials({run.scale: matched[run.scale]}, NAMES)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "On the source the settings mostly do what the paper says; on new classes only in networks with normalisation. What a setting changes over its sweep, turned the way that is said to lower complexity: complexity, CDNV of the source and of new classes, each as a factor (left of 1: lower), and 5-way 5-shot accuracy on new classes (right of 0: higher). A row a source and kind of network, black their mean at a scale, with 95% intervals; the grey band is the smallest effect.", "name": "fig-dial-contrasts"}, "image": {"alt": "Three rows, for learning rate, batch size and L2, of four panels of horizontal intervals, in three colours for kinds of networks."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "On the source the settings mostly do what the paper says; on new classes only in networks with normalisation. What a setting changes over its sweep, turned the way that is said to lower complexity: complexity, CDNV of the source and of new classes, each as a factor (left of 1: lower), and 5-way 5-shot accuracy on new classes (right of 0: higher). A row a source and kind of network, black their mean at a scale, with 95% intervals; the grey band is the smallest effect.", "name": "fig-dial-contrasts"}, "image": {"alt": "On the source most points lie on the side of the paper, to the left. On new classes those of ResNets and of VGGs with batch norm do so, too, while those of VGGs without it lie on the other side. Three rows, for learning rate, batch size and L2."}}
 judged = verdicts_by_scale(run.records, [*STUDIES])
 DIALS = {
     "higher learning rate": "rate",
@@ -363,7 +363,7 @@ for name, rows in matched.items():
 #
 # ## Do they go together over all settings?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Networks of lower complexity are more collapsed on the source; on new classes that holds on letters, and depends on the network on real images. CDNV of the source and of new classes, and 5-way 5-shot accuracy on new classes, against source complexity at matched training loss. One point a setting of training, its mean over seeds; one row a scale. Colours are kinds of networks, markers sources (at lab: circles CIFAR-10, squares Fashion-MNIST, triangles MNIST).", "name": "fig-link"}, "image": {"alt": "Two rows of three scatter plots, in three colours for kinds of networks. CDNV rises with complexity on the left; in the other columns clouds of one colour rise and others fall."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Networks of lower complexity are more collapsed on the source; on new classes that holds on letters, and depends on the network on real images. CDNV of the source and of new classes, and 5-way 5-shot accuracy on new classes, against source complexity at matched training loss. One point a setting of training, its mean over seeds; one row a scale. Colours are kinds of networks, markers sources (at lab: circles CIFAR-10, squares Fashion-MNIST, triangles MNIST).", "name": "fig-link"}, "image": {"alt": "CDNV of the source rises with complexity in every colour. On new classes some clouds rise and others fall, and so does accuracy. Two rows of three panels, in three colours for kinds of networks."}}
 COLUMNS = {
     "cdnv": "CDNV, source",
     "target_cdnv": "CDNV, new classes",
@@ -372,7 +372,7 @@ COLUMNS = {
 figures.against_complexity(matched, COLUMNS, NAMES)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Complexity goes with source collapse in nearly every kind of network, and with transfer only in those with normalisation. Rank correlations over all settings, by source and kind of network, black their mean at a scale, with 95% intervals over seeds. Full: at matched loss, as the claims are judged; open: after the same number of epochs. The grey band is the smallest effect.", "name": "fig-links"}, "image": {"alt": "Four panels of horizontal intervals between -1 and 1, in three colours for kinds of networks."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Complexity goes with source collapse in nearly every kind of network, and with transfer only in those with normalisation. Rank correlations over all settings, by source and kind of network, black their mean at a scale, with 95% intervals over seeds. Full: at matched loss, as the claims are judged; open: after the same number of epochs. The grey band is the smallest effect.", "name": "fig-links"}, "image": {"alt": "On the source nearly all correlations of complexity and CDNV are positive. On new classes those of networks with normalisation stay positive for CDNV and negative for accuracy, while those of VGGs without it come near zero or change sign."}}
 LINKS = {
     "B1-link": ("complexity and\nCDNV, source", "complexity", "cdnv"),
     "B1-scaled": (
@@ -428,7 +428,7 @@ for name, found in later["B1-link"].items():
 #
 # ## Along the training
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Along one training complexity and collapse need not go together: CDNV always falls, but complexity rises manyfold in VGGs without normalisation. Complexity and CDNV of the source of the base networks over the share of their training, by scale; geometric means over seeds. Colours are kinds of networks, markers sources as in the figures above.", "name": "fig-along"}, "image": {"alt": "Four line charts. CDNV falls in all lines; complexity falls in ResNets and rises in VGGs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Along one training complexity and collapse need not go together: CDNV always falls, but complexity rises manyfold in VGGs without normalisation. Complexity and CDNV of the source of the base networks over the share of their training, by scale; geometric means over seeds. Colours are kinds of networks, markers sources as in the figures above.", "name": "fig-along"}, "image": {"alt": "CDNV falls in all lines. Complexity falls in ResNets, stays in VGGs with batch norm, and rises manyfold in VGGs without it. Four line charts over the share of the training."}}
 figures.along_training(tables, NAMES)
 plt.show()
 
@@ -438,11 +438,11 @@ plt.show()
 #
 # ## The bound, and whether it says anything
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "CDNV stays a hundredfold and more below its bound. CDNV of the source against the Poincaré constant times the geometric collapse, for all epochs of the base networks; on the line they would be equal.", "name": "fig-bound"}, "image": {"alt": "Two scatter plots on log axes, of clouds far below a rising line."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "CDNV stays a hundredfold and more below its bound. CDNV of the source against the Poincaré constant times the geometric collapse, for all epochs of the base networks; on the line they would be equal.", "name": "fig-bound"}, "image": {"alt": "All points lie a hundredfold and more below the line of the bound, and the distance grows with the bound. Two panels on log axes."}}
 figures.bound(tables, "CDNV, source")
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Within a network the complexity of a class hardly tells how far the class spreads. Rank correlation over classes of complexity and variance at the end of training, mean over networks, by source and kind of network, with 95% intervals over seeds. Open: the negative control, complexities dealt out to other classes. The grey band is the smallest effect.", "name": "fig-classes"}, "image": {"alt": "Horizontal intervals around zero, full and open, in three colours for kinds of networks."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Within a network the complexity of a class hardly tells how far the class spreads. Rank correlation over classes of complexity and variance at the end of training, mean over networks, by source and kind of network, with 95% intervals over seeds. Open: the negative control, complexities dealt out to other classes. The grey band is the smallest effect.", "name": "fig-classes"}, "image": {"alt": "Most correlations are within or near the smallest effect, and few intervals differ from those of the open points, of complexities dealt out to other classes."}}
 control = {
     name: by_panel(complexity.over_classes(complexity.dealt_out(rows)))
     for name, rows in tables.items()
@@ -473,7 +473,7 @@ for name, rows in tables.items():
 #
 # ## How little it takes to estimate it
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A few projections of each image suffice; it is the images that should not be too few. Root mean square relative error of estimates of complexity against how much they take: so many images; such a share of the Jacobian's entries; so many of its rows; so many random projections of each image (log scales). Points: measured, with 95% bootstrap intervals over networks; dashed: the standard error that the estimates state.", "name": "fig-estimates"}, "image": {"alt": "Four line charts that fall from left to right, full and dashed lines close together."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A few projections of each image suffice; it is the images that should not be too few. Root mean square relative error of estimates of complexity against how much they take: so many images; such a share of the Jacobian's entries; so many of its rows; so many random projections of each image (log scales). Points: measured, with 95% bootstrap intervals over networks; dashed: the standard error that the estimates state.", "name": "fig-estimates"}, "image": {"alt": "All errors fall as more is taken, from about a tenth to a few hundredths, and full and dashed lines are close together. Four line charts on log axes."}}
 WAY_NAMES = {
     "samples": "images",
     "entries": "share of entries",
@@ -505,7 +505,7 @@ for name, rows in studies["complexity_estimates"].items():
 # added to the loss, as in the paper (B5). And, as in {ref}`source`, $\lambda$ times the logarithm of the trace ratio is added,
 # which prevents collapse ($\lambda < 0$) or forces it (B6). If complexity were the dial, a penalty on it would move collapse.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forced collapse lowers complexity; a penalty on complexity leaves collapse where it was. By how much CDNV of the source (above) and few-shot accuracy on new classes (below) change with complexity, at the end of training and relative to the same networks without intervention, where the grey lines cross. A line is a source and kind of network, its points strengths of the intervention, the strongest large, with 95% intervals over seeds. One column a scale.", "name": "fig-interventions"}, "image": {"alt": "Two rows of two charts on log axes. Blue lines, of forced collapse, go down steeply and a little to the left; orange lines, of penalised complexity, go far to the left and stay level."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forced collapse lowers complexity; a penalty on complexity leaves collapse where it was. By how much CDNV of the source (above) and few-shot accuracy on new classes (below) change with complexity, at the end of training and relative to the same networks without intervention, where the grey lines cross. A line is a source and kind of network, its points strengths of the intervention, the strongest large, with 95% intervals over seeds. One column a scale.", "name": "fig-interventions"}, "image": {"alt": "Blue lines, of forced collapse, go down steeply and some way to the left. Orange lines, of penalised complexity, go far to the left and stay level. Below, forced collapse costs few-shot accuracy."}}
 INTERVENTIONS = {
     "collapse forced": ("dialled_complexity", "collapse"),
     "complexity penalised": ("complexity_penalty", "penalty"),

@@ -245,7 +245,7 @@ pd.Series(repeats, name="agreement of seeds").to_frame()
 # %% [markdown]
 # ## Collapse before and after
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fine-tuning lowers NC1 but keeps much of the order of the models. NC1 of a task's classes on its training images before (horizontal) and after fine-tuning (vertical); the line is where they are equal. One point a model and seed, one colour a task, one panel a zoo; the rows are the scales.", "name": "fig-before-after"}, "image": {"alt": "Rows of scatter plots, one panel a zoo. Points lie below the diagonal and mostly rise from left to right within a colour."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fine-tuning lowers NC1 but keeps much of the order of the models. NC1 of a task's classes on its training images before (horizontal) and after fine-tuning (vertical); the line is where they are equal. One point a model and seed, one colour a task, one panel a zoo; the rows are the scales.", "name": "fig-before-after"}, "image": {"alt": "Points lie below the diagonal, for fine-tuning lowers NC1, and mostly rise from left to right within a colour, for the order of the models stays. One panel a zoo."}}
 figures.collapse_before_and_after(tables)
 plt.show()
 
@@ -267,7 +267,7 @@ pd.Series(before_after, name="rank correlation").to_frame()
 # ## Which score finds the best model?
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "TAUS Weighted Kendall tau of each score and accuracy after fine-tuning, the mean over tasks, with 95% intervals over seeds; one panel a zoo, one colour a scale. Right is better: 1 ranks the models as their accuracies do. Scores are sorted by their mean; FaCe is bold.", "name": "fig-taus"}, "image": {"alt": "Panels of horizontal intervals, one row a score."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "TAUS Weighted Kendall tau of each score and accuracy after fine-tuning, the mean over tasks, with 95% intervals over seeds; one panel a zoo, one colour a scale. Right is better: 1 ranks the models as their accuracies do. Scores are sorted by their mean; FaCe is bold.", "name": "fig-taus"}, "image": {"alt": "TO CHECK TAUS: FaCe is among the scores with the highest tau, and the intervals of many scores go over each other. One panel a zoo, one row a score."}}
 def scored(rows):
     """The scores that a zoo's models have."""
     return [
@@ -282,13 +282,13 @@ for name, every in tables.items():
 figures.score_panels(panels, selection.LABELS)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "AHEAD By how much FaCe's tau is higher than that of each of nine earlier estimators and of two scores that look at no image, the mean over zoos and tasks, with 95% intervals over seeds. Filled: beyond chance after Holm's adjustment for the rivals. Grey is the smallest effect.", "name": "fig-ahead"}, "image": {"alt": "Two panels of horizontal intervals around zero, one row a rival."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "AHEAD By how much FaCe's tau is higher than that of each of nine earlier estimators and of two scores that look at no image, the mean over zoos and tasks, with 95% intervals over seeds. Filled: beyond chance after Holm's adjustment for the rivals. Grey is the smallest effect.", "name": "fig-ahead"}, "image": {"alt": "TO CHECK AHEAD: FaCe lies ahead of few rivals beyond chance: most intervals reach over zero. One row a rival."}}
 RIVALS = (*selection.DISTINCT, "source_accuracy", "parameters")
 ahead = {name: selection.ahead(every, RIVALS) for name, every in tables.items()}
 figures.ahead_of_rivals(ahead, selection.LABELS)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "RANKS Mean rank of FaCe and nine earlier estimators over zoos and tasks. Scores in the grey band cannot be told apart from FaCe (Nemenyi's critical difference, 5%).", "name": "fig-mean-ranks"}, "image": {"alt": "Two panels of points, one row a score, sorted by mean rank, with a grey band about FaCe."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "RANKS Mean rank of FaCe and nine earlier estimators over zoos and tasks. Scores in the grey band cannot be told apart from FaCe (Nemenyi's critical difference, 5%).", "name": "fig-mean-ranks"}, "image": {"alt": "TO CHECK RANKS: FaCe and most scores lie within one grey band, so their mean ranks are not told apart. One row a score."}}
 places = {
     name: selection.mean_ranks(every, ("face", *selection.DISTINCT))
     for name, every in tables.items()
@@ -333,7 +333,7 @@ pd.DataFrame(compared).T.rename_axis(["scale", "score"])
 # where $m$ is the number of models. The numbers $a$ and $b$ are those that make the best models likeliest in all zoos but
 # the one that we look at: so what is said of a zoo has not seen it.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "CALIBRATED Left: how often models were the best after fine-tuning, against the probability that their FaCe gave them, with 95% intervals over seeds; on the line probabilities are right. Right: what they gain on equal chances, over the number of models; one line a zoo.", "name": "fig-calibration"}, "image": {"alt": "Left: points near the diagonal. Right: lines above zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "CALIBRATED Left: how often models were the best after fine-tuning, against the probability that their FaCe gave them, with 95% intervals over seeds; on the line probabilities are right. Right: what they gain on equal chances, over the number of models; one line a zoo.", "name": "fig-calibration"}, "image": {"alt": "TO CHECK CALIBRATED: Points on the left lie near the diagonal, so the probabilities are about right. On the right all lines stay above zero."}}
 zoos = [rows.assign(zoo=f"{name}: " + rows["zoo"]) for name, rows in tables.items()]
 chosen = selection.choices(pd.concat(zoos))
 judged = selection.with_likely_best(chosen)
@@ -387,7 +387,7 @@ pd.DataFrame(ablation).T.rename_axis(["scale", "FaCe of"])
 #
 # ## What it costs
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Scores of class statistics take milliseconds, N-LEEP seconds. Seconds that a score takes, one thread, the least of three, against the number of samples, of features and of classes; where one varies the others are 1,000, 128 and 10.", "name": "fig-cost"}, "image": {"alt": "Three plots of rising lines, one line a score; N-LEEP is far above all others."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Scores of class statistics take milliseconds, N-LEEP seconds. Seconds that a score takes, one thread, the least of three, against the number of samples, of features and of classes; where one varies the others are 1,000, 128 and 10.", "name": "fig-cost"}, "image": {"alt": "Time rises with samples, features and classes for every score; N-LEEP lies far above all others, and scores of class statistics far below. Three panels."}}
 base = costs[["samples", "features", "classes"]].mode().iloc[0]
 by_size = {}
 for size in base.index:

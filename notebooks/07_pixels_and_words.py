@@ -62,7 +62,7 @@ run = nclib.start(
     scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Scenes of digits and of Greek letters, and the classes of their pixels, one shade a class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Two rows of grey pictures, each with four discs that show a digit or letter, beside maps of four coloured discs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Scenes of digits and of Greek letters, and the classes of their pixels, one shade a class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Each scene has four discs that show a digit or letter on a black ground, and the map beside it gives the pixels of each disc one shade. Two rows of pictures."}}
 fig, axes = plt.subplots(2, 6, figsize=(9, 3.2))
 for row, name in zip(axes, ("digits[0:6]", "glyphs/greek[0:6]"), strict=True):
     shown = nclib.scenes(name, number=3)
@@ -285,13 +285,13 @@ zoos.assign(**{"agreement of seeds": pd.Series(repeats)}).rename_axis(
 # *Agreement of seeds* is the rank correlation of the models' qualities between seeds, the mean over tasks: a score cannot
 # rank models better than their qualities repeat.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "QUALITY NC1 of a task's classes before fine-tuning (left is more collapsed) against the quality of the fine-tuned model: mean intersection over union of pixels, accuracy of texts. One point a model and seed, one panel a task, one colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "Scatter plots, one panel a task, points in three colours."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "QUALITY NC1 of a task's classes before fine-tuning (left is more collapsed) against the quality of the fine-tuned model: mean intersection over union of pixels, accuracy of texts. One point a model and seed, one panel a task, one colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "TO CHECK QUALITY: Quality falls as NC1 grows on some tasks and rises on others. One panel a task, one colour a zoo."}}
 measures = {"pixels": "IoU", "words": "accuracy", "encoder": "accuracy"}
 figures.quality_against_collapse(tables, measures)
 plt.show()
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "KINDS Weighted Kendall tau of each score and the quality of the fine-tuned model, the mean over tasks and zoos, with 95% intervals over seeds (of one seed, over zoos on tasks); one panel a kind of task (encoder: one sentence encoder, cut at seven depths), one colour a scale. Right is better.", "name": "fig-kinds"}, "image": {"alt": "Panels of horizontal intervals, one row a score and one panel a kind of task."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "KINDS Weighted Kendall tau of each score and the quality of the fine-tuned model, the mean over tasks and zoos, with 95% intervals over seeds (of one seed, over zoos on tasks); one panel a kind of task (encoder: one sentence encoder, cut at seven depths), one colour a scale. Right is better.", "name": "fig-kinds"}, "image": {"alt": "TO CHECK KINDS: The best score differs between pixels, words and depths of an encoder, and FaCe lies in the middle of each panel. One row a score."}}
 panels = {}
 for (kind, name), rows in tables.items():
     panels.setdefault(kind, {})[name] = selection.all_ranks(rows)
