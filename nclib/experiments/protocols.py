@@ -114,9 +114,9 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         "a6483b63222f7303",
         "Two networks of each recipe and draws of images were explored at demo, and some of each zoo at lab. They chose "
         "the rate and length of fine-tuning, under which seeds agree on the order of the models (rank correlations of "
-        "accuracy from .64 to .94), the models of each zoo, and the zoos: losses make no difference to pixels and words "
-        "at demo. The rival in C2 is the mean of nine estimators. At demo all claims but C2-architectures (71%) have a "
-        "power of 95% to find the effect seen or to show that there is none.",
+        "accuracy from .64 to .94), the models of each zoo, and the zoos: losses make no difference to pixels and "
+        "words at demo. The rival in C2 is the mean of nine estimators. At demo all claims but C2-architectures (71%) "
+        "have a power of 95% to find the effect seen or to show that there is none.",
     ),
 )
 
