@@ -112,7 +112,7 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         ("model_selection", "scene_selection", "text_selection"),
         {"demo": _first(8), "lab": _first(6)},
         "a6483b63222f7303",
-        "Two networks of each recipe and draws of images were explored at demo, and some of each zoo at lab. They chose "
+        "Two networks of each recipe and draws of images were explored at demo, some of each zoo at lab. They chose "
         "the rate and length of fine-tuning, under which seeds agree on the order of the models (rank correlations of "
         "accuracy from .64 to .94), the models of each zoo, and the zoos: losses make no difference to pixels and "
         "words at demo. The rival in C2 is the mean of nine estimators. At demo all claims but C2-architectures (71%) "
