@@ -120,6 +120,7 @@ axis.set(
     ylabel="trace ratio", yticks=[0.2, 0.5, 1, 2, 4], yticklabels=[0.2, 0.5, 1, 2, 4]
 )
 axis.minorticks_off()
+axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]

@@ -117,9 +117,9 @@ for axis, way in zip(axes, ["linear probe", "full fine-tuning"], strict=True):
     axis.scatter(together["logme"], together[way])
     for name, row in together.iterrows():
         label = name.removeprefix("recipe:").removesuffix(".safetensors")
-        above = 5 if label == "greek" else -11
+        beside = (-12, 6) if label == "georgian" else (4, -11)
         place = row["logme"], row[way]
-        axis.annotate(label, place, (4, above), textcoords="offset points")
+        axis.annotate(label, place, beside, textcoords="offset points")
     axis.set(title=way, xlabel="LogME")
     axis.margins(0.2)
 axes[0].set(ylabel="test accuracy")
