@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from nclib.experiments.claims import Claim, judge, power
-from nclib.experiments.protocols import confirming_seeds
+from nclib.experiments.protocols import in_force
 from nclib.experiments.records import Records
 from nclib.experiments.scales import SCALES
 from nclib.experiments.studies import CLAIMS, explored
@@ -22,8 +22,10 @@ def of_claim(claim: Claim, records: Records, scale: str) -> dict | None:
     verdict = judge(claim, table)
     if claim.kind == "exact" or verdict.number < 2 or table is None:
         return None
-    seeds = confirming_seeds(claim.study, scale)
-    number = len(seeds) if seeds else claim.replicates(table).groupby(["contrast", "panel"]).size().min()
+    if protocol := in_force(claim.study, scale):
+        number = len(protocol.seeds[scale])
+    else:
+        number = claim.replicates(table).groupby(["contrast", "panel"]).size().min()
     found, none = power(claim, table, number)
     shown = {"power": round(found, 2), "power of none": "" if math.isnan(none) else round(none, 2)}
     return {"claim": claim.key, "scale": scale, "replicates a panel": number} | shown

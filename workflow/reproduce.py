@@ -121,7 +121,7 @@ def keep_verdicts(found: Iterable[Verdict], name: str) -> None:
         {"claim": each.claim.key, "scale": SCALE, "protocol": protocol.digest, "processor": where}
         | {"word": each.word, "said": str(each)}
         for each in found
-        if (protocol := in_force(each.claim.study))
+        if (protocol := in_force(each.claim.study, SCALE))
     ]
     now = pd.DataFrame([*known.to_dict("records"), *rows], columns=known.columns)
     with replacing(ROOT / "book" / ELSEWHERE) as path:

@@ -42,7 +42,17 @@ from nclib.experiments.records import (
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.scales.scale import Scale, Task, Zoo
 from nclib.experiments.scales.smoke import reduced, representatives
-from nclib.experiments.studies import STUDIES, cells_of, chapter_mates, declared, explored, live_cell, seeds_of
+from nclib.experiments.studies import (
+    STUDIES,
+    cells_of,
+    chapter_mates,
+    declared,
+    earlier,
+    explored,
+    kept,
+    live_cell,
+    seeds_of,
+)
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.extras import optional
 from nclib.features.backbones import Backbone, recipe_backbone
@@ -168,6 +178,8 @@ class Run:
     def cells(self, study: str) -> list[Cell]:
         """The cells of a study at this scale, for the seeds of this run; of a smoke run one of each kind."""
         cells = STUDIES[study](self.settings, self.seeds or seeds_of(study, self.scale))
+        if not self.seeds:
+            cells = kept(study, self.scale, cells)
         return representatives(cells) if self.smoke else cells
 
     def study(self, name: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
@@ -269,6 +281,11 @@ class Run:
         for scale in tables:
             print(self.describe(name, scale))
         return tables
+
+    def earlier(self, study: str) -> dict[str, pd.DataFrame]:
+        """The tables of a study under an earlier protocol, of the scales at which another followed it."""
+        found = {scale: earlier(self.records, study, scale) for scale in SCALES}
+        return {scale: table for scale, table in found.items() if table is not None}
 
     def describe(self, study: str, scale: str | None = None) -> str:
         """Where the records of a study come from, at this or another scale, with a digest of every digit of them."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from nclib.experiments.chapters import complexity, downstream, fine_tuning, in_training, selection, source
 from nclib.experiments.claims import Claim, Verdict, judge, with_survivors
-from nclib.experiments.protocols import confirming, confirming_seeds, in_force
+from nclib.experiments.protocols import confirming, confirms, in_force, of_study
 from nclib.experiments.records import Cell, Records, as_table, cell_of
 from nclib.experiments.scales import SCALES, check, settings
 from nclib.experiments.scales.scale import Scale
@@ -47,12 +47,30 @@ def chapter_mates(study: str) -> list[str]:
 
 def seeds_of(study: str, scale: str) -> tuple[int, ...]:
     """The seeds of a study at a scale: those that confirm, once its chapter has a protocol, else those that explore."""
-    return confirming_seeds(study, scale) or settings(scale).seeds
+    protocol = in_force(study, scale)
+    return protocol.seeds[scale] if protocol else settings(scale).seeds
 
 
 def cells_of(study: str, scale: str) -> list[Cell]:
-    """The cells of a study at a scale, at its `seeds_of` it."""
-    return STUDIES[study](settings(scale), seeds_of(study, scale))
+    """The cells of a study at a scale, at its `seeds_of` it; those of its protocol, once its chapter has one."""
+    return kept(study, scale, STUDIES[study](settings(scale), seeds_of(study, scale)))
+
+
+def kept(study: str, scale: str, cells: list[Cell]) -> list[Cell]:
+    """Those of the cells of a study that the protocol in force asks for."""
+    protocol = in_force(study, scale)
+    return protocol.keep(cells) if protocol else cells
+
+
+def earlier(records: Records, study: str, scale: str) -> pd.DataFrame | None:
+    """The table of a study under the protocol before the one in force; None where there is none, or not all of it."""
+    if len(protocols := of_study(study, scale)) < 2:
+        return None
+    before = protocols[1]
+    cells = before.keep(STUDIES[study](settings(scale), before.seeds[scale]))
+    return _whole(
+        records.select(study, scale, cells, lambda found: [each for each in found if confirms(each, before)]), cells
+    )
 
 
 def explored(records: Records, study: str, scale: str) -> pd.DataFrame | None:
@@ -88,7 +106,7 @@ def failures(records: Records, study: str, scale: str) -> list[dict]:
 
 def _in_force(study: str, scale: str) -> Callable[[list[dict]], list[dict]]:
     """What leaves those that were made under the protocol in force, if there is one."""
-    return confirming if confirming_seeds(study, scale) else list
+    return confirming if in_force(study, scale) else list
 
 
 def _whole(found: list[dict], cells: list[Cell], failed: Sequence[dict] = ()) -> pd.DataFrame | None:
@@ -115,7 +133,7 @@ def verdicts(records: Records, scale: str, study: str | Sequence[str] | None = N
 
 
 def _judged(claim: Claim, records: Records, scale: str) -> Verdict:
-    confirmed, failed = confirming_seeds(claim.study, scale) is not None, failures(records, claim.study, scale)
+    confirmed, failed = in_force(claim.study, scale) is not None, failures(records, claim.study, scale)
     if why := too_many_failed(cells_of(claim.study, scale), failed):
         return Verdict(claim, "not tested", why=why, confirmed=confirmed)
     table = declared(records, claim.study, scale)
@@ -153,7 +171,7 @@ def _without_seeds_of(failed: Sequence[dict], table: pd.DataFrame) -> tuple[pd.D
 
 def _said_of_refused(records: Records, study: str, scale: str) -> str:
     """How many records of the seeds that confirm do not, being made by other sources or under another protocol."""
-    cells = cells_of(study, scale) if confirming_seeds(study, scale) else []
+    cells = cells_of(study, scale) if in_force(study, scale) else []
     number = len(records.select(study, scale, cells)) - len(records.select(study, scale, cells, confirming))
     return f"{number} records of its seeds were not made under its protocol" if number else ""
 
@@ -189,7 +207,7 @@ def elsewhere(records: Records) -> pd.DataFrame:
 
 def _held_elsewhere(verdict: Verdict, others: pd.DataFrame, scale: str) -> Verdict:
     """The verdict, or *undecided* where another processor found another under the same protocol."""
-    protocol = in_force(verdict.claim.study)
+    protocol = in_force(verdict.claim.study, scale)
     if protocol is None or not verdict.confirmed:
         return verdict
     same = (

@@ -30,7 +30,7 @@ def record(seed=10, scale="demo", study="source_collapse", commit="abc", **made)
 
 
 def test_records_of_its_seeds_carry_its_digest(one_protocol):
-    assert in_force("source_collapse") is ONE
+    assert in_force("source_collapse", "demo") is ONE
     assert stamped(record())["provenance"] == {"commit": "abc", "protocol": ONE.digest}
     for other in (record(seed=0), record(seed=11, scale="lab"), record(study="fine_tuning")):
         assert stamped(other) == other
@@ -116,6 +116,30 @@ def test_what_another_processor_finds_otherwise_is_undecided(
     assert not by_key["A1-mechanism"].survives or by_key["A1-mechanism"].word == "holds"
 
 
+def test_a_protocol_may_follow_another_at_one_scale_and_with_some_of_its_cells(monkeypatch, tmp_path):
+    def measure(cell):
+        return {"nc1": 1.0 + cell["augmentation"], "nc1_ratio": 1.0, "accuracy": [0.5 + cell["seed"] / 1000] * 5}
+
+    monkeypatch.setattr("nclib.experiments.records.versions", lambda: {"commit": "abc"})
+    monkeypatch.setattr(protocols, "PROTOCOLS", (ONE,))
+    records, whole = Records(tmp_path), studies.cells_of("source_collapse", "demo")
+    fill(records, "source_collapse", "demo", whole, measure)
+    assert studies.earlier(records, "source_collapse", "demo") is None
+    allowed = (whole[0]["augmentation"],)
+    second = replace(ONE, number=2, seeds={"demo": (20, 21, 22)}, digest="e" * 16, only={"augmentation": allowed})
+    monkeypatch.setattr(protocols, "PROTOCOLS", (ONE, second))
+    assert in_force("source_collapse", "demo") is second
+    assert in_force("source_collapse", "lab") is ONE
+    cells = studies.cells_of("source_collapse", "demo")
+    assert {cell["seed"] for cell in cells} == {20, 21, 22}
+    assert {cell["augmentation"] for cell in cells} == set(allowed)
+    assert studies.declared(records, "source_collapse", "demo") is None
+    assert len(studies.earlier(records, "source_collapse", "demo")) == len(whole)
+    fill(records, "source_collapse", "demo", cells, measure)
+    assert len(studies.declared(records, "source_collapse", "demo")) == len(cells)
+    assert len(studies.earlier(records, "source_collapse", "demo")) == len(whole)
+
+
 def test_seeds_of_exploration_cannot_confirm():
     with pytest.raises(ValueError, match=r"seeds \[2\] of source are exploration; those that confirm begin at 10"):
         replace(ONE, seeds={"demo": (2, 10)})
@@ -141,9 +165,9 @@ def test_a_digest_is_of_what_claims_rest_on():
     assert found != digest("downstream", ("source_collapse",), SEEDS)
 
 
-@pytest.mark.parametrize("protocol", {p.chapter: p for p in PROTOCOLS}.values(), ids=lambda p: p.chapter)
+@pytest.mark.parametrize("protocol", {(p.chapter, p.studies): p for p in PROTOCOLS}.values(), ids=lambda p: p.digest)
 def test_what_a_protocol_fixed_is_still_so(protocol):
-    now = digest(protocol.chapter, protocol.studies, protocol.seeds)
+    now = digest(protocol.chapter, protocol.studies, protocol.seeds, protocol.keep)
     assert now == protocol.digest, (
         f"{protocol.chapter} is no longer what its protocol fixed; put it back, or add the next protocol to "
         "nclib/experiments/protocols.py, with fresh seeds and the reason"
