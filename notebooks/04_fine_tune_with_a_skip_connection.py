@@ -8,15 +8,15 @@
 # parameters (A4), and mitigates overfitting, most where data is scarce (A5). And ways of fine-tuning that collapse more on the
 # downstream training data are the more accurate (A2) {cite}`li2022,li2024`.
 #
-# **What we find.** At demo a block tuned with a skip connection comes within
-# {glue:text}`demo A4-accuracy points:.1f` points of full fine-tuning and trains {glue:text}`demo skip share:.0%` of the
-# backbone; and over ten ways of tuning, those that collapse the training images further are the more accurate. But the
-# skip connection itself does nothing that we can see: the same block tuned without it is as accurate, and as collapsed. The
-# block does the work. With a single image of a class it is {glue:text}`demo A5-scarce points:.1f` points ahead of full
-# fine-tuning (with the skip connection or nearly so without it), and its lead shrinks as images are added; it does not
-# overfit less. Collapse is no cause of accuracy here: forcing it gains less than a point. FINDINGS AT LAB In practice, with
-# one or two images of a class keep the linear probe, unless the task is unlike the source; with ten or more tune
-# everything, or one block for a twelfth of the parameters and about a point.
+# **What we find.** A block tuned with a skip connection trains {glue:text}`demo skip share:.0%` of the backbone. It comes within
+# {glue:text}`demo A4-accuracy points:.1f` points of full fine-tuning at demo; at lab it is
+# {glue:text}`lab A4-accuracy points:.1f` points behind, about the two points that we allow. Ways of tuning that collapse the
+# training images further are the more accurate, at both scales. But the skip connection itself does nothing that we can see:
+# the same block tuned without it is as accurate and as collapsed. The block does the work. With a single image of a class it is
+# {glue:text}`demo A5-scarce points:.1f` points ahead of full fine-tuning at demo, and its lead shrinks as images are added; at
+# lab there is no such lead. Collapse is no cause of accuracy here: forcing it gains less than a point at demo, and at lab our
+# penalty hardly forces it. In practice, with a handful of images of a class keep the linear probe; with twenty or more, on a
+# task unlike the source, tune everything, or one block for a twelfth of the parameters and one or two points.
 #
 # **How we test it.** Ten ways of fine-tuning start from the same network. All train a new classifier, which begins as a linear
 # probe of the features {cite}`kumar2022`; they differ in what else they train:
@@ -55,6 +55,8 @@ smoke: bool = False  # a cell of each kind, with few images, to see whether all 
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # %matplotlib inline
+import math
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
@@ -127,6 +129,8 @@ def measure(cell, cache):
 
 STUDIES = ("fine_tuning", "data_scarcity", "tuned_layer", "forced_collapse")
 studies = {study: run.study_by_scale(study, measure) for study in STUDIES}
+# The claims on scarce data at lab rest on a second protocol, of two methods and the ends of the curve: this is the first.
+curves = studies["data_scarcity"] | run.earlier("data_scarcity")
 
 # %% [markdown]
 # ## Ten ways to tune
@@ -246,11 +250,12 @@ plt.show()
 # ## Scarce data
 #
 # Nothing is chosen and nothing held out here: every method trains at its rate for all epochs, on as many images of each class
-# as it is given.
+# as it is given. At lab twelve draws of the whole curve left two claims undecided. These rest on eighty fresh draws of its two
+# ends, under a second protocol; the figures show the twelve.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "With few images keep the linear probe; with many, the more one trains the better. Test accuracy over what is trained beside the classifier, with its share of the backbone; a line for each number of training images of a class, with 95% intervals over draws.", "name": "fig-share"}, "image": {"alt": "Lines for few images fall or stay level from the linear probe to everything, lines for many images rise. One panel a task."}}
 figures.accuracy_by_share(
-    studies["data_scarcity"],
+    curves,
     {"linear": "probe", "skip": "skip", "last": "last", "full": "all"},
 )
 plt.show()
@@ -258,7 +263,7 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "With a single image of a class one block is ahead of everything, with ten it is behind; its skip connection adds nothing, and the gap between test and training loss is no smaller. Differences on the same images, over the number of training images of a class; one line a task, with 95% intervals over draws. Left: accuracy with the skip connection minus that of full fine-tuning. Middle: minus that of the same block tuned without it. Right: the logarithm of the ratio of the gaps between test and training cross-entropy, with the skip connection over full fine-tuning: below zero it overfits less.", "name": "fig-scarce"}, "image": {"alt": "One block is ahead of everything for one or two images of a class, and falls level with it or behind as images are added. The middle column, for the skip connection alone, stays about zero, and the right one does not lie below it for many images. One line a task."}}
 with_gap = {
     name: fine_tuning.logged(fine_tuning.gap(rows), "gap")
-    for name, rows in studies["data_scarcity"].items()
+    for name, rows in curves.items()
 }
 figures.paired_differences(
     with_gap,
@@ -271,13 +276,17 @@ figures.paired_differences(
 plt.show()
 
 # %% tags=["remove-cell"]
-for name, rows in studies["data_scarcity"].items():
+for name, rows in curves.items():
     fewest, most = fine_tuning.fewest(rows), fine_tuning.most(rows)
     for when, part in {"fewest": fewest, "most": most}.items():
         glue(f"{name} {when} images", part["train_per_class"].iloc[0])
         for method, values in part.groupby("method"):
             glue(f"{name} {when} {method}", values["accuracy"].mean())
             glue(f"{name} {when} {method} learned", values["train_accuracy"].min())
+for name, verdicts in verdicts_by_scale(run.records, "data_scarcity").items():
+    for each in verdicts:
+        if each.claim.key == "A5-gap" and each.estimate:
+            glue(f"{name} gap smaller", 1 - math.exp(each.estimate.value))
 
 # %% [markdown]
 # **What we see** ({numref}`fig-share`, {numref}`fig-scarce`).
@@ -295,7 +304,12 @@ for name, rows in studies["data_scarcity"].items():
 #
 # - *Again not the skip connection*: the same block without it does as well, but for digits with one image.
 #
-# SEEN3 LAB
+# - *At lab* a linear probe is ahead of both up to five images of a class: with one image its accuracy is
+#   {glue:text}`lab fewest linear:.2f`, theirs {glue:text}`lab fewest skip:.2f`. Between the two we see no lead of either with one
+#   image ({glue:text}`lab A5-scarce low:.1f` to {glue:text}`lab A5-scarce high:.1f` points). With forty, full fine-tuning is
+#   ahead on photographs and clothes. On textures the probe and the last block beat it at every number of images. Here one block
+#   does overfit less than everything: with one image its gap in cross-entropy is {glue:text}`lab gap smaller:.0%` smaller. The
+#   same block without a skip connection has the same gap.
 #
 # ## Does collapse help where it is forced?
 #
