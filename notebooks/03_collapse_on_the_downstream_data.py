@@ -2,42 +2,38 @@
 # (downstream)=
 # # Find the model that transfers by its collapse on your data
 #
-# **The claims.** Chapter 2 looked at collapse on the data a network was trained on. Li et al. found something more
-# useful: the more the features of a pre-trained model collapse on the {term}`downstream` training data, the higher the
-# accuracy of a linear {term}`probe` of them (A2) {cite}`li2022,li2024`. The second half of the claim, on ways of
-# fine-tuning, belongs to the next chapter.
+# **The claims.** Chapter 2 looked at collapse on the data that a network was trained on. Li et al. found something more useful:
+# the more the features of a pre-trained model collapse on the {term}`downstream` training data, the higher the accuracy of a
+# linear {term}`probe` of them (A2) {cite}`li2022,li2024`. The second half of the claim is about ways of fine-tuning, and
+# belongs to the next chapter.
 #
-# **What we find.** For models it holds: on every task of both scales models with lower NC1 tend to be more accurate,
-# with a mean rank correlation of {glue:text}`demo all NC1 value:.2f` at demo and {glue:text}`lab all NC1 value:.2f` at
-# lab, and {glue:text}`demo all NC1 given value:.2f` and {glue:text}`lab all NC1 given value:.2f` at equal width. (At
-# lab two models that were trained on birds and insects decide that; among those trained on ImageNet width ranks as
-# well as NC1.) NC1 is one of several things that say so. Directional CDNV, which like NC1 looks only where class means
-# differ, ranks models at least as well; among networks of one kind accuracy on the source chooses as well. The trace
-# ratio and CDNV rank models of different architectures poorly. For the layers of a network the claim fails at demo, where
-# the last blocks go on collapsing and lose accuracy, and holds weakly at lab, where depth explains most of it. In
-# practice, choose a model by the lowest NC1 or directional CDNV: it falls {glue:text}`demo lost lowest NC1:.1f` points short of the best at demo and
-# {glue:text}`lab lost lowest NC1:.1f` at lab; the widest model falls {glue:text}`demo lost widest:.1f` and
-# {glue:text}`lab lost widest:.1f` short, the one with the most parameters {glue:text}`demo lost most parameters:.1f`
-# and {glue:text}`lab lost most parameters:.1f`, one at random {glue:text}`demo lost at random:.1f` and
-# {glue:text}`lab lost at random:.1f`. If you can afford to probe all of them, do: that takes no more than the same
-# features.
+# **What we find.** For models the claim holds: on every task of both scales, models with lower {term}`NC1` tend to be more
+# accurate, with a mean rank correlation of {glue:text}`demo all NC1 value:.2f` at demo and {glue:text}`lab all NC1 value:.2f`
+# at lab. Width does not explain that at demo; at lab two models that were trained on birds and insects decide, and among those
+# trained on ImageNet width ranks as well as NC1. Another measure, {term}`directional CDNV`, also looks only where class means
+# differ, and ranks models at least as well; the {term}`trace ratio` and {term}`CDNV` count spread in all directions, and rank
+# models of different architectures poorly. For the layers of one model the claim fails at demo, where the last blocks go on
+# collapsing and lose accuracy, and holds weakly at lab, where depth explains most of it. In practice, choose the model with the
+# lowest NC1 or directional CDNV: by NC1 you lose {glue:text}`demo lost lowest NC1:.1f` points against the best model at demo
+# and {glue:text}`lab lost lowest NC1:.1f` at lab, with a model drawn at random {glue:text}`demo lost at random:.1f` and
+# {glue:text}`lab lost at random:.1f`; if you can afford to probe every model, do, for a probe takes little more than NC1.
 #
-# **How we test it.** Each model is frozen and shown the training images of a task. We measure how far its last-layer
-# features collapse on them, and fit a linear probe to the same features; its accuracy is that on the task's test
-# images. At *demo* the models are networks like those of {ref}`source`, each made by a *recipe* that differs in one
-# setting from the *base*, and the tasks are scripts and digits. At *lab* they are fourteen small convolutional networks
-# trained on ImageNet (two of them on iNaturalist); the tasks are photographs, textures, clothes, digits, and
-# five alphabets of Omniglot, which we did not explore. We ask, in this order,
+# **How we test it.** We freeze each model and compute its last-layer features of the training images of a task. We measure how
+# far these features collapse, and fit a linear probe to them; the probe's accuracy is measured on the task's test images. At
+# *demo* scale the models are networks like those of {ref}`source`: each is made by a {term}`recipe` that differs in one setting
+# from the {term}`base`, and the tasks are scripts and digits. At *lab* scale they are fourteen small convolutional networks,
+# twelve trained on ImageNet and two on iNaturalist. Their tasks are photographs, textures, clothes, digits, and five alphabets
+# of Omniglot that were no part of the {term}`exploration`. We ask, in this order,
 #
-# 1. whether the models with the lowest NC1 transfer best, and whether a simpler thing says the same: other measures of
-#    collapse, the width of the features, the number of parameters, accuracy on the source,
-# 2. how much accuracy a user gains by choosing so,
-# 3. whether NC1 says what a few labelled images will do,
-# 4. whether the least collapse finds the best layer of a model.
+# 1. whether the models with the lowest NC1 transfer best, and whether something simpler says the same: other measures of
+#    collapse, the {term}`width` of the features, the number of parameters, accuracy on the source,
+# 2. how much accuracy you gain if you choose by NC1,
+# 3. whether NC1 also ranks models that learn from a few labelled images,
+# 4. whether the most collapsed layer of a model is the best one.
 #
-# All correlations of this chapter are rank correlations of accuracy and an *order*: lowest NC1 first, widest first, and
-# so on. So 1 is the order of accuracy, and in the figures the claim holds on the right. (The verdicts keep the sign of
-# NC1, by which the claim holds below zero.)
+# All correlations in this chapter are rank correlations of accuracy with an *order* of the models: lowest NC1 first, widest
+# first, and so on. A correlation of 1 means that the order is that of their accuracies, and in the figures the claim holds on
+# the right. (The verdicts keep the sign of NC1, so there it holds below zero.)
 
 # %% tags=["parameters"]
 scale: str = "demo"  # demo: data that needs no download; lab, paper: models and data of a data root
@@ -57,6 +53,7 @@ import pandas as pd
 import torch
 
 import nclib
+from nclib.experiments import plots
 from nclib.experiments.chapters import downstream
 from nclib.experiments.figures import downstream as figures
 from nclib.experiments.prose import glue
@@ -70,9 +67,9 @@ run = nclib.start(
 # %% [markdown]
 # ## Measure
 #
-# A cell of the study is one model on one task. The strength of the probe's penalty is chosen on a fifth of the
-# training images. For few shots, `shots` training images of every class are drawn (or as many as the smallest class
-# has) and each test image goes to the nearest of their means; `episodes` draws are averaged.
+# A {term}`cell` of the study is one model on one task. A fifth of the training images is held out to choose the strength of the
+# probe's penalty. For {term}`few-shot` accuracy, `shots` training images of every class are drawn (or as many as the smallest
+# class has), and each test image gets the class of the nearest mean. We average over `episodes` draws.
 
 # %%
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
@@ -106,8 +103,8 @@ def measure(cell, cache):
 
 
 # %% [markdown]
-# The same for every block of a model, from one forward pass: `nclib.layerwise` averages each feature map over its
-# positions.
+# The next function does the same for every block of a model, with one forward pass: `nclib.layerwise` averages each feature map
+# over its positions.
 
 
 # %%
@@ -129,7 +126,7 @@ pd.DataFrame(
     {
         name: {
             "models": rows["model"].nunique(),
-            "tasks": ", ".join(rows["task"].unique()),
+            "tasks": "; ".join(map(plots.short, rows["task"].unique())),
             "cells": len(rows),
         }
         for name, rows in tables.items()
@@ -137,24 +134,25 @@ pd.DataFrame(
 ).T
 
 # %% [markdown]
-# A seed of the demo is a network trained anew, and its verdicts have an interval over ten of them. The lab's models are
-# the same with every seed, which is a draw of the images of each task; its verdicts take the mean of two draws, and have
-# an interval over tasks.
+# At demo every seed trains the networks anew, and the verdicts have an interval over ten seeds. At lab the models are the same
+# with every seed, and a seed draws other images of each task. The lab's verdicts take the mean of two draws, and have an
+# interval over tasks.
 #
 # ## Do models with lower NC1 transfer better?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "On every task models with lower NC1 tend to be more accurate. Test accuracy of a linear probe against NC1 on the task's training images. One point a model, the mean over its seeds; one panel a task. Colours and markers are what a recipe varies (demo) or families of models (lab). Left is more collapsed.", "name": "fig-models"}, "image": {"alt": "Accuracy falls as downstream NC1 grows, in every panel, most evenly on the letters of the demo. One panel a task: five of the demo and ten of the lab."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "On every task models with lower NC1 tend to be more accurate. Test accuracy of a linear probe against NC1 on the task's training images. Each point is a model, the mean over its seeds; each panel is a task. Colours and markers show what a recipe varies (demo) or the family of a model (lab). Left is more collapsed.", "name": "fig-models"}, "image": {"alt": "Accuracy falls as downstream NC1 grows, in every panel, most evenly on the letters of the demo. There are five tasks of the demo and ten of the lab."}}
 figures.task_panels(tables, "nc1", "accuracy")
 plt.show()
 
 # %% [markdown]
-# NC1 is one of five measures of collapse that could rank models, all lower where features are more collapsed. The
-# *trace ratio* divides total within-class by total between-class variance, *CDNV* does so for pairs of classes, and *VCI*
-# says how much of the total variance is not between classes. *NC1* measures the within-class variance along each
-# direction in which class means differ, divided by their variance there, and *directional CDNV* the variance of two
-# classes along the line between their means only. [Which NC1 is that?](../book/metrics.md) has the formulas.
+# Five measures of collapse could rank the models; all are lower where features are more collapsed. *NC1* measures the
+# within-class variance along each direction in which class means differ, divided by the variance of the class means there.
+# *Directional CDNV* compares two classes at a time: their variance along the line between their means, divided by the squared
+# distance of the means. The *trace ratio* divides the total within-class variance by the total between-class variance, and
+# *CDNV* does so for pairs of classes. {term}`VCI` is the share of the variance of the labels that a linear probe cannot
+# explain. [Which NC1 is that?](../book/metrics.md) has the formulas.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spread along the line between two class means is in the way of a linear probe, spread across it is not: NC1 and directional CDNV tell the two apart, the trace ratio and CDNV do not. Two classes in a plane, with their means.", "name": "fig-clouds"}, "image": {"alt": "Two classes have the same distance and the same spread twice. On the left they spread towards each other, and NC1 is high; on the right they spread side by side, and NC1 is low. The trace ratio and CDNV are the same."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spread along the line between two class means hinders a linear probe, spread across it does not. NC1 and directional CDNV tell the two apart; the trace ratio and CDNV do not. Each panel shows two classes in a plane, with their means.", "name": "fig-clouds"}, "image": {"alt": "NC1 is high on the left, where two classes spread towards each other, and low on the right, where they spread side by side. In both panels the classes have the same distance and the same total spread, and the same trace ratio and CDNV."}}
 angles = torch.arange(24) * torch.pi / 12
 ring = torch.stack([angles.cos(), angles.sin()], dim=1)
 means = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
@@ -172,10 +170,9 @@ figures.clouds(samples)
 plt.show()
 
 # %% [markdown]
-# Beside them stand three things that need no downstream data: the number of features (width), the number of parameters,
-# and for networks of the demo accuracy on the source, which chapter 2 measured for those recipes and seeds that both
-# chapters have. The wide models may be both more collapsed and better; so we compare models at equal width, too, as far as
-# a partial correlation can tell.
+# We compare them with three orders that need no downstream data: the number of features (width), the number of parameters and,
+# at demo, accuracy on the source. Chapter 2 measured that for the recipes and seeds that both chapters have. Wide models may be
+# both more collapsed and more accurate, so we also compare models at equal width, as far as a partial correlation can.
 
 # %% tags=["hide-input"]
 LABELS = {
@@ -199,7 +196,7 @@ if networks is not None:
 
 
 def groups(rows):
-    """All models, and the part of them that differs in how, not how far, they were trained, or that is wide."""
+    """All models, and a part of them: those trained as long as the base or, of named models, the wide ones."""
     yield "all", "all", rows
     if "epochs" in rows:
         usual = rows["epochs"].mode()[0]
@@ -217,7 +214,7 @@ for name, rows in tables.items():
             shown[f"{name}: {title}\n{number} models"] = part
             glue(f"{name} {group} models", number)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "At every scale NC1 ranks models, at equal width as well; directional CDNV does at least as well, sizes rank them much worse. Rank correlation of accuracy with orders of the models: lowest first for measures of collapse, highest first for the three below. Large points are means over tasks with 95% intervals, as of the verdicts; faint points are tasks. Source accuracy is that of the models that chapter 2 has, too.", "name": "fig-orders"}, "image": {"alt": "NC1, directional CDNV and CDNV lie far to the right of zero in all four panels, as they are and at equal width. The trace ratio, VCI, width and the number of parameters lie further left. Each row is a way to order models."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 ranks models at both scales, also at equal width; directional CDNV ranks them at least as well, and sizes much worse. Rank correlation of accuracy with orders of the models: lowest first for measures of collapse, highest first for the three at the bottom. Large points are means over tasks, with the 95% intervals of the verdicts; faint points are tasks. Source accuracy is known only of models that chapter 2 also has.", "name": "fig-orders"}, "image": {"alt": "NC1, directional CDNV and CDNV lie far to the right of zero in all four panels, as they are and at equal width. The trace ratio, VCI, width and the number of parameters lie further left. Each row is a way to order models."}}
 figures.orders_of_models(shown, LABELS | SIZES)
 plt.show()
 
@@ -247,7 +244,8 @@ for name, rows in tables.items():
         )
 
 # %% [markdown]
-# The families of the lab, one by one, and all models but those of iNaturalist, whose source data are birds and insects:
+# The same at lab for each family of at least four models, and for all models without the two of iNaturalist, whose source data
+# are birds and insects:
 
 
 # %% tags=["hide-input"]
@@ -275,69 +273,64 @@ for name, rows in tables.items():
         for label, (order, given) in orders.items():
             if (
                 given is None or row["models"] > 8
-            ):  # of four models nothing would be left
+            ):  # four models would leave nothing to correlate
                 ranks = downstream.ranked_by(part, order, given=given)
                 row[label] = str(downstream.correlation(ranks))
                 glue(f"{name} {family} {label}", downstream.correlation(ranks))
 pd.DataFrame(by_family).T.fillna("").rename_axis("rank correlation with accuracy")
 
 # %% [markdown]
-# **What we see** ({numref}`fig-models`, {numref}`fig-orders`). The order of NC1 has a rank correlation with accuracy
-# of {glue:text}`demo all NC1 value:.2f` [{glue:text}`demo all NC1 low:.2f`, {glue:text}`demo all NC1 high:.2f`] at
-# demo and {glue:text}`lab all NC1 value:.2f` [{glue:text}`lab all NC1 low:.2f`, {glue:text}`lab all NC1 high:.2f`] at
-# lab. The five alphabets, which we did not explore, have {glue:text}`lab new NC1 value:.2f`.
+# **What we see** ({numref}`fig-models`, {numref}`fig-orders`). Ordered by NC1, models have a rank correlation with accuracy of
+# {glue:text}`demo all NC1 value:.2f` [{glue:text}`demo all NC1 low:.2f`, {glue:text}`demo all NC1 high:.2f`] at demo and
+# {glue:text}`lab all NC1 value:.2f` [{glue:text}`lab all NC1 low:.2f`, {glue:text}`lab all NC1 high:.2f`] at lab. On the five
+# new alphabets alone it is {glue:text}`lab new NC1 value:.2f`.
 #
-# - *Training length* does part of it at demo: a barely trained network neither collapses nor transfers. Among the
-#   {glue:text}`demo usual models` models that were trained as long as the base the correlation is
+# - *Training length* explains part of it at demo: a barely trained network neither collapses nor transfers. Among the
+#   {glue:text}`demo usual models:.0f` models that were trained as long as the base the correlation is
 #   {glue:text}`demo usual NC1 value:.2f`.
 #
-# - *Width* does not explain it: at equal width NC1 has {glue:text}`demo all NC1 given value:.2f` at demo and
-#   {glue:text}`lab all NC1 given value:.2f` at lab, where width alone has {glue:text}`demo all width value:.2f` and
-#   {glue:text}`lab all width value:.2f`. But at lab that rests on the two iNaturalist models, which are less collapsed
-#   than the others of their width, and the worst on most tasks. Without them width has
-#   {glue:text}`lab without iNaturalist width value:.2f` beside NC1's
-#   {glue:text}`lab without iNaturalist NC1 value:.2f`, and at equal width NC1 keeps
-#   {glue:text}`lab without iNaturalist NC1 at equal width value:.2f`
+# - *Width* does not explain it at demo: alone it has {glue:text}`demo all width value:.2f`, and at equal width NC1 keeps
+#   {glue:text}`demo all NC1 given value:.2f`. The numbers of the lab are alike ({glue:text}`lab all width value:.2f` and
+#   {glue:text}`lab all NC1 given value:.2f`), but there two models decide. The iNaturalist models are less collapsed than
+#   others of their width, and the worst on most tasks. Without them width ranks models as well as NC1 does
+#   ({glue:text}`lab without iNaturalist width value:.2f` and {glue:text}`lab without iNaturalist NC1 value:.2f`), and at equal
+#   width NC1 keeps {glue:text}`lab without iNaturalist NC1 at equal width value:.2f`
 #   [{glue:text}`lab without iNaturalist NC1 at equal width low:.2f`,
-#   {glue:text}`lab without iNaturalist NC1 at equal width high:.2f`]: the wide models are the better and the more
-#   collapsed ones, and among ImageNet models of one width these twelve cannot say whether NC1 chooses. Within either
-#   family of four, too, NC1 orders the models no better than width does.
+#   {glue:text}`lab without iNaturalist NC1 at equal width high:.2f`]. Among the twelve ImageNet models the wide ones are both
+#   better and more collapsed; whether NC1 chooses among models of one width they cannot say. Within either family of four, too,
+#   NC1 ranks models no better than width does.
 #
-# - *The number of parameters* has {glue:text}`demo all parameters value:.2f` and
-#   {glue:text}`lab all parameters value:.2f`. The largest network of the demo, which is the deepest, transfers worse
+# - *The number of parameters* is a poor guide ({glue:text}`demo all parameters value:.2f` at demo,
+#   {glue:text}`lab all parameters value:.2f` at lab). The largest network of the demo, which is the deepest, transfers worse
 #   than most; the largest of the lab is among the best.
 #
-# - *Source accuracy*, which chapter 2 measured for {glue:text}`demo all known` of the demo's models, has
-#   {glue:text}`demo all source accuracy value:.2f` [{glue:text}`demo all source accuracy low:.2f`,
-#   {glue:text}`demo all source accuracy high:.2f`]; among the same models NC1 has
-#   {glue:text}`demo all known NC1 value:.2f` [{glue:text}`demo all known NC1 low:.2f`,
-#   {glue:text}`demo all known NC1 high:.2f`]. Whoever has the source data can rank networks of one kind nearly as well
-#   without a look at the task.
+# - *Source accuracy* is known of {glue:text}`demo all known:.0f` of the demo's models. It ranks them nearly as well
+#   ({glue:text}`demo all source accuracy value:.2f`) as NC1 does ({glue:text}`demo all known NC1 value:.2f`). If you have the
+#   source data, you can rank networks of one kind without looking at the task.
 #
 # - *Directional CDNV* ranks models better than NC1 at demo, by {glue:text}`demo all behind directional CDNV value:.2f`
-#   [{glue:text}`demo all behind directional CDNV low:.2f`, {glue:text}`demo all behind directional CDNV high:.2f`],
-#   and at lab has {glue:text}`lab all directional CDNV value:.2f` [{glue:text}`lab all directional CDNV low:.2f`,
-#   {glue:text}`lab all directional CDNV high:.2f`]. It looks at the line between two means, too, and needs no inverse,
-#   which NC1 pays for where there are few images or as many classes as features.
+#   [{glue:text}`demo all behind directional CDNV low:.2f`, {glue:text}`demo all behind directional CDNV high:.2f`], and has
+#   {glue:text}`lab all directional CDNV value:.2f` at lab. It, too, looks along the line between two means, and it needs no
+#   inverse. NC1 pays for its inverse where there are few images, or as many classes as features.
 #
-# - *The trace ratio and CDNV* count spread in all directions, also where it is in nobody's way ({numref}`fig-clouds`).
-#   Among the demo's networks, which are alike, CDNV ranks about as well as NC1 and the trace ratio worse. The lab's
-#   models the trace ratio hardly ranks ({glue:text}`lab all trace ratio value:.2f`
-#   [{glue:text}`lab all trace ratio low:.2f`, {glue:text}`lab all trace ratio high:.2f`]), and CDNV poorly
-#   ({glue:text}`lab all CDNV value:.2f` [{glue:text}`lab all CDNV low:.2f`, {glue:text}`lab all CDNV high:.2f`]). A
-#   linear probe scales directions as it likes, and so sides with NC1.
+# - *The trace ratio and CDNV* count spread in all directions, even where it does not hinder a probe ({numref}`fig-clouds`).
+#   Among the demo's networks, which are alike, CDNV ranks about as well as NC1, and the trace ratio worse. At lab the trace
+#   ratio hardly ranks the models ({glue:text}`lab all trace ratio value:.2f` [{glue:text}`lab all trace ratio low:.2f`,
+#   {glue:text}`lab all trace ratio high:.2f`]), and CDNV ranks them poorly ({glue:text}`lab all CDNV value:.2f`
+#   [{glue:text}`lab all CDNV low:.2f`, {glue:text}`lab all CDNV high:.2f`]). A linear probe scales directions as it likes, and
+#   so does NC1.
 #
-# - *VCI* ranks the demo's models at least as well as NC1, the lab's worse ({glue:text}`lab all VCI value:.2f`). Where
-#   there are fewer images than features it is zero whatever the features are, and ranks by width.
+# - *VCI* ranks the demo's models at least as well as NC1, and the lab's worse ({glue:text}`lab all VCI value:.2f`). Where there
+#   are fewer images than features it is zero whatever the features are, and ranks models by their width.
 #
-# So lower collapse goes with better transfer, measured where class means differ. That it is NC1 that counts, and not
-# what NC1 and directional CDNV share, nothing here says.
+# So lower collapse goes with better transfer if it is measured where class means differ. Whether NC1 itself counts, or what NC1
+# and directional CDNV share, these models cannot say.
 #
 # ## What do you gain by choosing so?
 #
-# On each task we take the model with the lowest NC1, and ask by how many points of accuracy it falls short of the best
-# model. We do the same with the other orders, and with a model drawn at random; of several models that come first, such as
-# the widest, we take the mean.
+# On each task we take the model with the lowest NC1, and ask by how many points of accuracy it falls short of the best model.
+# We do the same for the other orders, and for a model drawn at random. Where several models come first, such as the widest, we
+# take their mean.
 
 
 # %% tags=["hide-input"]
@@ -368,20 +361,21 @@ gain.loc["lowest NC1", gain.columns.get_level_values(1) == "more than NC1"] = ""
 gain.rename_axis("chosen model")
 
 # %% [markdown]
-# **What we see.** At demo the model of lowest NC1 falls {glue:text}`demo lost lowest NC1:.1f` points short of the best
-# one, the widest {glue:text}`demo lost widest:.1f`, and a model at random {glue:text}`demo lost at random:.1f`, much
-# of it by those that were barely trained. Directional CDNV, CDNV and source accuracy lose about as little as NC1. At
-# lab NC1 loses {glue:text}`lab lost lowest NC1:.1f` points, the widest model {glue:text}`lab lost widest:.1f`, and one
-# at random {glue:text}`lab lost at random:.1f`. (The two iNaturalist models are among the widest.) The model with the
-# most parameters loses {glue:text}`lab lost most parameters:.1f` there, which is
-# {glue:text}`lab more lost most parameters` more than NC1. So choosing by NC1 is worth several points against chance,
-# and protects against the wrong notion of size: width is a poor guess at lab, the number of parameters at demo.
-# Against directional CDNV we see no gain. Its cost is one pass over the training images; a probe of the same features,
-# whose validation says directly which model is best, costs little more.
+# **What we see.** The model with the lowest NC1 falls {glue:text}`demo lost lowest NC1:.1f` points short of the best one at
+# demo and {glue:text}`lab lost lowest NC1:.1f` at lab; a model at random falls {glue:text}`demo lost at random:.1f` and
+# {glue:text}`lab lost at random:.1f` short. (At demo much of that is due to models that were barely trained.) Directional CDNV
+# loses about as little as NC1 at both scales, and so do CDNV and source accuracy at demo. Size misleads: the widest model loses
+# {glue:text}`lab lost widest:.1f` points at lab, where the two iNaturalist models are among the widest, and the model with the
+# most parameters loses {glue:text}`demo lost most parameters:.1f` at demo. At lab the model with the most parameters is a good
+# choice: its loss exceeds that of NC1 by {glue:text}`lab more lost most parameters` points, which is within noise.
+#
+# So choosing by NC1 is worth several points against chance, and protects against the wrong notion of size. It takes one pass
+# over the training images. A probe of the same features costs little more, and its validation says directly which model is
+# best.
 #
 # ## Few shots
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 of all training images ranks models about as well for a few labelled images as for all of them. Rank correlation of accuracy from 1, 5 and 20 images of a class (nearest class mean) and from all (linear probe) with the order of NC1 and of width, the mean over tasks, with 95% intervals as of the verdicts.", "name": "fig-shots"}, "image": {"alt": "For each scale NC1 stays about as high for 1, 5 and 20 shots as for all images, and lies far above width."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 of all training images ranks models about as well when they learn from a few labelled images as when they learn from all. Rank correlation of the orders by NC1 and by width with accuracy from 1, 5 and 20 images of a class (nearest class mean) and from all (linear probe). Means over tasks, with the 95% intervals of the verdicts.", "name": "fig-shots"}, "image": {"alt": "At both scales the correlation of NC1 stays about as high for 1, 5 and 20 images as for all, and lies far above that for width."}}
 SHOTS = {
     "accuracy_1": "1 shot",
     "accuracy_5": "5 shots",
@@ -405,28 +399,30 @@ for title, found in by_shots.items():
         glue(f"shots {title} {column}", estimate.value)
 
 # %% [markdown]
-# **What we see** ({numref}`fig-shots`). From one image of a class NC1 has {glue:text}`shots demo, NC1 accuracy_1:.2f`
-# (demo) and {glue:text}`shots lab, NC1 accuracy_1:.2f` (lab), from twenty {glue:text}`shots demo, NC1 accuracy_20:.2f`
-# and {glue:text}`shots lab, NC1 accuracy_20:.2f`. It needs the labels of all images, though: this is a relation, not a
-# way to choose a model with twenty labels.
+# **What we see** ({numref}`fig-shots`). With one image of a class the rank correlation is
+# {glue:text}`shots demo, NC1 accuracy_1:.2f` at demo and {glue:text}`shots lab, NC1 accuracy_1:.2f` at lab, with twenty it is
+# {glue:text}`shots demo, NC1 accuracy_20:.2f` and {glue:text}`shots lab, NC1 accuracy_20:.2f`. But this NC1 needs the labels of
+# all images: it shows a relation, not a way to choose a model with twenty labels.
 #
 # ## Across layers
 #
-# The same for the blocks of one model: does the most collapsed layer transfer best? At demo the model is the deepest
-# recipe, at lab each of the bank in turn.
+# Does the most collapsed layer of a model transfer best? At demo the model is the deepest recipe, and at lab it is each of the
+# fourteen models in turn.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "CDNV mostly falls with depth; NC1 explodes where the width of a layer meets the number of classes. Probe accuracy and, below it, NC1 and CDNV from the first block (0) to the last layer (1), for five tasks of each scale. Lines are medians over models and seeds, bands reach from the lowest to the highest.", "name": "fig-layers"}, "image": {"alt": "With depth accuracy rises and CDNV mostly falls. NC1 falls too, but for high peaks early in the networks on some scripts, and on the flowers, where it rises. One column a task, two rows a scale."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "CDNV mostly falls with depth; NC1 explodes where the width of a layer meets the number of classes. Probe accuracy and, below it, NC1 and CDNV from the first block (0) to the last layer (1), for five tasks of each scale. Lines are medians over models and seeds; bands reach from the lowest value to the highest.", "name": "fig-layers"}, "image": {"alt": "With depth accuracy rises and CDNV mostly falls. NC1 falls, too, except for high peaks early in the networks on some scripts, and on the flowers, where it rises. Each column is a task; each scale has two rows."}}
 figures.depth_panels(layers, "accuracy", ["nc1", "cdnv"])
 plt.show()
 
 # %% [markdown]
-# NC1 is a sum over the directions in which class means differ. There are at most as many as features, or as classes less
-# one, so a layer narrower than that has few terms to sum and looks collapsed. Where the two numbers meet some directions
-# have hardly any variance between classes; its inverse explodes, and NC1 with it. So from here on only layers with more
-# features than classes count. Depth is the null rival: deeper layers collapse more, and transfer better, whether or not the
-# one has to do with the other.
+# NC1 is a sum over the directions in which class means differ. There are at most as many of these as features, and at most one
+# fewer than classes. A narrow layer therefore has few terms to sum, and looks collapsed. Where the number of features is close
+# to the number of classes, class means hardly differ in some directions. NC1 divides by their variance there, and explodes. So
+# from here on only layers with more features than classes count.
+#
+# The simplest rival is depth: deeper layers collapse more and transfer better, whether or not collapse has to do with transfer.
+# So we also compare layers at equal depth.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "At equal depth NC1 says little about which layer transfers best: weakly the right thing at lab, and the wrong thing on two scripts of the demo. Rank correlation of accuracy with the order of a model's layers by NC1, lowest first: as they are, and at equal depth. Intervals of tasks are over networks (demo) or models (lab), those of their mean as of the verdict.", "name": "fig-depth"}, "image": {"alt": "As they are, layers that collapse more are the more accurate on all tasks of the lab, and the less accurate on three scripts of the demo. At equal depth all intervals come close to zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "At equal depth NC1 says little about which layer transfers best: it is weakly right at lab, and wrong on two scripts of the demo. Rank correlation of accuracy with the order of a model's layers by NC1, lowest first: as they are, and at equal depth. The intervals of a task are over networks (demo) or models (lab); that of the mean is the verdict's.", "name": "fig-depth"}, "image": {"alt": "As they are, layers that collapse more are more accurate on all tasks of the lab, and less accurate on three scripts of the demo. At equal depth all intervals come close to zero."}}
 figures.orders_of_layers(layers)
 plt.show()
 
@@ -435,7 +431,7 @@ layer_choices = {
     "with the lowest NC1": "nc1",
     "with the lowest NC1, of those wider than the classes": "wide_nc1",
     "with the lowest CDNV": "cdnv",
-    "that is last": "left",
+    "at the end": "left",
 }
 lost = {}
 for name, rows in layers.items():
@@ -456,26 +452,24 @@ for name, rows in layers.items():
 pd.DataFrame(lost).rename_axis("points by which a layer falls short of the best")
 
 # %% [markdown]
-# **What we see** ({numref}`fig-layers`, {numref}`fig-depth`). At demo the claim fails. Among the wide layers, which
-# are those of the last stages, the order of NC1 has {glue:text}`layers demo wide_nc1 value:.2f`
-# [{glue:text}`layers demo wide_nc1 low:.2f`, {glue:text}`layers demo wide_nc1 high:.2f`], and at equal depth
-# {glue:text}`layers demo given depth value:.2f` [{glue:text}`layers demo given depth low:.2f`,
-# {glue:text}`layers demo given depth high:.2f`]. On three scripts NC1 still falls when accuracy has turned down: the
-# best layer lies at {glue:text}`best depth demo:.2f` of the depth, and in {glue:text}`best last demo:.0%` of the cases
-# it is the last. Presumably the last blocks collapse, for the letters they were trained on, what another script needs.
+# **What we see** ({numref}`fig-layers`, {numref}`fig-depth`). At demo the claim fails. Among layers wider than the number of
+# classes, which belong to the last stages, lower NC1 goes with lower accuracy: the rank correlation is
+# {glue:text}`layers demo wide_nc1 value:.2f` [{glue:text}`layers demo wide_nc1 low:.2f`,
+# {glue:text}`layers demo wide_nc1 high:.2f`], and {glue:text}`layers demo given depth value:.2f`
+# [{glue:text}`layers demo given depth low:.2f`, {glue:text}`layers demo given depth high:.2f`] at equal depth. On three scripts
+# NC1 still falls when accuracy has turned down: the best layer lies at {glue:text}`best depth demo:.2f` of the depth, and in
+# {glue:text}`best last demo:.0%` of the cases it is the last. Presumably the last blocks collapse what another script needs,
+# since the letters they were trained on do not need it.
 #
-# At lab the claim holds. Most layers are wider than the number of classes, and among these NC1 falls with depth as
-# accuracy rises ({glue:text}`layers lab wide_nc1 value:.2f`). But the number of layers still to come says more
-# ({glue:text}`layers lab left value:.2f`), and at equal depth NC1 keeps only
-# {glue:text}`layers lab given depth value:.2f` [{glue:text}`layers lab given depth low:.2f`,
-# {glue:text}`layers lab given depth high:.2f`].
+# At lab the claim holds. Most layers are wider than the number of classes, and among these NC1 falls with depth as accuracy
+# rises ({glue:text}`layers lab wide_nc1 value:.2f`). But depth alone ranks layers better
+# ({glue:text}`layers lab left value:.2f`), and at equal depth NC1 keeps only {glue:text}`layers lab given depth value:.2f`
+# [{glue:text}`layers lab given depth low:.2f`, {glue:text}`layers lab given depth high:.2f`].
 #
-# As a choice of a layer none of these does well at lab. The layer with the lowest NC1 loses
-# {glue:text}`layer lost lab nc1:.1f` points there, mostly since it may be a narrow one; of the layers wider than the
-# number of classes it loses {glue:text}`layer lost lab wide_nc1:.1f`, the layer with the lowest CDNV
-# {glue:text}`layer lost lab cdnv:.1f`, and the last layer {glue:text}`layer lost lab left:.1f`. At demo they lose about
-# as much as each other ({glue:text}`layer lost demo nc1:.1f`, {glue:text}`layer lost demo cdnv:.1f` and
-# {glue:text}`layer lost demo left:.1f` for NC1, CDNV and the last). In practice, probe the last few blocks.
+# At lab none of these is a good way to choose a layer. The layer with the lowest NC1 loses {glue:text}`layer lost lab nc1:.1f`
+# points, mostly because it may be a narrow one. Among layers wider than the number of classes the one with the lowest NC1 loses
+# {glue:text}`layer lost lab wide_nc1:.1f`, and the last layer of the model loses {glue:text}`layer lost lab left:.1f`. At demo
+# all choices lose about as much. In practice, probe the last few blocks.
 #
 # ## Verdict
 
@@ -483,13 +477,13 @@ pd.DataFrame(lost).rename_axis("points by which a layer falls short of the best"
 score_card(run.records, study=("downstream_collapse", "collapse_by_layer"))
 
 # %% [markdown]
-# The intervals speak of these models, and of no others: at demo of other networks made by the same recipes, at lab of other
-# tasks. Fourteen models of five or six families are too few to speak of families.
+# The intervals speak of these models and no others: at demo of other networks made by the same recipes, at lab of other tasks.
+# Fourteen models of five or six families are too few to speak of families.
 #
 # ## Is it so on your machine?
 #
-# Here we measure a small cell of each study again, now and from nothing, and compare it with their records.
-# {ref}`processors` explains the tolerances, and why the numbers just measured stand on the built page only.
+# Here we measure a small cell of each study again, now and from nothing, and compare it with its record. {ref}`processors`
+# explains the tolerances, and why the numbers just measured stand on the built page only.
 
 # %% tags=["live"]
 run.live({"downstream_collapse": measure, "collapse_by_layer": measure_layers})
@@ -497,20 +491,19 @@ run.live({"downstream_collapse": measure, "collapse_by_layer": measure_layers})
 # %% [markdown]
 # ## What differs from the paper
 #
-# The paper's sentence is about pre-trained networks of full size; its tables are not reproduced here. Ours are small:
-# at demo networks of about a hundred features on letters, at lab MobileNets, SqueezeNets and their relatives, most of
-# them with weights of 8 bits, on reduced versions of the data sets (of Flowers102 18 + 8 images a class, of CIFAR-10 a JPEG
-# copy). Draws of flowers and of textures overlap, since most of these images are used. Layers, few shots, width and the
-# other null rivals are ours, as are the probe, its strengths and the few-shot protocol.
+# The paper's claim is about pre-trained networks of full size; its tables are not reproduced here. Our models are small. At
+# demo they are networks with about a hundred features, trained on letters. At lab they are MobileNets, SqueezeNets and their
+# relatives, most of them with weights of 8 bits, and the data sets are reduced: Flowers102 to 18 training and 8 test images a
+# class, CIFAR-10 to a JPEG copy. Two draws of flowers or textures overlap, since each takes most of these images. Layers, few
+# shots, width and the other rivals are ours, and so are the probe, its strengths and the few-shot protocol.
 #
-# NC1 follows the formula of the authors' code, with the pseudo-inverse of the variance between the classes. It
-# compares models on the same classes only, and with care where they differ in width. VCI is zero, whatever the features
-# are, where there are fewer images than features.
+# NC1 follows the formula of the authors' code, with the pseudo-inverse of the variance between the classes. Use it to compare
+# models on the same classes only, and with care where they differ in width.
 #
 # ## On your own
 #
-# 1. Suppose you can afford to probe some of the models. How many must you probe, those of the lowest NC1 first, until one is
-#    within a point of the best? And by the other orders?
+# 1. Suppose you can afford to probe some of the models, those with the lowest NC1 first. How many must you probe until one is
+#    within a point of the best? And with the other orders?
 
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
@@ -521,7 +514,7 @@ def probes(part, order):
 
 
 def at_random(part):
-    """The same on average over all orders."""
+    """The same place, on average over all orders of the models."""
     near = (part["accuracy"] >= part["accuracy"].max() - 0.01).sum()
     return (len(part) + 1) / (near + 1)
 
@@ -535,24 +528,23 @@ for name, rows in tables.items():
 pd.DataFrame(by_order).round(1)
 
 # %% [markdown]
-# 2. Correlate NC1 and accuracy over all models and all tasks together, in place of within each task. What do you measure
-#    then?
+# 2. Correlate NC1 and accuracy over all models and all tasks at once instead of within each task. What do you measure then?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 for name, rows in tables.items():
     pooled = -rows["nc1"].corr(rows["accuracy"], method="spearman")
     within = downstream.correlation(downstream.ranked_by(rows, "nc1")).value
     print(f"{name}: {pooled:.2f} over everything, {within:.2f} within tasks")
-# Also how tasks differ, which does not help to choose a model: where easy tasks collapse
-# more it flatters, where they do not it hides what there is within tasks.
+# You also measure how tasks differ, which does not help to choose a model. It flatters NC1
+# where easy tasks collapse more, and hides the relation within tasks where they do not.
 
 # %% [markdown]
 # ## Rerun it at scale
 #
-# With your own models and data: a module that registers the models with timm, by its name or the path of its file,
-# and folders of images with a sub-folder for each class. The models of the lab are no part of this book: they are
-# small public ones, registered by such a module. What you measure is kept as records by the names of the models and
-# by the images; give new weights a new name.
+# To use your own models, give a module that registers them with timm (its name or its path) in `imports`, and their names in
+# `models`. To use your own data, give folders of images with a sub-folder for each class in `tasks`. The models of the lab are
+# no part of this book: they are small public ones, registered by such a module. Results are recorded by the names of the models
+# and by the images, so give new weights a new name.
 #
 # ```bash
 # .venv/bin/papermill notebooks/03_collapse_on_the_downstream_data.ipynb out.ipynb -p scale lab \
@@ -560,6 +552,6 @@ for name, rows in tables.items():
 #     -p tasks '["folder:~/photos", "flowers102"]' -p data_root ~/data -p device cuda
 # ```
 #
-# The verdicts stay those of the scale's own models.
-# `-p scale paper` takes the ImageNet models of torchvision and timm, by their usual names, on ten data sets of
-# torchvision. The data root must hold the data sets; `nclib.load(name, download=True)` fetches one.
+# The verdicts stay those of the scale's own models. `-p scale paper` takes the ImageNet models of torchvision and timm, by
+# their usual names, on ten data sets of torchvision. The data root must hold the data sets; `nclib.load(name, download=True)`
+# fetches one.

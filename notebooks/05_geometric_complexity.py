@@ -2,29 +2,30 @@
 # (geometric-complexity)=
 # # Ask whether complexity is the dial behind collapse
 #
-# **The claims.** The *geometric complexity* of an embedding says how far the features of an image move when the image moves a
-# little. Munn, Dherin and Gonzalvo report that what changes it during pre-training changes collapse the same way: a higher
-# learning rate, a smaller batch and more L2 regularisation each lower both (B1). This carries over to classes never seen, with
-# higher {term}`few-shot` accuracy (B2). Complexity bounds collapse (B3), is cheap to estimate (B4), and a penalty on it lowers
-# both (B5) {cite}`munn2024`.
+# **The claims.** The {term}`geometric complexity` of an embedding says how far the features of an image move when the image
+# moves a little. Munn, Dherin and Gonzalvo report that what changes it during pre-training changes collapse the same way: a
+# higher learning rate, a smaller batch and more L2 regularisation each lower complexity and make features collapse more (B1).
+# This carries over to classes never seen, with higher {term}`few-shot` accuracy (B2). Complexity bounds collapse (B3), is cheap
+# to estimate (B4), and a penalty on it lowers both (B5) {cite}`munn2024`.
 #
 # **What we find.** Over settings of training complexity and collapse do go together: a higher rate or a smaller batch lowers
-# both, on letters and on real images. But complexity is not the dial. A penalty that lowers complexity a hundredfold hardly moves
-# collapse, while forcing collapse lowers complexity threefold with every kind of network (B6, ours). Whether lower complexity
-# goes with better transfer depends on the network: with batch norm it does; without it we see no such link on letters, and the
-# opposite on real images. The bound holds, but is so loose that it says little: it does not tell which classes of a network
-# spread more. In practice, estimate complexity from two random projections of a few images, and do not take it for a measure of
-# collapse or of transfer.
+# both, on letters and on real images. But complexity is not the dial: a penalty that lowers complexity a hundredfold hardly
+# moves collapse, while forcing collapse lowers complexity threefold with every kind of network (B6, ours). Whether lower
+# complexity goes with better transfer depends on the network: with batch norm it does; without it we see no such link on
+# letters, and the opposite on real images. The bound holds by so wide a margin that it says little: it does not even tell which
+# classes of a network spread more. In practice, estimate complexity from two random projections of a few images, and do not
+# take it for a measure of collapse or of transfer.
 #
-# **How we test it.** Small networks learn one source, each setting of their training varied while the others stay. At *demo*
-# scale it is a script; a ResNet, a VGG, and a VGG with batch norm tell depth from normalisation. At *lab* scale it is clothes,
-# digits or photographs. Networks that learned for a fixed time are not equally far: one with a small rate is simply undertrained.
-# So we compare them at {term}`matched loss`, where their training loss has fallen to the same value. We ask, in this order,
+# **How we test it.** Small networks learn one source, and we vary one setting of their training at a time. At *demo* scale the
+# source is a script; a ResNet, a VGG, and a VGG with batch norm tell depth from normalisation. At *lab* scale it is clothes,
+# digits or photographs. Networks that learned for a fixed time are not equally far: one with a small rate is simply
+# undertrained. So we compare them at {term}`matched loss`, where their training loss has fallen to the same value. We ask, in
+# this order,
 #
-# 1. whether rate, batch size and L2 turn complexity and collapse of the source together, and what that does to new classes,
-# 2. whether collapse is bounded by complexity, along the training and class by class,
-# 3. how little it takes to estimate complexity,
-# 4. which moves which: complexity is penalised, and collapse is forced.
+# 1. whether rate, batch size and L2 change complexity and collapse of the source together, and what that does to new classes,
+# 2. whether complexity bounds collapse, along the training and class by class,
+# 3. how little work an estimate of complexity takes,
+# 4. which causes which: we penalise complexity, and we force collapse.
 
 # %% tags=["parameters"]
 scale: str = (
@@ -60,29 +61,30 @@ run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, **own)
 # %% [markdown]
 # ## Complexity and CDNV
 #
-# Let $J(x)$ be the {term}`Jacobian` of the features of an image $x$: their derivatives by its pixels. Geometric complexity is the
-# mean of $\lVert J(x) \rVert_F^2$ over the training images. We measure collapse by {term}`CDNV`, the mean over pairs of classes
-# of
+# Let $J(x)$ be the {term}`Jacobian` of the features of an image $x$: their derivatives by its pixels. Geometric complexity is
+# the mean of $\lVert J(x) \rVert_F^2$ over the training images. We measure collapse by {term}`CDNV`, the mean over pairs of
+# classes of
 #
 # $$ \frac{V_i + V_j}{2 \lVert \mu_i - \mu_j \rVert^2}, $$
 #
-# where $\mu_i$ is the mean of the features of class $i$ and $V_i$ their mean squared distance from it. Less is more collapsed.
+# where $\mu_i$ is the mean of the features of class $i$ and $V_i$ their mean squared distance from it. Lower is more collapsed.
 #
 # Why not NC1, as in the chapters before? Because the claim is about variances. A Poincaré inequality bounds $V_i$ by a constant
-# times the complexity $G_i$ on images of class $i$, so it bounds CDNV: by that constant times the *geometric collapse*, which is
-# CDNV with $G_i$ in the place of $V_i$. NC1 has no such bound. It divides by the variance between class means direction by
-# direction, so that one direction in which these hardly differ makes it large, however little features spread. We measure NC1,
-# too, and say where it disagrees.
+# times the complexity $G_i$ on images of class $i$. So it bounds CDNV, by that constant times the *geometric collapse*: CDNV
+# with $G_i$ in place of $V_i$. NC1 has no such bound. It divides by the variance of the class means direction by direction, so
+# a single direction in which these hardly differ makes it large, however little features spread. We measure NC1, too, and say
+# where it disagrees.
 #
-# Complexity depends on the scale of features, and CDNV does not: double all features, and complexity is four times as large.
-# Geometric collapse is free of scale. We therefore ask for the link of CDNV with either (B1-link and B1-scaled).
+# Complexity depends on the scale of features, and CDNV does not: if all features double, complexity is four times as large and
+# CDNV is the same. Geometric collapse is free of scale, too. We therefore ask whether CDNV goes with complexity (B1-link) and
+# whether it goes with geometric collapse (B1-scaled).
 #
 # ## Measure
 #
-# A cell of the study is one network, trained from nothing. Along its training we measure its training loss, the collapse of its
-# features on the training images, and their complexity on a few of these a class. At the two epochs that the loss of comparison
-# falls between, and at the end, we try it on new classes, too: in episodes of five classes with five images each to learn from,
-# and all others of these classes as queries.
+# A {term}`cell` of the study is one network, trained from nothing. Along its training we measure its training loss, the
+# collapse of its features on the training images, and their complexity on a few images of each class. At the end, and at the
+# two epochs between which the training loss falls below the loss of comparison, we also try it on new classes: in episodes of
+# five classes, with five images of each to learn from and all others of these classes as queries.
 
 
 # %% tags=["hide-input"]
@@ -270,7 +272,7 @@ studies = {study: run.study_by_scale(study, how) for study, how in STUDIES.items
 # %% [markdown]
 # ## Three settings of training
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A higher learning rate and a smaller batch lower CDNV in every network, and complexity where there is normalisation; L2 does less. Complexity and CDNV of the source over each setting, at matched training loss and demo scale; geometric means over seeds, with 95% t intervals.", "name": "fig-dials"}, "image": {"alt": "Complexity falls with the learning rate, rises with the batch size and falls a little with L2; so does CDNV, less steeply. Where there is no normalisation, complexity hardly moves. Three columns of line charts."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A higher learning rate and a smaller batch lower CDNV in every network, and complexity in networks with normalisation; L2 does less. Complexity and CDNV of the source against each setting, at matched training loss and demo scale. Geometric means over seeds, with 95% t intervals.", "name": "fig-dials"}, "image": {"alt": "Complexity falls with the learning rate, rises with the batch size and falls a little with L2; so does CDNV, less steeply. Without normalisation complexity hardly moves. There are three columns of line charts."}}
 NAMES = {
     "learning_rate": "learning rate",
     "batch_size": "batch size",
@@ -283,7 +285,7 @@ matched = {name: complexity.at_matched_loss(rows) for name, rows in tables.items
 figures.dials({run.scale: matched[run.scale]}, NAMES)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "On the source the settings mostly do what the paper says; on new classes only in networks with normalisation. What a setting changes over its sweep, turned the way that is said to lower complexity: complexity, CDNV of the source and of new classes, each as a factor (left of 1: lower), and 5-way 5-shot accuracy on new classes (right of 0: higher). A row a source and kind of network, black their mean at a scale, with 95% intervals; the grey band is the smallest effect.", "name": "fig-dial-contrasts"}, "image": {"alt": "On the source most points lie on the side of the paper, to the left. On new classes those of ResNets and of VGGs with batch norm do so, too, while those of VGGs without it lie on the other side. Three rows, for learning rate, batch size and L2."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "On the source the settings mostly do what the paper says; on new classes they do so only in networks with normalisation. Each setting goes through its sweep in the direction that is said to lower complexity. Shown is by what factor that changes complexity and CDNV (left of 1: lower), and by how many points it changes 5-way 5-shot accuracy (right of 0: higher). Each row is a source with a kind of network; black is their mean at a scale. Intervals are 95%; the grey band is the smallest effect.", "name": "fig-dial-contrasts"}, "image": {"alt": "On the source most points lie on the side of the paper, to the left. On new classes the points of ResNets and of VGGs with batch norm do so, too, while those of VGGs without it lie on the other side. Three rows of panels show learning rate, batch size and L2."}}
 judged = verdicts_by_scale(run.records, [*STUDIES])
 DIALS = {
     "higher learning rate": "rate",
@@ -302,8 +304,8 @@ grid = {
 figures.claims_by_panel(judged, grid, [*EFFECTS.values()])
 plt.show()
 
-# %% tags=["remove-cell"]
-BY_PANEL = (  # what the text tells apart
+# %% tags=["hide-input"]
+BY_PANEL = (  # claims whose panels the text names
     "B1-link",
     "B2-rate-collapse",
     "B2-rate-accuracy",
@@ -311,6 +313,7 @@ BY_PANEL = (  # what the text tells apart
     "B3-classes",
     "B5-collapse",
 )
+L2 = {"complexity": "B1-l2-complexity", "cdnv": "B1-l2-collapse"}
 for name, verdicts in judged.items():
     for each in filter(lambda verdict: verdict.defined, verdicts):
         panels = each.panels if each.claim.key in BY_PANEL else {}
@@ -318,8 +321,10 @@ for name, verdicts in judged.items():
             shown = {FACTOR: np.exp(value.value), POINT: 100 * value.value}
             found = shown.get(each.claim.smallest, value.value)
             glue(f"{name} {each.claim.key} {panel}", found)
+factors = {}
 for name, rows in matched.items():
     whole = len(tables[name])
+    estimates = {each.claim.key: each.estimate for each in judged.get(name, ())}
     glue(
         f"{name} came",
         f"all {whole}" if len(rows) == whole else f"{len(rows)} of {whole}",
@@ -327,43 +332,44 @@ for name, rows in matched.items():
     for metric in ("complexity", "cdnv"):
         by_rate = complexity.doubled(rows, "learning_rate", metric)
         by_batch = complexity.doubled(rows, "batch_size", metric)
-        glue(f"{name} {metric} at twice the rate", np.exp(np.log(by_rate).mean()))
-        glue(f"{name} {metric} at half the batch", np.exp(-np.log(by_batch).mean()))
+        twice, half = np.exp(np.log(by_rate).mean()), np.exp(-np.log(by_batch).mean())
+        glue(f"{name} {metric} at twice the rate", twice)
+        glue(f"{name} {metric} at half the batch", half)
+        found = {"twice the learning rate": twice, "half the batch": half}
+        if l2 := estimates.get(L2[metric]):
+            found["L2, from the least to the most"] = np.exp(l2.value)
+        factors[name, NAMES[metric]] = {way: f"{x:.2f}" for way, x in found.items()}
         for panel, factor in by_rate.items():
             glue(f"{name} {metric} at twice the rate, {panel}", factor)
+pd.DataFrame(factors).fillna("").rename_axis("times as large with")
 
 # %% [markdown]
-# **What we see** ({numref}`fig-dials`, {numref}`fig-dial-contrasts`).
+# **What we see** ({numref}`fig-dials`, {numref}`fig-dial-contrasts`, and the table above).
 #
-# - *Rate and batch* do what the paper says. At demo scale twice the learning rate multiplies complexity by
-#   {glue:text}`demo complexity at twice the rate:.2f` and CDNV by {glue:text}`demo cdnv at twice the rate:.2f`; half the batch
-#   multiplies them by {glue:text}`demo complexity at half the batch:.2f` and {glue:text}`demo cdnv at half the batch:.2f`. At lab
-#   scale twice the rate does so by {glue:text}`lab complexity at twice the rate:.2f` and
-#   {glue:text}`lab cdnv at twice the rate:.2f`, half the batch by {glue:text}`lab complexity at half the batch:.2f` and
-#   {glue:text}`lab cdnv at half the batch:.2f`. Complexity moves much further than collapse.
-# - *L2* does less. Over its whole sweep it multiplies complexity by {glue:text}`demo B1-l2-complexity mean:.2f` at demo and
-#   {glue:text}`lab B1-l2-complexity mean:.2f` at lab, and CDNV by {glue:text}`demo B1-l2-collapse mean:.2f` and
-#   {glue:text}`lab B1-l2-collapse mean:.2f`.
+# - *Rate and batch* do what the paper says. Twice the learning rate multiplies complexity by
+#   {glue:text}`demo complexity at twice the rate:.2f` at demo and {glue:text}`lab complexity at twice the rate:.2f` at lab, and
+#   CDNV by {glue:text}`demo cdnv at twice the rate:.2f` and {glue:text}`lab cdnv at twice the rate:.2f`; half the batch lowers both, too. Complexity moves much further than collapse.
+# - *L2* does less, even over its whole sweep.
 # - *Depth or normalisation?* On letters twice the rate multiplies the complexity of the ResNet by
 #   {glue:text}`demo complexity at twice the rate, Greek, ResNet:.2f`, of the VGG by
 #   {glue:text}`demo complexity at twice the rate, Greek, VGG:.2f`, and of the VGG with batch norm by
-#   {glue:text}`demo complexity at twice the rate, Greek, VGG with batch norm:.2f`. With batch norm the VGG behaves as the ResNet
-#   does: normalisation sets them apart, not depth. The VGG without it collapses further with a higher rate, too (CDNV times
-#   {glue:text}`demo cdnv at twice the rate, Greek, VGG:.2f`), at nearly the same complexity.
-# - *New classes.* On letters the highest rate, against the lowest, makes them collapse more and gains the ResNet
-#   {glue:text}`demo B2-rate-accuracy Greek, ResNet:.0f` points of few-shot accuracy, the VGG with batch norm
-#   {glue:text}`demo B2-rate-accuracy Greek, VGG with batch norm:.0f`, and the VGG
-#   {glue:text}`demo B2-rate-accuracy Greek, VGG:.0f`. On real images a higher rate makes new classes collapse *less* in VGGs
-#   without normalisation (for digits as the source CDNV is {glue:text}`lab B2-rate-collapse MNIST, VGG-11:.2f` times as large)
-#   and changes their accuracy by {glue:text}`lab B2-rate-accuracy MNIST, VGG-11:.0f` points. L2 does nothing here that we can
-#   see.
+#   {glue:text}`demo complexity at twice the rate, Greek, VGG with batch norm:.2f`. With batch norm the VGG behaves as the
+#   ResNet does: normalisation sets them apart, not depth. The VGG without it collapses further with a higher rate, too (CDNV
+#   times {glue:text}`demo cdnv at twice the rate, Greek, VGG:.2f`), at nearly the same complexity.
+# - *New classes of letters* collapse more with the highest rate than with the lowest. Few-shot accuracy gains
+#   {glue:text}`demo B2-rate-accuracy Greek, ResNet:.0f` points in the ResNet,
+#   {glue:text}`demo B2-rate-accuracy Greek, VGG with batch norm:.0f` in the VGG with batch norm, and
+#   {glue:text}`demo B2-rate-accuracy Greek, VGG:.0f` in the VGG.
+# - *New classes of real images* collapse *less* with a higher rate in VGGs without normalisation. If they learned digits, CDNV
+#   is {glue:text}`lab B2-rate-collapse MNIST, VGG-11:.2f` times as large, and accuracy changes by
+#   {glue:text}`lab B2-rate-accuracy MNIST, VGG-11:.0f` points. L2 has no effect here that we can see.
 #
-# Of the networks, {glue:text}`demo came` at demo and {glue:text}`lab came` at lab came to the loss of comparison; any others are
-# left out of what is said of it.
+# Of the networks, {glue:text}`demo came` at demo and {glue:text}`lab came` at lab came to the loss of comparison; we leave out
+# any others.
 #
 # ## Do they go together over all settings?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Networks of lower complexity are more collapsed on the source; on new classes that holds on letters, and depends on the network on real images. CDNV of the source and of new classes, and 5-way 5-shot accuracy on new classes, against source complexity at matched training loss. One point a setting of training, its mean over seeds; one row a scale. Colours are kinds of networks, markers sources (at lab: circles CIFAR-10, squares Fashion-MNIST, triangles MNIST).", "name": "fig-link"}, "image": {"alt": "CDNV of the source rises with complexity in every colour. On new classes some clouds rise and others fall, and so does accuracy. Two rows of three panels, in three colours for kinds of networks."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Networks of lower complexity are more collapsed on the source; on new classes that holds on letters, and depends on the network on real images. CDNV of the source and of new classes, and 5-way 5-shot accuracy on new classes, against source complexity at matched training loss. Each point is a setting of training, the mean over its seeds; each row is a scale. Colours show the kind of network, markers the source (at lab: circles CIFAR-10, squares Fashion-MNIST, triangles MNIST).", "name": "fig-link"}, "image": {"alt": "CDNV of the source rises with complexity in every colour. On new classes some clouds of points rise and others fall, in CDNV and in accuracy. Two rows of three panels have three colours for kinds of networks."}}
 COLUMNS = {
     "cdnv": "CDNV, source",
     "target_cdnv": "CDNV, new classes",
@@ -372,7 +378,7 @@ COLUMNS = {
 figures.against_complexity(matched, COLUMNS, NAMES)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Complexity goes with source collapse in nearly every kind of network, and with transfer only in those with normalisation. Rank correlations over all settings, by source and kind of network, black their mean at a scale, with 95% intervals over seeds. Full: at matched loss, as the claims are judged; open: after the same number of epochs. The grey band is the smallest effect.", "name": "fig-links"}, "image": {"alt": "On the source nearly all correlations of complexity and CDNV are positive. On new classes those of networks with normalisation stay positive for CDNV and negative for accuracy, while those of VGGs without it come near zero or change sign."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Complexity goes with source collapse in nearly every kind of network, and with transfer only in those with normalisation. Rank correlations over all settings, for each source and kind of network; black is their mean at a scale. Intervals are 95%, over seeds. Full marks are at matched loss, where the claims are judged, and open marks after the same number of epochs. The grey band is the smallest effect.", "name": "fig-links"}, "image": {"alt": "On the source nearly all correlations of complexity and CDNV are positive. On new classes the correlations of networks with normalisation stay positive for CDNV and negative for accuracy, while those of VGGs without it come near zero or change sign."}}
 LINKS = {
     "B1-link": ("complexity and\nCDNV, source", "complexity", "cdnv"),
     "B1-scaled": (
@@ -407,42 +413,43 @@ for name, found in later["B1-link"].items():
 # %% [markdown]
 # **What we see** ({numref}`fig-link`, {numref}`fig-links`).
 #
-# - *On the source* complexity and CDNV go together: over all settings, in the mean over panels, the rank correlation is
-#   {glue:text}`demo B1-link mean:.2f` at demo and {glue:text}`lab B1-link mean:.2f` at lab. Freed of the scale of the features,
-#   it is {glue:text}`demo B1-scaled mean:.2f` and {glue:text}`lab B1-scaled mean:.2f`. The exception is the VGG on photographs
-#   ({glue:text}`lab B1-link CIFAR-10 (JPEG copy), VGG-11:.2f`).
-# - *NC1* follows complexity less: {glue:text}`demo nc1 Greek, ResNet:.2f` in the ResNet, {glue:text}`demo nc1 Greek, VGG:.2f` in
-#   the VGG, and {glue:text}`demo nc1 Greek, VGG with batch norm:.2f` in the VGG with batch norm.
-# - *On new classes* of letters lower complexity goes with more collapse and higher accuracy where there is normalisation: a tenth
-#   of the complexity is worth {glue:text}`demo decade Greek, ResNet:.0f` points in the ResNet and
-#   {glue:text}`demo decade Greek, VGG with batch norm:.0f` in the VGG with batch norm. On real images kinds disagree. With
-#   normalisation a tenth of the complexity is worth {glue:text}`lab decade Fashion-MNIST, ResNet:.1f` points on clothes and
-#   {glue:text}`lab decade CIFAR-10 (JPEG copy), ResNet:.1f` on photographs in ResNets, and
+# - *On the source* complexity and CDNV go together over all settings. In the mean over panels the rank correlation is
+#   {glue:text}`demo B1-link mean:.2f` at demo and {glue:text}`lab B1-link mean:.2f` at lab, and
+#   {glue:text}`demo B1-scaled mean:.2f` and {glue:text}`lab B1-scaled mean:.2f` with geometric collapse, which is free of the
+#   scale of the features. The exception is the VGG on photographs ({glue:text}`lab B1-link CIFAR-10 (JPEG copy), VGG-11:.2f`).
+# - *NC1* follows complexity less: {glue:text}`demo nc1 Greek, ResNet:.2f` in the ResNet, {glue:text}`demo nc1 Greek, VGG:.2f`
+#   in the VGG, and {glue:text}`demo nc1 Greek, VGG with batch norm:.2f` in the VGG with batch norm.
+# - *On new classes of letters* lower complexity goes with more collapse and higher accuracy where there is normalisation: a
+#   tenth of the complexity is worth {glue:text}`demo decade Greek, ResNet:.0f` points in the ResNet and
+#   {glue:text}`demo decade Greek, VGG with batch norm:.0f` in the VGG with batch norm.
+# - *On new classes of real images* kinds of networks disagree. In ResNets a tenth of the complexity is worth
+#   {glue:text}`lab decade Fashion-MNIST, ResNet:.1f` points on clothes and
+#   {glue:text}`lab decade CIFAR-10 (JPEG copy), ResNet:.1f` on photographs, in VGGs with batch norm
 #   {glue:text}`lab decade Fashion-MNIST, VGG-11 with batch norm:.1f` and
-#   {glue:text}`lab decade CIFAR-10 (JPEG copy), VGG-11 with batch norm:.1f` in VGGs with batch norm. In VGGs without
-#   normalisation accuracy is higher where complexity is, by a rank correlation of {glue:text}`lab B2-accuracy MNIST, VGG-11:.2f`
-#   on digits. Their mean says nothing: read the panels.
-# - *After a fixed time* the link on the source is much the same with normalisation, and weaker without: from
-#   {glue:text}`demo B1-link Greek, VGG:.2f` it goes to {glue:text}`demo end Greek, VGG:.2f` in the VGG on letters. These networks
-#   then differ in how far they are trained.
+#   {glue:text}`lab decade CIFAR-10 (JPEG copy), VGG-11 with batch norm:.1f`. In VGGs without normalisation accuracy is higher
+#   where complexity is higher, with a rank correlation of {glue:text}`lab B2-accuracy MNIST, VGG-11:.2f` on digits. The mean of
+#   such panels says nothing: read the panels.
+# - *After a fixed time* the link on the source is much the same with normalisation, and weaker without it: in the VGG on
+#   letters it falls from {glue:text}`demo B1-link Greek, VGG:.2f` to {glue:text}`demo end Greek, VGG:.2f`. These networks then
+#   also differ in how far they are trained.
 #
 # ## Along the training
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Along one training complexity and collapse need not go together: CDNV always falls, but complexity rises manyfold in VGGs without normalisation. Complexity and CDNV of the source of the base networks over the share of their training, by scale; geometric means over seeds. Colours are kinds of networks, markers sources as in the figures above.", "name": "fig-along"}, "image": {"alt": "CDNV falls in all lines. Complexity falls in ResNets, stays in VGGs with batch norm, and rises manyfold in VGGs without it. Four line charts over the share of the training."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Along the training of one network complexity and collapse need not go together: CDNV always falls, but complexity rises manyfold in VGGs without normalisation. Complexity and CDNV of the source against the share of the training, for the base networks of each scale. Geometric means over seeds; colours and markers are those of the figures above.", "name": "fig-along"}, "image": {"alt": "CDNV falls in all lines. Complexity falls in ResNets, stays in VGGs with batch norm, and rises manyfold in VGGs without it. Four line charts go from the start to the end of training."}}
 figures.along_training(tables, NAMES)
 plt.show()
 
 # %% [markdown]
-# **What we see** ({numref}`fig-along`). Without normalisation complexity grows while features collapse. So the link above is one
-# between networks that are equally far, not one of time.
+# **What we see** ({numref}`fig-along`). Without normalisation complexity grows while features collapse. So the link above holds
+# between networks that are equally far, and not along the training of one.
 #
 # ## The bound, and whether it says anything
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "CDNV stays a hundredfold and more below its bound. CDNV of the source against the Poincaré constant times the geometric collapse, for all epochs of the base networks; on the line they would be equal.", "name": "fig-bound"}, "image": {"alt": "All points lie a hundredfold and more below the line of the bound, and the distance grows with the bound. Two panels on log axes."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "CDNV stays a hundredfold or more below its bound. CDNV of the source against the bound, the Poincaré constant times the geometric collapse, at all epochs of the base networks. On the line the two would be equal.", "name": "fig-bound"}, "image": {"alt": "All points lie a hundredfold or more below the line of the bound, and the distance grows with the bound. Two panels on log axes."}}
 figures.bound(tables, "CDNV, source")
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Within a network the complexity of a class hardly tells how far the class spreads. Rank correlation over classes of complexity and variance at the end of training, mean over networks, by source and kind of network, with 95% intervals over seeds. Open: the negative control, complexities dealt out to other classes. The grey band is the smallest effect.", "name": "fig-classes"}, "image": {"alt": "Most correlations are within or near the smallest effect, and few intervals differ from those of the open points, of complexities dealt out to other classes."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Within a network the complexity of a class hardly tells how far the class spreads. Rank correlation over classes of complexity and variance at the end of training, the mean over networks, for each source and kind of network. Intervals are 95%, over seeds. Open marks are the negative control, where complexities are dealt out to other classes. The grey band is the smallest effect.", "name": "fig-classes"}, "image": {"alt": "Most correlations are within or near the smallest effect, and few intervals differ from those of the open points, where complexities are dealt out to other classes."}}
 control = {
     name: by_panel(complexity.over_classes(complexity.dealt_out(rows)))
     for name, rows in tables.items()
@@ -458,22 +465,24 @@ for name, rows in tables.items():
     glue(f"{name} usually below", 1 / np.median(ratios))
 
 # %% [markdown]
-# **What we see** ({numref}`fig-bound`, {numref}`fig-classes`). The bound holds in every network and epoch, by a factor of
-# {glue:text}`demo below:.0f` at the nearest and {glue:text}`demo usually below:.0f` in the median at demo,
-# {glue:text}`lab below:.0f` and {glue:text}`lab usually below:.0f` at lab. A bound that is met so easily would be met by almost
-# anything. If it did say something, it would say it of each class: a class on whose images features hardly move would spread
-# little. We therefore order the classes of each network by complexity and by variance. On letters the rank correlation is
+# **What we see** ({numref}`fig-bound`, {numref}`fig-classes`). The bound holds in every network and epoch. At demo CDNV lies
+# {glue:text}`demo below:.0f` times below it at the nearest, and {glue:text}`demo usually below:.0f` times in the median; at lab
+# it is {glue:text}`lab below:.0f` and {glue:text}`lab usually below:.0f` times. A bound with so wide a margin would hold for
+# almost anything.
+#
+# If it did say something, it would say it of each class: a class on whose images features hardly move would spread little. We
+# therefore order the classes of each network by complexity and by variance. On letters the rank correlation is
 # {glue:text}`demo B3-classes Greek, ResNet:.2f` in ResNets, {glue:text}`demo B3-classes Greek, VGG:.2f` in VGGs and
-# {glue:text}`demo B3-classes Greek, VGG with batch norm:.2f` in VGGs with batch norm; at lab it is
-# {glue:text}`lab B3-classes mean:.2f` in the mean over panels; dealt out at random it is none. So the bound explains little of
-# why complexity and collapse go together.
+# {glue:text}`demo B3-classes Greek, VGG with batch norm:.2f` in VGGs with batch norm. At lab it is
+# {glue:text}`lab B3-classes mean:.2f` in the mean over panels, and zero, as it should be, if complexities are dealt out to
+# other classes. So the bound explains little of why complexity and collapse go together.
 #
 # The constant is the largest variance of a class of images along a direction. It is right for a Gaussian with the covariance of
-# the class; images are no Gaussians, so the bound is measured here, not proven.
+# the class. Images are not Gaussian, so we measure that the bound holds, and do not prove it.
 #
 # ## How little it takes to estimate it
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A few projections of each image suffice; it is the images that should not be too few. Root mean square relative error of estimates of complexity against how much they take: so many images; such a share of the Jacobian's entries; so many of its rows; so many random projections of each image (log scales). Points: measured, with 95% bootstrap intervals over networks; dashed: the standard error that the estimates state.", "name": "fig-estimates"}, "image": {"alt": "All errors fall as more is taken, from about a tenth to a few hundredths, and full and dashed lines are close together. Four line charts on log axes."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A few projections of each image suffice, but the images should not be too few. Root mean square relative error of estimates of complexity against what they use: a number of images, a share of the Jacobian's entries, a number of its rows, or a number of random projections of each image (log scales). Points are measured, with 95% bootstrap intervals over networks; dashed lines are the standard errors that the estimates state.", "name": "fig-estimates"}, "image": {"alt": "All errors fall as more is used, from about a tenth to a few hundredths, and full and dashed lines are close together. The four line charts have log axes."}}
 WAY_NAMES = {
     "samples": "images",
     "entries": "share of entries",
@@ -491,21 +500,23 @@ for name, rows in studies["complexity_estimates"].items():
             glue(f"{name} {way} {amount:g}", 100 * error.value)
 
 # %% [markdown]
-# **What we see** ({numref}`fig-estimates`). Two random projections of each image, a thirtieth of the work, give complexity to
-# {glue:text}`demo rademacher 2:.0f` per cent at demo and {glue:text}`lab rademacher 2:.0f` at lab. Sixteen of its 64 rows, a
-# quarter of the work, give it to {glue:text}`demo outputs 16:.0f` and {glue:text}`lab outputs 16:.0f` per cent. A hundredth of
-# the entries gives it to {glue:text}`demo entries 0.01:.0f` and {glue:text}`lab entries 0.01:.0f` per cent, which shows how
-# robust it is, but saves no work here. Eight images leave {glue:text}`demo samples 8:.0f` and {glue:text}`lab samples 8:.0f` per
-# cent, 64 images {glue:text}`demo samples 64:.0f` and {glue:text}`lab samples 64:.0f`. The stated standard errors are about what
-# the errors are. All figures above use two projections of a few images of each class.
+# **What we see** ({numref}`fig-estimates`). Two random projections of each image, a thirtieth of the work, give complexity with
+# an error of {glue:text}`demo rademacher 2:.0f` per cent at demo and {glue:text}`lab rademacher 2:.0f` at lab. Sixteen of the
+# 64 rows of the Jacobian, a quarter of the work, give it with {glue:text}`demo outputs 16:.0f` and
+# {glue:text}`lab outputs 16:.0f` per cent. A hundredth of its entries gives {glue:text}`demo entries 0.01:.0f` and
+# {glue:text}`lab entries 0.01:.0f` per cent, which shows how robust complexity is, but saves no work here. The number of images
+# matters more: eight leave {glue:text}`demo samples 8:.0f` and {glue:text}`lab samples 8:.0f` per cent, 64 leave
+# {glue:text}`demo samples 64:.0f` and {glue:text}`lab samples 64:.0f`. The estimates state standard errors that are about as
+# large as their errors. All other figures use two projections of a few images of each class.
 #
 # ## Which moves which?
 #
-# Over settings complexity and collapse go together. Is complexity the cause? We turn each alone. A *penalty* on complexity is
-# added to the loss, as in the paper (B5). And, as in {ref}`source`, $\lambda$ times the logarithm of the trace ratio is added,
-# which prevents collapse ($\lambda < 0$) or forces it (B6). If complexity were the dial, a penalty on it would move collapse.
+# Over settings complexity and collapse go together. Is complexity the cause? We change each alone. As in the paper, a *penalty*
+# on complexity is added to the loss (B5). And as in {ref}`source`, $\lambda$ times the logarithm of the {term}`trace ratio` is
+# added, which prevents collapse ($\lambda < 0$) or forces it (B6). If complexity were the dial, a penalty on it would move
+# collapse.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forced collapse lowers complexity; a penalty on complexity leaves collapse where it was. By how much CDNV of the source (above) and few-shot accuracy on new classes (below) change with complexity, at the end of training and relative to the same networks without intervention, where the grey lines cross. A line is a source and kind of network, its points strengths of the intervention, the strongest large, with 95% intervals over seeds. One column a scale.", "name": "fig-interventions"}, "image": {"alt": "Blue lines, of forced collapse, go down steeply and some way to the left. Orange lines, of penalised complexity, go far to the left and stay level. Below, forced collapse costs few-shot accuracy."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forced collapse lowers complexity; a penalty on complexity leaves collapse where it was. Change of CDNV of the source (top) and of few-shot accuracy on new classes (bottom) against the change of complexity, at the end of training. The grey lines cross at the same networks without intervention. Each line is a source with a kind of network, and its points are strengths of the intervention; the strongest is large, with 95% intervals over seeds. Each column is a scale.", "name": "fig-interventions"}, "image": {"alt": "Blue lines, of forced collapse, go down steeply and some way to the left. Orange lines, of penalised complexity, go far to the left and stay level. Below, forced collapse costs few-shot accuracy."}}
 INTERVENTIONS = {
     "collapse forced": ("dialled_complexity", "collapse"),
     "complexity penalised": ("complexity_penalty", "penalty"),
@@ -514,8 +525,8 @@ figures.interventions(
     {name: studies[study] for name, (study, _) in INTERVENTIONS.items()},
     {name: setting for name, (_, setting) in INTERVENTIONS.items()},
     {
-        "cdnv": "CDNV, source: times that without",
-        "accuracy_5": "5-shot accuracy, new classes:\npoints above that without",
+        "cdnv": "CDNV, source,\nas a multiple of that without",
+        "accuracy_5": "5-shot accuracy, new classes,\nchange in points",
     },
 )
 plt.show()
@@ -542,32 +553,33 @@ for study, setting in INTERVENTIONS.values():
 # %% [markdown]
 # **What we see** ({numref}`fig-interventions`).
 #
-# - *Forced collapse* lowers CDNV and complexity in every panel, and preventing it raises both. At the strongest CDNV is
-#   {glue:text}`demo B6-collapse mean:.2f` times as large at demo and complexity {glue:text}`demo B6-complexity mean:.2f` times;
-#   at lab {glue:text}`lab B6-collapse mean:.2f` and {glue:text}`lab B6-complexity mean:.2f` times. In the VGG features become
-#   smaller with it: its geometric collapse, which is free of their scale, goes from
+# - *Forced collapse* lowers CDNV and complexity in every panel, and preventing collapse raises both. With the strongest force
+#   CDNV is {glue:text}`demo B6-collapse mean:.2f` times as large and complexity {glue:text}`demo B6-complexity mean:.2f` times
+#   at demo; at lab it is {glue:text}`lab B6-collapse mean:.2f` and {glue:text}`lab B6-complexity mean:.2f` times. In the VGG
+#   part of that is smaller features: geometric collapse, which is free of their scale, goes from
 #   {glue:text}`demo collapse none geometric_collapse Greek, VGG:.1f` to
-#   {glue:text}`demo collapse strongest geometric_collapse Greek, VGG:.1f`; in the ResNet from
+#   {glue:text}`demo collapse strongest geometric_collapse Greek, VGG:.1f`. In the ResNet it goes from
 #   {glue:text}`demo collapse none geometric_collapse Greek, ResNet:.1f` to
 #   {glue:text}`demo collapse strongest geometric_collapse Greek, ResNet:.1f`.
-# - *Penalised complexity* is, at the strongest, {glue:text}`demo B5-complexity mean:.3f` times as large at demo and
-#   {glue:text}`lab B5-complexity mean:.3f` at lab, yet CDNV on letters {glue:text}`demo B5-collapse mean:.2f` times, on clothes
-#   {glue:text}`lab B5-collapse Fashion-MNIST, VGG-11:.2f` and on photographs
-#   {glue:text}`lab B5-collapse CIFAR-10 (JPEG copy), VGG-11:.2f` times. Much of what the penalty does is to make features
-#   smaller: geometric collapse goes from {glue:text}`demo penalty none geometric_collapse Greek, VGG:.2f` to
-#   {glue:text}`demo penalty strongest geometric_collapse Greek, VGG:.2f` on letters. NC1 even rises there, from
+# - *Penalised complexity* hardly moves collapse. The strongest penalty makes complexity
+#   {glue:text}`demo B5-complexity mean:.3f` times as large at demo and {glue:text}`lab B5-complexity mean:.3f` at lab, but CDNV
+#   {glue:text}`demo B5-collapse mean:.2f` times on letters, {glue:text}`lab B5-collapse Fashion-MNIST, VGG-11:.2f` on clothes
+#   and {glue:text}`lab B5-collapse CIFAR-10 (JPEG copy), VGG-11:.2f` on photographs. Much of what the penalty does is to make
+#   features smaller: on letters geometric collapse goes from {glue:text}`demo penalty none geometric_collapse Greek, VGG:.2f`
+#   to {glue:text}`demo penalty strongest geometric_collapse Greek, VGG:.2f`, and NC1 even rises, from
 #   {glue:text}`demo penalty none nc1 Greek, VGG:.1f` to {glue:text}`demo penalty strongest nc1 Greek, VGG:.1f`.
-# - *On new classes* neither does what collapse would have it do. On letters forced collapse costs the ResNet few-shot accuracy
-#   ({glue:text}`demo collapse none accuracy_5 Greek, ResNet:.2f` to
-#   {glue:text}`demo collapse strongest accuracy_5 Greek, ResNet:.2f`); penalised complexity gains the VGG some
-#   ({glue:text}`demo penalty none accuracy_5 Greek, VGG:.2f` to {glue:text}`demo penalty strongest accuracy_5 Greek, VGG:.2f`),
+# - *On new classes* neither does what its effect on collapse would suggest. On letters forced collapse lowers the few-shot
+#   accuracy of the ResNet from {glue:text}`demo collapse none accuracy_5 Greek, ResNet:.2f` to
+#   {glue:text}`demo collapse strongest accuracy_5 Greek, ResNet:.2f`. Penalised complexity raises that of the VGG from
+#   {glue:text}`demo penalty none accuracy_5 Greek, VGG:.2f` to {glue:text}`demo penalty strongest accuracy_5 Greek, VGG:.2f`,
 #   at the same CDNV of the source.
 #
-# So collapse moves complexity, and complexity hardly moves collapse. A caution: either intervention changes more than what it is
-# named for. The strongest penalty keeps the training loss of the VGG on letters at
-# {glue:text}`demo penalty strongest loss Greek, VGG:.2f`, against {glue:text}`demo penalty none loss Greek, VGG:.3f` without.
-# Such a network is less far trained, which by itself means less collapse. We penalise VGGs without batch norm only: the penalty
-# is taken in evaluation mode, where batch norm uses running statistics, so it need not be that of the network in training.
+# So collapse moves complexity, and complexity hardly moves collapse. One caution: either intervention changes more than its
+# name says. The strongest penalty keeps the training loss of the VGG on letters at
+# {glue:text}`demo penalty strongest loss Greek, VGG:.2f`, against {glue:text}`demo penalty none loss Greek, VGG:.3f` without
+# it. Such a network is less far trained, which by itself means less collapse. We penalise only VGGs without batch norm: the
+# penalty is computed in evaluation mode, where batch norm uses running statistics, so it need not be the complexity of the
+# network in training.
 #
 # ## Verdict
 
@@ -575,16 +587,16 @@ for study, setting in INTERVENTIONS.values():
 score_card(run.records, study=[*STUDIES])
 
 # %% [markdown]
-# Each seed of each panel, a source and kind of network, is one {term}`replicate`: a rank correlation for a link, the change over
-# the sweep for a setting (the slope of a straight line through its values), the strongest penalty or force against none for an
-# intervention. Estimates are means over seeds and then panels; intervals are Student's, from the seeds within each panel, and
-# panels are taken as they are. Of correlations it is the mean of Fisher's z. Where panels lie on either side beyond chance, the
-# verdict is *mixed*. Interventions are judged at the end of training, for not every penalised network comes to the loss of
-# comparison.
+# A {term}`replicate` is one seed of one panel, and a panel is a source with one kind of network. Its value is a rank
+# correlation for a link, the change over the sweep for a setting (the slope of a straight line through its values), and the
+# difference between the strongest intervention and none for a penalty or force. Estimates are means over seeds and then over
+# panels. Intervals are Student's, from the seeds within each panel; the panels are taken as they are. Correlations are averaged
+# by Fisher's z. Where panels lie on either side beyond chance, the verdict is *mixed*. Interventions are judged at the end of
+# training, since some penalised networks do not come to the loss of comparison.
 #
 # ## Is it so on your machine?
 #
-# Here we measure a small cell of each study again, now and from nothing, and compare it with their records. {ref}`processors`
+# Here we measure a small cell of each study again, now and from nothing, and compare it with its record. {ref}`processors`
 # explains the tolerances, and why the numbers just measured stand on the built page only.
 
 # %% tags=["live"]
@@ -593,13 +605,12 @@ run.live(STUDIES)
 # %% [markdown]
 # ## What differs from the paper
 #
-# The paper's networks are full-sized, on CIFAR and the like; ours have eight channels in the first stage, and learn hundreds of
-# images by SGD with momentum and a one-cycle schedule. Which settings it swept, and to which values, we do not know; nor its
-# formula of geometric collapse (ours puts complexity in the place of variance), its constants, and its episodes. The usual
-# few-shot protocol fits ridge regression, too; here it is the nearest class mean alone. That networks are compared at matched
-# loss is ours: we interpolate on the logarithm of the loss between the two epochs it falls in. The learning rate differs with the
-# epoch. A VGG without normalisation trains in a narrow range, so its settings turn less far than the others'. B1-scaled,
-# B3-classes and B6 are ours.
+# The paper's networks are full-sized, on CIFAR and the like. Ours have eight channels in the first stage, and learn hundreds of
+# images by SGD with momentum and a one-cycle schedule. We do not know which settings the paper swept, and to which values, nor
+# its formula of geometric collapse (ours puts complexity in place of variance), its constants and its episodes. The usual
+# few-shot protocol also fits ridge regression; here it is the nearest class mean alone. To compare networks at matched loss is
+# our choice: we interpolate on the logarithm of the loss between the two epochs on either side of it. The learning rate at that moment differs between networks, since it follows a schedule. A VGG without normalisation trains in a narrow range only, so its settings vary less
+# than those of the others. B1-scaled, B3-classes and B6 are ours.
 #
 # What was changed, and why:
 #
@@ -607,24 +618,24 @@ run.live(STUDIES)
 #   itself.
 # - *Matched loss* lies between two epochs. At first it was the first epoch below, so that fast networks were compared when they
 #   were further trained.
-# - *Links* are correlated within each seed. Over all seeds together, the seeds alone made complexity and accuracy go together
+# - *Links* are correlated within each seed. Over all seeds at once, the seeds alone made complexity and accuracy go together
 #   among VGGs.
-# - *Settings and penalties* are judged by the change of a logarithm. Rank correlations over five values, as at first, reach 1 too
-#   easily.
-# - *B1-scaled* is new, since raw complexity grows with the scale of features; so are the settings as claims on new classes, and
-#   *B3-classes*, since the bound itself is met by a wide margin.
-# - *VGGs with batch norm* were added. Before, ResNets and VGGs differed in depth and in normalisation.
-# - *B6* forces collapse, and penalties go up by two more strengths. That both go together over settings does not say which moves
-#   which.
-# - *Estimates* from few images are held against all training images. At first these were too few to be drawn from.
-# - *Shorter training*, higher rates for VGGs (chosen by the training loss alone), and penalties on fewer images of a batch, so
-#   that a demo takes less time.
+# - *Settings and penalties* are judged by the change of a logarithm. At first it was by rank correlations over five values,
+#   which reach 1 too easily.
+# - *B1-scaled* is new, since raw complexity grows with the scale of features. The claims on what each setting does to new
+#   classes are new, and so is *B3-classes*, since the bound itself holds by a wide margin.
+# - *VGGs with batch norm* were added. Before, ResNets and VGGs differed both in depth and in normalisation.
+# - *B6* forces collapse, and there are two stronger penalties. That complexity and collapse go together over settings does not
+#   say which moves which.
+# - *Estimates* from few images are compared with all training images. At first these were too few to draw from.
+# - *Shorter training*, higher rates for VGGs (chosen by the training loss alone), and penalties on fewer images of a batch make
+#   a demo take less time.
 #
 # Thresholds stayed as they were set before.
 #
 # ## On your own
 #
-# 1. What is the geometric complexity of an embedding that is a matrix, $f(x) = Ax$? Say it without a computer, then with.
+# 1. What is the geometric complexity of an embedding that is a matrix, $f(x) = Ax$? Answer it on paper first, then with code.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 from torch import nn, rand
@@ -636,8 +647,8 @@ squared = linear[1].weight.detach().square().sum()  # its Jacobian is A everywhe
 print("it is the squared norm of A:", abs(complexity / float(squared) - 1) < 1e-5)
 
 # %% [markdown]
-# 2. Double all features. What becomes of complexity, of NC1, and of complexity over the spread of the class means? Which of them
-#    would you compare between networks?
+# 2. Double all features. What becomes of complexity, of NC1, and of geometric collapse? Which of them would you compare between
+#    networks?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 from torch import arange, no_grad
@@ -658,8 +669,8 @@ for times in (1, 2):
     }
 for name in found[1]:
     print(f"{name}: {found[2][name] / found[1][name]:.2f} times as large")
-# Complexity alone says how large features are, too; the last is what networks should be compared by,
-# unless they are known to have features of one size.
+# Complexity also depends on how large features are. So compare networks by geometric collapse,
+# unless you know that their features are of one size.
 
 # %% [markdown]
 # ## Rerun it at scale
