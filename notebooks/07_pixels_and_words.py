@@ -2,27 +2,27 @@
 # (pixels)=
 # # Choose a model for pixels and words
 #
-# **The claim.** FaCe also ranks pre-trained models for semantic segmentation and for text classification (C3)
-# {cite}`ding2023`. Nothing in a score says that a sample is an image: the features of a pixel, or of a text, have class
-# means and variances as well.
+# **The claim.** FaCe also ranks pre-trained models for semantic segmentation and for text classification (C3) {cite}`ding2023`.
+# Nothing in a score says that a sample is an image: the features of a pixel, or of a text, have class means and variances as
+# well.
 #
 # **What we find.** FINDINGS
 #
-# **How we test it.** As in {ref}`selection`: the models of a zoo differ in architecture, source data or loss; we score them
-# on a task's training data, fine-tune them, and ask whether a score orders the models as their quality does.
+# **How we test it.** As in {ref}`selection`, the models of a {term}`zoo` differ in architecture, source data or loss. We score
+# them on a task's training data, fine-tune them, and ask whether a score orders the models as their quality does.
 #
-# - *Pixels.* A scene shows four digits, or letters, each in a disc on a grainy ground, and every pixel has the class of
-#   its disc, or is ground. The features of a pixel are those of a feature map of the network at the pixel's place: of the
-#   deepest layer whose map still has one place for every sixteen rows. (This is the last but one stage of the ResNets,
-#   and the last layer of the VGGs.) A fixed number of pixels per class is drawn at random. Quality is mean intersection
-#   over union (IoU) on other scenes after the network, up to that layer, has been fine-tuned together with a linear
-#   classifier of the map's places. At lab there are street scenes, too, for which the fourteen pre-trained networks are
-#   left as they are.
+# - *Pixels.* A scene shows four digits, or four letters, each in a disc on a grainy ground. Every pixel has the class of its
+#   disc, or is ground. The features of a pixel are what a feature map of the network has at the pixel's place. We take the
+#   deepest layer whose map still has one place for every sixteen rows of the image: the last but one stage of the ResNets, and
+#   the last layer of the VGGs. A fixed number of pixels per class is drawn at random to compute the scores. Then the network,
+#   up to that layer, is fine-tuned together with a linear classifier of the map's places. Quality is its mean
+#   {term}`intersection over union` (IoU) on other scenes. At lab there are street scenes, too, for which the fourteen
+#   pre-trained networks are left as they are.
 #
-# - *Words.* A docstring belongs to the library, or the part of a library, that it comes from. An encoder gives a text the
-#   mean of its words' vectors, some with layers above; it has learned to tell parts of another library apart. Quality is
-#   accuracy after fine-tuning on twenty docstrings of each class. At lab the texts are news and questions, and there is
-#   one sentence encoder of the Hugging Face hub, cut at seven depths and left as it is.
+# - *Words.* A docstring belongs to the library, or the part of a library, that it comes from. An encoder gives a text the mean
+#   of its words' vectors, and some encoders have layers above; they learned to tell parts of another library apart. Quality is
+#   accuracy after fine-tuning on twenty docstrings of each class. At lab the texts are news and questions, and there is one
+#   sentence encoder from the Hugging Face hub, cut at seven depths and left as it is.
 
 # %% tags=["parameters"]
 scale: str = "demo"  # demo: data that needs no download; lab, paper: models and data of a data root
@@ -62,7 +62,7 @@ run = nclib.start(
     scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Scenes of digits and of Greek letters, and the classes of their pixels, one shade a class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Each scene has four discs that show a digit or letter on a black ground, and the map beside it gives the pixels of each disc one shade. Two rows of pictures."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "In a scene every pixel has a class: that of its digit or letter, or ground. Scenes of digits (top) and of Greek letters (bottom), each beside the classes of its pixels, one shade for each class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Each scene has four discs that show a digit or letter on a black ground, and the map beside it gives the pixels of each disc one shade. There are two rows of pictures."}}
 fig, axes = plt.subplots(2, 6, figsize=(9, 3.2))
 for row, name in zip(axes, ("digits[0:6]", "glyphs/greek[0:6]"), strict=True):
     shown = nclib.scenes(name, number=3)
@@ -77,8 +77,8 @@ plt.show()
 # %% [markdown]
 # ## Measure pixels
 #
-# The classifier of a segmentation network begins as a linear probe of drawn pixels. Where there are several learning
-# rates (not at demo scale) a fifth of the scenes chooses one.
+# The classifier of a segmentation network begins as a linear probe of the drawn pixels. Where there are several learning rates
+# (not at demo scale), a fifth of the scenes is held out to choose one.
 
 
 # %% tags=["hide-input"]
@@ -259,7 +259,7 @@ tables["encoder"] = run.study_by_scale("encoder_selection", measure_texts)
 
 # %% tags=["hide-input"]
 def without_itself(rows):
-    """The table without the probe's quality where that is what scores are held against."""
+    """The table without the probe's quality where that is the quality which scores should predict."""
     probed = "probe_iou" if "probe_iou" in rows else "probe_accuracy"
     return rows.drop(columns=probed) if (rows["method"] == "linear").all() else rows
 
@@ -282,16 +282,16 @@ zoos.assign(**{"agreement of seeds": pd.Series(repeats)}).rename_axis(
 )
 
 # %% [markdown]
-# *Agreement of seeds* is the rank correlation of the models' qualities between seeds, the mean over tasks: a score cannot
-# rank models better than their qualities repeat.
+# *Agreement of seeds* is the rank correlation of the models' qualities between seeds, the mean over tasks. A score cannot rank
+# models better than their qualities repeat.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "QUALITY NC1 of a task's classes before fine-tuning (left is more collapsed) against the quality of the fine-tuned model: mean intersection over union of pixels, accuracy of texts. One point a model and seed, one panel a task, one colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "TO CHECK QUALITY: Quality falls as NC1 grows on some tasks and rises on others. One panel a task, one colour a zoo."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "QUALITY Quality of the fine-tuned model (mean intersection over union of pixels, accuracy of texts) against NC1 of the task's classes before fine-tuning; left is more collapsed. Each point is a model and seed, each panel a task, each colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "TO CHECK QUALITY: Quality falls as NC1 grows on some tasks and rises on others. Each panel is a task, each colour a zoo."}}
 measures = {"pixels": "IoU", "words": "accuracy", "encoder": "accuracy"}
 figures.quality_against_collapse(tables, measures)
 plt.show()
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "KINDS Weighted Kendall tau of each score and the quality of the fine-tuned model, the mean over tasks and zoos, with 95% intervals over seeds (of one seed, over zoos on tasks); one panel a kind of task (encoder: one sentence encoder, cut at seven depths), one colour a scale. Right is better.", "name": "fig-kinds"}, "image": {"alt": "TO CHECK KINDS: The best score differs between pixels, words and depths of an encoder, and FaCe lies in the middle of each panel. One row a score."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "KINDS Weighted Kendall tau of each score with the quality of the fine-tuned model, the mean over tasks and zoos. Intervals are 95%, over seeds (where there is one seed, over pairs of a zoo and a task). Each panel is a kind of task (encoder: one sentence encoder, cut at seven depths), each colour a scale. Right is better.", "name": "fig-kinds"}, "image": {"alt": "TO CHECK KINDS: The best score differs between pixels, words and depths of an encoder, and FaCe lies in the middle of each panel. Each row is a score."}}
 panels = {}
 for (kind, name), rows in tables.items():
     panels.setdefault(kind, {})[name] = selection.all_ranks(rows)
@@ -322,15 +322,15 @@ pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"]
 score_card(run.records, study=("scene_selection", "text_selection"))
 
 # %% [markdown]
-# As in {ref}`selection`: replicates are seeds, and intervals are Student's, by Fisher's z. Models that are left as they
-# are, such as those of the street scenes, have no part in the verdict: the claim is about fine-tuning. (*Lost* is by how
-# much the quality of the model with the best score falls short of the best model's.)
+# As in {ref}`selection`, {term}`replicates <replicate>` are seeds, and intervals are Student's, by Fisher's z. Models that are
+# left as they are, such as those of the street scenes, have no part in the verdict, since the claim is about fine-tuning.
+# (*Lost* says by how much the quality of the model with the best score falls short of the best model's.)
 #
 # ## Is it so on your machine?
 #
-# Here we measure a small cell of each study again, now and from nothing, and compare it with their records. (Docstrings differ between versions of
-# libraries.)
-# {ref}`processors` explains the tolerances, and why the numbers just measured stand on the built page only.
+# Here we measure a small cell of each study again, now and from nothing, and compare it with its record. (Docstrings differ
+# between versions of libraries.) {ref}`processors` explains the tolerances, and why the numbers just measured stand on the
+# built page only.
 
 # %% tags=["live"]
 run.live({"scene_selection": measure_scenes, "text_selection": measure_texts})
@@ -338,23 +338,23 @@ run.live({"scene_selection": measure_scenes, "text_selection": measure_texts})
 # %% [markdown]
 # ## What differs from the paper
 #
-# Which segmentation and text data sets and models the paper took we do not know. Ours are small: networks of letters on
-# composed scenes, and encoders that know no word order. Segmentation networks have no decoder, but a linear classifier of
-# the places of one map. Pixels of one scene are not independent, and a held-out pixel is no new scene, so the probe's
-# accuracy here flatters.
+# We do not know which segmentation and text data sets and models the paper took. Ours are small: networks of letters on
+# composed scenes, and encoders that know no word order. Segmentation networks have no decoder, but a linear classifier of the
+# places of one map. The probe's accuracy flatters here: pixels of one scene are not independent, so a held-out pixel is not
+# like one of a new scene.
 #
 # What was changed, and why:
 #
-# - *Scenes* are two hundred to test, where they were forty, with six seeds, where there was one.
-# - *Texts* are all that a set has. Zoos have 8 to 12 encoders; with four to six, seeds did not agree on their order.
-# - *Lab* has networks that are fine-tuned on scenes; street scenes alone, on which networks are left as they are, could
-#   not test a sentence on fine-tuning. Film reviews, on which encoders were hardly better than chance, are replaced by
-#   questions of six kinds.
-# - *The sentence encoder* has no part in the verdict: its scores had been seen when we decided to leave it as it is.
+# - *Scenes*: there are two hundred to test on, and six seeds. Before, there were forty scenes and one seed.
+# - *Texts* are all that a set has, and zoos have 8 to 12 encoders. With four to six, seeds did not agree on their order.
+# - *Lab* has networks that are fine-tuned on scenes. Before, it had street scenes alone, on which networks are left as they
+#   are; these could not test a claim about fine-tuning. Film reviews, on which encoders were hardly better than chance, are
+#   replaced by questions of six kinds.
+# - *The sentence encoder* has no part in the verdict: we had seen its scores when we decided to leave it as it is.
 #
 # ## On your own
 #
-# 1. How many pixels of a class does a score need? Score a network with random weights on ever more of them.
+# 1. How many pixels of a class does a score need? Score a network with random weights on more and more of them.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 from nclib.devices import double_precision
@@ -368,7 +368,7 @@ with double_precision():  # so that processors agree on the digits
         scores = nclib.score(*pixels, scores=["logme", "gbc", "class_fairness"])
         rows[number] = dict(scores)
 pd.DataFrame(rows).T.rename_axis("pixels a class").round(2)
-# A score of few pixels is not that of many: compare models on the same number.
+# A score changes with the number of pixels: compare models on the same number.
 
 # %% [markdown]
 # 2. Encoders of three widths read the same texts. Is the widest the best on every task?
@@ -384,12 +384,12 @@ alike.drop_duplicates(["model", "seed", "task"]).pivot_table(
 # %% [markdown]
 # ## Rerun it at scale
 #
-# CamVid, or any segmentation data, goes into a folder of the data root: `camvid/train/images`, `camvid/train/labels`
-# (images of class indices, by the same names) and the same of `test`, with the names of the classes in
-# `camvid/classes.txt`. Texts are tables with the header `text,label`: `text/clinc150_train.csv`,
-# `text/clinc150_test.csv`, and so for `ag_news`, `banking77`, `trec` and `sst1`; the files of
-# `sentence-transformers/all-MiniLM-L6-v2` go into `text_models/all-MiniLM-L6-v2`. Models of pixels are named in `models`, after
-# the modules that register your own with timm in `imports`.
+# CamVid, or any segmentation data, goes into a folder of the data root: `camvid/train/images`, `camvid/train/labels` (images of
+# class indices, with the same file names), the same two folders of `camvid/test`, and the names of the classes in
+# `camvid/classes.txt`. Texts are tables with the header `text,label`: `text/clinc150_train.csv` and `text/clinc150_test.csv`,
+# and likewise for `ag_news`, `banking77`, `trec` and `sst1`. The files of `sentence-transformers/all-MiniLM-L6-v2` go into
+# `text_models/all-MiniLM-L6-v2`. To use your own models of pixels, name them in `models`, and the modules that register them
+# with timm in `imports`.
 #
 # ```bash
 # .venv/bin/papermill notebooks/07_pixels_and_words.ipynb out.ipynb -p scale lab -p data_root ~/data \
