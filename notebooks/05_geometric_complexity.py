@@ -486,7 +486,7 @@ for name, rows in tables.items():
 WAY_NAMES = {
     "samples": "images",
     "entries": "share of entries",
-    "outputs": "outputs",
+    "outputs": "rows",
     "rademacher": "projections",
 }
 figures.errors_of_estimates(studies["complexity_estimates"], WAY_NAMES)

@@ -58,12 +58,12 @@ def task_style(task: str) -> dict[str, Any]:
 
 
 def short(task: str) -> str:
-    """The title of a task for a panel: without what stands in brackets, and before a slash.
+    """The title of a task for a panel or legend: without what stands in brackets, and without a folder.
 
-    >>> short("glyphs/greek"), short("cifar10 (JPEG copy)"), short("omniglot, Korean")
-    ('greek', 'cifar10', 'omniglot, Korean')
+    >>> short("glyphs/greek"), short("cifar10 (JPEG copy)"), short("omniglot, Japanese_(katakana)")
+    ('greek', 'cifar10', 'omniglot, Japanese (katakana)')
     """
-    return task.split(" (")[0].rsplit("/")[-1]
+    return task.split(" (")[0].rsplit("/")[-1].replace("_", " ")
 
 
 def numbered_style(i: int) -> dict[str, Any]:

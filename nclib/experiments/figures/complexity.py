@@ -30,7 +30,7 @@ def _kind(panel: str) -> str:
 
 
 def _place(panel: str) -> int:
-    """Of the kind of network of a panel, among all."""
+    """The place of a panel's kind of network among all kinds."""
     return _KINDS.index(_kind(panel)) if _kind(panel) in _KINDS else len(_KINDS)
 
 
@@ -58,19 +58,19 @@ def _panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame, dict[str, Any]
 
 
 def _label(panel: str) -> str:
-    """A panel without what stands in brackets."""
+    """The name of a panel without what stands in brackets."""
     return re.sub(r" \(.*?\)", "", panel)
 
 
 def _shown(estimate: Estimate, of: Callable[..., Any]) -> Estimate:
-    """The estimate and its interval, as a function makes of them."""
+    """The estimate and the ends of its interval, each turned into what is shown by a function."""
     return Estimate(*(float(of(end)) for end in (estimate.value, estimate.low, estimate.high)))
 
 
 def dials(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """Complexity and CDNV over each setting of training, a column each: a part a scale, a line a panel.
+    """Complexity and CDNV against each setting of training: a part for each scale, a line for each panel.
 
-    Geometric means over seeds, with their intervals.
+    Each setting has a column. Points are geometric means over seeds, with their intervals.
     """
     figure, parts = parts_of(tables, [3.8 + 0.18 * (rows["panel"].nunique() // 2) for rows in tables.values()])
     for part, scale, table in parts:
@@ -94,7 +94,7 @@ def dials(tables: Tables, titles: Mapping[str, str]) -> Figure:
 
 @dataclass(frozen=True)
 class _Unit:
-    """How estimates of a claim are drawn."""
+    """How the estimates of a claim are drawn: what turns them into this unit, its name, and the scale of the axis."""
 
     of: Callable[[Any], Any]
     label: str
@@ -115,10 +115,10 @@ def claims_by_panel(
     columns: Sequence[str],
     beside: Mapping[str, EstimatesByScale] | None = None,
 ) -> Figure:
-    """The estimates of claims in every panel and, in black, over the panels of a scale; grey is the smallest effect.
+    """The estimates of claims in every panel and, in black, their mean at a scale; grey is the smallest effect.
 
-    The `grid` holds by the title of a row the keys of its claims, one for each of the `columns`. All claims of a column
-    are drawn with the side of the first. `beside` are other estimates, open: by claim, scale and panel.
+    `grid` maps the title of a row to the keys of its claims, one for each of the `columns`. All claims of a column are
+    drawn in the direction of the first. `beside` are other estimates, drawn open: by claim, scale and panel.
     """
     by_key = {scale: {verdict.claim.key: verdict for verdict in verdicts} for scale, verdicts in judged.items()}
     lines = _lines(by_key, [key for keys in grid.values() for key in keys])
@@ -168,7 +168,7 @@ def _claim_by_panel(
     turn: int,
     beside: EstimatesByScale,
 ) -> None:
-    """The estimates of one claim, times `turn`, each at the height of its line, and those beside them below."""
+    """Draw the estimates of one claim, times `turn`, each at the height of its line; below them those of `beside`."""
     for scale, verdict in verdicts.items():
         unit, found = _unit(verdict.claim), {**verdict.panels, _MEAN: verdict.estimate}
         heights = {panel: y for y, (where, panel) in enumerate(lines) if where == scale}
@@ -195,7 +195,10 @@ def _turned(estimate: Estimate, turn: int, unit: _Unit) -> Estimate:
 
 
 def against_complexity(tables: Tables, columns: Mapping[str, str], titles: Mapping[str, str]) -> Figure:
-    """Metrics against source complexity, a column each; one point a recipe, its mean over seeds; a row a scale."""
+    """Metrics against source complexity: a column for each metric, a row for each scale, a point for each recipe.
+
+    Points are means over seeds.
+    """
     size = (8.5, 0.9 + 2.2 * len(tables))
     figure, axes = plt.subplots(len(tables), len(columns), figsize=size, squeeze=False)
     for row, (scale, table) in zip(axes, tables.items(), strict=True):
@@ -214,7 +217,7 @@ def against_complexity(tables: Tables, columns: Mapping[str, str], titles: Mappi
 
 
 def along_training(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """Complexity and CDNV of each panel's base over the share of its training, by scale: geometric means over seeds."""
+    """Complexity and CDNV of the base networks against the share of their training, geometric means over seeds."""
     figure, axes = plt.subplots(1, 2 * len(tables), figsize=(8.5, 2.6))
     drawn = [(scale, table, metric) for scale, table in tables.items() for metric in ("complexity", "cdnv")]
     for axis, (scale, table, metric) in zip(axes, drawn, strict=True):
@@ -229,7 +232,7 @@ def along_training(tables: Tables, titles: Mapping[str, str]) -> Figure:
 
 
 def bound(tables: Tables, title: str) -> Figure:
-    """The CDNV of each panel's base at all epochs against its bound, by scale; on the line they would be equal."""
+    """The CDNV of the base networks at all epochs against its bound, by scale; on the line they would be equal."""
     figure, axes = plt.subplots(1, len(tables), figsize=(8, 3), squeeze=False, sharey=True)
     for axis, (scale, table) in zip(axes[0], tables.items(), strict=True):
         for panel, rows, style in _panels(complexity.base(table)):
@@ -244,9 +247,9 @@ def bound(tables: Tables, title: str) -> Figure:
 
 
 def errors_of_estimates(tables: Tables, ways: Mapping[str, str]) -> Figure:
-    """Relative errors of ways to estimate complexity over the amount that each looks at, a panel each, a line a scale.
+    """Relative errors of estimates of complexity against what they use: a panel for each way, a line for each scale.
 
-    Dashed is the standard error that the estimates state.
+    Dashed lines are the standard errors that the estimates state.
     """
     figure, axes = plt.subplots(1, len(ways), figsize=(8.5, 2.6), sharey=True, squeeze=False)
     for axis, (way, title) in zip(axes[0], ways.items(), strict=True):
@@ -263,11 +266,11 @@ def errors_of_estimates(tables: Tables, ways: Mapping[str, str]) -> Figure:
 
 
 def interventions(studies: Mapping[str, Tables], settings: Mapping[str, str], titles: Mapping[str, str]) -> Figure:
-    """How far interventions move complexity and, one below the other, other metrics: a column a scale, a line a panel.
+    """How far interventions move complexity and other metrics: a row for each metric, a column for each scale.
 
-    `studies` are by the name of an intervention its tables by scale, `settings` by the same name what its strength is.
-    A line goes from the weakest strength to the strongest, which is large, with its intervals; all is relative to the
-    networks without intervention, where the rules cross.
+    `studies` maps the name of an intervention to its tables by scale, `settings` to the setting that is its strength.
+    Each panel of networks has a line from the weakest strength to the strongest, which is large and has intervals. All
+    is relative to the networks without intervention, where the rules cross.
     """
     scales = list(dict.fromkeys(scale for tables in studies.values() for scale in tables))
     size = (8.5, 0.6 + 2.3 * len(titles))
@@ -285,13 +288,13 @@ def interventions(studies: Mapping[str, Tables], settings: Mapping[str, str], ti
     for axis, scale in zip(axes[0], scales, strict=True):
         axis.set_title(scale)
     for axis in axes[-1]:
-        axis.set_xlabel("complexity, times that without")
+        axis.set_xlabel("complexity, as a multiple of that without")
     plots.shared_legend(figure, axes.flat, ncols=2)
     return figure
 
 
 def _moved(axis: Any, table: pd.DataFrame, setting: str, metric: str, *, name: str, color: str) -> None:
-    """The path of each panel: by how much a metric, and complexity, differ from those without intervention."""
+    """Draw the path of each panel: how a metric and complexity differ from those without intervention."""
     of, shown = (np.asarray, lambda value: 100 * value) if metric == "accuracy_5" else (np.log, np.exp)
     moved = table.assign(
         x=complexity.against_none(table, setting, "complexity"),

@@ -29,7 +29,7 @@ def clouds(samples: Mapping[str, Any]) -> Figure:
 
 
 def task_panels(tables: Tables, x: str, y: str) -> Figure:
-    """Points (x, y), one a model, the mean over its seeds; five panels a row, a task each, and a part a scale.
+    """Points (x, y), one for each model (mean over its seeds): a part for each scale, a panel for each task.
 
     The `downstream.family` of a model, or the setting that it differs in, gives the colour and marker.
     """
@@ -40,7 +40,7 @@ def task_panels(tables: Tables, x: str, y: str) -> Figure:
         points = plots.averaged(table, ["task", "model"], [x, y])
         for axis, (task, of_task) in zip(axes.flat, points.groupby("task", sort=False), strict=False):
             _families(axis, of_task, x, y)
-            axis.set_title(_in_two_lines(str(task)), fontsize="small")
+            axis.set_title(_in_two_lines(plots.short(str(task))), fontsize="small")
         for axis in axes.flat[points["task"].nunique() :]:
             axis.set_axis_off()
         for row in axes:
@@ -72,10 +72,10 @@ _HELD = {  # what an order is compared at, and how each is drawn
 
 
 def orders_of_models(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """How well orders of models are that of accuracy, as they are and given the width: a panel for each table.
+    """Rank correlations of orders of models with accuracy, as they are and at equal width: a panel for each table.
 
-    A row a column of the tables, by its title, with the intervals of `downstream.correlation`; a faint point a task.
-    Tables that have no value of a column leave its row empty.
+    Each row is a column of the tables, under its title, with the interval of `downstream.correlation`; faint points are
+    tasks. A table without values of a column leaves its row empty.
     """
     figure, axes = plt.subplots(1, len(tables), figsize=(9, 1.2 + 0.36 * len(titles)), sharey=True, squeeze=False)
     for axis, (title, table) in zip(axes[0], tables.items(), strict=True):
@@ -95,7 +95,7 @@ def orders_of_models(tables: Tables, titles: Mapping[str, str]) -> Figure:
 
 
 def _interval(axis: Any, place: float, estimate: Estimate, held: str, of_tasks: Sequence[float] = ()) -> None:
-    """One estimate with its interval near its place, and faint points of tasks below it; nothing of NaN."""
+    """Draw an estimate with its interval near its place, and faint points of tasks; NaN is not drawn."""
     if math.isnan(estimate.value):
         return
     height, style = place + (0.12 if held == "given" else -0.12), _HELD[held]
@@ -104,7 +104,7 @@ def _interval(axis: Any, place: float, estimate: Estimate, held: str, of_tasks: 
 
 
 def _explain_orders(figure: Figure, axes: Sequence[Any], given: str) -> None:
-    """One label of x and one legend for panels of orders, in the words of what is held fixed."""
+    """One x label and one legend for panels of orders; `given` says in words what is held fixed."""
     figure.supxlabel("rank correlation with accuracy (right: the claim holds)", fontsize="medium")
     handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     words = [{"plain": "as they are", "given": given}[label] for label in handles]
@@ -112,9 +112,9 @@ def _explain_orders(figure: Figure, axes: Sequence[Any], given: str) -> None:
 
 
 def depth_panels(tables: Tables, accuracy: str, metrics: Sequence[str]) -> Figure:
-    """An accuracy and, below it, metrics along the depth of models; two rows for each table, by scale, a column a task.
+    """An accuracy and, below it, metrics along the depth of models: two rows for each scale, a column for each task.
 
-    Models of different depth meet on relative depth, 0 to 1. There is a column for each of the first five tasks.
+    Depth is relative, from 0 to 1, so that models of any depth can be compared. Only the first five tasks are drawn.
     """
     figure, parts = parts_of(tables, [3.3] * len(tables))
     for part, scale, table in parts:
@@ -124,7 +124,7 @@ def depth_panels(tables: Tables, accuracy: str, metrics: Sequence[str]) -> Figur
             plots.along_depth(upper, curves[accuracy], plots.COLOURS[0])
             for i, name in enumerate(metrics, start=1):
                 plots.along_depth(lower, curves[name], plots.COLOURS[i], METRICS[name].name.upper())
-            upper.set_title(_in_two_lines(task), fontsize="small")
+            upper.set_title(_in_two_lines(plots.short(task)), fontsize="small")
             lower.set(yscale="log", xlabel="relative depth", xticks=[0, 0.5, 1])
         above[0].set_ylabel(f"{scale}: accuracy")
         below[0].set_ylabel(plots.READING)
@@ -133,9 +133,9 @@ def depth_panels(tables: Tables, accuracy: str, metrics: Sequence[str]) -> Figur
 
 
 def orders_of_layers(tables: Tables) -> Figure:
-    """How well NC1 orders the layers wider than the classes, as they are and given depth: a panel for each table.
+    """How well NC1 ranks layers wider than the classes, as they are and at equal depth: a panel for each table.
 
-    A row a task, with intervals over networks, and one for the mean over tasks, with that of the claim.
+    Each row is a task, with its interval over networks; the last is the mean over tasks, with the claim's interval.
     """
     most = max(table["task"].nunique() for table in tables.values())
     figure, axes = plt.subplots(1, len(tables), figsize=(8, 1.4 + 0.28 * most), squeeze=False)
@@ -147,7 +147,7 @@ def orders_of_layers(tables: Tables) -> Figure:
             rows = [parts.get(task, Estimate(math.nan)) for task in table["task"].unique()]
             for place, estimate in enumerate([*rows, downstream.correlation(downstream.over_tasks(table, found))]):
                 _interval(axis, place, estimate, held)
-        axis.set_yticks(range(len(rows) + 1), [*table["task"].unique(), "mean over tasks"])
+        axis.set_yticks(range(len(rows) + 1), [*map(plots.short, table["task"].unique()), "mean over tasks"])
         axis.set(title=title, xlim=(-1.05, 1.05))
         axis.axvline(0, **plots.RULE)
         axis.invert_yaxis()
@@ -156,7 +156,7 @@ def orders_of_layers(tables: Tables) -> Figure:
 
 
 def correlations_by_shots(found: EstimatesByScale, titles: Mapping[str, str]) -> Figure:
-    """Rank correlations with accuracies, a place for each accuracy, a colour for each that is found, by its title."""
+    """Rank correlations with several accuracies: a place for each accuracy, a colour for each order of models."""
     figure, axis = plt.subplots(figsize=(5.5, 3))
     for i, (title, by_shots) in enumerate(found.items()):
         for place, accuracy in enumerate(titles):

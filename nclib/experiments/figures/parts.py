@@ -19,14 +19,14 @@ Part = tuple[Any, Any, pd.DataFrame]  # of a figure: itself, and the key and the
 
 
 def parts_of(tables: Mapping[Any, pd.DataFrame], heights: Sequence[float]) -> tuple[Figure, list[Part]]:
-    """A figure with a part for each table, one below the other, each of a height in inches; and the parts."""
+    """A figure with a part for each table, one below the other, with these heights in inches; and its parts."""
     figure = plt.figure(figsize=(9, sum(heights)))
     parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     return figure, [(part, *table) for part, table in zip(parts, tables.items(), strict=True)]
 
 
 def replicates_and_mean(axis: Any, rows: pd.DataFrame, replicate: list[str], setting: str, x: str, y: str) -> None:
-    """A metric against one of collapse: a thin line a replicate, and their mean with the values of the setting."""
+    """A metric against a measure of collapse: a thin line for each replicate, and their mean, with the settings."""
     for _, own in rows.groupby(replicate):
         identify(axis.plot(own[x], nine_digits(own[y]), color=plots.COLOURS[0], linewidth=0.5, alpha=0.5)[0], own)
     points = means_of(rows, setting, x, y)
@@ -45,8 +45,8 @@ def means_of(rows: pd.DataFrame, setting: str, x: str, y: str) -> pd.DataFrame:
 def contrasts(judged: Mapping[str, Sequence[Verdict]], studies: Mapping[str, Tables]) -> Figure:
     """The estimates of claims with their intervals, by scale, and their replicates; grey is the smallest effect.
 
-    The claims are of one unit, and of the `studies`, whose tables are by scale. Of several contrasts the least
-    favourable is shown.
+    All claims have one unit, and belong to the `studies`, which are tables by scale. If a claim has several contrasts,
+    the least favourable is shown.
     """
     claims = [verdict.claim for verdict in next(iter(judged.values()), ())]
     figure, axis = plt.subplots(figsize=(7, 0.6 + 0.5 * len(claims)))
@@ -71,6 +71,6 @@ def contrasts(judged: Mapping[str, Sequence[Verdict]], studies: Mapping[str, Tab
 
 
 def _least_favourable(claim: Claim, table: pd.DataFrame) -> pd.Series:
-    """The replicates of a claim's contrast whose mean is least on its side."""
+    """The replicates of the contrast whose mean favours the claim least."""
     contrasts = dict(list(claim.replicates(table).groupby("contrast")["value"]))
     return min(contrasts.values(), key=lambda values: claim.beyond(values.mean()))

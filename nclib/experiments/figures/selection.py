@@ -14,13 +14,13 @@ from nclib.experiments.figures.parts import EstimatesByScale, Tables, parts_of
 
 
 def collapse_before_and_after(tables: Tables) -> Figure:
-    """NC1 after fine-tuning against NC1 before, one point a model: a part a scale, a panel a zoo, a style a task."""
+    """NC1 after fine-tuning against NC1 before, a point for each model: a part for each scale, a panel for each zoo."""
     figure, parts = parts_of(tables, [3.4] * len(tables))
     for part, scale, table in parts:
         axes = part.subplots(1, table["zoo"].nunique(), squeeze=False)[0]
         for axis, (zoo, rows) in zip(axes, table.groupby("zoo", sort=False), strict=True):
             for task, points in rows.assign(nc1=-rows["variance_collapse"]).groupby("task", sort=False):
-                style = {"s": 14, "alpha": 0.8, "label": task} | plots.task_style(task)
+                style = {"s": 14, "alpha": 0.8, "label": plots.short(task)} | plots.task_style(task)
                 plots.points(axis, points, "nc1", "nc1_tuned", **style)
             axis.axline((1, 1), slope=1, **plots.RULE)
             axis.set(title=zoo, xlabel="NC1 before (lower: more collapsed)")
@@ -31,10 +31,9 @@ def collapse_before_and_after(tables: Tables) -> Figure:
 
 
 def score_panels(panels: Mapping[str, EstimatesByScale], titles: Mapping[str, str]) -> Figure:
-    """Weighted taus with their intervals, one row a score, by its title: for each panel by its title, of each scale.
+    """Weighted taus with their intervals: a row for each score, a panel for each zoo or kind of task, a colour a scale.
 
-    The best score on average is on top. Scores that a scale does not have are left out of it, those that none has
-    altogether.
+    The best score on average is on top. A score is left out of the scales that do not have it.
     """
     found = pd.DataFrame({(title, scale): each for title, scales in panels.items() for scale, each in scales.items()})
     average = found.map(lambda estimate: estimate.value, na_action="ignore").mean(axis=1)
@@ -57,9 +56,9 @@ def score_panels(panels: Mapping[str, EstimatesByScale], titles: Mapping[str, st
 
 
 def ahead_of_rivals(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """By how much FaCe ranks better than each rival, with intervals: a panel a scale, of `selection.ahead`.
+    """FaCe's tau minus that of each rival, with intervals, as `selection.ahead` finds them: a panel for each scale.
 
-    Filled where Holm's adjusted p-value is at most 5%. Grey is the smallest effect.
+    Marks are filled where Holm's adjusted p-value is at most 5%. Grey is the smallest effect.
     """
     number = max(map(len, tables.values()))
     figure, axes = plt.subplots(1, len(tables), figsize=(9, 1.1 + 0.26 * number), sharey=True, squeeze=False)
@@ -71,14 +70,14 @@ def ahead_of_rivals(tables: Tables, titles: Mapping[str, str]) -> Figure:
             plots.level_intervals(axis, places, list(there["difference"]), **marks)
         axis.axvspan(-RANKS, RANKS, color="0.9", zorder=0)
         axis.axvline(0, **plots.RULE)
-        axis.set(title=scale, xlabel="tau of FaCe minus that of the rival")
+        axis.set(title=scale, xlabel="tau of FaCe minus tau of the rival")
         axis.set_yticks(range(len(found)), [titles[name] for name in found.index])
     axes[0, 0].invert_yaxis()
     return figure
 
 
 def mean_ranks(found: Mapping[str, tuple[pd.Series, float, float]], titles: Mapping[str, str]) -> Figure:
-    """Mean ranks of scores, of `selection.mean_ranks`, a panel a scale; in the band are those that FaCe is equal to."""
+    """Mean ranks of scores, of `selection.mean_ranks`, a panel for each scale; the band holds those that equal FaCe."""
     number = max(len(ranks) for ranks, *_ in found.values())
     figure, axes = plt.subplots(1, len(found), figsize=(9, 1.1 + 0.26 * number), squeeze=False)
     for axis, (scale, (ranks, _, critical)) in zip(axes[0], found.items(), strict=True):
@@ -91,14 +90,14 @@ def mean_ranks(found: Mapping[str, tuple[pd.Series, float, float]], titles: Mapp
     return figure
 
 
-_EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)  # of probabilities that are drawn as one point
+_EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)  # probabilities between two edges are one point
 
 
 def calibration(table: pd.DataFrame) -> Figure:
-    """How often models were the best against how probable that was said to be, and what is gained on equal chances.
+    """How often models were the best against the probability they were given, and the gain over equal chances.
 
-    The table is of `selection.with_likely_best`; intervals are over seeds. The gain, in the Brier score, is over the
-    number of models, a line a zoo.
+    The table is of `selection.with_likely_best`; intervals are over seeds. The gain is in the Brier score, against the
+    number of models, with a line for each zoo.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     said = table[["seed", "likely", "best"]].explode(["likely", "best"]).astype(float)
@@ -108,25 +107,25 @@ def calibration(table: pd.DataFrame) -> Figure:
         left.vlines(x, seen.low, seen.high, plots.COLOURS[0], lw=1)
         left.plot(x, seen.value, color=plots.COLOURS[0], marker="o")
     left.axline((0, 0), slope=1, **plots.RULE)
-    left.set(xlabel="probability to be the best, as said", ylabel="share that was the best")
+    left.set(xlabel="probability to be the best", ylabel="share that was the best")
     for i, (zoo, part) in enumerate(table.groupby("zoo", sort=False)):
         gains = part.groupby("size")["skill"].mean()
         right.plot(gains.index, nine_digits(gains), label=zoo, **plots.numbered_style(i))
     right.axhline(0, **plots.RULE)
     right.set(
-        xlabel="number of models to choose from", ylabel="gain in Brier score\n(above: better than equal chances)"
+        xlabel="number of models to choose from", ylabel="gain in Brier score\n(above 0: better than equal chances)"
     )
     plots.shared_legend(figure, [right], ncols=3)
     return figure
 
 
-_NAMED = ("variance_collapse", "leep", "logme", "sfda", "nleep")  # of many lines, those that have a colour
+_NAMED = ("variance_collapse", "leep", "logme", "sfda", "nleep")  # the scores whose lines have a colour
 
 
 def seconds_of_scores(by_size: Tables) -> Figure:
-    """Seconds that each score takes over one size of its input, a panel each: the table of one varies only that.
+    """Seconds that each score takes against the size of its input: a panel, and a table, for each size that varies.
 
-    A few are named; the others are grey.
+    A few scores are named; the others are grey.
     """
     figure, axes = plt.subplots(1, len(by_size), figsize=(9, 3.4), sharey=True)
     for axis, (size, rows) in zip(axes, by_size.items(), strict=True):
@@ -142,9 +141,9 @@ def seconds_of_scores(by_size: Tables) -> Figure:
 
 
 def quality_against_collapse(tables: Mapping[tuple[str, str], pd.DataFrame], measures: Mapping[str, str]) -> Figure:
-    """The quality of fine-tuned models, by the measure of each kind of task, against NC1 before.
+    """The quality of fine-tuned models against NC1 before; `measures` names the quality of each kind of task.
 
-    A part a kind and scale, a panel a task, a style a zoo.
+    There is a part for each kind and scale, a panel for each task, and a style for each zoo.
     """
     figure, parts = parts_of(tables, [2.9] * len(tables))
     for part, (kind, scale), table in parts:
@@ -154,7 +153,7 @@ def quality_against_collapse(tables: Mapping[tuple[str, str], pd.DataFrame], mea
             for i, (zoo, points) in enumerate(rows.groupby("zoo", sort=False)):
                 style = {"s": 14, "alpha": 0.7, "label": zoo} | plots.numbered_style(i)
                 plots.points(axis, points, "nc1", "accuracy", **style)
-            axis.set(title=task, xlabel="NC1 before (lower: more collapsed)")
+            axis.set(title=plots.short(task), xlabel="NC1 before (lower: more collapsed)")
             plots.log_scale(axis, "x")
         axes[0].set_ylabel(f"{scale}: {measures[kind]}")
         plots.shared_legend(part, axes, ncols=3)
