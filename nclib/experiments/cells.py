@@ -1,4 +1,4 @@
-"""Cells: what one says of a network, a task and a way of fine-tuning, and what is made of that again."""
+"""Cells: the settings that describe a network, a task and a way of fine-tuning, and the objects made from them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
@@ -36,18 +36,18 @@ def recipe_of(cell: Cell) -> Recipe:
 
 
 def title(recipe: Recipe | TextRecipe, base: Recipe | TextRecipe) -> str:
-    """What a recipe is called among those that differ from a base."""
+    """The name of a recipe: its settings that differ from those of the base, or "base"."""
     differences = [f"{name} {value}" for name, value in recipe.config.items() if value != getattr(base, name)]
     return ", ".join(differences) or "base"
 
 
 def named_models(names: Iterable[str], seeds: Iterable[int], weights: str = "pretrained") -> list[Cell]:
-    """All that a cell says of models that others trained: the name, the weights and a seed of each."""
+    """The part of a cell that describes models which others trained: name, weights and seed, for each seed."""
     return [{"model": name, "weights": weights, "seed": seed} for name, seed in product(names, seeds)]
 
 
 def filed_models(names: Iterable[str], seeds: Iterable[int], architecture: str, folder: str) -> list[Cell]:
-    """All that a cell says of models of one architecture, whose weights are files of these names in a folder."""
+    """The part of a cell that describes models of one architecture, whose weights are files in a folder."""
     named = named_models(names, seeds)
     return [cell | {"architecture": architecture, "weights": f"{folder}/{cell['model']}.safetensors"} for cell in named]
 
@@ -55,7 +55,7 @@ def filed_models(names: Iterable[str], seeds: Iterable[int], architecture: str, 
 def trained_models(
     recipes: Sequence[Recipe | TextRecipe], seeds: Iterable[int], base: Recipe | None = None
 ) -> list[Cell]:
-    """All that a cell says of models trained here: the recipe, and its title beside a base (by default the first)."""
+    """The part of a cell that describes models trained here: the recipe, and its title (base: the first)."""
     return [
         {"model": title(recipe, base or recipes[0])} | replace(recipe, seed=seed).config
         for recipe, seed in product(recipes, seeds)
@@ -63,7 +63,7 @@ def trained_models(
 
 
 def of_task(task: Task, per_class: int | None) -> Cell:
-    """All that a cell says of a task, with `per_class` training images of a class."""
+    """The part of a cell that describes a task, with `per_class` training images of each class."""
     return {
         "task": task.title,
         "data": task.data,
@@ -73,14 +73,17 @@ def of_task(task: Task, per_class: int | None) -> Cell:
 
 
 def of_method(method: str, layers: Iterable[int]) -> Cell:
-    """A method, and the layers to choose one of; for `skip project` other widths are matched by a map."""
+    """The part of a cell that describes a method, with the layers to choose from.
+
+    `skip project` matches other widths by a linear map.
+    """
     name, _, match = method.partition(" ")
     options = {"layers": list(layers)} if name in ("last", "layer", "skip") else {}
     return {"method": method} | options | ({"match": match} if match else {})
 
 
 def candidates(cell: Cell, model: Backbone, num_classes: int) -> list[tuple[Callable[[], Tuned], Tuning]]:
-    """What validation chooses of: learning rates, and layers where one is tuned. A fixed `rate` is the only one."""
+    """What validation chooses from: learning rates and, if one layer is tuned, layers. A fixed `rate` is alone."""
     make = WAYS[cell["method"].split()[0]]
     same = {"match": cell["match"]} if "match" in cell else {}
     same |= {"seed": cell["seed"]} if cell["method"] in ("lora", *_ADAPTERS) else {}

@@ -1,4 +1,4 @@
-"""What a figure draws, as a table: a row for each point, bar, interval or cell of the picture.
+"""The data of a figure, as a table: a row for each point, bar, interval or cell of the picture.
 
 The numbers are read from the artists of the finished figure, so they cannot differ from what it shows.
 """
@@ -29,7 +29,7 @@ from matplotlib.ticker import FixedLocator
 Columns = dict[str, Any]
 Drawn = TypeVar("Drawn", bound=Artist)
 
-# What says which network, model or task a row of a study's table is about.
+# The columns that say which network, model or task a row of a study's table is about.
 IDENTITY = (
     *("source", "panel", "model", "zoo", "task", "method", "network", "loss", "projection", "augmentation", "epochs"),
     *("collapse", "penalty", "blocks", "width", "learning_rate", "batch_size", "weight_decay", "seed", "commit"),
@@ -44,9 +44,9 @@ _ORDER = (
 
 
 def identify(artist: Drawn, rows: pd.DataFrame) -> Drawn:
-    """Say which row of a table each point of an artist is, in the order of its points; returns the artist.
+    """Say which row of a table each point of an artist shows, in the order of its points; returns the artist.
 
-    Of the table the columns of `IDENTITY` are kept, if they hold single values.
+    Kept are the columns of `IDENTITY` that hold single values.
 
     Examples
     --------
@@ -62,13 +62,13 @@ def identify(artist: Drawn, rows: pd.DataFrame) -> Drawn:
 
 
 def table(figure: Figure) -> pd.DataFrame:
-    """What a figure draws, a row for each mark. Columns that would be empty are left out.
+    """The data of a figure, a row for each mark. Columns that would be empty are left out.
 
     ``part`` and ``title`` say in which panel a mark is, ``series`` what the legend calls it, ``mark`` what it is
     (point, line, interval, band, bar, cell or rule), and ``group`` which marks of a panel were drawn together, such as
     one line. ``x`` and ``y`` are numbers on the axes that ``x_axis`` and ``y_axis`` name; ``x_name`` and ``y_name`` are
-    names that an axis has in place of numbers. Low and high are the ends of intervals, bands and bars. ``left`` and
-    ``top`` are the place of a point that has an identity, in pixels of the whole figure.
+    used on an axis that has names in place of numbers. Low and high are the ends of intervals, bands and bars. ``left``
+    and ``top`` are the place of a point that has an identity, in pixels of the whole figure.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def _panel(axis: Any) -> pd.DataFrame:
 
 
 def _artists(axis: Any) -> list[Any]:
-    """What is drawn on an axes; error bars are one thing, and so are bars that were drawn together."""
+    """The artists of an axes; error bars count as one artist, and so do bars that were drawn together."""
     whole = [each for each in axis.containers if isinstance(each, ErrorbarContainer | BarContainer)]
     parts = {part for each in whole for part in each.get_children()}
     single = [*axis.lines, *axis.collections, *axis.images, *axis.patches]
@@ -108,7 +108,7 @@ def _artists(axis: Any) -> list[Any]:
 
 
 def _marks(artist: Any, columns: Columns) -> pd.DataFrame:
-    """The rows of an artist, with what it is called and what its points are."""
+    """The rows of an artist, with its name and the identity of its points."""
     rows = pd.DataFrame(columns)
     identity = getattr(_face(artist), "identity", pd.DataFrame(index=rows.index))
     if len(identity) != len(rows):
@@ -117,13 +117,13 @@ def _marks(artist: Any, columns: Columns) -> pd.DataFrame:
     return rows.assign(series=_series(artist), colour=_style(artist)[0])
 
 
-# What is read of each kind of artist: one dict of columns for all that belongs together.
+# How each kind of artist is read: it yields a dict of columns for each set of marks that belong together.
 
 
 @singledispatch
 def _read(artist: Any) -> Iterable[Columns]:
     if isinstance(artist, Collection):
-        warnings.warn(f"the data of a figure lack a {type(artist).__name__}, which nobody can read yet", stacklevel=2)
+        warnings.warn(f"a figure's data lack a {type(artist).__name__}, a kind not read yet", stacklevel=2)
     return []  # a drawing, and no data
 
 
@@ -140,7 +140,7 @@ def _line(line: Any) -> Iterable[Columns]:
 
 
 def _joined(x: np.ndarray, y: np.ndarray, line: Any) -> Columns:
-    """Points, a line, or an interval: a bare line from one place to another, along one of the axes."""
+    """Points, a line, or an interval; an interval is a bare line between two places, along one of the axes."""
     if line.get_linestyle() in ("None", " ", ""):
         return {"mark": "point", "x": x, "y": y}
     bare = len(x) == 2 and line.get_marker() in ("None", "none", " ", "", None) and line.get_label().startswith("_")
@@ -150,7 +150,7 @@ def _joined(x: np.ndarray, y: np.ndarray, line: Any) -> Columns:
 
 
 def _interval(ends: np.ndarray) -> Columns:
-    """Of the ends (n, 2, 2) of segments along one of the axes."""
+    """Intervals from the ends (n, 2, 2) of segments along one of the axes."""
     level, other = ("y", "x") if (ends[:, 0, 1] == ends[:, 1, 1]).any() else ("x", "y")
     across, along = (ends[:, :, "xy".index(way)] for way in (level, other))
     return {"mark": "interval", level: across[:, 0], f"{other}_low": along.min(1), f"{other}_high": along.max(1)}
@@ -193,7 +193,7 @@ def _band(band: Any) -> Iterable[Columns]:
 
 @_read.register(ErrorbarContainer)
 def _error_bars(bars: Any) -> Iterable[Columns]:
-    """A row a point, with its intervals; rows of intervals alone where the points were not drawn."""
+    """A row for each point, with its intervals; only intervals where the points were not drawn."""
     line, _, columns = bars
     found: Columns = {}
     if line is not None:
@@ -223,7 +223,7 @@ def _bars(bars: Any) -> Iterable[Columns]:
 
 @_read.register(Rectangle)
 def _span(box: Any) -> Iterable[Columns]:
-    """A band over the whole of an axis, or a box."""
+    """A box, or a band across the whole of an axis."""
     (left, bottom), (right, top) = box.get_bbox().get_points()
     in_x, in_y = box.get_data_transform().contains_branch_seperately(box.axes.transData)
     ends = ({"x_low": [left], "x_high": [right]} if in_x else {}) | (
@@ -261,7 +261,7 @@ def _cells(x: np.ndarray, y: np.ndarray, values: np.ndarray) -> Columns:
 
 
 def _centres(start: float, end: float, number: int) -> np.ndarray:
-    """Of so many cells between two ends."""
+    """The centres of a number of equal cells between two ends."""
     return start + (np.arange(number) + 0.5) * (end - start) / number
 
 
@@ -269,11 +269,11 @@ def _floats(values: Any) -> np.ndarray:
     return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
 
 
-# What marks are called: the label of their own, or of what looks the same in the panel or in its legends.
+# The names of marks: their own label, or that of something that looks the same in the panel or in its legends.
 
 
 def _series(artist: Any) -> str:
-    """What the legend calls an artist; empty if it does not."""
+    """The name of an artist in the legend; empty if it has none."""
     if own := _named(artist):
         return own
     face, style = _face(artist), _style(artist)
@@ -304,7 +304,7 @@ def _in_legends(axis: Any) -> dict[tuple[str, bytes], str]:
 
 
 def _face(artist: Any) -> Any:
-    """The artist that shows how all of it looks."""
+    """The part of an artist that shows how all of it looks."""
     if isinstance(artist, BarContainer | ErrorbarContainer):
         return next((part for part in artist.get_children() if part is not None), artist)
     return artist
@@ -328,11 +328,11 @@ def _shape(path: Any) -> bytes:
     return np.asarray(path.vertices).tobytes()
 
 
-# What stands beside the marks: their intervals and texts, and what the axes say.
+# What belongs to the marks: their intervals and texts, and the names of the axes.
 
 
 def _with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows, with intervals that were drawn on their own joined to the points that they are of."""
+    """The rows, with intervals that were drawn on their own joined to their points."""
     rows, joined = rows.copy(), []
     for place, interval in rows[rows["mark"] == "interval"].iterrows():
         way, level = ("x", "y") if pd.notna(interval["y"]) else ("y", "x")
@@ -357,7 +357,7 @@ def _with_texts(rows: pd.DataFrame, axis: Any) -> pd.DataFrame:
 
 
 def _with_names(rows: pd.DataFrame, axis: Any) -> pd.DataFrame:
-    """The rows, with the names of the panel and of its axes, and those that an axis has in place of numbers."""
+    """The rows, with the names of the panel, of its axes, and of places on an axis that has names, not numbers."""
     part = axis.get_figure(root=False)
     x_axes = {name for each in _panels(part) if (name := each.get_xlabel())}
     named = {
@@ -380,9 +380,9 @@ def _title(axis: Any) -> str:
 
 
 def _nearest(axis: Any, say: Callable[[Any], str], way: tuple[int, int]) -> str:
-    """What the nearest panel says that stands in one way, right and up, of this one; empty if none says anything.
+    """What the nearest panel in a direction (right, up) says; empty if no panel there says anything.
 
-    So a reader takes the title of the panel above, and the labels of the axes at the left and below.
+    A reader, too, takes the title from the panel above, and the labels of axes from the panels at the left and below.
     """
     size, found = axis.bbox.size, []
     for other in _panels(axis.get_figure(root=False)):
@@ -412,7 +412,7 @@ def _is_number(name: str) -> bool:
 
 
 def _with_places(rows: pd.DataFrame, axis: Any) -> pd.DataFrame:
-    """The rows, with the place in the figure of points that have an identity and are not cut off."""
+    """The rows, with places in the figure for points that have an identity and are not cut off."""
     known = rows[rows[list(IDENTITY)].notna().any(axis=1) & rows[["x", "y"]].notna().all(axis=1)]
     at = axis.transData.transform(known[["x", "y"]].to_numpy(dtype=float).reshape(-1, 2))
     height = axis.get_figure(root=True).bbox.height

@@ -1,4 +1,4 @@
-"""Pictures in notebooks that carry the data they show: the table of `drawn`, in the metadata of the picture."""
+"""Pictures in notebooks carry the data they show: the table of `drawn`, in the metadata of the picture."""
 
 import base64
 import io
@@ -31,7 +31,7 @@ def carry_data() -> None:
 
 
 def with_data(draw: Callable[[Figure], Any]) -> Callable[[Figure], Any]:
-    """A function that draws a figure, made to give the metadata of the picture, too, with the figure's data in them."""
+    """A function that draws a figure, made to return the picture with the figure's data in its metadata."""
 
     @wraps(draw)
     def drawn(figure: Figure) -> Any:
@@ -44,7 +44,7 @@ def with_data(draw: Callable[[Figure], Any]) -> Callable[[Figure], Any]:
 
 
 def _in_picture(rows: pd.DataFrame, figure: Figure) -> pd.DataFrame:
-    """The rows, with places in the picture in place of those in the figure, whose margins it leaves out."""
+    """The rows, with places in the picture instead of the figure, because the picture leaves out margins."""
     if "left" not in rows:
         return rows
     box = figure.get_tightbbox().padded(rcParams["savefig.pad_inches"])  # as savefig does
@@ -53,13 +53,13 @@ def _in_picture(rows: pd.DataFrame, figure: Figure) -> pd.DataFrame:
 
 
 def packed(rows: pd.DataFrame) -> str:
-    """A table as compressed CSV in base64, with nine digits: the last of a float64 depend on the processor."""
+    """A table as compressed CSV in base64, with nine digits: the last digits of a float64 depend on the processor."""
     text = rows.to_csv(index=False, float_format="%.9g")
     return base64.b64encode(lzma.compress(text.encode())).decode()
 
 
 def unpacked(text: str) -> pd.DataFrame:
-    """The table that was `packed`; names stay texts, whatever they look like.
+    """The table that was `packed`; names stay texts, even if they look like numbers.
 
     Examples
     --------

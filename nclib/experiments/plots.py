@@ -1,4 +1,4 @@
-"""What the book's figures are made of: one style, one colour and marker for each thing throughout."""
+"""The parts of the book's figures: one style, and for each thing the same colour and marker throughout."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -14,11 +14,11 @@ from nclib.estimates import Estimate, mean, nine_digits
 from nclib.experiments.chapters.fine_tuning import COMPARED
 from nclib.experiments.drawn import identify
 
-# Okabe and Ito's palette: told apart with any colour vision.
+# Okabe and Ito's palette, which people with any colour vision can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-# A line that others are held against, such as that of no correlation.
+# A line of reference, such as that of no correlation.
 RULE: dict[str, Any] = {"color": "0.4", "linewidth": 0.8}
 
 # How to read a measure of collapse.
@@ -27,7 +27,7 @@ READING = "lower is more collapsed"
 # Ways of fine-tuning, in the order of their styles.
 DRAWN_METHODS = (*COMPARED, "skip project")
 
-# What studies vary, in the order of their styles.
+# The settings that studies vary, in the order of their styles.
 SETTINGS = (
     "epochs",
     "loss",
@@ -116,45 +116,45 @@ def trajectories(
     label: str | None = None,
     average: Callable[..., np.ndarray] = np.mean,
 ) -> None:
-    """The average of several runs (runs, epochs) as a line, with a band from the lowest to the highest."""
+    """Draw the average of several runs (runs, epochs) as a line, with a band from the lowest to the highest."""
     values = np.array(list(runs))
     axis.plot(epochs, nine_digits(average(values, axis=0)), color=colour, label=label)
     axis.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
 
 
 def along_depth(axis: Any, curves: Sequence[Sequence[float]], colour: str, label: str | None = None) -> None:
-    """The median of curves over the layers of models, and their range."""
+    """Draw the median of curves over the layers of models, and their range."""
     depth = np.linspace(0, 1, 25)
     resampled = [np.interp(depth, np.linspace(0, 1, len(values)), values) for values in curves]
     trajectories(axis, depth, resampled, colour=colour, label=label, average=np.median)
 
 
 def estimates(axis: Any, x: ArrayLike, values: Sequence[Estimate], **style: Any) -> None:
-    """Estimates with their intervals along x, joined by a line."""
+    """Draw estimates with their intervals along x, joined by a line."""
     heights = np.array([value.value for value in values])
     ends = np.array([[value.value - value.low, value.high - value.value] for value in values]).T
     axis.errorbar(x, heights, yerr=np.nan_to_num(ends), linewidth=1, capsize=2, **style)
 
 
 def means(axis: Any, rows: pd.DataFrame, x: str, y: str, **style: Any) -> None:
-    """Means of y over the rows of each x, with 95% t intervals, joined by a line."""
+    """Draw the mean of y over the rows of each x, with 95% t intervals, joined by a line."""
     found = rows.groupby(x)[y].apply(lambda values: mean(values.to_numpy()))
     estimates(axis, found.index.to_numpy(), list(found), **style)
 
 
 def level_intervals(axis: Any, heights: ArrayLike, values: Sequence[Estimate], **style: Any) -> None:
-    """Estimates with their intervals, each at its height."""
+    """Draw estimates with their intervals, each at its height."""
     axis.hlines(heights, [each.low for each in values], [each.high for each in values], style["color"], lw=1)
     axis.plot([each.value for each in values], heights, linestyle="", **style)
 
 
 def read_below(title: str) -> str:
-    """The title of a measure of collapse, and below it how to read it."""
+    """The title of a measure of collapse, with how to read it on the next line."""
     return f"{title}\n({READING})"
 
 
 def log_ticks(axis: Any) -> None:
-    """Plain numbers on a logarithmic axis, close enough together that there are always a few."""
+    """Put plain numbers on a logarithmic axis, close enough that there are always a few."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     low, high = axis.get_view_interval()
@@ -166,19 +166,19 @@ def log_ticks(axis: Any) -> None:
 
 
 def log_scale(axis: Any, *ways: str) -> None:
-    """Logarithmic scales of an axis that is drawn on, "x" and "y", with ticks that are plain numbers."""
+    """Make "x", "y" or both of a finished axis logarithmic, with plain numbers at the ticks."""
     for way in ways:
         axis.set(**{f"{way}scale": "log"})
         log_ticks(getattr(axis, f"{way}axis"))
 
 
 def points(axis: Any, rows: pd.DataFrame, x: str, y: str, **style: Any) -> None:
-    """Points (x, y), one a row, each of which the book can tell what it is of: see `drawn.identify`."""
+    """Draw points (x, y), one for each row; the book can say which row a point shows, see `drawn.identify`."""
     identify(axis.scatter(rows[x], rows[y], **style), rows)
 
 
 def averaged(rows: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
-    """Means of values over the seeds of each group of rows, with these seeds and their commits as texts.
+    """Means of values over the seeds of each group of rows; its seeds and commits become texts.
 
     Examples
     --------
@@ -194,9 +194,9 @@ def averaged(rows: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd
 
 
 def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -> None:
-    """Points (x, y), one a network, in a colour and marker for each value of the setting.
+    """Draw points (x, y), one for each network, with a colour and marker for each value of the setting.
 
-    The means of numeric settings are joined in their order; names have none.
+    If the setting is a number, a line joins the means of its values in their order.
     """
     values = list(dict.fromkeys(rows[setting]))
     for i, value in enumerate(values):
@@ -209,6 +209,6 @@ def panel_scatter(axis: Any, rows: pd.DataFrame, setting: str, x: str, y: str) -
 
 
 def shared_legend(figure: Any, axes: Any, *, loc: str = "outside lower center", **options: Any) -> None:
-    """One legend beside all axes of a figure, or a part of one, with every label that one of them has."""
+    """Draw one legend for all axes of a figure, or of a part of one, with every label once."""
     handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc=loc, **options)

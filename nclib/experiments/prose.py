@@ -1,4 +1,4 @@
-"""What the prose of a chapter shows by name."""
+"""Numbers and texts that the prose of a chapter shows by name."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from nclib.extras import optional
 
 
 def glue(name: str, value: Any) -> None:
-    """Keep a number or a text under a name; of an estimate "NAME value", "NAME low" and "NAME high"."""
+    """Keep a number or text under a name; an estimate is kept as "NAME value", "NAME low" and "NAME high"."""
     with optional("myst_nb"):
         from myst_nb import glue as keep  # type: ignore[import-untyped]  # it has no type hints
 
@@ -19,5 +19,5 @@ def glue(name: str, value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A scalar of numpy or torch as Python's own, whose digits the page can format."""
+    """A scalar of numpy or torch as a number of Python, which the page can format."""
     return value.item() if hasattr(value, "item") else value

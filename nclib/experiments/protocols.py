@@ -1,25 +1,25 @@
-"""Protocols: what a chapter fixed before the records that confirm it were made.
+"""Protocols: what a chapter fixed before the records that confirm its claims were made.
 
-What was run before, with seeds 0 and on, is exploration: statistics, sizes and numbers of seeds were chosen on it. A
-protocol is frozen by the commit that adds it here. From then on the chapter's studies are of its seeds, and their
-records carry its digest, which covers cells, statistics and claims, how cells are measured, and how claims are judged.
+Earlier runs, with seeds from 0 on, are exploration: statistics, sizes and numbers of seeds were chosen on them. A
+protocol is frozen by the commit that adds it here. From then on the chapter's studies use its seeds, and their records
+carry its digest, which covers cells, statistics and claims, how cells are measured, and how claims are judged.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-FIRST = 10  # the first seed that may confirm
+FIRST = 10  # the lowest seed that may confirm
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A chapter's: its number among those of the chapter, its studies, and the seeds that confirm, by scale.
+    """A protocol of a chapter: its number in the chapter, its studies, and the seeds that confirm, by scale.
 
-    `digest` is of what it fixed, by `workflow.protocols`; `why` says what it was chosen on, or why it follows another.
-    `amended` are the digests before corrections of how claims are judged that left every verdict of its records as it
-    was, each with what was corrected; records that carry one of them confirm as well. `only` are the values allowed of
-    some settings: a protocol that follows another need not measure again what no undecided claim rests on.
+    `digest` stands for all that it fixed, see `workflow.protocols`; `why` says what it was chosen on, or why it follows
+    another. `amended` maps earlier digests to what was corrected since in how claims are judged, if that left every
+    verdict of its records as it was; records that carry one of these digests confirm as well. `only` restricts some
+    settings to these values: a protocol that follows another need measure only what undecided claims rest on.
     """
 
     chapter: str
@@ -37,11 +37,11 @@ class Protocol:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Of its records."""
+        """All digests that its records may carry."""
         return self.digest, *self.amended
 
     def keep(self, cells: Iterable[dict]) -> list[dict]:
-        """Those of the cells of a study that are its own."""
+        """The cells of a study that belong to the protocol."""
         return [cell for cell in cells if all(cell.get(name) in allowed for name, allowed in self.only.items())]
 
 
@@ -141,17 +141,17 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
 
 
 def of_study(study: str, scale: str) -> list[Protocol]:
-    """The protocols of a study at a scale, the last first."""
+    """The protocols of a study at a scale, newest first."""
     return [each for each in reversed(PROTOCOLS) if study in each.studies and scale in each.seeds]
 
 
 def in_force(study: str, scale: str) -> Protocol | None:
-    """The last protocol of a study at a scale; None where it is still explored."""
+    """The newest protocol of a study at a scale; None while the study is still explored."""
     return next(iter(of_study(study, scale)), None)
 
 
 def stamped(record: dict) -> dict:
-    """A record with the digest of the protocol that its seed belongs to, if there is one."""
+    """The record, with the digest of the protocol that its seed belongs to, if there is one."""
     protocol = in_force(record["study"], record["scale"])
     if protocol is None or record["seed"] not in protocol.seeds[record["scale"]]:
         return record
@@ -159,12 +159,12 @@ def stamped(record: dict) -> dict:
 
 
 def confirming(records: Iterable[dict]) -> list[dict]:
-    """The records that were made under the protocol in force, by sources that their commit holds."""
+    """The records made under the protocol in force, by sources that were committed."""
     return [each for each in records if confirms(each, in_force(each["study"], each["scale"]))]
 
 
 def confirms(record: Mapping[str, Any], protocol: Protocol | None) -> bool:
-    """Whether a record was made under a protocol, by sources that its commit holds."""
+    """Whether a record was made under a protocol, by sources that were committed."""
     made = record["provenance"]
     commit = str(made.get("commit") or "+")
     return protocol is not None and made.get("protocol") in protocol.digests and not commit.endswith("+")

@@ -96,7 +96,7 @@ def test_a_task_of_two_kinds_of_classes_is_refused(tmp_path, monkeypatch):
     run = nclib.start("demo", root=tmp_path, device="cpu")
     sets = {"train": nclib.load("digits", per_class=1), "test": nclib.load("glyphs/greek", per_class=1)}
     monkeypatch.setattr(type(run), "load", lambda self, name, split, **options: sets[split])
-    with pytest.raises(ValueError, match="digits has other classes to test than to train on"):
+    with pytest.raises(ValueError, match="the test images of digits have other classes than its training images"):
         run.task({"data": "digits", "train_per_class": 1, "test_per_class": 1})
 
 
