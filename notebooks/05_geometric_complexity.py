@@ -348,7 +348,8 @@ pd.DataFrame(factors).fillna("").rename_axis("times as large with")
 #
 # - *Rate and batch* do what the paper says. Twice the learning rate multiplies complexity by
 #   {glue:text}`demo complexity at twice the rate:.2f` at demo and {glue:text}`lab complexity at twice the rate:.2f` at lab, and
-#   CDNV by {glue:text}`demo cdnv at twice the rate:.2f` and {glue:text}`lab cdnv at twice the rate:.2f`; half the batch lowers both, too. Complexity moves much further than collapse.
+#   CDNV by {glue:text}`demo cdnv at twice the rate:.2f` and {glue:text}`lab cdnv at twice the rate:.2f`; half the batch lowers
+#   both, too. Complexity moves much further than collapse.
 # - *L2* does less, even over its whole sweep.
 # - *Depth or normalisation?* On letters twice the rate multiplies the complexity of the ResNet by
 #   {glue:text}`demo complexity at twice the rate, Greek, ResNet:.2f`, of the VGG by
@@ -417,8 +418,9 @@ for name, found in later["B1-link"].items():
 #   {glue:text}`demo B1-link mean:.2f` at demo and {glue:text}`lab B1-link mean:.2f` at lab, and
 #   {glue:text}`demo B1-scaled mean:.2f` and {glue:text}`lab B1-scaled mean:.2f` with geometric collapse, which is free of the
 #   scale of the features. The exception is the VGG on photographs ({glue:text}`lab B1-link CIFAR-10 (JPEG copy), VGG-11:.2f`).
-# - *NC1* follows complexity less: {glue:text}`demo nc1 Greek, ResNet:.2f` in the ResNet, {glue:text}`demo nc1 Greek, VGG:.2f`
-#   in the VGG, and {glue:text}`demo nc1 Greek, VGG with batch norm:.2f` in the VGG with batch norm.
+# - *NC1* follows complexity less: on letters its rank correlation is {glue:text}`demo nc1 Greek, ResNet:.2f` in the ResNet and
+#   {glue:text}`demo nc1 Greek, VGG:.2f` in the VGG, and in the VGG with batch norm it has the other sign
+#   ({glue:text}`demo nc1 Greek, VGG with batch norm:.2f`).
 # - *On new classes of letters* lower complexity goes with more collapse and higher accuracy where there is normalisation: a
 #   tenth of the complexity is worth {glue:text}`demo decade Greek, ResNet:.0f` points in the ResNet and
 #   {glue:text}`demo decade Greek, VGG with batch norm:.0f` in the VGG with batch norm.
@@ -472,7 +474,7 @@ for name, rows in tables.items():
 #
 # If it did say something, it would say it of each class: a class on whose images features hardly move would spread little. We
 # therefore order the classes of each network by complexity and by variance. On letters the rank correlation is
-# {glue:text}`demo B3-classes Greek, ResNet:.2f` in ResNets, {glue:text}`demo B3-classes Greek, VGG:.2f` in VGGs and
+# {glue:text}`demo B3-classes Greek, ResNet:.2f` in ResNets, but {glue:text}`demo B3-classes Greek, VGG:.2f` in VGGs and
 # {glue:text}`demo B3-classes Greek, VGG with batch norm:.2f` in VGGs with batch norm. At lab it is
 # {glue:text}`lab B3-classes mean:.2f` in the mean over panels, and zero, as it should be, if complexities are dealt out to
 # other classes. So the bound explains little of why complexity and collapse go together.
@@ -556,9 +558,9 @@ for study, setting in INTERVENTIONS.values():
 # - *Forced collapse* lowers CDNV and complexity in every panel, and preventing collapse raises both. With the strongest force
 #   CDNV is {glue:text}`demo B6-collapse mean:.2f` times as large and complexity {glue:text}`demo B6-complexity mean:.2f` times
 #   at demo; at lab it is {glue:text}`lab B6-collapse mean:.2f` and {glue:text}`lab B6-complexity mean:.2f` times. In the VGG
-#   part of that is smaller features: geometric collapse, which is free of their scale, goes from
+#   complexity falls because features become smaller: geometric collapse, which is free of their scale, goes up from
 #   {glue:text}`demo collapse none geometric_collapse Greek, VGG:.1f` to
-#   {glue:text}`demo collapse strongest geometric_collapse Greek, VGG:.1f`. In the ResNet it goes from
+#   {glue:text}`demo collapse strongest geometric_collapse Greek, VGG:.1f`. In the ResNet it goes down from
 #   {glue:text}`demo collapse none geometric_collapse Greek, ResNet:.1f` to
 #   {glue:text}`demo collapse strongest geometric_collapse Greek, ResNet:.1f`.
 # - *Penalised complexity* hardly moves collapse. The strongest penalty makes complexity
@@ -609,8 +611,9 @@ run.live(STUDIES)
 # images by SGD with momentum and a one-cycle schedule. We do not know which settings the paper swept, and to which values, nor
 # its formula of geometric collapse (ours puts complexity in place of variance), its constants and its episodes. The usual
 # few-shot protocol also fits ridge regression; here it is the nearest class mean alone. To compare networks at matched loss is
-# our choice: we interpolate on the logarithm of the loss between the two epochs on either side of it. The learning rate at that moment differs between networks, since it follows a schedule. A VGG without normalisation trains in a narrow range only, so its settings vary less
-# than those of the others. B1-scaled, B3-classes and B6 are ours.
+# our choice: we interpolate on the logarithm of the loss between the two epochs on either side of it. The learning rate at that
+# moment differs between networks, since it follows a schedule. A VGG without normalisation trains in a narrow range only, so
+# its settings vary less than those of the others. B1-scaled, B3-classes and B6 are ours.
 #
 # What was changed, and why:
 #

@@ -11,11 +11,11 @@
 # **How we test it.** As in {ref}`selection`, the models of a {term}`zoo` differ in architecture, source data or loss. We score
 # them on a task's training data, fine-tune them, and ask whether a score orders the models as their quality does.
 #
-# - *Pixels.* A scene shows four digits, or four letters, each in a disc on a grainy ground. Every pixel has the class of its
-#   disc, or is ground. The features of a pixel are what a feature map of the network has at the pixel's place. We take the
-#   deepest layer whose map still has one place for every sixteen rows of the image: the last but one stage of the ResNets, and
-#   the last layer of the VGGs. A fixed number of pixels per class is drawn at random to compute the scores. Then the network,
-#   up to that layer, is fine-tuned together with a linear classifier of the map's places. Quality is its mean
+# - *Pixels.* A scene ({numref}`fig-scenes`) shows four digits, or four letters, each in a disc on a grainy ground. Every pixel
+#   has the class of its disc, or is ground. The features of a pixel are what a feature map of the network has at the pixel's
+#   place. We take the deepest layer whose map still has one place for every sixteen rows of the image: the last but one stage
+#   of the ResNets, and the last layer of the VGGs. A fixed number of pixels per class is drawn at random to compute the scores.
+#   Then the network, up to that layer, is fine-tuned together with a linear classifier of the map's places. Quality is its mean
 #   {term}`intersection over union` (IoU) on other scenes. At lab there are street scenes, too, for which the fourteen
 #   pre-trained networks are left as they are.
 #
@@ -62,7 +62,7 @@ run = nclib.start(
     scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "In a scene every pixel has a class: that of its digit or letter, or ground. Scenes of digits (top) and of Greek letters (bottom), each beside the classes of its pixels, one shade for each class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Each scene has four discs that show a digit or letter on a black ground, and the map beside it gives the pixels of each disc one shade. There are two rows of pictures."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "In a scene every pixel has a class: that of its digit or letter, or ground. Scenes of digits (top) and of Greek letters (bottom), each beside the classes of its pixels, one shade for each class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Each scene is a black ground with four discs that show a digit or letter, and the map beside it gives the pixels of each disc one shade. There are two rows of pictures."}}
 fig, axes = plt.subplots(2, 6, figsize=(9, 3.2))
 for row, name in zip(axes, ("digits[0:6]", "glyphs/greek[0:6]"), strict=True):
     shown = nclib.scenes(name, number=3)
