@@ -61,7 +61,7 @@ def test_a_study_that_asks_for_too_much_is_refused_before_anything_is_measured(t
             run.study(study, lambda cell, cache: pytest.fail("measured"))
         said = str(refused.value)
         assert "500 test images of each class of cifar100 are asked for, but its smallest class has 100" in said
-        assert "give that number at most, or None for all" in said
+        assert "give at most that number, or None for all" in said
     assert "900 train images of each class of stl10 are asked for, but its smallest class has 500" in said
     assert not Records(tmp_path).read("source_collapse", "paper")
 

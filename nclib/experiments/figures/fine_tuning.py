@@ -15,9 +15,9 @@ from nclib.experiments.inference import by_panel
 
 
 def methods_against_collapse(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """Accuracy against NC1 of the training images after fine-tuning: a row a scale, a column a task, a style a method.
+    """Accuracy against NC1 of the training images after fine-tuning: a row for each scale, a column for each task.
 
-    Small each network, large their mean.
+    Each method has a style. Small points are networks, large ones their means.
     """
     figure, parts = _of_tasks(tables, 2.6)
     for part, axes, table in parts:
@@ -34,7 +34,7 @@ def methods_against_collapse(tables: Tables, titles: Mapping[str, str]) -> Figur
 
 
 def _of_tasks(tables: Tables, height: float) -> tuple[Figure, list[tuple[Any, Any, pd.DataFrame]]]:
-    """A figure with a part for each scale, in it a panel for each task; each part, its panels and its table."""
+    """A figure with a part for each scale and in it a panel for each task; and the parts, their panels and tables."""
     figure, parts = parts_of(tables, [height] * len(tables))
     found = []
     for part, scale, table in parts:
@@ -48,7 +48,7 @@ def _of_tasks(tables: Tables, height: float) -> tuple[Figure, list[tuple[Any, An
 
 
 def accuracy_by_share(tables: Tables, ways: Mapping[str, str]) -> Figure:
-    """Accuracy against what is trained, and its share; a line for each number of images, a panel a task."""
+    """Accuracy against what is trained, with its share: a panel for each task, a line for each number of images."""
     figure, parts = _of_tasks(tables, 2.8)
     for _, axes, table in parts:
         numbers = sorted(table["train_per_class"].unique())
@@ -67,9 +67,9 @@ def accuracy_by_share(tables: Tables, ways: Mapping[str, str]) -> Figure:
 
 
 def paired_differences(tables: Tables, contrasts: Mapping[str, tuple[str, str, str]]) -> Figure:
-    """By how much a metric of a method is above that of another, over the number of images: a line a task.
+    """A metric of one method minus the same of another, against the number of images: a line for each task.
 
-    A row a scale, a column for each of the `contrasts`: by its title the metric and the two methods.
+    Each scale has a row and each contrast a column; `contrasts` maps a title to the metric and the two methods.
     """
     figure, axes = plt.subplots(
         len(tables), len(contrasts), figsize=(9, 2.8 * len(tables)), squeeze=False, sharey="col", sharex="row"
@@ -94,7 +94,7 @@ def paired_differences(tables: Tables, contrasts: Mapping[str, tuple[str, str, s
 
 
 def skip_by_layer(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """Accuracy with a skip connection minus that without, over the tuned layer: a line a kind, a panel a scale."""
+    """Accuracy with a skip connection minus accuracy without, against the tuned layer: a panel for each scale."""
     figure, axes = plt.subplots(1, len(tables), figsize=(8, 3), squeeze=False, sharey=True)
     for axis, (scale, table) in zip(axes[0], tables.items(), strict=True):
         table = table.assign(layer=table["layers"].str[0])
@@ -115,7 +115,7 @@ def skip_by_layer(tables: Tables, titles: Mapping[str, str]) -> Figure:
 
 
 def collapse_forced(tables: Tables) -> Figure:
-    """Accuracy against NC1 as collapse is prevented and forced: a panel a task, a thin line a network."""
+    """Accuracy against NC1 as collapse is prevented or forced: a panel for each task, a thin line for each network."""
     figure, parts = _of_tasks(tables, 2.6)
     for _, axes, table in parts:
         for axis, (_, rows) in zip(axes, table.groupby("task", sort=False), strict=True):

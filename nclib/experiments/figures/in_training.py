@@ -30,10 +30,10 @@ def trajectories_by_scale(
     shown: Mapping[str, tuple[str, str]],
     at_random: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Figure:
-    """Six metrics along training, a panel each and a colour a scale: means over networks, and their range.
+    """Six metrics along training, means over networks and their range: a panel a metric, a colour a scale.
 
-    Of each metric `shown` says the title, and which side is more collapsed. A dashed line is where the terminal
-    phase of all networks has begun, if it has; a dotted one is the value `at_random` of a metric, by scale.
+    `shown` gives each metric's title, and says which side is more collapsed. A dashed line is where all networks have
+    reached the terminal phase, if they have; a dotted line is the value of a metric `at_random`, by scale.
     """
     figure, axes = plt.subplots(2, 3, figsize=(9, 4.6), sharex=True)
     for colour, (scale, rows) in zip(plots.COLOURS, tables.items(), strict=False):
@@ -56,14 +56,14 @@ def trajectories_by_scale(
 
 
 def _begun(rows: pd.DataFrame) -> int | None:
-    """The first epoch at which the terminal phase of all networks has begun; None if that of one has not."""
+    """The first epoch at which all networks are in the terminal phase; None if one never is."""
     starts = [in_training.phase_start(errors) for errors in rows["train_error"]]
     known = [start for start in starts if start is not None]
     return rows["epoch"].iloc[0][max(known)] if len(known) == len(starts) else None
 
 
 def classes_in_a_plane(pictures: Sequence[Any], epochs: Sequence[int], names: Sequence[str]) -> Figure:
-    """Samples of three classes about the corners of a triangle, (3, n, 2) for each of some epochs."""
+    """Samples of three classes around the corners of a triangle, (3, n, 2), in a panel for each epoch."""
     figure, axes = plt.subplots(1, len(epochs), figsize=(2 * len(epochs), 2.3), sharex=True, sharey=True, squeeze=False)
     angles = np.pi / 2 + 2 * np.pi / 3 * np.arange(4)  # the last is the first again
     for axis, epoch, picture in zip(axes[0], epochs, pictures, strict=True):

@@ -11,7 +11,7 @@ from nclib.experiments.figures.parts import Tables, means_of, parts_of, replicat
 
 
 def dial(tables: Tables) -> Figure:
-    """What transfers, and accuracy on the source, where collapse alone is dialled: a column a source, a line a seed."""
+    """Transfer, and accuracy on the source, as only collapse varies: a column for each source, a line for each seed."""
     sources = [
         (scale, *each) for scale, table in tables.items() for each in source.by_source(table, "collapse").items()
     ]
@@ -26,7 +26,7 @@ def dial(tables: Tables) -> Figure:
 
 
 def heuristics(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """What transfers against source NC1, a panel for each setting that is varied, a row of panels a scale."""
+    """Transfer against source NC1: a panel for each setting that is varied, a row of panels for each scale."""
     figure, parts = parts_of(tables, [2.9] * len(tables))
     for part, scale, table in parts:
         axes = part.subplots(1, len(titles), sharey=True)
@@ -41,9 +41,9 @@ def heuristics(tables: Tables, titles: Mapping[str, str]) -> Figure:
 
 
 def at_equal_collapse(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """The dial's curve by scale and, at their own trace ratios, the means of the values of each setting.
+    """The curve of transfer against the trace ratio as only collapse varies, and the means of each other setting.
 
-    They are of the scale's own source. What transfers worse than all of the dial is outside.
+    All are networks on the scale's own source. Means that transfer worse than the whole curve are not shown.
     """
     figure, axes = plt.subplots(1, len(tables), figsize=(4.4 * len(tables), 3.4), squeeze=False)
     for axis, (scale, table) in zip(axes[0], tables.items(), strict=True):
