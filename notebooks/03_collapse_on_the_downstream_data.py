@@ -214,7 +214,7 @@ for name, rows in tables.items():
             shown[f"{name}: {title}\n{number} models"] = part
             glue(f"{name} {group} models", number)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 ranks models at both scales, also at equal width; directional CDNV ranks them at least as well, and sizes much worse. Rank correlation of accuracy with orders of the models: lowest first for measures of collapse, highest first for the three at the bottom. Large points are means over tasks, with the 95% intervals of the verdicts; faint points are tasks. Source accuracy is known only of models that chapter 2 also has.", "name": "fig-orders"}, "image": {"alt": "NC1, directional CDNV and CDNV lie far to the right of zero in all four panels, as they are and at equal width. The trace ratio, VCI, width and the number of parameters lie further left. Each row is a way to order models."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 ranks models at both scales, also at equal width; directional CDNV ranks them at least as well, and sizes much worse. Rank correlation of accuracy with orders of the models: lowest first for measures of collapse, highest first for the three at the bottom. Large points are means over tasks, with the 95% intervals of the verdicts; faint points are tasks. Source accuracy is known only for models that chapter 2 also has.", "name": "fig-orders"}, "image": {"alt": "NC1, directional CDNV and CDNV lie far to the right of zero in all four panels, as they are and at equal width. The trace ratio, VCI, width and the number of parameters lie further left. Each row is a way to order models."}}
 figures.orders_of_models(shown, LABELS | SIZES)
 plt.show()
 
@@ -290,21 +290,21 @@ pd.DataFrame(by_family).T.fillna("").rename_axis("rank correlation with accuracy
 #   {glue:text}`demo usual NC1 value:.2f`.
 #
 # - *Width* does not explain it at demo: alone it has {glue:text}`demo all width value:.2f`, and at equal width NC1 keeps
-#   {glue:text}`demo all NC1 given value:.2f`. The numbers of the lab are alike ({glue:text}`lab all width value:.2f` and
+#   {glue:text}`demo all NC1 given value:.2f`. At lab the numbers look alike ({glue:text}`lab all width value:.2f` and
 #   {glue:text}`lab all NC1 given value:.2f`), but there two models decide. The iNaturalist models are less collapsed than
 #   others of their width, and the worst on most tasks. Without them width ranks models as well as NC1 does
 #   ({glue:text}`lab without iNaturalist width value:.2f` and {glue:text}`lab without iNaturalist NC1 value:.2f`), and at equal
 #   width NC1 keeps {glue:text}`lab without iNaturalist NC1 at equal width value:.2f`
 #   [{glue:text}`lab without iNaturalist NC1 at equal width low:.2f`,
 #   {glue:text}`lab without iNaturalist NC1 at equal width high:.2f`]. Among the twelve ImageNet models the wide ones are both
-#   better and more collapsed; whether NC1 chooses among models of one width they cannot say. Within either family of four, too,
-#   NC1 ranks models no better than width does.
+#   better and more collapsed; they cannot say whether NC1 chooses well among models of one width. Within either family of four,
+#   too, NC1 ranks models no better than width does.
 #
 # - *The number of parameters* is a poor guide ({glue:text}`demo all parameters value:.2f` at demo,
 #   {glue:text}`lab all parameters value:.2f` at lab). The largest network of the demo, which is the deepest, transfers worse
 #   than most; the largest of the lab is among the best.
 #
-# - *Source accuracy* is known of {glue:text}`demo all known:.0f` of the demo's models. It ranks them nearly as well
+# - *Source accuracy* is known for {glue:text}`demo all known:.0f` of the demo's models. It ranks them nearly as well
 #   ({glue:text}`demo all source accuracy value:.2f`) as NC1 does ({glue:text}`demo all known NC1 value:.2f`). If you have the
 #   source data, you can rank networks of one kind without looking at the task.
 #
@@ -323,8 +323,8 @@ pd.DataFrame(by_family).T.fillna("").rename_axis("rank correlation with accuracy
 # - *VCI* ranks the demo's models at least as well as NC1, and the lab's worse ({glue:text}`lab all VCI value:.2f`). Where there
 #   are fewer images than features it is zero whatever the features are, and ranks models by their width.
 #
-# So lower collapse goes with better transfer if it is measured where class means differ. Whether NC1 itself counts, or what NC1
-# and directional CDNV share, these models cannot say.
+# So lower collapse goes with better transfer if it is measured where class means differ. These models cannot say whether NC1
+# itself counts, or what NC1 and directional CDNV have in common.
 #
 # ## What do you gain by choosing so?
 #

@@ -74,7 +74,7 @@ PUBLISHED = book_root() / "book" / "published"
 #
 # A {term}`cell` of the study is one model on one task. Its scores are all those of `nclib.SCORES`. LEEP and NCE also need what
 # the source classifier says of the images (a network pre-trained with a contrastive loss has a classifier that learned beside
-# it). Two scores look at no target image: accuracy on the source, which is known of the networks trained here, and the number
+# it). Two scores look at no target image: accuracy on the source, which is known for the networks trained here, and the number
 # of parameters.
 
 
