@@ -285,7 +285,7 @@ matched = {name: complexity.at_matched_loss(rows) for name, rows in tables.items
 figures.dials({run.scale: matched[run.scale]}, NAMES)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "On the source the settings mostly do what the paper says; on new classes they do so only in networks with normalisation. Each setting goes through its sweep in the direction that is said to lower complexity. Shown is by what factor that changes complexity and CDNV (left of 1: lower), and by how many points it changes 5-way 5-shot accuracy (right of 0: higher). Each row is a source with a kind of network; black is their mean at a scale. Intervals are 95%; the grey band is the smallest effect.", "name": "fig-dial-contrasts"}, "image": {"alt": "On the source most points lie on the side of the paper, to the left. On new classes the points of ResNets and of VGGs with batch norm do so, too, while those of VGGs without it lie on the other side. Three rows of panels show learning rate, batch size and L2."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "On the source the settings mostly do what the paper says; on new classes they do so only in networks with normalisation. Each setting goes through its sweep in the direction that is said to lower complexity. The panels show by what factor this changes complexity and CDNV (left of 1: lower), and by how many points it changes 5-way 5-shot accuracy (right of 0: higher). Each row is a source with a kind of network; black is their mean at a scale. Intervals are 95%; the grey band is the smallest effect.", "name": "fig-dial-contrasts"}, "image": {"alt": "On the source most points lie on the side of the paper, to the left. On new classes the points of ResNets and of VGGs with batch norm do so, too, while those of VGGs without it lie on the other side. Three rows of panels show learning rate, batch size and L2."}}
 judged = verdicts_by_scale(run.records, [*STUDIES])
 DIALS = {
     "higher learning rate": "rate",
@@ -414,8 +414,8 @@ for name, found in later["B1-link"].items():
 # %% [markdown]
 # **What we see** ({numref}`fig-link`, {numref}`fig-links`).
 #
-# - *On the source* complexity and CDNV go together over all settings. In the mean over panels the rank correlation is
-#   {glue:text}`demo B1-link mean:.2f` at demo and {glue:text}`lab B1-link mean:.2f` at lab, and
+# - *On the source* complexity and CDNV go together over all settings. In the mean over {term}`panels <panel>` the rank
+#   correlation is {glue:text}`demo B1-link mean:.2f` at demo and {glue:text}`lab B1-link mean:.2f` at lab, and
 #   {glue:text}`demo B1-scaled mean:.2f` and {glue:text}`lab B1-scaled mean:.2f` with geometric collapse, which is free of the
 #   scale of the features. The exception is the VGG on photographs ({glue:text}`lab B1-link CIFAR-10 (JPEG copy), VGG-11:.2f`).
 # - *NC1* follows complexity less: on letters its rank correlation is {glue:text}`demo nc1 Greek, ResNet:.2f` in the ResNet and
