@@ -93,7 +93,7 @@ class Ranking:
 
         >>> table = pd.DataFrame({"face": [1.9, 1.2, 0.3], "seconds": 1.0}, index=["ours", "theirs", "other"])
         >>> Ranking(table, by="face").p_best.round(2).to_dict()
-        {'ours': 0.66, 'theirs': 0.26, 'other': 0.08}
+        {'ours': 0.67, 'theirs': 0.26, 'other': 0.07}
         """
         if self.by != "face" or self.by_layer is not None:
             return None
