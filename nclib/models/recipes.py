@@ -143,10 +143,10 @@ def train(
     A killed training resumes from its last saved state and returns the same network as without the interruption. Files
     that are damaged, or were trained on other images under the source's name, are made again, with a warning.
 
-    `on_epoch(epoch, network)` is called before the first epoch (0) and after each, with the network in eval mode; the
-    cache is then not read. What it saw is lost with a killed process, so a training with it resumes only from a
-    `trail`, a folder that keeps the weights of every epoch: `on_epoch` first sees the networks of the earlier epochs
-    again, in order. The trail remains after the training; remove it once what was seen is safe.
+    `on_epoch(epoch, network)` is called before training (epoch 0) and after each epoch (1, 2, ...), with the network in
+    eval mode; the cache is then not read. What it saw is lost with a killed process, so a training with it resumes only
+    from a `trail`, a folder that keeps the weights of every epoch: `on_epoch` first sees the networks of the earlier
+    epochs again, in order. The trail remains after the training; remove it once what was seen is safe.
 
     >>> network = train(Recipe("digits", per_class=2, width=2, epochs=1), device="cpu", progress=False)
     >>> network.backbone(torch.zeros(3, 1, 28, 28)).shape, network(torch.zeros(3, 1, 28, 28)).shape

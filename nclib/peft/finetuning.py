@@ -76,7 +76,7 @@ class Tuning:
 
 
 class Validation(NamedTuple):
-    """Accuracies and losses on the validation images, before the first epoch and after each."""
+    """Accuracies and losses on the validation images by epoch: before training (0), and after each epoch."""
 
     accuracies: list[float]
     losses: list[float]
@@ -343,7 +343,8 @@ def _finetuned(
         done = state.resume(path) if path and path.exists() else 0
         if held and not done:
             state.score(held)
-        bar = tqdm(range(done, epochs), f"tune {tuned.spec['method']}", disable=not progress, leave=False)
+        told: Any = {"desc": f"tune {tuned.spec['method']}", "disable": not progress, "leave": False}
+        bar = tqdm(range(done, epochs), initial=done, total=epochs, **told)  # a resumed training counts on
         state.run(bar, data, held, patience=patience, path=path)
     state.finish(path)
     return state

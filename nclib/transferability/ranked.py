@@ -77,12 +77,12 @@ class Ranking:
         """Which models lead, which cannot be told apart with these images, and what would tell them apart.
 
         >>> Ranking(pd.DataFrame({"gbc": [-2.0, -9.0], "seconds": 1.0}, index=["ours", "theirs"]), "gbc").sentence
-        'ours leads by gbc; how sure that is, is not known'
+        'ours leads by gbc; it is not known how sure this is'
         """
         said = [] if self.probes is None else [by_probes(self.probes, self.kind)]
         if self.certainty is not None:
             said.append(by_score(self.certainty, self.by, self.kind, probed=bool(said)))
-        return ". ".join(said) or f"{self.best} leads by {self.by}; how sure that is, is not known"
+        return ". ".join(said) or f"{self.best} leads by {self.by}; it is not known how sure this is"
 
     @property
     def p_best(self) -> pd.Series | None:
@@ -173,7 +173,9 @@ class Ranking:
         """What the intervals are, in words."""
         said = []
         if self.certainty is not None:
-            said.append(f"interval, p_first: of the score, and of being first by it, with as many other {self.kind}")
+            said.append(
+                f"interval: of the score, with as many other {self.kind}; p_first: the probability of being first"
+            )
         if self.p_best is not None:
             said.append(
                 "p_best: the probability of being the best after fine-tuning, judged by FaCe in the book's zoos"

@@ -181,7 +181,7 @@ def _certainty(
     try:
         certain = certainty(table, found, by, layers, images.labels, images.classes)
     except ValueError as why:
-        _add_notes(notes, {name: [f"how sure its {by} is, is not known: {why}"] for name in models})
+        _add_notes(notes, {name: [f"it is not known how sure its {by} is: {why}"] for name in models})
         return None
     _add_notes(notes, {name: [*certain.notes] for name in models})
     _add_notes(notes, shuffled_notes(certain, by))
