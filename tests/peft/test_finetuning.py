@@ -199,8 +199,13 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(backbone, digits
         with pytest.raises(ValueError, match="checkpoint of another fine-tuning"):
             nclib.finetune(make(), train, SHORT, checkpoint=path, **other)
     again, fresh = make(), make()
-    scores = nclib.finetune(again, train, SHORT, validation=test, checkpoint=path)
+    bars = []
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuning, "tqdm", lambda rows, *_, **options: bars.append(options) or rows)
+        scores = nclib.finetune(again, train, SHORT, validation=test, checkpoint=path)
+    assert (bars[0]["initial"], bars[0]["total"]) == (2, SHORT.epochs)  # the bar goes on with the third epoch
     assert scores == nclib.finetune(fresh, train, SHORT, validation=test)
+    assert len(scores.accuracies) == 1 + SHORT.epochs
     assert same(again, fresh)
     assert not path.exists()
 
