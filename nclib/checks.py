@@ -52,6 +52,17 @@ def check_whole(least: int, **numbers: Any) -> None:
     check_least(least, **numbers)
 
 
+def checked_seed(seed: Any) -> int:
+    """The seed as Python's own integer, so that equal seeds draw the same; refuse all but whole numbers from 0.
+
+    >>> import numpy as np
+    >>> checked_seed(np.int64(3))
+    3
+    """
+    check_whole(0, seed=seed)
+    return int(seed)
+
+
 def is_number(value: Any) -> bool:
     """Whether this is a real number of Python, numpy or torch; a boolean is not.
 

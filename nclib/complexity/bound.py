@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor
+from nclib.metrics.calls import with_cure
 from nclib.metrics.pairs import cdnv_tile, mean_over_pairs
 from nclib.metrics.samples import check_features
 from nclib.metrics.statistics import ClassStatistics
@@ -15,6 +16,7 @@ from nclib.metrics.variability import checked_means
 from nclib.storage import digest_of, load_tensors, save_tensors
 
 
+@with_cure
 def geometric_collapse(stats: ClassStatistics, complexities: Any) -> float:
     """CDNV with the geometric complexity of each class instead of its variance.
 

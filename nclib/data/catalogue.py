@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn.functional import interpolate, pad
 
-from nclib.checks import as_name, check_whole, few
+from nclib.checks import as_name, check_whole, checked_seed, few
 from nclib.data import glyphs
 from nclib.data.class_splits import CLASS_SPLITS
 from nclib.data.folders import TEST_SHARE, check_same_classes, read_folder, split_folders
@@ -103,7 +103,7 @@ def load(
     (torch.Size([48, 1, 28, 28]), ('α', 'β', 'γ'))
     """
     check_whole(1, per_class=1 if per_class is None else per_class)
-    name = as_name(name, "folder:PATH")
+    seed, name = checked_seed(seed), as_name(name, "folder:PATH")
     stem, some = (name, slice(None)) if _is_folder(name, data_root) else split_name(name)
     if names_texts(stem, data_root):
         if stem != name or seed or download:

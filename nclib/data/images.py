@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nclib.checks import check_whole, few, is_number
+from nclib.checks import check_whole, checked_seed, few, is_number
 from nclib.labels import check_labels
 from nclib.seeds import seeded
 
@@ -150,7 +150,7 @@ class Labelled(Dataset, ABC):
     def _drawn(self, per_class: int | None, share: float | None, seed: int) -> Tensor:
         """Which images the seed draws, bool (N,)."""
         counts = self._counts(per_class, share)
-        order = torch.randperm(len(self), generator=seeded("take", seed))
+        order = torch.randperm(len(self), generator=seeded("take", checked_seed(seed)))
         drawn = torch.zeros(len(self), dtype=torch.bool)
         for k, count in enumerate(counts):
             drawn[order[self.labels[order] == k][:count]] = True

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nclib.checks import as_name, check_whole, few, setting_up
+from nclib.checks import as_name, check_whole, checked_seed, few, setting_up
 from nclib.data.catalogue import find_path, load
 from nclib.data.images import ImageSet
 from nclib.seeds import seeded
@@ -111,7 +111,7 @@ def scenes(
             what = f"{split}/images and {split}/labels"
             return _read(find_path(name, data_root, what), split, number)
         tiles = load(name, split, data_root=data_root).in_memory()
-        return composed(tiles, number, seeded("scenes", name, split, seed))
+        return composed(tiles, number, seeded("scenes", name, split, checked_seed(seed)))
 
 
 def _read(folder: Path, split: str, number: int) -> Scenes:

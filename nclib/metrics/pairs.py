@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from nclib.checks import check_least
+from nclib.metrics.calls import with_cure
 from nclib.metrics.linalg import ALL, differences_product, row_slices
 from nclib.metrics.samples import row_blocks, samples_of
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means
 
 
+@with_cure
 def cdnv(stats: ClassStatistics) -> float:
     """Class-distance normalised variance, the mean over ordered pairs of (V_i + V_j) / (2 ||mu_i - mu_j||^2).
 
@@ -39,6 +41,7 @@ def cdnv_tile(variances: Tensor, rows: slice, columns: slice, distances: Tensor)
     return (spread / distances).where(distances > 0, torch.inf)
 
 
+@with_cure
 def cdnv_pairs(stats: ClassStatistics) -> Tensor:
     """The class-distance normalised variance of every pair, float64 (K, K), symmetric, 0 on the diagonal.
 
@@ -53,6 +56,7 @@ def cdnv_pairs(stats: ClassStatistics) -> Tensor:
     return cdnv_tile(stats.class_variances, ALL, ALL, stats.squared_distances).fill_diagonal_(0.0)
 
 
+@with_cure
 def directional_cdnv(stats: ClassStatistics, features: Any, labels: Any) -> float:
     """Directional CDNV, the mean over ordered pairs of the variance of class i along the axis to class j.
 
@@ -72,6 +76,7 @@ def directional_cdnv(stats: ClassStatistics, features: Any, labels: Any) -> floa
     return float(pairs.sum() / (len(pairs) * (len(pairs) - 1)))
 
 
+@with_cure
 def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -> Tensor:
     """u^T Sigma_i u / ||mu_i - mu_j||^2 with u the unit vector from mu_i to mu_j, float64 (K, K), 0 on the diagonal.
 
@@ -104,6 +109,7 @@ def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -
     return (variances / distances.square()).where(distances > 0, torch.inf).fill_diagonal_(0.0)
 
 
+@with_cure
 def directional_cdnv_pooled(stats: ClassStatistics) -> float:
     """Directional CDNV with the pooled Sigma_W in place of each class's own covariance.
 
@@ -128,6 +134,7 @@ def directional_cdnv_pooled(stats: ClassStatistics) -> float:
     return mean_over_pairs(stats, tile)
 
 
+@with_cure
 def overlap(stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical") -> float:
     """Bhattacharyya coefficient of the classes as Gaussians, the mean over pairs.
 
@@ -160,6 +167,7 @@ def total_overlap(
     return total
 
 
+@with_cure
 def overlap_pairs(
     stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical", floor: float = 0.0
 ) -> Tensor:

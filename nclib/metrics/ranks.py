@@ -13,11 +13,13 @@ from torch import Tensor
 
 from nclib.arrays import as_tensor
 from nclib.checks import check_whole, is_number
+from nclib.metrics.calls import with_cure
 from nclib.metrics.samples import Samples, check_features, check_rows, check_values, in_their_span, samples_of
 from nclib.metrics.statistics import ClassStatistics, gathered
 from nclib.metrics.variability import check_seen, total_scatter
 
 
+@with_cure
 def effective_rank(stats: ClassStatistics) -> float:
     """Effective rank of all features about the global mean: exp of the entropy of s / sum(s).
 
@@ -34,6 +36,7 @@ def effective_rank(stats: ClassStatistics) -> float:
     return float(_effective(_total_singular_values(stats)))
 
 
+@with_cure
 def stable_rank(stats: ClassStatistics) -> float:
     """Stable rank of all features about the global mean: sum(s^2) / max(s)^2.
 
@@ -49,6 +52,7 @@ def stable_rank(stats: ClassStatistics) -> float:
     return float(_stable(_total_singular_values(stats)))
 
 
+@with_cure
 def class_ranks(features: Any, labels: Any) -> dict[str, Tensor]:
     """Ranks of each class's features about the class mean: "effective", "stable" and "numerical", float64 (K,).
 
@@ -70,6 +74,7 @@ def class_ranks(features: Any, labels: Any) -> dict[str, Tensor]:
     return {name: torch.stack([rank(values) for values in spectra]) for name, rank in _RANKS.items()}
 
 
+@with_cure
 def rankme(features: Any) -> float:
     """RankMe, the effective rank of features (N, d) without centring: exp of the entropy of s / sum(s).
 
@@ -85,6 +90,7 @@ def rankme(features: Any) -> float:
     return float(_effective(_plain_singular_values(check_rows(features).double())))
 
 
+@with_cure
 def alpha_req(features: Any, *, first: int = 1, last: int | None = None) -> float:
     """alpha-ReQ, the rate at which the covariance eigenvalues of features (N, d) decay: lambda_j is about j^-alpha.
 
@@ -114,6 +120,7 @@ def alpha_req(features: Any, *, first: int = 1, last: int | None = None) -> floa
     return float(-2 * (places * kept.log()).sum() / places.square().sum())  # s^2 is the eigenvalue
 
 
+@with_cure
 def lidar(features: Any, labels: Any, *, delta: float = 1e-4) -> float:
     """LiDAR, the effective rank of linear discriminants: exp of the entropy of lambda / sum(lambda).
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
-from nclib.checks import check_known, check_least, setting_up
+from nclib.checks import check_known, check_least, check_whole, setting_up
 from nclib.complexity.geometric import geometric_complexity
 from nclib.data.augmentation import distort
 from nclib.data.catalogue import load
@@ -99,9 +99,11 @@ class Recipe:
         for name, least in (floats | {"collapse": -math.inf}).items():  # NaN fails this check, too
             object.__setattr__(self, name, float(getattr(self, name)))  # 0 and 0.0 are one recipe
             check_least(least, **{name: getattr(self, name)})
-        check_least(0, projection=self.projection, epochs=self.epochs, balanced=self.balanced)
-        check_least(2, batch_size=self.batch_size)
-        check_least(1, size=1 if self.size is None else self.size)
+        check_whole(0, projection=self.projection, epochs=self.epochs, balanced=self.balanced, seed=self.seed)
+        check_whole(1, width=self.width, blocks=self.blocks)
+        check_whole(2, batch_size=self.batch_size)
+        for name in ("per_class", "size"):
+            check_whole(1, **{name: 1 if getattr(self, name) is None else getattr(self, name)})
         check_balance(self.batch_size, self.balanced, self.collapse)
         if self.loss in VIEWS and not self.augmentation:
             raise ValueError(

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from nclib.checks import check_whole
+from nclib.checks import check_whole, checked_seed
 from nclib.extras import optional
 from nclib.features.backbones import Backbone
 from nclib.peft.tuned import Base, Match, Skip, Tuned, backbone_of
@@ -300,7 +300,7 @@ def _adapted(base: Base, config: "PeftConfig", num_classes: int | None, seed: in
     with optional("peft"):
         from peft import inject_adapter_in_model
 
-    before = {name for name, _ in base.body.named_modules()}
+    seed, before = checked_seed(seed), {name for name, _ in base.body.named_modules()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, base.body)

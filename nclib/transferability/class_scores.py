@@ -12,11 +12,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from nclib.devices import double_device
+from nclib.metrics.calls import with_cure
 from nclib.metrics.pairs import overlap_rows, total_overlap
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import between_in_total, check_statistics, checked_means, nc1, warn_of_few
 
 
+@with_cure
 def variance_collapse(stats: ClassStatistics) -> float:
     """The part of FaCe that is collapse: -tr(Sigma_W Sigma_B^+) / K, which is minus `nc1`.
 
@@ -32,6 +34,7 @@ def variance_collapse(stats: ClassStatistics) -> float:
     return 0.0 - nc1(stats)  # of full collapse 0, not -0
 
 
+@with_cure
 def class_fairness(
     stats: ClassStatistics,
     *,
@@ -73,6 +76,7 @@ def class_fairness(
     return entropy / number / math.log(number - 1)
 
 
+@with_cure
 def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **options) -> Tensor:
     """FaCe of each of several models on one task, float64 (models,): collapse plus fairness, each from 0 to 1.
 
@@ -119,6 +123,7 @@ def over_models(values: Tensor) -> Tensor:
     return ((values - low) / (high - low)).where(differ, 0.0)
 
 
+@with_cure
 def h_score(stats: ClassStatistics) -> float:
     """tr(Sigma_T^+ Sigma_B), the covariance of the class means against that of all samples; classes weigh by size.
 
@@ -137,6 +142,7 @@ def h_score(stats: ClassStatistics) -> float:
     return value
 
 
+@with_cure
 def gbc(
     stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical", floor: float = 0.0
 ) -> float:
@@ -155,6 +161,7 @@ def gbc(
     return 0.0 - total_overlap(stats, covariance=covariance, floor=floor)  # of no overlap 0, not -0
 
 
+@with_cure
 def logme(stats: ClassStatistics) -> float:
     """Log of the maximum evidence of a linear model for the labels, over N, the mean over classes.
 

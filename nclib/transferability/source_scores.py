@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor
-from nclib.checks import counted, is_number
+from nclib.checks import check_whole, counted, is_number
 from nclib.features.backbones import Backbone
 from nclib.labels import check_labels
+from nclib.metrics.calls import with_cure
 from nclib.metrics.samples import check_features
 from nclib.probing.probe import to_numpy
 
 
+@with_cure
 def leep(*, probabilities: Any, labels: Any) -> float:
     """Log expected empirical prediction: the mean log probability of the labels, predicted through source classes.
 
@@ -35,6 +37,7 @@ def leep(*, probabilities: Any, labels: Any) -> float:
     return float(predicted.log().mean().clamp(max=0))
 
 
+@with_cure
 def nce(*, probabilities: Any, labels: Any) -> float:
     """Negative conditional entropy of the labels, given the likeliest source class of each sample.
 
@@ -56,6 +59,7 @@ def nce(*, probabilities: Any, labels: Any) -> float:
 _ROUNDS = 10  # updates of PACTran's posterior, as in its code
 
 
+@with_cure
 def pactran_dirichlet(*, probabilities: Any, labels: Any, alpha: float = 1.0) -> float:
     """PACTran with a Dirichlet prior: a bound on the surprise of the labels, predicted through source classes.
 
@@ -101,6 +105,7 @@ _FULL = 1_000_000  # samples times clusters up to which N-LEEP fits full covaria
 _FITTED = 20_000  # the most samples that it is fitted to beyond that
 
 
+@with_cure
 def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8, seed: int = 0) -> float:
     """LEEP with clusters of the features as source classes, so that it needs no classifier.
 
@@ -123,6 +128,8 @@ def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
 
+    check_whole(0, seed=seed)
+    check_whole(1, per_class=per_class)
     features, labels = check_features(features, labels)
     number = per_class * (int(labels.max()) + 1)
     if len(features) < number:
