@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from nclib.checks import few
 from nclib.metrics.measurement import WIDTH, about_names, longest_name, shortened, wrapped
+from nclib.models.names import common_ends
 from nclib.storage import replacing
 from nclib.transferability.calibration import likely_best
 from nclib.transferability.certainty import Certainty
@@ -73,6 +74,17 @@ class Ranking:
         return str(self.table.index[0])
 
     @property
+    def short_names(self) -> dict[str, str]:
+        """The name of each model without what the names of all begin and end with, as printed and drawn.
+
+        >>> names = ["torchvision:vgg11", "torchvision:vgg13"]
+        >>> Ranking(pd.DataFrame({"gbc": [-2.0, -9.0], "seconds": 1.0}, names), by="gbc").short_names
+        {'torchvision:vgg11': 'vgg11', 'torchvision:vgg13': 'vgg13'}
+        """
+        start, end = self._ends
+        return {name: name[len(start) :].removesuffix(end) for name in (*self.table.index, *self.failures)}
+
+    @property
     def sentence(self) -> str:
         """Which models lead, which cannot be told apart with these images, and what would tell them apart.
 
@@ -128,6 +140,10 @@ class Ranking:
 
     def text(self, width: int) -> str:
         """The table, and what is to know of it, in as many columns as a terminal has."""
+        return self._shortly._text(width, "NAME".join(self._ends))
+
+    def _text(self, width: int, pattern: str) -> str:
+        """The same of a ranking with short names, which stand for NAME in a pattern."""
         table = self._with_intervals
         names = shortened([*table.index, *table], longest_name(width))
         table = table.rename(index=names, columns=names)
@@ -143,9 +159,37 @@ class Ranking:
             *(f"note on {', '.join(models)}: {note}" for note, models in about.items()),
             *(f"{name} failed: {why}" for name, why in self.failures.items()),
             *about_names(names),
+            *([] if pattern == "NAME" else [f"models are named {pattern}"]),
         ]
         lines = [line.rstrip("\\ ") for line in shown.splitlines()]
         return "\n".join([wrapped(self.sentence, width=width), *lines, *(wrapped(line, width=width) for line in below)])
+
+    @property
+    def _ends(self) -> tuple[str, str]:
+        """What the names of all models begin and end with."""
+        return common_ends([*self.table.index, *self.failures])
+
+    @property
+    def _shortly(self) -> "Ranking":
+        """This ranking with the short names of its models."""
+        short = self.short_names
+
+        def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {short[name]: value for name, value in values.items()}
+
+        def said(note: str) -> str:
+            for name in sorted(short, key=len, reverse=True):
+                note = note.replace(name, short[name])
+            return note
+
+        return replace(
+            self,
+            table=self.table.rename(index=short),
+            failures=renamed(self.failures),
+            notes=renamed({name: [*map(said, lines)] for name, lines in self.notes.items()}),
+            layers=renamed(self.layers),
+            **{name: replace(part, table=part.table.rename(index=short)) for name, part in self._sure.items()},
+        )
 
     @property
     def _sure(self) -> dict[str, Certainty | Probes]:
@@ -210,20 +254,21 @@ class Ranking:
         """
         import matplotlib.pyplot as plt
 
-        values = self.relative
+        values, labels = self.relative, self._shortly._labels
         sure, beside = self.certainty is not None, 3.5 if self.certainty is not None else 0
-        size = (3 + beside + 0.5 * values.shape[1], 2.2 + 0.32 * len(values) + 0.4 * sure)
+        names = max(1.0, 0.09 * max(map(len, labels)))  # inches
+        size = (1.8 + names + beside + 0.5 * values.shape[1], 2.2 + 0.32 * len(values) + 0.4 * sure)
         widths = [beside, 0.5 * values.shape[1] + 0.8][not sure :]
         figure, axes = plt.subplots(1, 1 + sure, figsize=size, width_ratios=widths, layout="constrained", squeeze=False)
         axis = axes[0, -1]
         axis.patch.set(hatch="////", edgecolor="0.7")  # seen where there is no value
         shades = axis.imshow(values.to_numpy(dtype=float), cmap="viridis", vmin=0, vmax=1, aspect="auto")
         axis.set_xticks(range(values.shape[1]), values.columns, rotation=60, ha="right")
-        axis.set_yticks([] if sure else range(len(values)), [] if sure else self._labels)
+        axis.set_yticks([] if sure else range(len(values)), [] if sure else labels)
         axis.grid(False)
         figure.colorbar(shades, label="0 worst, 1 best", ax=axis)
         if self.certainty is not None:
-            _draw_intervals(axes[0, 0], self.table[self.by], self.certainty.table, self._labels)
+            _draw_intervals(axes[0, 0], self.table[self.by], self.certainty.table, labels)
             axes[0, 0].set_xlabel(f"{self.by}, with its 95% interval")
         figure.suptitle(self.order, fontsize="medium")
         below = [_FILLED] * sure + [_HATCHED] * bool(values.isna().any(axis=None))
@@ -275,12 +320,15 @@ def _intervals(table: pd.DataFrame) -> pd.Series:
 
 def _draw_intervals(axis: Any, scores: pd.Series, sure: pd.DataFrame, labels: Sequence[str]) -> None:
     """The scores from the first model downwards, with their intervals."""
+    from matplotlib.ticker import MaxNLocator
+
     for place, (name, score) in enumerate(scores.items()):
         if name in sure.index:
             row = sure.loc[name]
             axis.plot([row["low"], row["high"]], [place, place], color="C0", lw=1.5)
             axis.plot(score, place, "o", color="C0", mfc="C0" if row["among_first"] else "white")
     axis.set_yticks(range(len(labels)), labels)
+    axis.xaxis.set_major_locator(MaxNLocator(3))  # values such as -0.000125 are wide
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
 

@@ -2,7 +2,9 @@
 
 import json
 import math
+from itertools import pairwise
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,7 @@ from nclib.transferability import certainty as module
 from nclib.transferability.certainty import Certainty, again, certainty, dealt, parts_of
 from nclib.transferability.class_scores import logme_of_each
 from nclib.transferability.probes import compared, over_chosen
+from nclib.transferability.ranked import Ranking
 from nclib.transferability.registry import higher_is_better, score, with_sums
 from nclib.transferability.sentences import by_probes, by_score
 
@@ -408,6 +411,57 @@ def test_a_draw_beside_its_intervals_is_drawn(digits, tmp_path):
     found.draw(tmp_path / "sure.png")
     rank_models([pooled(14), pooled(4), pooled(7)], digits, sure=False).draw(tmp_path / "bare.png")
     assert Image.open(tmp_path / "sure.png").size[0] > Image.open(tmp_path / "bare.png").size[0] + 200
+
+
+VALUES = ([-1.5e-4, -1.2e-4], [-123_000.0, -120_034.5], [0.91181, 0.91235], [-2.5, 1e-9], [1e7, 1e9])
+
+
+@pytest.mark.parametrize("values", VALUES)
+@pytest.mark.parametrize("name", ["a", "a_name_as_long_as_those_of_timm.with_a_tag_in1k_ft_in22k"])
+def test_ticks_beside_the_intervals_do_not_touch(values, name, tmp_path, monkeypatch):
+    names, width = [name, f"{name}2"], (max(values) - min(values)) / 4
+    table = pd.DataFrame({"logme": values, "gbc": [-2.0, -1.0], "seconds": 1.0}, names)
+    sure = pd.DataFrame({"among_first": True, "low": table["logme"] - width, "high": table["logme"] + width}, names)
+    monkeypatch.setattr(plt, "close", lambda figure: None)
+    Ranking(table, "logme", certainty=Certainty(sure, 60, 60, 90.0)).draw(tmp_path / "drawn.png")
+    figure, axis = plt.gcf(), plt.gcf().axes[0]
+    ends = [label.get_window_extent() for label in axis.get_xticklabels() if label.get_text()]
+    monkeypatch.undo()
+    plt.close(figure)
+    left, right = axis.get_window_extent().intervalx
+    inside = sorted((box.x0, box.x1) for box in ends if left - 1 <= (box.x0 + box.x1) / 2 <= right + 1)
+    assert len(inside) >= 2
+    assert all(one[1] + 4 < other[0] for one, other in pairwise(inside))
+
+
+NAMED = {
+    "recipe:runs/{}.safetensors": "models are named recipe:runs/NAME.safetensors",
+    "torchvision:{}": "models are named torchvision:NAME",
+    "{}": None,
+}
+
+
+@pytest.mark.parametrize("pattern", NAMED)
+def test_what_all_names_have_in_common_is_said_once(pattern):
+    names = [pattern.format(name) for name in ("latin", "greek", "broken")]
+    table = pd.DataFrame({"gbc": [-1.0, -1.0], "seconds": 1.0}, names[:2])
+    tied = f"{names[0]}, {names[1]} have the same gbc"
+    found = Ranking(table, "gbc", failures={names[2]: "no such file"}, notes={name: [tied] for name in names[:2]})
+    lines = str(found).splitlines()
+    assert lines[0] == "latin leads by gbc; it is not known how sure this is"
+    assert [line.split()[0] for line in lines[2:4]] == ["latin", "greek"]
+    assert "note on latin, greek: latin, greek have the same gbc" in lines
+    assert "broken failed: no such file" in lines
+    assert [line for line in lines if line.startswith("models are named")] == (
+        [NAMED[pattern]] if NAMED[pattern] else []
+    )
+    assert [model["model"] for model in found.to_dict()["models"]] == names[:2]  # files have the names that load models
+
+
+@given(st.lists(st.text("ab/:.", min_size=1, max_size=8), min_size=1, max_size=5, unique=True))
+def test_short_names_differ(names):
+    short = Ranking(pd.DataFrame({"gbc": 0.0}, index=names), "gbc").short_names
+    assert len({*short.values()}) == len(names)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
