@@ -5,7 +5,6 @@ column. A figure of many panels is small on a phone, so it opens in full size.
 """
 
 import re
-import tomllib
 from collections.abc import Iterator
 from html import escape, unescape
 from itertools import zip_longest
@@ -15,6 +14,8 @@ from typing import Any
 from urllib.parse import urljoin
 
 from docutils import nodes
+
+from nclib.experiments.addresses import addresses
 
 PICTURE = "_static/ranking.png"  # of a page without a figure
 _IMAGE = re.compile(r'(<a [^>]*>\s*)?(<img [^>]*src="([^"]*_images/[^"]+)"[^>]*>)')
@@ -27,8 +28,7 @@ _LONG = 50  # characters: a cell with more holds a sentence
 
 def find_host(app: Any, config: Any) -> None:
     """Pages know their address if pyproject.toml says where the book is hosted: the Documentation of [project.urls]."""
-    project = tomllib.loads((Path(app.srcdir) / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    config.html_baseurl = project.get("urls", {}).get("Documentation", "")
+    config.html_baseurl = addresses(Path(app.srcdir)).get("Documentation", "")
 
 
 def finish(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:

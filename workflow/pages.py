@@ -4,7 +4,6 @@ import base64
 import json
 import math
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 
 import nbformat
@@ -12,6 +11,7 @@ import pandas as pd
 
 from benchmarks import page as speed
 from nclib import METRICS, SCORES, Metric
+from nclib.experiments.addresses import addresses
 from nclib.experiments.records import Records
 from nclib.experiments.run import SPREADS
 from nclib.experiments.scales import SCALES
@@ -76,8 +76,7 @@ def readme() -> tuple[str, bytes]:
 
 def badges() -> str:
     """Badges of the workflows of the repository that pyproject.toml names; nothing if it names none."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    url = project.get("urls", {}).get("Repository")
+    url = addresses(ROOT).get("Repository")
     names = ("test", "book", "weekly", "release") if url else ()
     links = (f"[![{name}]({url}/actions/workflows/{name}.yml/badge.svg)]({url}/actions)" for name in names)
     return "".join(f"{link}\n" for link in links)
