@@ -182,13 +182,16 @@ class Ranking:
                 note = note.replace(name, short[name])
             return note
 
+        sure: dict[str, Any] = {
+            name: replace(part, table=part.table.rename(index=short)) for name, part in self._sure.items()
+        }
         return replace(
             self,
             table=self.table.rename(index=short),
             failures=renamed(self.failures),
             notes=renamed({name: [*map(said, lines)] for name, lines in self.notes.items()}),
             layers=renamed(self.layers),
-            **{name: replace(part, table=part.table.rename(index=short)) for name, part in self._sure.items()},
+            **sure,
         )
 
     @property
