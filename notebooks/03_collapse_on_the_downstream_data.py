@@ -50,11 +50,11 @@ smoke: bool = False  # a cell of each kind, with few images, to see whether all 
 # %matplotlib inline
 import matplotlib.pyplot as plt
 import pandas as pd
-import torch
 
 import nclib
 from nclib.experiments import plots
 from nclib.experiments.chapters import downstream
+from nclib.experiments.figures import schematics
 from nclib.experiments.figures import downstream as figures
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import declared, score_card
@@ -150,23 +150,10 @@ plt.show()
 # *Directional CDNV* compares two classes at a time: their variance along the line between their means, divided by the squared
 # distance of the means. The *trace ratio* divides the total within-class variance by the total between-class variance, and
 # *CDNV* does so for pairs of classes. {term}`VCI` is the share of the variance of the labels that a linear probe cannot
-# explain. [Which NC1 is that?](../book/metrics.md) has the formulas.
+# explain. [Which NC1 is that?](../book/metrics.md) has the formulas, and {numref}`fig-scheme-spread` shows where they part.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spread along the line between two class means hinders a linear probe, spread across it does not. NC1 and directional CDNV tell the two apart; the trace ratio and CDNV do not. Each panel shows two classes in a plane, with their means.", "name": "fig-clouds"}, "image": {"alt": "NC1 is high on the left, where two classes spread towards each other, and low on the right, where they spread side by side. In both panels the classes have the same distance and the same total spread, and the same trace ratio and CDNV."}}
-angles = torch.arange(24) * torch.pi / 12
-ring = torch.stack([angles.cos(), angles.sin()], dim=1)
-means = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
-samples = {}
-for where, spread in {"along": [0.8, 0.2], "across": [0.2, 0.8]}.items():
-    points = means[:, None] + torch.cat([ring, ring / 2]) * torch.tensor(spread)
-    found = nclib.measure(
-        points.flatten(0, 1),
-        torch.arange(2).repeat_interleave(48),
-        metrics=("nc1", "directional_cdnv", "nc1_ratio", "cdnv"),
-    )
-    said = "NC1 {:.3f}, directional CDNV {:.3f}\ntrace ratio {:.2f}, CDNV {:.2f}"
-    samples[f"spread {where} the line\n{said.format(*found.values())}"] = points
-figures.clouds(samples)
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Spread along the line between two class means hinders a linear probe, spread across it does not. NC1 and directional CDNV tell the two apart; the trace ratio and CDNV do not. Each panel shows two classes in a plane, with their means; the numbers are measured on these points.", "name": "fig-scheme-spread"}, "image": {"alt": "NC1 is high on the left, where two classes spread towards each other and overlap, and low on the right, where they spread side by side. Their distance and how far they spread are the same on both sides, and so are the trace ratio and CDNV."}}
+schematics.two_spreads()
 plt.show()
 
 # %% [markdown]
@@ -313,7 +300,7 @@ pd.DataFrame(by_family).T.fillna("").rename_axis("rank correlation with accuracy
 #   {glue:text}`lab all directional CDNV value:.2f` at lab. It, too, looks along the line between two means, and it needs no
 #   inverse. NC1 pays for its inverse where there are few images, or as many classes as features.
 #
-# - *The trace ratio and CDNV* count spread in all directions, even where it does not hinder a probe ({numref}`fig-clouds`).
+# - *The trace ratio and CDNV* count spread in all directions, even where it does not hinder a probe ({numref}`fig-scheme-spread`).
 #   Among the demo's networks, which are alike, CDNV ranks about as well as NC1, and the trace ratio worse. At lab the trace
 #   ratio hardly ranks the models ({glue:text}`lab all trace ratio value:.2f` [{glue:text}`lab all trace ratio low:.2f`,
 #   {glue:text}`lab all trace ratio high:.2f`]), and CDNV ranks them poorly ({glue:text}`lab all CDNV value:.2f`

@@ -65,6 +65,7 @@ from torch.nn.functional import cross_entropy
 import nclib
 from nclib.experiments.cells import candidates
 from nclib.experiments.chapters import fine_tuning
+from nclib.experiments.figures import schematics
 from nclib.experiments.figures import fine_tuning as figures
 from nclib.experiments.figures.parts import contrasts
 from nclib.experiments.prose import glue
@@ -75,6 +76,18 @@ own = {"imports": imports, "smoke": smoke}
 run = nclib.start(
     scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )
+
+# %% [markdown]
+# ## One block and a skip connection
+#
+# Skip-connection tuning trains one block and the classifier ({numref}`fig-scheme-skip`). The output of the block reaches the
+# classifier in two ways: through the frozen blocks that follow, and directly. For the direct way it is pooled, which makes a
+# feature map the mean over its positions, and added to the last-layer features. Where their widths differ, the shorter of the
+# two is filled up with zeros. *One block* is the same without the direct way.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Skip tuning trains one block and the classifier, and adds the output of the block to the features that the classifier sees. All other blocks are frozen. In this sketch the block has fewer outputs than there are features.", "name": "fig-scheme-skip"}, "image": {"alt": "One block of a chain is orange, for trained, and the others are grey, for frozen. A second path leads from the orange block through a pool to a vector that ends in three zeros; a plus sign adds it to the last-layer features, before an orange classifier."}}
+schematics.skip_tuning()
+plt.show()
 
 # %% [markdown]
 # ## Measure

@@ -50,6 +50,7 @@ import nclib
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import complexity
 from nclib.experiments.claims import FACTOR, POINT
+from nclib.experiments.figures import schematics
 from nclib.experiments.figures import complexity as figures
 from nclib.experiments.inference import by_panel
 from nclib.experiments.prose import glue
@@ -61,9 +62,16 @@ run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, **own)
 # %% [markdown]
 # ## Complexity and CDNV
 #
-# Let $J(x)$ be the {term}`Jacobian` of the features of an image $x$: their derivatives by its pixels. Geometric complexity is
-# the mean of $\lVert J(x) \rVert_F^2$ over the training images. We measure collapse by {term}`CDNV`, the mean over pairs of
-# classes of
+# Let $J(x)$ be the {term}`Jacobian` of the features of an image $x$: their derivatives by its pixels. Geometric complexity is the
+# mean of $\lVert J(x) \rVert_F^2$ over the training images. It is large if features move far where images move a little
+# ({numref}`fig-scheme-complexity`).
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Geometric complexity says how far the features of an image move when the image moves a little. Left: an image, and the same image moved by a small step epsilon. Right: where the features of two networks go, J epsilon, for steps in twelve directions.", "name": "fig-scheme-complexity"}, "image": {"alt": "Features stay near their place in one network and go far in the other, for the same small steps of the image. Two pictures of a digit that hardly differ; then two panels with arrows, which end on a small ellipse and on a large one."}}
+schematics.moved_image()
+plt.show()
+
+# %% [markdown]
+# We measure collapse by {term}`CDNV`, the mean over pairs of classes of
 #
 # $$ \frac{V_i + V_j}{2 \lVert \mu_i - \mu_j \rVert^2}, $$
 #
@@ -85,6 +93,11 @@ run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, **own)
 # collapse of its features on the training images, and their complexity on a few images of each class. At the end, and at the
 # two epochs between which the training loss falls below the loss of comparison, we also try it on new classes: in episodes of
 # five classes, with five images of each to learn from and all others of these classes as queries.
+# {numref}`fig-scheme-matched` shows why we compare networks at one loss.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "At matched loss two networks are compared where their training loss is the same, and not at the same epoch. Two training curves, sketched and not measured.", "name": "fig-scheme-matched"}, "image": {"alt": "With a high learning rate the training loss falls to the dashed line early, and with a low one late. Filled markers stand where the dashed line cuts the two curves; at one epoch in between, two open markers are far apart."}}
+schematics.matched_loss()
+plt.show()
 
 
 # %% tags=["hide-input"]

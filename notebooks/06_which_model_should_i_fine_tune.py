@@ -60,6 +60,7 @@ import nclib
 from nclib import estimates
 from nclib.experiments.cells import candidates
 from nclib.experiments.chapters import selection
+from nclib.experiments.figures import schematics
 from nclib.experiments.figures import selection as figures
 from nclib.experiments.prose import glue
 from nclib.experiments.run import book_root
@@ -73,6 +74,26 @@ run = nclib.start(
     scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )
 PUBLISHED = book_root() / "book" / "published"
+
+# %% [markdown]
+# ## How FaCe and weighted tau are computed
+#
+# {numref}`fig-scheme-face` computes FaCe of three small models. Why should even overlaps be good? A class that overlaps with
+# one other class only, like the two neighbours of model A, is mistaken for that class alone; the features do not treat all
+# pairs of classes alike.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe prefers model C, which is the best at neither part, but good at both. Three models of three classes, with circles of two standard deviations. Each bar says how a class shares its overlap between the other two; the dotted line is an even share. Arrows: the parts are brought to [0, 1] over the three models, so that the worst has 0 and the best 1.", "name": "fig-scheme-face"}, "image": {"alt": "Model A is the most collapsed, but two of its classes lie close together; model B is the most even, but its classes are wide; model C is nearly even and nearly as collapsed as A, and its FaCe is the highest. A column each of clouds, bars and numbers."}}
+schematics.face_by_steps()
+plt.show()
+
+# %% [markdown]
+# Weighted tau compares two orders of models, by accuracy and by score, pair by pair ({numref}`fig-scheme-tau`). A pair weighs
+# more the nearer its models are to the top. Tau is 1 minus twice the share of the weight that lies in pairs whose order
+# differs.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Weighted tau charges a score more for a mistake among the best models than for one among the last. Each score swaps two of five models. A pair weighs the sum of the weights of its two places. (Places by accuracy and places by score may differ in weight; tau is the mean of both, which are equal here.) Without weights both scores would have the same tau.", "name": "fig-scheme-tau"}, "image": {"alt": "Tau is lower where a score swaps the best two models than where it swaps the last two. Letters A to E in two columns, joined by lines; two lines cross, at the top on the left and at the bottom on the right."}}
+schematics.weighted_tau()
+plt.show()
 
 # %% [markdown]
 # ## Measure

@@ -49,6 +49,7 @@ import nclib
 from nclib.data.scene_sets import UNLABELLED
 from nclib.data.text_sets import tokens
 from nclib.experiments.chapters import selection
+from nclib.experiments.figures import schematics
 from nclib.experiments.figures import selection as figures
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
@@ -61,6 +62,16 @@ own = {"imports": imports, "models": models, "smoke": smoke}
 run = nclib.start(
     scale, device=device, seeds=seeds, data_root=data_root, recompute=recompute, **own
 )
+
+# %% [markdown]
+# ## From a scene to samples
+#
+# {numref}`fig-scheme-pixels` shows how pixels become samples, and {numref}`fig-scenes` some of our scenes. Once every drawn
+# pixel has features and a label, scores are computed as for images.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Drawn pixels are samples like images: each has a label, and the features of its place in the map. From left to right: a scene, a feature map of it, equally many pixels of each class, and their features with class means.", "name": "fig-scheme-pixels"}, "image": {"alt": "Each drawn pixel is a point among the features, near the mean of its class. A scene with two discs, a stack of three coarse maps, the scene again with six markers on each disc and on the ground, and three small clouds."}}
+schematics.pixels_as_samples()
+plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "In a scene every pixel has a class: that of its digit or letter, or ground. Scenes of digits (top) and of Greek letters (bottom), each beside the classes of its pixels, one shade for each class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Each scene is a black ground with four discs that show a digit or letter, and the map beside it gives the pixels of each disc one shade. There are two rows of pictures."}}
 fig, axes = plt.subplots(2, 6, figsize=(9, 3.2))

@@ -29,6 +29,8 @@ from matplotlib.ticker import FixedLocator
 Columns = dict[str, Any]
 Drawn = TypeVar("Drawn", bound=Artist)
 
+SCHEMATIC = "<schematic>"  # the label of axes that explain an idea and hold no data
+
 # The columns that say which network, model or task a row of a study's table is about.
 IDENTITY = (
     *("source", "panel", "model", "zoo", "task", "method", "network", "loss", "projection", "augmentation", "epochs"),
@@ -81,7 +83,7 @@ def table(figure: Figure) -> pd.DataFrame:
     1  digits  train  line      0  epoch  2.0  error  0.25
     """
     figure.draw_without_rendering()  # for the layout and the ticks
-    shown = [axis for axis in figure.axes if axis.get_visible() and axis.get_label() != "<colorbar>"]
+    shown = [axis for axis in figure.axes if axis.get_visible() and axis.get_label() not in ("<colorbar>", SCHEMATIC)]
     panels = [rows for axis in shown if len(rows := _panel(axis))]
     found = pd.concat(panels, ignore_index=True) if panels else pd.DataFrame()
     found = found.replace("", np.nan).dropna(axis="columns", how="all")

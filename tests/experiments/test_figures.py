@@ -171,12 +171,6 @@ def bank():
     )
 
 
-def test_clouds_are_drawn_with_their_means():
-    figure = chapter_3.clouds({"along": np.ones((2, 5, 2)), "across": np.zeros((2, 5, 2))})
-    assert titles(figure) == ["along", "across"]
-    assert [len(each.get_offsets()) for each in figure.axes[0].collections] == [5, 1, 5, 1]
-
-
 def test_models_are_in_panels_of_tasks_by_their_family_or_what_they_vary():
     figure = chapter_3.task_panels({"demo": bank()}, "nc1", "accuracy")
     assert titles(figure) == ["Greek", "digits"]

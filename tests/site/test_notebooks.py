@@ -17,6 +17,7 @@ import typer
 from jupytext.config import load_jupytext_config
 from PIL import Image
 
+from nclib.experiments.figures import schematics
 from nclib.experiments.pictures import KEY, packed
 from nclib.experiments.studies import ELSEWHERE
 from workflow import execute, pages, plain, take_away
@@ -166,17 +167,26 @@ def test_who_cannot_see_a_figure_is_told_what_it_shows(source):
 
 
 @pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
-def test_every_figure_carries_its_data_and_has_code_to_show(source):
+def test_every_figure_but_a_schematic_carries_its_data_and_all_have_code_to_show(source):
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     cells = [cell for cell in notebook.cells if "figure" in cell.metadata.get("mystnb", {})]
     assert cells
     for cell in cells:
         rows, name = take_away.data_of(cell), cell.metadata["mystnb"]["figure"]["name"]
+        function = take_away.drawing_function(notebook, cell)
+        assert function or "subplots(" in cell.source, f"nobody finds what drew {name}"
+        schematic = function is not None and function[0] == schematics.__name__
+        assert schematic == name.startswith("fig-scheme-"), name
         cure = f"{name}: execute it again: python workflow/execute.py notebooks/{source.name}"
-        assert rows is not None, cure
-        assert rows[[each for each in ("x", "y", "x_low", "y_low") if each in rows]].notna().any(axis=1).all(), name
-        drawn_here = "subplots(" in cell.source
-        assert drawn_here or take_away.drawing_function(notebook, cell), f"nobody finds what drew {name}"
+        assert (rows is None) == schematic, cure
+        if rows is not None:
+            assert rows[[each for each in ("x", "y", "x_low", "y_low") if each in rows]].notna().any(axis=1).all(), name
+
+
+def test_every_schematic_is_in_the_book():
+    drawn = re.findall(r"^schematics\.(\w+)\(\)$", "".join(path.read_text() for path in CHAPTERS), re.MULTILINE)
+    own = {name for name, each in vars(schematics).items() if getattr(each, "__module__", "") == schematics.__name__}
+    assert sorted(drawn) == sorted(name for name in own if not name.startswith("_"))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)

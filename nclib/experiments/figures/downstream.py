@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -14,18 +13,6 @@ from nclib.experiments import plots
 from nclib.experiments.chapters import downstream
 from nclib.experiments.figures.parts import EstimatesByScale, Tables, parts_of
 from nclib.metrics.registry import METRICS
-
-
-def clouds(samples: Mapping[str, Any]) -> Figure:
-    """Points of classes in the plane, (classes, n, 2), a panel each, with its title."""
-    figure, axes = plt.subplots(1, len(samples), figsize=(7, 2.6), sharex=True, sharey=True, squeeze=False)
-    for axis, (title, classes) in zip(axes[0], samples.items(), strict=True):
-        for i, points in enumerate(np.asarray(classes)):
-            style = plots.numbered_style(i)
-            axis.scatter(*points.T, s=8, alpha=0.7, **style)
-            axis.scatter(*points.mean(0), s=60, edgecolor="black", **style)
-        axis.set(title=title, aspect="equal", xticks=[], yticks=[])
-    return figure
 
 
 def task_panels(tables: Tables, x: str, y: str) -> Figure:
