@@ -20,7 +20,7 @@ TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loads
 RELEASE := .venv/release/bin
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 
-.PHONY: help book lab test rerun smoke grid reproduce processors evidence crate links pdf benchmark lint package audit clean
+.PHONY: help book lab test rerun smoke grid reproduce processors evidence crate mutants links pdf benchmark lint package audit clean
 
 help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
@@ -33,6 +33,7 @@ help:
 	@echo "make processors measure how far results differ between processors, for the tolerances"
 	@echo "make evidence   simulate how often intervals contain the truth, and the power of every claim"
 	@echo "make crate      pack records and verdicts into an RO-Crate, with what they are and how they were made"
+	@echo "make mutants    put small faults into the library, one at a time, and count those that its tests find"
 	@echo "make links      check the book's external links"
 	@echo "make pdf        print the book into one file, with chromium"
 	@echo "make benchmark  compare time and memory with other code; KEEP=1 for the book, LIKE=\"AVX2\""
@@ -84,6 +85,9 @@ crate: .venv/installed .venv/crate/installed
 	$(BIN)/python -m workflow.crate describe > _build/crate/contents.json
 	.venv/crate/bin/python -m workflow.crate write < _build/crate/contents.json
 
+mutants: .venv/mutants/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m workflow.mutants --keep
+
 links: .venv/installed
 	$(BIN)/python -m workflow.pages status_table
 	$(BIN)/jupyter-book build . --builder linkcheck -W --keep-going
@@ -131,6 +135,14 @@ clean:
 .venv/crate/installed: workflow/crate.txt constraints.txt .venv/installed
 	$(PYTHON) -m venv .venv/crate
 	.venv/crate/bin/python -m pip install --quiet -c constraints.txt -r workflow/crate.txt
+	@touch $@
+
+# mutmut needs other versions of some packages than the book, and ours to run the tests.
+.venv/mutants/installed: workflow/mutants.txt .venv/installed
+	$(PYTHON) -m venv .venv/mutants
+	.venv/mutants/bin/python -m pip install --quiet -r workflow/mutants.txt
+	@$(BIN)/python -c "import site; print(*site.getsitepackages())" > \
+		"$$(.venv/mutants/bin/python -c 'import site; print(*site.getsitepackages())')/book.pth"
 	@touch $@
 
 # A separate environment, so that a release is built in a minute, by the listed tools only.
