@@ -12,6 +12,7 @@ import pandas as pd
 from benchmarks import page as speed
 from nclib import METRICS, SCORES, Metric
 from nclib.experiments.addresses import addresses
+from nclib.experiments.protocols import PROTOCOLS
 from nclib.experiments.records import Records
 from nclib.experiments.run import SPREADS
 from nclib.experiments.scales import SCALES
@@ -33,7 +34,7 @@ from workflow import panels, published, sources
 from workflow.costs import cost_rows, scale_rows
 from workflow.coverage import TABLE as COVERAGE
 from workflow.execute import NOTES
-from workflow.measures import ROOT
+from workflow.measures import ROOT, chapter
 from workflow.power import TABLE as POWER
 
 BOOK = ROOT / "book"
@@ -240,6 +241,18 @@ def processors_page() -> str:
     )
 
 
+def protocols_table() -> str:
+    """Every protocol: its chapters, the seeds that confirm at each scale, its digest, and what it was chosen on."""
+    rows = []
+    for each in PROTOCOLS:
+        chapters = dict.fromkeys(chapter(study) for study in each.studies)
+        links = [f"[{path.stem[:2].lstrip('0')}](../notebooks/{path.stem}.ipynb)" for path in chapters]
+        seeds = [f"{scale}: {min(seeds)} to {max(seeds)}" for scale, seeds in each.seeds.items()]
+        said = [each.why, *(f"Corrected since: {what}" for what in each.amended.values())]
+        rows.append([", ".join(links), str(each.number), ", ".join(seeds), f"`{each.digest}`", " ".join(said)])
+    return markdown(["chapter", "protocol", "seeds", "digest", "chosen on, or why another"], sorted(rows))
+
+
 def coverage_table() -> str:
     """How often intervals contain the truth, by design."""
     rows = pd.read_csv(COVERAGE)
@@ -294,6 +307,7 @@ def throughput_page() -> str:
 
 
 PAGES = {
+    "protocols_table": protocols_table,
     "coverage_table": coverage_table,
     "power_table": power_table,
     "verdicts_table": verdicts_table,

@@ -63,8 +63,9 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         ("collapse_in_training",),
         {"demo": _first(8), "lab": _first(8)},
         "74e19001cc8035f7",
-        "Three networks a scale were explored. At lab they are trained for 100 epochs, for 11 measured epochs of the "
-        "terminal phase, which begins at 0.1% training error; eight networks give P2 at lab a power of 99%.",
+        "Three networks were explored at each scale. At lab they train for 100 epochs, so that 11 measured epochs "
+        "belong to the terminal phase, which begins at 0.1% training error. Eight networks give P2 at lab a power of "
+        "99%.",
         {"483e9e4eb2db8c3a": _REVIEWED},
     ),
     Protocol(
@@ -97,9 +98,9 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         ("geometric_complexity", "complexity_penalty", "dialled_complexity", "complexity_estimates"),
         {"demo": _first(12), "lab": _first(8)},
         "d72720f5cc8600ae",
-        "Three networks of each setting were explored, without the VGGs with batch norm, of which one was, as of the "
-        "dial of collapse and the strongest penalties. The effects of L2 on new classes are next to nothing, and have "
-        "the least power: about one half.",
+        "Three networks of each setting were explored, but only one of each VGG with batch norm, of each step of the "
+        "dial of collapse and of the strongest penalties. The effects of L2 on new classes are next to nothing; the "
+        "power to find them is about one half.",
     ),
     Protocol(
         "fine_tuning",
