@@ -57,13 +57,27 @@ def task_style(task: str) -> dict[str, Any]:
     return {"color": COLOURS[i % 6], "marker": MARKERS[i % 7]}
 
 
+_TITLES = {
+    "ag news": "AG News",
+    "banking77": "Banking77",
+    "cifar10": "CIFAR-10",
+    "dtd": "DTD",
+    "fashion-mnist": "Fashion-MNIST",
+    "flowers102": "Flowers-102",
+    "mnist": "MNIST",
+    "sst1": "SST-1",
+    "trec": "TREC",
+}
+
+
 def short(task: str) -> str:
     """The title of a task for a panel or legend: without what stands in brackets, and without a folder.
 
     >>> short("glyphs/greek"), short("cifar10 (JPEG copy)"), short("omniglot, Japanese_(katakana)")
-    ('greek', 'cifar10', 'omniglot, Japanese (katakana)')
+    ('Greek', 'CIFAR-10', 'Omniglot, Japanese (katakana)')
     """
-    return task.split(" (")[0].rsplit("/")[-1].replace("_", " ")
+    name = task.split(" (")[0].rsplit("/")[-1].replace("_", " ").replace("omniglot", "Omniglot")
+    return name.capitalize() if task.startswith("glyphs/") else _TITLES.get(name, name)
 
 
 def numbered_style(i: int) -> dict[str, Any]:

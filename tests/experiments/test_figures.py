@@ -184,7 +184,7 @@ def test_ten_tasks_stand_in_two_rows_and_names_in_plain_words():
     tasks = [bank().assign(task=f"omniglot, {i}", model="weight_decay 0.1") for i in range(7)]
     figure = chapter_3.task_panels({"lab": pd.concat(tasks)}, "nc1", "accuracy")
     assert [axis.axison for axis in figure.axes] == [True] * 7 + [False] * 3
-    assert titles(figure)[6] == "omniglot,\n6"
+    assert titles(figure)[6] == "Omniglot,\n6"
     assert legends(figure) == [["weight decay"]]
 
 

@@ -1,6 +1,7 @@
 """Drawings of the ideas that the chapters test. They hold no data, so the book offers none below them."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -312,8 +313,8 @@ def _gaussians(axis: Any, classes: np.ndarray) -> None:
 
 def _softmax(stats: ClassStatistics) -> np.ndarray:
     """The softmax of each class's overlaps with the others, as `class_fairness` takes it, (K, K)."""
-    options = class_fairness.__kwdefaults__ or {}
-    overlaps = overlap_pairs(stats, floor=options["floor"]).numpy() / options["temperature"]
+    takes = signature(class_fairness).parameters
+    overlaps = overlap_pairs(stats, floor=takes["floor"].default).numpy() / takes["temperature"].default
     np.fill_diagonal(overlaps, -np.inf)
     weights = np.exp(overlaps)
     return weights / weights.sum(1, keepdims=True)
