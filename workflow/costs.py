@@ -133,7 +133,7 @@ def tried_on_tasks(cell: Cell) -> Work:
 
 
 def along_training(cell: Cell) -> Work:
-    """Passes of chapter 5: over all images in every epoch until losses are compared, and complexity at some."""
+    """Passes of chapter 3: over all images in every epoch until losses are compared, and complexity at some."""
     looks, once = len(cell["measured_epochs"]) + 2, forward(cell)
     number = images(cell["source"], 0, cell["per_class"])
     new = sum(images(name, 0, cell["new_per_class"]) for name in cell["new"])
@@ -142,7 +142,7 @@ def along_training(cell: Cell) -> Work:
 
 
 def estimates(cell: Cell) -> Work:
-    """Jacobians of chapter 5, of which an exact one takes a backward pass for each feature."""
+    """Jacobians of chapter 3, of which an exact one takes a backward pass for each feature."""
     once, width = of_recipe(recipe_of(cell))
     few, many = (images(cell["source"], 0, cell[name]) for name in ("of_class", "per_class"))
     rows = few * (PROJECTIONS if "truth_error" in cell else width) + many * cell["projections_of_all"]

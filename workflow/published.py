@@ -35,7 +35,7 @@ def share_rows() -> list[list[str]]:
         table = declared(Records(ROOT / "book" / "records"), "fine_tuning", scale)
         if table is not None:
             largest = fine_tuning.paired(table, "body_share")["skip"].max()
-            rows.append([f"the networks of chapter 4, {scale}", "without the head", f"{largest:.1%}"])
+            rows.append([f"the networks of chapter 5, {scale}", "without the head", f"{largest:.1%}"])
     return rows
 
 

@@ -10,9 +10,9 @@ from nclib.experiments import plots
 from nclib.experiments.chapters import source
 from nclib.experiments.claims import FACTOR, POINT, Claim, judge
 from nclib.experiments.figures import (
-    complexity as chapter_5,
-    downstream as chapter_3,
-    fine_tuning as chapter_4,
+    complexity as chapter_3,
+    downstream as chapter_4,
+    fine_tuning as chapter_5,
     in_training as chapter_1,
     parts,
     selection as chapter_6,
@@ -153,191 +153,6 @@ def test_contrasts_show_every_claim_and_the_smallest_effect():
 # Chapter 3
 
 
-def bank():
-    return pd.DataFrame(
-        [
-            {
-                "model": model,
-                "seed": seed,
-                "task": task,
-                "nc1": 2.0 + i + seed,
-                "accuracy": 0.9 - 0.1 * i - 0.01 * seed,
-                "curve": [0.5, 0.7, 0.9][: 2 + i % 2],
-            }
-            for i, model in enumerate(["base", "epochs 2", "epochs 8", "other 1"])
-            for seed in (0, 1)
-            for task in ("Greek", "digits")
-        ]
-    )
-
-
-def test_models_are_in_panels_of_tasks_by_their_family_or_what_they_vary():
-    figure = chapter_3.task_panels({"demo": bank()}, "nc1", "accuracy")
-    assert titles(figure) == ["Greek", "digits"]
-    assert points(figure.axes[0]) == {"base": 1, "epochs": 2, "other": 1}
-    np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets(), [[2.5, 0.895]])
-    assert legends(figure) == [["base", "epochs", "other"]]
-    assert figure.axes[0].get_ylabel() == "demo: accuracy"
-
-
-def test_ten_tasks_stand_in_two_rows_and_names_in_plain_words():
-    tasks = [bank().assign(task=f"omniglot, {i}", model="weight_decay 0.1") for i in range(7)]
-    figure = chapter_3.task_panels({"lab": pd.concat(tasks)}, "nc1", "accuracy")
-    assert [axis.axison for axis in figure.axes] == [True] * 7 + [False] * 3
-    assert titles(figure)[6] == "Omniglot,\n6"
-    assert legends(figure) == [["weight decay"]]
-
-
-def marks(axis, label):
-    """Where the large points of a label are, from above."""
-    lines = [line for line in axis.lines if line.get_label() == label]
-    return [line.get_xydata()[0].tolist() for line in lines]
-
-
-def test_orders_of_models_are_drawn_with_their_tasks_and_at_equal_width():
-    rows = bank().assign(num_features=[8, 16] * 8, parameters=1.0)
-    figure = chapter_3.orders_of_models({"demo": rows}, {"nc1": "NC1", "cdnv": "CDNV", "parameters": "parameters"})
-    (axis,) = figure.axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["NC1", "CDNV", "parameters"]
-    np.testing.assert_allclose(marks(axis, "plain"), [[0.995, -0.12]], atol=1e-3)  # those of one value have no order
-    assert [len(line.get_xdata()) for line in axis.lines if line.get_alpha() == 0.3] == [2, 0]
-    assert legends(figure) == [["as they are", "at equal width"]]
-
-
-def test_orders_of_layers_have_a_row_for_each_task_and_their_mean():
-    rng = np.random.default_rng(0)
-    rows = bank()[lambda table: table["model"] == "base"].drop(columns="curve")
-    accuracy, nc1 = rng.random((2, len(rows), 6))
-    curves = {"accuracy": accuracy.tolist(), "nc1": nc1.tolist(), "num_features": [[8] * 6] * len(rows)}
-    figure = chapter_3.orders_of_layers({"demo": rows.assign(num_classes=4, **curves)})
-    (axis,) = figure.axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["Greek", "digits", "mean over tasks"]
-    assert [len(marks(axis, held)) for held in ("plain", "given")] == [3, 3]
-    assert legends(figure) == [["as they are", "at equal depth"]]
-
-
-def test_a_task_whose_layers_are_all_narrow_has_an_empty_row():
-    rows = bank()[lambda table: table["model"] == "base"].drop(columns="curve")
-    curves = {name: [[0.1, 0.2, 0.4, 0.3]] * len(rows) for name in ("accuracy", "nc1")}
-    rows = rows.assign(num_classes=rows["task"].map({"Greek": 4, "digits": 10}), **curves)
-    figure = chapter_3.orders_of_layers({"demo": rows.assign(num_features=[[8] * 4] * len(rows))})
-    assert [y for _, y in marks(figure.axes[0], "plain")] == pytest.approx([-0.12, 1.88])
-
-
-def test_models_of_different_depth_meet_on_relative_depth():
-    rows = bank().rename(columns={"curve": "cdnv"}).assign(accuracy=lambda table: table["cdnv"])
-    figure = chapter_3.depth_panels({"demo": rows, "lab": rows}, "accuracy", ["cdnv"])
-    assert len(figure.axes) == 8
-    (line,) = figure.axes[0].lines
-    assert (line.get_xdata()[[0, -1]] == [0, 1]).all()
-    np.testing.assert_allclose(line.get_ydata()[[0, -1]], [0.5, 0.8])
-
-
-def test_five_tasks_are_drawn_along_depth():
-    tasks = [bank().assign(task=f"{i}") for i in range(7)]
-    rows = pd.concat(tasks).rename(columns={"curve": "cdnv"}).assign(accuracy=lambda table: table["cdnv"])
-    assert titles(chapter_3.depth_panels({"lab": rows}, "accuracy", ["cdnv"]))[:5] == list("01234")
-
-
-def test_shots_stand_side_by_side():
-    estimates = {"few": Estimate(0.2, 0.1, 0.3), "all": Estimate(0.6, 0.5, 0.7)}
-    found = dict.fromkeys(["demo, NC1", "lab, NC1"], estimates)
-    figure = chapter_3.correlations_by_shots(found, {"few": "1 shot", "all": "all"})
-    (axis,) = figure.axes
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["1 shot", "all"]
-    assert axis.get_legend_handles_labels()[1] == ["demo, NC1", "lab, NC1"]
-    found = [line.get_xydata()[0] for line in axis.lines if len(line.get_xdata()) == 1]
-    np.testing.assert_allclose(found, [[-0.06, 0.2], [0.94, 0.6], [0.06, 0.2], [1.06, 0.6]])
-
-
-# Chapter 4
-
-
-def tuned(methods):
-    return pd.DataFrame(
-        [
-            {
-                "task": task,
-                "method": method,
-                "seed": seed,
-                "nc1": 1.0 + i + seed,
-                "nc1_test": 2.0 + i,
-                "accuracy": 0.5 + 0.1 * i,
-                "loss": 0.9 - 0.1 * i,
-                "train_loss": 0.2,
-                "model": "base",
-                "body_share": 0.1,
-                "train_per_class": number,
-                "layers": [place],
-            }
-            for i, method in enumerate(methods)
-            for task in ("Greek", "digits")
-            for seed in (0, 1)
-            for place, number in enumerate([2, 20])
-        ]
-    )
-
-
-METHODS = {"linear": "linear probe", "skip": "with a skip", "full": "everything"}
-
-
-def test_methods_are_drawn_for_each_network_and_their_mean():
-    figure = chapter_4.methods_against_collapse({"demo": tuned(METHODS)}, METHODS)
-    assert titles(figure) == ["Greek", "digits"]
-    drawn = figure.axes[0].collections
-    assert [len(each.get_offsets()) for each in drawn] == [4, 1] * 3
-    np.testing.assert_allclose(drawn[1].get_offsets(), [[1.5, 0.5]])
-    assert legends(figure) == [list(METHODS.values())]
-
-
-def lines_of(axis):
-    return [np.column_stack(container.lines[0].get_data()) for container in axis.containers]
-
-
-def test_accuracy_is_drawn_over_what_is_trained_a_line_for_each_number_of_images():
-    figure = chapter_4.accuracy_by_share({"demo": tuned(METHODS)}, {"linear": "probe", "full": "all"})
-    greek, digits = figure.axes
-    assert titles(figure) == ["Greek", "digits"]
-    assert [label.get_text() for label in greek.get_xticklabels()] == ["probe\n10%", "all\n10%"]
-    for line in lines_of(greek):  # all numbers of images are alike here
-        np.testing.assert_allclose(line, [[0, 0.5], [1, 0.7]])
-    assert [text.get_text() for text in digits.get_legend().get_texts()] == ["2", "20"]
-
-
-def test_differences_are_paired_by_task_and_number_of_images():
-    figure = chapter_4.paired_differences({"demo": tuned(METHODS)}, {"ahead": ("accuracy", "full", "linear")})
-    (axis,) = figure.axes
-    assert axis.get_title() == "ahead"
-    assert np.concatenate([line[:, 1] for line in lines_of(axis)]) == pytest.approx([0.2] * 4)
-    np.testing.assert_allclose(lines_of(axis)[0][:, 0], np.array([2, 20]) * 1.06**-0.5)
-
-
-def test_a_skip_connection_is_held_against_none_at_each_layer():
-    ways = {"layer": "none", "skip": "zeros", "skip project": "map"}
-    rows = tuned(ways).query("task == 'Greek'")
-    figure = chapter_4.skip_by_layer({"demo": rows}, {"skip": "zeros", "skip project": "map"})
-    zeros, mapped = lines_of(figure.axes[0])
-    np.testing.assert_allclose(zeros, [[0, 0.1], [1, 0.1]])
-    np.testing.assert_allclose(mapped, [[0.1, 0.2], [1.1, 0.2]])
-
-
-def test_forced_collapse_is_a_line_a_network_and_their_mean():
-    rows = pd.DataFrame(
-        {"model": "base", "seed": seed, "task": "Greek", "collapse": strength, "nc1": 2.0 - strength + seed}
-        | {"accuracy": 0.5 + 0.1 * seed}
-        for strength in (0.0, 1.0)
-        for seed in (0, 1)
-    )
-    figure = chapter_4.collapse_forced({"demo": rows})
-    *networks, mean = figure.axes[0].lines
-    assert len(networks) == 2
-    np.testing.assert_allclose(mean.get_xdata(), [np.sqrt(6), np.sqrt(2)])
-    np.testing.assert_allclose(mean.get_ydata(), [0.55, 0.55])
-
-
-# Chapter 5
-
-
 PANELS = ["digits, ResNet", "letters, VGG-11"]
 NEVER = "clothes, VGG-11 with batch norm"
 
@@ -360,14 +175,14 @@ NAMES["cdnv"] = "CDNV"
 
 
 def test_kinds_of_networks_have_colours_and_sources_markers():
-    styles = chapter_5._styles(["a, VGG-11", "b (copy), ResNet", "a, ResNet-50", "a, VGG with batch norm", "elsewhere"])
+    styles = chapter_3._styles(["a, VGG-11", "b (copy), ResNet", "a, ResNet-50", "a, VGG with batch norm", "elsewhere"])
     assert [*styles] == ["b (copy), ResNet", "a, ResNet-50", "a, VGG-11", "a, VGG with batch norm", "elsewhere"]
     assert [each["color"] for each in styles.values()] == [plots.COLOURS[i] for i in (0, 0, 1, 2, 3)]
     assert styles["b (copy), ResNet"]["marker"] != styles["a, ResNet-50"]["marker"] == styles["a, VGG-11"]["marker"]
 
 
 def test_dials_have_a_row_for_each_metric_and_geometric_means_of_each_panel():
-    figure = chapter_5.dials({"demo": swept()}, NAMES)
+    figure = chapter_3.dials({"demo": swept()}, NAMES)
     assert [len(axis.containers) for axis in figure.axes] == [2] * 6
     np.testing.assert_allclose(lines_of(figure.axes[0])[0], [[0.1, 2**0.5], [0.3, 2**1.5]])
     np.testing.assert_allclose(lines_of(figure.axes[4])[1], [[8, 0.4 * 2**0.5], [32, 0.1 * 2**0.5]])
@@ -399,7 +214,7 @@ def test_claims_are_drawn_by_panel_with_the_side_of_the_first_of_their_column():
         ]
     }
     grid = {"higher rate": ["rate", "rate accuracy"], "smaller batch": ["batch", "batch accuracy"]}
-    figure = chapter_5.claims_by_panel(judged, grid, ["complexity", "accuracy"])
+    figure = chapter_3.claims_by_panel(judged, grid, ["complexity", "accuracy"])
     found = [[line.get_xdata()[0] for line in axis.lines if len(line.get_xdata()) == 1] for axis in figure.axes]
     expected = [np.exp([-1, -2, -1.5]), [10, 30, 20], np.exp([-3, -1, -2]), [-20, 40, 10]]
     np.testing.assert_allclose(found, expected)
@@ -413,18 +228,18 @@ def test_claims_are_drawn_by_panel_with_the_side_of_the_first_of_their_column():
 def test_other_estimates_are_open_and_lower_and_claims_that_were_not_judged_have_no_line():
     judged = {"demo": [turned("link", "above", 0.1, [0.5, 0.2])], "lab": []}
     beside = {"link": {"demo": {PANELS[0]: Estimate(0.3, 0.2, 0.4)}, "lab": {NEVER: Estimate(0.9)}}}
-    figure = chapter_5.claims_by_panel(judged, {"": ["link"]}, ["link"], beside)
+    figure = chapter_3.claims_by_panel(judged, {"": ["link"]}, ["link"], beside)
     (axis,) = figure.axes
     marks = [line.get_xydata()[0].tolist() for line in axis.lines if line.get_markerfacecolor() == "none"]
     assert marks == [[0.3, 0.3]]
     assert [label.get_text() for label in axis.get_yticklabels()] == [*PANELS, "demo, mean"]
-    nothing = chapter_5.claims_by_panel({}, {"": ["link"]}, ["link"])
+    nothing = chapter_3.claims_by_panel({}, {"": ["link"]}, ["link"])
     assert len(nothing.axes) == 1
 
 
 def test_a_point_against_complexity_is_the_mean_of_a_setting():
     columns = {"cdnv": "CDNV, source", "accuracy_5": "5-shot accuracy"}
-    figure = chapter_5.against_complexity({"demo": swept()}, columns, NAMES)
+    figure = chapter_3.against_complexity({"demo": swept()}, columns, NAMES)
     assert titles(figure) == ["CDNV, source\n(lower is more collapsed)", "5-shot accuracy"]
     assert legends(figure) == [["ResNet", "VGG"]]
     resnet = figure.axes[0].lines[0]
@@ -443,7 +258,7 @@ def curves(table):
 
 
 def test_trainings_of_different_length_meet_on_their_share():
-    figure = chapter_5.along_training({"demo": curves(swept()), "lab": curves(swept())}, NAMES)
+    figure = chapter_3.along_training({"demo": curves(swept()), "lab": curves(swept())}, NAMES)
     assert titles(figure) == ["demo: complexity", "demo: CDNV", "lab: complexity", "lab: CDNV"]
     assert legends(figure) == [["ResNet", "VGG"]]
     for axis, last in zip(figure.axes, (1.0, 0.1, 1.0, 0.1), strict=True):
@@ -452,7 +267,7 @@ def test_trainings_of_different_length_meet_on_their_share():
 
 
 def test_the_bound_is_drawn_over_all_epochs_of_the_base():
-    figure = chapter_5.bound({"demo": curves(swept()), "lab": curves(swept(PANELS[:1]))}, "CDNV")
+    figure = chapter_3.bound({"demo": curves(swept()), "lab": curves(swept(PANELS[:1]))}, "CDNV")
     assert titles(figure) == ["demo", "lab"]
     assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [6, 6, 2]
     np.testing.assert_allclose(figure.axes[1].lines[0].get_xdata(), 2.0)
@@ -463,7 +278,7 @@ def test_each_way_of_estimating_has_its_error_and_what_it_states():
     row = {"samples": [8, 32], "samples_error": [0.2, 0.1], "samples_stated": [0.3, 0.1]}
     row |= {name.replace("samples", "outputs"): values for name, values in row.items()}
     table = pd.DataFrame([row, row])
-    figure = chapter_5.errors_of_estimates({"demo": table, "lab": table}, {"samples": "images", "outputs": "outputs"})
+    figure = chapter_3.errors_of_estimates({"demo": table, "lab": table}, {"samples": "images", "outputs": "outputs"})
     axis, other = figure.axes
     np.testing.assert_allclose(axis.containers[0].lines[0].get_ydata(), [0.2, 0.1])
     np.testing.assert_allclose(
@@ -488,7 +303,7 @@ def test_interventions_go_through_where_there_is_none():
     forced, penalised = intervened("collapse", 0.1), intervened("penalty", 1.0, PANELS[1])
     titles_of = {"cdnv": "CDNV", "accuracy_5": "points"}
     settings = {"forced": "collapse", "penalised": "penalty"}
-    figure = chapter_5.interventions(
+    figure = chapter_3.interventions(
         {"forced": {"demo": forced, "lab": forced}, "penalised": {"demo": penalised}}, settings, titles_of
     )
     demo, lab, accuracy, _ = figure.axes
@@ -504,15 +319,200 @@ def test_interventions_go_through_where_there_is_none():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda none: chapter_5.dials({"demo": none}, NAMES),
-        lambda none: chapter_5.against_complexity({"demo": none}, {"cdnv": "CDNV", "accuracy_5": "accuracy"}, NAMES),
-        lambda none: chapter_5.along_training({"demo": none}, NAMES),
+        lambda none: chapter_3.dials({"demo": none}, NAMES),
+        lambda none: chapter_3.against_complexity({"demo": none}, {"cdnv": "CDNV", "accuracy_5": "accuracy"}, NAMES),
+        lambda none: chapter_3.along_training({"demo": none}, NAMES),
     ],
 )
 def test_where_no_network_came_to_the_matched_loss_panels_are_empty(draw):
     figure = draw(swept()[:0])
     figure.canvas.draw()
     assert not any(len(axis.lines) or len(axis.collections) for axis in figure.axes)
+
+
+# Chapter 4
+
+
+def bank():
+    return pd.DataFrame(
+        [
+            {
+                "model": model,
+                "seed": seed,
+                "task": task,
+                "nc1": 2.0 + i + seed,
+                "accuracy": 0.9 - 0.1 * i - 0.01 * seed,
+                "curve": [0.5, 0.7, 0.9][: 2 + i % 2],
+            }
+            for i, model in enumerate(["base", "epochs 2", "epochs 8", "other 1"])
+            for seed in (0, 1)
+            for task in ("Greek", "digits")
+        ]
+    )
+
+
+def test_models_are_in_panels_of_tasks_by_their_family_or_what_they_vary():
+    figure = chapter_4.task_panels({"demo": bank()}, "nc1", "accuracy")
+    assert titles(figure) == ["Greek", "digits"]
+    assert points(figure.axes[0]) == {"base": 1, "epochs": 2, "other": 1}
+    np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets(), [[2.5, 0.895]])
+    assert legends(figure) == [["base", "epochs", "other"]]
+    assert figure.axes[0].get_ylabel() == "demo: accuracy"
+
+
+def test_ten_tasks_stand_in_two_rows_and_names_in_plain_words():
+    tasks = [bank().assign(task=f"omniglot, {i}", model="weight_decay 0.1") for i in range(7)]
+    figure = chapter_4.task_panels({"lab": pd.concat(tasks)}, "nc1", "accuracy")
+    assert [axis.axison for axis in figure.axes] == [True] * 7 + [False] * 3
+    assert titles(figure)[6] == "Omniglot,\n6"
+    assert legends(figure) == [["weight decay"]]
+
+
+def marks(axis, label):
+    """Where the large points of a label are, from above."""
+    lines = [line for line in axis.lines if line.get_label() == label]
+    return [line.get_xydata()[0].tolist() for line in lines]
+
+
+def test_orders_of_models_are_drawn_with_their_tasks_and_at_equal_width():
+    rows = bank().assign(num_features=[8, 16] * 8, parameters=1.0)
+    figure = chapter_4.orders_of_models({"demo": rows}, {"nc1": "NC1", "cdnv": "CDNV", "parameters": "parameters"})
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["NC1", "CDNV", "parameters"]
+    np.testing.assert_allclose(marks(axis, "plain"), [[0.995, -0.12]], atol=1e-3)  # those of one value have no order
+    assert [len(line.get_xdata()) for line in axis.lines if line.get_alpha() == 0.3] == [2, 0]
+    assert legends(figure) == [["as they are", "at equal width"]]
+
+
+def test_orders_of_layers_have_a_row_for_each_task_and_their_mean():
+    rng = np.random.default_rng(0)
+    rows = bank()[lambda table: table["model"] == "base"].drop(columns="curve")
+    accuracy, nc1 = rng.random((2, len(rows), 6))
+    curves = {"accuracy": accuracy.tolist(), "nc1": nc1.tolist(), "num_features": [[8] * 6] * len(rows)}
+    figure = chapter_4.orders_of_layers({"demo": rows.assign(num_classes=4, **curves)})
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["Greek", "digits", "mean over tasks"]
+    assert [len(marks(axis, held)) for held in ("plain", "given")] == [3, 3]
+    assert legends(figure) == [["as they are", "at equal depth"]]
+
+
+def test_a_task_whose_layers_are_all_narrow_has_an_empty_row():
+    rows = bank()[lambda table: table["model"] == "base"].drop(columns="curve")
+    curves = {name: [[0.1, 0.2, 0.4, 0.3]] * len(rows) for name in ("accuracy", "nc1")}
+    rows = rows.assign(num_classes=rows["task"].map({"Greek": 4, "digits": 10}), **curves)
+    figure = chapter_4.orders_of_layers({"demo": rows.assign(num_features=[[8] * 4] * len(rows))})
+    assert [y for _, y in marks(figure.axes[0], "plain")] == pytest.approx([-0.12, 1.88])
+
+
+def test_models_of_different_depth_meet_on_relative_depth():
+    rows = bank().rename(columns={"curve": "cdnv"}).assign(accuracy=lambda table: table["cdnv"])
+    figure = chapter_4.depth_panels({"demo": rows, "lab": rows}, "accuracy", ["cdnv"])
+    assert len(figure.axes) == 8
+    (line,) = figure.axes[0].lines
+    assert (line.get_xdata()[[0, -1]] == [0, 1]).all()
+    np.testing.assert_allclose(line.get_ydata()[[0, -1]], [0.5, 0.8])
+
+
+def test_five_tasks_are_drawn_along_depth():
+    tasks = [bank().assign(task=f"{i}") for i in range(7)]
+    rows = pd.concat(tasks).rename(columns={"curve": "cdnv"}).assign(accuracy=lambda table: table["cdnv"])
+    assert titles(chapter_4.depth_panels({"lab": rows}, "accuracy", ["cdnv"]))[:5] == list("01234")
+
+
+def test_shots_stand_side_by_side():
+    estimates = {"few": Estimate(0.2, 0.1, 0.3), "all": Estimate(0.6, 0.5, 0.7)}
+    found = dict.fromkeys(["demo, NC1", "lab, NC1"], estimates)
+    figure = chapter_4.correlations_by_shots(found, {"few": "1 shot", "all": "all"})
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1 shot", "all"]
+    assert axis.get_legend_handles_labels()[1] == ["demo, NC1", "lab, NC1"]
+    found = [line.get_xydata()[0] for line in axis.lines if len(line.get_xdata()) == 1]
+    np.testing.assert_allclose(found, [[-0.06, 0.2], [0.94, 0.6], [0.06, 0.2], [1.06, 0.6]])
+
+
+# Chapter 5
+
+
+def tuned(methods):
+    return pd.DataFrame(
+        [
+            {
+                "task": task,
+                "method": method,
+                "seed": seed,
+                "nc1": 1.0 + i + seed,
+                "nc1_test": 2.0 + i,
+                "accuracy": 0.5 + 0.1 * i,
+                "loss": 0.9 - 0.1 * i,
+                "train_loss": 0.2,
+                "model": "base",
+                "body_share": 0.1,
+                "train_per_class": number,
+                "layers": [place],
+            }
+            for i, method in enumerate(methods)
+            for task in ("Greek", "digits")
+            for seed in (0, 1)
+            for place, number in enumerate([2, 20])
+        ]
+    )
+
+
+METHODS = {"linear": "linear probe", "skip": "with a skip", "full": "everything"}
+
+
+def test_methods_are_drawn_for_each_network_and_their_mean():
+    figure = chapter_5.methods_against_collapse({"demo": tuned(METHODS)}, METHODS)
+    assert titles(figure) == ["Greek", "digits"]
+    drawn = figure.axes[0].collections
+    assert [len(each.get_offsets()) for each in drawn] == [4, 1] * 3
+    np.testing.assert_allclose(drawn[1].get_offsets(), [[1.5, 0.5]])
+    assert legends(figure) == [list(METHODS.values())]
+
+
+def lines_of(axis):
+    return [np.column_stack(container.lines[0].get_data()) for container in axis.containers]
+
+
+def test_accuracy_is_drawn_over_what_is_trained_a_line_for_each_number_of_images():
+    figure = chapter_5.accuracy_by_share({"demo": tuned(METHODS)}, {"linear": "probe", "full": "all"})
+    greek, digits = figure.axes
+    assert titles(figure) == ["Greek", "digits"]
+    assert [label.get_text() for label in greek.get_xticklabels()] == ["probe\n10%", "all\n10%"]
+    for line in lines_of(greek):  # all numbers of images are alike here
+        np.testing.assert_allclose(line, [[0, 0.5], [1, 0.7]])
+    assert [text.get_text() for text in digits.get_legend().get_texts()] == ["2", "20"]
+
+
+def test_differences_are_paired_by_task_and_number_of_images():
+    figure = chapter_5.paired_differences({"demo": tuned(METHODS)}, {"ahead": ("accuracy", "full", "linear")})
+    (axis,) = figure.axes
+    assert axis.get_title() == "ahead"
+    assert np.concatenate([line[:, 1] for line in lines_of(axis)]) == pytest.approx([0.2] * 4)
+    np.testing.assert_allclose(lines_of(axis)[0][:, 0], np.array([2, 20]) * 1.06**-0.5)
+
+
+def test_a_skip_connection_is_held_against_none_at_each_layer():
+    ways = {"layer": "none", "skip": "zeros", "skip project": "map"}
+    rows = tuned(ways).query("task == 'Greek'")
+    figure = chapter_5.skip_by_layer({"demo": rows}, {"skip": "zeros", "skip project": "map"})
+    zeros, mapped = lines_of(figure.axes[0])
+    np.testing.assert_allclose(zeros, [[0, 0.1], [1, 0.1]])
+    np.testing.assert_allclose(mapped, [[0.1, 0.2], [1.1, 0.2]])
+
+
+def test_forced_collapse_is_a_line_a_network_and_their_mean():
+    rows = pd.DataFrame(
+        {"model": "base", "seed": seed, "task": "Greek", "collapse": strength, "nc1": 2.0 - strength + seed}
+        | {"accuracy": 0.5 + 0.1 * seed}
+        for strength in (0.0, 1.0)
+        for seed in (0, 1)
+    )
+    figure = chapter_5.collapse_forced({"demo": rows})
+    *networks, mean = figure.axes[0].lines
+    assert len(networks) == 2
+    np.testing.assert_allclose(mean.get_xdata(), [np.sqrt(6), np.sqrt(2)])
+    np.testing.assert_allclose(mean.get_ydata(), [0.55, 0.55])
 
 
 # Chapters 6 and 7

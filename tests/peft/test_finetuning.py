@@ -393,7 +393,7 @@ def test_a_classifier_that_is_kept_is_trained_on_from_where_it_is(digits):
     assert torch.equal(tuned.head.weight, model.fc.weight)
 
 
-def test_records_of_chapter_4_were_made_with_these_settings():
+def test_records_of_chapter_5_were_made_with_these_settings():
     """They are not in its cells: who changes one has to measure again."""
     assert nclib.Tuning() == nclib.Tuning(
         learning_rate=3e-3, weight_decay=0.01, epochs=10, batch_size=64, schedule="one-cycle", augmentation=0.0, C=0.1

@@ -89,7 +89,7 @@ def test_every_study_has_its_chapter():
     chapters = {study: chapter(study) for study in STUDIES}
     for study, path in chapters.items():
         assert path.with_suffix(".ipynb").exists(), f"{study} is in {path.name}, which no one has executed: make book"
-    assert chapters["collapse_by_layer"] == ROOT / "notebooks" / "03_collapse_on_the_downstream_data.py"
+    assert chapters["collapse_by_layer"] == ROOT / "notebooks" / "04_collapse_on_the_downstream_data.py"
 
 
 @pytest.mark.parametrize("name", ["poems", "demo"])  # the second is a word of every chapter

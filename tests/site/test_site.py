@@ -340,7 +340,7 @@ def contrast(one, other):
 def test_the_pdf_has_all_unfolded_and_no_path_of_this_machine(site, tmp_path):
     from pypdf import PdfReader
 
-    names = ("00_score_card", "04_fine_tune_with_a_skip_connection")
+    names = ("00_score_card", "05_fine_tune_with_a_skip_connection")
     printing = multiprocessing.get_context("spawn").Process(  # beside the browser of these tests
         target=pdf.write, args=([site / "notebooks" / f"{name}.html" for name in names], tmp_path / "book.pdf")
     )
@@ -386,7 +386,7 @@ def test_below_every_chapter_are_the_records_behind_it(site):
             assert {"seed", "provenance.commit", "provenance.date", "provenance.machine"} <= set(rows)
 
 
-@pytest.mark.parametrize("chapter", ["02", "03", "05", "06"])
+@pytest.mark.parametrize("chapter", ["02", "03", "04", "06"])
 def test_points_of_the_main_scatter_plots_say_seed_and_commit(site, chapter):
     (path,) = (site / "notebooks").glob(f"{chapter}_*.html")
     titles = re.findall("<circle [^>]*><title>(.*?)</title>", path.read_text(encoding="utf-8"))

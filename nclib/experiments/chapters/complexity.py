@@ -1,4 +1,4 @@
-"""Chapter 5: geometric complexity and collapse, over settings of training, at one training loss (Munn et al. 2024)."""
+"""Chapter 3: geometric complexity and collapse, over settings of training, at one training loss (Munn et al. 2024)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Chapter 3: collapse on the downstream data, over models, over layers, with few shots (Li et al. 2022, 2024)."""
+"""Chapter 4: collapse on the downstream data, over models, over layers, with few shots (Li et al. 2022, 2024)."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Chapter 4: ways of fine-tuning held against each other, and collapse against accuracy over them (Li et al. 2024)."""
+"""Chapter 5: ways of fine-tuning held against each other, and collapse against accuracy over them (Li et al. 2024)."""
 
 import math
 from collections.abc import Iterable

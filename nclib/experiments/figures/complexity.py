@@ -1,4 +1,4 @@
-"""The figures of chapter 5."""
+"""The figures of chapter 3."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The figures of chapter 3."""
+"""The figures of chapter 4."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The figures of chapter 4."""
+"""The figures of chapter 5."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -136,79 +136,6 @@ def _curve(sheet: Any, left: float, x: np.ndarray, y: np.ndarray, title: str) ->
 
 # Chapter 3
 
-
-def two_spreads() -> Figure:
-    """Two classes whose spread is along the line of their means, and across it, with measures of their collapse."""
-    figure, sheet = sheet_of(2.75)
-    titles = {"nc1": "NC1", "directional_cdnv": "directional CDNV", "nc1_ratio": "trace ratio", "cdnv": "CDNV"}
-    along = cloud(60) * [1.5, 0.4]
-    for left, way, spread in ((0.1, "along", along), (3.3, "across", along[:, ::-1])):
-        classes = np.array([[[-1, 0]], [[1, 0]]]) + spread
-        _two_classes(panel(sheet, (left, 0.55), (3.0, 1.9), xlim=(-3, 3), ylim=(-1.9, 1.9)), classes)
-        found = measure(np.concatenate(classes), np.repeat([0, 1], 60), metrics=tuple(titles))
-        said = [f"{title} {found[name]:.2f}" for name, title in titles.items()]
-        say(sheet, left + 1.5, 2.6, f"spread {way} the line of the means")
-        say(sheet, left + 1.5, 0.25, f"{said[0]}, {said[1]}\n{said[2]}, {said[3]}")
-    return figure
-
-
-def _two_classes(axis: Any, classes: np.ndarray) -> None:
-    axis.axvline(0, color="0.5", linestyle="--", linewidth=0.9)
-    note(axis, 0.1, 1.72, "boundary of a probe", ha="left")
-    axis.plot(*classes.mean(1).T, color="black", linewidth=1, zorder=3)
-    for i, points in enumerate(classes):
-        samples(axis, points, i, alpha=0.6, s=9)
-        mean(axis, points.mean(0), i)
-
-
-# Chapter 4
-
-BLOCKS = (
-    (0.36, "image", PLAIN, 0.6),
-    (1.13, "block", FROZEN, 0.6),
-    (1.9, "block", FROZEN, 0.6),
-    (2.72, "tuned\nblock", TRAINED, 0.7),
-    (3.54, "block", FROZEN, 0.6),
-    (4.26, "pool", PLAIN, 0.5),
-)
-
-
-def skip_tuning() -> Figure:
-    """One block is tuned; its output, pooled and filled up, is added to the features that the classifier sees."""
-    figure, sheet = sheet_of(2.75)
-    top, middle, bottom, tuned, end = 2.2, 1.4, 0.6, 2.72, 5.22
-    chain(sheet, top, BLOCKS)
-    arrow(sheet, (tuned, top - 0.22), (tuned, bottom + 0.22))
-    box(sheet, tuned, bottom, "pool", PLAIN, 0.5)
-    note(sheet, tuned - 0.1, middle, "skip\nconnection", ha="right")
-    for y, start, fill, filled, way in ((top, 4.51, FROZEN, 8, -1), (bottom, tuned + 0.25, TRAINED, 5, 1)):
-        _vector(sheet, end, y, fill, filled)
-        arrow(sheet, (start, y), (end - 0.46, y))
-        arrow(sheet, (end, y + way * 0.1), (end, middle - way * 0.13))
-    note(sheet, end, top + 0.3, "last-layer features")
-    note(sheet, end, bottom - 0.32, "its output, filled up with\nzeros to the same width")
-    sheet.add_patch(Circle((end, middle), 0.13, facecolor=PLAIN, edgecolor=INK, linewidth=0.8))
-    say(sheet, end, middle, "+")
-    arrow(sheet, (end + 0.13, middle), (5.58, middle))
-    box(sheet, 5.97, middle, "classifier", TRAINED, 0.78)
-    for y, fill, text in ((0.75, TRAINED, "trained"), (0.45, FROZEN, "frozen")):
-        box(sheet, 0.3, y, "", fill, 0.26, 0.18)
-        note(sheet, 0.52, y, text, ha="left")
-    return figure
-
-
-def _vector(sheet: Any, x: float, y: float, fill: str, filled: int) -> None:
-    """Eight numbers in a row; those that are not filled are zeros."""
-    for i in range(8):
-        place = x + 0.11 * (i - 4)
-        looks: dict[str, Any] = {"facecolor": fill if i < filled else PLAIN, "edgecolor": INK, "linewidth": 0.7}
-        sheet.add_patch(Rectangle((place, y - 0.08), 0.11, 0.16, **looks))
-        if i >= filled:
-            note(sheet, place + 0.055, y, "0", fontsize=6.5)
-
-
-# Chapter 5
-
 FOUR = ("........", "....##..", "...###..", "..#.##..", ".#..##..", ".######.", "....##..", "....##..")
 
 
@@ -262,6 +189,79 @@ def matched_loss() -> Figure:
     note(axis, same + 0.4, 1.2, "open: same epoch,\none network is further", ha="left")
     note(axis, 19.6, 0.83, "filled: same loss,\nhere we compare", ha="left")
     return figure
+
+
+# Chapter 4
+
+
+def two_spreads() -> Figure:
+    """Two classes whose spread is along the line of their means, and across it, with measures of their collapse."""
+    figure, sheet = sheet_of(2.75)
+    titles = {"nc1": "NC1", "directional_cdnv": "directional CDNV", "nc1_ratio": "trace ratio", "cdnv": "CDNV"}
+    along = cloud(60) * [1.5, 0.4]
+    for left, way, spread in ((0.1, "along", along), (3.3, "across", along[:, ::-1])):
+        classes = np.array([[[-1, 0]], [[1, 0]]]) + spread
+        _two_classes(panel(sheet, (left, 0.55), (3.0, 1.9), xlim=(-3, 3), ylim=(-1.9, 1.9)), classes)
+        found = measure(np.concatenate(classes), np.repeat([0, 1], 60), metrics=tuple(titles))
+        said = [f"{title} {found[name]:.2f}" for name, title in titles.items()]
+        say(sheet, left + 1.5, 2.6, f"spread {way} the line of the means")
+        say(sheet, left + 1.5, 0.25, f"{said[0]}, {said[1]}\n{said[2]}, {said[3]}")
+    return figure
+
+
+def _two_classes(axis: Any, classes: np.ndarray) -> None:
+    axis.axvline(0, color="0.5", linestyle="--", linewidth=0.9)
+    note(axis, 0.1, 1.72, "boundary of a probe", ha="left")
+    axis.plot(*classes.mean(1).T, color="black", linewidth=1, zorder=3)
+    for i, points in enumerate(classes):
+        samples(axis, points, i, alpha=0.6, s=9)
+        mean(axis, points.mean(0), i)
+
+
+# Chapter 5
+
+BLOCKS = (
+    (0.36, "image", PLAIN, 0.6),
+    (1.13, "block", FROZEN, 0.6),
+    (1.9, "block", FROZEN, 0.6),
+    (2.72, "tuned\nblock", TRAINED, 0.7),
+    (3.54, "block", FROZEN, 0.6),
+    (4.26, "pool", PLAIN, 0.5),
+)
+
+
+def skip_tuning() -> Figure:
+    """One block is tuned; its output, pooled and filled up, is added to the features that the classifier sees."""
+    figure, sheet = sheet_of(2.75)
+    top, middle, bottom, tuned, end = 2.2, 1.4, 0.6, 2.72, 5.22
+    chain(sheet, top, BLOCKS)
+    arrow(sheet, (tuned, top - 0.22), (tuned, bottom + 0.22))
+    box(sheet, tuned, bottom, "pool", PLAIN, 0.5)
+    note(sheet, tuned - 0.1, middle, "skip\nconnection", ha="right")
+    for y, start, fill, filled, way in ((top, 4.51, FROZEN, 8, -1), (bottom, tuned + 0.25, TRAINED, 5, 1)):
+        _vector(sheet, end, y, fill, filled)
+        arrow(sheet, (start, y), (end - 0.46, y))
+        arrow(sheet, (end, y + way * 0.1), (end, middle - way * 0.13))
+    note(sheet, end, top + 0.3, "last-layer features")
+    note(sheet, end, bottom - 0.32, "its output, filled up with\nzeros to the same width")
+    sheet.add_patch(Circle((end, middle), 0.13, facecolor=PLAIN, edgecolor=INK, linewidth=0.8))
+    say(sheet, end, middle, "+")
+    arrow(sheet, (end + 0.13, middle), (5.58, middle))
+    box(sheet, 5.97, middle, "classifier", TRAINED, 0.78)
+    for y, fill, text in ((0.75, TRAINED, "trained"), (0.45, FROZEN, "frozen")):
+        box(sheet, 0.3, y, "", fill, 0.26, 0.18)
+        note(sheet, 0.52, y, text, ha="left")
+    return figure
+
+
+def _vector(sheet: Any, x: float, y: float, fill: str, filled: int) -> None:
+    """Eight numbers in a row; those that are not filled are zeros."""
+    for i in range(8):
+        place = x + 0.11 * (i - 4)
+        looks: dict[str, Any] = {"facecolor": fill if i < filled else PLAIN, "edgecolor": INK, "linewidth": 0.7}
+        sheet.add_patch(Rectangle((place, y - 0.08), 0.11, 0.16, **looks))
+        if i >= filled:
+            note(sheet, place + 0.055, y, "0", fontsize=6.5)
 
 
 # Chapter 6

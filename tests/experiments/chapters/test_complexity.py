@@ -401,7 +401,7 @@ def test_the_truth_of_estimates_is_exact_but_at_paper_scale():
 
 
 def test_what_stands_in_for_the_truth_is_within_its_error():
-    measure = measures(ROOT / "notebooks" / "05_geometric_complexity.py")["complexity_estimates"]
+    measure = measures(ROOT / "notebooks" / "03_geometric_complexity.py")["complexity_estimates"]
     cell = STUDIES["complexity_estimates"](check.SCALE, check.SCALE.seeds)[0]
     exact, projected = measure(cell, None), measure(cell | {"truth_error": 0.01}, None)
     assert abs(projected.pop("truth_apart")) < 0.03

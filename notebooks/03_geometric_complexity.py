@@ -692,6 +692,6 @@ for name in found[1]:
 # ## Rerun it at scale
 #
 # ```bash
-# .venv/bin/papermill notebooks/05_geometric_complexity.ipynb out.ipynb -p scale paper \
+# .venv/bin/papermill notebooks/03_geometric_complexity.ipynb out.ipynb -p scale paper \
 #     -p data_root ~/data -p device cuda
 # ```

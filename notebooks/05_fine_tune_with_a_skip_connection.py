@@ -446,7 +446,7 @@ pd.DataFrame(gains).T
 # ## Rerun it at scale
 #
 # ```bash
-# .venv/bin/papermill notebooks/04_fine_tune_with_a_skip_connection.ipynb out.ipynb -p scale paper \
+# .venv/bin/papermill notebooks/05_fine_tune_with_a_skip_connection.ipynb out.ipynb -p scale paper \
 #     -p data_root ~/data -p device cuda
 # ```
 #

@@ -534,7 +534,7 @@ for name, rows in tables.items():
 # and by the images, so give new weights a new name.
 #
 # ```bash
-# .venv/bin/papermill notebooks/03_collapse_on_the_downstream_data.ipynb out.ipynb -p scale lab \
+# .venv/bin/papermill notebooks/04_collapse_on_the_downstream_data.ipynb out.ipynb -p scale lab \
 #     -p imports '["my_models.py"]' -p models '["my_resnet", "torchvision:resnet50"]' \
 #     -p tasks '["folder:~/photos", "flowers102"]' -p data_root ~/data -p device cuda
 # ```
