@@ -14,6 +14,8 @@ SEEDS ?= one
 # For small work, two processes of one thread are faster than one process of two threads. Waiting threads must not spin: that
 # slows everything else on the machine.
 export OMP_WAIT_POLICY ?= PASSIVE
+# The same sums on every processor: MKL would choose kernels that round otherwise, and rendered letters would differ.
+export MKL_CBWR ?= COMPATIBLE
 # A grid, make reproduce and the live checks set these for their own runs. If a user exported one, it would change every run.
 unexport NCLIB_ONLY NCLIB_RECORDS NCLIB_LIVE
 TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
