@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # a script sees only its own folder
 from workflow.plain import plain  # noqa: E402
 
+# What is beyond the ninth decimal depends on the processor; tests/sanitize.cfg drops it, too.
+DIGITS = re.compile(r"(\.\d{9})\d+")
 NOTES = ROOT / "_build" / "executed"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -79,7 +81,7 @@ def write(executed: nbformat.NotebookNode, output: Path) -> None:
 
 
 def same(path: Path, new: nbformat.NotebookNode) -> bool:
-    """Whether a file holds a notebook that agrees in all but the compression, and the rounding, of its pictures."""
+    """Whether a file holds a notebook that agrees in all but the compression of its pictures, and rounding."""
     try:
         old = nbformat.read(path, as_version=4)
         (old, drawn), (new, drawn_now) = (without_pictures(notebook) for notebook in (old, new))
@@ -89,12 +91,13 @@ def same(path: Path, new: nbformat.NotebookNode) -> bool:
 
 
 def without_pictures(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, list[str]]:
-    """A copy without the data of its pictures, and these in their order."""
+    """A copy without the data of its pictures, and these in their order; numbers have nine decimals at most."""
     notebook = copy.deepcopy(notebook)
     data = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
     drawn = [kind["image/png"] for kind in data if "image/png" in kind]
     for kind in data:
         kind |= {"image/png": ""} if "image/png" in kind else {}
+        kind |= {name: DIGITS.sub(r"\1", text) for name, text in kind.items() if isinstance(text, str)}
     return notebook, drawn
 
 

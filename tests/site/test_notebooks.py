@@ -358,6 +358,16 @@ def test_a_notebook_is_the_same_if_each_picture_is_where_it_was(tmp_path):
         assert not execute.same(old, with_pictures(tmp_path / "new.ipynb", *cells))
 
 
+def test_a_notebook_is_the_same_but_for_what_a_processor_rounds(tmp_path):
+    def notebook(value):
+        output = nbformat.v4.new_output("display_data", {"text/plain": value})
+        return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", id="one", outputs=[output])])
+
+    nbformat.write(notebook("0.3093098634183204"), tmp_path / "old.ipynb")
+    assert execute.same(tmp_path / "old.ipynb", notebook("0.3093098634183203"))
+    assert not execute.same(tmp_path / "old.ipynb", notebook("0.3093098644183204"))
+
+
 @pytest.mark.parametrize("broken", ["", "no base 64", base64.b64encode(b"no picture").decode()])
 def test_a_broken_picture_or_notebook_is_replaced(tmp_path, broken):
     new = with_pictures(tmp_path / "new.ipynb", [png(4, 4)])
