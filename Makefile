@@ -93,9 +93,10 @@ links: .venv/installed
 pdf: book
 	$(BIN)/python workflow/pdf.py
 
+# Speeds are those of MKL as people run it.
 benchmark: .venv/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -r benchmarks/requirements.txt
-	$(BIN)/python -m benchmarks $(if $(LIKE),--like "$(LIKE)") $(if $(ONLY),--only "$(ONLY)") $(if $(KEEP),--keep)
+	env -u MKL_CBWR $(BIN)/python -m benchmarks $(if $(LIKE),--like "$(LIKE)") $(if $(ONLY),--only "$(ONLY)") $(if $(KEEP),--keep)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
