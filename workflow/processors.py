@@ -66,11 +66,10 @@ _SSE = _ONE | {
     "OPENBLAS_CORETYPE": "Nehalem",
     "NPY_DISABLE_CPU_FEATURES": " ".join(_FOUND),
 }
-# MKL is left as it is: with its AVX2 kernels on an Intel processor a few pixels of rendered letters round to the next
-# grey level, so that networks train on other images. To be mended where letters are drawn.
 _AVX2 = _ONE | {
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in _FOUND if name.startswith(_AVX512)),
 }

@@ -19,6 +19,7 @@ from nclib.data.hub import hub_splits
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.items import Items
 from nclib.data.kinds import how_given, with_labels
+from nclib.data.pixels import as_bytes
 from nclib.data.places import find_path as find_path, root_of
 from nclib.data.text_sets import names_texts, texts
 from nclib.data.torchvision_sets import TORCHVISION
@@ -318,7 +319,7 @@ def _digits(split: str) -> ImageSet:
     raw = load_digits()
     rank = pd.Series(raw.target).groupby(raw.target).cumcount().to_numpy()  # 0, 1, 2, ... within each class
     chosen = rank % 2 == (split == "test")
-    small = torch.from_numpy(raw.images[chosen]).float().unsqueeze(1) / 16  # (N, 1, 8, 8)
+    small = torch.from_numpy(raw.images[chosen]).double().unsqueeze(1) / 16  # (N, 1, 8, 8)
     images = pad(interpolate(small, size=22, mode="bilinear"), [3] * 4).clamp(0, 1)
     labels = torch.from_numpy(raw.target[chosen]).long()
-    return ImageSet((255 * images).round().to(torch.uint8), labels, tuple("0123456789"))
+    return ImageSet(as_bytes(255 * images), labels, tuple("0123456789"))

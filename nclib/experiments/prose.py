@@ -19,5 +19,6 @@ def glue(name: str, value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A scalar of numpy or torch as a number of Python, which the page can format."""
-    return value.item() if hasattr(value, "item") else value
+    """A scalar of numpy or torch as a number of Python, to nine digits, on which processors agree."""
+    value = value.item() if hasattr(value, "item") else value
+    return float(f"{value:.9g}") if isinstance(value, float) else value
