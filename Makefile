@@ -57,7 +57,7 @@ test: .venv/installed .venv/grid/installed .venv/crate/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m workflow.live
 
 rerun: .venv/installed
-	$(BIN)/python workflow/execute.py notebooks/$(NN)_*.py -p scale=$(SCALE) -p device=$(DEVICE)
+	$(BIN)/python -m workflow.execute notebooks/$(NN)_*.py -p scale=$(SCALE) -p device=$(DEVICE)
 
 # The default is paper scale. FAKE=1 makes data of noise, because here there is nothing else to try it on.
 smoke: SCALE = paper
@@ -153,7 +153,7 @@ clean:
 
 # A notebook runs again when its source, the library or a record has changed.
 _build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/execute.py workflow/plain.py notebooks/jupytext.toml .venv/installed
-	$(BIN)/python workflow/execute.py $<
+	$(BIN)/python -m workflow.execute $<
 	@mkdir -p $(@D) && touch $@
 
 _build/site: $(EXECUTED) $(PAGES) $(wildcard workflow/*.py)

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import re
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +27,7 @@ from nclib.experiments.pictures import KEY, unpacked
 from nclib.experiments.records import versions
 from nclib.extras import optional
 from nclib.storage import replacing
+from workflow.plain import plain
 
 with optional("papermill"):
     import jupytext
@@ -36,9 +36,6 @@ with optional("papermill"):
     import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # a script sees only its own folder
-from workflow.plain import plain  # noqa: E402
-
 NOTES = ROOT / "_build" / "executed"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 

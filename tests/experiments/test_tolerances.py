@@ -152,7 +152,7 @@ def test_a_live_check_holds_what_claims_rest_on_and_would_notice_a_changed_recip
 def test_every_metric_of_a_demo_record_has_a_tolerance(study):
     cells = STUDIES[study](settings("demo"), settings("demo").seeds)
     records = RECORDS.select(study, "demo", cells)
-    assert records, f"{study} has no demo record: python workflow/execute.py with its chapter's notebook makes them"
+    assert records, f"{study} has no demo record: python -m workflow.execute with its chapter's notebook makes them"
     metrics = records[0]["metrics"]
     found = reproduce.allowed(SPREADS, study, metrics)
     if study in reproduce.TIMED:

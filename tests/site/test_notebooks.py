@@ -53,7 +53,7 @@ def without_code(text):
 def test_the_executed_notebook_is_that_of_its_source(source):
     executed = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     nbformat.validate(executed)
-    cure = f"write its prose again: python workflow/execute.py --prose notebooks/{source.name}"
+    cure = f"write its prose again: python -m workflow.execute --prose notebooks/{source.name}"
     assert execute.with_prose(source, source.with_suffix(".ipynb")) == executed, cure
 
 
@@ -177,7 +177,7 @@ def test_every_figure_but_a_schematic_carries_its_data_and_all_have_code_to_show
         assert function or "subplots(" in cell.source, f"nobody finds what drew {name}"
         schematic = function is not None and function[0] == schematics.__name__
         assert schematic == name.startswith("fig-scheme-"), name
-        cure = f"{name}: execute it again: python workflow/execute.py notebooks/{source.name}"
+        cure = f"{name}: execute it again: python -m workflow.execute notebooks/{source.name}"
         assert (rows is None) == schematic, cure
         if rows is not None:
             assert rows[[each for each in ("x", "y", "x_low", "y_low") if each in rows]].notna().any(axis=1).all(), name
@@ -472,7 +472,7 @@ def nbval(notebook: Path) -> int:
 
 def test_one_changed_digit_of_one_record_fails_nbval(tmp_path):
     notebook = copy_of_the_book(tmp_path)
-    cure = "the executed card is not of these records and claims: python workflow/execute.py notebooks/00_score_card.py"
+    cure = "the executed card is not of these records and claims: python -m workflow.execute notebooks/00_score_card.py"
     assert nbval(notebook) == 0, cure
     records = tmp_path / "book" / "records" / "source_collapse-demo.jsonl"
     text = records.read_text()
