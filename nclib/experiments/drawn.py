@@ -400,7 +400,8 @@ def _places(axis: Any, rows: pd.DataFrame, way: str) -> Any:
     if not isinstance(axis.get_major_locator(), FixedLocator | StrCategoryLocator):
         return ""
     ticks = np.asarray(axis.get_majorticklocs())
-    names = [" ".join(name.split()) for name in axis.get_major_formatter().format_ticks(ticks)]
+    labels = axis.get_major_formatter().format_ticks(ticks)  # numbers, if they were given as such
+    names = [" ".join(str(label).split()) for label in labels]
     if all(_is_number(name) for name in names):
         return ""
     middle = rows[[f"{way}_low", f"{way}_high"]].mean(axis=1)

@@ -176,6 +176,8 @@ def test_numbers_at_chosen_places_are_no_words(axis, ticks):
     axis.plot([0, 1], [0, 1])
     axis.set_xticks(ticks)
     assert "x_name" not in table(axis.figure)
+    axis.set_xticks(ticks, labels=ticks)  # numbers, where others give text
+    assert "x_name" not in table(axis.figure)
 
 
 def test_panels_take_titles_and_labels_from_above_below_and_the_left():
