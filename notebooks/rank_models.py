@@ -117,7 +117,7 @@ figure, axes = plt.subplots(1, 2, figsize=(7, 3), sharey=True)
 for axis, way in zip(axes, ["linear probe", "full fine-tuning"], strict=True):
     axis.scatter(together["logme"], together[way])
     for label, row in together.rename(short).iterrows():
-        beside = (-12, 6) if label == "georgian" else (4, -11)
+        beside = {"georgian": (-12, 6), "greek": (-8, 7)}.get(label, (4, -11))
         place = row["logme"], row[way]
         axis.annotate(label, place, beside, textcoords="offset points")
     axis.set(title=way, xlabel="LogME")

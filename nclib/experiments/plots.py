@@ -73,10 +73,10 @@ _TITLES = {
 def short(task: str) -> str:
     """The title of a task for a panel or legend: without what stands in brackets, and without a folder.
 
-    >>> short("glyphs/greek"), short("cifar10 (JPEG copy)"), short("omniglot, Japanese_(katakana)")
-    ('Greek', 'CIFAR-10', 'Omniglot, Japanese (katakana)')
+    >>> short("glyphs/greek"), short("cifar10 (JPEG copy)"), short("folder:dtd"), short("omniglot, Japanese_(katakana)")
+    ('Greek', 'CIFAR-10', 'DTD', 'Omniglot, Japanese (katakana)')
     """
-    name = task.split(" (")[0].rsplit("/")[-1].replace("_", " ").replace("omniglot", "Omniglot")
+    name = task.removeprefix("folder:").split(" (")[0].rsplit("/")[-1].replace("_", " ").replace("omniglot", "Omniglot")
     return name.capitalize() if task.startswith("glyphs/") else _TITLES.get(name, name)
 
 
@@ -174,7 +174,8 @@ def log_ticks(axis: Any) -> None:
     low, high = axis.get_view_interval()
     steps = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0) if high > 6 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
     narrow = high < 2 * low  # where a logarithm is all but straight
-    axis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=steps, numticks=6))
+    most = 4 if high > 1e4 * low else 6  # so that long numbers do not touch
+    axis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=steps, numticks=most))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 

@@ -20,7 +20,7 @@ def dial(tables: Tables) -> Figure:
         for axis, metric, where in zip(column, ("transfer", "source_accuracy"), ("downstream", "source"), strict=True):
             replicates_and_mean(axis, rows, ["seed"], "collapse", "nc1_ratio", metric)
             axis.set_ylabel(f"{where} accuracy")
-        column[0].set_title(f"{scale}: {name}")
+        column[0].set_title(f"{scale}: {plots.short(name)}")
         column[1].set_xlabel(f"source trace ratio ({plots.READING})")
     return figure
 
