@@ -340,13 +340,13 @@ plt.show()
 
 # %% tags=["remove-cell"]
 for name, rows in studies["forced_collapse"].items():
-    means = rows.groupby("collapse")["accuracy"].mean()
+    means = rows.groupby("collapse_tuned")["accuracy"].mean()
     plain = means.reindex([0.0]).iloc[0]  # not there in a smoke run
     for strength, accuracy in means.items():
         glue(f"{name} gained at {strength}", 100 * (accuracy - plain))
     glue(f"{name} lost by preventing", 100 * (plain - means[means.index < 0].mean()))
     for task, part in rows.groupby("task"):
-        means = part.groupby("collapse")["accuracy"].mean()
+        means = part.groupby("collapse_tuned")["accuracy"].mean()
         if {0.0, 0.3} <= set(means.index):  # not there in a smoke run
             glue(f"{name} {task} gained at 0.3", 100 * (means[0.3] - means[0.0]))
 

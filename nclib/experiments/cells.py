@@ -83,7 +83,10 @@ def of_method(method: str, layers: Iterable[int]) -> Cell:
 
 
 def candidates(cell: Cell, model: Backbone, num_classes: int) -> list[tuple[Callable[[], Tuned], Tuning]]:
-    """What validation chooses from: learning rates and, if one layer is tuned, layers. A fixed `rate` is alone."""
+    """What validation chooses from: learning rates and, if one layer is tuned, layers. A fixed `rate` is alone.
+
+    Settings of tuning that a recipe has, too, end in `_tuned` in a cell, which describes both.
+    """
     make = WAYS[cell["method"].split()[0]]
     same = {"match": cell["match"]} if "match" in cell else {}
     same |= {"seed": cell["seed"]} if cell["method"] in ("lora", *_ADAPTERS) else {}
@@ -92,8 +95,8 @@ def candidates(cell: Cell, model: Backbone, num_classes: int) -> list[tuple[Call
         epochs=cell["epochs_tuned"],
         augmentation=cell["augmentation_tuned"],
         seed=cell["seed"],
-        collapse=cell.get("collapse", 0.0),
-        balanced=cell.get("balanced", 0),
+        collapse=cell.get("collapse_tuned", 0.0),
+        balanced=cell.get("balanced_tuned", 0),
     )
     settings = [replace(base, learning_rate=rate) for rate in cell.get("rates") or [cell["rate"]]]
     return [

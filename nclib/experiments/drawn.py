@@ -34,7 +34,8 @@ SCHEMATIC = "<schematic>"  # the label of axes that explain an idea and hold no 
 # The columns that say which network, model or task a row of a study's table is about.
 IDENTITY = (
     *("source", "panel", "model", "zoo", "task", "method", "network", "loss", "projection", "augmentation", "epochs"),
-    *("collapse", "penalty", "blocks", "width", "learning_rate", "batch_size", "weight_decay", "seed", "commit"),
+    *("collapse", "collapse_tuned", "penalty", "blocks", "width", "learning_rate", "batch_size", "weight_decay"),
+    *("seed", "commit"),
 )
 _ORDER = (
     *("part", "title", "series", "mark", "group"),

@@ -17,9 +17,10 @@ class Protocol:
     """A protocol of a chapter: its number in the chapter, its studies, and the seeds that confirm, by scale.
 
     `digest` stands for all that it fixed, see `workflow.protocols`; `why` says what it was chosen on, or why it follows
-    another. `amended` maps earlier digests to what was corrected since in how claims are judged, if that left every
-    verdict of its records as it was; records that carry one of these digests confirm as well. `only` restricts some
-    settings to these values: a protocol that follows another need measure only what undecided claims rest on.
+    another. `amended` maps earlier digests to what was corrected since in how cells are named or claims are judged, if
+    that left every verdict of its records as it was; records that carry one of these digests confirm as well. `only`
+    restricts some settings to these values: a protocol that follows another need measure only what undecided claims
+    rest on.
     """
 
     chapter: str
@@ -107,12 +108,16 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         1,
         ("fine_tuning", "data_scarcity", "tuned_layer", "forced_collapse"),
         {"demo": _first(15), "lab": _first(12)},
-        "eb0c04cee66bbaa6",
+        "4578c9aa4401dd0c",
         "Two networks and draws were explored at demo, one draw of each model at lab. They chose the rate of every "
         "method, the best of two or three with the most images, and the tasks on which full fine-tuning is four points "
         "ahead of a linear probe. A number of epochs is fixed, since validation on few images stopped so early that "
         "nothing overfitted. Every method then learns its training images by heart, so that accuracies say nothing of "
         "overfitting that the test accuracy does not, and A5-gap compares losses.",
+        {
+            "eb0c04cee66bbaa6": "The dial of collapse in fine-tuning has a name of its own. It had the name of the "
+            "dial in pre-training, which therefore moved with it at demo; forced collapse has a later protocol there."
+        },
     ),
     Protocol(
         "fine_tuning",
@@ -125,6 +130,16 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         "with 80 fresh draws. Their intervals should be six tenths of a point to either side, short enough for the "
         "effects seen. The first 12 draws do not count; figures show them as the curve.",
         only={"method": ("skip", "full"), "train_per_class": (1, 40)},
+    ),
+    Protocol(
+        "fine_tuning",
+        3,
+        ("forced_collapse",),
+        {"demo": tuple(range(30, 38))},
+        "417592385e249fba",
+        "A mistake: under the first protocol the networks of the demo were pre-trained with their collapse forced or "
+        "prevented as in fine-tuning. So A6-force compared different networks, and its records were deleted. Claim, "
+        "cells and smallest effect are as they were; the eight networks are fresh.",
     ),
     Protocol(
         "selection",

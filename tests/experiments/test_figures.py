@@ -503,7 +503,7 @@ def test_a_skip_connection_is_held_against_none_at_each_layer():
 
 def test_forced_collapse_is_a_line_a_network_and_their_mean():
     rows = pd.DataFrame(
-        {"model": "base", "seed": seed, "task": "Greek", "collapse": strength, "nc1": 2.0 - strength + seed}
+        {"model": "base", "seed": seed, "task": "Greek", "collapse_tuned": strength, "nc1": 2.0 - strength + seed}
         | {"accuracy": 0.5 + 0.1 * seed}
         for strength in (0.0, 1.0)
         for seed in (0, 1)

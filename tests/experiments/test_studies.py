@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 import nclib
-from nclib.experiments.cells import recipe_of
+from nclib.experiments.cells import candidates, recipe_of
 from nclib.experiments.chapters import source
 from nclib.experiments.chapters.downstream import zoo
 from nclib.experiments.scales import SCALES, settings
@@ -24,6 +24,24 @@ def test_cells_are_different_and_say_their_seed(scale, study):
     different = {str(sorted(cell.items())) for cell in cells}
     assert len(different) == len(cells), f"of {len(cells)} cells of {study} at {scale}, {len(different)} are different"
     assert all("seed" in cell for cell in cells), f"a cell of {study} at {scale} has no seed"
+
+
+def collapse_in_tuning(cell):
+    """The strengths of the dial of collapse with which a cell's network is fine-tuned."""
+    model = nclib.backbone("test_resnet", weights="random", device="cpu")
+    return {tuning.collapse for _, tuning in candidates(cell, model, 2)}
+
+
+def test_a_network_that_is_pre_trained_with_a_dial_is_fine_tuned_without_it():
+    dialled = [cell for cell in STUDIES["model_selection"](settings("demo"), [0]) if recipe_of(cell).collapse]
+    assert {recipe_of(cell).collapse for cell in dialled} == {-0.2, 0.1, 0.3}
+    assert set().union(*map(collapse_in_tuning, dialled)) == {0.0}
+
+
+def test_a_network_that_is_fine_tuned_with_a_dial_is_pre_trained_without_it():
+    forced = STUDIES["forced_collapse"](settings("demo"), [0])
+    assert {recipe_of(cell).collapse for cell in forced} == {0.0}
+    assert set().union(*map(collapse_in_tuning, forced)) == {-0.1, 0.0, 0.1, 0.3}
 
 
 def test_two_studies_of_one_name_are_refused():

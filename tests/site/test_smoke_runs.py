@@ -300,7 +300,7 @@ CHAPTER_5 = ("fine_tuning", "data_scarcity", "tuned_layer", "forced_collapse")
 @pytest.mark.filterwarnings("ignore:.* cells of")
 def test_a_method_that_fails_in_every_cell_is_said_and_fails_the_run(trying):
     def measure(cell):
-        if cell["method"] == "full" and "collapse" not in cell:
+        if cell["method"] == "full" and "collapse_tuned" not in cell:
             raise RuntimeError("out of memory")
         return {"accuracy": 0.5}
 

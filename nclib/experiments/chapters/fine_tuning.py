@@ -90,7 +90,7 @@ def forced_collapse(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
         model
         | of_task(task, task.train_per_class)
         | _way(given, "full", epochs=given.epochs)
-        | {"collapse": strength, "balanced": BALANCED}
+        | {"collapse_tuned": strength, "balanced_tuned": BALANCED}
         for model in _tuned(replace(scale, fine_tuning=replace(given, models=given.models[:1])), _repeats(scale, seeds))
         for task in given.tasks
         for strength in FORCED
@@ -176,7 +176,7 @@ def sensitive(table: pd.DataFrame) -> pd.DataFrame:
 
 def forced(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """A metric with collapse forced most less that without, of each network on each task."""
-    values = table.pivot(index=["model", "seed", "task"], columns="collapse", values=metric)
+    values = table.pivot(index=["model", "seed", "task"], columns="collapse_tuned", values=metric)
     found = (values[FORCED[-1]] - values[0.0]).rename("value").reset_index()
     return found.assign(replicate=found["model"] + "/" + found["seed"].astype(str), panel=found["task"], contrast="")
 
@@ -285,5 +285,5 @@ LIVE: dict[str, Cell] = {
     "fine_tuning": {"method": "skip"},
     "data_scarcity": {"method": "skip"},
     "tuned_layer": {"method": "layer"},
-    "forced_collapse": {"collapse": 0.1},
+    "forced_collapse": {"collapse_tuned": 0.1},
 }

@@ -119,7 +119,7 @@ def collapse_forced(tables: Tables) -> Figure:
     figure, parts = _of_tasks(tables, 2.6)
     for _, axes, table in parts:
         for axis, (_, rows) in zip(axes, table.groupby("task", sort=False), strict=True):
-            replicates_and_mean(axis, rows, ["model", "seed"], "collapse", "nc1", "accuracy")
+            replicates_and_mean(axis, rows, ["model", "seed"], "collapse_tuned", "nc1", "accuracy")
         axes[len(axes) // 2].set_xlabel(f"NC1 on the training images ({plots.READING})")
     return figure
 

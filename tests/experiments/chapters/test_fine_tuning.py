@@ -116,7 +116,7 @@ def forced(gain, collapsed):
     """A row for each strength, task and network: accuracy rises by the gain, NC1 falls to 1 / collapsed."""
     strongest = fine_tuning.FORCED[-1]
     return pd.DataFrame(
-        {"model": "base", "seed": seed, "task": task, "collapse": strength}
+        {"model": "base", "seed": seed, "task": task, "collapse_tuned": strength}
         | {"accuracy": 0.5 + gain * strength / strongest + seed / 1000}
         | {"nc1": collapsed ** -(strength / strongest) * (1 + seed * strength / 100)}
         for strength in fine_tuning.FORCED
