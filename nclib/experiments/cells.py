@@ -83,7 +83,7 @@ def of_method(method: str, layers: Iterable[int]) -> Cell:
 
 
 def candidates(cell: Cell, model: Backbone, num_classes: int) -> list[tuple[Callable[[], Tuned], Tuning]]:
-    """What validation chooses from: learning rates and, if one layer is tuned, layers. A fixed `rate` is alone."""
+    """What validation chooses from: learning rates and, if one layer is tuned, layers; with a fixed `rate`, only it."""
     make = WAYS[cell["method"].split()[0]]
     same = {"match": cell["match"]} if "match" in cell else {}
     same |= {"seed": cell["seed"]} if cell["method"] in ("lora", *_ADAPTERS) else {}
