@@ -161,7 +161,7 @@ def on_task(cell: Cell) -> Work:
     work = Work(number * once, decoded=number if "weights" in cell else 0.0)  # pre-trained at 224 x 224, or so
     if "epochs_tuned" not in cell or cell["method"] == "linear":
         return work
-    candidates = len(cell.get("rates", "1")) * max(1, len(cell.get("layers", ())))
+    candidates = max(1, len(cell.get("rates", ()))) * max(1, len(cell.get("layers", ())))
     seen = cell["epochs_tuned"] * train * (1 if candidates == 1 else 1 + 0.8 * candidates)
     return work + Work(seen * (1 + BACKWARDS) * once, decoded=seen if "weights" in cell else 0.0)
 

@@ -24,7 +24,8 @@ _ROW = re.compile(r"<tr\b.*?</tr>", re.DOTALL)
 _CELL = re.compile(r"<(t[hd])\b([^>]*)>(.*?)</\1>", re.DOTALL)
 _CITED = re.compile(r"\s*\[[^\]]*\d{4}[^\]]*\]")
 _LONG = 50  # characters: a cell with more holds a sentence
-_WORDS, _WIDE = 12, 70  # characters: a column of more holds words, and of so many a phone shows no row side by side
+_WORDS = 12  # characters: a column with more holds words
+_WIDE = 70  # characters: a phone cannot show columns of words side by side that have more in all
 
 
 def find_host(app: Any, config: Any) -> None:
@@ -116,7 +117,7 @@ def with_attribute(cell: re.Match[str], name: str, value: str) -> str:
 
 
 def has_sentences(body: str) -> bool:
-    """Whether most cells of some column are long, or most rows with what their columns of words hold together."""
+    """Whether some column holds sentences, or all columns of words together are too wide for a phone."""
     lengths = [[len(plain(inner)) for _, _, inner in reversed(_CELL.findall(row))] for row in _ROW.findall(body)]
     typical = [median(column) for column in zip(*lengths, strict=False)]
     return any(each > _LONG for each in typical) or sum(each for each in typical if each > _WORDS) > _WIDE

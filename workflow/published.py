@@ -1,4 +1,4 @@
-"""What papers and their benchmarks state in numbers, beside the numbers of this book."""
+"""Numbers that papers and their benchmarks state, beside those of this book."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -13,8 +13,7 @@ from nclib.experiments.studies import declared
 from workflow.measures import ROOT
 
 FOLDER = ROOT / "book" / "published"
-# Estimators of the benchmark: their names there and here.
-ESTIMATORS = {"sfda": "sfda", "nleep": "nleep", "logme": "logme", "parc": "parc", "leep": "leep"}
+ESTIMATORS = ("sfda", "nleep", "logme", "parc", "leep")  # of the benchmark, which uses the same names
 # Blocks of full-sized networks, whose share of the parameters follows from their architecture.
 BLOCKS = (
     ("resnet18", "layer3.0"),
@@ -40,7 +39,7 @@ def share_rows() -> list[list[str]]:
 
 
 def share(name: str, block: str) -> float:
-    """The share of the parameters that are trained if a block of a network of torchvision and a new head are."""
+    """The share of its parameters, in [0, 1], that skip tuning trains: a block of torchvision's network, and a head."""
     from torchvision.models import get_model
 
     return nclib.trainable_share(nclib.skip_tuning(get_model(name), block, num_classes=10))
@@ -61,13 +60,13 @@ def _range(values: pd.Series) -> str:
 
 
 def published_tau() -> dict[str, pd.Series]:
-    """Weighted tau by data set on the eleven networks, by score: as stated, and of what needs no image, the best first.
+    """Weighted tau of each score by data set, over the benchmark's eleven networks; the best score on average is first.
 
-    The latter we compute, from the accuracies that the benchmark states and from what torchvision states of the same
-    weights.
+    Estimators have the tau that the benchmark states. For scores that need no image we compute it, from the accuracies
+    that the benchmark states and from what torchvision states of the same weights.
     """
     stated = pd.read_csv(FOLDER / "published_weighted_tau.csv").set_index("dataset").groupby("method")["weighted_tau"]
-    found = {here: stated.get_group(there) for there, here in ESTIMATORS.items()}
+    found = {name: stated.get_group(name) for name in ESTIMATORS}
     truth = pd.read_csv(FOLDER / "fine_tuned_supervised_cnns.csv")
     for score in ("source_accuracy", "parameters"):
         known = {name: _stated(name)[score] for name in truth["model"].unique()}

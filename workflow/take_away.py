@@ -193,7 +193,8 @@ def _title(row: pd.Series, names: list[str]) -> str:
     """What a point is of: its panel, its network or model, and where it is."""
     panel = ", ".join(row[name] for name in ("part", "title") if pd.notna(row.get(name)))
     known = ", ".join(f"{name.replace('_', ' ')} {_short(row[name])}" for name in names if pd.notna(row[name]))
-    axes = {way: re.sub(r" *[(].*", "", str(row.get(f"{way}_axis", way))) for way in "xy"}
+    labels = {way: row.get(f"{way}_axis") for way in "xy"}
+    axes = {way: re.sub(r" *[(].*", "", label) if pd.notna(label) else way for way, label in labels.items()}
     values = ", ".join(f"{name} {row[way]:.4g}" for way, name in axes.items())
     return f"<title>{html.escape(f'{panel}: ' * bool(panel) + f'{known}; {values}')}</title>"
 

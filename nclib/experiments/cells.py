@@ -83,7 +83,7 @@ def of_method(method: str, layers: Iterable[int]) -> Cell:
 
 
 def candidates(cell: Cell, model: Backbone, num_classes: int) -> list[tuple[Callable[[], Tuned], Tuning]]:
-    """What validation chooses from: learning rates and, if one layer is tuned, layers. A fixed `rate` is alone.
+    """What validation chooses from: learning rates and, if one layer is tuned, layers; with a fixed `rate`, only it.
 
     Settings of tuning that a recipe has, too, end in `_tuned` in a cell, which describes both.
     """

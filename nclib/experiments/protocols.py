@@ -167,9 +167,11 @@ def in_force(study: str, scale: str) -> Protocol | None:
 
 
 def stamped(record: dict) -> dict:
-    """The record, with the digest of the protocol that its seed belongs to, if there is one."""
+    """The record, with the digest of the protocol that its seed and settings belong to, if there is one."""
     protocol = in_force(record["study"], record["scale"])
     if protocol is None or record["seed"] not in protocol.seeds[record["scale"]]:
+        return record
+    if not protocol.keep([record["config"]]):
         return record
     return record | {"provenance": record["provenance"] | {"protocol": protocol.digest}}
 

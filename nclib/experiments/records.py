@@ -367,8 +367,6 @@ def _rounded(value: Any, name: str) -> Any:
 @lru_cache
 def versions() -> dict[str, Any]:
     """The versions of nclib, its sources and torch, and the machine."""
-    import torch
-
     from nclib import __version__
 
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
@@ -416,8 +414,6 @@ def _commit() -> str | None:
 def peak_memory(device: str) -> int | None:
     """The peak memory of this process in MiB, on a GPU or, without one, on the machine; None if not known."""
     if device != "cpu":
-        import torch
-
         return max(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count()))) // 2**20
     try:
         from resource import RUSAGE_SELF, getrusage

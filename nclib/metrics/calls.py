@@ -41,12 +41,16 @@ def with_cure(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def _fits(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a function takes these arguments, or at least the class statistics among them."""
+    """Whether the call is of the right kind: then its error, such as one on a misspelt option, says what is wrong."""
+    known = signature(function).parameters
+    if next(iter(known)) not in _GIVEN:
+        kwargs = {name: value for name, value in kwargs.items() if name in known}
+    elif any(isinstance(each, ClassStatistics) for each in (*args, *kwargs.values())):
+        return True
     try:
         signature(function).bind(*args, **kwargs)
     except TypeError:
-        takes = next(iter(signature(function).parameters)) in _GIVEN
-        return takes and any(isinstance(each, ClassStatistics) for each in (*args, *kwargs.values()))
+        return False
     return True
 
 

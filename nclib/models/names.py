@@ -77,9 +77,9 @@ def model_names(
 
 
 def common_ends(names: Sequence[str]) -> tuple[str, str]:
-    """What all of several names begin and end with, and so says nothing where they are compared.
+    """The beginning and the ending that several names share, which a comparison can leave out; "" if there is none.
 
-    Only whole parts count: a beginning up to a colon or a slash, and the ending of files of weights.
+    The beginning reaches up to a colon or a slash. The ending is that of files of weights.
 
     >>> common_ends(["recipe:runs/latin.safetensors", "recipe:runs/greek.safetensors"])
     ('recipe:runs/', '.safetensors')

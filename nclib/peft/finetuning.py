@@ -44,9 +44,9 @@ class Tuning:
     - With `probe_first` the head starts as a linear probe, of inverse penalty `C`, of the initial features, so that no
       method has to learn the head from nothing (Kumar et al. 2022).
 
-    With `balanced` above 0 a batch holds so many images of each of ``batch_size // balanced`` classes. Then `collapse`
-    times the logarithm of the trace ratio of its features is added to the loss: above 0 it forces collapse, below 0 it
-    prevents it, see `nclib.models.losses.collapse_term`.
+    With `balanced` above 0 a batch holds that many images of each of ``batch_size // balanced`` classes. Then
+    `collapse` times the logarithm of the trace ratio of its features is added to the loss: above 0 it forces collapse,
+    below 0 it prevents it, see `nclib.models.losses.collapse_term`.
 
     >>> Tuning(epochs=20, learning_rate=1e-3).schedule
     'one-cycle'
@@ -126,15 +126,13 @@ class TuningState:
                 features = self.part.features(distort(inputs, settings.augmentation, generator))
                 logits = self.tuned.head(features)
             found = cross_entropy(logits.to(self.tuned.head.weight.dtype), labels)
-            return (
-                found + collapse_term(features.to(found.dtype), labels, settings.collapse)
-                if settings.collapse
-                else found
-            )
+            if not settings.collapse:
+                return found
+            return found + collapse_term(features.to(found.dtype), labels, settings.collapse)
 
         self.part.train()
-        passes = {"steps": len(rows), "epoch": epoch, "epochs": self.settings.epochs}
-        run_epoch(self.optimizer, data.batches(rows), loss, schedule=self.settings.schedule, **passes)
+        passes = {"steps": len(rows), "epoch": epoch, "epochs": settings.epochs}
+        run_epoch(self.optimizer, data.batches(rows), loss, schedule=settings.schedule, **passes)
         self.part.eval()
 
     def batches(self, labels: Tensor, generator: torch.Generator) -> Sequence[Tensor]:

@@ -81,7 +81,7 @@ def bias_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> 
 def norm_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
     """Train the head and the weights and biases of all normalisation layers, whose statistics stay as they are.
 
-    Parameters as of `linear_probe`. ValueError if the model has no such weights.
+    Parameters as in `linear_probe`. ValueError if the model has no such weights.
 
     Examples
     --------
@@ -165,8 +165,7 @@ def lora_tuning(
 
     check_whole(1, rank=rank)
     base = Base(model)
-    names = [name for name, module in base.body.named_modules() if _takes_lora(module)]
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets or names))
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets or _targets(base.body)))
     return _adapted(base, config, num_classes, seed)
 
 
@@ -175,9 +174,9 @@ def adapter_tuning(
 ) -> Tuned:
     """Train the head and an adapter of Hugging Face's peft, given by its config.
 
-    Any config works that peft's `inject_adapter_in_model` takes. It names the model's modules; without any, these are
-    all linear layers, and convolutions without groups. `seed` draws the adapter's initial weights. Other parameters as
-    in `linear_probe`. Needs nclib's extra ``peft``.
+    Any config works that peft's `inject_adapter_in_model` takes. It names the model's modules; if it names none, these
+    are all linear layers, and convolutions without groups. `seed` draws the adapter's initial weights. Other parameters
+    as in `linear_probe`. Needs nclib's extra ``peft``.
 
     Examples
     --------
@@ -190,11 +189,9 @@ def adapter_tuning(
     base = Base(model)
     if getattr(config, "target_modules", ()) is None:
         config = copy.deepcopy(config)
-        vars(config)["target_modules"] = [
-            name
-            for name, module in base.body.named_modules()
-            if _takes_lora(module) and not isinstance(module, nn.MultiheadAttention)
-        ]
+        attention = nn.MultiheadAttention  # peft's other adapters do not fit it
+        found = [name for name in _targets(base.body) if not isinstance(base.body.get_submodule(name), attention)]
+        vars(config)["target_modules"] = found
     return _adapted(base, config, num_classes, seed)
 
 
@@ -285,6 +282,11 @@ def folded_norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
         for norm in _norms(module)
         if norm.bias is not None and norm.bias.any() and norm.running_mean is not None and not norm.running_mean.any()
     ]
+
+
+def _targets(body: nn.Module) -> list[str]:
+    """The names of the modules that LoRA fits."""
+    return [name for name, module in body.named_modules() if _takes_lora(module)]
 
 
 def _takes_lora(module: nn.Module) -> bool:

@@ -12,7 +12,7 @@ from nclib.checks import few
 from nclib.metrics.measurement import WIDTH, about_names, longest_name, shortened, wrapped
 from nclib.models.names import common_ends
 from nclib.storage import replacing
-from nclib.transferability.calibration import likely_best
+from nclib.transferability.calibration import FITTED, likely_best
 from nclib.transferability.certainty import Certainty
 from nclib.transferability.probes import Probes
 from nclib.transferability.registry import higher_is_better
@@ -226,6 +226,7 @@ class Ranking:
         if self.p_best is not None:
             said.append(
                 "p_best: the probability of being the best after fine-tuning, judged by FaCe in the book's zoos"
+                + _beyond_fit(len(self.p_best))
             )
         return said
 
@@ -314,6 +315,16 @@ def ties(table: pd.DataFrame, by: str, verified: int) -> dict[str, list[str]]:
                 note = f"{few(same.index)} have the same {score}, {same.iloc[0]:.4g}: their order says nothing"
                 found |= {name: [note] for name in same.index}
     return found
+
+
+def _beyond_fit(number: int) -> str:
+    """A warning about `p_best` of fewer or more models than it was fitted for; else empty.
+
+    >>> _beyond_fit(11), _beyond_fit(40)
+    ('', ', with 3 to 11 models; here are 40, so it is a guess')
+    """
+    least, most = FITTED
+    return "" if least <= number <= most else f", with {least} to {most} models; here are {number}, so it is a guess"
 
 
 def _intervals(table: pd.DataFrame) -> pd.Series:

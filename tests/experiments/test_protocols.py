@@ -26,7 +26,8 @@ def one_protocol(monkeypatch):
 
 
 def record(seed=10, scale="demo", study="source_collapse", commit="abc", **made):
-    return {"study": study, "scale": scale, "seed": seed, "provenance": {"commit": commit} | made}
+    head = {"study": study, "scale": scale, "seed": seed, "config": {"augmentation": 1.0}}
+    return head | {"provenance": {"commit": commit} | made}
 
 
 def test_records_of_its_seeds_carry_its_digest(one_protocol):
@@ -34,6 +35,12 @@ def test_records_of_its_seeds_carry_its_digest(one_protocol):
     assert stamped(record())["provenance"] == {"commit": "abc", "protocol": ONE.digest}
     for other in (record(seed=0), record(seed=11, scale="lab"), record(study="fine_tuning")):
         assert stamped(other) == other
+
+
+def test_a_record_with_settings_that_its_protocol_leaves_out_carries_no_digest(monkeypatch):
+    for allowed, there in ((1.0, True), (0.0, False)):
+        monkeypatch.setattr(protocols, "PROTOCOLS", (replace(ONE, only={"augmentation": (allowed,)}),))
+        assert ("protocol" in stamped(record())["provenance"]) == there
 
 
 def test_records_of_another_protocol_or_of_changed_sources_do_not_confirm(one_protocol):
@@ -155,7 +162,7 @@ def test_a_digest_is_of_what_claims_rest_on():
     known = definitions(["nclib.experiments.chapters.source", *JUDGING])
     found = reached(["CLAIMS", "judge"], known)
     assert {"BEST_DIAL", "contrast", "panel", "unexplained", "summary", "mean", "Estimate", "holm"} <= found
-    assert not {"recipes", "weighted_tau", "STUDIES"} & found
+    assert not {"recipes", "partial_spearman", "STUDIES"} & found
     functions = "".join(measuring("source_collapse"))
     assert "def measure(" in functions
     assert "import" not in functions

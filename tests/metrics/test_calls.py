@@ -50,6 +50,8 @@ def test_what_an_error_says_works(call):
 def test_a_slip_of_another_kind_is_pythons_own_error():
     with pytest.raises(TypeError, match="unexpected keyword argument 'rtoll'"):
         nclib.nc1(STATISTICS, rtoll=0.1)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'delt'"):
+        nclib.lidar(FEATURES, LABELS, delt=0.1)
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'weight'"):
         nclib.nc4(STATISTICS, FEATURES)
     with pytest.raises(TypeError, match=r"^stats are Tensor; they must be class statistics"):

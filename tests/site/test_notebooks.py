@@ -386,6 +386,12 @@ def test_data_are_alike_where_rounding_tells_them_apart(column, change, kept):
     assert execute.close(DATA, DATA.assign(**{column: change(DATA[column])})) == kept
 
 
+def test_an_infinite_value_hides_no_difference():
+    old, new = (pd.DataFrame({"x": [1.0, second, np.inf]}) for second in (2.0, 2.5))
+    assert execute.close(old, old.copy())
+    assert not execute.close(old, new)
+
+
 def test_data_of_other_rows_or_columns_are_not_alike():
     assert execute.close(DATA, DATA.copy())
     assert not execute.close(DATA, DATA[:1])

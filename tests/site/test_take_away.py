@@ -178,6 +178,12 @@ def test_the_function_that_draws_is_the_last_that_a_cell_calls(monkeypatch, code
     assert take_away.drawing_function(nbformat.v4.new_notebook(cells=cells), cells[1]) == function
 
 
+def test_a_point_on_an_axis_without_a_label_says_which_axis():
+    rows = pd.DataFrame({"model": ["a", "b"], "x": [1, 2], "y": [3, 4], "left": 5.0, "top": 6.0})
+    svg = take_away.layer(rows.assign(x_axis=["epoch (of 8)", None]), 10, 10)
+    assert re.findall("<title>(.*?)</title>", svg) == ["model a; epoch 1, y 3", "model b; x 2, y 4"]
+
+
 # In a browser
 
 

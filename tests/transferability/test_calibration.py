@@ -44,6 +44,12 @@ def test_a_ranking_by_face_says_them_and_others_do_not():
     assert "p_best" not in str(other.to_dict())
 
 
+@pytest.mark.parametrize(("number", "beyond"), [(2, True), (3, False), (11, False), (12, True)])
+def test_a_ranking_of_more_models_than_were_fitted_says_so(number, beyond):
+    table = pd.DataFrame({"face": np.linspace(2, 0, number), "seconds": 1.0}, [f"m{i}" for i in range(number)])
+    assert (f"here are {number}, so it is a guess" in " ".join(str(Ranking(table, by="face")).split())) == beyond
+
+
 def test_a_model_that_has_no_face_has_no_share():
     table = TABLE.assign(face=[1.8, 0.9, math.nan])
     found = Ranking(table, by="face")
