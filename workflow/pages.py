@@ -318,7 +318,7 @@ PAGES = {
     "scales_table": scales_table,
     "panels_table": panels_table,
     "shares_table": lambda: markdown(
-        ["network and block", "of which parameters", "share trained"], published.share_rows()
+        ["network and block", "parameters", "share trained"], published.share_rows()
     ),
     "rankings_table": lambda: markdown(*published.ranking_rows()),
     "sources_table": sources_page,

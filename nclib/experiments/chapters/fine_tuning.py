@@ -25,7 +25,7 @@ SENSITIVE = ("glyphs/georgian", "glyphs/armenian", "cifar10 (JPEG copy)", "fashi
 
 
 def _tuned(scale: Scale, seeds: Iterable[int]) -> list[Cell]:
-    """What says all about each model that is fine-tuned, and which images it is given."""
+    """The part of a cell that describes each model that is fine-tuned, and which images it is given."""
     given, seeds = scale.fine_tuning, list(seeds)
     models = trained_models([given.recipe], seeds) if given.recipe else named_models(given.models, seeds)
     return [model | {"draw": model["seed"]} for model in models]
@@ -118,7 +118,7 @@ def paired(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def difference(table: pd.DataFrame, metric: str, method: str, other: str) -> Estimate:
-    """The mean of a metric of a method less that of another, with Student's t interval over networks, tasks, images."""
+    """The mean difference in a metric between a method and another, with Student's t interval over networks, tasks, images."""
     methods = paired(table, metric)
     return mean((methods[method] - methods[other]).to_numpy())
 
@@ -126,7 +126,7 @@ def difference(table: pd.DataFrame, metric: str, method: str, other: str) -> Est
 def across_methods(table: pd.DataFrame, metric: str = "nc1") -> Estimate:
     """Rank correlation of a metric and accuracy over methods, the mean over models and tasks; methods are resampled.
 
-    The networks of one recipe, told apart by `seed`, are averaged first. The interval says how far six methods decide,
+    The networks of one recipe, told apart by `seed`, are averaged first. The interval says how far ten methods decide,
     not how far another training would move them.
     """
     values = table.groupby(["model", "task", "method"], as_index=False)[[metric, "accuracy"]].mean()

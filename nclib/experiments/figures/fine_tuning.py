@@ -23,10 +23,10 @@ def methods_against_collapse(tables: Tables, titles: Mapping[str, str]) -> Figur
     for part, axes, table in parts:
         for axis, (_, rows) in zip(axes, table.groupby("task", sort=False), strict=True):
             for method, title in titles.items():
-                points, style = rows.loc[rows["method"] == method, ["nc1", "accuracy"]], plots.method_style(method)
-                axis.scatter(*points.to_numpy().T, s=8, alpha=0.4, linewidth=0, **style)
+                points, style = rows[rows["method"] == method], plots.method_style(method)
+                plots.points(axis, points, "nc1", "accuracy", s=8, alpha=0.4, linewidth=0, **style)
                 if len(points):
-                    axis.scatter(*points.mean(), label=title, s=28, linewidth=0.4, zorder=3, **style)
+                    axis.scatter(*points[["nc1", "accuracy"]].mean(), label=title, s=28, linewidth=0.4, zorder=3, **style)
             plots.log_scale(axis, "x")
         axes[len(axes) // 2].set_xlabel(f"NC1 on the training images ({plots.READING})")
         plots.shared_legend(part, axes, ncols=5, fontsize="small")
