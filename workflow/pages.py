@@ -317,9 +317,7 @@ PAGES = {
     "cost_table": cost_table,
     "scales_table": scales_table,
     "panels_table": panels_table,
-    "shares_table": lambda: markdown(
-        ["network and block", "parameters", "share trained"], published.share_rows()
-    ),
+    "shares_table": lambda: markdown(["network and block", "parameters", "share trained"], published.share_rows()),
     "rankings_table": lambda: markdown(*published.ranking_rows()),
     "sources_table": sources_page,
     "processors_table": processors_page,

@@ -216,6 +216,8 @@ def _whole(
     _refuse_file(name)
     near = difflib.get_close_matches(name, known, 3)
     hint = f"similar names are {', '.join(near)}; " if near else ""
+    if (stem := name.partition("[")[0]) != name and stem in known:
+        hint = f"{stem} is one, and {stem}[first:end] some classes of it, such as {stem}[0:2]; "
     raise ValueError(
         f"unknown data set {name!r}, nor is it a folder; {hint}"
         f"there are {', '.join(known)}, folder:PATH and hf:NAME, all with or without [first:end], and texts, file:PATH"
@@ -223,7 +225,7 @@ def _whole(
 
 
 def _check_split(name: str, split: str, allowed: Iterable[str]) -> None:
-    if split not in allowed:
+    if split not in tuple(allowed):  # which, unlike a dict, may be asked for any object
         raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join(dict.fromkeys((*allowed, 'all')))}")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nclib.checks import check_least
+from nclib.checks import check_least, counted
 from nclib.metrics.calls import with_cure
 from nclib.metrics.linalg import ALL, differences_product, row_slices
 from nclib.metrics.samples import row_blocks, samples_of
@@ -97,6 +97,10 @@ def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -
         raise ValueError(
             "these features are not those of the statistics: their classes have other counts; give the features and "
             "labels that the statistics were made from"
+        )
+    if samples.features.shape[1] != stats.num_features:
+        raise ValueError(
+            f"features have {counted(samples.features.shape[1], 'column')}; these statistics have {stats.num_features}"
         )
     sums = torch.zeros_like(distances)
     for start, block in row_blocks(samples.features, checked=samples.checked):
@@ -193,6 +197,8 @@ def overlap_rows(
     if covariance not in ("spherical", "diagonal"):
         raise ValueError(f"covariance is {covariance!r}; it must be 'spherical' or 'diagonal'")
     check_least(0, floor=floor)
+    if floor == math.inf:
+        raise ValueError("floor is inf; it must be finite")
     checked_means(stats)
     exponents = _spherical_exponents if covariance == "spherical" else _diagonal_exponents
     for rows in row_slices(stats.num_classes, stats.num_classes):

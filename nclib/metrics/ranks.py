@@ -4,7 +4,6 @@ The effective, stable and numerical ranks are functions of the singular values s
 and the rank and do not depend on scale; features without spread have rank 0. Always stable <= numerical <= effective.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor
-from nclib.checks import check_whole, is_number
+from nclib.checks import check_positive, check_whole
 from nclib.metrics.calls import with_cure
 from nclib.metrics.samples import Samples, check_features, check_rows, check_values, in_their_span, samples_of
 from nclib.metrics.statistics import ClassStatistics, gathered
@@ -140,8 +139,7 @@ def lidar(features: Any, labels: Any, *, delta: float = 1e-4) -> float:
     >>> round(lidar(means[objects] + views.repeat(4, 1), objects), 6)  # two directions, as far apart in either
     2.0
     """
-    if not (is_number(delta) and 0 < delta < math.inf):
-        raise ValueError(f"delta is {delta!r}; it must be above 0, and finite")
+    check_positive(delta=delta)
     rows, numbers = check_features(features, labels)
     stats = gathered(Samples(in_their_span(rows), numbers, checked=True))
     check_seen(stats)
@@ -158,7 +156,10 @@ def lidar(features: Any, labels: Any, *, delta: float = 1e-4) -> float:
 
 def _total_singular_values(stats: ClassStatistics) -> Tensor:
     """Singular values (d,), up to a common factor, of all features about the global mean."""
-    return _singular_values(total_scatter(stats))
+    scatter = total_scatter(stats)
+    if not stats.num_samples:
+        raise ValueError("these statistics have no samples; a rank needs at least one: stats.update(features, labels)")
+    return _singular_values(scatter)
 
 
 def _class_singular_values(features: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from nclib.checks import is_number
+
 
 def in_order(order: Tensor, batch_size: int) -> list[Tensor]:
     """The order cut into batches; a last batch of one image is left out, since batch norm needs two."""
@@ -18,8 +20,8 @@ def check_balance(batch_size: int, least: int, collapse: float) -> None:
     """
     if 2 * least > batch_size:
         raise ValueError(f"balanced is {least}; a batch of {batch_size} must hold that many images of two classes")
-    if not math.isfinite(collapse):
-        raise ValueError(f"collapse is {collapse}; it must be a finite number")
+    if not (is_number(collapse) and math.isfinite(collapse)):
+        raise ValueError(f"collapse is {collapse!r}; it must be a finite number")
     if collapse and least < 2:
         raise ValueError(f"collapse is {collapse} and balanced {least}; balanced must be at least 2")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from nclib.checks import check_known, check_least, counted, few
+from nclib.checks import check_known, check_least, check_whole, counted, few
 from nclib.data.augmentation import distort
 from nclib.data.images import Labelled
 from nclib.data.kinds import with_labels
@@ -28,6 +28,7 @@ from nclib.peft.files import changed, restore
 from nclib.peft.prefix import Inputs, LabelledInputs, Suffix, ready, split
 from nclib.peft.tuned import Tuned
 from nclib.probing.linear import probe_layer
+from nclib.probing.probe import check_choice
 from nclib.seeds import seeded
 from nclib.storage import load_tensors, replacing, save_tensors
 
@@ -66,12 +67,13 @@ class Tuning:
 
     def __post_init__(self) -> None:
         check_known(SCHEDULES, schedule=self.schedule)
-        for name in ("epochs", "batch_size", "balanced", "seed"):
-            if type(getattr(self, name)) is not int:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
-        check_least(0, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
-        check_least(0, epochs=self.epochs, augmentation=self.augmentation, balanced=self.balanced)
-        check_least(2, batch_size=self.batch_size)
+        for name, least in {"epochs": 0, "batch_size": 2, "balanced": 0, "seed": 0}.items():
+            check_whole(least, **{name: getattr(self, name)})
+            object.__setattr__(self, name, int(getattr(self, name)))  # numpy's integers cannot be written to a file
+        for name in ("learning_rate", "weight_decay", "augmentation"):
+            check_least(0, **{name: getattr(self, name)})
+            if getattr(self, name) == math.inf:
+                raise ValueError(f"{name} is inf; it must be finite")
         check_balance(self.batch_size, self.balanced, self.collapse)
 
 
@@ -84,7 +86,12 @@ class Validation(NamedTuple):
     @property
     def best(self) -> int:
         """The number of epochs with the best accuracy; among equal accuracies, with the lowest loss."""
-        return max(range(len(self.losses)), key=lambda epoch: (self.accuracies[epoch], -self.losses[epoch]))
+        return max(range(len(self.losses)), key=self.merit)
+
+    def merit(self, epoch: int) -> tuple[float, float]:
+        """What epochs and candidates are compared by: the accuracy, then the loss, which is worst if it is NaN."""
+        loss = self.losses[epoch]
+        return self.accuracies[epoch], -math.inf if math.isnan(loss) else -loss
 
 
 class TuningState:
@@ -267,6 +274,7 @@ def finetune(
         progress=progress,
     ).scores
     _warn_of_no_gain(scores, [settings])
+    _warn_of_ruin(tuned, settings)
     return scores
 
 
@@ -278,6 +286,16 @@ def _warn_of_coarse(tuned: Any) -> None:
         warnings.warn(
             f"{few([*coarse])} are trained in {next(iter(coarse.values()))}, where small steps are lost; tuned.float() "
             "puts them in float32",
+            stacklevel=3,
+        )
+
+
+def _warn_of_ruin(tuned: Tuned, settings: Tuning) -> None:
+    """Warn if trained weights are NaN or infinite, which only validation images would have kept out."""
+    if not all(each.isfinite().all() for each in tuned.parameters() if each.requires_grad):
+        warnings.warn(
+            f"the trained weights hold NaN or infinity; try a learning_rate below {settings.learning_rate}, or give "
+            "images to validate on",
             stacklevel=3,
         )
 
@@ -321,6 +339,8 @@ def _finetuned(
             f"tuned and settings are {type(tuned).__name__} and {type(settings).__name__}; they must be a tuned model, "
             "as skip_tuning and the others return, and a Tuning"
         )
+    if not any(parameter.requires_grad for parameter in tuned.parameters()):
+        raise ValueError("no parameter of tuned requires a gradient, so nothing would be trained; make it again")
     epochs = _checked_epochs(settings, stop, patience, validation)
     train = ready(train, "train", tuned.head.out_features)
     if validation is not None:
@@ -403,7 +423,7 @@ def finetune_best(
         A file from which a killed choice resumes. It keeps the scores of finished trials, and a file beside it keeps
         the unfinished training; both are removed at the end. ValueError if it is of another choice.
     options
-        Further options of `finetune`.
+        `memory` and `progress`, as in `finetune`.
 
     Returns
     -------
@@ -419,9 +439,14 @@ def finetune_best(
     >>> finetune_best(candidates, load("digits", per_class=4))[1:3]  # the candidate, and its epochs
     (1, 0)
     """
+    if unknown := options.keys() - {"memory", "progress"}:
+        raise TypeError(f"{', '.join(sorted(unknown))} is no option; there are memory, progress")
+    candidates = _pairs_of(candidates)
     train = with_labels(train, "train")
-    _check_choice(candidates, train)
+    _check_choice(train)
+    check_choice(share, 0, name="share")
     rest, held = train.split_off(share)
+    _check_rest(rest, share)
     path = None if checkpoint is None else Path(checkpoint)
     same = {"share": share, "patience": patience, "data": train.digest if path else None}
     kept = None if path is None else _Trials(path)
@@ -443,7 +468,7 @@ def finetune_best(
 
     trials = [tried(number) for number in range(len(candidates))]
     scores = [score for score, _ in trials]
-    merits = [(score.accuracies[score.best], -score.losses[score.best]) for score in scores]
+    merits = [score.merit(score.best) for score in scores]
     chosen = max(range(len(candidates)), key=merits.__getitem__)
     _warn_of_no_gain(scores[chosen], [settings for _, settings in candidates])
     epochs, tuned = scores[chosen].best, candidates[chosen][0]()
@@ -453,10 +478,38 @@ def finetune_best(
     return Choice(tuned, chosen, epochs, sum(seconds for _, seconds in trials) + last.seconds)
 
 
-def _check_choice(candidates: Sequence[object], train: Labelled) -> None:
-    """Refuse an empty list of candidates, and classes with fewer than two images, which leave none to hold out."""
-    if not candidates:
+def _pairs_of(candidates: Any) -> list[tuple[Callable[[], Tuned], Tuning]]:
+    """The candidates as a list, or what is wrong with them."""
+    given = list(candidates) if isinstance(candidates, Iterable) else [candidates]
+    if not given:
         raise ValueError("there are no candidates; give at least one")
+    for pair in given:
+        if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[1], Tuning)):
+            raise TypeError(
+                f"candidates hold {_kind(pair)}; each must be a pair: (function that makes a model, Tuning)"
+            )
+        if isinstance(pair[0], nn.Module) or not callable(pair[0]):
+            raise TypeError(
+                f"a candidate's model is {_kind(pair[0])}; give a function that makes it anew, such as "
+                "lambda: nclib.linear_probe(model, num_classes)"
+            )
+    return given
+
+
+def _kind(given: Any) -> str:
+    return f"a {type(given).__name__}"
+
+
+def _check_rest(rest: Labelled, share: float) -> None:
+    """Refuse a share that leaves a class without images to train on."""
+    counts = rest.labels.bincount(minlength=len(rest.classes))
+    if not counts.min():
+        name = rest.classes[int(counts.argmin())]
+        raise ValueError(f"share is {share}, which holds out every image of class {name}; give a lower one")
+
+
+def _check_choice(train: Labelled) -> None:
+    """Refuse classes with fewer than two images, which leave none to hold out."""
     counts = train.labels.bincount(minlength=len(train.classes))
     if counts.min() < 2:
         few = train.classes[int(counts.argmin())]

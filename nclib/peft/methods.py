@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from nclib.checks import check_whole, checked_seed
+from nclib.checks import check_whole, checked_seed, few, listed_names
 from nclib.extras import optional
 from nclib.features.backbones import Backbone
 from nclib.peft.tuned import Base, Match, Skip, Tuned, backbone_of
@@ -165,7 +165,9 @@ def lora_tuning(
 
     check_whole(1, rank=rank)
     base = Base(model)
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets or _targets(base.body)))
+    known = _targets(base.body)
+    chosen = known if targets is None else _checked_targets(base, targets, known)
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=chosen)
     return _adapted(base, config, num_classes, seed)
 
 
@@ -203,6 +205,8 @@ def trainable_share(model: nn.Module) -> float:
     >>> trainable_share(nn.Sequential(nn.Linear(2, 1).requires_grad_(False), nn.Linear(8, 1)))  # 9 of 3 + 9
     0.75
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is {model!r}; it must be a module, such as linear_probe and the others return")
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     if not sum(size for size, _ in sizes):
         raise ValueError(f"this {type(model).__name__} has no parameters, so no share of them can be trained")
@@ -289,6 +293,17 @@ def _targets(body: nn.Module) -> list[str]:
     return [name for name, module in body.named_modules() if _takes_lora(module)]
 
 
+def _checked_targets(base: Base, targets: Any, known: Sequence[str]) -> list[str]:
+    """The names of the modules to update, each the end of the name of one; `known` are those that LoRA fits."""
+    chosen = listed_names(targets, "targets")
+    if not chosen:
+        raise ValueError(f"targets are {targets!r}; give names of modules, such as {few(known)}, or None for these all")
+    there = [f".{name}" for name, _ in base.body.named_modules()]
+    if strays := [name for name in chosen if not any(each.endswith(f".{name}") for each in there)]:
+        raise ValueError(f"there are no modules {few(strays)}; those that take LoRA are {few(known)}")
+    return chosen
+
+
 def _takes_lora(module: nn.Module) -> bool:
     """Whether LoRA fits a module. Torch's attention counts as a whole: it never calls its last layer."""
     if isinstance(module, NonDynamicallyQuantizableLinear):
@@ -302,7 +317,7 @@ def _adapted(base: Base, config: "PeftConfig", num_classes: int | None, seed: in
     with optional("peft"):
         from peft import inject_adapter_in_model
 
-    seed, before = checked_seed(seed), {name for name, _ in base.body.named_modules()}
+    seed, before = checked_seed(seed, bits=64), {name for name, _ in base.body.named_modules()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, base.body)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor
-from nclib.checks import is_number
+from nclib.checks import check_positive, check_whole, is_number
 from nclib.metrics.calls import with_cure
 from nclib.metrics.samples import Samples, check_features, check_rows, in_their_span, samples_of
 from nclib.metrics.statistics import ClassStatistics, gathered
@@ -57,8 +57,7 @@ def transrate(features: Any, labels: Any, *, epsilon: float = 1e-4) -> float:
     >>> round(transrate(torch.eye(3), [0, 1, 2], epsilon=1 / 8), 4)  # ln 5 - ln 9 / 2: two directions, one a class
     0.5108
     """
-    if not epsilon > 0:
-        raise ValueError(f"epsilon is {epsilon}; it must be above 0")
+    check_positive(epsilon=epsilon)
     features, labels, stats = _given(features, labels)
     checked_means(stats)
     centred = features - stats.global_mean
@@ -180,9 +179,7 @@ def pactran(features: Any, labels: Any, *, strength: float = 1.0, variance: floa
     >>> round(pactran([[0.0], [0.0]], [0, 1]), 4)  # W = 0: ln 2 and 2 * 100 / 4 ln(1 + 2 * (4 / 4) / 2)
     35.3505
     """
-    for name, value in (("strength", strength), ("variance", variance)):
-        if not (is_number(value) and 0 < value < math.inf):
-            raise ValueError(f"{name} is {value!r}; it must be above 0, and finite")
+    check_positive(strength=strength, variance=variance)
     rows, labels = check_features(features, labels)
     check_seen(gathered(Samples(rows, labels, checked=True), covariance="diagonal"))
     width, classes, weight_of_prior = rows.shape[1], int(labels.max()) + 1, strength * len(rows)
@@ -310,9 +307,10 @@ def ncti_parts(features: Any, labels: Any, *, components: int = 64) -> tuple[flo
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+    check_whole(1, components=components)  # scikit-learn takes a float as a share of the variance
     features, labels = check_features(features, labels)
     rows, codes = to_numpy(features.double()), to_numpy(labels)
-    reduction = PCA(min(components, *rows.shape), svd_solver="full")
+    reduction = PCA(min(int(components), *rows.shape), svd_solver="full")
     reduced = reduction.fit_transform(rows)
     shrinkage = max(float(np.exp(-reduction.explained_variance_[:32].sum())), 1e-10)
     how = {"solver": "eigen", "shrinkage": shrinkage} if shrinkage > 1e-10 else {"solver": "svd"}

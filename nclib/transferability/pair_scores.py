@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclib.checks import check_whole, counted
+from nclib.checks import check_whole, checked_seed, counted
 from nclib.labels import called
 from nclib.metrics.calls import with_cure
 from nclib.metrics.linalg import panels
@@ -45,8 +45,7 @@ def parc(features: Any, labels: Any, *, most: int = 4000, seed: int = 0) -> floa
     from scipy.stats import rankdata
 
     check_whole(3, most=most)
-    check_whole(0, seed=seed)
-    rows, labels = _drawn(*check_features(features, labels), most, seed)
+    rows, labels = _drawn(*check_features(features, labels), most, checked_seed(seed, bits=64))
     units = _standard_units(rows)
     distances, apart = (torch.cat(parts) for parts in zip(*_pairs(units, labels), strict=True))
     if not apart.any() or apart.all():

@@ -26,7 +26,9 @@ def methods_against_collapse(tables: Tables, titles: Mapping[str, str]) -> Figur
                 points, style = rows[rows["method"] == method], plots.method_style(method)
                 plots.points(axis, points, "nc1", "accuracy", s=8, alpha=0.4, linewidth=0, **style)
                 if len(points):
-                    axis.scatter(*points[["nc1", "accuracy"]].mean(), label=title, s=28, linewidth=0.4, zorder=3, **style)
+                    axis.scatter(
+                        *points[["nc1", "accuracy"]].mean(), label=title, s=28, linewidth=0.4, zorder=3, **style
+                    )
             plots.log_scale(axis, "x")
         axes[len(axes) // 2].set_xlabel(f"NC1 on the training images ({plots.READING})")
         plots.shared_legend(part, axes, ncols=5, fontsize="small")
