@@ -118,7 +118,7 @@ def paired(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def difference(table: pd.DataFrame, metric: str, method: str, other: str) -> Estimate:
-    """The mean difference in a metric between a method and another, with Student's t interval over networks, tasks, images."""
+    """The mean difference in a metric between two methods, with Student's t interval over networks, tasks, images."""
     methods = paired(table, metric)
     return mean((methods[method] - methods[other]).to_numpy())
 
