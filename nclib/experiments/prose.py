@@ -7,11 +7,15 @@ from nclib.extras import optional
 
 
 def glue(name: str, value: Any) -> None:
-    """Keep a number or text under a name; an estimate is kept as "NAME value", "NAME low" and "NAME high"."""
+    """Keep a number or text under a name.
+
+    An estimate is kept as a text, and its numbers as "NAME value", "NAME low" and "NAME high".
+    """
     with optional("myst_nb"):
         from myst_nb import glue as keep  # type: ignore[import-untyped]  # it has no type hints
 
     if isinstance(value, Estimate):
+        keep(name, str(value), display=False)
         for end in ("value", "low", "high"):
             glue(f"{name} {end}", getattr(value, end))
     else:

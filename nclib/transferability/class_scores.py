@@ -112,7 +112,7 @@ def sum_over_models(values: Tensor) -> Tensor:
 
 
 def over_models(values: Any) -> Tensor:
-    """Each column of values (models, parts) brought to [0, 1]; 0 where all models have the same, but for rounding.
+    """Each column of values (models, parts, ...) brought to [0, 1]; 0 where all models have the same, but for rounding.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def over_models(values: Any) -> Tensor:
     [[0.0, 0.0], [0.5, 0.0], [1.0, 0.0]]
     """
     values = as_tensor(values)
-    if values.ndim != 2 or not len(values):
+    if values.ndim < 2 or not len(values):
         raise ValueError(f"values are {tuple(values.shape)}; they must be (models, parts), of at least one model")
     low, high = values.aminmax(dim=0)
     differ = high - low > 1e-9 * values.abs().amax(0)
