@@ -265,8 +265,8 @@ plt.show()
 # ## Scarce data
 #
 # Nothing is chosen and nothing held out here: every method trains at its rate for all epochs, on as many images of each class
-# as it is given. At lab twelve draws of the whole curve left two claims undecided. These rest on eighty fresh draws of its two
-# ends, under a second protocol; the figures show the twelve.
+# as it is given. At lab twelve draws of the whole curve left two claims undecided. A second protocol, frozen but not run yet,
+# asks for eighty fresh draws of its two ends. The figures show the twelve.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "With few images keep the linear probe; with many, the more one trains the better. Test accuracy over what is trained beside the classifier, with its share of the backbone; a line for each number of training images of a class, with 95% intervals over draws.", "name": "fig-share"}, "image": {"alt": "Lines for few images fall or stay level from the linear probe to everything, lines for many images rise. One panel a task."}}
 figures.accuracy_by_share(

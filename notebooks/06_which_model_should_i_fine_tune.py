@@ -403,9 +403,8 @@ for size, part in judged.groupby("size"):
 # %% [markdown]
 # **What we see** ({numref}`fig-calibration`). When one chooses among three models, the first
 # has a probability of {glue:text}`first of 3 said:.0%` and is the best in {glue:text}`first of 3 right:.0%` of cases. Among eight
-# it has {glue:text}`first of 8 said:.0%`, and is the best in {glue:text}`first of 8 right:.0%`. So it is the best a little more
-# often than said.
-# The exception is the zoo by losses. Its models are nearly equal, which FaCe cannot see: fitted on the other two zoos, its
+# it has {glue:text}`first of 8 said:.0%`, and is the best in {glue:text}`first of 8 right:.0%`. So it is the best more often
+# than said. The exception is the zoo by losses. Its models are nearly equal, which FaCe cannot see: fitted on the other two zoos, its
 # probabilities are too high. `nclib rank` gives them as `p_best`, fitted on all zoos; trust them less where your models come from
 # one source and one architecture.
 #
