@@ -43,7 +43,7 @@ for split, number in {"train": 20, "test": 40}.items():
 # nclib rank --data folder:photos --models-from models.txt --scores face,logme,gbc,sfda \
 #     --cache cache --csv scores.csv --figure scores.png
 
-# %% mystnb={"figure": {"caption": "Three of the five models may be the first by FaCe; two are behind. This is what `--figure` draws. Left: FaCe with its interval; an open circle is worse than the best, beyond chance. Right: all scores, from the worst (0) to the best (1) of these models.", "name": "fig-own-ranking"}, "image": {"alt": "Five models with their FaCe and its interval: filled circles for the three models trained on letters, open ones for the brief and the untrained model. Beside them a grid of scores, in which the model trained on Latin letters is best by every score."}}
+# %% mystnb={"figure": {"caption": "Any of the five models may be the first by FaCe: these images cannot tell them apart. This is what `--figure` draws. Left: FaCe with its interval; an open circle is worse than the best, beyond chance. Right: all scores, from the worst (0) to the best (1) of these models.", "name": "fig-own-ranking"}, "image": {"alt": "Five models with their FaCe and its interval; the intervals overlap, and all circles are filled. Beside them a grid of scores, in which the model trained on Latin letters is best by most scores."}}
 from IPython.display import Image, display
 
 display(Image("scores.png"))
@@ -112,7 +112,7 @@ for name in names:
 together = ranking.table[["face", "logme"]].join(pd.DataFrame(found).T)
 together.rename(short).round(3)
 
-# %% mystnb={"figure": {"caption": "The score orders the models nearly as a linear probe does. When all weights are tuned, the order is lost: the untrained network does as well as any. Each point is a model: LogME before, test accuracy after.", "name": "fig-own-truth"}, "image": {"alt": "Two scatter plots of five models, LogME against test accuracy. For the linear probe, accuracy rises with LogME from the untrained network to those trained on Greek and Latin letters. After full fine-tuning there is no such order: the Latin and the untrained model are the best, the Greek and the Georgian one the worst."}}
+# %% mystnb={"figure": {"caption": "The score orders the models nearly as a linear probe does. When all weights are tuned, the order is lost: the untrained network does as well as any. Each point is a model: LogME before, test accuracy after.", "name": "fig-own-truth"}, "image": {"alt": "Two scatter plots of five models, LogME against test accuracy. For the linear probe, accuracy rises with LogME from the untrained network to that trained on Latin letters. After full fine-tuning there is no such order: the Latin and the untrained model are the best, and the briefly trained one is the worst."}}
 figure, axes = plt.subplots(1, 2, figsize=(7, 3), sharey=True)
 for axis, way in zip(axes, ["linear probe", "full fine-tuning"], strict=True):
     axis.scatter(together["logme"], together[way])
