@@ -143,8 +143,9 @@ def imported(notebook: Any) -> dict[str, str]:
 
 
 def _parsed(cell: Any) -> ast.Module:
-    """The code of a cell without IPython's commands; nothing of a cell of text."""
-    lines = cell.source.splitlines() if cell.cell_type == "code" else []
+    """The code of a cell without IPython's commands; nothing of a cell of text, or in another language."""
+    python = cell.cell_type == "code" and not cell.source.startswith("%%")
+    lines = cell.source.splitlines() if python else []
     return ast.parse("\n".join(line for line in lines if not line.startswith(("%", "!"))))
 
 

@@ -170,6 +170,7 @@ def test_the_function_that_draws_is_the_last_that_a_cell_calls(monkeypatch, code
     cells = [
         nbformat.v4.new_code_cell(imports),
         nbformat.v4.new_code_cell(code),
+        nbformat.v4.new_code_cell("%%bash\nls -l | head"),
         nbformat.v4.new_markdown_cell("a ! b"),
     ]
     if code.startswith("figures"):
