@@ -3,6 +3,7 @@
 import base64
 import io
 import lzma
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -19,9 +20,8 @@ MOST = 200_000  # rows; a figure that has more, such as of photographs, carries 
 
 def carry_data() -> None:
     """From now on, in a notebook, the picture of a figure carries the figure's data; elsewhere nothing changes."""
-    from IPython.core.getipython import get_ipython
-
-    shell: Any = get_ipython()
+    ipython: Any = sys.modules.get("IPython")  # which a notebook has imported
+    shell = ipython and ipython.get_ipython()
     if shell is None:
         return
     formatter = shell.display_formatter.formatters["image/png"]

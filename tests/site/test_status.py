@@ -34,7 +34,7 @@ def test_an_unknown_page_is_refused_in_one_line():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("there is no page poems; there are coverage_table, ")
+    assert line.startswith("there is no page poems; there are protocols_table, ")
 
 
 def test_the_page_has_every_notebook_and_study():

@@ -34,7 +34,7 @@ sphinx:
     html_js_files: [[points.js, {{defer: defer}}]]
 """
 CHAPTER = (ROOT / "notebooks" / "01_watch_a_network_collapse.py").read_text(encoding="utf-8")
-IMPORT = next(line for line in re.findall(r"# (from nclib.*)|(from nclib.*)", CHAPTER) if "figures" in line[1])[1]
+IMPORT = next(line for line in re.findall(r"# (from nclib.*)|(from nclib.*)", CHAPTER) if "as figures" in line[1])[1]
 NETWORKS = pd.DataFrame(
     {
         "loss": ["cross-entropy", "squared <error>", "cross-entropy"],
