@@ -367,11 +367,15 @@ def test_below_every_figure_of_a_chapter_are_its_data_and_code(site):
         assert [name for name, _ in below] == re.findall(r'<figure [^>]*id="(fig-[^"]*)"', text), path.name
         found += [(path.parent / link, name) for name, line in below for link in re.findall('href="(.*?)"', line)]
     assert len(found) > 40
-    for link, name in found[::2]:
+    data = [(link, name) for link, name in found if link.suffix in (".csv", ".zip")]
+    for link, name in data:
         assert link.name in (f"{name}.csv", f"{name}.csv.zip")
         assert len(pd.read_csv(link)) > 2
-    functions = [str(link) for link, _ in found[1::2] if "_modules" in str(link)]
-    assert len(functions) > len(found) / 2 - 3  # a figure of small scenes is drawn in its notebook
+    codes = [(str(link), name) for link, name in found if (link, name) not in data]
+    schematics = [name for name in {name for _, name in found} if name.startswith("fig-scheme-")]  # without data
+    assert len(data) == len(codes) - len(schematics)
+    functions = [link for link, _ in codes if "_modules" in link]
+    assert len(functions) > len(codes) - 3  # a figure of small scenes is drawn in its notebook
     assert all("#" in link for link in functions)
 
 
@@ -405,7 +409,7 @@ def test_search_finds_face(site, browser):
 
 def test_the_site_is_small(site, pages):
     """In whole, and each page with its figures; scripts and styles are those of all pages, which a browser keeps."""
-    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 40_000_000
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 70_000_000
     for name, page in pages.items():
         images = {Path(unquote(urlsplit(image["src"]).path)) for image in page["images"]}
         assert sum(path.stat().st_size for path in {site / name, *images}) < 1_500_000, name
