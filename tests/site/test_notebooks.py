@@ -133,7 +133,7 @@ def test_a_notebook_saved_in_jupyter_leaves_its_source_alone():
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_the_executed_notebook_is_small_and_whole(source):
     path = source.with_suffix(".ipynb")
-    assert path.stat().st_size < 1_500_000  # pictures, and the data that they show
+    assert path.stat().st_size < 1_000_000
     for cell in nbformat.read(path, as_version=4).cells:
         outputs = cell.get("outputs", [])
         assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
