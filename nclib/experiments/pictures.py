@@ -1,4 +1,4 @@
-"""Pictures in notebooks carry the data they show: the table of `drawn`, in the metadata of the picture."""
+"""Pictures in notebooks carry the data they show: the table of `drawn`, in the metadata of a small picture."""
 
 import base64
 import io
@@ -11,10 +11,12 @@ from typing import Any
 import pandas as pd
 from matplotlib import rcParams
 from matplotlib.figure import Figure
+from PIL import Image
 
 from nclib.experiments.drawn import table
 
 KEY = "csv.xz"  # of the metadata of a picture
+COLOURS = 4096  # of a picture of lines and marks, at most; one of photographs has more, and keeps them all
 MOST = 200_000  # rows; a figure that has more, such as of photographs, carries none
 
 
@@ -38,9 +40,26 @@ def with_data(draw: Callable[[Figure], Any]) -> Callable[[Figure], Any]:
         picture = draw(figure)
         png, metadata = picture if isinstance(picture, tuple) else (picture, {})
         rows = table(figure)
-        return (png, metadata | {KEY: packed(_in_picture(rows, figure))}) if 0 < len(rows) <= MOST else picture
+        data = {KEY: packed(_in_picture(rows, figure))} if 0 < len(rows) <= MOST else {}
+        return in_palette(png), metadata | data
 
     return drawn
+
+
+def in_palette(png: str) -> str:
+    """A picture, as base64, in a palette of 256 colours, a third of its size; one of many colours as it is.
+
+    Only the shades that smooth the edge of a mark change, by a few of 255 levels.
+    """
+    picture = Image.open(io.BytesIO(base64.b64decode(png)))
+    if "A" in picture.getbands() and picture.getextrema()[-1] != (255, 255):
+        return png  # see-through
+    picture = picture.convert("RGB")
+    if picture.getcolors(COLOURS) is None:
+        return png
+    file = io.BytesIO()
+    picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def _in_picture(rows: pd.DataFrame, figure: Figure) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from IPython.core.pylabtools import print_figure
 from PIL import Image
 
 from nclib.experiments import plots
-from nclib.experiments.pictures import KEY, carry_data, packed, unpacked, with_data
+from nclib.experiments.pictures import KEY, carry_data, in_palette, packed, unpacked, with_data
 
 
 def draw(figure):
@@ -48,18 +48,38 @@ def test_a_point_is_in_the_picture_where_its_data_say(figure):
 
 def test_a_figure_without_data_or_with_too_much_is_a_picture_alone(figure, monkeypatch):
     figure.subplots().set_title("a drawing")
-    assert isinstance(with_data(draw)(figure), str)
+    assert with_data(draw)(figure)[1] == {}
     figure.axes[0].plot([1, 2, 3])
-    assert isinstance(with_data(draw)(figure), tuple)
+    assert list(with_data(draw)(figure)[1]) == [KEY]
     monkeypatch.setattr("nclib.experiments.pictures.MOST", 2)
-    assert isinstance(with_data(draw)(figure), str)
+    assert with_data(draw)(figure)[1] == {}
 
 
 def test_what_the_picture_says_itself_is_kept(figure):
     figure.subplots().plot([1, 2])
-    _, metadata = with_data(lambda figure: ("png", {"width": 300}))(figure)
+    _, metadata = with_data(lambda figure: (draw(figure), {"width": 300}))(figure)
     assert metadata["width"] == 300
     assert len(unpacked(metadata[KEY])) == 2
+
+
+def shown(png):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")).astype(int)
+
+
+def test_a_picture_of_lines_is_smaller_and_looks_the_same(figure):
+    figure.subplots().plot(np.random.default_rng(0).normal(size=(20, 5)))
+    before = draw(figure)
+    after = in_palette(before)
+    assert len(after) < len(before) / 2
+    assert abs(shown(before) - shown(after)).max() < 32
+
+
+@pytest.mark.parametrize("alpha", [0, 1])
+def test_a_picture_of_many_colours_or_one_to_see_through_is_left_alone(figure, alpha):
+    figure.subplots().imshow(np.random.default_rng(0).random((100, 100, 3)) if alpha else np.eye(3))
+    figure.patch.set_alpha(alpha)
+    picture = draw(figure)
+    assert in_palette(picture) == picture
 
 
 def test_nine_digits_and_texts_are_kept():
