@@ -172,7 +172,8 @@ def log_ticks(axis: Any) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     low, high = axis.get_view_interval()
-    steps = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0) if high > 6 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+    every = {100: (1.0,), 20: (1.0, 3.0), 6: (1.0, 2.0, 5.0), 0: (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)}
+    steps = next(subs for ratio, subs in every.items() if high > ratio * low)
     narrow = high < 2 * low  # where a logarithm is all but straight
     most = 4 if high > 1e4 * low else 6  # so that long numbers do not touch
     axis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=steps, numticks=most))
