@@ -346,9 +346,9 @@ for name, rows in studies["forced_collapse"].items():
     for strength, accuracy in means.items():
         glue(f"{name} gained at {strength}", 100 * (accuracy - plain))
     glue(f"{name} lost by preventing", 100 * (plain - means[means.index < 0].mean()))
-    collapse = np.log(rows["nc1"]).groupby(rows["collapse_tuned"]).mean()
+    collapse = rows["nc1"].map(math.log).groupby(rows["collapse_tuned"]).mean()
     if {0.0, 0.3} <= set(collapse.index):
-        glue(f"{name} nc1 at 0.3", np.exp(collapse[0.3] - collapse[0.0]))
+        glue(f"{name} nc1 at 0.3", math.exp(collapse[0.3] - collapse[0.0]))
     for task, part in rows.groupby("task"):
         means = part.groupby("collapse_tuned")["accuracy"].mean()
         if {0.0, 0.3} <= set(means.index):  # not there in a smoke run

@@ -102,8 +102,8 @@ def row(module: str, found: dict[str, int | None]) -> dict[str, str | int | floa
     known = {"killed": KILLED, "survived": SURVIVED, "untested": UNTESTED}
     counts = {word: sum(code in codes for code in found.values()) for word, codes in known.items()}
     tried = sum(counts.values())
-    place = {"module": module.removesuffix(".py").replace("/", "."), "tried": tried}
-    return place | counts | {"score": round(counts["killed"] / tried, 3)}
+    name = module.removesuffix(".py").replace("/", ".")
+    return {"module": name, "tried": tried, **counts, "score": round(counts["killed"] / tried, 3)}
 
 
 def main(

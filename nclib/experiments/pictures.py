@@ -54,11 +54,11 @@ def in_palette(png: str) -> str:
     picture = Image.open(io.BytesIO(base64.b64decode(png)))
     if "A" in picture.getbands() and picture.getextrema()[-1] != (255, 255):
         return png  # see-through
-    picture = picture.convert("RGB")
-    if picture.getcolors(COLOURS) is None:
+    solid = picture.convert("RGB")
+    if solid.getcolors(COLOURS) is None:
         return png
     file = io.BytesIO()
-    picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+    solid.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, "png", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 
