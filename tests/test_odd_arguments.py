@@ -93,7 +93,7 @@ def test_a_seed_too_large_for_the_library_that_draws_is_an_error(name, bits):
             "no parameter of tuned requires a gradient",
         ),
         (lambda: nclib.finetune_best([(probe, FAST)], DIGITS, share=1), "share is 1; it must be above 0 and below 1"),
-        (lambda: nclib.finetune_best([(probe, FAST)], DIGITS, share=0.9), "holds out every image of class 0"),
+        (lambda: nclib.finetune_best([(probe, FAST)], DIGITS, share=0.9), "takes every image of class 0"),
         (lambda: nclib.finetune_best([probe], DIGITS), "candidates hold a function; each must be a pair"),
         (lambda: nclib.finetune_best([(probe(), FAST)], DIGITS), "a candidate's model is a Tuned; give a function"),
         (lambda: nclib.finetune_best([(probe, FAST)], DIGITS, validation=DIGITS), "validation is no option"),

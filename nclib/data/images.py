@@ -94,8 +94,14 @@ class Labelled(Dataset, ABC):
         return self.at(self._drawn(per_class, share, seed).nonzero().flatten())
 
     def split_off(self, share: float, *, seed: int = 0) -> tuple[Self, Self]:
-        """A pair: the images that ``take(share=share, seed=seed)`` leaves, and those that it takes."""
+        """A pair: the images that ``take(share=share, seed=seed)`` leaves, and those that it takes.
+
+        ValueError if none of a class is left.
+        """
         drawn = self._drawn(None, share, seed)
+        left, had = (labels.bincount(minlength=len(self.classes)) for labels in (self.labels[~drawn], self.labels))
+        if gone := [name for name, none in zip(self.classes, (left == 0) & (had > 0), strict=True) if none]:
+            raise ValueError(f"share is {share}, which takes every image of class {few(gone)}; give a lower one")
         return self.at((~drawn).nonzero().flatten()), self.at(drawn.nonzero().flatten())
 
     def joined(self, *others: Self) -> Self:

@@ -102,14 +102,23 @@ def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -
         raise ValueError(
             f"features have {counted(samples.features.shape[1], 'column')}; these statistics have {stats.num_features}"
         )
-    sums = torch.zeros_like(distances)
+    firsts, sums = torch.zeros_like(distances), torch.zeros_like(distances)
     for start, block in row_blocks(samples.features, checked=samples.checked):
         classes = labels[start : start + len(block)]
         centred = block.to(means.device) - stats.means[classes]
         along = linear(centred, means)  # (B, K): the deviation times each class mean
         own = along.gather(1, classes.unsqueeze(1))
+        firsts.index_add_(0, classes, along - own)
         sums.index_add_(0, classes, (along - own).square())
-    variances = sums / stats.counts.unsqueeze(1)  # times ||mu_i - mu_j||^2, since the axis does not have length 1 yet
+    # The sum of deviations from a class's own mean is zero, but for rounding.
+    counts = stats.counts.unsqueeze(1)
+    allowed = 1e-3 * ((sums * counts).sqrt() + counts * distances)
+    if ((firsts.abs() > allowed) & (distances > 0)).any():
+        raise ValueError(
+            "these features are not those of the statistics: their classes have other means; give the features that "
+            "the statistics were made from"
+        )
+    variances = sums / counts  # times ||mu_i - mu_j||^2, since the axis does not have length 1 yet
     return (variances / distances.square()).where(distances > 0, torch.inf).fill_diagonal_(0.0)
 
 

@@ -446,7 +446,6 @@ def finetune_best(
     _check_choice(train)
     check_choice(share, 0, name="share")
     rest, held = train.split_off(share)
-    _check_rest(rest, share)
     path = None if checkpoint is None else Path(checkpoint)
     same = {"share": share, "patience": patience, "data": train.digest if path else None}
     kept = None if path is None else _Trials(path)
@@ -498,14 +497,6 @@ def _pairs_of(candidates: Any) -> list[tuple[Callable[[], Tuned], Tuning]]:
 
 def _kind(given: Any) -> str:
     return f"a {type(given).__name__}"
-
-
-def _check_rest(rest: Labelled, share: float) -> None:
-    """Refuse a share that leaves a class without images to train on."""
-    counts = rest.labels.bincount(minlength=len(rest.classes))
-    if not counts.min():
-        name = rest.classes[int(counts.argmin())]
-        raise ValueError(f"share is {share}, which holds out every image of class {name}; give a lower one")
 
 
 def _check_choice(train: Labelled) -> None:

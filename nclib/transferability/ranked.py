@@ -246,7 +246,9 @@ class Ranking:
         return "; each score is of its best layer" if self.layers else "; each score is the mean over layers"
 
     def write(self, path: Path | str) -> None:
-        """Write the table to a .csv file."""
+        """Write the table to a .csv file; ValueError for another ending."""
+        if Path(path).suffix.lower() != ".csv":
+            raise ValueError(f"{path} does not end in .csv; the table is written as CSV; `to_dict` gives it for JSON")
         with replacing(Path(path)) as temporary:
             self.table.to_csv(temporary, index_label="model")
 

@@ -14,7 +14,8 @@ from nclib.experiments.drawn import identify, table
 @pytest.fixture
 def axis():
     plt.switch_backend("agg")
-    yield plt.figure().subplots()
+    with plt.style.context("default", after_reset=True):  # a run that another test started has set a style
+        yield plt.figure().subplots()
     plt.close("all")
 
 

@@ -133,6 +133,8 @@ def test_directional_cdnv_pairs_are_not_symmetric_and_stay_below_the_spread():
     assert nclib.directional_cdnv(stats, features, labels) <= nclib.cdnv(stats)
     with pytest.raises(ValueError, match="not those of the statistics"):
         nclib.directional_cdnv(stats, features, [0, 1, 1, 1])
+    with pytest.raises(ValueError, match="their classes have other means"):
+        nclib.directional_cdnv(stats, features + 1, labels)
 
 
 def test_close_class_means_far_from_the_others_keep_their_distance():

@@ -375,7 +375,8 @@ def test_below_every_figure_of_a_chapter_are_its_data_and_code(site):
     schematics = {name for _, name in found if name.startswith("fig-scheme-")}  # which have no data
     assert len(data) >= len(codes) - len(schematics) - 1  # a sheet of images has too many rows
     functions = [link for link, _ in codes if "_modules" in link]
-    assert len(functions) > len(codes) - 3  # a figure of small scenes is drawn in its notebook
+    in_the_page = {name for _, name in codes if name.startswith("fig-own-")} | {"fig-scenes"}
+    assert len(functions) == len(codes) - len(in_the_page)  # what those pages show is how to draw it
     assert all("#" in link for link in functions)
 
 
@@ -408,7 +409,7 @@ def test_search_finds_face(site, browser):
 
 
 def test_the_site_is_small(site, pages):
-    """In whole, and each page with its figures; scripts and styles are those of all pages, which a browser keeps."""
+    """In whole, half of it records to download, and each page with its figures, without what all pages share."""
     assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 70_000_000
     for name, page in pages.items():
         images = {Path(unquote(urlsplit(image["src"]).path)) for image in page["images"]}
