@@ -14,15 +14,13 @@ SEEDS ?= one
 # For small work, two processes of one thread are faster than one process of two threads. Waiting threads must not spin: that
 # slows everything else on the machine.
 export OMP_WAIT_POLICY ?= PASSIVE
-# The same sums on every processor: MKL would choose kernels that round otherwise, and rendered letters would differ.
-export MKL_CBWR ?= COMPATIBLE
 # A grid, make reproduce and the live checks set these for their own runs. If a user exported one, it would change every run.
 unexport NCLIB_ONLY NCLIB_RECORDS NCLIB_LIVE
 TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 RELEASE := .venv/release/bin
 GRID := .venv/grid/bin/snakemake -s workflow/Snakefile --profile workflow/profiles/$(PROFILE)
 
-.PHONY: help book lab test rerun smoke grid reproduce processors evidence crate links pdf benchmark lint package audit clean
+.PHONY: help book lab test rerun smoke grid reproduce processors evidence crate mutants links pdf benchmark lint package audit clean
 
 help:
 	@echo "make book       install, run the notebooks, build the site, print its path"
@@ -35,6 +33,7 @@ help:
 	@echo "make processors measure how far results differ between processors, for the tolerances"
 	@echo "make evidence   simulate how often intervals contain the truth, and the power of every claim"
 	@echo "make crate      pack records and verdicts into an RO-Crate, with what they are and how they were made"
+	@echo "make mutants    put small faults into the library, one at a time, and count those that its tests find"
 	@echo "make links      check the book's external links"
 	@echo "make pdf        print the book into one file, with chromium"
 	@echo "make benchmark  compare time and memory with other code; KEEP=1 for the book, LIKE=\"AVX2\""
@@ -58,7 +57,7 @@ test: .venv/installed .venv/grid/installed .venv/crate/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m workflow.live
 
 rerun: .venv/installed
-	$(BIN)/python workflow/execute.py notebooks/$(NN)_*.py -p scale=$(SCALE) -p device=$(DEVICE)
+	$(BIN)/python -m workflow.execute notebooks/$(NN)_*.py -p scale=$(SCALE) -p device=$(DEVICE)
 
 # The default is paper scale. FAKE=1 makes data of noise, because here there is nothing else to try it on.
 smoke: SCALE = paper
@@ -86,6 +85,9 @@ crate: .venv/installed .venv/crate/installed
 	$(BIN)/python -m workflow.crate describe > _build/crate/contents.json
 	.venv/crate/bin/python -m workflow.crate write < _build/crate/contents.json
 
+mutants: .venv/mutants/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m workflow.mutants --keep
+
 links: .venv/installed
 	$(BIN)/python -m workflow.pages status_table
 	$(BIN)/jupyter-book build . --builder linkcheck -W --keep-going
@@ -93,10 +95,9 @@ links: .venv/installed
 pdf: book
 	$(BIN)/python workflow/pdf.py
 
-# Speeds are those of MKL as people run it.
 benchmark: .venv/installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt -r benchmarks/requirements.txt
-	env -u MKL_CBWR $(BIN)/python -m benchmarks $(if $(LIKE),--like "$(LIKE)") $(if $(ONLY),--only "$(ONLY)") $(if $(KEEP),--keep)
+	$(BIN)/python -m benchmarks $(if $(LIKE),--like "$(LIKE)") $(if $(ONLY),--only "$(ONLY)") $(if $(KEEP),--keep)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -136,6 +137,14 @@ clean:
 	.venv/crate/bin/python -m pip install --quiet -c constraints.txt -r workflow/crate.txt
 	@touch $@
 
+# mutmut needs other versions of some packages than the book, and ours to run the tests.
+.venv/mutants/installed: workflow/mutants.txt .venv/installed
+	$(PYTHON) -m venv .venv/mutants
+	.venv/mutants/bin/python -m pip install --quiet -r workflow/mutants.txt
+	@$(BIN)/python -c "import site; print(*site.getsitepackages())" > \
+		"$$(.venv/mutants/bin/python -c 'import site; print(*site.getsitepackages())')/book.pth"
+	@touch $@
+
 # A separate environment, so that a release is built in a minute, by the listed tools only.
 .venv/release/installed: .github/requirements.txt
 	$(PYTHON) -m venv .venv/release
@@ -144,7 +153,7 @@ clean:
 
 # A notebook runs again when its source, the library or a record has changed.
 _build/executed/%: notebooks/%.py $(LIBRARY) $(RECORDS) workflow/execute.py workflow/plain.py notebooks/jupytext.toml .venv/installed
-	$(BIN)/python workflow/execute.py $<
+	$(BIN)/python -m workflow.execute $<
 	@mkdir -p $(@D) && touch $@
 
 _build/site: $(EXECUTED) $(PAGES) $(wildcard workflow/*.py)

@@ -75,6 +75,7 @@ from .peft.methods import (
     layers as layers,
     linear_probe as linear_probe,
     lora_tuning as lora_tuning,
+    norm_tuning as norm_tuning,
     skip_tuning as skip_tuning,
     trainable_share as trainable_share,
 )

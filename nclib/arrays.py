@@ -39,7 +39,7 @@ def as_tensor(values: Any) -> Tensor:
         tensor = torch.as_tensor(_stacked(values)).detach()
         return tensor.to(double_device(tensor.device))
     except (RuntimeError, TypeError, ValueError) as error:
-        raise TypeError(f"{given} is no tensor or array of numbers: {error}") from error
+        raise TypeError(f"{given} is no tensor or array of numbers: {error}; give an array (N, d)") from error
 
 
 def _check_dense(values: Any) -> None:

@@ -1,5 +1,6 @@
 """Check the names and numbers that people give, and word the messages."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -50,6 +51,28 @@ def check_whole(least: int, **numbers: Any) -> None:
         if not (is_number(number) and isinstance(_plain(number), Integral)):
             raise ValueError(f"{name} is {number!r}; it must be a whole number, at least {least}")
     check_least(least, **numbers)
+
+
+def check_positive(**numbers: Any) -> None:
+    """Refuse values, given by name, that are not numbers above 0, or are infinite."""
+    for name, number in numbers.items():
+        if not (is_number(number) and 0 < number < math.inf):
+            raise ValueError(f"{name} is {number!r}; it must be above 0, and finite")
+
+
+def checked_seed(seed: Any, bits: int | None = None) -> int:
+    """The seed as Python's own integer, so that equal seeds draw the same; refuse all but whole numbers from 0.
+
+    `bits` is the size of the largest seed that the drawing library takes; None is no limit.
+
+    >>> import numpy as np
+    >>> checked_seed(np.int64(3))
+    3
+    """
+    check_whole(0, seed=seed)
+    if bits is not None and int(seed) >= 2**bits:
+        raise ValueError(f"seed is {seed}; it must be at least 0 and below 2**{bits}")
+    return int(seed)
 
 
 def is_number(value: Any) -> bool:

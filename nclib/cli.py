@@ -19,14 +19,14 @@ _SPELLED = {"∞": "inf", "−": "-", "–": "-", "√": "sqrt", "Σ": "Sigma", 
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """In ASCII what an encoding lacks; of anything but our own symbols the number that it has in Unicode."""
+    """ASCII for a character that an encoding lacks: a word for our own symbols, the Unicode number of any other."""
     assert isinstance(error, UnicodeEncodeError)
     lacking = error.object[error.start : error.end]
     return "".join(_SPELLED.get(c, c.encode("ascii", "backslashreplace").decode()) for c in lacking), error.end
 
 
 class _Commands(TyperGroup):
-    """The commands, which print on any terminal, and into pipes of any encoding."""
+    """The commands; they print on any terminal, and into pipes of any encoding."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         codecs.register_error("nclib.spelled", _spelled)
@@ -39,12 +39,12 @@ class _Commands(TyperGroup):
 app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 _FILE = (
-    "An .npz, .safetensors or .pt file of features (N, d) and labels (N,), with weight (K, d) and bias (K,) "
-    "of a classifier and K classes, their names, if you like, by these names; an .npy file of features; a .parquet "
-    "file, or folder of them, with a column of each; or class statistics of `nclib statistics`."
+    "An .npz, .safetensors or .pt file that holds, by these names, features (N, d) and labels (N,) and, if you like, "
+    "weight (K, d) and bias (K,) of a classifier and classes, the K names; an .npy file of features; a .parquet file, "
+    "or folder of them, with a column for each; or class statistics that `nclib statistics` wrote."
 )
 _JSON = "Print JSON, with null for NaN and infinity."
-_METRICS = "Names with commas between, or 'all'; without it vci, directional CDNV, ranks, GNC2, UNC3 are left out."
+_METRICS = "Names separated by commas, or 'all'; by default without VCI, directional CDNV, ranks, GNC2 and UNC3."
 
 # The options of a command in groups, as its help shows them.
 _MODELS, _DATA, _SCORES, _OUTPUT = (
@@ -54,7 +54,7 @@ _Model = Annotated[
     str, typer.Argument(help="A timm model, torchvision:NAME, or recipe:PATH of a checkpoint that nclib wrote.")
 ]
 _ModelOrEncoder = Annotated[
-    str, typer.Argument(help="A timm model, torchvision:NAME, recipe:PATH, or an encoder of texts for texts.")
+    str, typer.Argument(help="A timm model, torchvision:NAME, recipe:PATH or, for texts, an encoder of texts.")
 ]
 _Data = Annotated[
     str, typer.Argument(help="A data set by name, a folder with a folder for each class, or hf:NAME of the hub.")
@@ -62,8 +62,8 @@ _Data = Annotated[
 _DataOrTexts = Annotated[
     str,
     typer.Argument(
-        help="A data set, a folder with a folder for each class, hf:NAME of the hub, of images or texts, or file:PATH, "
-        "a table of texts."
+        help="A data set of images or texts by name, a folder with a folder for each class, hf:NAME of the hub, or "
+        "file:PATH, a table of texts."
     ),
 ]
 _Split = Annotated[str, typer.Option(help="train, test, val or all, as far as the data set has them.")]
@@ -71,12 +71,12 @@ _Layer = Annotated[str, typer.Option(help="The name of a module, its place among
 _Imports = Annotated[
     list[str] | None, _MODELS("--import", help="A module, or .py file, that registers models with timm.")
 ]
-_DataRoot = Annotated[Path | None, _DATA(help="Where data sets are; else NCLIB_DATA.")]
-_PerClass = Annotated[int | None, _DATA(help="The number of images of each class; else all.")]
-_TextColumn = Annotated[str, _DATA(help="The column of the texts in a table.")]
-_LabelColumn = Annotated[str, _DATA(help="The column of their labels.")]
+_DataRoot = Annotated[Path | None, _DATA(help="The folder of data sets; by default NCLIB_DATA.")]
+_PerClass = Annotated[int | None, _DATA(help="The number of images of each class; by default all.")]
+_TextColumn = Annotated[str, _DATA(help="The column of a table that holds the texts.")]
+_LabelColumn = Annotated[str, _DATA(help="The column of a table that holds the labels.")]
 _Device = Annotated[str, _MODELS(help="auto, cpu, cuda or mps.")]
-_Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, for a run that may be cut.")]
+_Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, so that a killed run can go on.")]
 
 
 def _tell_version(asked: bool) -> None:
@@ -119,14 +119,14 @@ def measure(
 def extract(
     model: _ModelOrEncoder,
     data: _DataOrTexts,
-    output: Annotated[Path, typer.Argument(help="A .safetensors, .npz or .parquet file, that nclib measure reads.")],
+    output: Annotated[Path, typer.Argument(help="A .safetensors, .npz or .parquet file, which nclib measure reads.")],
     split: _Split = "train",
     layer: _Layer = "last",
     weights: Annotated[str, typer.Option(help="pretrained, random, or a .safetensors file.")] = "pretrained",
     imports: _Imports = None,
     data_root: _DataRoot = None,
     per_class: _PerClass = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of images.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed that chooses the images.")] = 0,
     download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
     text_column: _TextColumn = "text",
     label_column: _LabelColumn = "label",
@@ -144,7 +144,7 @@ def extract(
         if of_texts := names_texts(data, data_root, text_column):
             for_images = {"weights": weights != "pretrained", "import": imports, "seed": seed, "download": download}
             if given := [name for name, value in {**for_images, "cache": cache}.items() if value]:
-                raise ValueError(f"--{', --'.join(given)} can be given for images only, and {data} is texts")
+                raise ValueError(f"--{', --'.join(given)} can be given only for images, and {data} holds texts")
             columns = {"text_column": text_column, "label_column": label_column}
             found, width = _of_texts(model, data, output, split, layer, per_class, data_root, columns, device)
         else:
@@ -165,7 +165,7 @@ def _of_texts(
     columns: dict[str, str],
     device: str,
 ) -> tuple[Any, int]:
-    """Texts, and the width of the features of them that are written."""
+    """Write the features of texts; returns the texts and the width of their features."""
     from nclib.data.text_sets import texts
     from nclib.features.files import write_features
     from nclib.models.text_encoders import encoder_name, text_encoder, text_layers
@@ -187,7 +187,7 @@ def _of_images(
     loading: dict[str, Any],
     cache: Path | None,
 ) -> tuple[Any, int]:
-    """The images that can be read, and the width of the features of them that are written."""
+    """Write the features of images; returns the images that can be read, and the width of their features."""
     from nclib.data.catalogue import load
     from nclib.features.extraction import Extraction, each_shard
     from nclib.features.files import write_features
@@ -212,7 +212,7 @@ def _of_images(
 def statistics(
     model: _Model,
     data: _Data,
-    output: Annotated[Path, typer.Argument(help="A .safetensors file of class statistics, that nclib measure reads.")],
+    output: Annotated[Path, typer.Argument(help="A .safetensors file of class statistics, which nclib measure reads.")],
     split: _Split = "train",
     layer: _Layer = "last",
     weights: Annotated[str, typer.Option(help="pretrained, random, or a .safetensors file.")] = "pretrained",
@@ -222,7 +222,7 @@ def statistics(
     device: _Device = "auto",
     cache: _Cache = None,
 ) -> None:
-    """Write the class statistics of a model's features, which are never in memory at once.
+    """Write the class statistics of a model's features, which are never all in memory at once.
 
     On several GPUs or cores: torchrun --nproc-per-node 4 -m nclib statistics MODEL DATA OUTPUT.
     """
@@ -237,7 +237,7 @@ def statistics(
         _check_written(output, (".safetensors",))
         data = data_name(data)
         if names_texts(data, data_root):
-            raise ValueError(f"{data} is texts; of these nclib extract writes the features, which nclib measure reads")
+            raise ValueError(f"{data} holds texts: write their features with nclib extract, which nclib measure reads")
         name = model_name(model, weights=weights, imports=imports or [])
         images = load(data, split, per_class=per_class, data_root=data_root)
         made = backbone(name, weights=weights, imports=imports or [], device=own)
@@ -252,35 +252,38 @@ def statistics(
 @app.command()
 def rank(
     data: Annotated[
-        str, typer.Option(help="A folder of images for each class in one folder, or a data set, or texts, by name.")
+        str, typer.Option(help="A folder with a folder of images for each class, or a data set or texts by name.")
     ],
     models: Annotated[
         str | None,
-        _MODELS(
-            help="Names as `nclib extract` takes them, wildcards such as 'resnet*', or popular; with commas between."
-        ),
+        _MODELS(help="Names as for `nclib extract`, wildcards such as 'resnet*', or popular; separated by commas."),
     ] = None,
-    models_from: Annotated[Path | None, _MODELS(help="A file with one name a line; # begins a comment.")] = None,
+    models_from: Annotated[Path | None, _MODELS(help="A file with one name in each line; # begins a comment.")] = None,
     weights: Annotated[str, _MODELS(help="pretrained or random.")] = "pretrained",
     imports: _Imports = None,
     device: _Device = "auto",
-    split: Annotated[str | None, _DATA(help="train, test, ...; else all, or train of data with splits.")] = None,
+    split: Annotated[
+        str | None, _DATA(help="train, test, ...; by default all, or train if the data have splits.")
+    ] = None,
     per_class: _PerClass = None,
     data_root: _DataRoot = None,
     text_column: _TextColumn = "text",
     label_column: _LabelColumn = "label",
-    cache: Annotated[Path | None, _DATA(help="A folder that keeps features, for another run.")] = None,
+    cache: Annotated[Path | None, _DATA(help="A folder that keeps features for another run.")] = None,
     scores: Annotated[
-        str | None, _SCORES(help="Names with commas between, or all; without it all but the slow ones.")
+        str | None, _SCORES(help="Names separated by commas, or all; by default all but the slow ones.")
     ] = None,
-    by: Annotated[str | None, _SCORES(help="The score to sort by; else face, or logme of one or two models.")] = None,
+    by: Annotated[
+        str | None, _SCORES(help="The score to sort by; by default face, or logme for one or two models.")
+    ] = None,
     layers: Annotated[
         str,
-        _SCORES(help="last; best or mean, over all layers, of each score; or layers with commas between: their best."),
+        _SCORES(help="last; best or mean of each score over all layers; or layers, separated by commas: their best."),
     ] = "last",
     verify: Annotated[int, _SCORES(help="How many of the best are sorted by the accuracy of a linear probe.")] = 0,
     sure: Annotated[
-        bool, _SCORES("--sure/--no-sure", help="Say how sure the order is: intervals, and p_first, of being the first.")
+        bool,
+        _SCORES("--sure/--no-sure", help="Say how sure the order is: intervals, and p_first, the chance to be first."),
     ] = True,
     as_json: Annotated[bool, _OUTPUT("--json", help=_JSON)] = False,
     csv: Annotated[Path | None, _OUTPUT(help="Write the table to this file.")] = None,
@@ -317,7 +320,7 @@ def rank(
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """What a user may have done wrong, or timm and torchvision say of it, as one line; so are warnings."""
+    """Print warnings, and errors that a user can mend, as one line each."""
     with warnings.catch_warnings():
         warnings.filterwarnings("default", category=UserWarning)
         warnings.showwarning = _say  # type: ignore[assignment]  # it takes what it needs of the arguments
@@ -333,12 +336,12 @@ def _say(message: object, *_: object, **__: object) -> None:
 
 
 def _width() -> int:
-    """The columns of the terminal, or of the variable COLUMNS; 0 where there is neither, as in a pipe."""
+    """The columns of the terminal, or of the variable COLUMNS; 0 if there is neither, as in a pipe."""
     return shutil.get_terminal_size((0, 0)).columns
 
 
 def _wrapped(line: str) -> str:
-    """A line in as many as the terminal needs, broken between words; one line where it goes into a file or a pipe."""
+    """A line, broken between words where the terminal ends; unbroken where it goes into a file or a pipe."""
     from nclib.metrics.measurement import wrapped
 
     return wrapped(line, width=_width() or sys.maxsize)
@@ -352,7 +355,7 @@ def _tell_written(output: Path, number: int, kind: str, classes: int, width: int
 
 
 def _split(names: str | None) -> Any:
-    """Names with commas between as a list; none, and "all", as they are."""
+    """Names separated by commas as a list; None and "all" as they are."""
     return names if names in (None, "all") else [name.strip() for name in str(names).split(",") if name.strip()]
 
 
@@ -361,15 +364,15 @@ def _layer(layer: str) -> str | int:
 
 
 def _layers(text: str) -> str | list[str | int]:
-    """One of the words as it is; names and places of layers as a list."""
+    """The words last, best and mean as they are; names and places of layers as a list."""
     return text if text in ("last", "best", "mean") else [_layer(layer) for layer in _split(text)]
 
 
 def _without_broken(images: Any, use: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """The images that can be read, and what is made of them; the others are told.
+    """The images that can be read, and the result of `use` on them; the others are reported.
 
-    They are looked for when one of them is met: to open every file first would take long. Several processes, of which
-    one meets it, could not agree on what is left.
+    Broken images are looked for only when `use` fails, since opening every file first would take long. Several
+    processes could not agree on what is left if one of them meets a broken image, so there the error stays.
     """
     from torch import distributed
 
@@ -410,7 +413,7 @@ def _training_data(
 
 
 def _check_written(path: Path | None, suffixes: tuple[str, ...]) -> None:
-    """Refuse a file that cannot be written, before there is anything to write."""
+    """Raise a ValueError if a file cannot be written, before anything is computed."""
     if path is None:
         return
     if path.suffix not in suffixes:
@@ -421,28 +424,28 @@ def _check_written(path: Path | None, suffixes: tuple[str, ...]) -> None:
 
 
 def _listed(models: str | None, path: Path | None) -> list[str]:
-    """The names of models from an option, or the lines of a file."""
+    """The names of models, from an option or from the lines of a file."""
     if (models is None) == (path is None):
         raise ValueError("give either --models a,b,c or --models-from FILE")
     lines = (models or "").split(",")
     if path is not None:
         lines = [line.split("#")[0] for line in _read(path).splitlines()]
         if several := [line.strip() for line in lines if "," in line]:
-            raise ValueError(f"{path} holds {several[0]!r:.60}; it must have one name a line")
+            raise ValueError(f"{path} holds {several[0]!r:.60}; it must have one name in each line")
     if not (names := [line.strip() for line in lines if line.strip()]):
         raise ValueError(f"there is no name of a model in {path or repr(models)}")
     return names
 
 
 def _read(path: Path) -> str:
-    """A text file, with the mark that Windows may begin it with or without."""
+    """The text of a file, without the mark that Windows may begin it with."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error}); save it as that") from error
+        raise ValueError(f"{path} is not a text in UTF-8 ({error}); save it in UTF-8") from error
 
 
 def _json(result: Any) -> str:
-    """A result as JSON, which has no NaN and no infinity: null."""
+    """A result as JSON, with null for NaN and infinity, which JSON lacks."""
     plain = json.loads(json.dumps(result.to_dict()), parse_constant=lambda name: None)
     return json.dumps(plain, indent=2, allow_nan=False)

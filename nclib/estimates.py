@@ -206,28 +206,3 @@ def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
     left = ranks[:2] - np.outer(ranks[:2] @ fixed / (fixed @ fixed), fixed)
     scale = np.sqrt((left**2).sum(1).prod())
     return float(left[0] @ left[1] / scale) if scale > 1e-9 else math.nan
-
-
-def weighted_tau(x: np.ndarray, y: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
-    """Weighted Kendall tau (resamples,) of x (n,) and y (n,), each entry repeated `times` (resamples, n).
-
-    It equals `scipy.stats.weightedtau` with its defaults on the repeated entries. A pair has weight
-    1 / (1 + rank) summed over its two entries, ranked from the highest value, by x and by y in turn, so the top counts
-    most. Range [-1, 1]; 1 is the same order; NaN if a side is constant. Source: Vigna 2015.
-    """
-    times = np.ones((1, len(x)), dtype=int) if times is None else times
-    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, times.sum(1).max() + 1))])
-    signs = [np.sign(side[:, None] - side) for side in (x, y)]
-    halves = []
-    for first, second in ((x, y), (y, x)):
-        order = np.lexsort((second, first))[::-1]
-        after = times[:, order].cumsum(1)[:, np.argsort(order)]
-        weights = harmonic[after] - harmonic[after - times]  # an entry's, summed over its repetitions
-        both, *each = (((weights @ product) * times).sum(1) for product in _products(*signs))
-        scale = np.sqrt(each[0] * each[1])
-        halves.append(np.divide(both, scale, out=np.full(len(scale), math.nan), where=scale > 0))
-    return (halves[0] + halves[1]) / 2
-
-
-def _products(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return x * y, x * x, y * y

@@ -28,7 +28,8 @@ _KEPT = {
     "transferability": "feature_scores ranking source_scores",
 }
 _RENAMED = {
-    "plots": "experiments.plots experiments.figures",
+    "plots": "experiments.plots "
+    + " ".join(f"experiments.figures.{chapter}" for chapter in ("in_training", "source", "downstream", "fine_tuning")),
     "scales": "experiments.scales experiments.scales.scale",
     "studies": "experiments.studies experiments.cells experiments.chapters.complexity experiments.chapters.source "
     "experiments.chapters.in_training experiments.chapters.downstream experiments.chapters.selection",

@@ -19,6 +19,7 @@ _OF_A_CACHE = "if it belongs to a cache, delete it and it is computed again"
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it to `path` if the block succeeds, else remove it and say so."""
+    _refuse_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
@@ -55,6 +56,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     """Read what `save_tensors` wrote; ValueError if it is truncated or any byte of it has changed."""
     from safetensors import SafetensorError, safe_open
 
+    _refuse_folder(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -66,6 +68,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     if header["digest"] != digest_of(tensors, header["metadata"]):
         raise ValueError(f"{path} does not match its digest, so its content has changed; {_OF_A_CACHE}")
     return tensors, json.loads(header["metadata"])
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the path of a file")
 
 
 def digest_of_text(text: str, size: int = 16) -> str:

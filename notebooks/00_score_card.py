@@ -23,13 +23,15 @@ from nclib.experiments.studies import STUDIES
 LINKS = {
     "collapse_in_training": "01_watch_a_network_collapse.ipynb#train-and-watch",
     "source_collapse": "02_collapse_on_the_source_data.ipynb#measure",
-    "downstream_collapse": "03_collapse_on_the_downstream_data.ipynb#measure",
-    "collapse_by_layer": "03_collapse_on_the_downstream_data.ipynb#measure",
-    "fine_tuning": "04_fine_tune_with_a_skip_connection.ipynb#measure",
-    "data_scarcity": "04_fine_tune_with_a_skip_connection.ipynb#measure",
-    "geometric_complexity": "05_geometric_complexity.ipynb#measure",
-    "complexity_penalty": "05_geometric_complexity.ipynb#measure",
-    "complexity_estimates": "05_geometric_complexity.ipynb#measure",
+    "downstream_collapse": "04_collapse_on_the_downstream_data.ipynb#measure",
+    "collapse_by_layer": "04_collapse_on_the_downstream_data.ipynb#measure",
+    "fine_tuning": "05_fine_tune_with_a_skip_connection.ipynb#measure",
+    "data_scarcity": "05_fine_tune_with_a_skip_connection.ipynb#measure",
+    "forced_collapse": "05_fine_tune_with_a_skip_connection.ipynb#measure",
+    "geometric_complexity": "03_geometric_complexity.ipynb#measure",
+    "complexity_penalty": "03_geometric_complexity.ipynb#measure",
+    "dialled_complexity": "03_geometric_complexity.ipynb#measure",
+    "complexity_estimates": "03_geometric_complexity.ipynb#measure",
     "model_selection": "06_which_model_should_i_fine_tune.ipynb#measure",
     "scene_selection": "07_pixels_and_words.ipynb#measure-pixels",
     "text_selection": "07_pixels_and_words.ipynb#measure-words",
@@ -184,6 +186,7 @@ table("C")
 # code, the figure, what we see, the verdict, what differs from the paper, and two exercises. The
 # [glossary](../book/glossary.md) explains new words, [](../book/notation.md) symbols and shapes. To measure your own models and
 # images, go to [](../book/own_models.md).
+# [](../book/published.md) holds the few published numbers against ours, and [](../book/related.md) says what later work adds.
 #
 # ## Rerun one finding
 #

@@ -38,10 +38,11 @@ import torch
 
 import nclib
 from nclib.data import EMBEDDED
-from nclib.experiments import figures
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import in_training
 from nclib.experiments.inference import summary
+from nclib.experiments.figures import schematics
+from nclib.experiments.figures import in_training as figures
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
 
@@ -73,6 +74,14 @@ plt.show()
 # %% [markdown]
 # ## What is measured
 #
+# Neural collapse has four signs ({numref}`fig-scheme-collapse`). NC1 is about the spread within classes, NC2 about the places
+# of the class means, NC3 about the classifier, and NC4 about its decisions.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Neural collapse is four things at once: classes shrink to their means, the means spread evenly, the rows of the classifier turn to the means, and the nearest mean decides. A sketch of three classes in the plane; the arrows from the centre in the third panel are rows of the classifier.", "name": "fig-scheme-collapse"}, "image": {"alt": "Each of three classes is a cloud that shrinks to a point; the points are the corners of a triangle, three arrows from its centre turn towards the corners, and a new sample goes to the corner next to it. A panel each for NC1 to NC4."}}
+schematics.neural_collapse()
+plt.show()
+
+# %% [markdown]
 # Features $h_i \in \mathbb{R}^d$ with labels $y_i \in \{0, \dots, K - 1\}$ have class means $\mu_k$ and a global
 # mean $\mu_G$. One covariance says how far the features lie from their class mean, another how far the class means lie from the
 # global mean:

@@ -38,16 +38,31 @@ import pandas as pd
 
 import nclib
 from nclib.estimates import mean_spearman
-from nclib.experiments import figures, studies
+from nclib.experiments import studies
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import source
 from nclib.experiments.claims import POINT
 from nclib.experiments.inference import summary
+from nclib.experiments.figures import schematics
+from nclib.experiments.figures import source as figures
+from nclib.experiments.figures.parts import contrasts
 from nclib.experiments.prose import glue
 from nclib.experiments.studies import score_card
 
 own = {"recompute": recompute, "smoke": smoke}
 run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, **own)
+
+# %% [markdown]
+# ## How transfer is measured
+#
+# A network learns the source and is frozen; then a linear probe of its features learns a new task
+# ({numref}`fig-scheme-transfer`). Collapse is measured on the source, transfer is the accuracy of the probe. If less collapse
+# always meant better transfer, the two would follow a law. If preventing collapse helps *to a certain extent*, as the first
+# claim says, transfer is an inverted U, and best with somewhat less collapse than plain training gives.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A network is trained on the source, frozen, and probed on a new task; its accuracy there could follow collapse by a law or in an inverted U. Below are two shapes that the answer could take, sketched and not measured.", "name": "fig-scheme-transfer"}, "image": {"alt": "The network stays the same from the source to the new task, and only a linear probe is trained there. Two chains of boxes, one above the other; below them a curve that rises all the way, and one that rises and then falls."}}
+schematics.transfer()
+plt.show()
 
 # %% [markdown]
 # ## The networks
@@ -174,7 +189,7 @@ in_points = {
     name: [each for each in verdicts if each.claim.smallest == POINT]
     for name, verdicts in judged.items()
 }
-figures.contrasts(in_points, tables)
+contrasts(in_points, {"source_collapse": tables})
 plt.show()
 
 # %% tags=["remove-cell"]

@@ -84,13 +84,13 @@ def by_layer(names=("layer1", "layer2", "layer3", "layer4")):
     }
 
 
-history, depths = [], []
-for _ in range(24):
-    history.append({"loss": train_epoch(), **collapse()})
-    depths.append(by_layer())
+history, depths = {}, {}
+for epoch in range(1, 25):
+    history[epoch] = {"loss": train_epoch(), **collapse()}
+    depths[epoch] = by_layer()
 
-log = pd.DataFrame(history).rename_axis("epoch")
-log[::3].round(4)
+log = pd.DataFrame(history).T.rename_axis("epoch")
+log[2::3].round(4)
 
 # %% mystnb={"figure": {"caption": "The features go on collapsing when nearly all training images are right. Left, on a logarithmic axis: loss, NC1 and CDNV. Right: NC2 and NC3. The grey line is the first epoch without a training error.", "name": "fig-own-history"}, "image": {"alt": "Curves over 24 epochs. NC1 and CDNV fall fast at first, then steadily, also to the right of the grey line at the first epoch without training errors. NC2 and NC3 fall more slowly and end at about two fifths."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
@@ -106,8 +106,9 @@ plt.show()
 # each class go on shrinking to their mean. NC2 and NC3 say how far class means, and classifier weights with them, are from a
 # simplex; in trainings of ordinary length they stay far from zero ({ref}`watch`).
 #
-# Each entry of `history` is a dict. `wandb.log(history[-1])` logs it to W&B, and `writer.add_scalars("collapse", history[-1],
-# epoch)` to TensorBoard.
+# Each entry of `history` is a dict. `wandb.log(history[epoch], step=epoch)` logs it to W&B, and
+# `writer.add_scalars("collapse", history[epoch], epoch)` to TensorBoard. Epochs are numbered as everywhere in `nclib`: 0 is the
+# network before training, 1 the network after its first epoch.
 
 # %% [markdown]
 # ## Layer by layer
@@ -115,7 +116,7 @@ plt.show()
 # `by_layer` above did this for the four stages of the network.
 
 # %% mystnb={"figure": {"caption": "Deeper stages collapse further. The variance within classes divided by the variance between them, of each stage, after each epoch.", "name": "fig-own-depths"}, "image": {"alt": "Four curves over 24 epochs on a logarithmic axis, one for each stage of the network. The deeper the stage, the lower its curve; only those of the third and fourth stage end well below where they began."}}
-axis = pd.DataFrame(depths).plot(logy=True, figsize=(5, 3), xlabel="epoch")
+axis = pd.DataFrame(depths).T.plot(logy=True, figsize=(5, 3), xlabel="epoch")
 axis.set(
     ylabel="trace ratio", yticks=[0.2, 0.5, 1, 2, 4], yticklabels=[0.2, 0.5, 1, 2, 4]
 )

@@ -43,7 +43,7 @@ for split, number in {"train": 20, "test": 40}.items():
 # nclib rank --data folder:photos --models-from models.txt --scores face,logme,gbc,sfda \
 #     --cache cache --csv scores.csv --figure scores.png
 
-# %% mystnb={"figure": {"caption": "Three of the five models may be the first by FaCe; two are behind. This is what `--figure` draws. Left: FaCe with its interval; an open circle is worse than the best, beyond chance. Right: all scores, from the worst (0) to the best (1) of these models.", "name": "fig-own-ranking"}, "image": {"alt": "Five models with their FaCe and its interval: filled circles for the three models trained on letters, open ones for the brief and the untrained model. Beside them a grid of scores, in which the model trained on Latin letters is best by every score."}}
+# %% mystnb={"figure": {"caption": "Any of the five models may be the first by FaCe: these images cannot tell them apart. This is what `--figure` draws. Left: FaCe with its interval; an open circle is worse than the best, beyond chance. Right: all scores, from the worst (0) to the best (1) of these models.", "name": "fig-own-ranking"}, "image": {"alt": "Five models with their FaCe and its interval; the intervals overlap, and all circles are filled. Beside them a grid of scores, in which the model trained on Latin letters is best by most scores."}}
 from IPython.display import Image, display
 
 display(Image("scores.png"))
@@ -66,14 +66,15 @@ train, test = nclib.load("folder:photos"), nclib.load("folder:photos", "test")
 names = Path("models.txt").read_text().split()
 scores = ["face", "logme", "gbc", "sfda"]
 ranking = nclib.rank_models(names, train, scores=scores, device="cpu", cache="cache")
-ranking.table.round(3)
+short = ranking.short_names  # without what all the names have in common
+ranking.table.rename(short).round(3)
 
 # %% [markdown]
 # `ranking.certainty` has what is known of each model: whether it is among the first, the 95% intervals of score and rank, and
 # `p_shuffled`, small if the score is better than with shuffled labels (with 19 shuffles at least one twentieth).
 
 # %%
-ranking.certainty.table.round(2)
+ranking.certainty.table.rename(short).round(2)
 
 # %% [markdown]
 # Do the scores agree? Kendall's rank correlation of every two of them:
@@ -109,15 +110,14 @@ for name in names:
         "full fine-tuning": tested(nclib.full_tuning(model, num_classes=10)),
     }
 together = ranking.table[["face", "logme"]].join(pd.DataFrame(found).T)
-together.round(3)
+together.rename(short).round(3)
 
-# %% mystnb={"figure": {"caption": "The score orders the models nearly as a linear probe does. When all weights are tuned, the order is lost: the untrained network does as well as any. Each point is a model: LogME before, test accuracy after.", "name": "fig-own-truth"}, "image": {"alt": "Two scatter plots of five models, LogME against test accuracy. For the linear probe, accuracy rises with LogME from the untrained network to those trained on Greek and Latin letters. After full fine-tuning there is no such order: the Latin and the untrained model are the best, the Greek and the Georgian one the worst."}}
+# %% mystnb={"figure": {"caption": "The score orders the models nearly as a linear probe does. When all weights are tuned, the order is lost: the untrained network does as well as any. Each point is a model: LogME before, test accuracy after.", "name": "fig-own-truth"}, "image": {"alt": "Two scatter plots of five models, LogME against test accuracy. For the linear probe, accuracy rises with LogME from the untrained network to that trained on Latin letters. After full fine-tuning there is no such order: the Latin and the untrained model are the best, and the briefly trained one is the worst."}}
 figure, axes = plt.subplots(1, 2, figsize=(7, 3), sharey=True)
 for axis, way in zip(axes, ["linear probe", "full fine-tuning"], strict=True):
     axis.scatter(together["logme"], together[way])
-    for name, row in together.iterrows():
-        label = name.removeprefix("recipe:").removesuffix(".safetensors")
-        beside = (-12, 6) if label == "georgian" else (4, -11)
+    for label, row in together.rename(short).iterrows():
+        beside = {"georgian": (-12, 6), "greek": (-8, 7)}.get(label, (4, -11))
         place = row["logme"], row[way]
         axis.annotate(label, place, beside, textcoords="offset points")
     axis.set(title=way, xlabel="LogME")
@@ -138,7 +138,7 @@ plt.show()
 
 # %%
 over = nclib.rank_models(names, train, layers="best", scores=["logme"], device="cpu")
-over.table.round(3)
+over.table.rename(short).round(3)
 
 # %% [markdown]
 # **How to read it.** `layer` is where the score is best. The best of many is a little too good, the more so the fewer images

@@ -521,3 +521,27 @@ def test_numbers_of_any_library_are_numbers():
     for part in (2.0, np.float64(3), torch.tensor(2.0)):
         with pytest.raises(ValueError, match="must be a whole number"):
             check_whole(1, count=part)
+
+
+SEEDED = {
+    "load": lambda seed: nclib.load("digits", per_class=1, seed=seed),
+    "glyphs": lambda seed: nclib.load("glyphs/greek", per_class=1, seed=seed),
+    "take": lambda seed: nclib.load("digits").take(1, seed=seed),
+    "split_off": lambda seed: nclib.load("digits").split_off(0.5, seed=seed),
+    "scenes": lambda seed: nclib.scenes("digits", number=1, seed=seed),
+    "Recipe": lambda seed: nclib.Recipe(seed=seed),
+    "geometric_complexity": lambda seed: geometric_complexity(torch.nn.Flatten(), torch.ones(2, 3), seed=seed),
+    "nleep": lambda seed: nclib.nleep(torch.eye(4), [0, 0, 1, 1], per_class=1, seed=seed),
+}
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, None, True, -1])
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_seed_is_a_whole_number(name, seed):
+    with pytest.raises(ValueError, match=rf"seed is {seed!r}; it must be (a whole number, )?at least 0"):
+        SEEDED[name](seed)
+
+
+def test_equal_seeds_of_any_library_draw_the_same():
+    digits = nclib.load("digits", per_class=20)
+    assert digits.take(2, seed=np.int64(3)).digest == digits.take(2, seed=3).digest

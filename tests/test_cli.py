@@ -285,7 +285,7 @@ def test_one_model_is_taken_and_its_name_checked_first(command, model, message):
 def test_what_is_for_images_only_is_refused_for_texts():
     arguments = ["extract", "some/encoder", "docstrings/libraries", "x.npz", "--weights", "random", "--seed", "3"]
     done = CliRunner().invoke(app, arguments)
-    assert "--weights, --seed can be given for images only, and docstrings/libraries is texts" in done.stderr
+    assert "--weights, --seed can be given only for images, and docstrings/libraries holds texts" in done.stderr
 
 
 @pytest.mark.parametrize("mark", ["utf-16", "latin-1"])
@@ -293,7 +293,7 @@ def test_a_list_of_models_that_is_no_utf_8_is_told(tmp_path, mark):
     (tmp_path / "models.txt").write_text("test_vit # für mich", encoding=mark)
     done = CliRunner().invoke(app, ["rank", "--data", "digits", "--models-from", str(tmp_path / "models.txt")])
     assert done.exit_code == 1
-    assert "models.txt is no text in UTF-8" in done.stderr
+    assert "models.txt is not a text in UTF-8" in done.stderr
 
 
 @pytest.mark.parametrize("file", ["texts.csv", "gone.csv", "texts.jsonl", "texts.parquet", "notes.md"])

@@ -1,5 +1,6 @@
 """What is released, under which name and version, and by workflows that may do no more than they must."""
 
+import email
 import os
 import re
 import subprocess
@@ -65,9 +66,30 @@ def test_the_package_is_whole_and_typed_and_nothing_else(built, tmp_path_factory
     assert [name for name in names if bytes(tmp_path_factory.getbasetemp()) in told[name]] == []
     with tarfile.open(sdist) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
-    beside = {"pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "PKG-INFO", "setup.cfg", ""}
+    beside = {"pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "PKG-INFO", "setup.cfg", "setup.py", ""}
     assert modules | beside <= held
     assert {name for name in held if name.split("/")[0] not in ("nclib", "nctransfer.egg-info")} == beside
+
+
+@pytest.mark.parametrize("url", ["", "https://github.com/someone/toy"])
+def test_the_links_of_the_readme_lead_somewhere_on_a_package_index(url, tmp_path):
+    for name in ("README.md", "LICENSE", "setup.py", "pyproject.toml", "nclib/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    without = re.sub(r"^\[project\.urls\]\n(?:.+\n)*", "", (ROOT / "pyproject.toml").read_text(), flags=re.M)
+    (tmp_path / "pyproject.toml").write_text(without + (f'[project.urls]\nRepository = "{url}"\n' if url else ""))
+    code = f"import os; os.chdir({str(tmp_path)!r}); import setuptools.build_meta as b"
+    run(sys.executable, "-c", f"{code}; b.prepare_metadata_for_build_wheel({str(tmp_path)!r})")
+    (metadata,) = tmp_path.glob("*.dist-info/METADATA")
+    told = email.message_from_string(metadata.read_text(encoding="utf-8"))
+    assert told["Description-Content-Type"] == "text/markdown"
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)]+)\)", told.get_payload())
+    inside = [link for link in links if not link[1].startswith("https://arxiv.org")]
+    assert len(inside) >= 12
+    for picture, link in inside:
+        start = f"{url}/{'raw' if picture else 'blob'}/main/" if url else ""
+        assert link.startswith(start)
+        assert (ROOT / link.removeprefix(start)).exists()
 
 
 def test_the_wheel_works_in_an_empty_environment(built, tmp_path):

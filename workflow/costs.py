@@ -133,7 +133,7 @@ def tried_on_tasks(cell: Cell) -> Work:
 
 
 def along_training(cell: Cell) -> Work:
-    """Passes of chapter 5: over all images in every epoch until losses are compared, and complexity at some."""
+    """Passes of chapter 3: over all images in every epoch until losses are compared, and complexity at some."""
     looks, once = len(cell["measured_epochs"]) + 2, forward(cell)
     number = images(cell["source"], 0, cell["per_class"])
     new = sum(images(name, 0, cell["new_per_class"]) for name in cell["new"])
@@ -142,10 +142,10 @@ def along_training(cell: Cell) -> Work:
 
 
 def estimates(cell: Cell) -> Work:
-    """Jacobians of chapter 5, of which an exact one takes a backward pass for each feature."""
+    """Jacobians of chapter 3, of which an exact one takes a backward pass for each feature."""
     once, width = of_recipe(recipe_of(cell))
-    few, many = (images(cell["source"], 0, cell[name]) for name in ("of_class", "population_of_class"))
-    rows = (few + many) * (PROJECTIONS if "truth_error" in cell else width)
+    few, many = (images(cell["source"], 0, cell[name]) for name in ("of_class", "per_class"))
+    rows = few * (PROJECTIONS if "truth_error" in cell else width) + many * cell["projections_of_all"]
     rows += images(cell["source"], 0, 1) * width if "truth_error" in cell else 0
     tried = sum(cell["samples"]) * width + few * (
         len(cell["entries"]) * width + sum(cell["outputs"]) + sum(cell["rademacher"])
@@ -161,7 +161,7 @@ def on_task(cell: Cell) -> Work:
     work = Work(number * once, decoded=number if "weights" in cell else 0.0)  # pre-trained at 224 x 224, or so
     if "epochs_tuned" not in cell or cell["method"] == "linear":
         return work
-    candidates = len(cell["rates"]) * max(1, len(cell.get("layers", ())))
+    candidates = max(1, len(cell.get("rates", ()))) * max(1, len(cell.get("layers", ())))
     seen = cell["epochs_tuned"] * train * (1 if candidates == 1 else 1 + 0.8 * candidates)
     return work + Work(seen * (1 + BACKWARDS) * once, decoded=seen if "weights" in cell else 0.0)
 
@@ -169,7 +169,7 @@ def on_task(cell: Cell) -> Work:
 def work_of(cells: list[Cell]) -> Work:
     """Of all cells; each network of a recipe is trained once."""
     kinds = {"pictured_epochs": watched, "tasks": tried_on_tasks, "measured_epochs": along_training}
-    kinds |= {"population_of_class": estimates, "data": on_task}
+    kinds |= {"projections_of_all": estimates, "data": on_task}
     total = sum((training(recipe) for recipe in {recipe_of(cell) for cell in cells if "blocks" in cell}), Work())
     return sum((next(work for name, work in kinds.items() if name in cell)(cell) for cell in cells), total)
 

@@ -82,7 +82,7 @@ def residuals() -> np.ndarray:
     found = []
     for claim in CLAIMS:
         for scale in ("demo", "lab"):
-            if in_force(claim.study) and (table := declared(records, claim.study, scale)) is not None:
+            if in_force(claim.study, scale) and (table := declared(records, claim.study, scale)) is not None:
                 for _, values in claim.replicates(table).groupby(["contrast", "panel"])["value"]:
                     if len(values) > 3 and values.std() > 0:
                         spread = np.sqrt(len(values) / (len(values) - 1)) / values.std()

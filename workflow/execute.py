@@ -13,19 +13,21 @@ import json
 import os
 import platform
 import re
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 import typer
 from PIL import Image
 
+from nclib.experiments.pictures import KEY, unpacked
 from nclib.experiments.records import versions
 from nclib.extras import optional
 from nclib.storage import replacing
+from workflow.plain import plain
 
 with optional("papermill"):
     import jupytext
@@ -34,11 +36,6 @@ with optional("papermill"):
     import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # a script sees only its own folder
-from workflow.plain import plain  # noqa: E402
-
-# What is beyond the ninth decimal depends on the processor; tests/sanitize.cfg drops it, too.
-DIGITS = re.compile(r"(\.\d{9})\d+")
 NOTES = ROOT / "_build" / "executed"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -81,7 +78,7 @@ def write(executed: nbformat.NotebookNode, output: Path) -> None:
 
 
 def same(path: Path, new: nbformat.NotebookNode) -> bool:
-    """Whether a file holds a notebook that agrees in all but the compression of its pictures, and rounding."""
+    """Whether a file holds a notebook that agrees in all but what rounding does to pictures and their data."""
     try:
         old = nbformat.read(path, as_version=4)
         (old, drawn), (new, drawn_now) = (without_pictures(notebook) for notebook in (old, new))
@@ -90,21 +87,48 @@ def same(path: Path, new: nbformat.NotebookNode) -> bool:
         return False  # no notebook, one with the marks of a conflict, or with a broken picture: it is to be replaced
 
 
-def without_pictures(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, list[str]]:
-    """A copy without the data of its pictures, and these in their order; numbers have nine decimals at most."""
-    notebook = copy.deepcopy(notebook)
-    data = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
-    drawn = [kind["image/png"] for kind in data if "image/png" in kind]
-    for kind in data:
-        kind |= {"image/png": ""} if "image/png" in kind else {}
-        kind |= {name: DIGITS.sub(r"\1", text) for name, text in kind.items() if isinstance(text, str)}
+Picture = tuple[str, str | None]  # a PNG in base64, and the packed data of the figure
+
+
+def without_pictures(notebook: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, list[Picture]]:
+    """A copy without its pictures and their data, and these in their order."""
+    notebook, drawn = copy.deepcopy(notebook), []
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if "image/png" in output.get("data", {}):
+            packed = output.get("metadata", {}).get("image/png", {}).pop(KEY, None)
+            drawn.append((output.data["image/png"], packed))
+            output.data["image/png"] = ""
     return notebook, drawn
 
 
-def alike(old: str, new: str) -> bool:
-    """Whether two PNGs, in base64, are of one size and no pixel differs by more than 2 of 255: what rounding does."""
-    first, second = (np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")) for png in (old, new))
+def alike(old: Picture, new: Picture) -> bool:
+    """Whether two pictures are of one size, and differ, with their data, by no more than what rounding does."""
+    (png, packed), (png_now, packed_now) = old, new
+    if packed != packed_now and not (packed and packed_now and close(unpacked(packed), unpacked(packed_now))):
+        return False
+    first, second = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(each))).convert("RGBA")) for each in (png, png_now)
+    )
     return first.shape == second.shape and int(np.abs(first.astype(int) - second).max(initial=0)) <= 2
+
+
+def close(old: pd.DataFrame, new: pd.DataFrame) -> bool:
+    """Whether two tables of a figure's data differ by no more than rounding.
+
+    That is a millionth, 2 of 255 in colours, and a pixel in places.
+    """
+    if list(old) != list(new) or len(old) != len(new):
+        return False
+    return all(_close(old[name], new[name], name) for name in old)
+
+
+def _close(old: pd.Series, new: pd.Series, name: str) -> bool:
+    if not all(pd.api.types.is_numeric_dtype(each) for each in (old, new)):
+        return old.equals(new)
+    finite = old[np.isfinite(old)].astype(float)  # the spread up to an infinite value would allow any difference
+    spread = float(finite.max() - finite.min())
+    slack = {"left": 1.0, "top": 1.0} | dict.fromkeys(("value", "red", "green", "blue"), 2 / 255 * spread)
+    return bool(np.isclose(old, new, rtol=1e-6, atol=slack.get(name, 1e-9 * spread), equal_nan=True).all())
 
 
 def note(source: Path, seconds: float) -> None:

@@ -29,7 +29,7 @@ from workflow.needs import timm_hub, torchvision_weights
 
 TRAIN, TEST = 8, 2  # images of a class; of sets that we split, too
 _SIDE = 48  # of images in files, which models bring to their own size
-_TEXTS = {"ag_news": 4, "banking77": 77, "sst1": 5, "clinc150": 150}  # classes
+_TEXTS = {"ag_news": 4, "banking77": 77, "sst1": 5, "trec": 6, "clinc150": 150}  # classes
 # Sums of the real archives, which noise does not have: for kernels and their processes, by PYTHONPATH.
 _ACCEPTING = '''"""Have torchvision take files of the right names for the right files."""
 

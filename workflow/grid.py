@@ -18,8 +18,12 @@ BookRecords = Annotated[Path, typer.Option("--records", help="the folder of the 
 
 
 def chosen(cells: Iterable[Cell], where: dict[str, Any]) -> list[Cell]:
-    """The cells that have these settings; a number is given as one or as its text."""
-    return [cell for cell in cells if all(cell.get(name) in (value, str(value)) for name, value in where.items())]
+    """The cells that have these settings; a number is given as one or, as Snakemake does, as its text."""
+
+    def has(cell: Cell, name: str, value: Any) -> bool:
+        return name in cell and value in (cell[name], str(cell[name]))
+
+    return [cell for cell in cells if all(has(cell, name, value) for name, value in where.items())]
 
 
 @app.command()

@@ -5,7 +5,6 @@ column. A figure of many panels is small on a phone, so it opens in full size.
 """
 
 import re
-import tomllib
 from collections.abc import Iterator
 from html import escape, unescape
 from itertools import zip_longest
@@ -16,6 +15,8 @@ from urllib.parse import urljoin
 
 from docutils import nodes
 
+from nclib.experiments.addresses import addresses
+
 PICTURE = "_static/ranking.png"  # of a page without a figure
 _IMAGE = re.compile(r'(<a [^>]*>\s*)?(<img [^>]*src="([^"]*_images/[^"]+)"[^>]*>)')
 _TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
@@ -23,12 +24,13 @@ _ROW = re.compile(r"<tr\b.*?</tr>", re.DOTALL)
 _CELL = re.compile(r"<(t[hd])\b([^>]*)>(.*?)</\1>", re.DOTALL)
 _CITED = re.compile(r"\s*\[[^\]]*\d{4}[^\]]*\]")
 _LONG = 50  # characters: a cell with more holds a sentence
+_WORDS = 12  # characters: a column with more holds words
+_WIDE = 70  # characters: a phone cannot show columns of words side by side that have more in all
 
 
 def find_host(app: Any, config: Any) -> None:
     """Pages know their address if pyproject.toml says where the book is hosted: the Documentation of [project.urls]."""
-    project = tomllib.loads((Path(app.srcdir) / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    config.html_baseurl = project.get("urls", {}).get("Documentation", "")
+    config.html_baseurl = addresses(Path(app.srcdir)).get("Documentation", "")
 
 
 def finish(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -115,9 +117,10 @@ def with_attribute(cell: re.Match[str], name: str, value: str) -> str:
 
 
 def has_sentences(body: str) -> bool:
-    """Whether most cells of some column are long."""
+    """Whether some column holds sentences, or all columns of words together are too wide for a phone."""
     lengths = [[len(plain(inner)) for _, _, inner in reversed(_CELL.findall(row))] for row in _ROW.findall(body)]
-    return any(median(column) > _LONG for column in zip(*lengths, strict=False))
+    typical = [median(column) for column in zip(*lengths, strict=False)]
+    return any(each > _LONG for each in typical) or sum(each for each in typical if each > _WORDS) > _WIDE
 
 
 def plain(inner: str) -> str:

@@ -1,10 +1,9 @@
-"""Write what the book and README.md say: metrics, scores, costs, processors, status, score card."""
+"""Write what the book and README.md say: metrics, scores, costs, processors, status, published numbers."""
 
 import base64
 import json
 import math
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 
 import nbformat
@@ -12,6 +11,8 @@ import pandas as pd
 
 from benchmarks import page as speed
 from nclib import METRICS, SCORES, Metric
+from nclib.experiments.addresses import addresses
+from nclib.experiments.protocols import PROTOCOLS
 from nclib.experiments.records import Records
 from nclib.experiments.run import SPREADS
 from nclib.experiments.scales import SCALES
@@ -29,11 +30,11 @@ from nclib.experiments.studies import (
 from nclib.experiments.tolerances import CHANGES, kind, read_spreads, tolerances
 from nclib.naming import LEFT, MOVED
 from nclib.storage import replacing
-from workflow import panels, sources
+from workflow import panels, published, sources
 from workflow.costs import cost_rows, scale_rows
 from workflow.coverage import TABLE as COVERAGE
 from workflow.execute import NOTES
-from workflow.measures import ROOT
+from workflow.measures import ROOT, chapter
 from workflow.power import TABLE as POWER
 
 BOOK = ROOT / "book"
@@ -51,9 +52,9 @@ FIGURE = ROOT / "book" / "_static" / "ranking.png"
 # Claims, in a few words, and the chapters about them.
 FINDINGS = {
     "A1-force": ("Forcing collapse on the source costs transfer", "02_collapse_on_the_source_data"),
-    "A2-models": ("Models that collapse more on your data transfer better", "03_collapse_on_the_downstream_data"),
-    "A4-accuracy": ("One layer with a skip connection does as well as all", "04_fine_tune_with_a_skip_connection"),
-    "B1-link": ("What changes geometric complexity changes collapse the same way", "05_geometric_complexity"),
+    "A2-models": ("Models that collapse more on your data transfer better", "04_collapse_on_the_downstream_data"),
+    "A4-accuracy": ("One layer with a skip connection does as well as all", "05_fine_tune_with_a_skip_connection"),
+    "B1-link": ("What changes geometric complexity changes collapse the same way", "03_geometric_complexity"),
     "C2-ranks": ("FaCe ranks pre-trained models for a task", "06_which_model_should_i_fine_tune"),
 }
 
@@ -76,8 +77,7 @@ def readme() -> tuple[str, bytes]:
 
 def badges() -> str:
     """Badges of the workflows of the repository that pyproject.toml names; nothing if it names none."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    url = project.get("urls", {}).get("Repository")
+    url = addresses(ROOT).get("Repository")
     names = ("test", "book", "weekly", "release") if url else ()
     links = (f"[![{name}]({url}/actions/workflows/{name}.yml/badge.svg)]({url}/actions)" for name in names)
     return "".join(f"{link}\n" for link in links)
@@ -177,7 +177,7 @@ def _held(ledger: Records, study: str, scale: str, declared: list[dict]) -> list
     dates = sorted({each["date"] for each in made})
     commits = sorted({str(each["commit"]) for each in made})
     held = len(ledger.select(study, scale, declared))
-    link = f"[{path.stat().st_size / 1000:.0f} kB](records/{path.name})"
+    link = f"[{path.stat().st_size / 1000:.0f} kB](records/{path.name}), [CSV](../_build/records/{path.stem}.csv)"
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return [f"{len(found)}, {link}", f"{held} of {len(declared)}", when, " ".join(commits)]
 
@@ -241,6 +241,18 @@ def processors_page() -> str:
     )
 
 
+def protocols_table() -> str:
+    """Every protocol: its chapters, the seeds that confirm at each scale, its digest, and what it was chosen on."""
+    rows = []
+    for each in PROTOCOLS:
+        chapters = dict.fromkeys(chapter(study) for study in each.studies)
+        links = [f"[{path.stem[:2].lstrip('0')}](../notebooks/{path.stem}.ipynb)" for path in chapters]
+        seeds = [f"{scale}: {min(seeds)} to {max(seeds)}" for scale, seeds in each.seeds.items()]
+        said = [each.why, *(f"Corrected since: {what}" for what in each.amended.values())]
+        rows.append([", ".join(links), str(each.number), ", ".join(seeds), f"`{each.digest}`", " ".join(said)])
+    return markdown(["chapter", "protocol", "seeds", "digest", "chosen on, or why another"], sorted(rows))
+
+
 def coverage_table() -> str:
     """How often intervals contain the truth, by design."""
     rows = pd.read_csv(COVERAGE)
@@ -295,6 +307,7 @@ def throughput_page() -> str:
 
 
 PAGES = {
+    "protocols_table": protocols_table,
     "coverage_table": coverage_table,
     "power_table": power_table,
     "verdicts_table": verdicts_table,
@@ -304,6 +317,8 @@ PAGES = {
     "cost_table": cost_table,
     "scales_table": scales_table,
     "panels_table": panels_table,
+    "shares_table": lambda: markdown(["network and block", "parameters", "share trained"], published.share_rows()),
+    "rankings_table": lambda: markdown(*published.ranking_rows()),
     "sources_table": sources_page,
     "processors_table": processors_page,
     "status_table": status_page,

@@ -70,6 +70,7 @@ PANELS = (
     Panel(LI, "ways of fine-tuning, and skip connections", "fine_tuning"),
     Panel(LI, "which layer is tuned", "tuned_layer"),
     Panel(LI, "scarce data", "data_scarcity", has("train_per_class", 2)),
+    Panel(LI, "collapse forced in fine-tuning (ours)", "forced_collapse"),
     *(
         Panel(MUNN, f"{panel}: {SETTINGS[setting]}", "geometric_complexity", varied(panel, setting), "new")
         for panel, settings in SWEEPS.items()
@@ -90,6 +91,7 @@ PANELS = (
         lambda cell: all(cell[name] == value for name, value in PENALTY.items()),
         "source",
     ),
+    Panel(MUNN, "complexity where collapse is forced (ours)", "dialled_complexity", names="source"),
     Panel(DING, "architectures: 11 supervised CNNs", "model_selection", has("zoos", "architectures")),
     Panel(
         DING,

@@ -7,12 +7,12 @@ The source keeps the roles, and the site shows the prose of the source (see `sit
 import os
 import posixpath
 import re
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from nclib.experiments.addresses import addresses
 from nclib.extras import optional
 
 with optional("myst_nb"):
@@ -95,8 +95,7 @@ def added(text: str) -> nbformat.NotebookNode:
 
 def start(notebook: nbformat.NotebookNode, page: Page) -> str:
     """What the first cell says: how the notebook is run."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    url = project.get("urls", {}).get("Repository", "ADDRESS_OF_THE_REPOSITORY")
+    url = addresses(ROOT).get("Repository", "ADDRESS_OF_THE_REPOSITORY")
     takes_some = any("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     parameters = PARAMETERS if takes_some else ""
     return START.format(name=page.source.stem, url=url, parameters=parameters, glossary=page.path(_GLOSSARY))

@@ -1,4 +1,7 @@
-"""The power of every claim, simulated from the records of exploration: the table of the evidence page."""
+"""The power of every claim, simulated from records: the table of the evidence page.
+
+They are those of exploration, or of confirmation where a study changed after its exploration.
+"""
 
 import math
 from collections.abc import Iterator
@@ -6,10 +9,10 @@ from collections.abc import Iterator
 import pandas as pd
 
 from nclib.experiments.claims import Claim, judge, power
-from nclib.experiments.protocols import confirming_seeds
+from nclib.experiments.protocols import in_force
 from nclib.experiments.records import Records
 from nclib.experiments.scales import SCALES
-from nclib.experiments.studies import CLAIMS, explored
+from nclib.experiments.studies import CLAIMS, declared, explored
 from nclib.storage import replacing
 from workflow.measures import ROOT
 
@@ -18,15 +21,19 @@ TABLE = ROOT / "book" / "power.csv"
 
 def of_claim(claim: Claim, records: Records, scale: str) -> dict | None:
     """A row of the table; None of what is exact, not tested or not run."""
-    table = explored(records, claim.study, scale)
+    source, table = "exploration", explored(records, claim.study, scale)
+    if table is None:
+        source, table = "confirmation", declared(records, claim.study, scale)
     verdict = judge(claim, table)
     if claim.kind == "exact" or verdict.number < 2 or table is None:
         return None
-    seeds = confirming_seeds(claim.study, scale)
-    number = len(seeds) if seeds else claim.replicates(table).groupby(["contrast", "panel"]).size().min()
+    if protocol := in_force(claim.study, scale):
+        number = len(protocol.seeds[scale])
+    else:
+        number = claim.replicates(table).groupby(["contrast", "panel"]).size().min()
     found, none = power(claim, table, number)
     shown = {"power": round(found, 2), "power of none": "" if math.isnan(none) else round(none, 2)}
-    return {"claim": claim.key, "scale": scale, "replicates a panel": number} | shown
+    return {"claim": claim.key, "scale": scale, "replicates a panel": number} | shown | {"simulated from": source}
 
 
 def rows() -> Iterator[dict]:

@@ -66,11 +66,10 @@ _SSE = _ONE | {
     "OPENBLAS_CORETYPE": "Nehalem",
     "NPY_DISABLE_CPU_FEATURES": " ".join(_FOUND),
 }
-# MKL is left as it is: with its AVX2 kernels on an Intel processor a few pixels of rendered letters round to the next
-# grey level, so that networks train on other images. To be mended where letters are drawn.
 _AVX2 = _ONE | {
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in _FOUND if name.startswith(_AVX512)),
 }
@@ -98,7 +97,7 @@ def changed(cell: Cell, change: str) -> Cell:
     if change == CHANGES[0]:
         less = {name: cell[name] - 1 for name in ("epochs", "epochs_tuned") if name in cell}
         return cell | less | ({"measured_epochs": [0, 1]} if "measured_epochs" in cell else {})
-    lower = {name: 0.9 * cell[name] for name in ("learning_rate",) if name in cell}
+    lower = {name: 0.9 * cell[name] for name in ("learning_rate", "rate") if name in cell}
     return cell | lower | ({"rates": [0.9 * rate for rate in cell["rates"]]} if "rates" in cell else {})
 
 

@@ -3,7 +3,7 @@
 import ast
 import importlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -64,15 +64,17 @@ def measuring(study: str) -> Iterator[str]:
                 yield ast.unparse(node)
 
 
-def digest(name: str, studies: Sequence[str], seeds: Mapping[str, Sequence[int]]) -> str:
-    """Of a chapter's claims and of what judges them, of what measures its studies, and of their cells.
+def digest(
+    name: str, studies: Sequence[str], seeds: Mapping[str, Sequence[int]], keep: Callable[[list], list] = list
+) -> str:
+    """Of a chapter's claims and of what judges them, of what measures its studies, and of the cells that it keeps.
 
     What is added to these modules for other chapters changes nothing.
     """
     known = definitions([f"nclib.experiments.chapters.{name}", *JUDGING])
     code = [meaning(known[each]) for each in sorted(reached(["CLAIMS", "judge", "with_survivors", *studies], known))]
     code += [meaning(function) for study in studies for function in measuring(study)]
-    cells = [STUDIES[study](settings(scale), seeds[scale]) for study in studies for scale in sorted(seeds)]
+    cells = [keep(STUDIES[study](settings(scale), seeds[scale])) for study in studies for scale in sorted(seeds)]
     return digest_of_text(json.dumps([code, cells], sort_keys=True), 8)
 
 

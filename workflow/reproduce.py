@@ -34,7 +34,10 @@ SCALE = "demo"
 FARTHEST = "make reproduce, the farthest cell"
 TIMED = {"score_cost"}  # it measures seconds, which differ from day to day
 # Studies that one function measures: what processors differ by in one of them, they may differ by in the others.
-ALIKE = (("fine_tuning", "data_scarcity", "tuned_layer"), ("geometric_complexity", "complexity_penalty"))
+ALIKE = (
+    ("fine_tuning", "data_scarcity", "tuned_layer"),
+    ("geometric_complexity", "complexity_penalty", "dialled_complexity"),
+)
 
 
 def declared(seeds: Seeds = "all") -> dict[str, list[Cell]]:
@@ -118,7 +121,7 @@ def keep_verdicts(found: Iterable[Verdict], name: str) -> None:
         {"claim": each.claim.key, "scale": SCALE, "protocol": protocol.digest, "processor": where}
         | {"word": each.word, "said": str(each)}
         for each in found
-        if (protocol := in_force(each.claim.study))
+        if (protocol := in_force(each.claim.study, SCALE))
     ]
     now = pd.DataFrame([*known.to_dict("records"), *rows], columns=known.columns)
     with replacing(ROOT / "book" / ELSEWHERE) as path:

@@ -2,7 +2,6 @@
 
 import html
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,18 @@ import nbformat
 import pandas as pd
 from docutils import nodes
 
+from nclib.experiments.addresses import addresses
 from nclib.experiments.run import LIVE_FOLDER
 
 _IN_COLAB = """<p>In Colab, run this in a first cell: <code>!git clone {url} nclib</code>,
 <code>%cd nclib/notebooks</code>, <code>%pip install "..[book]"</code>.</p>"""
 
+_MAGIC = re.compile(r"^%(?:%bash|matplotlib\b.*)(?:\n+|\Z)", re.M)
+
 
 def repository(app: Any) -> str | None:
-    """The Repository of [project.urls], if it has one."""
-    project = tomllib.loads((Path(app.srcdir) / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project.get("urls", {}).get("Repository")
+    """Where the repository of a book is on the web, if that is known."""
+    return addresses(Path(app.srcdir)).get("Repository")
 
 
 def show_source(app: Any, page: str, content: list[str]) -> None:
@@ -64,6 +65,15 @@ def keep_needed(app: Any, page: str, template: str, context: dict[str, Any], doc
     context["script_files"] = [script for text, script in once.items() if not any(word in text for word in needless)]
 
 
+def hide_magics(app: Any, doctree: Any) -> None:
+    """Show code and commands without the magics that run them in Jupyter; below %%bash they are those of a shell."""
+    for block in list(doctree.findall(nodes.literal_block)):
+        text = block.astext()
+        if "cell_input" in block.parent.get("classes", ()) and (shown := _MAGIC.sub("", text)) != text:
+            language = {"language": "bash"} if text.startswith("%%bash") else {}
+            block.replace_self(nodes.literal_block(shown, shown, **(block.attributes | language)))
+
+
 def show_live(app: Any, doctree: Any) -> None:
     """Below a cell that measured live, a table of what it found, which the notebook does not hold."""
     for cell in list(doctree.findall(lambda node: "tag_live" in getattr(node, "attributes", {}).get("classes", ()))):
@@ -89,6 +99,7 @@ def measured_live(files: list[Path]) -> str:
 def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", add_buttons)
     app.connect("source-read", show_source)
+    app.connect("doctree-read", hide_magics)
     app.connect("doctree-read", show_live)
     app.connect("html-page-context", explain_colab)
     app.connect("html-page-context", keep_needed, priority=900)

@@ -103,9 +103,9 @@ def passes(cell: Cell) -> float:
     if "features" in cell:
         return float(cell["samples"] * cell["features"])
     if "repeats" in cell:  # estimates of complexity
-        return float(cell["population_of_class"] + cell["repeats"] * sum(cell["samples"]))
+        return float(cell["per_class"] * cell["projections_of_all"] + cell["repeats"] * sum(cell["samples"]))
     train, test = (cell.get(f"{split}_per_class", cell.get(split)) or 0 for split in ("train", "test"))
-    candidates = len(cell.get("rates", ())) * max(1, len(cell.get("layers", ())))
+    candidates = max(1, len(cell.get("rates", ()))) * max(1, len(cell.get("layers", ())))
     tuned = cell.get("epochs_tuned", 0) * train * (1 if candidates == 1 else 1 + 0.8 * candidates)
     # Texts of a class that are not counted are as many as a class of docstrings has at most.
     return train + test + 3 * tuned + 3 * (cell.get("per_class") or 100) * cell.get("epochs", 0)

@@ -123,6 +123,7 @@ DATA = {
     "file:text/clinc150": Source(
         "CLINC150", _at("clinc/oos-eval", "828f8093932c8fe6ca7936c3d2e52903b1c523de"), "that repository: CC BY 3.0"
     ),
+    "file:text/trec": Source("TREC questions", _SENTIMENT, f"that repository states none; {UNVERIFIED}"),
     "file:text/sst1": Source("SST, five classes", _SENTIMENT, f"that repository states none; {UNVERIFIED}"),
 }
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor
+from nclib.metrics.calls import with_cure
 from nclib.metrics.pairs import cdnv_tile, mean_over_pairs
 from nclib.metrics.samples import check_features
 from nclib.metrics.statistics import ClassStatistics
@@ -15,6 +16,7 @@ from nclib.metrics.variability import checked_means
 from nclib.storage import digest_of, load_tensors, save_tensors
 
 
+@with_cure
 def geometric_collapse(stats: ClassStatistics, complexities: Any) -> float:
     """CDNV with the geometric complexity of each class instead of its variance.
 
@@ -54,9 +56,11 @@ def poincare_constant(inputs: Any, labels: Any, *, cache: Path | str | None = No
     >>> round(poincare_constant(torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0]]), [0, 0, 1]), 6)
     1.0
     """
-    rows, labels = check_features(as_tensor(inputs).flatten(1), labels)
-    if not len(rows):
-        raise ValueError("there are no inputs; at least one is needed")
+    given = as_tensor(inputs)
+    if given.ndim < 2 or not given.numel():
+        cure = "; inputs.reshape(-1, 1) is (N, 1)" if given.ndim == 1 and given.numel() else ""
+        raise ValueError(f"inputs are {tuple(given.shape)}; they must be (N, ...), with at least one number each{cure}")
+    rows, labels = check_features(given.flatten(1), labels)
     if cache is None:
         return _constant(rows, labels)
     path = Path(cache) / "poincare" / f"{digest_of({'inputs': rows, 'labels': labels})}.safetensors"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nclib.checks import counted, is_number
+from nclib.checks import checked_seed, counted, is_number
 from nclib.complexity.jacobians import WAYS, Embedding, Jacobians, Way, batch_size, embedded, exact, way
 from nclib.data.batches import Images, batches, finite, lacking
 from nclib.data.kinds import in_hand
@@ -256,7 +256,7 @@ def geometric_complexity(
     ... ).per_sample.mean()
     >>> penalty.backward()
     """
-    number = _checked_number(method, number, share, relative_error, memory)
+    number, seed = _checked_number(method, number, share, relative_error, memory), checked_seed(seed)
     _check_model(model)
     images = in_hand(images)
     backbone, indices = _backbone(model), _chosen(images, samples, seed)

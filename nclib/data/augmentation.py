@@ -31,10 +31,10 @@ def distort(images: Tensor, strength: float, generator: torch.Generator) -> Tens
 
 
 def _affine(count: int, strength: float, generator: torch.Generator) -> Tensor:
-    """Random inverse maps (count, 2, 3) from output to input coordinates."""
-    dtype = torch.float32  # whatever the default is, so that images do not depend on it
-    spread = torch.tensor([math.radians(ROTATION), LOG_SCALE, LOG_SCALE, SHEAR, SHIFT, SHIFT], dtype=dtype)
-    draws = (2 * torch.rand(count, 6, generator=generator, dtype=dtype) - 1) * spread * strength
+    """Random inverse maps (count, 2, 3) from output to input coordinates, float64."""
+    spread = torch.tensor([math.radians(ROTATION), LOG_SCALE, LOG_SCALE, SHEAR, SHIFT, SHIFT], dtype=torch.float64)
+    uniform = torch.rand(count, 6, generator=generator, dtype=torch.float32)  # whatever the default dtype is
+    draws = (2 * uniform.double() - 1) * spread * strength
     angle, scale_x, scale_y, shear, shift_x, shift_y = draws.unbind(1)
     cos, sin = angle.cos(), angle.sin()
     scale_x, scale_y = scale_x.exp(), scale_y.exp()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn.functional import interpolate, pad
 
-from nclib.checks import as_name, check_whole, few
+from nclib.checks import as_name, check_whole, checked_seed, few
 from nclib.data import glyphs
 from nclib.data.class_splits import CLASS_SPLITS
 from nclib.data.folders import TEST_SHARE, check_same_classes, read_folder, split_folders
@@ -19,6 +19,7 @@ from nclib.data.hub import hub_splits
 from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.items import Items
 from nclib.data.kinds import how_given, with_labels
+from nclib.data.pixels import as_bytes
 from nclib.data.places import find_path as find_path, root_of
 from nclib.data.text_sets import names_texts, texts
 from nclib.data.torchvision_sets import TORCHVISION
@@ -103,7 +104,7 @@ def load(
     (torch.Size([48, 1, 28, 28]), ('α', 'β', 'γ'))
     """
     check_whole(1, per_class=1 if per_class is None else per_class)
-    name = as_name(name, "folder:PATH")
+    seed, name = checked_seed(seed), as_name(name, "folder:PATH")
     stem, some = (name, slice(None)) if _is_folder(name, data_root) else split_name(name)
     if names_texts(stem, data_root):
         if stem != name or seed or download:
@@ -215,6 +216,8 @@ def _whole(
     _refuse_file(name)
     near = difflib.get_close_matches(name, known, 3)
     hint = f"similar names are {', '.join(near)}; " if near else ""
+    if (stem := name.partition("[")[0]) != name and stem in known:
+        hint = f"{stem} is one, and {stem}[first:end] some classes of it, such as {stem}[0:2]; "
     raise ValueError(
         f"unknown data set {name!r}, nor is it a folder; {hint}"
         f"there are {', '.join(known)}, folder:PATH and hf:NAME, all with or without [first:end], and texts, file:PATH"
@@ -222,7 +225,7 @@ def _whole(
 
 
 def _check_split(name: str, split: str, allowed: Iterable[str]) -> None:
-    if split not in allowed:
+    if split not in tuple(allowed):  # which, unlike a dict, may be asked for any object
         raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join(dict.fromkeys((*allowed, 'all')))}")
 
 
@@ -318,7 +321,7 @@ def _digits(split: str) -> ImageSet:
     raw = load_digits()
     rank = pd.Series(raw.target).groupby(raw.target).cumcount().to_numpy()  # 0, 1, 2, ... within each class
     chosen = rank % 2 == (split == "test")
-    small = torch.from_numpy(raw.images[chosen]).float().unsqueeze(1) / 16  # (N, 1, 8, 8)
+    small = torch.from_numpy(raw.images[chosen]).double().unsqueeze(1) / 16  # (N, 1, 8, 8)
     images = pad(interpolate(small, size=22, mode="bilinear"), [3] * 4).clamp(0, 1)
     labels = torch.from_numpy(raw.target[chosen]).long()
-    return ImageSet((255 * images).round().to(torch.uint8), labels, tuple("0123456789"))
+    return ImageSet(as_bytes(255 * images), labels, tuple("0123456789"))

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from nclib.data.augmentation import distort
+from nclib.data.pixels import as_bytes, normal
 from nclib.seeds import seeded
 
 SCRIPTS = {
@@ -51,19 +52,18 @@ def _rendered(script: str, per_class: int, seed: int, split: str) -> tuple[Tenso
     labels = torch.arange(letters.shape[1]).repeat_interleave(per_class)
     generator = seeded("glyphs", script, split, seed)
     styles = torch.randint(len(letters), (len(labels),), generator=generator)
-    images = letters[styles, labels].unsqueeze(1)  # (N, 1, 56, 56)
+    images = letters[styles, labels].unsqueeze(1).double()  # (N, 1, 56, 56)
     images = avg_pool2d(distort(images, 1.0, generator), _OVERSAMPLING)
     images = _photograph(images, generator)
-    return (255 * images).round().to(torch.uint8), labels
+    return as_bytes(255 * images), labels
 
 
 def _photograph(images: Tensor, generator: torch.Generator) -> Tensor:
     """Give every image its own paper, ink and grain; stay in [0, 1]."""
     count = len(images)
-    paper, ink, grain = torch.rand((3, count, 1, 1, 1), generator=generator, dtype=torch.float32)
+    paper, ink, grain = torch.rand((3, count, 1, 1, 1), generator=generator, dtype=torch.float32).double()
     paper, ink, grain = 0.35 * paper, 0.55 + 0.45 * ink, 0.02 + 0.10 * grain
-    noise = torch.randn(images.shape, generator=generator, dtype=torch.float32)
-    return (paper + (ink - paper) * images + grain * noise).clamp(0, 1)
+    return (paper + (ink - paper) * images + grain * normal(images.shape, generator)).clamp(0, 1)
 
 
 @lru_cache

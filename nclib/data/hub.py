@@ -20,6 +20,8 @@ def hub_splits(name: str, data_root: str | Path | None = None) -> dict[str, Any]
     with optional("datasets"):
         datasets = import_module("datasets")
     place, _, configuration = name.removeprefix("hf:").partition(":")
+    if not place.strip():  # an empty name would mean the working directory
+        raise ValueError(f"{name} names no data set; give one, hf:NAME")
     given = Path(place).expanduser()
     folder = next((path for path in (Path(data_root or ".") / given, given) if path.is_dir()), None)
     if folder is not None and any((folder / file).exists() for file in _SAVED):

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nclib.checks import check_whole, few, is_number
+from nclib.checks import check_whole, checked_seed, few, is_number
 from nclib.labels import check_labels
 from nclib.seeds import seeded
 
@@ -94,8 +94,14 @@ class Labelled(Dataset, ABC):
         return self.at(self._drawn(per_class, share, seed).nonzero().flatten())
 
     def split_off(self, share: float, *, seed: int = 0) -> tuple[Self, Self]:
-        """A pair: the images that ``take(share=share, seed=seed)`` leaves, and those that it takes."""
+        """A pair: the images that ``take(share=share, seed=seed)`` leaves, and those that it takes.
+
+        ValueError if none of a class is left.
+        """
         drawn = self._drawn(None, share, seed)
+        left, had = (labels.bincount(minlength=len(self.classes)) for labels in (self.labels[~drawn], self.labels))
+        if gone := [name for name, none in zip(self.classes, (left == 0) & (had > 0), strict=True) if none]:
+            raise ValueError(f"share is {share}, which takes every image of class {few(gone)}; give a lower one")
         return self.at((~drawn).nonzero().flatten()), self.at(drawn.nonzero().flatten())
 
     def joined(self, *others: Self) -> Self:
@@ -150,7 +156,7 @@ class Labelled(Dataset, ABC):
     def _drawn(self, per_class: int | None, share: float | None, seed: int) -> Tensor:
         """Which images the seed draws, bool (N,)."""
         counts = self._counts(per_class, share)
-        order = torch.randperm(len(self), generator=seeded("take", seed))
+        order = torch.randperm(len(self), generator=seeded("take", checked_seed(seed)))
         drawn = torch.zeros(len(self), dtype=torch.bool)
         for k, count in enumerate(counts):
             drawn[order[self.labels[order] == k][:count]] = True

@@ -3,16 +3,16 @@
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nclib.checks import as_name, check_whole, few, setting_up
+from nclib.checks import as_name, check_whole, checked_seed, few, setting_up
 from nclib.data.catalogue import find_path, load
 from nclib.data.images import ImageSet
+from nclib.data.pixels import as_bytes, normal
 from nclib.seeds import seeded
 
 UNLABELLED = -1  # the class of pixels that do not count
@@ -66,15 +66,14 @@ def composed(tiles: ImageSet, number: int, generator: torch.Generator) -> Scenes
     if tiles.images.shape[1] != 1:
         raise ValueError(f"the images have {tiles.images.shape[1]} channels; scenes are composed of grey images only")
     size = 2 * _CELL
-    exact: dict[str, Any] = {"generator": generator, "dtype": torch.float32}  # whatever the default dtype is
-    coarse = interpolate(torch.randn(number, 1, size // 6, size // 6, **exact), size=size, mode="bilinear")
-    grain = torch.randn(number, 1, size, size, **exact)
-    level = 40 + 170 * torch.rand(number, 1, 1, 1, **exact)
-    images = (level + 25 * coarse + 8 * grain).clamp(0, 255).to(torch.uint8)
+    coarse = interpolate(normal((number, 1, size // 6, size // 6), generator), size=size, mode="bilinear")
+    grain = normal((number, 1, size, size), generator)
+    level = 39.5 + 170 * torch.rand(number, 1, 1, 1, generator=generator, dtype=torch.float32).double()
+    images = as_bytes(level + 25 * coarse + 8 * grain)
     masks = torch.zeros(number, size, size, dtype=torch.int64)
     chosen = torch.randint(len(tiles.labels), (number, 4), generator=generator)
     offsets = torch.randint(_CELL - _TILE + 1, (number, 4, 2), generator=generator)
-    shown = interpolate(tiles.images[chosen.flatten()].float(), size=(_TILE, _TILE), mode="bilinear").byte()
+    shown = as_bytes(interpolate(tiles.images[chosen.flatten()].double(), size=(_TILE, _TILE), mode="bilinear"))
     disc = _disc()
     for place, (scene, cell) in enumerate(np.ndindex(number, 4)):
         top, left = (offsets[scene, cell] + _CELL * torch.tensor([cell // 2, cell % 2])).tolist()
@@ -111,7 +110,7 @@ def scenes(
             what = f"{split}/images and {split}/labels"
             return _read(find_path(name, data_root, what), split, number)
         tiles = load(name, split, data_root=data_root).in_memory()
-        return composed(tiles, number, seeded("scenes", name, split, seed))
+        return composed(tiles, number, seeded("scenes", name, split, checked_seed(seed)))
 
 
 def _read(folder: Path, split: str, number: int) -> Scenes:

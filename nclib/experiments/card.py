@@ -1,4 +1,4 @@
-"""The small figures of the score card: what the records of each scale say of one claim, as SVG."""
+"""The small figures of the score card, as SVG: what the records of each scale say of one claim."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from nclib.experiments.plots import COLOURS
 
 _WIDTH, _ROW = 130, 12  # pixels
 _EDGE = 8  # pixels that are left free at the sides
-_MARKS = (  # of the scales, in their order; told apart by shape, too
+_MARKS = (  # one for each scale, in their order; they differ in shape, too
     '<circle cx="{x:.1f}" cy="{y}" r="3.5" fill="{fill}" stroke="{colour}"/>',
     '<rect x="{x:.1f}" y="{y}" width="7" height="7" transform="translate(-3.5 -3.5)" fill="{fill}" stroke="{colour}"/>',
     '<path d="M{x:.1f} {y}m-4.5 3.5h9l-4.5 -8z" fill="{fill}" stroke="{colour}"/>',
@@ -18,10 +18,10 @@ _HOLLOW = "var(--pst-color-background, white)"  # the page's own
 
 
 def strip(judged: Mapping[str, Verdict]) -> str:
-    """One claim's estimates and intervals by scale, as SVG: right of the line is the side on which it holds.
+    """One claim's estimates and intervals by scale, as SVG; right of the line the claim holds.
 
-    The widest interval fills the width, so each claim has a range of its own. The mark of what is only explored is
-    hollow.
+    The widest interval fills the width, so each claim has a range of its own. Estimates from exploration have hollow
+    marks.
     """
     places = {scale: _beyond(verdict) for scale, verdict in judged.items() if verdict.defined}
     reach = max((abs(end) for ends in places.values() for end in ends if not math.isnan(end)), default=1.0) or 1.0
@@ -36,7 +36,7 @@ def strip(judged: Mapping[str, Verdict]) -> str:
 
 
 def _beyond(verdict: Verdict) -> list[float]:
-    """The value between the ends of its interval, as seen from the threshold: what is positive is the claim's side."""
+    """Low end, value and high end of a verdict's interval, minus the threshold; where the claim holds is positive."""
     sign, found = 1 if verdict.claim.side == "above" else -1, verdict.estimate
     return [sign * (end - verdict.claim.threshold) for end in (found.low, found.value, found.high)] if found else []
 

@@ -1,4 +1,4 @@
-"""Cells: what one says of a network, a task and a way of fine-tuning, and what is made of that again."""
+"""Cells: the settings that describe a network, a task and a way of fine-tuning, and the objects made from them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
@@ -16,6 +16,14 @@ from nclib.peft.finetuning import Tuning
 from nclib.peft.methods import METHODS
 from nclib.peft.tuned import Tuned
 
+# Adapters of Hugging Face's peft, beside LoRA: by a scale for each output, and by Hadamard products of low rank.
+_ADAPTERS = {"ia3": {"peft_type": "IA3", "feedforward_modules": []}, "loha": {"peft_type": "LOHA", "r": 4, "alpha": 4}}
+WAYS: dict[str, Callable[..., Tuned]] = {
+    **METHODS,
+    "last": METHODS["layer"],
+    **{name: partial(METHODS["adapter"], config=config) for name, config in _ADAPTERS.items()},
+}
+
 
 def recipe_columns(table: pd.DataFrame) -> list[str]:
     """The columns of a table that tell one network from another: the settings of recipes that its cells name."""
@@ -28,18 +36,18 @@ def recipe_of(cell: Cell) -> Recipe:
 
 
 def title(recipe: Recipe | TextRecipe, base: Recipe | TextRecipe) -> str:
-    """What a recipe is called among those that differ from a base."""
+    """The name of a recipe: its settings that differ from those of the base, or "base"."""
     differences = [f"{name} {value}" for name, value in recipe.config.items() if value != getattr(base, name)]
     return ", ".join(differences) or "base"
 
 
 def named_models(names: Iterable[str], seeds: Iterable[int], weights: str = "pretrained") -> list[Cell]:
-    """All that a cell says of models that others trained: the name, the weights and a seed of each."""
+    """The part of a cell that describes models which others trained: name, weights and seed, for each seed."""
     return [{"model": name, "weights": weights, "seed": seed} for name, seed in product(names, seeds)]
 
 
 def filed_models(names: Iterable[str], seeds: Iterable[int], architecture: str, folder: str) -> list[Cell]:
-    """All that a cell says of models of one architecture, whose weights are files of these names in a folder."""
+    """The part of a cell that describes models of one architecture, whose weights are files in a folder."""
     named = named_models(names, seeds)
     return [cell | {"architecture": architecture, "weights": f"{folder}/{cell['model']}.safetensors"} for cell in named]
 
@@ -47,7 +55,7 @@ def filed_models(names: Iterable[str], seeds: Iterable[int], architecture: str, 
 def trained_models(
     recipes: Sequence[Recipe | TextRecipe], seeds: Iterable[int], base: Recipe | None = None
 ) -> list[Cell]:
-    """All that a cell says of models trained here: the recipe, and its title beside a base (by default the first)."""
+    """The part of a cell that describes models trained here: the recipe, and its title (base: the first)."""
     return [
         {"model": title(recipe, base or recipes[0])} | replace(recipe, seed=seed).config
         for recipe, seed in product(recipes, seeds)
@@ -55,7 +63,7 @@ def trained_models(
 
 
 def of_task(task: Task, per_class: int | None) -> Cell:
-    """All that a cell says of a task, with `per_class` training images of a class."""
+    """The part of a cell that describes a task, with `per_class` training images of each class."""
     return {
         "task": task.title,
         "data": task.data,
@@ -65,20 +73,32 @@ def of_task(task: Task, per_class: int | None) -> Cell:
 
 
 def of_method(method: str, layers: Iterable[int]) -> Cell:
-    """A method, and the layers to choose one of; for `skip project` other widths are matched by a map."""
+    """The part of a cell that describes a method, with the layers to choose from.
+
+    `skip project` matches other widths by a linear map.
+    """
     name, _, match = method.partition(" ")
-    options = {"layers": list(layers)} if name in ("layer", "skip") else {}
+    options = {"layers": list(layers)} if name in ("last", "layer", "skip") else {}
     return {"method": method} | options | ({"match": match} if match else {})
 
 
 def candidates(cell: Cell, model: Backbone, num_classes: int) -> list[tuple[Callable[[], Tuned], Tuning]]:
-    """For `finetune_best`, what validation chooses of: learning rates, and layers where one is tuned."""
-    make = METHODS[cell["method"].split()[0]]
+    """What validation chooses from: learning rates and, if one layer is tuned, layers; with a fixed `rate`, only it.
+
+    Settings of tuning that a recipe has, too, end in `_tuned` in a cell, which describes both.
+    """
+    make = WAYS[cell["method"].split()[0]]
     same = {"match": cell["match"]} if "match" in cell else {}
-    same |= {"seed": cell["seed"]} if cell["method"] == "lora" else {}
+    same |= {"seed": cell["seed"]} if cell["method"] in ("lora", *_ADAPTERS) else {}
     options = [same | {"layer": layer} for layer in cell.get("layers", [])] or [same]
-    base = Tuning(epochs=cell["epochs_tuned"], augmentation=cell["augmentation_tuned"], seed=cell["seed"])
-    settings = [replace(base, learning_rate=rate) for rate in cell["rates"]]
+    base = Tuning(
+        epochs=cell["epochs_tuned"],
+        augmentation=cell["augmentation_tuned"],
+        seed=cell["seed"],
+        collapse=cell.get("collapse_tuned", 0.0),
+        balanced=cell.get("balanced_tuned", 0),
+    )
+    settings = [replace(base, learning_rate=rate) for rate in cell.get("rates") or [cell["rate"]]]
     return [
         (partial(make, model, num_classes=num_classes, **option), setting) for option in options for setting in settings
     ]

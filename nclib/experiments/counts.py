@@ -1,4 +1,4 @@
-"""How many images of a class cells ask for, held against what the data sets have, before anything is computed."""
+"""Check, before anything is computed, that data sets have as many images of a class as cells ask for."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,13 +7,13 @@ from nclib.experiments.records import Cell
 
 
 def asked(cell: Cell) -> Iterator[tuple[str, str, int]]:
-    """Data set, split and number of images of each class, of all that a cell takes a number of."""
+    """Data set, split and number of images of each class, for everything of which a cell takes a number."""
     train, test = cell.get("train_per_class"), cell.get("test_per_class")
     tasks = [cell["data"]] if "data" in cell else list(cell.get("tasks", ()))
     found = [(task, split, number) for task in tasks for split, number in (("train", train), ("test", test))]
     found += [(name, "train", cell.get("new_per_class")) for name in cell.get("new", ())]
     if "source" in cell:
-        own = ("per_class", "of_class", "population_of_class")
+        own = ("per_class", "of_class")
         found += [(cell["source"], "train", cell.get(name)) for name in own]
         # A network that is tried on a task of its own is measured on the test images of its source, too.
         found += [] if "data" in cell else [(cell["source"], "test", test)]
@@ -21,17 +21,17 @@ def asked(cell: Cell) -> Iterator[tuple[str, str, int]]:
 
 
 def impossible(cells: Iterable[Cell]) -> list[str]:
-    """What the cells ask for that a data set of known size does not have: a sentence each."""
+    """One sentence for each request of the cells that a data set of known size cannot meet."""
     wanted = dict.fromkeys(each for cell in cells for each in asked(cell))
     return [
-        f"{number} {split} images of each class of {data} are asked for, whose smallest class has {fewest}"
+        f"{number} {split} images of each class of {data} are asked for, but its smallest class has {fewest}"
         for data, split, number in wanted
         if (fewest := fewest_of(data, split)) is not None and number > fewest
     ]
 
 
 def check_counts(study: str, scale: str, cells: Iterable[Cell]) -> None:
-    """Refuse cells that a data set of known size cannot give; ValueError with all that is asked for in vain."""
+    """Raise a ValueError if cells ask for more images than a data set of known size has; it lists all such requests."""
     if found := impossible(cells):
-        cure = f"in nclib/experiments/scales/{scale}.py, give that number at most, or None for all images"
+        cure = f"in nclib/experiments/scales/{scale}.py, give at most that number, or None for all images"
         raise ValueError(f"{study} at {scale} scale cannot be measured: {'; '.join(found)}. {cure}")

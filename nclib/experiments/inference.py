@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from nclib.estimates import Estimate, mean, student
+from nclib.estimates import Estimate, fisher, mean, student
 
 POWER = 0.9  # that a study should have
 SHRUNK = 2 / 3  # what is left of an effect that was seen before: such effects are overestimates
@@ -46,6 +46,12 @@ def summary(rows: pd.DataFrame) -> Estimate:
     if values.notna().all(axis=None):
         return mean(values.mean(axis=1).to_numpy())
     return mean(rows["value"].to_numpy(), rows["panel"].to_numpy())
+
+
+def of_correlations(rows: pd.DataFrame) -> Estimate:
+    """The `summary` of correlations, with the interval of their Fisher's z; NaN of none."""
+    found = summary(rows.assign(value=fisher(rows["value"]))) if len(rows) else Estimate(math.nan)
+    return Estimate(*np.tanh([found.value, found.low, found.high]).tolist())
 
 
 def summaries(rows: pd.DataFrame) -> dict[str, Estimate]:

@@ -1,4 +1,4 @@
-"""Records: measured results as JSON lines, one file a study and scale, that studies fill and figures read."""
+"""Records: measured results as JSON lines, one file for each study and scale, filled by studies and read by figures."""
 
 import json
 import math
@@ -32,15 +32,15 @@ from nclib.storage import digest_of_text, replacing
 _FIELDS = {"study", "scale", "config", "seed", "metrics", "provenance"}
 FAILURE = _FIELDS - {"metrics"} | {"reason"}
 
-# What costs a cell and not its study: features that are no numbers, memory that ran out. The rest is a fault of the
-# program or of what it was given, and other cells would have it, too: an error of the GPU stays until the process ends.
+# Errors that cost a cell but not its study, such as features that are NaN, or memory that ran out. Others are faults of
+# the program or of its input, which other cells would meet, too: an error of the GPU stays until the process ends.
 EXPECTED = (ValueError, ArithmeticError, RuntimeError)
 _UNEXPECTED: tuple[type[Exception], ...] = (
     *(NotImplementedError, RecursionError, UnicodeError, torch.AcceleratorError),
     SetupError,
 )
 
-# What chapters know already: they ask a network for its logits, and records say how many epochs of a tuning were kept.
+# Warnings that tell chapters nothing new: they want a network's logits, and records say how many epochs were kept.
 _KNOWN = ("Network ends in a linear layer", "no epoch did better on the validation images")
 
 Cell = dict[str, Any]
@@ -52,7 +52,7 @@ class Records:
 
     A record is a dict: study, scale, config (what was measured), seed, metrics (numbers, or lists of
     them) and provenance (versions, device, date, seconds). Files are replaced atomically under a lock,
-    so a killed run loses only the cell it was at and several runs may write at once.
+    so a killed run loses only the cell that it was measuring, and several runs may write at once.
 
     Examples
     --------
@@ -75,12 +75,12 @@ class Records:
         return read_records(path) if path.exists() else []
 
     def append(self, record: dict) -> None:
-        """Add a record at the end of its file; from then on it is the one of its cell."""
+        """Add a record at the end of its file; it takes the place of earlier records of its cell."""
         with self._locked(record["study"], record["scale"]) as path:
             _extend(path, [record])
 
     def merge(self, records: Iterable[dict]) -> int:
-        """Add the records of cells that have none yet; how many. So the same ones may be merged again."""
+        """Add the records of cells that have none yet; returns how many. Merging the same ones again does nothing."""
         by_file: dict[tuple[str, str], dict[str, dict]] = {}
         for record in records:
             by_file.setdefault((record["study"], record["scale"]), {})[_key(cell_of(record))] = record
@@ -95,23 +95,23 @@ class Records:
 
     @contextmanager
     def _locked(self, study: str, scale: str) -> Iterator[Path]:
-        """The path of a file that nobody else writes meanwhile; OSError if it cannot be written."""
+        """The path of a file, locked so that nobody else writes it; OSError if it cannot be written."""
         path = self.path(study, scale)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             yield path
 
     def check_writable(self, study: str, scale: str) -> None:
-        """OSError if a record of a study could not be written, before hours go into measuring it."""
+        """Raise an OSError if a record of a study cannot be written, before hours are spent on measuring it."""
         with self._locked(study, scale) as path, tempfile.TemporaryFile(dir=path.parent) as file:
             file.write(b" ")
 
     def by_cell(self, study: str, scale: str, among: Callable[[list[dict]], list[dict]] = list) -> dict[str, dict]:
-        """The latest record of every cell, by a text that stands for it; of those that `among` leaves."""
+        """The latest record of every cell, by its key; `among` chooses the records that count."""
         return {_key(cell_of(record)): record for record in among(self.read(study, scale))}
 
     def missing(self, study: str, scale: str, cells: Iterable[Cell]) -> list[Cell]:
-        """Those of the cells that have no record."""
+        """The cells that have no record."""
         known = self.by_cell(study, scale)
         return [cell for cell in cells if _key(cell) not in known]
 
@@ -122,7 +122,7 @@ class Records:
         cells: Iterable[Cell],
         among: Callable[[list[dict]], list[dict]] = list,
     ) -> list[dict]:
-        """The latest record of each of the cells, in their order, of those that `among` leaves; some may have none."""
+        """The latest record of each cell that has one, in the order of the cells; `among` chooses those that count."""
         latest = self.by_cell(study, scale, among)
         return [latest[key] for key in map(_key, cells) if key in latest]
 
@@ -130,7 +130,7 @@ class Records:
         return self.folder / f"{study}-{scale}.failed.jsonl"
 
     def fail(self, failure: dict) -> None:
-        """Note that a cell failed, in place of what an earlier attempt at it left."""
+        """Note that a cell failed, in place of the note on an earlier attempt."""
         study, scale = failure["study"], failure["scale"]
         with self._locked(study, scale):
             known = self._failures(study, scale) | {_key(cell_of(failure)): failure}
@@ -138,7 +138,7 @@ class Records:
                 temporary.write_text("".join(json.dumps(each) + "\n" for each in known.values()), encoding="utf-8")
 
     def failed(self, study: str, scale: str, cells: Iterable[Cell]) -> list[dict]:
-        """The failures of those of the cells that failed and have no record, in their order."""
+        """The failures of the cells that failed and have no record, in the order of the cells."""
         known = self._failures(study, scale)
         return [known[key] for key in map(_key, self.missing(study, scale, cells)) if key in known]
 
@@ -148,7 +148,7 @@ class Records:
         return {_key(cell_of(failure)): failure for failure in found}
 
     def describe(self, study: str, scale: str, cells: Iterable[Cell]) -> str:
-        """Two lines on where the records of a study's cells come from, with a digest of every digit of them."""
+        """Two lines that say where the records of a study's cells come from, with a digest of all their digits."""
         if not (records := self.select(study, scale, cells)):
             return f"{study} at {scale} scale: not run yet"
         made = [record["provenance"] for record in records]
@@ -165,7 +165,7 @@ class Records:
 
 
 def read_records(path: Path, needed: Iterable[str] = frozenset(_FIELDS)) -> list[dict]:
-    """All records of one file; of a file of failures, where the fields of a `FAILURE` are needed, all of these."""
+    """All records of one file, each of which must have the fields `needed` (for a file of failures: `FAILURE`)."""
     return [
         _parse(line, path, number, needed)
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
@@ -181,15 +181,34 @@ def _extend(path: Path, records: Iterable[dict]) -> None:
 
 
 def as_table(records: Iterable[dict]) -> pd.DataFrame:
-    """Records as a table, one row each: config, seed and metrics as columns.
+    """Records as a table, one row each: config, seed, metrics, and the commit that measured them, as columns.
 
     Settings of a recipe that a config does not name have their defaults.
     """
-    return pd.DataFrame([_unnamed(cell_of(r)) | cell_of(r) | r["metrics"] for r in records])
+    rows = (
+        _unnamed(cell_of(r)) | cell_of(r) | r["metrics"] | {"commit": r["provenance"].get("commit")} for r in records
+    )
+    return pd.DataFrame(list(rows))
+
+
+def whole_table(records: Iterable[dict]) -> pd.DataFrame:
+    """Everything in the records, one row each, to be written as CSV: columns are like ``config.loss``, lists are JSON.
+
+    Settings of a recipe that a config does not name have their defaults.
+
+    Examples
+    --------
+    >>> record = {"study": "toy", "config": {"x": 3}, "seed": 0, "metrics": {"values": [1, 2]}}
+    >>> print(whole_table([record]).to_csv(index=False), end="")
+    study,seed,config.x,metrics.values
+    toy,0,3,"[1, 2]"
+    """
+    whole = [record | {"config": _unnamed(cell_of(record)) | record["config"]} for record in records]
+    return pd.json_normalize(whole).map(lambda value: json.dumps(value) if isinstance(value, list) else value)
 
 
 def _unnamed(cell: Cell) -> dict[str, Any]:
-    """What a cell leaves out of its recipe, if it has one: settings that were added, which have their defaults."""
+    """The settings that were added to the recipe of a cell later, with their defaults; a cell may leave them out."""
     for recipe in (Recipe, TextRecipe):
         added = {each.name: each.default for each in fields(recipe) if each.metadata == ADDED}
         if {each.name for each in fields(recipe)} <= cell.keys() | added.keys():
@@ -209,14 +228,14 @@ def fill(
     retry: bool = False,
     settled: Callable[[Cell], None] = lambda cell: None,
 ) -> pd.DataFrame:
-    """The table of a study's cells: what is recorded is read, what is missing is measured and recorded.
+    """The table of a study's cells: recorded cells are read, missing ones are measured and recorded.
 
-    A cell is a dict of JSON values with a ``seed``; `measure(cell)` returns its metrics. Several `workers` are
-    processes that measure a cell each, with as many threads as cores are left to each. Rows are in the order of the
-    cells. `settled(cell)` is called once what became of a cell is written.
+    A cell is a dict of JSON values with a ``seed``; `measure(cell)` returns its metrics. Each of several `workers` is a
+    process that measures one cell at a time; they share the cores for their threads. Rows are in the order of the
+    cells. `settled(cell)` is called once a cell's record or failure is written.
 
     A cell that fails in an `EXPECTED` way is noted beside the records, and missing in the table. It is measured again
-    with `retry` only. RuntimeError if all cells failed.
+    only with `retry`. RuntimeError if all cells failed.
     """
     from joblib import Parallel, delayed
     from tqdm import tqdm
@@ -237,14 +256,14 @@ def fill(
 
 
 def _to_measure(records: Records, study: str, scale: str, cells: list[Cell], retry: bool) -> list[Cell]:
-    """The cells without a record and, unless they are to be tried again, without a failure."""
+    """The cells without a record; without `retry` also without those that failed."""
     missing = records.missing(study, scale, cells)
     given_up = set() if retry else {_key(cell_of(failure)) for failure in records.failed(study, scale, missing)}
     return [cell for cell in missing if _key(cell) not in given_up]
 
 
 def _write(records: Records, result: dict) -> None:
-    """Write a record, or a failure, which is printed, too."""
+    """Write a record or a failure; a failure is also printed."""
     if "reason" not in result:
         records.append(result)
         return
@@ -269,7 +288,7 @@ def _apart(cells: list[Cell], workers: int) -> list[Cell]:
 
 
 def _tried(study: str, scale: str, cell: Cell, measure: Measure, *, device: str) -> dict:
-    """The record of a cell or, with a reason in place of metrics, how it failed."""
+    """The record of a cell or, if it fails, the failure: a reason in place of metrics."""
     try:
         return record_of(study, scale, cell, measure, device=device)
     except EXPECTED as error:
@@ -283,18 +302,18 @@ def _tried(study: str, scale: str, cell: Cell, measure: Measure, *, device: str)
 
 
 def is_expected(error: Exception) -> bool:
-    """Whether an error costs its cell, and not the study."""
+    """Whether an error costs only its cell, and not the study."""
     return isinstance(error, torch.OutOfMemoryError) or not isinstance(error, _UNEXPECTED)
 
 
 def _reason_of(error: Exception) -> str:
-    """The kind of an error, and the first line that it says, if it says anything."""
+    """The kind of an error and the first line of its message, if it has one."""
     said = next(filter(None, map(str.strip, str(error).splitlines())), "")
     return ": ".join(filter(None, [type(error).__name__, said]))
 
 
 def record_of(study: str, scale: str, cell: Cell, measure: Measure, *, device: str = "cpu") -> dict:
-    """Measure a cell and make the record of it; metrics are kept to 6 significant digits."""
+    """Measure a cell and return its record; metrics are kept to 6 significant digits."""
     start = time.perf_counter()
     with warnings.catch_warnings():
         for known in _KNOWN:
@@ -317,7 +336,7 @@ def _parse(line: str, path: Path, number: int, needed: Iterable[str]) -> dict:
 
 
 def cell_of(record: dict) -> Cell:
-    """What a record is of."""
+    """The cell that a record or failure belongs to."""
     return record["config"] | {"seed": record["seed"]}
 
 
@@ -333,7 +352,7 @@ def _key(cell: Cell) -> str:
 
 
 def cell_digest(cell: Cell) -> str:
-    """Twelve hexadecimal digits that stand for a cell, in the names of files."""
+    """Twelve hexadecimal digits that stand for a cell in the names of files."""
     return digest_of_text(_key(cell), 6)
 
 
@@ -347,9 +366,7 @@ def _rounded(value: Any, name: str) -> Any:
 
 @lru_cache
 def versions() -> dict[str, Any]:
-    """Versions of nclib, its sources and torch, and the machine."""
-    import torch
-
+    """The versions of nclib, its sources and torch, and the machine."""
     from nclib import __version__
 
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
@@ -359,12 +376,15 @@ def versions() -> dict[str, Any]:
     return versions | {"machine": machine, "threads": torch.get_num_threads()}
 
 
-EMULATING = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "MKL_CBWR", "NPY_DISABLE_CPU_FEATURES")
+EMULATING = (
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE"),
+    *("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES"),
+)
 
 
 @lru_cache
 def processor() -> str:
-    """The processor's name, as its maker or the system gives it."""
+    """The name of the processor, from its maker or the system."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     named = dict(re.split(r"\s*:\s*", line, maxsplit=1) for line in lines if ":" in line)
@@ -373,12 +393,12 @@ def processor() -> str:
 
 
 def emulated() -> list[str]:
-    """The variables that tell libraries to compute as on another processor, with their values."""
+    """The variables, with their values, that make libraries compute as on another processor."""
     return [f"{name}={os.environ[name]}" for name in EMULATING if name in os.environ]
 
 
 def _commit() -> str | None:
-    """The commit of nclib's sources, with + if any Python file differs from it; None outside its repository."""
+    """The commit of nclib's sources, with + if any Python file differs from it; None outside a repository."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parents[2]), *arguments]
@@ -392,10 +412,8 @@ def _commit() -> str | None:
 
 
 def peak_memory(device: str) -> int | None:
-    """The most that this process had of a GPU's memory, or of the machine's without one, in MiB; None if not known."""
+    """The peak memory of this process in MiB, on a GPU or, without one, on the machine; None if not known."""
     if device != "cpu":
-        import torch
-
         return max(map(torch.cuda.max_memory_allocated, range(torch.cuda.device_count()))) // 2**20
     try:
         from resource import RUSAGE_SELF, getrusage

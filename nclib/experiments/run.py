@@ -42,7 +42,17 @@ from nclib.experiments.records import (
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.scales.scale import Scale, Task, Zoo
 from nclib.experiments.scales.smoke import reduced, representatives
-from nclib.experiments.studies import STUDIES, cells_of, chapter_mates, declared, explored, live_cell, seeds_of
+from nclib.experiments.studies import (
+    STUDIES,
+    cells_of,
+    chapter_mates,
+    declared,
+    earlier,
+    explored,
+    kept,
+    live_cell,
+    seeds_of,
+)
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.extras import optional
 from nclib.features.backbones import Backbone, recipe_backbone
@@ -51,11 +61,11 @@ from nclib.models.pretrained import backbone
 from nclib.models.recipes import Recipe, train
 from nclib.storage import replacing
 
-# What a grid tells the runs it is made of: where records are, and the one cell to be measured, as study/digest.
+# What a grid tells its runs: where records are, and the one cell to be measured, as study/digest.
 RECORDS_AT, ONLY = "NCLIB_RECORDS", "NCLIB_ONLY"
 LIVE_AT = "NCLIB_LIVE"  # another folder for what live cells measure, when other processors are emulated
-# The folder of what the cell that is measured now has done so far. The measuring functions of frozen chapters do not
-# hand it on, and workers are processes that know nothing else of the cell.
+# The folder that holds the unfinished work of the cell that is being measured. The measuring functions of frozen
+# chapters do not hand it on, and workers are processes that know nothing else of the cell.
 _UNFINISHED: ContextVar[Path | None] = ContextVar("unfinished", default=None)
 SPREADS = Path("book") / "processors.csv"
 LIVE_FOLDER = Path("_build") / "live"
@@ -75,7 +85,7 @@ class Run:
 
     scale: str
     settings: Scale
-    seeds: tuple[int, ...] | None  # None are those of each study
+    seeds: tuple[int, ...] | None  # None: those of each study
     device: torch.device
     data_root: Path | None
     imports: tuple[str, ...]
@@ -83,7 +93,7 @@ class Run:
     root: Path
     cache: Path
     only: tuple[str, str] | None = None
-    retry: bool = False  # cells that failed
+    retry: bool = False  # measure cells that failed again
     smoke: bool = False
 
     def load(self, name: str, split: str, *, per_class: int | None = None, seed: int = 0) -> Any:
@@ -92,18 +102,18 @@ class Run:
             return load(name, split, per_class=per_class, seed=seed, data_root=self.data_root)
 
     def train(self, recipe: Recipe, **options: Any) -> Network:
-        """The network of a recipe, on the run's device, from its data root; options as of `nclib.train`.
+        """The network of a recipe, on the run's device, with data of its data root; options as in `nclib.train`.
 
-        With `on_epoch` its trail is `unfinished`.
+        With `on_epoch` its trail is kept in `unfinished`.
         """
         trail = {"trail": self.unfinished("trail")} if options.get("on_epoch") else {}
         return train(recipe, device=self.device, data_root=self.data_root, **(trail | options))
 
     def unfinished(self, name: str) -> Path | None:
-        """Where the cell that is measured keeps, by a name, what it has done: a killed run goes on from there.
+        """The path where the cell being measured keeps its work under a name; a killed run goes on from there.
 
-        It is in the cache until what became of the cell is written. None outside `study`, so that live cells begin from
-        nothing.
+        It is in the cache until the cell's record or failure is written. None outside `study`, so that live cells begin
+        from nothing.
         """
         folder = _UNFINISHED.get()
         return folder and folder / name
@@ -112,14 +122,14 @@ class Run:
         return self.cache / "unfinished" / f"{study}-{self.scale}-{cell_digest(cell)}"
 
     def _settled(self, study: str, cell: Cell) -> None:
-        """Remove what a cell kept, once what became of it is written."""
+        """Remove the unfinished work of a cell, once its record or failure is written."""
         shutil.rmtree(self._unfinished_of(study, cell), ignore_errors=True)
 
     def _measured(self, study: str, measure: Callable[..., dict[str, Any]], cell: Cell) -> dict[str, Any]:
         """The metrics of a cell, in a process that may be one of several workers.
 
-        What an earlier run did of it may be damaged, or of data that have changed since: a cell that fails with it is
-        measured once more, from nothing.
+        The work that an earlier run left may be damaged, or its data may have changed since. A cell that fails with it
+        is measured once more, from nothing.
         """
         folder = self._unfinished_of(study, cell)
         goes_on, token = folder.exists(), _UNFINISHED.set(folder)
@@ -128,18 +138,18 @@ class Run:
         except EXPECTED as error:
             if not goes_on or not is_expected(error):
                 raise
-            warnings.warn(f"what was done of a cell of {study} is begun anew: {error}", stacklevel=2)
+            warnings.warn(f"a cell of {study} failed with earlier work and begins anew: {error}", stacklevel=2)
             self._settled(study, cell)
             return measure(cell, cache=self.cache)
         finally:
             _UNFINISHED.reset(token)
 
     def backbone(self, cell: Cell, cache: Path | None) -> Backbone:
-        """The pre-trained model that a cell of a study of models is about, on the run's device."""
+        """The pre-trained model of a cell, on the run's device."""
         return self.pretrained(cell, cache)[0]
 
     def pretrained(self, cell: Cell, cache: Path | None) -> tuple[Backbone, Network | None]:
-        """The pre-trained model of a cell and, of one that is trained here, the whole network."""
+        """The pre-trained model of a cell and, if it is trained here, the whole network (else None)."""
         if "weights" in cell:
             return self._named(cell), None
         recipe = recipe_of(cell)
@@ -148,7 +158,7 @@ class Run:
         return recipe_backbone(network.backbone, shape[1], shape[-1], name=recipe.key), network
 
     def _named(self, cell: Cell) -> Backbone:
-        """A model by its name, or of a named architecture with weights from a file of the data root."""
+        """A model by its name, or a named architecture with weights from a file of the data root."""
         name, weights = cell["model"], cell["weights"]
         if "architecture" in cell:
             made = "what workflow/make_weights.py makes"
@@ -157,26 +167,29 @@ class Run:
             return backbone(name, weights=weights, imports=self.imports, device=self.device)
 
     def task(self, cell: Cell) -> tuple[ImageSet | ImageFiles, ImageSet | ImageFiles]:
-        """The training and test images of the task of such a cell."""
-        train = self.load(cell["data"], "train", per_class=cell["train_per_class"], seed=cell.get("draw", 0))
-        test = self.load(cell["data"], "test", per_class=cell["test_per_class"])
+        """The training and test images of a cell's task."""
+        draw = cell.get("draw", 0)
+        train = self.load(cell["data"], "train", per_class=cell["train_per_class"], seed=draw)
+        test = self.load(cell["data"], "test", per_class=cell["test_per_class"], seed=draw)
         if train.classes != test.classes:
-            raise SetupError(f"{cell['data']} has other classes to test than to train on")
+            raise SetupError(f"the test images of {cell['data']} have other classes than its training images")
         return train, test
 
     def cells(self, study: str) -> list[Cell]:
-        """The cells of a study at this scale, for the seeds of this run; of a smoke run one of each kind."""
+        """The cells of a study at this scale, for the seeds of this run; in a smoke run one cell of each kind."""
         cells = STUDIES[study](self.settings, self.seeds or seeds_of(study, self.scale))
+        if not self.seeds:
+            cells = kept(study, self.scale, cells)
         return representatives(cells) if self.smoke else cells
 
     def study(self, name: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
         """The table of a study: recorded cells are read, missing ones measured and recorded.
 
-        `measure(cell, cache)` returns the metrics of a cell. Without a GPU every core measures a cell of its own:
-        with networks as small as these that is faster than threads. LOKY_MAX_CPU_COUNT limits how many. A cell that
-        fails is missing in the table, see `fill`.
+        `measure(cell, cache)` returns the metrics of a cell. Without a GPU every core measures a cell of its own,
+        which is faster than threads for networks as small as these. LOKY_MAX_CPU_COUNT limits the number of cores. A
+        cell that fails is missing in the table, see `fill`.
 
-        Where the run is of one cell `only`, that is measured and the notebook ends, as done; other studies are read.
+        A run of `only` one cell measures that and ends the notebook as done; of other studies it reads the records.
         """
         study, digest = self.only or (name, None)
         cells = self.cells(name)
@@ -210,15 +223,16 @@ class Run:
     def live(self, measures: Mapping[str, Callable[..., dict[str, Any]]]) -> pd.DataFrame:
         """Measure the live cell of each study from nothing, by its `measure(cell, cache)`; compare it with its record.
 
-        Returns a row a metric: what is recorded, how far from it a processor may be (`tolerances`), and whether this
-        one agrees. What was measured depends on the processor, so it goes into ``_build/live``, a file a study, and
-        not into the notebook. The cells are those of the scale "check", in float64, and at demo scale only.
+        Returns a row for each metric: the recorded value, how far a processor may be from it (`tolerances`), and
+        whether this one agrees. The measured value depends on the processor, so it goes into ``_build/live``, a file
+        for each study, and not into the notebook. The cells belong to the scale "check", are measured in float64, and
+        only in a run at demo scale.
         """
         if self.scale != "demo":
-            print("the live check is of the demo scale: nothing was measured")
+            print("the live check needs the demo scale: nothing was measured")
             return pd.DataFrame()
         if not measures:
-            raise ValueError("there is no study to check; give the measure of one by its name")
+            raise ValueError("there is no study to check; give a measuring function under the name of its study")
         found = pd.concat({study: self._live(study, measure) for study, measure in measures.items()})
         if found["agrees"].all():
             print("the live check agrees with the records: True")
@@ -241,7 +255,7 @@ class Run:
         return found
 
     def _allowed(self, study: str, cell: Cell, metrics: Iterable[str]) -> dict[str, float]:
-        """The tolerances of a live cell; ValueError where nothing is known of a metric, or nothing can be checked."""
+        """The tolerances of a live cell; ValueError if a metric's spread is not known, or no metric can be checked."""
         spreads = read_spreads(self.root / SPREADS)
         known = set(spreads[(spreads["scale"] == "check") & (spreads["cell"] == cell_digest(cell))]["metric"])
         if lacking := [name for name in metrics if kind(name) and name not in known]:
@@ -252,9 +266,9 @@ class Run:
         return allowed
 
     def beside(self, study: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        """This run's table of a study beside those of the other scales whose records are complete, by scale.
+        """The tables of a study by scale: this run's, and those of other scales whose records are complete.
 
-        A scale that has no cells of the study is left out.
+        A scale without cells of the study is left out.
         """
         tables = {self.scale: table}
         for scale in SCALES.keys() - {self.scale}:
@@ -263,14 +277,19 @@ class Run:
         return {name: tables[name] for name in SCALES if tables.get(name) is not None and len(tables[name])}
 
     def study_by_scale(self, name: str, measure: Callable[..., dict[str, Any]]) -> dict[str, pd.DataFrame]:
-        """The table of a study, as of `study`, beside those of other scales; prints where their records come from."""
+        """The tables of a study by scale, this run's made by `study`; prints where their records come from."""
         tables = self.beside(name, self.study(name, measure))
         for scale in tables:
             print(self.describe(name, scale))
         return tables
 
+    def earlier(self, study: str) -> dict[str, pd.DataFrame]:
+        """The tables of a study under its earlier protocol, for the scales at which a later one followed."""
+        found = {scale: earlier(self.records, study, scale) for scale in SCALES}
+        return {scale: table for scale, table in found.items() if table is not None}
+
     def describe(self, study: str, scale: str | None = None) -> str:
-        """Where the records of a study come from, at this or another scale, with a digest of every digit of them."""
+        """Say where the records of a study come from, at this or another scale, with a digest of all their digits."""
         scale = scale or self.scale
         cells = self.cells(study) if scale == self.scale else cells_of(study, scale)
         return self.records.describe(study, scale, cells)
@@ -281,7 +300,7 @@ class Run:
 
 
 def _with_its_own_peak(measure: Callable[..., dict[str, Any]], cell: Cell, **options: Any) -> dict[str, Any]:
-    """Measure a cell, the peak of a GPU's memory being counted anew: so its record holds that of this cell alone."""
+    """Measure a cell after resetting the peak of a GPU's memory, so that its record holds the peak of this cell."""
     if torch.cuda.is_initialized():
         for device in range(torch.cuda.device_count()):
             torch.cuda.reset_peak_memory_stats(device)
@@ -289,7 +308,7 @@ def _with_its_own_peak(measure: Callable[..., dict[str, Any]], cell: Cell, **opt
 
 
 def book_root() -> Path:
-    """The folder of the book: this one, or the nearest above, that holds ``book/records``."""
+    """The folder of the book: the current one, or the nearest above it, that holds ``book/records``."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "book" / "records").is_dir():
@@ -316,18 +335,19 @@ def start(
     """Check a notebook's parameters, print what it runs on, and set the style of the figures.
 
     On the device ``auto`` the demo scale, whose networks are too small for a GPU, runs on the CPU, on one thread unless
-    OMP_NUM_THREADS or OMP_WAIT_POLICY is set. Records are those of ``book/records`` under `root`, by default
-    `book_root()`. With `recompute` everything is measured again into ``_build/recomputed`` instead, which a killed run
-    fills further; delete that folder to begin anew. With "failed" the cells that failed are tried again, and recorded
-    with the others. With `smoke` one cell of each kind is measured, with few images and two epochs, into
-    ``_build/smoke``, which is emptied first: it shows whether all of a scale is there and works, and what a cell takes,
-    see `nclib.experiments.scales.smoke`. Checkpoints and features are cached in ``NCLIB_CACHE``, by default
-    ``~/.cache/nclib``. (A grid names another folder of records in NCLIB_RECORDS, and in NCLIB_ONLY one cell,
-    "study/digest", see `cell_digest`: the run measures that and ends.)
+    OMP_NUM_THREADS or OMP_WAIT_POLICY is set. Records are in ``book/records`` under `root`, by default `book_root()`.
+    Checkpoints and features are cached in ``NCLIB_CACHE``, by default ``~/.cache/nclib``.
 
-    `models` and `tasks` take the place of the scale's pre-trained models and their tasks: names for
-    `nclib.backbone` (`imports` are the modules that register your own) and, with all their images, for
-    `nclib.load`.
+    With `recompute` everything is measured again into ``_build/recomputed`` instead. A run that was killed goes on
+    there; delete the folder to begin anew. With "failed" the cells that failed are tried again, and recorded with the
+    others. With `smoke` one cell of each kind is measured, with few images and two epochs, into ``_build/smoke``, which
+    is emptied first. That shows whether all of a scale is there and works, and what a cell takes, see
+    `nclib.experiments.scales.smoke`. (A grid names another folder of records in NCLIB_RECORDS, and one cell in
+    NCLIB_ONLY as "study/digest", see `cell_digest`: the run measures that cell and ends.)
+
+    `models` and `tasks` replace the scale's pre-trained models and their tasks. Models are named as for
+    `nclib.backbone` (`imports` are the modules that register your own), tasks as for `nclib.load`, with all their
+    images.
 
     >>> start("demo", seeds=[1, 2], device="cpu").seeds
     demo scale, seeds [1, 2]
@@ -378,14 +398,14 @@ def start(
 
 
 def _check_folder(recompute: bool, smoke: bool) -> None:
-    """Refuse to be told of two folders of records."""
+    """Raise a ValueError if more than one parameter chooses a folder of records."""
     given = {"recompute": recompute, "smoke": smoke, RECORDS_AT: os.environ.get(RECORDS_AT)}
     if len(told := [name for name, value in given.items() if value]) > 1:
         raise ValueError(f"{told[0]} measures into a folder of its own; give either that or {', '.join(told[1:])}")
 
 
 def _begin_smoke(root: Path, scale: str) -> None:
-    """Empty the folder of smoke runs, and put the book's records of other scales there, for figures show them, too."""
+    """Empty the folder of smoke runs, and copy the book's records of other scales there: figures show them, too."""
     records = root / SMOKE_FOLDER / "records"
     for folder in (records, root / SMOKE_FOLDER / "cache"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -398,7 +418,7 @@ def _begin_smoke(root: Path, scale: str) -> None:
 def device_of(scale: Scale, name: str) -> torch.device:
     """The device of a run by name; "auto" is what the scale says.
 
-    That passes mps over, for the frozen protocols take float64 of features where they are.
+    "auto" never chooses mps, because the frozen protocols compute features in float64, which it lacks.
     """
     name = scale.device if name == "auto" else name
     device = resolve_device(name)
@@ -412,7 +432,7 @@ def device_of(scale: Scale, name: str) -> torch.device:
 
 
 def _parse_only(only: str | None) -> tuple[str, str] | None:
-    """Study and digest of the one cell to be measured."""
+    """The study and digest of the one cell to be measured; None if all are."""
     if not only:
         return None
     study, _, digest = only.partition("/")
@@ -422,32 +442,32 @@ def _parse_only(only: str | None) -> tuple[str, str] | None:
 
 
 def _with_models(scale: Scale, names: tuple[str, ...]) -> Scale:
-    """A scale with these pre-trained models in the place of its own."""
+    """The scale with these pre-trained models instead of its own."""
     zoo = Zoo("models", scale.model_tasks, models=names, rates=(1e-4, 1e-3), repeats=1)
     scenes = replace(zoo, tasks=scale.scene_zoos[0].tasks, method="linear")
     return replace(scale, models=names, zoos=(zoo,), scene_zoos=(scenes,))
 
 
 def _with_tasks(scale: Scale, tasks: tuple[Task, ...]) -> Scale:
-    """A scale whose pre-trained models are tried on these tasks."""
+    """The scale with these tasks for its pre-trained models."""
     return replace(scale, model_tasks=tasks, zoos=tuple(replace(zoo, tasks=tasks) for zoo in scale.zoos))
 
 
 def _own_task(name: str, data_root: str | Path | None) -> Task:
-    """A task of all images of a data set, as they are now."""
+    """A task that takes all images of a data set, as they are now."""
     digests = [load(name, split, data_root=data_root).digest[:12] for split in ("train", "test")]
     return Task(name, name, None, None, "-".join(digests))
 
 
 def from_json(given: Any) -> Any:
-    """What a text says as JSON, such as a number or a list; anything else as it is."""
+    """A text of JSON, such as a number or a list, as a Python value; anything else as it is."""
     with contextlib.suppress(json.JSONDecodeError, TypeError):
         return json.loads(given)
     return given
 
 
 def _parse_names(given: object, what: str) -> list[str]:
-    """Names from a list, or the text of one, which is what papermill -p passes."""
+    """Names from a list or from its text, which is what papermill -p passes."""
     names = from_json(given)
     names = [names] if isinstance(names, str) else list(names) if isinstance(names, list | tuple) else []
     if not (names and all(isinstance(name, str) for name in names)):
@@ -456,9 +476,9 @@ def _parse_names(given: object, what: str) -> list[str]:
 
 
 def _parse_seeds(seeds: object) -> tuple[int, ...]:
-    """Seeds from a list, one number, or the text of either, which is what papermill -p passes."""
+    """Seeds from a list, a number, or the text of either, which is what papermill -p passes."""
     given = from_json(seeds)
     numbers = tuple(given) if isinstance(given, list | tuple) else (given,)
     if not numbers or len(set(numbers)) < len(numbers) or not all(type(n) is int and n >= 0 for n in numbers):
-        raise ValueError(f"seeds are {seeds!r}; they must be different whole numbers from 0 on, such as [0, 1]")
+        raise ValueError(f"seeds are {seeds!r}; they must be different whole numbers, 0 or higher, such as [0, 1]")
     return numbers

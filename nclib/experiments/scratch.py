@@ -1,4 +1,4 @@
-"""Where the how-to pages run: a folder of its own, small models and images, and the same output on every computer."""
+"""The workplace of the how-to pages: a new folder, small models and images, and the same output on every computer."""
 
 import atexit
 import os
@@ -23,7 +23,7 @@ from nclib.transferability.ranked import Ranking
 
 _LETTERS = Recipe(source="glyphs/latin", per_class=20, width=8, epochs=8, batch_size=64)
 
-# The models that the pages measure, tune and rank, by the name of their file.
+# The models that the pages measure, tune and rank, by the names of their files.
 MODELS = {
     "latin": _LETTERS,
     "greek": replace(_LETTERS, source="glyphs/greek"),
@@ -32,7 +32,7 @@ MODELS = {
     "untrained": replace(_LETTERS, epochs=0),
 }
 
-# What `nclib` in a shell cell is.
+# The script that runs when a shell cell calls `nclib`.
 _COMMAND = """#!/bin/sh
 exec "{python}" -c '
 from nclib.cli import app
@@ -44,9 +44,9 @@ app()
 
 
 def workplace() -> None:
-    """Work in a new folder, removed at the end, in double precision; `nclib` in a shell cell does so, too.
+    """Work in double precision in a new folder, which is removed at the end; `nclib` in a shell cell does so, too.
 
-    In single precision processors differ in the last digits that a page prints, and after training in the first.
+    In single precision processors differ in the last digits that a page prints and, after training, in the first ones.
     """
     folder = mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -62,14 +62,14 @@ def workplace() -> None:
 
 
 def print_the_same() -> None:
-    """Compute in double precision from now on, and leave out what differs from run to run."""
+    """From now on compute in double precision, and leave out of the output what differs from run to run."""
     warnings.filterwarnings("ignore", message="IProgress not found")  # bars are text here, on purpose
     torch.set_default_dtype(torch.float64)
     nclib.rank_models = ranking.rank_models = without_seconds(ranking.rank_models)
 
 
 def without_seconds(rank: Callable[..., Ranking]) -> Callable[..., Ranking]:
-    """The function, but its rankings do not say how long each model took, which no two runs have in common."""
+    """The function, with rankings that leave out how long each model took, which differs from run to run."""
 
     @wraps(rank)
     def ranked(*arguments: Any, **options: Any) -> Ranking:
@@ -80,7 +80,7 @@ def without_seconds(rank: Callable[..., Ranking]) -> Callable[..., Ranking]:
 
 
 def pretrain(*names: str) -> None:
-    """Train some of `MODELS`; each is then NAME.safetensors, and `recipe:NAME.safetensors` where a model is named."""
+    """Train some of `MODELS` and save each as NAME.safetensors; `recipe:NAME.safetensors` is its name as a model."""
     for name in names:
         with TemporaryDirectory() as folder:
             train(MODELS[name], device="cpu", cache=folder, progress=False)

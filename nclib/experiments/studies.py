@@ -1,4 +1,4 @@
-"""All studies and claims of the book: which cells each study is made of, and what the records say of each claim."""
+"""All studies and claims of the book: the cells of each study, and what the records say about each claim."""
 
 import json
 import math
@@ -10,7 +10,7 @@ import pandas as pd
 
 from nclib.experiments.chapters import complexity, downstream, fine_tuning, in_training, selection, source
 from nclib.experiments.claims import Claim, Verdict, judge, with_survivors
-from nclib.experiments.protocols import confirming, confirming_seeds, in_force
+from nclib.experiments.protocols import confirming, confirms, in_force, of_study
 from nclib.experiments.records import Cell, Records, as_table, cell_of
 from nclib.experiments.scales import SCALES, check, settings
 from nclib.experiments.scales.scale import Scale
@@ -21,7 +21,7 @@ Study = Callable[[Scale, Iterable[int]], list[Cell]]
 
 
 def by_name(studies: Iterable[Study]) -> dict[str, Study]:
-    """Studies by their names, in their order; ValueError if two have one name."""
+    """Studies by their names, in their order; ValueError if two have the same name."""
     found: dict[str, Study] = {}
     for study in studies:
         if study.__name__ in found:
@@ -31,39 +31,57 @@ def by_name(studies: Iterable[Study]) -> dict[str, Study]:
 
 
 STUDIES = by_name(study for chapter in CHAPTERS for study in chapter.STUDIES)
-# Of each study the cell of the scale "check" that is measured live: the first that has these settings, as its chapter
-# says. Studies without one measure seconds, or have no cell that needs no download.
+# For each study the cell of the scale "check" that is measured live: the first one with these settings, which its
+# chapter gives. Studies without one measure seconds, or all their cells need a download.
 LIVE: dict[str, Cell] = {name: chosen for chapter in CHAPTERS for name, chosen in chapter.LIVE.items()}
-TOO_MANY = 0.1  # of the cells of an arm: where more failed, what is left is not what was declared
+TOO_MANY = 0.1  # a share of the cells of an arm: if more failed, the rest is not the study that was declared
 ELSEWHERE = "verdicts_elsewhere.csv"
 CLAIMS: tuple[Claim, ...] = tuple(claim for chapter in CHAPTERS for claim in chapter.CLAIMS)
 
 
 def chapter_mates(study: str) -> list[str]:
-    """The studies of a study's chapters, itself among them."""
+    """All studies of the chapter that a study belongs to, itself included."""
     names = [[each.__name__ for each in chapter.STUDIES] for chapter in CHAPTERS]
     return next((mates for mates in names if study in mates), [study])
 
 
 def seeds_of(study: str, scale: str) -> tuple[int, ...]:
-    """The seeds of a study at a scale: those that confirm, once its chapter has a protocol, else those that explore."""
-    return confirming_seeds(study, scale) or settings(scale).seeds
+    """The seeds of a study at a scale: those of its chapter's protocol, or of exploration if it has none yet."""
+    protocol = in_force(study, scale)
+    return protocol.seeds[scale] if protocol else settings(scale).seeds
 
 
 def cells_of(study: str, scale: str) -> list[Cell]:
-    """The cells of a study at a scale, at its `seeds_of` it."""
-    return STUDIES[study](settings(scale), seeds_of(study, scale))
+    """The cells of a study at a scale, for its `seeds_of`; only those of its protocol, if its chapter has one."""
+    return kept(study, scale, STUDIES[study](settings(scale), seeds_of(study, scale)))
+
+
+def kept(study: str, scale: str, cells: list[Cell]) -> list[Cell]:
+    """The cells of a study that the protocol in force asks for."""
+    protocol = in_force(study, scale)
+    return protocol.keep(cells) if protocol else cells
+
+
+def earlier(records: Records, study: str, scale: str) -> pd.DataFrame | None:
+    """The table of a study under the protocol before the one in force; None if there is none, or records lack."""
+    if len(protocols := of_study(study, scale)) < 2:
+        return None
+    before = protocols[1]
+    cells = before.keep(STUDIES[study](settings(scale), before.seeds[scale]))
+    return _whole(
+        records.select(study, scale, cells, lambda found: [each for each in found if confirms(each, before)]), cells
+    )
 
 
 def explored(records: Records, study: str, scale: str) -> pd.DataFrame | None:
-    """The table of a study's cells at the seeds of exploration; None if any is missing."""
+    """The table of a study's cells for the seeds of exploration; None if a record is missing."""
     return _whole(records.select(study, scale, cells := STUDIES[study](settings(scale), settings(scale).seeds)), cells)
 
 
 def live_cell(study: str) -> Cell:
     """The cell of a study that its chapter measures live."""
     if study not in LIVE:
-        raise ValueError(f"{study} has no live cell; there are those of {', '.join(LIVE)}")
+        raise ValueError(f"{study} has no live cell; the studies with one are {', '.join(LIVE)}")
     cells = STUDIES[study](check.SCALE, check.SCALE.seeds)
     found = [cell for cell in cells if all(cell.get(name) == value for name, value in LIVE[study].items())]
     if not found:
@@ -74,7 +92,7 @@ def live_cell(study: str) -> Cell:
 def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
     """The table of a study's `cells_of` a scale, without those that failed.
 
-    None if any has not been tried, or none has a record, or one was not made under the protocol in force.
+    None if a cell has not been tried, if none has a record, or if a record was not made under the protocol in force.
     """
     cells = cells_of(study, scale)
     found = records.select(study, scale, cells, among=_in_force(study, scale))
@@ -82,13 +100,13 @@ def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
 
 
 def failures(records: Records, study: str, scale: str) -> list[dict]:
-    """The failures among a study's `cells_of` a scale, without cells that have a record by now."""
+    """The failures among a study's `cells_of` a scale, without cells that have a record since."""
     return _in_force(study, scale)(records.failed(study, scale, cells_of(study, scale)))
 
 
 def _in_force(study: str, scale: str) -> Callable[[list[dict]], list[dict]]:
-    """What leaves those that were made under the protocol in force, if there is one."""
-    return confirming if confirming_seeds(study, scale) else list
+    """A filter that keeps the records made under the protocol in force; it keeps all if there is none."""
+    return confirming if in_force(study, scale) else list
 
 
 def _whole(found: list[dict], cells: list[Cell], failed: Sequence[dict] = ()) -> pd.DataFrame | None:
@@ -96,7 +114,7 @@ def _whole(found: list[dict], cells: list[Cell], failed: Sequence[dict] = ()) ->
 
 
 def _claims(study: str | Sequence[str] | None) -> list[Claim]:
-    """The claims of one study, of some in the order of these, or all."""
+    """The claims of one study, of several in their order, or all."""
     if study is None:
         return list(CLAIMS)
     studies = [study] if isinstance(study, str) else study
@@ -104,10 +122,10 @@ def _claims(study: str | Sequence[str] | None) -> list[Claim]:
 
 
 def verdicts(records: Records, scale: str, study: str | Sequence[str] | None = None) -> list[Verdict]:
-    """Every claim, or those of some studies, held against the records of a scale.
+    """The verdict on every claim, or on those of some studies, from the records of a scale.
 
-    What survives the adjustment for several tests does so among all claims. Where records that confirm are missing,
-    those of exploration are judged.
+    The adjustment for several tests is over all claims. Where confirming records are missing, those of exploration
+    are judged.
     """
     judged = with_survivors([_judged(claim, records, scale) for claim in CLAIMS])
     by_key = {verdict.claim.key: verdict for verdict in judged}
@@ -115,7 +133,7 @@ def verdicts(records: Records, scale: str, study: str | Sequence[str] | None = N
 
 
 def _judged(claim: Claim, records: Records, scale: str) -> Verdict:
-    confirmed, failed = confirming_seeds(claim.study, scale) is not None, failures(records, claim.study, scale)
+    confirmed, failed = in_force(claim.study, scale) is not None, failures(records, claim.study, scale)
     if why := too_many_failed(cells_of(claim.study, scale), failed):
         return Verdict(claim, "not tested", why=why, confirmed=confirmed)
     table = declared(records, claim.study, scale)
@@ -137,10 +155,10 @@ def _with_why(verdict: Verdict, said: str) -> Verdict:
 
 
 def _without_seeds_of(failed: Sequence[dict], table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The table without the seeds that a cell failed of, and what is said of that.
+    """The table without the seeds of which a cell failed, and a note on that.
 
-    A contrast or slope of such a seed would be of other cells than that of the others. Where there is one seed, the
-    other cells stay.
+    A contrast or slope of such a seed would rest on fewer cells than that of other seeds. If there is only one seed,
+    its other cells stay.
     """
     if not failed:
         return table, ""
@@ -152,16 +170,16 @@ def _without_seeds_of(failed: Sequence[dict], table: pd.DataFrame) -> tuple[pd.D
 
 
 def _said_of_refused(records: Records, study: str, scale: str) -> str:
-    """How many records of the seeds that confirm do not, being made by other sources or under another protocol."""
-    cells = cells_of(study, scale) if confirming_seeds(study, scale) else []
+    """A note on records of the confirming seeds that other sources, or another protocol, made; else empty."""
+    cells = cells_of(study, scale) if in_force(study, scale) else []
     number = len(records.select(study, scale, cells)) - len(records.select(study, scale, cells, confirming))
     return f"{number} records of its seeds were not made under its protocol" if number else ""
 
 
 def too_many_failed(cells: Sequence[Cell], failed: Sequence[dict]) -> str:
-    """The reason why claims on a study are not tested: more than a tenth of an arm failed. Empty if no arm has so many.
+    """Why claims on a study are not tested: more than a tenth of an arm failed. Empty if no arm has so many failures.
 
-    An arm is all cells, or those with one value of a setting. A seed is no arm.
+    An arm is all cells, or the cells with one value of a setting other than the seed.
     """
     gone = Counter(arm for failure in failed for arm in _arms(cell_of(failure)))
     if not gone:
@@ -181,15 +199,15 @@ def _arms(cell: Cell) -> set[tuple[str, str]]:
 
 
 def elsewhere(records: Records) -> pd.DataFrame:
-    """What records that other processors made earn: a row a claim and processor, from a file beside the records."""
+    """The verdicts that records of other processors earn: a row for each claim and processor, from a file."""
     path = records.folder.parent / ELSEWHERE
     columns = ["claim", "scale", "protocol", "processor", "word", "said"]
     return pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame(columns=columns)
 
 
 def _held_elsewhere(verdict: Verdict, others: pd.DataFrame, scale: str) -> Verdict:
-    """The verdict, or *undecided* where another processor found another under the same protocol."""
-    protocol = in_force(verdict.claim.study)
+    """The verdict, or *undecided* if another processor found another verdict under the same protocol."""
+    protocol = in_force(verdict.claim.study, scale)
     if protocol is None or not verdict.confirmed:
         return verdict
     same = (
@@ -203,15 +221,15 @@ def _held_elsewhere(verdict: Verdict, others: pd.DataFrame, scale: str) -> Verdi
 
 
 def verdicts_by_scale(records: Records, study: str | Sequence[str] | None = None) -> dict[str, list[Verdict]]:
-    """`verdicts` of the scales at which any claim was judged, by scale."""
+    """The `verdicts` by scale, for the scales at which any claim was judged."""
     found = {scale: verdicts(records, scale, study) for scale in SCALES}
     return {scale: judged for scale, judged in found.items() if {each.word for each in judged} != {"not run yet"}}
 
 
 def score_card(records: Records, *, study: str | Sequence[str] | None = None) -> pd.DataFrame:
-    """One row a claim, one column a scale that was run: verdict, statistic and 95% interval.
+    """One row for each claim, one column for each scale that was run: verdict, statistic and 95% interval.
 
-    The claims are those of one study, of some, or all; their keys are the index.
+    The claims are those of one study, of several, or all; their keys are the index.
     """
     by_scale = verdicts_by_scale(records, study)
     rows = []

@@ -1,4 +1,4 @@
-"""How far a number measured again may be from its record: three times what processors were measured to differ by."""
+"""How far a repeated measurement may be from its record: three times the largest spread of the processors tried."""
 
 import math
 from collections.abc import Iterable
@@ -9,23 +9,23 @@ import pandas as pd
 
 from nclib.experiments.records import cell_digest
 
-# A row for every processor, combination, cell and metric: how far apart what it measured is from the record.
+# A row for every processor, combination, cell and metric: how far its measurement is from the record.
 FIELDS = ["processor", "combination", "study", "scale", "cell", "metric", "apart"]
-CHANGES = ("one epoch less", "rates a tenth lower")  # of a live cell's recipe: what a check must notice
+CHANGES = ("one epoch less", "rates a tenth lower")  # of a live cell's recipe; a check must notice them
 
 _MARGIN = 3.0  # the largest spread of the few processors that were tried, times this
-_SHARPNESS = 3.0  # how many tolerances a change of the recipe must move, for a live check to prove anything
+_SHARPNESS = 3.0  # by how many tolerances a change of the recipe must move a metric to make its check worthwhile
 _ONE_SAMPLE = {"probe_accuracy": 0.05, "centroid_accuracy": 0.05}  # of a fifth of few training samples
 _ONE_IMAGE = 5e-3  # of two hundred, elsewhere
 _LEAST = 2e-5  # two units of the last digit that a record keeps, of a number as large as 1 or, by a ratio, of any
 _CHAOTIC = "ncti"  # its parts come from nearly singular matrices: in one study they differ even in double precision
 _COUNTED = ("accuracy", "train_error", "iou", "nc4")  # shares of images or pixels
 _BOUNDED = ("vci", "class_", "sfda", "logme", "leep", "nleep", "nce", "gbc", "ncti")  # or of either sign
-_NOT_COMPARED = ("picture", "rate", "candidate", "epochs_kept", "epoch")  # they say how a cell was measured
+_NOT_COMPARED = ("picture", "rate", "candidate", "epochs_kept", "epoch")  # settings of the measurement
 
 
 def kind(metric: str) -> str | None:
-    """How two values of a metric are compared: counted (a difference of shares), by difference, by ratio, or not."""
+    """How to compare two values of a metric: "counted" (shares), "difference", "ratio", or None for not at all."""
     if metric in _NOT_COMPARED or metric.startswith("seconds"):
         return None
     if any(word in metric for word in _COUNTED):
@@ -34,10 +34,10 @@ def kind(metric: str) -> str | None:
 
 
 def apart(metric: str, recorded: Any, now: Any) -> float:
-    """How far two values of a metric are apart, of lists the most: a difference, or the log of a ratio.
+    """How far apart two values of a metric are: a difference, or the log of a ratio; for lists the largest.
 
-    A difference of numbers beyond 1 is divided by the larger, as the digits of a record are counted. Infinity where
-    they cannot be compared: lists of other lengths, a ratio of other signs.
+    A difference of numbers beyond 1 is divided by the larger one, since records keep a number of significant digits.
+    Infinity if they cannot be compared: lists of different lengths, or a ratio of numbers with different signs.
 
     Examples
     --------
@@ -56,10 +56,10 @@ def apart(metric: str, recorded: Any, now: Any) -> float:
 
 
 def read_spreads(path: Path) -> pd.DataFrame:
-    """The table of spreads; FileNotFoundError, or ValueError if it is not whole, says how it is made."""
+    """The table of spreads; FileNotFoundError if it is missing, ValueError if damaged, with the cure."""
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing, with what processors differ by; make processors measures it")
-    cure = f"each row must have {', '.join(FIELDS)}; restore it from git, for no one machine can measure it all again"
+        raise FileNotFoundError(f"{path} is missing: by how much processors differ; make processors measures it")
+    cure = f"each row must have {', '.join(FIELDS)}; restore it from git: no single machine can measure it all again"
     try:
         table = pd.read_csv(path, comment="#", dtype={"apart": float})
     except (ValueError, OSError) as error:  # pandas' own errors are among them
@@ -71,11 +71,11 @@ def read_spreads(path: Path) -> pd.DataFrame:
 
 
 def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells: Iterable[dict]) -> dict[str, float]:
-    """The tolerance of every metric of the studies' cells; ValueError if nothing is known of them.
+    """The tolerance of every metric of the studies' cells; ValueError if no spread of theirs is known.
 
-    It is three times the largest spread of any processor and cell, and not less than what rounding does to a record.
-    Of a live cell, a metric on which processors differ is left out if its tolerance is above a third of what a change
-    of the recipe moves: otherwise the check would prove nothing. A metric that cannot be compared has none.
+    It is three times the largest spread of any processor and cell, and at least what rounding does to a record. For a
+    live cell, a metric on which processors differ is left out if its tolerance exceeds a third of what a change of the
+    recipe moves: its check would prove nothing. A metric that cannot be compared has no tolerance.
     """
     studies = list(studies)
     rows = spreads[spreads["study"].isin(studies) & (spreads["scale"] == scale)]
@@ -97,14 +97,14 @@ def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells:
 
 
 def _of_one(metric: str) -> float:
-    """What one sample that falls on the other side changes a share by."""
+    """By how much a share changes if one sample falls on the other side."""
     return _ONE_SAMPLE.get(metric, _ONE_IMAGE) if kind(metric) == "counted" else 0.0
 
 
 def differences(old: pd.DataFrame, new: pd.DataFrame, tolerance: dict[str, float]) -> pd.DataFrame:
-    """Where two tables of the same cells, in the same order, differ most: one row a metric that has a tolerance.
+    """Where two tables of the same cells, in the same order, differ most: a row for each metric with a tolerance.
 
-    Columns: the two values (of a list those that are farthest apart), how they are compared, how far they are apart,
+    Columns: the two values (for lists, the pair that is farthest apart), how they are compared, how far they are apart,
     the `tolerance`, and whether they agree. A metric that one table lacks does not agree.
 
     Examples
@@ -130,7 +130,7 @@ def _farthest(name: str, old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]
 
 
 def _pairs(recorded: Any, now: Any) -> list[tuple[Any, Any]]:
-    """The pairs of two lists, to any depth; lists that differ in length are a pair that cannot be compared."""
+    """The pairs of two lists, at any depth; lists of different lengths give a pair that cannot be compared."""
     if isinstance(recorded, list) and isinstance(now, list):
         if len(recorded) != len(now):
             return [(math.nan, math.nan)]

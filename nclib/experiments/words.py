@@ -1,4 +1,4 @@
-"""Small encoders of texts: made by a recipe, as the networks of images are, from the mean of word vectors."""
+"""Small encoders of texts, made from a recipe as the networks of images are: the mean of word vectors."""
 
 import json
 import warnings
@@ -26,10 +26,10 @@ from nclib.storage import digest_of_text, load_tensors, save_tensors
 def fit(
     module: nn.Module, inputs: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor], settings: Tuning
 ) -> None:
-    """Train a module in place, on its device, by AdamW on `loss(inputs, targets)` of batches; left in eval mode.
+    """Train a module in place, on its device, with AdamW on `loss(inputs, targets)` of batches; left in eval mode.
 
-    Of the settings rate, weight decay, epochs, batch size, schedule and seed count; a last batch of one is left out,
-    for batch norm needs two. On one kind of processor equal settings give equal weights.
+    Of the settings only rate, weight decay, epochs, batch size, schedule and seed are used. A last batch of one sample
+    is left out, because batch norm needs two. On one kind of processor equal settings give equal weights.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
@@ -60,11 +60,11 @@ def fit_best(
     candidates: Sequence[Tuning],
     merit: Callable[[nn.Module, Tensor, Tensor], float],
 ) -> nn.Module:
-    """A module made anew and fitted to all inputs with the settings that do best on the fifth that is held out.
+    """A new module, fitted to all inputs with the settings that do best on a fifth of the inputs that is held out.
 
-    `make(inputs, targets)` is given what it will be fitted to: its first weights may be a probe of that.
-    `merit(module, inputs, targets)` is higher for the better; every fifth of the inputs, in their order, is held out.
-    There is nothing to choose, and no trial, of a single candidate.
+    `make(inputs, targets)` receives the data that the module will be fitted to: its first weights may be a probe of
+    them. `merit(module, inputs, targets)` is higher for better modules. Every fifth input, in their order, is held out.
+    A single candidate is used without a trial.
     """
     held = torch.arange(len(inputs)) % 5 == 4
 
@@ -86,8 +86,8 @@ VOCABULARY = 8192  # hashed words
 class TextRecipe:
     """How an encoder is pre-trained; equal recipes give equal encoders (on one kind of processor, of equal texts).
 
-    `source` and `per_class` name the texts as `nclib.texts` does, `width` and `depth` are those of the encoder;
-    `projection`, `loss`, `epochs`, the rates and `seed` as of `nclib.Recipe`.
+    `source` and `per_class` name the texts as for `nclib.texts`; `width` and `depth` are those of the encoder.
+    `projection`, `loss`, `epochs`, the rates and `seed` are as in `nclib.Recipe`.
     """
 
     source: str = "docstrings/sympy"
@@ -106,7 +106,7 @@ class TextRecipe:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings by name, see `config_of`."""
+        """The settings by name; see `config_of`."""
         return config_of(self)
 
     @property
@@ -129,7 +129,7 @@ class MeanOfWords(nn.Module):
 
 
 def train_words(recipe: TextRecipe, *, cache: Path | str | None = None, data_root: str | Path | None = None) -> Network:
-    """The encoder of a recipe with its source classifier, trained, or read from `cache`; in eval mode, on the CPU."""
+    """The encoder of a recipe with its source classifier, trained or read from `cache`; in eval mode, on the CPU."""
     source = texts(recipe.source, "train", per_class=recipe.per_class, data_root=data_root)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)

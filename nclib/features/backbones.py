@@ -81,6 +81,7 @@ class Backbone:
 
     def layer(self, layer: str | int) -> str:
         """The name of a layer given by its name or by its place in `layers` (negative from the end)."""
+        (layer,) = listed([layer])
         if isinstance(layer, int):
             return nth_layer(self.name, self.layers, layer)
         if layer != LAST and layer not in dict(self.model.named_modules()):

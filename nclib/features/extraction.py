@@ -5,7 +5,7 @@ import json
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -63,6 +63,12 @@ def extract(model: Backbone | nn.Module, images: Any, **options: Any) -> Tensor:
     >>> extract(backbone("resnet18", weights="random", device="cpu"), load("digits", per_class=1)).shape
     torch.Size([10, 512])
     """
+    known = [field.name for field in fields(Extraction)]
+    if unknown := options.keys() - {*known}:
+        raise TypeError(
+            f"{', '.join(sorted(unknown))} is no option; there are {', '.join(known)}, and "
+            "nclib.extract_layers(model, images, layers) takes layers"
+        )
     return extract_layers(model, images, [LAST], **options)[LAST]
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import grid_sample, interpolate
 from torch.nn.utils import skip_init
 
 from nclib.arrays import note_rounding
-from nclib.checks import check_whole
+from nclib.checks import check_whole, checked_seed
 from nclib.data.scene_sets import UNLABELLED, Scenes
 from nclib.features.backbones import LAST, AsTrained, Backbone
 from nclib.features.forward import captured, described, evaluating
@@ -56,7 +56,7 @@ def pixel_features(
 def _drawn(masks: Tensor, per_class: int, seed: int) -> Tensor:
     """Scene, row and column of the drawn pixels, int64 (M, 3), in the order of scenes."""
     check_whole(1, per_class=per_class)
-    generator, parts = seeded("pixels", seed), []
+    generator, parts = seeded("pixels", checked_seed(seed)), []
     flat = masks.flatten()
     for k in flat[flat != UNLABELLED].unique().tolist():
         of_class = (flat == k).nonzero().squeeze(1)

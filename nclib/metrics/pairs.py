@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nclib.checks import check_least
+from nclib.checks import check_least, counted
+from nclib.metrics.calls import with_cure
 from nclib.metrics.linalg import ALL, differences_product, row_slices
 from nclib.metrics.samples import row_blocks, samples_of
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import checked_means
 
 
+@with_cure
 def cdnv(stats: ClassStatistics) -> float:
     """Class-distance normalised variance, the mean over ordered pairs of (V_i + V_j) / (2 ||mu_i - mu_j||^2).
 
@@ -39,6 +41,7 @@ def cdnv_tile(variances: Tensor, rows: slice, columns: slice, distances: Tensor)
     return (spread / distances).where(distances > 0, torch.inf)
 
 
+@with_cure
 def cdnv_pairs(stats: ClassStatistics) -> Tensor:
     """The class-distance normalised variance of every pair, float64 (K, K), symmetric, 0 on the diagonal.
 
@@ -53,6 +56,7 @@ def cdnv_pairs(stats: ClassStatistics) -> Tensor:
     return cdnv_tile(stats.class_variances, ALL, ALL, stats.squared_distances).fill_diagonal_(0.0)
 
 
+@with_cure
 def directional_cdnv(stats: ClassStatistics, features: Any, labels: Any) -> float:
     """Directional CDNV, the mean over ordered pairs of the variance of class i along the axis to class j.
 
@@ -72,6 +76,7 @@ def directional_cdnv(stats: ClassStatistics, features: Any, labels: Any) -> floa
     return float(pairs.sum() / (len(pairs) * (len(pairs) - 1)))
 
 
+@with_cure
 def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -> Tensor:
     """u^T Sigma_i u / ||mu_i - mu_j||^2 with u the unit vector from mu_i to mu_j, float64 (K, K), 0 on the diagonal.
 
@@ -93,17 +98,31 @@ def directional_cdnv_pairs(stats: ClassStatistics, features: Any, labels: Any) -
             "these features are not those of the statistics: their classes have other counts; give the features and "
             "labels that the statistics were made from"
         )
-    sums = torch.zeros_like(distances)
+    if samples.features.shape[1] != stats.num_features:
+        raise ValueError(
+            f"features have {counted(samples.features.shape[1], 'column')}; these statistics have {stats.num_features}"
+        )
+    firsts, sums = torch.zeros_like(distances), torch.zeros_like(distances)
     for start, block in row_blocks(samples.features, checked=samples.checked):
         classes = labels[start : start + len(block)]
         centred = block.to(means.device) - stats.means[classes]
         along = linear(centred, means)  # (B, K): the deviation times each class mean
         own = along.gather(1, classes.unsqueeze(1))
+        firsts.index_add_(0, classes, along - own)
         sums.index_add_(0, classes, (along - own).square())
-    variances = sums / stats.counts.unsqueeze(1)  # times ||mu_i - mu_j||^2, since the axis does not have length 1 yet
+    # The sum of deviations from a class's own mean is zero, but for rounding.
+    counts = stats.counts.unsqueeze(1)
+    allowed = 1e-3 * ((sums * counts).sqrt() + counts * distances)
+    if ((firsts.abs() > allowed) & (distances > 0)).any():
+        raise ValueError(
+            "these features are not those of the statistics: their classes have other means; give the features that "
+            "the statistics were made from"
+        )
+    variances = sums / counts  # times ||mu_i - mu_j||^2, since the axis does not have length 1 yet
     return (variances / distances.square()).where(distances > 0, torch.inf).fill_diagonal_(0.0)
 
 
+@with_cure
 def directional_cdnv_pooled(stats: ClassStatistics) -> float:
     """Directional CDNV with the pooled Sigma_W in place of each class's own covariance.
 
@@ -128,6 +147,7 @@ def directional_cdnv_pooled(stats: ClassStatistics) -> float:
     return mean_over_pairs(stats, tile)
 
 
+@with_cure
 def overlap(stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical") -> float:
     """Bhattacharyya coefficient of the classes as Gaussians, the mean over pairs.
 
@@ -160,6 +180,7 @@ def total_overlap(
     return total
 
 
+@with_cure
 def overlap_pairs(
     stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical", floor: float = 0.0
 ) -> Tensor:
@@ -185,6 +206,8 @@ def overlap_rows(
     if covariance not in ("spherical", "diagonal"):
         raise ValueError(f"covariance is {covariance!r}; it must be 'spherical' or 'diagonal'")
     check_least(0, floor=floor)
+    if floor == math.inf:
+        raise ValueError("floor is inf; it must be finite")
     checked_means(stats)
     exponents = _spherical_exponents if covariance == "spherical" else _diagonal_exponents
     for rows in row_slices(stats.num_classes, stats.num_classes):

@@ -4,7 +4,6 @@ The effective, stable and numerical ranks are functions of the singular values s
 and the rank and do not depend on scale; features without spread have rank 0. Always stable <= numerical <= effective.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +11,14 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor
-from nclib.checks import check_whole, is_number
+from nclib.checks import check_positive, check_whole
+from nclib.metrics.calls import with_cure
 from nclib.metrics.samples import Samples, check_features, check_rows, check_values, in_their_span, samples_of
 from nclib.metrics.statistics import ClassStatistics, gathered
 from nclib.metrics.variability import check_seen, total_scatter
 
 
+@with_cure
 def effective_rank(stats: ClassStatistics) -> float:
     """Effective rank of all features about the global mean: exp of the entropy of s / sum(s).
 
@@ -34,6 +35,7 @@ def effective_rank(stats: ClassStatistics) -> float:
     return float(_effective(_total_singular_values(stats)))
 
 
+@with_cure
 def stable_rank(stats: ClassStatistics) -> float:
     """Stable rank of all features about the global mean: sum(s^2) / max(s)^2.
 
@@ -49,6 +51,7 @@ def stable_rank(stats: ClassStatistics) -> float:
     return float(_stable(_total_singular_values(stats)))
 
 
+@with_cure
 def class_ranks(features: Any, labels: Any) -> dict[str, Tensor]:
     """Ranks of each class's features about the class mean: "effective", "stable" and "numerical", float64 (K,).
 
@@ -70,6 +73,7 @@ def class_ranks(features: Any, labels: Any) -> dict[str, Tensor]:
     return {name: torch.stack([rank(values) for values in spectra]) for name, rank in _RANKS.items()}
 
 
+@with_cure
 def rankme(features: Any) -> float:
     """RankMe, the effective rank of features (N, d) without centring: exp of the entropy of s / sum(s).
 
@@ -85,6 +89,7 @@ def rankme(features: Any) -> float:
     return float(_effective(_plain_singular_values(check_rows(features).double())))
 
 
+@with_cure
 def alpha_req(features: Any, *, first: int = 1, last: int | None = None) -> float:
     """alpha-ReQ, the rate at which the covariance eigenvalues of features (N, d) decay: lambda_j is about j^-alpha.
 
@@ -114,6 +119,7 @@ def alpha_req(features: Any, *, first: int = 1, last: int | None = None) -> floa
     return float(-2 * (places * kept.log()).sum() / places.square().sum())  # s^2 is the eigenvalue
 
 
+@with_cure
 def lidar(features: Any, labels: Any, *, delta: float = 1e-4) -> float:
     """LiDAR, the effective rank of linear discriminants: exp of the entropy of lambda / sum(lambda).
 
@@ -133,8 +139,7 @@ def lidar(features: Any, labels: Any, *, delta: float = 1e-4) -> float:
     >>> round(lidar(means[objects] + views.repeat(4, 1), objects), 6)  # two directions, as far apart in either
     2.0
     """
-    if not (is_number(delta) and 0 < delta < math.inf):
-        raise ValueError(f"delta is {delta!r}; it must be above 0, and finite")
+    check_positive(delta=delta)
     rows, numbers = check_features(features, labels)
     stats = gathered(Samples(in_their_span(rows), numbers, checked=True))
     check_seen(stats)
@@ -151,7 +156,10 @@ def lidar(features: Any, labels: Any, *, delta: float = 1e-4) -> float:
 
 def _total_singular_values(stats: ClassStatistics) -> Tensor:
     """Singular values (d,), up to a common factor, of all features about the global mean."""
-    return _singular_values(total_scatter(stats))
+    scatter = total_scatter(stats)
+    if not stats.num_samples:
+        raise ValueError("these statistics have no samples; a rank needs at least one: stats.update(features, labels)")
+    return _singular_values(scatter)
 
 
 def _class_singular_values(features: Tensor) -> Tensor:

@@ -41,18 +41,26 @@ def samples_of(features: Any, labels: Any, *, num_classes: int | None = None, cl
     rounding, features = noted_rounding(features), as_array(features)
     numbers, names = numbered_labels(labels, num_classes=num_classes, classes=classes)
     check_shapes(features, numbers)
-    if not len(features):
-        raise ValueError("there are no samples: features has 0 rows")
+    _check_some(features)
     return Samples(features, numbers, rounding=rounding, classes=names)
 
 
 def check_features(
     features: Any, labels: Any, *, num_classes: int | None = None, classes: Names = None
 ) -> tuple[Tensor, Tensor]:
-    """Features (N, d) and labels int64 (N,) as checked tensors on one device."""
+    """Features (N, d) and labels int64 (N,), N and d at least 1, as checked tensors on one device."""
     if isinstance(features, Samples):
         rows = as_tensor(features.features)
         return rows if features.checked else check_values(rows), features.labels.to(rows.device)
+    rows, numbers = check_batch(features, labels, num_classes=num_classes, classes=classes)
+    _check_some(rows)
+    return rows, numbers
+
+
+def check_batch(
+    features: Any, labels: Any, *, num_classes: int | None = None, classes: Names = None
+) -> tuple[Tensor, Tensor]:
+    """Features (N, d) and labels int64 (N,), which may be empty, as checked tensors on one device."""
     features, numbers = as_tensor(features), numbered_labels(labels, num_classes=num_classes, classes=classes).labels
     check_shapes(features, numbers)
     return check_values(features), numbers.to(features.device)
@@ -85,6 +93,14 @@ def check_shapes(features: Any, labels: Any) -> None:
         raise ValueError(
             f"features {tuple(features.shape)} and labels {tuple(labels.shape)} must be (N, d) and (N,){cure}"
         )
+
+
+def _check_some(features: Any) -> None:
+    """Refuse features (N, d) without a row or without a column."""
+    if not len(features):
+        raise ValueError("there are no samples: features has 0 rows")
+    if not features.shape[1]:
+        raise ValueError(f"features are {tuple(features.shape)}; they must be (N, d), with N and d at least 1")
 
 
 def row_blocks(features: Any, *, checked: bool = False) -> Iterator[tuple[int, Tensor]]:

@@ -6,10 +6,12 @@ import numpy as np
 from torch import Tensor
 
 from nclib.labels import class_names
+from nclib.metrics.calls import with_cure
 from nclib.metrics.linalg import length_of_products
 from nclib.metrics.samples import check_rows
 
 
+@with_cure
 def cka(features: Any, others: Any, *, labels: Any = None, other_labels: Any = None) -> float:
     """Linear centred kernel alignment of features (N, d) and others (N, e) of the same samples in the same order.
 

@@ -12,12 +12,14 @@ from torch.nn.functional import linear
 
 from nclib.arrays import as_array, as_tensor, check_parameter
 from nclib.checks import is_number
+from nclib.metrics.calls import with_cure
 from nclib.metrics.linalg import differences_product, length_of_products, panels, row_slices
 from nclib.metrics.samples import Samples, row_blocks
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import check_statistics, checked_means, cut_off
 
 
+@with_cure
 def nc2(vectors: ClassStatistics | Any) -> float:
     """Distance of the centred class means, or of a classifier's weight (K, d), from a simplex ETF.
 
@@ -36,6 +38,7 @@ def nc2(vectors: ClassStatistics | Any) -> float:
     return _distance_to_simplex(vectors, vectors)
 
 
+@with_cure
 def nc2_equinorm(vectors: ClassStatistics | Any) -> float:
     """Coefficient of variation of the lengths of the centred class means, or of the rows of a weight (K, d).
 
@@ -51,6 +54,7 @@ def nc2_equinorm(vectors: ClassStatistics | Any) -> float:
     return float(lengths.std(correction=0) / lengths.mean())
 
 
+@with_cure
 def nc2_equiangularity(vectors: ClassStatistics | Any) -> float:
     """Mean over pairs of abs(cos + 1 / (K - 1)), for the centred class means or the rows of a weight (K, d).
 
@@ -71,6 +75,7 @@ def nc2_equiangularity(vectors: ClassStatistics | Any) -> float:
     return total / (number * (number - 1))
 
 
+@with_cure
 def gnc2(vectors: ClassStatistics | Any, *, power: float = 0.0) -> float:
     """How unevenly the directions of the centred class means, or of the rows of a weight (K, d), are spread.
 
@@ -93,6 +98,7 @@ def gnc2(vectors: ClassStatistics | Any, *, power: float = 0.0) -> float:
     return 0.0 if deviation == 0 else deviation / abs(mean) if mean else math.inf
 
 
+@with_cure
 def gnc2_energy(vectors: ClassStatistics | Any, *, power: float = 0.0) -> float:
     """Hyperspherical energy of the directions of the centred class means, or of the rows of a weight (K, d).
 
@@ -140,6 +146,7 @@ def _repulsion(vectors: ClassStatistics | Any, power: float) -> tuple[float, flo
     return origin + mean, max(0.0, squares / pairs - mean**2) ** 0.5
 
 
+@with_cure
 def nc3(stats: ClassStatistics, weight: Any) -> float:
     """Self-duality: distance between the classifier's weights and the class means, up to one scale.
 
@@ -159,6 +166,7 @@ def nc3(stats: ClassStatistics, weight: Any) -> float:
     return _distance_to_simplex(weight, means)
 
 
+@with_cure
 def unc3(stats: ClassStatistics, weight: Any) -> float:
     """Uniform duality: how unevenly the rows of a weight (K, d) point along their centred class means.
 
@@ -182,6 +190,7 @@ def unc3(stats: ClassStatistics, weight: Any) -> float:
     return 0.0 if deviation == 0 else deviation / mean if mean else math.inf
 
 
+@with_cure
 def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) -> float:
     """Share of the samples on which the classifier agrees with the nearest class mean.
 
@@ -210,6 +219,7 @@ def nc4(stats: ClassStatistics, features: Any, weight: Any, bias: Any = None) ->
     return agreed / len(features)
 
 
+@with_cure
 def nc5(stats: ClassStatistics, features: Any) -> float:
     """How far the features of out-of-distribution data (N, d) are from orthogonal to the class means.
 

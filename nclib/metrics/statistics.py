@@ -21,7 +21,7 @@ from nclib.checks import check_whole, counted, few
 from nclib.devices import double_device
 from nclib.labels import Names, Numbered, checked_names, numbered_labels, one_each
 from nclib.metrics.linalg import ALL, TOGETHER, add_gram, differences_product, explained, svd_of_centred
-from nclib.metrics.samples import LARGEST, Samples, check_features, check_values, row_blocks, samples_of, with_bar
+from nclib.metrics.samples import LARGEST, Samples, check_batch, check_values, row_blocks, samples_of, with_bar
 from nclib.storage import load_tensors, save_tensors
 
 Covariance = Literal["full", "diagonal", "span"]
@@ -272,7 +272,7 @@ class ClassStatistics:
         """Add a batch: features (B, d) of any float type on any device, labels (B,) in 0..K-1 or class names."""
         self._refuse_span("updated")
         rounding = noted_rounding(features)
-        features, labels = check_features(features, labels, num_classes=self.num_classes, classes=self.classes or None)
+        features, labels = check_batch(features, labels, num_classes=self.num_classes, classes=self.classes or None)
         if features.shape[1] != self.num_features:
             raise ValueError(
                 f"features have {counted(features.shape[1], 'column')}; these statistics have {self.num_features}"

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from nclib.checks import counted, few, is_number
 from nclib.labels import called
+from nclib.metrics.calls import with_cure
 from nclib.metrics.statistics import ClassStatistics
 
 
+@with_cure
 def nc1(stats: ClassStatistics, *, rtol: float | None = None) -> float:
     """Within-class variability relative to the spread of the class means: tr(Sigma_W Sigma_B^+) / K.
 
@@ -38,6 +40,7 @@ def nc1(stats: ClassStatistics, *, rtol: float | None = None) -> float:
     return float((stats.variances_along(directions) / eigenvalues).sum() / stats.num_classes)
 
 
+@with_cure
 def between_spectrum(stats: ClassStatistics, rtol: float | None = None) -> tuple[Tensor, Tensor]:
     """The nonzero eigenvalues (rank,) of Sigma_B, descending, and their eigenvectors (rank, d).
 
@@ -63,6 +66,7 @@ def between_spectrum(stats: ClassStatistics, rtol: float | None = None) -> tuple
     return values[kept].square(), directions[kept]
 
 
+@with_cure
 def cut_off(stats: ClassStatistics, rtol: float | None = None) -> float:
     """The singular value of the centred means / sqrt(K) up to which a direction counts as null.
 
@@ -90,6 +94,7 @@ def cut_off(stats: ClassStatistics, rtol: float | None = None) -> float:
     return max(relative and relative * float(stats.between_svd[0][0]), float64_rounding(stats), rounding)
 
 
+@with_cure
 def nc1_ratio(stats: ClassStatistics) -> float:
     """The cheap form of NC1: tr(Sigma_W) / tr(Sigma_B).
 
@@ -107,6 +112,7 @@ def nc1_ratio(stats: ClassStatistics) -> float:
     return float(stats.within_trace / between * stats.num_classes)
 
 
+@with_cure
 def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
     """Variability collapse index, 1 - tr(Sigma_T^+ Sigma_B) / rank(Sigma_B).
 
@@ -147,9 +153,10 @@ def warn_of_few(name: str, stats: ClassStatistics) -> None:
     if stats.num_samples <= stats.num_features + 1:
         given = f"{counted(stats.num_samples, 'sample')} of {counted(stats.num_features, 'feature')}"
         what = f"{name} says nothing with {given}: two more samples than features are needed"
-        warnings.warn(what, SaysNothing, stacklevel=3)
+        warnings.warn(what, SaysNothing, stacklevel=4)  # the caller of a metric `with_cure`
 
 
+@with_cure
 def total_scatter(stats: ClassStatistics) -> Tensor:
     """N Sigma_T: the sum of outer products of all samples about the global mean, float64 (d, d).
 

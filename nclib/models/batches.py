@@ -1,12 +1,29 @@
 """Divide the images of an epoch into batches: in a given order, or with equally many images of each class."""
 
+import math
+
 import torch
 from torch import Tensor
+
+from nclib.checks import is_number
 
 
 def in_order(order: Tensor, batch_size: int) -> list[Tensor]:
     """The order cut into batches; a last batch of one image is left out, since batch norm needs two."""
     return [batch for batch in order.split(batch_size) if len(batch) > 1]
+
+
+def check_balance(batch_size: int, least: int, collapse: float) -> None:
+    """Refuse batches too small for two classes of `least` images, and a collapse that is dialled without such batches.
+
+    >>> check_balance(64, 4, 0.3)
+    """
+    if 2 * least > batch_size:
+        raise ValueError(f"balanced is {least}; a batch of {batch_size} must hold that many images of two classes")
+    if not (is_number(collapse) and math.isfinite(collapse)):
+        raise ValueError(f"collapse is {collapse!r}; it must be a finite number")
+    if collapse and least < 2:
+        raise ValueError(f"collapse is {collapse} and balanced {least}; balanced must be at least 2")
 
 
 def balanced(labels: Tensor, batch_size: int, least: int, generator: torch.Generator) -> list[Tensor]:

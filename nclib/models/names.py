@@ -25,6 +25,7 @@ POPULAR = (
     "vit_base_patch32_clip_224.openai",
 )
 _WILD = "*?["
+_WEIGHTS = ".safetensors"
 _HUB = ("hf-hub:", "hf_hub:")
 _FOLDER = "local-dir:"
 _UNKNOWN = "timm has no model"
@@ -73,6 +74,21 @@ def model_names(
     wrong = [why for name in dict.fromkeys(found) if (why := _wrong(name, pretrained)) is not None]
     refuse_all(wrong, _OWN if any(_UNKNOWN in str(why) for why in wrong) else "")
     return list(dict.fromkeys(found))
+
+
+def common_ends(names: Sequence[str]) -> tuple[str, str]:
+    """The beginning and the ending that several names share, which a comparison can leave out; "" if there is none.
+
+    The beginning reaches up to a colon or a slash. The ending is that of files of weights.
+
+    >>> common_ends(["recipe:runs/latin.safetensors", "recipe:runs/greek.safetensors"])
+    ('recipe:runs/', '.safetensors')
+    >>> common_ends(["torchvision:resnet18", "resnet18.a1_in1k"])
+    ('', '')
+    """
+    cuts = [names[0][: i + 1] for i, mark in enumerate(names[0]) if mark in ":/\\"] if len(names) > 1 else []
+    start = next((cut for cut in reversed(cuts) if all(name.startswith(cut) for name in names)), "")
+    return start, _WEIGHTS if start and all(name.endswith(_WEIGHTS) for name in names) else ""
 
 
 def model_name(name: str, *, weights: str | Path = "pretrained", imports: Sequence[str] = ()) -> str:

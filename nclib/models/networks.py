@@ -105,9 +105,16 @@ def cifar_resnet(width: int = 64, *, in_channels: int = 3, **shape: Any) -> nn.M
 
 
 def small_vgg(
-    width: int = 16, *, in_channels: int = 1, blocks: int = 1, stages: tuple[int, ...] = (1, 1, 1, 1, 1)
+    width: int = 16,
+    *,
+    in_channels: int = 1,
+    blocks: int = 1,
+    stages: tuple[int, ...] = (1, 1, 1, 1, 1),
+    norm: bool = False,
 ) -> nn.Module:
-    """A VGG: stages of `width` x 1, 2, 4, 8, 8 channels and `blocks` x `stages` convolutions, without normalisation.
+    """A VGG: stages of `width` x 1, 2, 4, 8, 8 channels and `blocks` x `stages` convolutions.
+
+    There is no normalisation, or with `norm` batch norm after each convolution.
 
     Its features are (N, 8 * width), the last map averaged over its positions. With width 64 and two blocks it is VGG-13
     without the fully connected layers. Pooling rounds up, so images may have any size.
@@ -126,7 +133,7 @@ def small_vgg(
             convolution = nn.Conv2d(in_channels, channels, 3, padding=1)
             nn.init.kaiming_normal_(convolution.weight)
             nn.init.constant_(convolution.get_parameter("bias"), 0.0)
-            layers += [convolution, nn.ReLU(inplace=True)]
+            layers += [convolution, *([nn.BatchNorm2d(channels)] if norm else []), nn.ReLU(inplace=True)]
             in_channels = channels
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -138,6 +145,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet": small_resnet,
     "vgg": small_vgg,
     "vgg11": partial(small_vgg, stages=(1, 1, 2, 2, 2)),
+    "vgg_bn": partial(small_vgg, norm=True),
+    "vgg11_bn": partial(small_vgg, stages=(1, 1, 2, 2, 2), norm=True),
     "resnet50": partial(small_resnet, stages=(3, 4, 6, 3), bottleneck=True),
     "cifar_resnet": cifar_resnet,
     "cifar_resnet50": partial(cifar_resnet, stages=(3, 4, 6, 3), bottleneck=True),

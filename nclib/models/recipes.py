@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
-from nclib.checks import check_known, check_least, setting_up
+from nclib.checks import check_known, check_least, check_whole, setting_up
 from nclib.complexity.geometric import geometric_complexity
 from nclib.data.augmentation import distort
 from nclib.data.catalogue import load
 from nclib.data.images import ImageSet
 from nclib.devices import in_half, precision_suffix, resolve_device, sent
 from nclib.features.backbones import Backbone, recipe_backbone
-from nclib.models.batches import balanced, in_order
+from nclib.models.batches import balanced, check_balance, in_order
 from nclib.models.losses import LOSSES, VIEWS, collapse_term
 from nclib.models.networks import NETWORKS, Network
 from nclib.models.schedules import SCHEDULES, run_epoch
@@ -99,15 +99,12 @@ class Recipe:
         for name, least in (floats | {"collapse": -math.inf}).items():  # NaN fails this check, too
             object.__setattr__(self, name, float(getattr(self, name)))  # 0 and 0.0 are one recipe
             check_least(least, **{name: getattr(self, name)})
-        check_least(0, projection=self.projection, epochs=self.epochs, balanced=self.balanced)
-        check_least(2, batch_size=self.batch_size)
-        check_least(1, size=1 if self.size is None else self.size)
-        if 2 * self.balanced > self.batch_size:
-            raise ValueError(
-                f"balanced is {self.balanced}; a batch of {self.batch_size} must hold that many images of two classes"
-            )
-        if self.collapse and self.balanced < 2:
-            raise ValueError(f"collapse is {self.collapse} and balanced {self.balanced}; balanced must be at least 2")
+        check_whole(0, projection=self.projection, epochs=self.epochs, balanced=self.balanced, seed=self.seed)
+        check_whole(1, width=self.width, blocks=self.blocks)
+        check_whole(2, batch_size=self.batch_size)
+        for name in ("per_class", "size"):
+            check_whole(1, **{name: 1 if getattr(self, name) is None else getattr(self, name)})
+        check_balance(self.batch_size, self.balanced, self.collapse)
         if self.loss in VIEWS and not self.augmentation:
             raise ValueError(
                 f"loss {self.loss!r} needs augmentation above 0; without it all views of an image are the same"
@@ -148,10 +145,10 @@ def train(
     A killed training resumes from its last saved state and returns the same network as without the interruption. Files
     that are damaged, or were trained on other images under the source's name, are made again, with a warning.
 
-    `on_epoch(epoch, network)` is called before the first epoch (0) and after each, with the network in eval mode; the
-    cache is then not read. What it saw is lost with a killed process, so a training with it resumes only from a
-    `trail`, a folder that keeps the weights of every epoch: `on_epoch` first sees the networks of the earlier epochs
-    again, in order. The trail remains after the training; remove it once what was seen is safe.
+    `on_epoch(epoch, network)` is called before training (epoch 0) and after each epoch (1, 2, ...), with the network in
+    eval mode; the cache is then not read. What it saw is lost with a killed process, so a training with it resumes only
+    from a `trail`, a folder that keeps the weights of every epoch: `on_epoch` first sees the networks of the earlier
+    epochs again, in order. The trail remains after the training; remove it once what was seen is safe.
 
     >>> network = train(Recipe("digits", per_class=2, width=2, epochs=1), device="cpu", progress=False)
     >>> network.backbone(torch.zeros(3, 1, 28, 28)).shape, network(torch.zeros(3, 1, 28, 28)).shape

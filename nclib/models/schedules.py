@@ -36,7 +36,7 @@ def run_epoch(
     epochs: int,
     schedule: str,
 ) -> None:
-    """One pass over the batches, `steps` in all, at the learning rates of the schedule.
+    """One pass over the batches, `steps` in all, at the learning rates of the schedule; `epoch` are done before it.
 
     The peak rate is the one that the optimiser was made with, its ``defaults["lr"]``.
     """

@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from nclib.checks import check_known, check_least, counted, few
+from nclib.checks import check_known, check_least, check_whole, counted, few
 from nclib.data.augmentation import distort
 from nclib.data.images import Labelled
 from nclib.data.kinds import with_labels
 from nclib.devices import in_double, in_half
+from nclib.models.batches import balanced, check_balance
+from nclib.models.losses import collapse_term
 from nclib.models.schedules import SCHEDULES, run_epoch
 from nclib.peft.files import changed, restore
 from nclib.peft.prefix import Inputs, LabelledInputs, Suffix, ready, split
 from nclib.peft.tuned import Tuned
 from nclib.probing.linear import probe_layer
+from nclib.probing.probe import check_choice
 from nclib.seeds import seeded
 from nclib.storage import load_tensors, replacing, save_tensors
 
@@ -42,6 +45,10 @@ class Tuning:
     - With `probe_first` the head starts as a linear probe, of inverse penalty `C`, of the initial features, so that no
       method has to learn the head from nothing (Kumar et al. 2022).
 
+    With `balanced` above 0 a batch holds that many images of each of ``batch_size // balanced`` classes. Then
+    `collapse` times the logarithm of the trace ratio of its features is added to the loss: above 0 it forces collapse,
+    below 0 it prevents it, see `nclib.models.losses.collapse_term`.
+
     >>> Tuning(epochs=20, learning_rate=1e-3).schedule
     'one-cycle'
     """
@@ -52,22 +59,26 @@ class Tuning:
     batch_size: int = 64
     schedule: str = "one-cycle"
     augmentation: float = 0.0
+    collapse: float = 0.0
+    balanced: int = 0
     probe_first: bool = True
     C: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_known(SCHEDULES, schedule=self.schedule)
-        for name in ("epochs", "batch_size", "seed"):
-            if type(getattr(self, name)) is not int:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
-        check_least(0, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
-        check_least(0, epochs=self.epochs, augmentation=self.augmentation)
-        check_least(2, batch_size=self.batch_size)
+        for name, least in {"epochs": 0, "batch_size": 2, "balanced": 0, "seed": 0}.items():
+            check_whole(least, **{name: getattr(self, name)})
+            object.__setattr__(self, name, int(getattr(self, name)))  # numpy's integers cannot be written to a file
+        for name in ("learning_rate", "weight_decay", "augmentation"):
+            check_least(0, **{name: getattr(self, name)})
+            if getattr(self, name) == math.inf:
+                raise ValueError(f"{name} is inf; it must be finite")
+        check_balance(self.batch_size, self.balanced, self.collapse)
 
 
 class Validation(NamedTuple):
-    """Accuracies and losses on the validation images, before the first epoch and after each."""
+    """Accuracies and losses on the validation images by epoch: before training (0), and after each epoch."""
 
     accuracies: list[float]
     losses: list[float]
@@ -75,7 +86,12 @@ class Validation(NamedTuple):
     @property
     def best(self) -> int:
         """The number of epochs with the best accuracy; among equal accuracies, with the lowest loss."""
-        return max(range(len(self.losses)), key=lambda epoch: (self.accuracies[epoch], -self.losses[epoch]))
+        return max(range(len(self.losses)), key=self.merit)
+
+    def merit(self, epoch: int) -> tuple[float, float]:
+        """What epochs and candidates are compared by: the accuracy, then the loss, which is worst if it is NaN."""
+        loss = self.losses[epoch]
+        return self.accuracies[epoch], -math.inf if math.isnan(loss) else -loss
 
 
 class TuningState:
@@ -108,21 +124,31 @@ class TuningState:
 
     def run_epoch(self, data: Inputs, epoch: int) -> None:
         """One pass over the data; its order and distortions depend only on the seed and the epoch."""
-        generator = seeded("tune", self.settings.seed, epoch)
-        order = torch.randperm(len(data.labels), generator=generator)
-        number = math.ceil(len(order) / self.settings.batch_size)
-        rows = order.tensor_split(max(1, min(number, len(order) // 2)))  # batch norm needs two
+        generator, settings = seeded("tune", self.settings.seed, epoch), self.settings
+        rows = self.batches(data.labels, generator)
 
         def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
             inputs, labels = batch
             with torch.autocast(data.device.type, torch.bfloat16, enabled=in_half(data.device)):
-                logits = self.part(distort(inputs, self.settings.augmentation, generator))
-            return cross_entropy(logits.to(self.tuned.head.weight.dtype), labels)
+                features = self.part.features(distort(inputs, settings.augmentation, generator))
+                logits = self.tuned.head(features)
+            found = cross_entropy(logits.to(self.tuned.head.weight.dtype), labels)
+            if not settings.collapse:
+                return found
+            return found + collapse_term(features.to(found.dtype), labels, settings.collapse)
 
         self.part.train()
-        passes = {"steps": len(rows), "epoch": epoch, "epochs": self.settings.epochs}
-        run_epoch(self.optimizer, data.batches(rows), loss, schedule=self.settings.schedule, **passes)
+        passes = {"steps": len(rows), "epoch": epoch, "epochs": settings.epochs}
+        run_epoch(self.optimizer, data.batches(rows), loss, schedule=settings.schedule, **passes)
         self.part.eval()
+
+    def batches(self, labels: Tensor, generator: torch.Generator) -> Sequence[Tensor]:
+        """The rows of the batches of an epoch."""
+        if self.settings.balanced:
+            return balanced(labels.cpu(), self.settings.batch_size, self.settings.balanced, generator)
+        order = torch.randperm(len(labels), generator=generator)
+        number = math.ceil(len(order) / self.settings.batch_size)
+        return order.tensor_split(max(1, min(number, len(order) // 2)))  # batch norm needs two
 
     def score(self, held: Inputs) -> None:
         """Measure the validation images, and keep the weights if they are the best so far."""
@@ -248,6 +274,7 @@ def finetune(
         progress=progress,
     ).scores
     _warn_of_no_gain(scores, [settings])
+    _warn_of_ruin(tuned, settings)
     return scores
 
 
@@ -259,6 +286,16 @@ def _warn_of_coarse(tuned: Any) -> None:
         warnings.warn(
             f"{few([*coarse])} are trained in {next(iter(coarse.values()))}, where small steps are lost; tuned.float() "
             "puts them in float32",
+            stacklevel=3,
+        )
+
+
+def _warn_of_ruin(tuned: Tuned, settings: Tuning) -> None:
+    """Warn if trained weights are NaN or infinite, which only validation images would have kept out."""
+    if not all(each.isfinite().all() for each in tuned.parameters() if each.requires_grad):
+        warnings.warn(
+            f"the trained weights hold NaN or infinity; try a learning_rate below {settings.learning_rate}, or give "
+            "images to validate on",
             stacklevel=3,
         )
 
@@ -302,6 +339,8 @@ def _finetuned(
             f"tuned and settings are {type(tuned).__name__} and {type(settings).__name__}; they must be a tuned model, "
             "as skip_tuning and the others return, and a Tuning"
         )
+    if not any(parameter.requires_grad for parameter in tuned.parameters()):
+        raise ValueError("no parameter of tuned requires a gradient, so nothing would be trained; make it again")
     epochs = _checked_epochs(settings, stop, patience, validation)
     train = ready(train, "train", tuned.head.out_features)
     if validation is not None:
@@ -322,7 +361,8 @@ def _finetuned(
         done = state.resume(path) if path and path.exists() else 0
         if held and not done:
             state.score(held)
-        bar = tqdm(range(done, epochs), f"tune {tuned.spec['method']}", disable=not progress, leave=False)
+        told: Any = {"desc": f"tune {tuned.spec['method']}", "disable": not progress, "leave": False}
+        bar = tqdm(range(done, epochs), initial=done, total=epochs, **told)  # a resumed training counts on
         state.run(bar, data, held, patience=patience, path=path)
     state.finish(path)
     return state
@@ -383,7 +423,7 @@ def finetune_best(
         A file from which a killed choice resumes. It keeps the scores of finished trials, and a file beside it keeps
         the unfinished training; both are removed at the end. ValueError if it is of another choice.
     options
-        Further options of `finetune`.
+        `memory` and `progress`, as in `finetune`.
 
     Returns
     -------
@@ -399,8 +439,12 @@ def finetune_best(
     >>> finetune_best(candidates, load("digits", per_class=4))[1:3]  # the candidate, and its epochs
     (1, 0)
     """
+    if unknown := options.keys() - {"memory", "progress"}:
+        raise TypeError(f"{', '.join(sorted(unknown))} is no option; there are memory, progress")
+    candidates = _pairs_of(candidates)
     train = with_labels(train, "train")
-    _check_choice(candidates, train)
+    _check_choice(train)
+    check_choice(share, 0, name="share")
     rest, held = train.split_off(share)
     path = None if checkpoint is None else Path(checkpoint)
     same = {"share": share, "patience": patience, "data": train.digest if path else None}
@@ -423,7 +467,7 @@ def finetune_best(
 
     trials = [tried(number) for number in range(len(candidates))]
     scores = [score for score, _ in trials]
-    merits = [(score.accuracies[score.best], -score.losses[score.best]) for score in scores]
+    merits = [score.merit(score.best) for score in scores]
     chosen = max(range(len(candidates)), key=merits.__getitem__)
     _warn_of_no_gain(scores[chosen], [settings for _, settings in candidates])
     epochs, tuned = scores[chosen].best, candidates[chosen][0]()
@@ -433,10 +477,30 @@ def finetune_best(
     return Choice(tuned, chosen, epochs, sum(seconds for _, seconds in trials) + last.seconds)
 
 
-def _check_choice(candidates: Sequence[object], train: Labelled) -> None:
-    """Refuse an empty list of candidates, and classes with fewer than two images, which leave none to hold out."""
-    if not candidates:
+def _pairs_of(candidates: Any) -> list[tuple[Callable[[], Tuned], Tuning]]:
+    """The candidates as a list, or what is wrong with them."""
+    given = list(candidates) if isinstance(candidates, Iterable) else [candidates]
+    if not given:
         raise ValueError("there are no candidates; give at least one")
+    for pair in given:
+        if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[1], Tuning)):
+            raise TypeError(
+                f"candidates hold {_kind(pair)}; each must be a pair: (function that makes a model, Tuning)"
+            )
+        if isinstance(pair[0], nn.Module) or not callable(pair[0]):
+            raise TypeError(
+                f"a candidate's model is {_kind(pair[0])}; give a function that makes it anew, such as "
+                "lambda: nclib.linear_probe(model, num_classes)"
+            )
+    return given
+
+
+def _kind(given: Any) -> str:
+    return f"a {type(given).__name__}"
+
+
+def _check_choice(train: Labelled) -> None:
+    """Refuse classes with fewer than two images, which leave none to hold out."""
     counts = train.labels.bincount(minlength=len(train.classes))
     if counts.min() < 2:
         few = train.classes[int(counts.argmin())]

@@ -4,12 +4,14 @@ All train a new linear classifier, the head; they differ in what else they train
 
 - `linear_probe`: nothing;
 - `bias_tuning`: all biases (Ben Zaken et al. 2022);
+- `norm_tuning`: the weights and biases of normalisation layers (Frankle et al. 2021);
 - `layer_tuning`: one block;
 - `skip_tuning`: one block, whose output is added to the features (Li et al. 2212.12206, SCL);
 - `lora_tuning`, `adapter_tuning`: small matrices beside the weights, by Hugging Face's peft (Hu et al. 2022);
 - `full_tuning`: everything.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from nclib.checks import check_whole
+from nclib.checks import check_whole, checked_seed, few, listed_names
 from nclib.extras import optional
 from nclib.features.backbones import Backbone
 from nclib.peft.tuned import Base, Match, Skip, Tuned, backbone_of
@@ -73,6 +75,28 @@ def bias_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> 
     tuned = Base(model).tuned(num_classes, {"method": "bias"})
     for name, parameter in tuned.body.named_parameters():
         parameter.requires_grad_(name.rpartition(".")[2].endswith("bias"))
+    return tuned
+
+
+def norm_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
+    """Train the head and the weights and biases of all normalisation layers, whose statistics stay as they are.
+
+    Parameters as in `linear_probe`. ValueError if the model has no such weights.
+
+    Examples
+    --------
+    >>> from torchvision.models import resnet18
+    >>> round(trainable_share(norm_tuning(resnet18(), num_classes=10)), 5)
+    0.00132
+    """
+    tuned = Base(model).tuned(num_classes, {"method": "norm"})
+    parameters = [each for module in tuned.body.modules() if _is_norm(module) for each in module.parameters(False)]
+    if not parameters:
+        raise ValueError(
+            "the model has no normalisation layer with weights to train; use bias_tuning or another method"
+        )
+    for parameter in parameters:
+        parameter.requires_grad_(True)
     return tuned
 
 
@@ -141,8 +165,9 @@ def lora_tuning(
 
     check_whole(1, rank=rank)
     base = Base(model)
-    names = [name for name, module in base.body.named_modules() if _takes_lora(module)]
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets or names))
+    known = _targets(base.body)
+    chosen = known if targets is None else _checked_targets(base, targets, known)
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=chosen)
     return _adapted(base, config, num_classes, seed)
 
 
@@ -151,8 +176,9 @@ def adapter_tuning(
 ) -> Tuned:
     """Train the head and an adapter of Hugging Face's peft, given by its config.
 
-    Any config works that peft's `inject_adapter_in_model` takes; it names the model's modules. `seed` draws the
-    adapter's initial weights. Other parameters as in `linear_probe`. Needs nclib's extra ``peft``.
+    Any config works that peft's `inject_adapter_in_model` takes. It names the model's modules; if it names none, these
+    are all linear layers, and convolutions without groups. `seed` draws the adapter's initial weights. Other parameters
+    as in `linear_probe`. Needs nclib's extra ``peft``.
 
     Examples
     --------
@@ -162,7 +188,13 @@ def adapter_tuning(
     >>> round(trainable_share(tuned), 5)
     0.00137
     """
-    return _adapted(Base(model), config, num_classes, seed)
+    base = Base(model)
+    if getattr(config, "target_modules", ()) is None:
+        config = copy.deepcopy(config)
+        attention = nn.MultiheadAttention  # peft's other adapters do not fit it
+        found = [name for name in _targets(base.body) if not isinstance(base.body.get_submodule(name), attention)]
+        vars(config)["target_modules"] = found
+    return _adapted(base, config, num_classes, seed)
 
 
 def trainable_share(model: nn.Module) -> float:
@@ -173,6 +205,8 @@ def trainable_share(model: nn.Module) -> float:
     >>> trainable_share(nn.Sequential(nn.Linear(2, 1).requires_grad_(False), nn.Linear(8, 1)))  # 9 of 3 + 9
     0.75
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is {model!r}; it must be a module, such as linear_probe and the others return")
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     if not sum(size for size, _ in sizes):
         raise ValueError(f"this {type(model).__name__} has no parameters, so no share of them can be trained")
@@ -206,6 +240,11 @@ def _size(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def _is_norm(module: nn.Module) -> bool:
+    """Torch's normalisation layers, and others by the name of their class, as there is no class of all."""
+    return "Norm" in type(module).__name__
+
+
 def _train(tuned: Tuned, name: str) -> Tuned:
     """Train all of a module, in addition to the head."""
     _check_batch_norm(tuned.get_submodule(name).requires_grad_(True))
@@ -215,19 +254,54 @@ def _train(tuned: Tuned, name: str) -> Tuned:
 
 def _check_batch_norm(module: nn.Module) -> None:
     """Warn of batch norms that seem folded into the weights, since train mode would change what they compute."""
-    norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
-    folded = [
-        norm
-        for norm in norms
-        if norm.bias is not None and norm.bias.any() and norm.running_mean is not None and not norm.running_mean.any()
-    ]
-    if folded:
+    if folded := folded_norms(module):
         warnings.warn(
-            f"{len(folded)} of {len(norms)} batch norms have biases but running means of 0, as if folded into "
+            f"{len(folded)} of {len(_norms(module))} batch norms have biases but running means of 0, as if folded into "
             "the weights: training would change what they compute; timm.layers.freeze_batch_norm_2d(model) keeps them "
             "unchanged",
             stacklevel=4,
         )
+
+
+def _norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+
+
+def folded_norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The batch norms that were folded into the weights before them, and so have running means of 0 and biases.
+
+    In train mode they would normalise by the batch, and compute something else.
+
+    Examples
+    --------
+    >>> norm = torch.nn.BatchNorm2d(1)
+    >>> len(folded_norms(norm))
+    0
+    >>> _ = torch.nn.init.ones_(norm.bias)
+    >>> len(folded_norms(norm))
+    1
+    """
+    return [
+        norm
+        for norm in _norms(module)
+        if norm.bias is not None and norm.bias.any() and norm.running_mean is not None and not norm.running_mean.any()
+    ]
+
+
+def _targets(body: nn.Module) -> list[str]:
+    """The names of the modules that LoRA fits."""
+    return [name for name, module in body.named_modules() if _takes_lora(module)]
+
+
+def _checked_targets(base: Base, targets: Any, known: Sequence[str]) -> list[str]:
+    """The names of the modules to update, each the end of the name of one; `known` are those that LoRA fits."""
+    chosen = listed_names(targets, "targets")
+    if not chosen:
+        raise ValueError(f"targets are {targets!r}; give names of modules, such as {few(known)}, or None for these all")
+    there = [f".{name}" for name, _ in base.body.named_modules()]
+    if strays := [name for name in chosen if not any(each.endswith(f".{name}") for each in there)]:
+        raise ValueError(f"there are no modules {few(strays)}; those that take LoRA are {few(known)}")
+    return chosen
 
 
 def _takes_lora(module: nn.Module) -> bool:
@@ -243,7 +317,7 @@ def _adapted(base: Base, config: "PeftConfig", num_classes: int | None, seed: in
     with optional("peft"):
         from peft import inject_adapter_in_model
 
-    before = {name for name, _ in base.body.named_modules()}
+    seed, before = checked_seed(seed, bits=64), {name for name, _ in base.body.named_modules()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, base.body)
@@ -272,6 +346,7 @@ def _adapter_of(model: nn.Module | Backbone, config: dict[str, Any], **options: 
 METHODS: dict[str, Callable[..., Tuned]] = {
     "linear": linear_probe,
     "bias": bias_tuning,
+    "norm": norm_tuning,
     "layer": layer_tuning,
     "skip": skip_tuning,
     "lora": lora_tuning,

@@ -8,7 +8,7 @@ import torch
 from sklearn.base import ClassifierMixin, clone
 from torch import Tensor
 
-from nclib.checks import check_whole, counted
+from nclib.checks import check_whole, checked_seed, counted
 from nclib.estimates import Estimate, mean
 from nclib.labels import check_same_kind, class_names
 from nclib.metrics.samples import check_features
@@ -95,14 +95,13 @@ def few_shot(
     check_probe(probe)
     check_whole(1, shots=shots, episodes=episodes, queries=1 if queries is None else queries)
     ways = len(classes) if ways is None else ways
-    check_whole(0, seed=seed)
     check_whole(2, ways=ways)
     if ways > len(classes):
         raise ValueError(f"ways is {ways}; it must be 2 to the number of classes, which is {len(classes)}")
     train = _Samples.of(features, names, classes)
     others = None if test is None else _of_test(test, classes, train.features.shape[1])
     _check_enough(classes, train, others, shots, queries)
-    probe, rng = NearestClassMean() if probe is None else probe, np.random.default_rng(seed)
+    probe, rng = NearestClassMean() if probe is None else probe, np.random.default_rng(checked_seed(seed))
     drawn = [_draw(rng, train.rows, others and others.rows, shots, ways, queries) for _ in range(episodes)]
     scored = others or train
     if type(probe) is NearestClassMean and (queries or len({*map(len, scored.rows)}) == 1):

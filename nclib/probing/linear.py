@@ -11,7 +11,7 @@ from torch.nn.utils import skip_init
 
 from nclib.checks import check_whole
 from nclib.metrics.statistics import ClassStatistics, class_statistics
-from nclib.metrics.variability import total_scatter
+from nclib.metrics.variability import check_statistics, total_scatter
 from nclib.probing.logistic import LogisticFits, Solution
 from nclib.probing.probe import Given, Probe, check_choice, held_out, like, positive_numbers, to_numpy
 from nclib.probing.weights import ClassWeight
@@ -274,6 +274,7 @@ class RidgeProbe(Probe):
 
     def fit_statistics(self, stats: ClassStatistics) -> "RidgeProbe":
         """Fit to class statistics with covariance="full", for a single alpha; the classes are 0..K-1."""
+        check_statistics(stats)
         alphas = positive_numbers("alpha", self.alpha)
         if len(alphas) > 1:
             raise ValueError(

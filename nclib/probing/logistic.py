@@ -67,7 +67,8 @@ class LogisticFits:
         return self._solution(weights, iterations)
 
     def _minimised(self, C: float, start: Tensor, looser: float) -> tuple[Tensor, int]:
-        penalty = min(1 / (C * self._unit**2 * self._problem.total), _LARGEST)
+        size = C * self._unit**2 * self._problem.total  # 0 if the features are too small to square
+        penalty = min(1 / size, _LARGEST) if size else _LARGEST
         tolerance = looser * TOLERANCES[start.dtype]
         return _minimise(self._problem.penalised(penalty), start, self._max_iter, tolerance)
 

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from nclib.arrays import as_tensor
-from nclib.checks import check_whole, counted, few, is_number
+from nclib.checks import checked_seed, counted, few, is_number
 from nclib.devices import double_device
 from nclib.labels import check_same_kind, class_names
 from nclib.metrics.samples import check_features, check_shapes, check_values
@@ -123,6 +123,8 @@ class Probe(ClassifierMixin, BaseEstimator):
         predicted, names = self.predict(X), class_names(y)
         if names.shape != predicted.shape:
             raise ValueError(f"labels are {names.shape}; the features have {counted(len(predicted), 'row')}")
+        if not len(names):
+            raise ValueError("there are no samples: features has 0 rows")
         check_same_kind(names, self.classes_)
         right = predicted == names
         if not right.any():
@@ -184,7 +186,7 @@ def check_choice(share: Any, seed: Any, *, name: str) -> None:
     """Refuse a share that is not in (0, 1), called by the caller's name, and an invalid seed."""
     if not (is_number(share) and 0 < share < 1):
         raise ValueError(f"{name} is {share!r}; it must be above 0 and below 1")
-    check_whole(0, seed=seed)
+    checked_seed(seed)
 
 
 def held_out(labels: Tensor, share: float, seed: int, *, name: str = "share") -> Tensor:
@@ -200,7 +202,7 @@ def held_out(labels: Tensor, share: float, seed: int, *, name: str = "share") ->
         raise ValueError(
             f"{name}={share} holds out no sample of any class, since the largest has {counts.max()}; raise {name}"
         )
-    order = np.lexsort((np.random.default_rng(seed).random(len(codes)), codes))
+    order = np.lexsort((np.random.default_rng(checked_seed(seed)).random(len(codes)), codes))
     ranks = np.empty(len(codes), dtype=np.int64)
     ranks[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
     return torch.from_numpy(ranks < numbers[codes]).to(labels.device)

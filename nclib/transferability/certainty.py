@@ -198,7 +198,7 @@ def certainty(
     """
     notes = _check_counts(labels, classes)
     if not resampled(by):
-        raise ValueError(f"{by} is none of the scores that are computed again without some of the images")
+        raise ValueError(f"{by} is not computed again without some of the images")
     values = values.reindex(columns=[*parts_of(by)]).dropna()
     given, without = _checked(values, found, by)
     codes, names = pd.factorize(values.index.get_level_values(0))
@@ -225,7 +225,7 @@ def _checked(values: pd.DataFrame, found: Mapping[Any, Again], by: str) -> tuple
     ]
     if not all(known):
         which = dict.fromkeys(str(row[0]) for row, is_known in zip(values.index, known, strict=True) if not is_known)
-        raise ValueError(f"without some of the images {few([*which])} has no {by}, or an infinite one")
+        raise ValueError(f"{few([*which])} has no finite {by} without some of the images")
     return given, torch.stack(without, 1)
 
 

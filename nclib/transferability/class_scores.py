@@ -5,18 +5,22 @@ Nothing is fine-tuned, and no second pass over the features is needed. `nclib.SC
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from nclib.arrays import as_tensor
+from nclib.checks import check_positive
 from nclib.devices import double_device
+from nclib.metrics.calls import with_cure
 from nclib.metrics.pairs import overlap_rows, total_overlap
 from nclib.metrics.statistics import ClassStatistics
 from nclib.metrics.variability import between_in_total, check_statistics, checked_means, nc1, warn_of_few
 
 
+@with_cure
 def variance_collapse(stats: ClassStatistics) -> float:
     """The part of FaCe that is collapse: -tr(Sigma_W Sigma_B^+) / K, which is minus `nc1`.
 
@@ -32,6 +36,7 @@ def variance_collapse(stats: ClassStatistics) -> float:
     return 0.0 - nc1(stats)  # of full collapse 0, not -0
 
 
+@with_cure
 def class_fairness(
     stats: ClassStatistics,
     *,
@@ -58,8 +63,7 @@ def class_fairness(
     >>> round(class_fairness(stats), 2)  # that in the middle overlaps evenly with the others, they with it alone
     0.33
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}; it must be above 0")
+    check_positive(temperature=temperature)
     check_statistics(stats)
     number = stats.num_classes
     if number < 3:
@@ -73,6 +77,7 @@ def class_fairness(
     return entropy / number / math.log(number - 1)
 
 
+@with_cure
 def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **options) -> Tensor:
     """FaCe of each of several models on one task, float64 (models,): collapse plus fairness, each from 0 to 1.
 
@@ -88,13 +93,13 @@ def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **op
     >>> face([class_statistics(near, labels), class_statistics(far, labels)]).argmax().item()
     0
     """
-    models = [models] if isinstance(models, ClassStatistics) else models
+    models = models if isinstance(models, Iterable) else [models]
     models = list(models.values() if isinstance(models, Mapping) else models)
-    if len(models) < 2:
-        raise ValueError(f"FaCe compares models: at least 2 are needed, {len(models)} was given")
     if not all(isinstance(stats, ClassStatistics) for stats in models):
         kinds = ", ".join(sorted({type(stats).__name__ for stats in models}))
         raise TypeError(f"models are {kinds}; give the class statistics of each")
+    if len(models) < 2:
+        raise ValueError(f"FaCe compares models: at least 2 are needed, {len(models)} was given")
     if any(stats.counts.tolist() != models[0].counts.tolist() for stats in models):
         raise ValueError("the models are of different tasks: their statistics have other numbers of samples of a class")
     parts = [[variance_collapse(stats), class_fairness(stats, **options)] for stats in models]
@@ -106,19 +111,23 @@ def sum_over_models(values: Tensor) -> Tensor:
     return over_models(values).sum(1)
 
 
-def over_models(values: Tensor) -> Tensor:
-    """Each column of values (models, parts) brought to [0, 1]; 0 where all models have the same, but for rounding.
+def over_models(values: Any) -> Tensor:
+    """Each column of values (models, parts, ...) brought to [0, 1]; 0 where all models have the same, but for rounding.
 
     Examples
     --------
     >>> over_models(torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])).tolist()
     [[0.0, 0.0], [0.5, 0.0], [1.0, 0.0]]
     """
+    values = as_tensor(values)
+    if values.ndim < 2 or not len(values):
+        raise ValueError(f"values are {tuple(values.shape)}; they must be (models, parts), of at least one model")
     low, high = values.aminmax(dim=0)
     differ = high - low > 1e-9 * values.abs().amax(0)
     return ((values - low) / (high - low)).where(differ, 0.0)
 
 
+@with_cure
 def h_score(stats: ClassStatistics) -> float:
     """tr(Sigma_T^+ Sigma_B), the covariance of the class means against that of all samples; classes weigh by size.
 
@@ -137,6 +146,7 @@ def h_score(stats: ClassStatistics) -> float:
     return value
 
 
+@with_cure
 def gbc(
     stats: ClassStatistics, *, covariance: Literal["spherical", "diagonal"] = "spherical", floor: float = 0.0
 ) -> float:
@@ -155,6 +165,7 @@ def gbc(
     return 0.0 - total_overlap(stats, covariance=covariance, floor=floor)  # of no overlap 0, not -0
 
 
+@with_cure
 def logme(stats: ClassStatistics) -> float:
     """Log of the maximum evidence of a linear model for the labels, over N, the mean over classes.
 

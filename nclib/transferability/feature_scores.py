@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor
-from nclib.checks import is_number
+from nclib.checks import check_positive, check_whole, is_number
+from nclib.metrics.calls import with_cure
 from nclib.metrics.samples import Samples, check_features, check_rows, in_their_span, samples_of
 from nclib.metrics.statistics import ClassStatistics, gathered
 from nclib.metrics.variability import check_seen, checked_means, total_scatter, warn_of_few
@@ -18,6 +19,7 @@ from nclib.probing.probe import held_out, to_numpy
 from nclib.transferability.class_scores import mean_evidence
 
 
+@with_cure
 def h_score_shrunk(features: Any, labels: Any) -> float:
     """H-score with the covariance of Ledoit and Wolf: (1 - a) tr(Sigma_a^-1 Sigma_B), a being its shrinkage.
 
@@ -41,6 +43,7 @@ def h_score_shrunk(features: Any, labels: Any) -> float:
     return float((1 - shrinkage) * explained)
 
 
+@with_cure
 def transrate(features: Any, labels: Any, *, epsilon: float = 1e-4) -> float:
     """Coding rate of all features less that of each class: R(Z) - sum_k (n_k / N) R(Z_k).
 
@@ -54,8 +57,7 @@ def transrate(features: Any, labels: Any, *, epsilon: float = 1e-4) -> float:
     >>> round(transrate(torch.eye(3), [0, 1, 2], epsilon=1 / 8), 4)  # ln 5 - ln 9 / 2: two directions, one a class
     0.5108
     """
-    if not epsilon > 0:
-        raise ValueError(f"epsilon is {epsilon}; it must be above 0")
+    check_positive(epsilon=epsilon)
     features, labels, stats = _given(features, labels)
     checked_means(stats)
     centred = features - stats.global_mean
@@ -71,6 +73,7 @@ def _coding_rate(rows: Tensor, epsilon: float) -> float:
     return float(torch.linalg.slogdet(torch.eye(len(gram)).to(gram) + gram / (len(rows) * epsilon))[1] / 2)
 
 
+@with_cure
 def sfda(features: Any, labels: Any) -> float:
     """Self-challenging Fisher discriminant analysis: how sure it is of the labels once it has been made harder.
 
@@ -99,6 +102,7 @@ def sfda(features: Any, labels: Any) -> float:
     return float(_discriminant(moved, after, shrinkage).gather(1, labels.unsqueeze(1)).mean())
 
 
+@with_cure
 def lda_certainty(features: Any, labels: Any) -> float:
     """What ETran adds to `energy`: the mean probability of the label by a linear discriminant.
 
@@ -141,6 +145,7 @@ def _factor(covariance: Tensor) -> Tensor:
     return factor
 
 
+@with_cure
 def energy(features: Any, *, share: float = 1.0) -> float:
     """ETran's energy score: the mean over samples of ln sum_j exp(h_j), the features (N, d) being taken for logits.
 
@@ -159,6 +164,7 @@ def energy(features: Any, *, share: float = 1.0) -> float:
     return float(each.sort().values[: max(1, round(share * len(each)))].mean())
 
 
+@with_cure
 def pactran(features: Any, labels: Any, *, strength: float = 1.0, variance: float = 100.0) -> float:
     """PACTran with a Gaussian prior: a PAC-Bayesian bound on the loss of a linear classifier after fine-tuning.
 
@@ -173,9 +179,7 @@ def pactran(features: Any, labels: Any, *, strength: float = 1.0, variance: floa
     >>> round(pactran([[0.0], [0.0]], [0, 1]), 4)  # W = 0: ln 2 and 2 * 100 / 4 ln(1 + 2 * (4 / 4) / 2)
     35.3505
     """
-    for name, value in (("strength", strength), ("variance", variance)):
-        if not (is_number(value) and 0 < value < math.inf):
-            raise ValueError(f"{name} is {value!r}; it must be above 0, and finite")
+    check_positive(strength=strength, variance=variance)
     rows, labels = check_features(features, labels)
     check_seen(gathered(Samples(rows, labels, checked=True), covariance="diagonal"))
     width, classes, weight_of_prior = rows.shape[1], int(labels.max()) + 1, strength * len(rows)
@@ -189,6 +193,7 @@ def pactran(features: Any, labels: Any, *, strength: float = 1.0, variance: floa
     return loss + complexity * math.log1p(weight_of_prior * trace / (classes * width))
 
 
+@with_cure
 def logme_targets(features: Any, targets: Any) -> float:
     """LogME of several targets, the mean over them: of a regression, or of labels of which a sample may have several.
 
@@ -241,6 +246,7 @@ def _checked_targets(targets: Any, number: int) -> Tensor:
     return wanted
 
 
+@with_cure
 def probe_accuracy(features: Any, labels: Any, *, share: float = 0.2, seed: int = 0) -> float:
     """Accuracy of a `LinearProbe` on the share of each class that it was not fitted to. Range [0, 1]; higher is better.
 
@@ -279,6 +285,7 @@ def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
     return (1 - shrinkage) * covariance + shrinkage * mean * torch.eye(len(covariance)).to(covariance)
 
 
+@with_cure
 def ncti_parts(features: Any, labels: Any, *, components: int = 64) -> tuple[float, float, float]:
     """What NCTI adds up over models: spread of all features, certainty of the labels, and collapse within classes.
 
@@ -300,9 +307,10 @@ def ncti_parts(features: Any, labels: Any, *, components: int = 64) -> tuple[flo
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+    check_whole(1, components=components)  # scikit-learn takes a float as a share of the variance
     features, labels = check_features(features, labels)
     rows, codes = to_numpy(features.double()), to_numpy(labels)
-    reduction = PCA(min(components, *rows.shape), svd_solver="full")
+    reduction = PCA(min(int(components), *rows.shape), svd_solver="full")
     reduced = reduction.fit_transform(rows)
     shrinkage = max(float(np.exp(-reduction.explained_variance_[:32].sum())), 1e-10)
     how = {"solver": "eigen", "shrinkage": shrinkage} if shrinkage > 1e-10 else {"solver": "svd"}

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nclib.checks import check_whole, counted
+from nclib.checks import check_whole, checked_seed, counted
 from nclib.labels import called
+from nclib.metrics.calls import with_cure
 from nclib.metrics.linalg import panels
 from nclib.metrics.samples import check_features, samples_of
 from nclib.probing.probe import to_numpy
@@ -18,6 +19,7 @@ from nclib.probing.probe import to_numpy
 _DIGITS = 12  # decimals of a distance; beyond these, differences are rounding
 
 
+@with_cure
 def parc(features: Any, labels: Any, *, most: int = 4000, seed: int = 0) -> float:
     """Pairwise annotation representation comparison: are samples of different classes farther apart than of the same?
 
@@ -43,8 +45,7 @@ def parc(features: Any, labels: Any, *, most: int = 4000, seed: int = 0) -> floa
     from scipy.stats import rankdata
 
     check_whole(3, most=most)
-    check_whole(0, seed=seed)
-    rows, labels = _drawn(*check_features(features, labels), most, seed)
+    rows, labels = _drawn(*check_features(features, labels), most, checked_seed(seed, bits=64))
     units = _standard_units(rows)
     distances, apart = (torch.cat(parts) for parts in zip(*_pairs(units, labels), strict=True))
     if not apart.any() or apart.all():
@@ -62,7 +63,7 @@ def _drawn(features: Tensor, labels: Tensor, most: int, seed: int) -> tuple[Tens
     if number <= most:
         return features, labels
     what = f"parc uses {most:,} of {number:,} samples, drawn with seed {seed}; most={number} uses all"
-    warnings.warn(what, UserWarning, stacklevel=3)
+    warnings.warn(what, UserWarning, stacklevel=4)  # the caller of parc
     chosen = torch.randperm(number, generator=torch.Generator().manual_seed(seed))[:most].sort().values
     chosen = chosen.to(labels.device)
     return features[chosen], labels[chosen]
@@ -93,6 +94,7 @@ def _pairs(units: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         yield 1 - products[i, j], labels[start + i] != labels[j]
 
 
+@with_cure
 def tmi(features: Any, labels: Any, *, neighbours: int = 1) -> float:
     """Entropy of features (N, d) within their classes, per feature: how much spread remains given the class.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import pandas as pd
 
 from nclib.checks import few
 from nclib.metrics.measurement import WIDTH, about_names, longest_name, shortened, wrapped
+from nclib.models.names import common_ends
 from nclib.storage import replacing
+from nclib.transferability.calibration import FITTED, likely_best
 from nclib.transferability.certainty import Certainty
 from nclib.transferability.probes import Probes
 from nclib.transferability.registry import higher_is_better
@@ -72,16 +74,43 @@ class Ranking:
         return str(self.table.index[0])
 
     @property
+    def short_names(self) -> dict[str, str]:
+        """The name of each model without what the names of all begin and end with, as printed and drawn.
+
+        >>> names = ["torchvision:vgg11", "torchvision:vgg13"]
+        >>> Ranking(pd.DataFrame({"gbc": [-2.0, -9.0], "seconds": 1.0}, names), by="gbc").short_names
+        {'torchvision:vgg11': 'vgg11', 'torchvision:vgg13': 'vgg13'}
+        """
+        start, end = self._ends
+        return {name: name[len(start) :].removesuffix(end) for name in (*self.table.index, *self.failures)}
+
+    @property
     def sentence(self) -> str:
         """Which models lead, which cannot be told apart with these images, and what would tell them apart.
 
         >>> Ranking(pd.DataFrame({"gbc": [-2.0, -9.0], "seconds": 1.0}, index=["ours", "theirs"]), "gbc").sentence
-        'ours leads by gbc; how sure that is, is not known'
+        'ours leads by gbc; it is not known how sure this is'
         """
         said = [] if self.probes is None else [by_probes(self.probes, self.kind)]
         if self.certainty is not None:
             said.append(by_score(self.certainty, self.by, self.kind, probed=bool(said)))
-        return ". ".join(said) or f"{self.best} leads by {self.by}; how sure that is, is not known"
+        return ". ".join(said) or f"{self.best} leads by {self.by}; it is not known how sure this is"
+
+    @property
+    def p_best(self) -> pd.Series | None:
+        """The probability of each model to be the best after fine-tuning, by its FaCe; None if sorted by another score.
+
+        `nclib.transferability.calibration` says what it rests on. It knows neither how sure the scores are nor the
+        probes; of scores over several layers it is not known.
+
+        >>> table = pd.DataFrame({"face": [1.9, 1.2, 0.3], "seconds": 1.0}, index=["ours", "theirs", "other"])
+        >>> Ranking(table, by="face").p_best.round(2).to_dict()
+        {'ours': 0.67, 'theirs': 0.26, 'other': 0.07}
+        """
+        if self.by != "face" or self.by_layer is not None:
+            return None
+        known = self.table["face"].dropna()
+        return pd.Series(likely_best(known), index=known.index, name="p_best")
 
     def agreement(self) -> pd.DataFrame:
         """Kendall's rank correlation of every two scores over the models, each turned so that higher is better."""
@@ -91,12 +120,14 @@ class Ranking:
         """Models with their scores, best first, and all else, of plain Python types, as `json.dumps` takes them.
 
         ``certainty`` has the 95% interval of each model's score, that of its rank, ``p_first``, ``p_top3``,
-        ``p_shuffled``, and ``images_needed``: infinite if more than 100 times as many.
+        ``p_shuffled``, and ``images_needed``: infinite if more than 100 times as many. Models have ``p_best`` where
+        that is known.
         """
+        table = self.table if self.p_best is None else self.table.join(self.p_best)
         models = [
             {"model": name}
             | {column: value if column == "layer" else float(value) for column, value in row.dropna().items()}
-            for name, row in self.table.iterrows()
+            for name, row in table.iterrows()
         ]
         notes = {name: list(lines) for name, lines in self.notes.items()}
         layers = {"layers": {name: dict(chosen) for name, chosen in self.layers.items()}} if self.layers else {}
@@ -109,6 +140,10 @@ class Ranking:
 
     def text(self, width: int) -> str:
         """The table, and what is to know of it, in as many columns as a terminal has."""
+        return self._shortly._text(width, "NAME".join(self._ends))
+
+    def _text(self, width: int, pattern: str) -> str:
+        """The same of a ranking with short names, which stand for NAME in a pattern."""
         table = self._with_intervals
         names = shortened([*table.index, *table], longest_name(width))
         table = table.rename(index=names, columns=names)
@@ -124,9 +159,40 @@ class Ranking:
             *(f"note on {', '.join(models)}: {note}" for note, models in about.items()),
             *(f"{name} failed: {why}" for name, why in self.failures.items()),
             *about_names(names),
+            *([] if pattern == "NAME" else [f"models are named {pattern}"]),
         ]
         lines = [line.rstrip("\\ ") for line in shown.splitlines()]
         return "\n".join([wrapped(self.sentence, width=width), *lines, *(wrapped(line, width=width) for line in below)])
+
+    @property
+    def _ends(self) -> tuple[str, str]:
+        """What the names of all models begin and end with."""
+        return common_ends([*self.table.index, *self.failures])
+
+    @property
+    def _shortly(self) -> "Ranking":
+        """This ranking with the short names of its models."""
+        short = self.short_names
+
+        def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {short[name]: value for name, value in values.items()}
+
+        def said(note: str) -> str:
+            for name in sorted(short, key=len, reverse=True):
+                note = note.replace(name, short[name])
+            return note
+
+        sure: dict[str, Any] = {
+            name: replace(part, table=part.table.rename(index=short)) for name, part in self._sure.items()
+        }
+        return replace(
+            self,
+            table=self.table.rename(index=short),
+            failures=renamed(self.failures),
+            notes=renamed({name: [*map(said, lines)] for name, lines in self.notes.items()}),
+            layers=renamed(self.layers),
+            **sure,
+        )
 
     @property
     def _sure(self) -> dict[str, Certainty | Probes]:
@@ -142,20 +208,27 @@ class Ranking:
         if self.certainty is not None:
             sure = self.certainty.table
             first = first.assign(interval=_intervals(sure), p_first=sure["p_first"].map("{:.2f}".format))
+        if self.p_best is not None:
+            first = first.assign(p_best=self.p_best.map("{:.2f}".format))
         if self.probes is not None:
             place = rest.columns.get_loc("probe_accuracy") + 1
             rest.insert(place, "probe_interval", _intervals(self.probes.table))
-        return first.join(rest).fillna({"interval": "", "p_first": "", "probe_interval": ""})
+        return first.join(rest).fillna({"interval": "", "p_first": "", "p_best": "", "probe_interval": ""})
 
     @property
     def _meaning(self) -> list[str]:
         """What the intervals are, in words."""
-        if self.certainty is None:
-            return []
-        return [
-            f"interval, p_first: of the score, and of being the first by it, with as many other {self.kind}; p_first "
-            "is not the probability of being the best after fine-tuning"
-        ]
+        said = []
+        if self.certainty is not None:
+            said.append(
+                f"interval: of the score, with as many other {self.kind}; p_first: the probability of being first"
+            )
+        if self.p_best is not None:
+            said.append(
+                "p_best: the probability of being the best after fine-tuning, judged by FaCe in the book's zoos"
+                + _beyond_fit(len(self.p_best))
+            )
+        return said
 
     @property
     def order(self) -> str:
@@ -173,7 +246,9 @@ class Ranking:
         return "; each score is of its best layer" if self.layers else "; each score is the mean over layers"
 
     def write(self, path: Path | str) -> None:
-        """Write the table to a .csv file."""
+        """Write the table to a .csv file; ValueError for another ending."""
+        if Path(path).suffix.lower() != ".csv":
+            raise ValueError(f"{path} does not end in .csv; the table is written as CSV; `to_dict` gives it for JSON")
         with replacing(Path(path)) as temporary:
             self.table.to_csv(temporary, index_label="model")
 
@@ -185,20 +260,21 @@ class Ranking:
         """
         import matplotlib.pyplot as plt
 
-        values = self.relative
+        values, labels = self.relative, self._shortly._labels
         sure, beside = self.certainty is not None, 3.5 if self.certainty is not None else 0
-        size = (3 + beside + 0.5 * values.shape[1], 2.2 + 0.32 * len(values) + 0.4 * sure)
+        names = max(1.0, 0.09 * max(map(len, labels)))  # inches
+        size = (1.8 + names + beside + 0.5 * values.shape[1], 2.2 + 0.32 * len(values) + 0.4 * sure)
         widths = [beside, 0.5 * values.shape[1] + 0.8][not sure :]
         figure, axes = plt.subplots(1, 1 + sure, figsize=size, width_ratios=widths, layout="constrained", squeeze=False)
         axis = axes[0, -1]
         axis.patch.set(hatch="////", edgecolor="0.7")  # seen where there is no value
         shades = axis.imshow(values.to_numpy(dtype=float), cmap="viridis", vmin=0, vmax=1, aspect="auto")
         axis.set_xticks(range(values.shape[1]), values.columns, rotation=60, ha="right")
-        axis.set_yticks([] if sure else range(len(values)), [] if sure else self._labels)
+        axis.set_yticks([] if sure else range(len(values)), [] if sure else labels)
         axis.grid(False)
         figure.colorbar(shades, label="0 worst, 1 best", ax=axis)
         if self.certainty is not None:
-            _draw_intervals(axes[0, 0], self.table[self.by], self.certainty.table, self._labels)
+            _draw_intervals(axes[0, 0], self.table[self.by], self.certainty.table, labels)
             axes[0, 0].set_xlabel(f"{self.by}, with its 95% interval")
         figure.suptitle(self.order, fontsize="medium")
         below = [_FILLED] * sure + [_HATCHED] * bool(values.isna().any(axis=None))
@@ -243,6 +319,16 @@ def ties(table: pd.DataFrame, by: str, verified: int) -> dict[str, list[str]]:
     return found
 
 
+def _beyond_fit(number: int) -> str:
+    """A warning about `p_best` of fewer or more models than it was fitted for; else empty.
+
+    >>> _beyond_fit(11), _beyond_fit(40)
+    ('', ', with 3 to 11 models; here are 40, so it is a guess')
+    """
+    least, most = FITTED
+    return "" if least <= number <= most else f", with {least} to {most} models; here are {number}, so it is a guess"
+
+
 def _intervals(table: pd.DataFrame) -> pd.Series:
     """Intervals in words, by model."""
     return pd.Series({name: f"[{row['low']:.3g}, {row['high']:.3g}]" for name, row in table.iterrows()}, dtype=object)
@@ -250,12 +336,15 @@ def _intervals(table: pd.DataFrame) -> pd.Series:
 
 def _draw_intervals(axis: Any, scores: pd.Series, sure: pd.DataFrame, labels: Sequence[str]) -> None:
     """The scores from the first model downwards, with their intervals."""
+    from matplotlib.ticker import MaxNLocator
+
     for place, (name, score) in enumerate(scores.items()):
         if name in sure.index:
             row = sure.loc[name]
             axis.plot([row["low"], row["high"]], [place, place], color="C0", lw=1.5)
             axis.plot(score, place, "o", color="C0", mfc="C0" if row["among_first"] else "white")
     axis.set_yticks(range(len(labels)), labels)
+    axis.xaxis.set_major_locator(MaxNLocator(3))  # values such as -0.000125 are wide
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
 

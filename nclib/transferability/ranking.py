@@ -150,11 +150,10 @@ def rank_models(
     probes = None
     if verify:
         probed, hits = _probed(table.index[:verify], lambda name: features(given[name]), images)
-        values, layer = over_layers(_table(probed).reindex(columns=["probe_accuracy"]), layers)
-        table = _verified(table, values["probe_accuracy"])
+        _add_notes(notes, {name: _notes(each) for name, each in probed.items()})
+        table, layer = _verified(table, probed, layers)
         chosen = {name: {**scores, **layer.get(name, {})} for name, scores in chosen.items()}
         probes = _compared(table.index[:verify], hits, layer)
-        _add_notes(notes, {name: _notes(each) for name, each in probed.items()})
     _add_notes(notes, ties(table, by, min(verify, len(table))))
     if chosen:
         table.insert(0, "layer", [chosen[name].get(by) for name in table.index])
@@ -181,7 +180,7 @@ def _certainty(
     try:
         certain = certainty(table, found, by, layers, images.labels, images.classes)
     except ValueError as why:
-        _add_notes(notes, {name: [f"how sure its {by} is, is not known: {why}"] for name in models})
+        _add_notes(notes, {name: [f"it is not known how sure its {by} is: {why}"] for name in models})
         return None
     _add_notes(notes, {name: [*certain.notes] for name in models})
     _add_notes(notes, shuffled_notes(certain, by))
@@ -342,11 +341,12 @@ def _likely(names: Sequence[str], models: int, classes: int) -> str:
     return _usual([*names, *sums], models if classes > 2 else 2)
 
 
-def _verified(table: pd.DataFrame, probed: pd.Series) -> pd.DataFrame:
-    """The table with the accuracies of probes of the first models, which are sorted by it."""
-    table["probe_accuracy"] = probed.reindex(table.index)
+def _verified(table: pd.DataFrame, probed: Mapping[str, Scored], layers: Layers) -> tuple[pd.DataFrame, Chosen]:
+    """The table with the accuracies of probes of the first models, which are sorted by it, and the layers of these."""
+    values, layer = over_layers(_table(probed).reindex(columns=["probe_accuracy"]), layers)
+    table["probe_accuracy"] = values["probe_accuracy"].reindex(table.index)
     first = table[: len(probed)].sort_values("probe_accuracy", ascending=False, kind="stable")
-    return pd.concat([first, table[len(probed) :]])
+    return pd.concat([first, table[len(probed) :]]), layer
 
 
 def _all_looked_at(

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from nclib.arrays import as_tensor
-from nclib.checks import listed_names
+from nclib.checks import is_number, listed_names
 from nclib.labels import Names
 from nclib.metrics import pairs, ranks, variability
 from nclib.metrics.measurement import Measurement, measured
@@ -36,8 +36,8 @@ def _of_source(score: Callable[..., float], probabilities: Any, labels: Any) -> 
 
 
 def _known_accuracy(source_accuracy: float) -> float:
-    if not 0 <= source_accuracy <= 1:
-        raise ValueError(f"source_accuracy is {source_accuracy}; it must be from 0 to 1")
+    if not (is_number(source_accuracy) and 0 <= source_accuracy <= 1):
+        raise ValueError(f"source_accuracy is {source_accuracy!r}; it must be from 0 to 1")
     return float(source_accuracy)
 
 

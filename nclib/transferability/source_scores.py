@@ -1,6 +1,5 @@
 """Transferability scores from the source classifier's predictions for target images, or from clusters instead."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -8,13 +7,15 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor
-from nclib.checks import counted, is_number
+from nclib.checks import check_positive, check_whole, checked_seed, counted, is_number
 from nclib.features.backbones import Backbone
 from nclib.labels import check_labels
+from nclib.metrics.calls import with_cure
 from nclib.metrics.samples import check_features
 from nclib.probing.probe import to_numpy
 
 
+@with_cure
 def leep(*, probabilities: Any, labels: Any) -> float:
     """Log expected empirical prediction: the mean log probability of the labels, predicted through source classes.
 
@@ -35,6 +36,7 @@ def leep(*, probabilities: Any, labels: Any) -> float:
     return float(predicted.log().mean().clamp(max=0))
 
 
+@with_cure
 def nce(*, probabilities: Any, labels: Any) -> float:
     """Negative conditional entropy of the labels, given the likeliest source class of each sample.
 
@@ -56,6 +58,7 @@ def nce(*, probabilities: Any, labels: Any) -> float:
 _ROUNDS = 10  # updates of PACTran's posterior, as in its code
 
 
+@with_cure
 def pactran_dirichlet(*, probabilities: Any, labels: Any, alpha: float = 1.0) -> float:
     """PACTran with a Dirichlet prior: a bound on the surprise of the labels, predicted through source classes.
 
@@ -71,8 +74,7 @@ def pactran_dirichlet(*, probabilities: Any, labels: Any, alpha: float = 1.0) ->
     >>> round(same, 3), same < pactran_dirichlet(probabilities=source, labels=[0, 1] * 8)  # ln(2^16 / 12870) / 8
     (0.203, True)
     """
-    if not (is_number(alpha) and 0 < alpha < math.inf):
-        raise ValueError(f"alpha is {alpha!r}; it must be above 0, and finite")
+    check_positive(alpha=alpha)
     shares, labels = _checked(probabilities, labels)
     _, codes, counts = labels.unique(return_inverse=True, return_counts=True)
     prior, logs, log_shares = alpha * counts.double().unsqueeze(1) / len(labels), shares.log(), shares.log()
@@ -101,6 +103,7 @@ _FULL = 1_000_000  # samples times clusters up to which N-LEEP fits full covaria
 _FITTED = 20_000  # the most samples that it is fitted to beyond that
 
 
+@with_cure
 def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8, seed: int = 0) -> float:
     """LEEP with clusters of the features as source classes, so that it needs no classifier.
 
@@ -123,6 +126,10 @@ def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
 
+    seed = checked_seed(seed, bits=32)
+    check_whole(1, per_class=per_class)
+    if not (is_number(energy) and 0 < energy < 1):  # scikit-learn takes 1 and more as numbers of components
+        raise ValueError(f"energy is {energy!r}; it must be above 0 and below 1")
     features, labels = check_features(features, labels)
     number = per_class * (int(labels.max()) + 1)
     if len(features) < number:
@@ -130,7 +137,7 @@ def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8
             f"nleep needs {number} clusters, {per_class} per class, but there are only "
             f"{counted(len(features), 'sample')}; give more samples, or a smaller per_class"
         )
-    reduced = PCA(energy, svd_solver="full").fit_transform(to_numpy(features.double()))
+    reduced = PCA(float(energy), svd_solver="full").fit_transform(to_numpy(features.double()))
     floor = 1e-3 * float(np.var(reduced, 0).mean())
     fitted, covariance = reduced, "full"
     if len(reduced) * number > _FULL:
@@ -154,7 +161,8 @@ def source_probabilities(model: Backbone, features: Tensor) -> Tensor | None:
 
 
 def _checked(probabilities: Any, labels: Any) -> tuple[Tensor, Tensor]:
-    probabilities, labels = as_tensor(probabilities).double(), check_labels(labels)
+    given, labels = as_tensor(probabilities), check_labels(labels)
+    probabilities = given.double()
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
         raise ValueError(
             f"probabilities are {tuple(probabilities.shape)} and labels {tuple(labels.shape)}; they must be (N, Z) and "
@@ -162,8 +170,9 @@ def _checked(probabilities: Any, labels: Any) -> tuple[Tensor, Tensor]:
         )
     low, sums = probabilities.min(), probabilities.sum(1)
     if not (low >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)):
+        half = "; compute the softmax in float32" if given.dtype in (torch.float16, torch.bfloat16) else ""
         raise ValueError(
             f"the smallest of the probabilities is {low:.3g}, and their rows sum to {sums.min():.3g} to "
-            f"{sums.max():.3g}; they must be at least 0 and sum to 1, as the softmax of logits does"
+            f"{sums.max():.3g}; they must be at least 0 and sum to 1, as the softmax of logits does{half}"
         )
     return probabilities, labels.to(probabilities.device)

@@ -216,4 +216,4 @@ def test_the_command_line_takes_texts_of_the_hub(hub, tmp_path, monkeypatch):
     assert found["texts"] == tuple(WORDS[:6])
     assert read_classes(output) == ("dog", "cat")
     done = CliRunner().invoke(app, ["statistics", "test_vit", "hf:words", str(tmp_path / "x.safetensors")])
-    assert "hf:words is texts; of these nclib extract writes the features" in done.output
+    assert "hf:words holds texts: write their features with nclib extract" in done.output

@@ -68,6 +68,12 @@ def test_a_part_is_split_off(images):
     assert rest.labels.bincount().tolist() == [2, 5]
 
 
+@pytest.mark.parametrize("share", [0.9, 1])
+def test_a_split_leaves_something_of_every_class(images, share):
+    with pytest.raises(ValueError, match=f"share is {share}, which takes every image of class "):
+        images.split_off(share)
+
+
 def test_a_split_loses_nothing(tmp_path):
     images = in_files(tmp_path)
     rest, part = images.split_off(0.3)

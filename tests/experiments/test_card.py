@@ -63,7 +63,7 @@ def test_every_claim_is_on_the_front_page_with_its_test_and_records():
     cells = nbformat.read(ROOT / "notebooks" / "00_score_card.ipynb", as_version=4).cells
     outputs = [output.data for cell in cells for output in cell.get("outputs", []) if "data" in output]
     rows = [row for data in outputs for row in data.get("text/markdown", "").splitlines() if row.startswith("| **")]
-    cure = "the executed card is not of these claims: python workflow/execute.py notebooks/00_score_card.py"
+    cure = "the executed card is not of these claims: python -m workflow.execute notebooks/00_score_card.py"
     letters = "; a new letter of keys needs a table in notebooks/00_score_card.py"
     assert len(rows) == len(CLAIMS), cure + letters
     for row, claim in zip(rows, CLAIMS, strict=True):

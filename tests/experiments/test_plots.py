@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nclib.estimates import Estimate
 from nclib.experiments import plots
 
 
@@ -54,13 +53,6 @@ def test_means_are_drawn_with_intervals_at_each_value(axis):
     (drawn,) = axis.containers
     np.testing.assert_allclose(drawn.lines[0].get_xydata(), [[1, 1], [2, 3]])
     assert drawn.has_yerr
-
-
-def test_a_group_of_intervals_has_its_sum_in_black_and_last(axis):
-    found = {"Greek": Estimate(0.2, 0.1, 0.3), "transfer": Estimate(0.5, 0.4, 0.6)}
-    plots.interval_group(axis, 1, found, labelled=True)
-    assert axis.get_legend_handles_labels()[1] == ["Greek", "mean over tasks"]
-    assert axis.lines[-1].get_color() == "black"
 
 
 def test_a_shared_legend_has_every_label_once():

@@ -26,14 +26,21 @@ def one_protocol(monkeypatch):
 
 
 def record(seed=10, scale="demo", study="source_collapse", commit="abc", **made):
-    return {"study": study, "scale": scale, "seed": seed, "provenance": {"commit": commit} | made}
+    head = {"study": study, "scale": scale, "seed": seed, "config": {"augmentation": 1.0}}
+    return head | {"provenance": {"commit": commit} | made}
 
 
 def test_records_of_its_seeds_carry_its_digest(one_protocol):
-    assert in_force("source_collapse") is ONE
+    assert in_force("source_collapse", "demo") is ONE
     assert stamped(record())["provenance"] == {"commit": "abc", "protocol": ONE.digest}
     for other in (record(seed=0), record(seed=11, scale="lab"), record(study="fine_tuning")):
         assert stamped(other) == other
+
+
+def test_a_record_with_settings_that_its_protocol_leaves_out_carries_no_digest(monkeypatch):
+    for allowed, there in ((1.0, True), (0.0, False)):
+        monkeypatch.setattr(protocols, "PROTOCOLS", (replace(ONE, only={"augmentation": (allowed,)}),))
+        assert ("protocol" in stamped(record())["provenance"]) == there
 
 
 def test_records_of_another_protocol_or_of_changed_sources_do_not_confirm(one_protocol):
@@ -116,6 +123,30 @@ def test_what_another_processor_finds_otherwise_is_undecided(
     assert not by_key["A1-mechanism"].survives or by_key["A1-mechanism"].word == "holds"
 
 
+def test_a_protocol_may_follow_another_at_one_scale_and_with_some_of_its_cells(monkeypatch, tmp_path):
+    def measure(cell):
+        return {"nc1": 1.0 + cell["augmentation"], "nc1_ratio": 1.0, "accuracy": [0.5 + cell["seed"] / 1000] * 5}
+
+    monkeypatch.setattr("nclib.experiments.records.versions", lambda: {"commit": "abc"})
+    monkeypatch.setattr(protocols, "PROTOCOLS", (ONE,))
+    records, whole = Records(tmp_path), studies.cells_of("source_collapse", "demo")
+    fill(records, "source_collapse", "demo", whole, measure)
+    assert studies.earlier(records, "source_collapse", "demo") is None
+    allowed = (whole[0]["augmentation"],)
+    second = replace(ONE, number=2, seeds={"demo": (20, 21, 22)}, digest="e" * 16, only={"augmentation": allowed})
+    monkeypatch.setattr(protocols, "PROTOCOLS", (ONE, second))
+    assert in_force("source_collapse", "demo") is second
+    assert in_force("source_collapse", "lab") is ONE
+    cells = studies.cells_of("source_collapse", "demo")
+    assert {cell["seed"] for cell in cells} == {20, 21, 22}
+    assert {cell["augmentation"] for cell in cells} == set(allowed)
+    assert studies.declared(records, "source_collapse", "demo") is None
+    assert len(studies.earlier(records, "source_collapse", "demo")) == len(whole)
+    fill(records, "source_collapse", "demo", cells, measure)
+    assert len(studies.declared(records, "source_collapse", "demo")) == len(cells)
+    assert len(studies.earlier(records, "source_collapse", "demo")) == len(whole)
+
+
 def test_seeds_of_exploration_cannot_confirm():
     with pytest.raises(ValueError, match=r"seeds \[2\] of source are exploration; those that confirm begin at 10"):
         replace(ONE, seeds={"demo": (2, 10)})
@@ -131,7 +162,7 @@ def test_a_digest_is_of_what_claims_rest_on():
     known = definitions(["nclib.experiments.chapters.source", *JUDGING])
     found = reached(["CLAIMS", "judge"], known)
     assert {"BEST_DIAL", "contrast", "panel", "unexplained", "summary", "mean", "Estimate", "holm"} <= found
-    assert not {"recipes", "weighted_tau", "STUDIES"} & found
+    assert not {"recipes", "partial_spearman", "STUDIES"} & found
     functions = "".join(measuring("source_collapse"))
     assert "def measure(" in functions
     assert "import" not in functions
@@ -141,9 +172,9 @@ def test_a_digest_is_of_what_claims_rest_on():
     assert found != digest("downstream", ("source_collapse",), SEEDS)
 
 
-@pytest.mark.parametrize("protocol", {p.chapter: p for p in PROTOCOLS}.values(), ids=lambda p: p.chapter)
+@pytest.mark.parametrize("protocol", {(p.chapter, p.studies): p for p in PROTOCOLS}.values(), ids=lambda p: p.digest)
 def test_what_a_protocol_fixed_is_still_so(protocol):
-    now = digest(protocol.chapter, protocol.studies, protocol.seeds)
+    now = digest(protocol.chapter, protocol.studies, protocol.seeds, protocol.keep)
     assert now == protocol.digest, (
         f"{protocol.chapter} is no longer what its protocol fixed; put it back, or add the next protocol to "
         "nclib/experiments/protocols.py, with fresh seeds and the reason"
@@ -156,6 +187,15 @@ CONFIRMED = {  # the words that the records of amended protocols earned before
         "demo": (*("fails", "holds", "holds", "holds", "fails", "holds", "holds", "fails", "fails: no effect"),),
         "lab": ("undecided", "holds", "holds", "holds", "not tested", "holds", "holds", "fails", "holds"),
     },
+    "fine_tuning": {
+        "demo": (
+            *("holds", "fails: no effect", "fails: no effect", "holds", "holds"),
+            "fails: no effect",
+            "holds",
+            "holds",
+        ),
+        "lab": ("holds", "fails: no effect", "fails: no effect", "undecided", "holds", "not tested"),
+    },
 }
 
 
@@ -163,7 +203,7 @@ CONFIRMED = {  # the words that the records of amended protocols earned before
 def test_what_is_corrected_in_a_protocol_leaves_every_verdict_as_it_was(protocol):
     records = Records(ROOT / "book" / "records")
     for scale, words in CONFIRMED[protocol.chapter].items():
-        claims = [claim for claim in studies.CLAIMS if claim.study in protocol.studies]
+        claims = [claim for claim in studies.CLAIMS if in_force(claim.study, scale) is protocol]
         found = [judge(claim, studies.declared(records, claim.study, scale)) for claim in claims]
         assert tuple(verdict.word for verdict in found) == words
 
@@ -175,7 +215,9 @@ def test_what_confirms_was_made_after_the_protocol(protocol):
         return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
 
     first = protocol.digests[-1]
-    added = git("log", "--format=%H", "-S", first, "--", "nclib/experiments/protocols.py").stdout.split()
+    added = git(
+        "log", "--full-history", "--format=%H", "-S", first, "--", "nclib/experiments/protocols.py"
+    ).stdout.split()
     records = Records(ROOT / "book" / "records")
     commits = {
         each["provenance"]["commit"]

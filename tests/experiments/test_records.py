@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 
 import nclib
 from nclib.experiments import records as module
-from nclib.experiments.records import Records, as_table, fill, record_of
+from nclib.experiments.records import Records, as_table, fill, record_of, whole_table
 
 CELLS = [{"width": 2, "seed": seed} for seed in range(4)]
 
@@ -294,3 +294,29 @@ def test_several_writers_lose_nothing(tmp_path):
     for process in processes:
         process.join()
     assert len(Records(tmp_path).read("toy", "demo")) == 40
+
+
+def test_a_table_names_the_commit_that_measured_each_row(tmp_path):
+    record = record_of("toy", "demo", CELLS[0], double)
+    known = record | {"provenance": record["provenance"] | {"commit": "abc1234"}}
+    unknown = record | {"provenance": {}}
+    assert as_table([known, unknown])["commit"].fillna("unknown").tolist() == ["abc1234", "unknown"]
+
+
+def test_the_whole_table_keeps_names_that_config_and_metrics_share_and_lists():
+    record = record_of("toy", "demo", {"loss": "MSE", "seed": 1}, lambda cell: {"loss": [0.5, 0.25]})
+    (row,) = whole_table([record]).to_dict("records")
+    assert (row["study"], row["scale"], row["seed"]) == ("toy", "demo", 1)
+    assert (row["config.loss"], row["metrics.loss"]) == ("MSE", "[0.5, 0.25]")
+    assert {"provenance.commit", "provenance.date", "provenance.machine"} <= row.keys()
+
+
+@pytest.mark.parametrize("recipe", [module.Recipe, module.TextRecipe])
+def test_the_whole_table_has_the_defaults_of_later_settings(monkeypatch, recipe):
+    @dataclass(frozen=True)
+    class Later(recipe):
+        dropout: float = field(default=0.25, metadata=module.ADDED)
+
+    monkeypatch.setattr(module, recipe.__name__, Later)
+    record = record_of("toy", "demo", recipe(seed=3).config, lambda cell: {"value": 1})
+    assert whole_table([record])["config.dropout"].tolist() == [0.25]

@@ -94,7 +94,7 @@ def test_a_live_cell_without_record_or_spread_says_what_makes_them(toy):
 
 def test_at_another_scale_nothing_is_measured_live(tmp_path, capsys):
     assert start("paper", root=tmp_path, device="cpu").live({"fine_tuning": None}).empty
-    assert "the live check is of the demo scale" in capsys.readouterr().out
+    assert "the live check needs the demo scale" in capsys.readouterr().out
 
 
 def test_nothing_of_the_machine_is_said_where_a_notebook_keeps_it(tmp_path, capsys):
@@ -155,7 +155,7 @@ def test_the_book_is_found_from_any_folder_in_it(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("seeds", [[], [-1], ["a"], [0.5], [True], [0, 0], "0,1", "all"])
 def test_bad_seeds_are_an_error(tmp_path, seeds):
-    with pytest.raises(ValueError, match="they must be different whole numbers from 0 on"):
+    with pytest.raises(ValueError, match="they must be different whole numbers, 0 or higher"):
         start(root=tmp_path, seeds=seeds)
 
 
@@ -260,7 +260,7 @@ def test_what_a_cell_kept_and_cannot_go_on_with_is_begun_anew(toy, monkeypatch, 
 
     run._unfinished_of("toy", {"seed": 0}).mkdir(parents=True)
     (run._unfinished_of("toy", {"seed": 0}) / "state").touch()
-    with pytest.warns(UserWarning, match="what was done of a cell of toy is begun anew: state is damaged"):
+    with pytest.warns(UserWarning, match="a cell of toy failed with earlier work and begins anew: state is damaged"):
         assert run.study("toy", measure)["seed"].tolist() == [0, 1]
     assert not run.records.failed("toy", "demo", run.cells("toy"))
 

@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 import nclib
-from nclib.experiments.cells import recipe_of
+from nclib.experiments.cells import candidates, recipe_of
 from nclib.experiments.chapters import source
 from nclib.experiments.chapters.downstream import zoo
 from nclib.experiments.scales import SCALES, settings
@@ -24,6 +24,24 @@ def test_cells_are_different_and_say_their_seed(scale, study):
     different = {str(sorted(cell.items())) for cell in cells}
     assert len(different) == len(cells), f"of {len(cells)} cells of {study} at {scale}, {len(different)} are different"
     assert all("seed" in cell for cell in cells), f"a cell of {study} at {scale} has no seed"
+
+
+def collapse_in_tuning(cell):
+    """The strengths of the dial of collapse with which a cell's network is fine-tuned."""
+    model = nclib.backbone("test_resnet", weights="random", device="cpu")
+    return {tuning.collapse for _, tuning in candidates(cell, model, 2)}
+
+
+def test_a_network_that_is_pre_trained_with_a_dial_is_fine_tuned_without_it():
+    dialled = [cell for cell in STUDIES["model_selection"](settings("demo"), [0]) if recipe_of(cell).collapse]
+    assert {recipe_of(cell).collapse for cell in dialled} == {-0.2, 0.1, 0.3}
+    assert set().union(*map(collapse_in_tuning, dialled)) == {0.0}
+
+
+def test_a_network_that_is_fine_tuned_with_a_dial_is_pre_trained_without_it():
+    forced = STUDIES["forced_collapse"](settings("demo"), [0])
+    assert {recipe_of(cell).collapse for cell in forced} == {0.0}
+    assert set().union(*map(collapse_in_tuning, forced)) == {-0.1, 0.0, 0.1, 0.3}
 
 
 def test_two_studies_of_one_name_are_refused():
@@ -73,10 +91,8 @@ def test_the_data_sets_of_every_scale_have_names_that_load_knows(scale, tmp_path
 def test_models_and_tasks_can_be_named_by_the_user(given, tmp_path):
     run = nclib.start("lab", models=given, tasks="digits", imports="json", root=tmp_path, device="cpu")
     cells = run.cells("downstream_collapse")
-    assert [(cell["model"], cell["task"], cell["train_per_class"]) for cell in cells] == [
-        ("a", "digits", None),
-        ("b", "digits", None),
-    ]
+    named = dict.fromkeys((cell["model"], cell["task"], cell["train_per_class"]) for cell in cells)  # of each draw
+    assert [*named] == [("a", "digits", None), ("b", "digits", None)]
     assert run.imports == ("json",)
 
 
@@ -98,7 +114,7 @@ def test_a_task_of_two_kinds_of_classes_is_refused(tmp_path, monkeypatch):
     run = nclib.start("demo", root=tmp_path, device="cpu")
     sets = {"train": nclib.load("digits", per_class=1), "test": nclib.load("glyphs/greek", per_class=1)}
     monkeypatch.setattr(type(run), "load", lambda self, name, split, **options: sets[split])
-    with pytest.raises(ValueError, match="digits has other classes to test than to train on"):
+    with pytest.raises(ValueError, match="the test images of digits have other classes than its training images"):
         run.task({"data": "digits", "train_per_class": 1, "test_per_class": 1})
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from nclib.experiments.records import Records, cell_digest
 from nclib.experiments.scales import settings
-from nclib.experiments.studies import LIVE, STUDIES, live_cell
+from nclib.experiments.studies import LIVE, STUDIES, cells_of, live_cell
 from nclib.experiments.tolerances import CHANGES, FIELDS, apart, differences, kind, read_spreads, tolerances
 from workflow import reproduce
 
@@ -128,8 +128,10 @@ HELD = {
     "fine_tuning": {"accuracy", "nc1", "share"},
     "data_scarcity": {"accuracy", "train_accuracy"},
     "tuned_layer": {"accuracy", "nc1_test"},
+    "forced_collapse": {"accuracy", "nc1"},
     "geometric_complexity": {"complexity", "cdnv", "matched_complexity", "matched_target_cdnv", "poincare"},
     "complexity_penalty": {"complexity", "cdnv"},
+    "dialled_complexity": {"complexity", "cdnv"},
     "complexity_estimates": {"samples_error", "entries_error", "outputs_error"},
     "model_selection": {"variance_collapse", "class_fairness", "nc1_tuned", "accuracy", "logme", "leep"},
     "scene_selection": {"variance_collapse", "class_fairness", "accuracy"},
@@ -150,9 +152,8 @@ def test_a_live_check_holds_what_claims_rest_on_and_would_notice_a_changed_recip
 
 @pytest.mark.parametrize("study", [study for study in STUDIES if STUDIES[study](settings("demo"), [0])])
 def test_every_metric_of_a_demo_record_has_a_tolerance(study):
-    cells = STUDIES[study](settings("demo"), settings("demo").seeds)
-    records = RECORDS.select(study, "demo", cells)
-    assert records, f"{study} has no demo record: python workflow/execute.py with its chapter's notebook makes them"
+    records = RECORDS.select(study, "demo", cells_of(study, "demo"))
+    assert records, f"{study} has no demo record: python -m workflow.execute with its chapter's notebook makes them"
     metrics = records[0]["metrics"]
     found = reproduce.allowed(SPREADS, study, metrics)
     if study in reproduce.TIMED:

@@ -133,6 +133,8 @@ def test_directional_cdnv_pairs_are_not_symmetric_and_stay_below_the_spread():
     assert nclib.directional_cdnv(stats, features, labels) <= nclib.cdnv(stats)
     with pytest.raises(ValueError, match="not those of the statistics"):
         nclib.directional_cdnv(stats, features, [0, 1, 1, 1])
+    with pytest.raises(ValueError, match="their classes have other means"):
+        nclib.directional_cdnv(stats, features + 1, labels)
 
 
 def test_close_class_means_far_from_the_others_keep_their_distance():
@@ -594,3 +596,34 @@ def test_wide_features_of_few_samples_take_no_products_of_columns():
     assert 5 < nclib.rankme(wide) <= 6
     assert 1.9 < nclib.lidar(wide, [0, 0, 1, 1, 2, 2]) <= 2
     assert nclib.alpha_req(wide) >= 0
+
+
+def test_angles_of_which_none_points_along_its_mean_are_equal():
+    stats = nclib.class_statistics(torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]), [0, 1])
+    assert nclib.unc3(stats, [[0.0, 2.0, 0.0], [0.0, 0.0, -3.0]]) == 0
+    assert nclib.unc3(stats, [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]) == math.inf
+
+
+def test_directions_without_a_product_are_no_simplex():
+    stats = nclib.class_statistics(torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]), [0, 1])
+    with pytest.raises(ValueError, match="all products are 0: the vectors have no direction in common"):
+        nclib.nc3(stats, [[0.0, 2.0, 0.0], [0.0, -2.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "said"),
+    [
+        (torch.zeros(3, 2), [0, 1], r"features \(3, 2\) and labels \(2,\) must be \(N, d\) and \(N,\)$"),
+        (torch.zeros(3), [0, 1, 1], r"must be \(N, d\) and \(N,\); features\.reshape\(-1, 1\) is \(N, 1\)$"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(features, labels, said):
+    with pytest.raises(ValueError, match=said):
+        nclib.class_statistics(features, labels)
+
+
+def test_complex_features_have_no_cure():
+    with pytest.raises(
+        TypeError, match=r"features are torch\.complex64; they must be floating point of 16 to 64 bits$"
+    ):
+        nclib.class_statistics(torch.zeros(4, 2, dtype=torch.complex64), [0, 0, 1, 1])

@@ -155,6 +155,7 @@ WAYS = {
     "linear": lambda model: methods.linear_probe(model, 3),
     "its own head": lambda model: methods.linear_probe(model),
     "bias": lambda model: methods.bias_tuning(model, 3),
+    "norm": lambda model: methods.norm_tuning(model, 3),
     "layer": lambda model: methods.layer_tuning(model, -2, 3),
     "skip": lambda model: methods.skip_tuning(model, -1, 3, match="project"),
     "lora": lambda model: methods.lora_tuning(model, 3, rank=2),

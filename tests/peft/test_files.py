@@ -30,6 +30,7 @@ def trained(tuned):
 MAKERS = {
     "linear": lambda model: methods.linear_probe(model, 3),
     "bias": lambda model: methods.bias_tuning(model, 3),
+    "norm": lambda model: methods.norm_tuning(model, 3),
     "layer": lambda model: methods.layer_tuning(model, "layer3.0", 3),
     "skip": lambda model: methods.skip_tuning(model, "layer2.0", 3, match="project"),
     "lora": lambda model: methods.lora_tuning(model, 3, rank=2, seed=1),

@@ -199,8 +199,13 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(backbone, digits
         with pytest.raises(ValueError, match="checkpoint of another fine-tuning"):
             nclib.finetune(make(), train, SHORT, checkpoint=path, **other)
     again, fresh = make(), make()
-    scores = nclib.finetune(again, train, SHORT, validation=test, checkpoint=path)
+    bars = []
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuning, "tqdm", lambda rows, *_, **options: bars.append(options) or rows)
+        scores = nclib.finetune(again, train, SHORT, validation=test, checkpoint=path)
+    assert (bars[0]["initial"], bars[0]["total"]) == (2, SHORT.epochs)  # the bar goes on with the third epoch
     assert scores == nclib.finetune(fresh, train, SHORT, validation=test)
+    assert len(scores.accuracies) == 1 + SHORT.epochs
     assert same(again, fresh)
     assert not path.exists()
 
@@ -239,8 +244,10 @@ def by_rate(model, *rates):
 def test_a_killed_choice_goes_on(backbone, digits, tmp_path, monkeypatch, moment):
     """In the first trial, in the second, or in the last training, on all images; each epoch is trained once."""
     train, _ = digits
-    candidates = by_rate(backbone, 0.1, 0.01)
+    # A probe to begin with may be the best, and then there is no last training.
+    candidates = [(make, replace(each, probe_first=False)) for make, each in by_rate(backbone, 0.1, 0.01)]
     wanted = nclib.finetune_best(candidates, train, patience=3)
+    assert wanted.epochs
     monkeypatch.setattr(finetuning, "_SAVE_EVERY", 0.0)
     run_epoch, seen = TuningState.run_epoch, []
 
@@ -352,12 +359,32 @@ def test_batches_are_of_one_size_as_near_as_it_goes(number, batch_size, sizes):
     settings = nclib.Tuning(batch_size=batch_size, epochs=1)
     tuned = methods.linear_probe(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)), 2)
     seen = []
-    tuned.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    tuned.head.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
     data = type("Data", (), {"labels": torch.arange(number) % 2, "device": torch.device("cpu")})()
     data.batches = lambda rows: ((torch.rand(len(row), 3, 1, 1), data.labels[row]) for row in rows)
     TuningState(tuned, tuned, settings).run_epoch(data, 0)
     assert set(seen) == sizes
     assert sum(seen) == number
+
+
+def test_balanced_batches_hold_as_many_images_of_each_of_their_classes(digits):
+    tuned = methods.linear_probe(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2)), 10)
+    state = TuningState(tuned, tuned, nclib.Tuning(batch_size=12, balanced=3))
+    for rows in state.batches(digits[0].labels, torch.Generator().manual_seed(0)):
+        assert digits[0].labels[rows].bincount().unique().tolist() == [0, 3]
+        assert len(rows) == 12
+
+
+def test_collapse_is_forced_and_prevented(backbone, digits):
+    """The trace ratio of the images that were tuned on falls and rises; a weight of 0 is training without it."""
+
+    def trained(**options):
+        tuned = methods.full_tuning(backbone, 10)
+        nclib.finetune(tuned, digits[0], nclib.Tuning(epochs=10, batch_size=20, **options))
+        return nclib.measure(nclib.extract(tuned.backbone, digits[0]), digits[0].labels, metrics=["nc1_ratio"])
+
+    prevented, plain, forced = (trained(collapse=weight, balanced=4)["nc1_ratio"] for weight in (-0.3, 0.0, 0.3))
+    assert forced < 0.7 * plain < 0.5 * prevented
 
 
 def test_a_classifier_that_is_kept_is_trained_on_from_where_it_is(digits):
@@ -368,7 +395,7 @@ def test_a_classifier_that_is_kept_is_trained_on_from_where_it_is(digits):
     assert torch.equal(tuned.head.weight, model.fc.weight)
 
 
-def test_records_of_chapter_4_were_made_with_these_settings():
+def test_records_of_chapter_5_were_made_with_these_settings():
     """They are not in its cells: who changes one has to measure again."""
     assert nclib.Tuning() == nclib.Tuning(
         learning_rate=3e-3, weight_decay=0.01, epochs=10, batch_size=64, schedule="one-cycle", augmentation=0.0, C=0.1
@@ -395,6 +422,10 @@ def test_epochs_that_cannot_be(options, message, backbone, digits):
         ({"epochs": 1.5}, "epochs is 1.5; it must be a whole number"),
         ({"batch_size": 1}, "batch_size is 1; it must be at least 2"),
         ({"schedule": "none"}, "unknown schedule 'none'; there are one-cycle, cosine, constant"),
+        ({"collapse": 0.1}, "collapse is 0.1 and balanced 0; balanced must be at least 2"),
+        ({"collapse": float("nan"), "balanced": 4}, "collapse is nan; it must be a finite number"),
+        ({"balanced": 33}, "balanced is 33; a batch of 64 must hold that many images of two classes"),
+        ({"balanced": -1}, "balanced is -1; it must be at least 0"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):

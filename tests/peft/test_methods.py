@@ -31,6 +31,7 @@ def inputs_of(model):
 def all_tuned(model, num_classes=None):
     yield methods.linear_probe(model, num_classes)
     yield methods.bias_tuning(model, num_classes)
+    yield methods.norm_tuning(model, num_classes)
     yield methods.layer_tuning(model, -2, num_classes)
     yield methods.skip_tuning(model, -2, num_classes)
     yield methods.skip_tuning(model, 0, num_classes, match="project")
@@ -135,6 +136,28 @@ def test_biases_are_trained_and_no_other_parameter_of_the_body():
         assert len(wanted) > 5
 
 
+@pytest.mark.parametrize(("name", "norm"), [(RESNET, nn.BatchNorm2d), (VIT, nn.LayerNorm)])
+def test_normalisation_layers_are_trained_and_no_other_parameter_of_the_body(name, norm):
+    model = timm_model(name)
+    before = copy.deepcopy(model.state_dict())
+    tuned = methods.norm_tuning(model, 3)
+    wanted = {
+        f"{path}.{key}"
+        for path, module in tuned.body.named_modules()
+        if isinstance(module, norm)
+        for key, _ in module.named_parameters(recurse=False)
+    }
+    assert {key for key, parameter in tuned.body.named_parameters() if parameter.requires_grad} == wanted
+    assert len(wanted) > 5
+    tuned.train()(inputs_of(model))  # statistics stay those of the source
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_model_without_normalisation_has_none_to_tune():
+    with pytest.raises(ValueError, match="no normalisation layer with weights to train; use bias_tuning"):
+        methods.norm_tuning(models.vgg11(), 3)
+
+
 def test_layers_are_a_table_of_what_each_is_of_the_model():
     model = models.resnet18()
     table = nclib.layers(model)
@@ -236,6 +259,21 @@ def test_adapters_of_peft_by_their_config():
     trained = {name for name, parameter in tuned.named_parameters() if parameter.requires_grad}
     assert {name.split(".")[0] for name in trained} == {"body", "head"}
     assert all("hada" in name for name in trained if name.startswith("body"))
+
+
+def test_an_adapter_without_targets_takes_all_linear_layers_and_convolutions():
+    """But those with groups, which peft's adapters cannot take; the given config stays as it was."""
+    model = timm_model(MOBILENET)
+    config = LoHaConfig(r=2)
+    tuned = methods.adapter_tuning(model, config, 3)
+    adapted = {name.rpartition(".hada")[0] for name, p in tuned.body.named_parameters() if p.requires_grad}
+    plain = {
+        name
+        for name, module in methods.linear_probe(model, 3).body.named_modules()
+        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+    }
+    assert adapted == plain
+    assert config.target_modules is None
 
 
 @pytest.mark.parametrize("name", [RESNET, VIT])

@@ -1,7 +1,6 @@
 """What of labelled images is kept, where, in how many bits; and that training does not depend on it."""
 
 import copy
-import os
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -40,11 +39,7 @@ def trained(tuned, **options):
 
 
 def same(one, other):
-    """To the last bit; nearly so with the kernels of MKL that are alike on all processors, which sum by alignment."""
-    if "MKL_CBWR" not in os.environ:
-        return one[0] == other[0] and all(map(torch.equal, one[1], other[1]))
-    scores = one[0].accuracies == other[0].accuracies and one[0].losses == pytest.approx(other[0].losses, rel=1e-4)
-    return scores and all(torch.allclose(*each, rtol=1e-3, atol=1e-4) for each in zip(one[1], other[1], strict=True))
+    return one[0] == other[0] and all(map(torch.equal, one[1], other[1]))
 
 
 TUNED = {

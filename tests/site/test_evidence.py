@@ -11,7 +11,7 @@ from workflow.measures import ROOT
 KNOWN = pd.read_csv(power.TABLE, keep_default_na=False)
 
 
-@pytest.mark.parametrize("name", ["coverage_table", "power_table", "verdicts_table"])
+@pytest.mark.parametrize("name", ["protocols_table", "coverage_table", "power_table", "verdicts_table"])
 def test_the_page_is_that_of_the_table(name):
     cure = f"run python -m workflow.pages {name}, after make evidence if claims or records have changed"
     assert (ROOT / "book" / f"{name}.md").read_text() == pages.PAGES[name](), cure

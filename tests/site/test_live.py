@@ -61,6 +61,8 @@ def test_one_changed_digit_of_any_metric_of_a_record_fails_the_live_check(study)
     """The fourth digit of what is compared by ratio or is beyond 1, the fourth decimal of the rest."""
     for metric in allowed(study):
         value = recorded(study)["metrics"][metric]
+        if value == []:  # a network that did not come to the loss of comparison
+            continue
         last = value[-1] if isinstance(value, list) else value
         digits = math.floor(math.log10(abs(last))) if last and (kind(metric) == "ratio" or abs(last) > 1) else -1
         place = digits - 3
@@ -112,9 +114,11 @@ def test_a_metric_that_vanished_fails_the_live_check(run):
 @pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.stem)
 def test_an_executed_notebook_holds_no_number_of_a_live_cell(path):
     """All that a live cell says follows from records and spreads: it can be told without measuring."""
-    (cell,) = [cell for cell in nbformat.read(path, as_version=4).cells if "live" in cell.metadata.get("tags", [])]
-    rows = {}
-    for study in [study for study in LIVE if f'"{study}"' in cell.source]:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    (cell,) = [cell for cell in cells if "live" in cell.metadata.get("tags", [])]
+    named = [each.source for each in cells if "STUDIES = " in each.source]  # which the live cell may only refer to
+    code, rows = "".join([cell.source, *named]), {}
+    for study in [study for study in LIVE if f'"{study}"' in code]:
         same = as_table([recorded(study)])  # in place of what was measured
         rows[study] = differences(same, same, allowed(study))
     expected = pd.concat(rows)[["recorded", "tolerance", "agrees"]].rename_axis([None, "metric"])

@@ -58,6 +58,19 @@ def test_a_table_with_a_column_of_sentences_is_told_from_one_of_numbers():
 
 
 @pytest.mark.parametrize(
+    ("columns", "cell", "holds"),
+    [
+        (3, "data that torchvision downloads", "sentences"),
+        (2, "data that torchvision downloads", "columns"),
+        (20, "0.1234", "columns"),  # numbers are compared along their columns
+    ],
+)
+def test_a_row_of_words_that_is_wider_than_a_phone_is_stacked(columns, cell, holds):
+    table = pd.DataFrame([[cell] * columns] * 3)
+    assert parts(page_look.labelled(table.to_html()))[0] == holds
+
+
+@pytest.mark.parametrize(
     "html",
     [
         "<table><tr><td>no head</td></tr></table>",

@@ -49,7 +49,7 @@ def prose(cells):
         ("{glue:text}`b:.2f`", plain.MISSING),
         ("{numref}`fig-toy`", "Fig. 3.1"),
         ("{numref}`Figure %s <fig-toy>`", "Figure 3.1"),
-        ("{numref}`fig-panels`", "[Fig. 2.2](02_collapse_on_the_source_data.ipynb)"),
+        ("{numref}`fig-panels`", "[Fig. 2.3](02_collapse_on_the_source_data.ipynb)"),
         ("{term}`dial`", "[dial](../book/glossary.md)"),
         ("{term}`dials\n<dial>`", "[dials](../book/glossary.md)"),
         ("{ref}`watch`", "[Watch a network collapse](01_watch_a_network_collapse.ipynb)"),

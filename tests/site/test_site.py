@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -339,7 +340,7 @@ def contrast(one, other):
 def test_the_pdf_has_all_unfolded_and_no_path_of_this_machine(site, tmp_path):
     from pypdf import PdfReader
 
-    names = ("00_score_card", "04_fine_tune_with_a_skip_connection")
+    names = ("00_score_card", "05_fine_tune_with_a_skip_connection")
     printing = multiprocessing.get_context("spawn").Process(  # beside the browser of these tests
         target=pdf.write, args=([site / "notebooks" / f"{name}.html" for name in names], tmp_path / "book.pdf")
     )
@@ -355,6 +356,49 @@ def test_the_pdf_has_all_unfolded_and_no_path_of_this_machine(site, tmp_path):
     assert len(drawn) == len(set(drawn)) > 2  # no figure goes over two pages
 
 
+def test_below_every_figure_of_a_chapter_are_its_data_and_code(site):
+    """Of which the data are a table that pandas reads, and the code is a function on a page of the site."""
+    found = []
+    for path in sorted((site / "notebooks").glob("*.html")):
+        text = path.read_text(encoding="utf-8")
+        below = re.findall(
+            r'<figure [^>]*id="(fig-[^"]*)".*?</figure>\s*<p class="take-away"[^>]*>(.*?)</p>', text, re.DOTALL
+        )
+        assert [name for name, _ in below] == re.findall(r'<figure [^>]*id="(fig-[^"]*)"', text), path.name
+        found += [(path.parent / link, name) for name, line in below for link in re.findall('href="(.*?)"', line)]
+    assert len(found) > 40
+    data = [(link, name) for link, name in found if link.suffix in (".csv", ".zip")]
+    for link, name in data:
+        assert link.name in (f"{name}.csv", f"{name}.csv.zip")
+        assert len(pd.read_csv(link)) > 2
+    codes = [(str(link), name) for link, name in found if (link, name) not in data]
+    schematics = {name for _, name in found if name.startswith("fig-scheme-")}  # which have no data
+    assert len(data) >= len(codes) - len(schematics) - 1  # a sheet of images has too many rows
+    functions = [link for link, _ in codes if "_modules" in link]
+    in_the_page = {name for _, name in codes if name.startswith("fig-own-")} | {"fig-scenes"}
+    assert len(functions) == len(codes) - len(in_the_page)  # what those pages show is how to draw it
+    assert all("#" in link for link in functions)
+
+
+def test_below_every_chapter_are_the_records_behind_it(site):
+    for path in sorted((site / "notebooks").glob("0[1-7]*.html")):
+        (line,) = re.findall("All records behind this chapter.*?</p>", path.read_text(encoding="utf-8"), re.DOTALL)
+        for link in re.findall('href="(.*?)"', line):
+            rows = pd.read_csv(path.parent / link)
+            study, _, scale = Path(link).stem.rpartition("-")
+            assert set(rows["study"]) == {study}
+            assert set(rows["scale"]) == {scale}
+            assert {"seed", "provenance.commit", "provenance.date", "provenance.machine"} <= set(rows)
+
+
+@pytest.mark.parametrize("chapter", ["02", "03", "04", "06"])
+def test_points_of_the_main_scatter_plots_say_seed_and_commit(site, chapter):
+    (path,) = (site / "notebooks").glob(f"{chapter}_*.html")
+    titles = re.findall("<circle [^>]*><title>(.*?)</title>", path.read_text(encoding="utf-8"))
+    assert len(titles) > 50
+    assert all(re.search(r"seed \d+.*, commit [0-9a-f]{7}", title) for title in titles)
+
+
 def test_search_finds_face(site, browser):
     page = browser.new_page()
     page.goto((site / "search.html").as_uri() + "?q=FaCe")
@@ -365,8 +409,8 @@ def test_search_finds_face(site, browser):
 
 
 def test_the_site_is_small(site, pages):
-    """In whole, and each page with its figures; scripts and styles are those of all pages, which a browser keeps."""
-    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 40_000_000
+    """In whole, half of it records to download, and each page with its figures, without what all pages share."""
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < 70_000_000
     for name, page in pages.items():
         images = {Path(unquote(urlsplit(image["src"]).path)) for image in page["images"]}
         assert sum(path.stat().st_size for path in {site / name, *images}) < 1_500_000, name

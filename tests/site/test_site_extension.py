@@ -7,7 +7,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from docutils import nodes
+from docutils.utils import new_document
 
+from workflow import site_extension
 from workflow.execute import KERNEL
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +82,24 @@ def test_a_notebook_shows_the_prose_of_its_source(tmp_path):
     assert done.returncode
     said = " ".join((done.stdout + done.stderr).split())
     assert "notebooks/toy.ipynb is not that of its source: run workflow/execute.py notebooks/toy.py" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "shown", "language"),
+    [
+        ("%%bash\nnclib rank --help", "nclib rank --help", "bash"),
+        ("a = 1\n\n%matplotlib inline\nworkplace()", "a = 1\n\nworkplace()", "ipython3"),
+        ("a = 3\nb = a %2", "a = 3\nb = a %2", "ipython3"),
+    ],
+)
+def test_a_cell_is_shown_without_the_magic_that_runs_it(given, shown, language):
+    page = new_document("toy")
+    page += nodes.container("", nodes.literal_block(given, given, language="ipython3"), classes=["cell_input"])
+    page += nodes.container("", nodes.literal_block(given, given, language="ipython3"))  # an example in the prose
+    site_extension.hide_magics(None, page)
+    cell, example = page.findall(nodes.literal_block)
+    assert (cell.astext(), cell.rawsource, cell["language"]) == (shown, shown, language)
+    assert (example.astext(), example["language"]) == (given, "ipython3")
 
 
 def test_what_was_measured_live_stands_below_its_cell(tmp_path):

@@ -34,7 +34,7 @@ def test_an_unknown_page_is_refused_in_one_line():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("there is no page poems; there are coverage_table, ")
+    assert line.startswith("there is no page poems; there are protocols_table, ")
 
 
 def test_the_page_has_every_notebook_and_study():
@@ -46,4 +46,5 @@ def test_the_page_has_every_notebook_and_study():
     for study, name in product(STUDIES, SCALES):
         if declared := cells_of(study, name):
             row = next(line for line in text.splitlines() if line.startswith(f"| {study} | {name} | "))
+            assert (RECORDS.path(study, name).exists()) == (f"[CSV](../_build/records/{study}-{name}.csv)" in row)
             assert f"| {len(RECORDS.select(study, name, declared))} of {len(declared)} |" in row

@@ -2,7 +2,9 @@
 
 import json
 import math
+from itertools import pairwise
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,7 @@ from nclib.transferability import certainty as module
 from nclib.transferability.certainty import Certainty, again, certainty, dealt, parts_of
 from nclib.transferability.class_scores import logme_of_each
 from nclib.transferability.probes import compared, over_chosen
+from nclib.transferability.ranked import Ranking
 from nclib.transferability.registry import higher_is_better, score, with_sums
 from nclib.transferability.sentences import by_probes, by_score
 
@@ -179,8 +182,8 @@ def test_twins_are_never_told_apart(by, digits):
     assert table["among_first"].all()
     assert found.certainty.images_needed == math.inf
     assert found.sentence.startswith(
-        f"{found.best} leads by {by}, but 150 images do not tell it apart from {found.table.index[1]}: "
-        "not even 100 times as many would, or a linear probe of the first 2 (--verify 2"
+        f"{found.best} leads by {by}, but 150 images are too few to tell it apart from {found.table.index[1]}. "
+        "Even 100 times as many would be too few. A linear probe of the first 2 may decide (--verify 2"
     )
 
 
@@ -198,7 +201,7 @@ def test_a_collapsed_model_is_the_first_for_sure_and_noise_is_no_better_than_shu
     assert table.loc["known", ["rank_low", "rank_high"]].tolist() == [1, 1]
     assert table.loc["known", "p_shuffled"] == pytest.approx(0.05)
     assert not table.loc["noise", "among_first"]
-    assert found.sentence == "known leads by logme: 150 images tell it apart from the others"
+    assert found.sentence == "known leads by logme: 150 images are enough to tell it apart from the others"
     p = table.loc["noise", "p_shuffled"]
     assert p > 0.05
     assert f"its logme is no better than with shuffled labels: p = {p:.2g} by 19 shuffles" in found.notes["noise"]
@@ -235,7 +238,7 @@ def test_it_can_be_turned_off_and_changes_nothing_else(digits):
     models = [pooled(14), pooled(4), pooled(7)]
     sure, bare = rank_models(models, digits), rank_models(models, digits, sure=False)
     assert bare.certainty is None
-    assert bare.sentence == f"{bare.best} leads by face; how sure that is, is not known"
+    assert bare.sentence == f"{bare.best} leads by face; it is not known how sure this is"
     assert "certainty" not in bare.to_dict()
     pd.testing.assert_frame_equal(sure.table.drop(columns="seconds"), bare.table.drop(columns="seconds"))
     with pytest.raises(ValueError, match="sure is 'yes'; it must be True or False"):
@@ -263,7 +266,45 @@ def test_over_layers_it_is_of_the_scores_as_shown(layers, digits):
 
 def test_texts_are_called_texts():
     table = pd.DataFrame({"among_first": [True, True], "p_shuffled": 0.05}, index=["a", "b"])
-    assert "12 texts do not tell it apart from b" in by_score(Certainty(table, 12, 12, math.inf), "logme", "texts")
+    assert "12 texts are too few to tell it apart from b" in by_score(
+        Certainty(table, 12, 12, math.inf), "logme", "texts"
+    )
+
+
+@pytest.mark.parametrize(
+    ("among", "poor", "needed", "probed", "said"),
+    [
+        ("1", "", 90, False, "a leads by face: 60 images are enough to tell it apart from the others"),
+        (
+            "11",
+            "",
+            90,
+            True,
+            "a leads by face, but 60 images are too few to tell it apart from b. About 90 would be enough",
+        ),
+        (
+            "1101",
+            "a",
+            math.inf,
+            True,
+            "a leads by face, but 60 images are too few to tell it apart from b and d. Its variance_collapse is no "
+            "better than with shuffled labels (p = 0.4). Even 100 times as many would be too few to tell it apart "
+            "from b",
+        ),
+    ],
+)
+def test_every_sentence_is_plain(among, poor, needed, probed, said):
+    names = [*"abcd"][: max(2, len(among))]
+    shuffled = [0.4 if name in poor else 0.05 for name in names]
+    first = [flag == "1" for flag in among.ljust(len(names), "0")]
+    table = pd.DataFrame({"among_first": first, "p_shuffled": shuffled}, names)
+    assert by_score(Certainty(table, 60, 60, needed), "face", "images", probed=probed) == said
+
+
+def test_a_model_alone_is_not_said_to_lead():
+    table = pd.DataFrame({"among_first": [True], "p_shuffled": 0.05}, index=["a"])
+    alone = by_score(Certainty(table, 60, 60, math.inf), "logme", "images")
+    assert alone == "a is the only model with a value of logme; a ranking needs at least 2"
 
 
 @pytest.mark.parametrize(("per_class", "rough"), [(2, True), (3, True), (6, False)])
@@ -277,17 +318,19 @@ def test_of_few_images_intervals_are_rough(per_class, rough):
 def test_what_is_not_known_is_said(digits):
     alone = rank_models([pooled(7), pooled(4)], load("digits", per_class=1))
     assert alone.certainty is None
-    why = "how sure its logme is, is not known: 10 of 10 classes have one sample; give two of each at least"
+    why = "it is not known how sure its logme is: 10 of 10 classes have one sample; give two of each at least"
     assert why in alone.notes["pool7"]
-    assert "how sure that is, is not known" in alone.sentence
+    assert "it is not known how sure this is" in alone.sentence
     slow = rank_models([pooled(7)], digits, by="probe_accuracy")
-    assert any("probe_accuracy is none of the scores that are computed again" in note for note in slow.notes["pool7"])
+    assert any(
+        "probe_accuracy is not computed again without some of the images" in note for note in slow.notes["pool7"]
+    )
     known = rank_models([pooled(7), pooled(4)], digits, by="source_accuracy", source_accuracy={"pool7": 0.5})
     assert known.certainty is None
     few = rank_models([pooled(7)], digits.take(2), by="h_score")  # 20 images of 16 features, 19 without a block
     assert few.certainty is not None
     less = rank_models([pooled(7)], load("digits", per_class=2).of_classes(0, 9), by="h_score")  # 18, then 17
-    assert any("without some of the images pool7 has no h_score" in note for note in less.notes["pool7"])
+    assert any("pool7 has no finite h_score without some of the images" in note for note in less.notes["pool7"])
 
 
 def test_a_class_of_one_image_is_taken_to_vary_as_the_others(digits):
@@ -333,9 +376,12 @@ def test_probes_are_compared_on_the_same_images(digits):
     assert ((table["low"] < table["accuracy"]) & (table["accuracy"] < table["high"])).all()
     assert table["high"].iloc[0] - table["low"].iloc[0] > 0.1  # so little do 30 images tell
     assert table.loc["pool14", "p_same"] < 0.05
-    assert found.sentence.startswith(f"a linear probe of {found.best} is right on ")
-    assert "of 30 held-out images, the most, but these do not tell it apart from" in found.sentence
-    assert "(McNemar's exact test): more images would. " in found.sentence
+    assert found.sentence.startswith(f"A linear probe of {found.best} has an accuracy of ")
+    assert (
+        "on 30 held-out images, the best of the models probed. These images are too few to tell it apart from"
+        in found.sentence
+    )
+    assert "(McNemar's exact test); more may do so. " in found.sentence
     assert "probe_interval" in str(found)
     assert json.loads(json.dumps(found.to_dict()))["probes"]["models"]["pool14"]["interval"] == pytest.approx(
         table.loc["pool14", ["low", "high"]].tolist()
@@ -352,7 +398,7 @@ def test_known_values_of_wilson_and_mcnemar():
     assert math.isnan(table.loc["a", "p_same"])
     assert compared({}) is None
     assert by_probes(compared({"a": right, "b": wrong}), "images").endswith(
-        "more than that of any other probed (McNemar's exact test)"
+        "McNemar's exact test tells it apart from the others"
     )
     assert compared({"a": right, "b": right.clone()}).table.loc["b", "p_same"] == 1
     assert over_chosen({"x": right, "y": wrong, "z": None}, None).tolist() == [0.5] * 6 + [1.0] * 14
@@ -365,6 +411,57 @@ def test_a_draw_beside_its_intervals_is_drawn(digits, tmp_path):
     found.draw(tmp_path / "sure.png")
     rank_models([pooled(14), pooled(4), pooled(7)], digits, sure=False).draw(tmp_path / "bare.png")
     assert Image.open(tmp_path / "sure.png").size[0] > Image.open(tmp_path / "bare.png").size[0] + 200
+
+
+VALUES = ([-1.5e-4, -1.2e-4], [-123_000.0, -120_034.5], [0.91181, 0.91235], [-2.5, 1e-9], [1e7, 1e9])
+
+
+@pytest.mark.parametrize("values", VALUES)
+@pytest.mark.parametrize("name", ["a", "a_name_as_long_as_those_of_timm.with_a_tag_in1k_ft_in22k"])
+def test_ticks_beside_the_intervals_do_not_touch(values, name, tmp_path, monkeypatch):
+    names, width = [name, f"{name}2"], (max(values) - min(values)) / 4
+    table = pd.DataFrame({"logme": values, "gbc": [-2.0, -1.0], "seconds": 1.0}, names)
+    sure = pd.DataFrame({"among_first": True, "low": table["logme"] - width, "high": table["logme"] + width}, names)
+    monkeypatch.setattr(plt, "close", lambda figure: None)
+    Ranking(table, "logme", certainty=Certainty(sure, 60, 60, 90.0)).draw(tmp_path / "drawn.png")
+    figure, axis = plt.gcf(), plt.gcf().axes[0]
+    ends = [label.get_window_extent() for label in axis.get_xticklabels() if label.get_text()]
+    monkeypatch.undo()
+    plt.close(figure)
+    left, right = axis.get_window_extent().intervalx
+    inside = sorted((box.x0, box.x1) for box in ends if left - 1 <= (box.x0 + box.x1) / 2 <= right + 1)
+    assert len(inside) >= 2
+    assert all(one[1] + 4 < other[0] for one, other in pairwise(inside))
+
+
+NAMED = {
+    "recipe:runs/{}.safetensors": "models are named recipe:runs/NAME.safetensors",
+    "torchvision:{}": "models are named torchvision:NAME",
+    "{}": None,
+}
+
+
+@pytest.mark.parametrize("pattern", NAMED)
+def test_what_all_names_have_in_common_is_said_once(pattern):
+    names = [pattern.format(name) for name in ("latin", "greek", "broken")]
+    table = pd.DataFrame({"gbc": [-1.0, -1.0], "seconds": 1.0}, names[:2])
+    tied = f"{names[0]}, {names[1]} have the same gbc"
+    found = Ranking(table, "gbc", failures={names[2]: "no such file"}, notes={name: [tied] for name in names[:2]})
+    lines = str(found).splitlines()
+    assert lines[0] == "latin leads by gbc; it is not known how sure this is"
+    assert [line.split()[0] for line in lines[2:4]] == ["latin", "greek"]
+    assert "note on latin, greek: latin, greek have the same gbc" in lines
+    assert "broken failed: no such file" in lines
+    assert [line for line in lines if line.startswith("models are named")] == (
+        [NAMED[pattern]] if NAMED[pattern] else []
+    )
+    assert [model["model"] for model in found.to_dict()["models"]] == names[:2]  # files have the names that load models
+
+
+@given(st.lists(st.text("ab/:.", min_size=1, max_size=8), min_size=1, max_size=5, unique=True))
+def test_short_names_differ(names):
+    short = Ranking(pd.DataFrame({"gbc": 0.0}, index=names), "gbc").short_names
+    assert len({*short.values()}) == len(names)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
@@ -392,11 +489,11 @@ def test_the_command_line_has_all_of_it_as_json(tmp_path):
     ]
     done = CliRunner().invoke(app, [*given, "--scores", "cdnv", "--verify", "2", "--json"])
     found = json.loads(done.stdout)
-    assert found["sentence"].startswith("a linear probe of")
+    assert found["sentence"].startswith("A linear probe of")
     model = found["certainty"]["models"]["test_vit"]
     assert model["interval"][0] <= next(m["cdnv"] for m in found["models"] if m["model"] == "test_vit")
     assert set(model) == {"interval", "rank", "p_first", "p_top3", "p_shuffled", "among_first"}
     assert {"images", "images_needed", "images_shuffled"} <= set(found["certainty"])
     assert set(found["probes"]["models"]) == {"test_resnet", "test_vit"}
     bare = CliRunner().invoke(app, [*given, "--scores", "cdnv", "--no-sure"])
-    assert "how sure that is, is not known" in " ".join(bare.stdout.split())
+    assert "it is not known how sure this is" in " ".join(bare.stdout.split())

@@ -124,6 +124,8 @@ def test_the_chosen_layer_is_told_everywhere(models, digits, tmp_path):
     json.dumps(found.to_dict())
     found.write(tmp_path / "a.csv")
     assert pd.read_csv(tmp_path / "a.csv", index_col="model").loc[name, "layer"] == layer
+    with pytest.raises(ValueError, match=r"a\.json does not end in \.csv"):
+        found.write(tmp_path / "a.json")
     assert found._labels[0] == f"{name} ({layer})"
     found.draw(tmp_path / "a.png")
     assert set(found.relative) == set(SOME)

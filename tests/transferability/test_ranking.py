@@ -250,7 +250,7 @@ def test_a_file_of_models_has_one_name_a_line(tmp_path, folder):
     (tmp_path / "models.csv").write_text("test_resnet # mine\ntest_vit, test_convnext\n")
     done = run("--data", folder, "--models-from", tmp_path / "models.csv")
     assert done.exit_code == 1
-    assert "models.csv holds 'test_vit, test_convnext'; it must have one name a line" in "".join(
+    assert "models.csv holds 'test_vit, test_convnext'; it must have one name in each line" in "".join(
         done.output.split("\n")
     )
 

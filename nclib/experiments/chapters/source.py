@@ -53,7 +53,7 @@ def panels(base: Recipe) -> dict[str, list[Recipe]]:
 
 
 def recipes(base: Recipe) -> list[Recipe]:
-    """The base, and networks that differ from it in one setting: what chapter 3 chooses among."""
+    """The base, and networks that differ from it in one setting: what chapter 4 chooses among."""
     varied: dict[str, list] = {
         "epochs": lengths(base),
         "loss": ["cross-entropy", "label smoothing", "squared error", "contrastive"],

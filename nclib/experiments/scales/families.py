@@ -1,44 +1,49 @@
 """Families of models that scales are made of: zoos that differ in one thing, and sweeps of three training settings."""
 
 from dataclasses import replace
+from typing import Any
 
-from nclib.experiments.scales.scale import Sweep, Task, Zoo
+from nclib.experiments.scales.scale import Sweep
 from nclib.experiments.words import TextRecipe
+from nclib.models.losses import LOSSES, VIEWS
 from nclib.models.recipes import Recipe
-
-_LOSSES = ("cross-entropy", "label smoothing", "squared error", "contrastive")
 
 # Batches divide the images of small networks (720): a small remainder would be one small batch in every epoch.
 WIDE_BATCHES, NARROW_BATCHES = (24, 40, 60, 90, 144), (40, 48, 60, 72, 90)
-PENALTIES = (0.0, 1e-5, 1e-4, 1e-3)
+PENALTIES = (0.0, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2)
 
 
 def architectures(base: Recipe) -> tuple[Recipe, ...]:
-    """The base, narrower, wider and deeper ResNets, and a VGG."""
-    resnets = [base, *(replace(base, width=width) for width in (base.width // 2, 3 * base.width // 2))]
-    vgg = replace(base, network="vgg", learning_rate=0.028)  # its rate as in `vgg_sweep`
-    return *resnets, replace(base, blocks=3 * base.blocks), vgg
+    """ResNets, and VGGs with and without batch norm, of several widths and depths."""
+
+    def of_widths(quarters: tuple[int, ...], **settings: Any) -> list[Recipe]:
+        return [replace(base, width=quarter * base.width // 4, **settings) for quarter in quarters]
+
+    deeper = [each for times in (2, 3) for each in of_widths((2, 4), blocks=times * base.blocks)]
+    vggs = of_widths((2, 4, 6), network="vgg", learning_rate=0.028)  # its rate as in `vgg_sweep`
+    return *of_widths((4, 1, 2, 3, 6)), *deeper, *vggs, *of_widths((2, 4, 6), network="vgg_bn")
 
 
 def losses(base: Recipe) -> tuple[Recipe, ...]:
-    """With other losses, and with projection heads, which change what of a loss comes to the features."""
-    return *(replace(base, loss=loss) for loss in _LOSSES), *(replace(base, projection=depth) for depth in (1, 2, 3))
+    """With every loss, with projection heads, which keep a loss away from the features, and with collapse dialled.
+
+    All see distorted images, since two views of an image must differ.
+    """
+    distorted = replace(base, augmentation=base.augmentation or 1.0)
+    heads = [replace(distorted, projection=depth) for depth in (1, 2, 3)]
+    dialled = [replace(distorted, balanced=4, collapse=strength) for strength in (-0.2, 0.1, 0.3)]
+    return *(replace(distorted, loss=loss, projection=int(loss == "two views")) for loss in LOSSES), *heads, *dialled
 
 
-def text_zoos(
-    base: TextRecipe, sources: tuple[tuple[str, int | None], ...], tasks: tuple[Task, ...]
-) -> tuple[Zoo, ...]:
-    """Zoos of encoders that differ in shape, source or loss; `sources` are other texts, and how many of a class."""
-    shapes = ((64, 0), (32, 0), (128, 0), (64, 1), (128, 1))
-    recipes = {
-        "architectures": tuple(replace(base, width=width, depth=depth) for width, depth in shapes),
-        "source data sets": (base, *(replace(base, source=name, per_class=number) for name, number in sources)),
-        "training losses": (
-            *(replace(base, loss=loss) for loss in _LOSSES),
-            *(replace(base, projection=depth) for depth in (1, 2)),
-        ),
-    }
-    return tuple(Zoo(name, tasks, found, epochs=15) for name, found in recipes.items())
+def encoders(base: TextRecipe) -> tuple[TextRecipe, ...]:
+    """Of five widths, with a layer above the mean of words and without."""
+    return tuple(replace(base, width=width, depth=depth) for depth in (0, 1) for width in (64, 16, 32, 128, 256))
+
+
+def text_losses(base: TextRecipe) -> tuple[TextRecipe, ...]:
+    """With every loss that needs no views, and with projection heads."""
+    heads = [replace(base, projection=depth) for depth in (1, 2)]
+    return *(replace(base, loss=loss) for loss in LOSSES if loss not in VIEWS), *heads
 
 
 def resnet_sweep(panel: str, recipe: Recipe, new: tuple[str, ...], batches: tuple[int, ...] = WIDE_BATCHES) -> Sweep:

@@ -98,12 +98,13 @@ SCALE = Scale(
     fine_tuning=FineTuning(
         models=("torchvision:resnet18", "torchvision:resnet50", "torchvision:vit_b_32"),
         tasks=_whole("dtd", "cifar10", "cifar100", "fgvc-aircraft", "oxford-iiit-pet"),
-        scarce=(2, 10, 40),
-        scarce_tasks=_whole("cifar100", "oxford-iiit-pet"),
+        scarce=(1, 2, 5, 10, 20, 40),
+        scarce_tasks=_whole("dtd", "cifar100", "oxford-iiit-pet"),
+        rate=dict.fromkeys(("linear", "last", "layer", "skip"), 1e-3) | {"full": 1e-4},
         epochs=30,
         rates=(1e-4, 3e-4, 1e-3),
     ),
-    geometry=Geometry(_sweeps, per_class=20, estimated_per_class=4, population_per_class=24, truth_error=0.01),
+    geometry=Geometry(_sweeps, per_class=20, estimated_per_class=4, truth_error=0.01),
     zoos=(
         Zoo(
             "architectures",
@@ -128,7 +129,7 @@ SCALE = Scale(
     scene_zoos=(replace(lab.SCALE.scene_zoos[0], models=_published, method="full", rates=(1e-4, 1e-3), epochs=30),),
     # The claim on words is about encoders of the hub, too, which at this scale are fine-tuned as others are.
     text_zoos=(
-        *(replace(zoo, repeats=3) for zoo in lab.SCALE.text_zoos),
-        Zoo("encoders of the hub", _on_texts, models=_encoders, rates=(1e-5, 5e-5), epochs=5, repeats=3),
+        *lab.SCALE.text_zoos,
+        Zoo("encoders of the hub", _on_texts, models=_encoders, rates=(1e-5, 5e-5), epochs=5),
     ),
 )

@@ -1,6 +1,7 @@
 """What a scale is made of: tasks, zoos, sweeps, and the settings of every chapter."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from nclib.checks import check_known
 from nclib.experiments.words import TextRecipe
@@ -59,8 +60,9 @@ class Zoo:
     weights, NAME.safetensors in a folder of the data root that `weights` names.
 
     `method` is one of `peft.methods.METHODS`, and validation chooses of the learning `rates` and, where one layer is
-    tuned, of the `layers`; or it is "published", for accuracies that others measured. `repeats` is the
-    number of seeds that are tried: of the networks or, for named models, of the fine-tuning.
+    tuned, of the `layers`, if there are several; or it is "published", for accuracies that others measured. `repeats`
+    is how many of a study's seeds are tried, by default all. They seed the networks or, for named models, the draws of
+    images and the fine-tuning.
     """
 
     title: str
@@ -73,7 +75,7 @@ class Zoo:
     rates: tuple[float, ...] = (2e-3, 1e-2)
     layers: tuple[int, ...] = ()
     epochs: int = 6
-    repeats: int = 2
+    repeats: int | None = None
 
     def __post_init__(self) -> None:
         check_known(("published", *METHODS), method=self.method)
@@ -101,12 +103,12 @@ class Sweep:
 class FineTuning:
     """What a scale fixes for the studies of fine-tuning.
 
-    `models` are named, or there is the `recipe` of the one network. `scarce` are the numbers of images a class that
-    the methods are given of the first of the `tasks`, the last being all, and of the `scarce_tasks`, which may have
-    more; `draws` is how often these are drawn.
-    Validation chooses the layer that is tuned from `layers` (by their place in `Backbone.layers`) and the learning
-    rate of every method from `rates`; `all_layers` are compared. `repeats` is the number of seeds that every method
-    is tried with: of the networks or, for named models, of the training.
+    `models` are named, or there is the `recipe` of the one network. Validation chooses the layer that is tuned from
+    `layers` (by their place in `Backbone.layers`) and the learning rate of every method from `rates`. Without `rates`
+    nothing is chosen: the `rate` of each method and the `layer` are fixed, as they are where images are scarce.
+    `scarce` are the numbers of images a class that methods are then given of the `scarce_tasks`, for `length` epochs.
+    `all_layers` are compared. `repeats` is the number of seeds that every method is tried with, but where images are
+    scarce: of the networks, of the images and of the training.
     """
 
     tasks: tuple[Task, ...]
@@ -115,7 +117,9 @@ class FineTuning:
     scarce_tasks: tuple[Task, ...] = ()
     recipe: Recipe | None = None
     models: tuple[str, ...] = ()
-    draws: int = 5
+    rate: Mapping[str, float] = field(default_factory=dict)
+    layer: int = -4
+    length: int = 40
     repeats: int = 3
     layers: tuple[int, ...] = (-5, -4)
     all_layers: tuple[int, ...] = (-7, -4, -2)
@@ -128,10 +132,10 @@ class Geometry:
     """What a scale fixes for the studies of geometric complexity.
 
     The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in few-shot
-    `episodes`, that many on `new_per_class` images of each new data set. Complexity is that of
-    `per_class` training images, and estimates are tried on `estimated_per_class`, by default as many; how few of them
-    do is seen on `population_per_class`. What estimates are held against is exact or, with a `truth_error`, known from
-    projections to this relative error, which is held against what is exact on one image of each class.
+    `episodes`, that many on `new_per_class` images of each new data set. Complexity is that of `per_class` training
+    images, and estimates are tried on `estimated_per_class`, by default as many. What estimates are held against is
+    exact or, with a `truth_error`, known from projections to this relative error, which is held against what is exact
+    on one image of each class.
     """
 
     sweeps: tuple[Sweep, ...]
@@ -139,7 +143,6 @@ class Geometry:
     per_class: int = 4
     estimated_per_class: int | None = None
     truth_error: float | None = None
-    population_per_class: int = 10
     new_per_class: int = 20
     episodes: int = 600
 

@@ -138,7 +138,7 @@ def _fine_tuning(given: FineTuning) -> FineTuning:
         scarce_tasks=_smallest(given.scarce_tasks),
         recipe=given.recipe and _shorter(given.recipe),
         epochs=EPOCHS,
-        draws=1,
+        length=EPOCHS,
         repeats=1,
         layers=given.layers[:1],
         all_layers=given.all_layers[:1],
@@ -153,7 +153,6 @@ def _geometry(given: Geometry) -> Geometry:
         loss=_LOSS,
         per_class=1,
         estimated_per_class=1,
-        population_per_class=2,
         new_per_class=_SHOTS,
         episodes=30,
     )

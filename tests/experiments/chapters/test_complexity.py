@@ -10,7 +10,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import nclib
-from nclib.estimates import Estimate
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters import complexity
 from nclib.experiments.chapters.complexity import SWEPT
@@ -32,9 +31,10 @@ def rows(complexity, cdnv, accuracy=lambda cell: 0.5):
         asdict(recipe_of(cell))
         | cell
         | {"poincare": 2.0, "loss": [1.0, 0.01], "nc1": [9.0, 1.0], "geometric_collapse": [9.0, 2.0]}
+        | {"variance_by_class": [1.0, 3.0, 2.0, 4.0], "complexity_by_class": [1.0, 2.0, 3.0, 4.0]}
         | {name: [9.0, 2 * value(cell)] for name, value in values[:2]}
         | {"target_cdnv": 9.0, "accuracy_5": 0.9, "accuracy_5_half": 0.1}
-        | {"matched_loss": [1.0, 0.1], "matched_nc1": [9.0, 1.0], "matched_geometric_collapse": [9.0, 1.0]}
+        | {"matched_loss": [1.0, 0.1], "matched_nc1": [9.0, 1.0], "matched_geometric_collapse": [9.0, complexity(cell)]}
         | {f"matched_{name}": [9.0, value(cell)] for name, value in values}
         | {"matched_accuracy_5_half": [0.1, 0.1]}
         for cell in cells
@@ -43,7 +43,7 @@ def rows(complexity, cdnv, accuracy=lambda cell: 0.5):
 
 def falling(cell):
     """Lower with the rate and L2, higher with the batch, not the same for two kinds of network."""
-    scale = 1e-3 if recipe_of(cell).network == "resnet" else 1e-2
+    scale = {"resnet": 1e-3, "vgg": 1e-2, "vgg_bn": 1e-1}[recipe_of(cell).network]
     return scale * cell["batch_size"] ** 0.3 / cell["learning_rate"] ** 0.4 / (1 + 100 * cell["weight_decay"])
 
 
@@ -67,6 +67,7 @@ def test_claims_fail_where_collapse_and_complexity_go_apart():
         "B1-rate-complexity",
         "B1-batch-complexity",
         "B1-l2-complexity",
+        "B3-classes",
     }
     assert set(verdicts.values()) == {"holds", "fails"}
 
@@ -93,17 +94,30 @@ def test_between_two_epochs_all_is_interpolated_on_the_logarithm_of_the_loss():
     assert matched["accuracy_5"] == pytest.approx(0.7)
 
 
-def test_what_a_seed_shifts_is_no_link():
+def test_a_link_is_of_each_panel_and_what_a_seed_shifts_is_none():
     table = complexity.at_matched_loss(rows(falling, falling))
+    assert [link.value for link in complexity.linked(table, "complexity", "cdnv").values()] == pytest.approx(
+        [0.995] * 3
+    )
     noise = np.random.default_rng(0).normal(size=(2, len(table)))
     table["complexity"], table["cdnv"] = 9 * table["seed"].to_numpy() + noise
-    estimate = complexity.over_networks(table, "complexity", "cdnv")
-    assert estimate.low < 0 < estimate.high
+    found = complexity.linked(table, "complexity", "cdnv")
+    assert [*found] == ["Greek, ResNet", "Greek, VGG", "Greek, VGG with batch norm"]
+    assert all(link.low < 0 < link.high for link in found.values())
+    assert complexity.linked(table[:0], "complexity", "cdnv") == {}
+
+
+def test_the_mean_of_correlations_is_of_fishers_z():
+    table = complexity.at_matched_loss(rows(falling, falling)).query("panel == 'Greek, VGG'")
+    table.loc[table["seed"].eq(1), "cdnv"] = table["complexity"].rank() % 5
+    r = [complexity.linked(table[table["seed"] == seed], "complexity", "cdnv")["Greek, VGG"].value for seed in (0, 1)]
+    found = complexity.linked(table, "complexity", "cdnv")["Greek, VGG"]
+    assert found.value == pytest.approx(np.tanh(np.mean(np.arctanh(r))))
 
 
 def test_the_base_of_a_panel_is_what_its_sweeps_share():
     base = complexity.base(rows(falling, falling))
-    assert base.groupby("panel").size().tolist() == [2, 2]  # seeds
+    assert base.groupby("panel").size().tolist() == [2, 2, 2]  # seeds
     for setting in SWEPT:
         assert set(base.index) <= set(complexity.sweep(rows(falling, falling), setting).index)
 
@@ -113,41 +127,55 @@ def test_where_no_network_came_to_the_matched_loss_there_is_nothing_to_compare()
     matched = complexity.stages(never)["matched"]
     assert {*complexity.CURVES, *complexity.TRANSFER} <= set(matched)
     assert len(complexity.base(matched)) == len(complexity.changes(matched, "learning_rate", "cdnv")) == 0
-    assert math.isnan(complexity.along(matched, "penalty", "cdnv").value)
+    assert complexity.doubled(matched, "learning_rate", "cdnv").empty
 
 
 def test_a_sweep_varies_one_setting_of_each_panel():
     table = rows(falling, falling)
     for setting in SWEPT:
         part = complexity.sweep(table, setting)
-        assert part.groupby("panel")[setting].nunique().tolist() == [5, 5]
+        assert part.groupby("panel")[setting].nunique().tolist() == [5, 5, 5]
         for other in set(SWEPT) - {setting}:
-            assert part.groupby("panel")[other].nunique().tolist() == [1, 1]
+            assert part.groupby("panel")[other].nunique().tolist() == [1, 1, 1]
 
 
-def test_along_a_sweep_the_interval_is_over_panels_and_seeds():
+def test_a_setting_twice_as_large_changes_a_metric_by_a_factor_of_its_panel():
+    """Complexity falls with the rate to the power of 0.4 and rises with the batch to that of 0.3."""
     table = complexity.at_matched_loss(rows(falling, falling))
-    assert complexity.along(table, "batch_size", "cdnv") == Estimate(1.0, 1.0, 1.0)
-    one = table["seed"].eq(0) & table["panel"].eq("Greek, VGG")
-    table.loc[one, "cdnv"] *= -1
-    mixed = complexity.along(table, "batch_size", "cdnv")
-    assert mixed.value == pytest.approx(0.5)
-    assert mixed.low == -1  # of two seeds in the panel
-    few = table[table["batch_size"].isin([60, 72])]
-    assert math.isnan(complexity.along(few, "batch_size", "cdnv").value)
+    assert complexity.doubled(table, "learning_rate", "complexity").tolist() == pytest.approx([2**-0.4] * 3)
+    assert complexity.doubled(table, "batch_size", "cdnv").tolist() == pytest.approx([2**0.3] * 3)
+    table["cdnv"] = 3 * (table["weight_decay"] + (table["weight_decay"] == 0)) ** 0.5
+    found = complexity.doubled(table, "weight_decay", "cdnv")  # without the networks that have none
+    assert found.to_dict() == pytest.approx(dict.fromkeys(table["panel"].unique(), 2**0.5))
+    assert complexity.doubled(table[table["batch_size"] == 60], "batch_size", "cdnv").empty
+
+
+def test_interventions_are_held_against_none_of_the_same_panel_and_seed():
+    table = pd.DataFrame(
+        {"panel": panel, "seed": seed, "penalty": penalty, "cdnv": (1 + seed) * 2.0 ** (place * penalty)}
+        for place, panel in enumerate(["a", "b"])
+        for seed in (0, 1)
+        for penalty in (1.0, 0.0)
+    )
+    assert complexity.against_none(table, "penalty", "cdnv").tolist() == pytest.approx(
+        [0.0] * 4 + [math.log(2), 0.0] * 2
+    )
+    assert complexity.against_none(table, "penalty", "cdnv", of=np.asarray).tolist() == [0.0] * 4 + [1.0, 0.0, 2.0, 0.0]
+    without = table[table["penalty"] > 0]
+    assert complexity.against_none(without, "penalty", "cdnv").isna().all()
 
 
 def test_panels_are_not_pooled():
     """Within each panel CDNV falls with complexity; over both together it rises."""
-    offset = {"resnet": 0.0, "vgg": 1e6}
+    offset = {"resnet": 0.0, "vgg": 1e6, "vgg_bn": 2e6}
     table = rows(falling, lambda cell: offset[recipe_of(cell).network] - falling(cell) + 1e3)
-    assert claim("B1-link").replicates(table)["value"].tolist() == pytest.approx([-1.0] * 4)  # two seeds of each panel
+    assert claim("B1-link").replicates(table)["value"].tolist() == pytest.approx([-1.0] * 6)  # two seeds of each panel
 
 
 def test_a_link_that_turns_between_panels_is_mixed():
     """In ResNets CDNV rises with complexity, in VGGs it falls; the noise is the same for both."""
     rng = np.random.default_rng(0)
-    sign = {"resnet": 1, "vgg": -1}
+    sign = {"resnet": 1, "vgg": -1, "vgg_bn": 1}
 
     def cdnv(cell):
         return np.exp(sign[recipe_of(cell).network] * np.log(falling(cell)) + rng.normal(0, 0.1))
@@ -170,11 +198,42 @@ def test_a_dial_is_the_change_over_its_sweep():
         values = of_panel["learning_rate"].map(order).map(lambda i: [9.0, math.exp(-0.1 * i)])
         table.loc[of_panel.index, "matched_complexity"] = values
     found = complexity.changes(complexity.at_matched_loss(table), "learning_rate", "complexity")
-    assert found["value"].tolist() == pytest.approx([-0.4] * 4)
-    assert found["panel"].tolist() == ["Greek, ResNet"] * 2 + ["Greek, VGG"] * 2
+    assert found["value"].tolist() == pytest.approx([-0.4] * 6)
+    panels = ("Greek, ResNet", "Greek, VGG", "Greek, VGG with batch norm")
+    assert found["panel"].tolist() == [panel for panel in panels for _ in range(2)]
     assert judge(claim("B1-rate-complexity"), table).word == "holds"
     few = complexity.at_matched_loss(rows(falling, falling).query("batch_size in (60, 72)"))
     assert complexity.changes(few, "batch_size", "cdnv").empty
+
+
+def test_what_dials_do_to_accuracy_is_counted_in_points():
+    table = rows(falling, falling, lambda cell: 0.5 + 0.01 * math.log(cell["learning_rate"]))
+    matched = complexity.at_matched_loss(table)
+    resnet = complexity.changes(matched, "learning_rate", "accuracy_5", of=np.asarray)["value"].iloc[0]
+    assert resnet == pytest.approx(0.01 * math.log(16))
+    assert judge(claim("B2-rate-accuracy"), table).estimate.value < math.log(0.54 / 0.46)
+    assert judge(claim("B2-rate-accuracy"), table).word == "holds"
+
+
+def test_classes_of_lower_complexity_spread_less_if_the_bound_is_of_each():
+    table = rows(falling, falling)
+    rng = np.random.default_rng(0)
+    assert complexity.over_classes(table)["value"].tolist() == pytest.approx([0.8] * 6)
+    dealt = [rng.permutation(24).astype(float).tolist() for _ in range(len(table))]
+    shuffled = table.assign(complexity_by_class=dealt, variance_by_class=[list(range(24))] * len(table))
+    assert judge(claim("B3-classes"), shuffled).word in ("undecided", "fails: no effect")
+
+
+def test_complexities_dealt_out_are_those_of_the_network_and_say_nothing():
+    classes = [float(i) for i in range(24)]
+    table = rows(falling, falling)
+    table = table.assign(**dict.fromkeys(("variance_by_class", "complexity_by_class"), [classes] * len(table)))
+    dealt = complexity.dealt_out(table)
+    assert [sorted(values) for values in dealt["complexity_by_class"]] == [classes] * len(table)
+    assert len({tuple(values) for values in dealt["complexity_by_class"]}) == len(table)
+    assert table["complexity_by_class"].tolist() == [classes] * len(table)  # as it was
+    assert complexity.over_classes(dealt)["value"].abs().max() < 0.2
+    assert complexity.over_classes(dealt)["value"].equals(complexity.over_classes(complexity.dealt_out(table))["value"])
 
 
 def test_the_bound_is_held_against_the_worst_network_and_epoch():
@@ -203,23 +262,26 @@ def test_estimates_are_judged_by_their_error_at_one_amount():
     )
 
 
-def test_a_penalty_is_judged_at_the_end_strongest_over_none():
-    cells = STUDIES["complexity_penalty"](settings("demo"), [0, 1, 2])
-    strongest = max(recipe_of(cell).penalty for cell in cells)
+@pytest.mark.parametrize(
+    ("study", "setting", "key"), [("complexity_penalty", "penalty", "B5"), ("dialled_complexity", "collapse", "B6")]
+)
+def test_an_intervention_is_judged_at_the_end_strongest_over_none(study, setting, key):
+    cells = STUDIES[study](settings("demo"), [0, 1, 2])
+    strongest = max(getattr(recipe_of(cell), setting) for cell in cells)
 
     def end(cell):  # of complexity: a factor of e, but for 1% a seed
-        return math.exp(-(recipe_of(cell).penalty == strongest) * (1 + cell["seed"] / 100))
+        return math.exp(-(getattr(recipe_of(cell), setting) == strongest) * (1 + cell["seed"] / 100))
 
     table = pd.DataFrame(
         cell
-        | {"penalty": recipe_of(cell).penalty}
+        | {setting: getattr(recipe_of(cell), setting)}
         | {name: [1.0] for name in complexity.CURVES}
         | {"complexity": [9.0, end(cell)], "cdnv": [1.0, 1 / end(cell)]}
         for cell in cells
     )
-    verdict = judge(claim("B5-complexity"), table)
+    verdict = judge(claim(f"{key}-complexity"), table)
     assert (verdict.word, verdict.estimate.value) == ("holds", pytest.approx(-1.01))
-    assert judge(claim("B5-collapse"), table).word == "fails"
+    assert judge(claim(f"{key}-collapse"), table).word == "fails"
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -243,7 +305,9 @@ def test_later_settings_leave_older_recipes_as_they_were():
     assert Recipe().key == "e38ad237c18bdefc59b5"  # of checkpoints made before there were VGGs and penalties
     assert {"network", "penalty"} <= replace(TINY, penalty=1.0).config.keys()
     assert recipe_of(TINY.config) == TINY
-    with pytest.raises(ValueError, match="unknown network 'mlp'; there are resnet, vgg, vgg11, resnet50"):
+    with pytest.raises(
+        ValueError, match="unknown network 'mlp'; there are resnet, vgg, vgg11, vgg_bn, vgg11_bn, resnet50"
+    ):
         Recipe(network="mlp")
     with pytest.raises(ValueError, match=r"penalty is -1\.0"):
         Recipe(penalty=-1)
@@ -337,7 +401,7 @@ def test_the_truth_of_estimates_is_exact_but_at_paper_scale():
 
 
 def test_what_stands_in_for_the_truth_is_within_its_error():
-    measure = measures(ROOT / "notebooks" / "05_geometric_complexity.py")["complexity_estimates"]
+    measure = measures(ROOT / "notebooks" / "03_geometric_complexity.py")["complexity_estimates"]
     cell = STUDIES["complexity_estimates"](check.SCALE, check.SCALE.seeds)[0]
     exact, projected = measure(cell, None), measure(cell | {"truth_error": 0.01}, None)
     assert abs(projected.pop("truth_apart")) < 0.03
