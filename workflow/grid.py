@@ -18,10 +18,10 @@ BookRecords = Annotated[Path, typer.Option("--records", help="the folder of the 
 
 
 def chosen(cells: Iterable[Cell], where: dict[str, Any]) -> list[Cell]:
-    """The cells that have these settings; a number is given as one or, as Snakemake does, as its text."""
+    """The cells that have these settings; a number is given as one or as its text, as Snakemake does."""
 
     def has(cell: Cell, name: str, value: Any) -> bool:
-        return name in cell and value in (cell[name], str(cell[name]))
+        return name in cell and (value == cell[name] or str(value) == str(cell[name]))
 
     return [cell for cell in cells if all(has(cell, name, value) for name, value in where.items())]
 

@@ -1,8 +1,9 @@
-"""Make the folders of the data root that no one can download as they are: mini-ImageNet and CamVid."""
+"""Make the folders of the data root that no one can download as they are: mini-ImageNet, CamVid and texts."""
 
 import csv
 import hashlib
 import io
+import json
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from PIL import Image
 from torchvision.datasets.imagenet import ARCHIVE_META
 
 from nclib.data.class_splits import CLASS_SPLITS
+from nclib.storage import replacing
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Given = Annotated[str | None, typer.Option(help="what the sum that is printed must be")]
@@ -134,6 +136,60 @@ def _small_scene(path: Path, *, labels: bool) -> Image.Image:
             return image.convert("RGB").resize((240, 180), Image.Resampling.BOX)
         classes = np.array(image.resize((240, 180), Image.Resampling.NEAREST))
     return Image.fromarray(np.where(classes < len(CAMVID_CLASSES), classes, UNLABELLED).astype(np.uint8))
+
+
+# Texts and labels, in the order of a published file.
+Rows = list[tuple[str, str]]
+
+
+def _news(path: Path) -> Rows:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [(f"{title} {text}", label) for label, title, text in csv.reader(file)]
+
+
+def _banking(path: Path) -> Rows:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [(row["text"], row["category"]) for row in csv.DictReader(file)]
+
+
+def _intents(path: Path, part: str) -> Rows:
+    return [(text, label) for text, label in json.loads(path.read_text(encoding="utf-8"))[part]]
+
+
+def _sentences(path: Path, encoding: str = "utf-8") -> Rows:
+    """A sentence in each line, behind its label; `TREC.train.all` is in Latin-1."""
+    lines = path.read_text(encoding=encoding).splitlines()
+    return [(text, label) for label, text in (line.split(" ", 1) for line in lines if line)]
+
+
+def _of_texts(published: Path) -> Iterator[tuple[str, dict[str, Rows]]]:
+    """The parts of each set, by its name in the data root."""
+    news = _news(published / "ag_news_test.csv")
+    yield "ag_news", {"train": news[::2], "test": news[1::2]}
+    yield "banking77", {part: _banking(published / f"banking77_{part}.csv") for part in ("train", "test")}
+    yield "clinc150", {part: _intents(published / "clinc150_data_full.json", part) for part in ("train", "test")}
+    yield "sst1", {part: _sentences(published / f"stsa.fine.{part}") for part in ("train", "test")}
+    yield "trec", {part: _sentences(published / f"TREC.{part}.all", "latin-1") for part in ("train", "test")}
+
+
+@app.command()
+def texts(
+    published: Annotated[Path, typer.Argument(help="a folder with the published files")],
+    out: Annotated[Path, typer.Argument(help="the folder to be made, text of the data root")],
+) -> None:
+    """Bring five sets of texts into tables of text and label, NAME_train.csv and NAME_test.csv.
+
+    The files are TREC.train.all, TREC.test.all, stsa.fine.train and stsa.fine.test under their own names, and, because
+    several are called train.csv or test.csv, ag_news_test.csv, banking77_train.csv, banking77_test.csv and
+    clinc150_data_full.json. Every second text of AG News is for testing.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for name, parts in _of_texts(published):
+        for part, rows in parts.items():
+            with replacing(out / f"{name}_{part}.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows([("text", "label"), *rows])
+        counts = ", ".join(f"{len(rows)} to {part}" for part, rows in parts.items())
+        typer.echo(f"{name}: {counts}, {len({label for _, label in parts['train']})} classes")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ _BY_HAND = {
     "folder:mini_imagenet": "python -m workflow.make_folders mini-imagenet --help",
     "folder:camvid": "python -m workflow.make_folders camvid --help",
     "folder:": "put a folder of images there by hand",
+    "file:text/": "python -m workflow.make_folders texts --help",
     "file:": "put a table with the header text,label there by hand",
     "docstrings/": "pip install the package",
 }

@@ -53,8 +53,11 @@ FIGURE = ROOT / "book" / "_static" / "ranking.png"
 FINDINGS = {
     "A1-force": ("Forcing collapse on the source costs transfer", "02_collapse_on_the_source_data"),
     "A2-models": ("Models that collapse more on your data transfer better", "04_collapse_on_the_downstream_data"),
-    "A4-accuracy": ("One layer with a skip connection does as well as all", "05_fine_tune_with_a_skip_connection"),
-    "B1-link": ("What changes geometric complexity changes collapse the same way", "03_geometric_complexity"),
+    "A4-accuracy": (
+        "One block with a skip connection does as well as full fine-tuning, to two points",
+        "05_fine_tune_with_a_skip_connection",
+    ),
+    "B1-link": ("Settings that lower geometric complexity make features collapse more", "03_geometric_complexity"),
     "C2-ranks": ("FaCe ranks pre-trained models for a task", "06_which_model_should_i_fine_tune"),
 }
 

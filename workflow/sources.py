@@ -111,7 +111,7 @@ DATA = {
         "that repository: CC BY-NC 4.0",
     ),
     "file:text/ag_news": Source(
-        "AG News, its test part, halved into train and test",
+        "AG News, its test part, every second text for testing",
         _at("mhjabreel/CharCnn_Keras", "555590db4219b1243abb1918effd6a7425a2d75f"),
         "its readme: research, non-commercial",
     ),

@@ -293,7 +293,9 @@ def test_a_grid_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path
     undisturbed, now = Records(tmp_path / "undisturbed"), records.select("text_selection", "demo", cells[:1])
     measure = partial(measures(chapter("text_selection"))["text_selection"], cache=tmp_path / "cache")
     fill(undisturbed, "text_selection", "demo", cells[:1], measure)
-    allowed = tolerances(read_spreads(ROOT / "book" / "processors.csv"), ["text_selection"], "demo", cells)
+    allowed = tolerances(
+        read_spreads(ROOT / "book" / "processors.csv"), ["text_selection"], "demo", cells_of("text_selection", "demo")
+    )
     before = as_table(undisturbed.select("text_selection", "demo", cells[:1]))
     assert differences(before, as_table(now), allowed)["agrees"].all()
     assert jobs(output_of(snakemake(tmp_path, "-n", **config))) == 0

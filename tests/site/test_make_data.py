@@ -89,6 +89,35 @@ def test_camvid_is_made_at_the_size_of_the_book(tmp_path):
     assert lacking.exit_code != 0
 
 
+def test_texts_are_read_as_they_are_published(tmp_path):
+    files = {
+        "ag_news_test.csv": '"3","Fears, for pension","Unions say ""no"""\n"4","The Race","is On"\n',
+        "banking77_train.csv": 'text,category\n"Where is it, my card?",card\nWhy?,fee\n',
+        "banking77_test.csv": "text,category\nWhy?,fee\n",
+        "clinc150_data_full.json": '{"train": [["say hi", "greet"]], "test": [["say ho", "greet"]], "oos_test": []}',
+        "stsa.fine.train": "4 a caf\u00e9 , funny\n",
+        "stsa.fine.test": "0 dull\n",
+        "TREC.test.all": "1 Who ?\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "TREC.train.all").write_bytes(b"0 What is a caf\xe9 ?\n\n5 When ?\n")
+    done = CliRunner().invoke(make_folders.app, ["texts", str(tmp_path), str(tmp_path / "text")])
+    assert done.exit_code == 0, done.output
+    assert "trec: 2 to train, 1 to test, 2 classes" in done.output
+
+    def read(name, split):
+        found = nclib.texts(f"file:text/{name}_{{split}}.csv", split, data_root=tmp_path)
+        return list(zip(found.texts, [found.classes[label] for label in found.labels], strict=True))
+
+    assert read("trec", "train") == [("What is a caf\u00e9 ?", "0"), ("When ?", "5")]
+    assert read("banking77", "train") == [("Where is it, my card?", "card"), ("Why?", "fee")]
+    assert (tmp_path / "text" / "ag_news_train.csv").read_text() == (
+        'text,label\n"Fears, for pension Unions say ""no""",3\n'
+    )
+    assert (tmp_path / "text" / "sst1_train.csv").read_text(encoding="utf-8").endswith('"a caf\u00e9 , funny",4\n')
+
+
 @pytest.mark.parametrize("prefix", ["", "module.encoder_q."])
 def test_weights_are_found_behind_any_prefix(tmp_path, prefix):
     state = {name: value for name, value in resnet50().state_dict().items() if not name.startswith("fc.")}
