@@ -191,7 +191,7 @@ pd.concat(
 figures.methods_against_collapse(studies["fine_tuning"], LABELS)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A block tuned with a skip connection is as accurate as without it. It is one point behind full fine-tuning at demo, and about two at lab. Differences in accuracy that the claims are about, with 95% intervals, one marker a scale; the faint points below an interval are its networks and draws. The grey band is the smallest effect, one point.", "name": "fig-tuning-contrasts"}, "image": {"alt": "The interval of the skip connection alone lies within the smallest effect. That of forced collapse lies to the right, about one point above zero. The interval of A4-accuracy lies at the left edge of the smallest effect at demo, and further left at lab. The intervals for scarce data (demo only) lie to the right, and are wide."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A block tuned with a skip connection is as accurate as without it. It is a little behind full fine-tuning at demo, and further at lab. Differences in accuracy that the claims are about, with 95% intervals, one marker a scale; the faint points below an interval are its networks and draws. The grey band is the smallest effect, one point.", "name": "fig-tuning-contrasts"}, "image": {"alt": "The interval of the skip connection alone lies within the smallest effect. That of forced collapse lies to the right, about one point above zero. The interval of A4-accuracy lies at the left edge of the smallest effect at demo, and further left at lab. The intervals for scarce data (demo only) lie to the right, and are wide."}}
 verdicts = verdicts_by_scale(run.records, STUDIES)
 judged = {
     name: [each for each in found if each.claim.key in fine_tuning.IN_POINTS]
@@ -345,7 +345,7 @@ for name, rows in with_gap.items():
 # collapse, as in {ref}`source`: to the cross-entropy of a batch we add $\lambda$ times the logarithm of its trace ratio. (For
 # all values of $\lambda$, plain training included, each batch holds four images of each class in it.)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Preventing collapse on the task costs accuracy. Forcing it gains about a point at demo; at lab it hardly succeeds, and gains accuracy only on Korean characters and a little on clothes. Test accuracy against NC1 on the training images; a thin line is a network and draw, the thick one their mean, with the values of lambda. One column a task, one row a scale; left is more collapsed.", "name": "fig-forced"}, "image": {"alt": "Accuracy falls to the right, where collapse is prevented. To the left, where it is forced, it rises a little at demo and on two tasks of the lab. One panel a task."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Preventing collapse on the task costs accuracy. Forcing it gains a little at demo; at lab it hardly succeeds, and gains accuracy only on Korean characters and a little on clothes. Test accuracy against NC1 on the training images; a thin line is a network and draw, the thick one their mean, with the values of lambda. One column a task, one row a scale; left is more collapsed.", "name": "fig-forced"}, "image": {"alt": "Accuracy falls to the right, where collapse is prevented. To the left, where it is forced, it rises a little at demo and on two tasks of the lab. One panel a task."}}
 figures.collapse_forced(studies["forced_collapse"])
 plt.show()
 

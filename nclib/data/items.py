@@ -162,7 +162,7 @@ class Items(Labelled):
         return self.image(index) if self.prepared else super()._bytes(index)
 
     @cached_property
-    def digest(self) -> str:  # type: ignore[override]  # a property in other classes, and as constant
+    def digest(self) -> str:  # type: ignore[override]  # a plain property in other classes
         """The digest of all images and labels, 32 hexadecimal digits; it reads every image."""
         hashed = hashlib.blake2b(digest_size=16)
         for index in range(len(self)):

@@ -203,13 +203,19 @@ def test_a_file_without_a_last_line_end_is_no_trouble(tmp_path):
     assert [r["seed"] for r in records.read("toy", "demo")] == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("recipe", [module.Recipe, module.TextRecipe])
-def test_a_table_names_a_setting_that_was_added_to_a_recipe_of_images_or_texts(monkeypatch, recipe):
+@pytest.fixture(params=[module.Recipe, module.TextRecipe])
+def recipe(request, monkeypatch):
+    """The recipes of images and of texts, to which a setting was added later."""
+
     @dataclass(frozen=True)
-    class Later(recipe):
+    class Later(request.param):
         dropout: float = field(default=0.25, metadata=module.ADDED)
 
-    monkeypatch.setattr(module, recipe.__name__, Later)
+    monkeypatch.setattr(module, request.param.__name__, Later)
+    return request.param
+
+
+def test_a_table_names_a_setting_that_was_added_to_a_recipe_of_images_or_texts(recipe):
     config = recipe(seed=3).config
     cells = [config | {"data": "digits"}, config | {"dropout": 0.5}, {"data": "digits", "seed": 3}]
     table = as_table(record_of("toy", "demo", cell, lambda cell: {"value": 1}) for cell in cells)
@@ -311,12 +317,6 @@ def test_the_whole_table_keeps_names_that_config_and_metrics_share_and_lists():
     assert {"provenance.commit", "provenance.date", "provenance.machine"} <= row.keys()
 
 
-@pytest.mark.parametrize("recipe", [module.Recipe, module.TextRecipe])
-def test_the_whole_table_has_the_defaults_of_later_settings(monkeypatch, recipe):
-    @dataclass(frozen=True)
-    class Later(recipe):
-        dropout: float = field(default=0.25, metadata=module.ADDED)
-
-    monkeypatch.setattr(module, recipe.__name__, Later)
+def test_the_whole_table_has_the_defaults_of_later_settings(recipe):
     record = record_of("toy", "demo", recipe(seed=3).config, lambda cell: {"value": 1})
     assert whole_table([record])["config.dropout"].tolist() == [0.25]
