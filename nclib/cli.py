@@ -39,9 +39,9 @@ class _Commands(TyperGroup):
 app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 _FILE = (
-    "An .npz, .safetensors or .pt file that holds, by these names, features (N, d) and labels (N,) and, if you like, "
-    "weight (K, d) and bias (K,) of a classifier and classes, the K names; an .npy file of features; a .parquet file, "
-    "or folder of them, with a column for each; or class statistics that `nclib statistics` wrote."
+    "An .npz, .safetensors or .pt file with features (N, d) and labels (N,) under these names and, optionally, the "
+    "weight (K, d) and bias (K,) of a classifier, and the K names of the classes; an .npy file of features; a .parquet "
+    "file, or a folder of them, with columns features and labels; or class statistics that `nclib statistics` wrote."
 )
 _JSON = "Print JSON, with null for NaN and infinity."
 _METRICS = "Names separated by commas, or 'all'; by default without VCI, directional CDNV, ranks, GNC2 and UNC3."
@@ -76,7 +76,7 @@ _PerClass = Annotated[int | None, _DATA(help="The number of images of each class
 _TextColumn = Annotated[str, _DATA(help="The column of a table that holds the texts.")]
 _LabelColumn = Annotated[str, _DATA(help="The column of a table that holds the labels.")]
 _Device = Annotated[str, _MODELS(help="auto, cpu, cuda or mps.")]
-_Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, so that a killed run can go on.")]
+_Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, so that a killed run can resume.")]
 
 
 def _tell_version(asked: bool) -> None:
@@ -278,12 +278,18 @@ def rank(
     ] = None,
     layers: Annotated[
         str,
-        _SCORES(help="last; best or mean of each score over all layers; or layers, separated by commas: their best."),
+        _SCORES(
+            help="last; best or mean, over all layers, of each score; or layers, by commas, for the best of these."
+        ),
     ] = "last",
-    verify: Annotated[int, _SCORES(help="How many of the best are sorted by the accuracy of a linear probe.")] = 0,
+    verify: Annotated[
+        int, _SCORES(help="How many of the best models are sorted again by the accuracy of a linear probe.")
+    ] = 0,
     sure: Annotated[
         bool,
-        _SCORES("--sure/--no-sure", help="Say how sure the order is: intervals, and p_first, the chance to be first."),
+        _SCORES(
+            "--sure/--no-sure", help="Say how certain the order is: intervals and p_first, the chance of being first."
+        ),
     ] = True,
     as_json: Annotated[bool, _OUTPUT("--json", help=_JSON)] = False,
     csv: Annotated[Path | None, _OUTPUT(help="Write the table to this file.")] = None,
@@ -433,7 +439,7 @@ def _listed(models: str | None, path: Path | None) -> list[str]:
         if several := [line.strip() for line in lines if "," in line]:
             raise ValueError(f"{path} holds {several[0]!r:.60}; it must have one name in each line")
     if not (names := [line.strip() for line in lines if line.strip()]):
-        raise ValueError(f"there is no name of a model in {path or repr(models)}")
+        raise ValueError(f"no model is named in {path or repr(models)}; give at least one name")
     return names
 
 

@@ -387,10 +387,10 @@ score_card(run.records, study=STUDIES)
 # ahead of a linear probe in exploration: on the others every method does about as well. A5-gap compares cross-entropy, and not
 # accuracy, since every method learns so few training images by heart: then a gap in accuracy is the test accuracy over again.
 #
-# ## Is it so on your machine?
+# ## Is it the same on your machine?
 #
-# Here we measure a small cell of each study again, now and from nothing, and compare it with their records.
-# {ref}`processors` explains the tolerances, and why the numbers just measured stand on the built page only.
+# Here we measure a small cell of each study again, now and from scratch, and compare it with their records.
+# {ref}`processors` explains the tolerances, and why the new numbers appear only on the built page of the book.
 
 # %% tags=["live"]
 run.live(dict.fromkeys(STUDIES, measure))

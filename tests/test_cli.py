@@ -64,7 +64,7 @@ class Harmful:
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("gone.npz", lambda path: None, "there is no file"),
+        ("gone.npz", lambda path: None, "there is not a file"),
         ("x.csv", lambda path: path.write_text("1,2"), "it must be one of .npz, .npy, .safetensors, .pt, .parquet"),
         ("x.npz", lambda path: path.write_bytes(b"PK"), "not a readable .npz file"),
         ("x.safetensors", lambda path: path.write_bytes(b"12345678"), "not a readable .safetensors file"),
@@ -315,7 +315,7 @@ def test_a_file_in_the_place_of_data_says_how_data_is_named(tmp_path, monkeypatc
 
 
 def test_a_table_of_texts_without_its_prefix_is_told_in_python():
-    with pytest.raises(ValueError, match=r"'t\.csv' is no name of texts; .* a table is named 'file:t\.csv'"):
+    with pytest.raises(ValueError, match=r"'t\.csv' does not name texts; .* a table is named 'file:t\.csv'"):
         nclib.texts("t.csv")
 
 

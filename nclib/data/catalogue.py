@@ -65,8 +65,8 @@ def load(
           its library wrote; needs that library, ``pip install datasets``;
         - any of these followed by ``[first:end]``, such as ``cifar100[0:64]``, for these classes only, by number; or
           by a published split of classes, such as ``cifar100[cifar-fs/train]`` and
-          ``folder:mini_imagenet[mini-imagenet/test]``, see `nclib.data.class_splits`. A folder whose own name has such
-          brackets comes first;
+          ``folder:mini_imagenet[mini-imagenet/test]``, see `nclib.data.class_splits`. A folder whose own name has
+          such brackets takes precedence;
         - texts, as `nclib.texts` names them: ``file:PATH``, ``docstrings/...``, or ``hf:NAME`` with a column of texts
           and none of images.
     split
@@ -108,7 +108,9 @@ def load(
     stem, some = (name, slice(None)) if _is_folder(name, data_root) else split_name(name)
     if names_texts(stem, data_root):
         if stem != name or seed or download:
-            raise ValueError(f"{stem} is texts, for which classes, seed and download cannot be chosen; leave them out")
+            raise ValueError(
+                f"{stem} holds texts, for which classes, seed and download cannot be chosen; leave them out"
+            )
         return texts(name, split, per_class=per_class, data_root=data_root)
     parts = (_splits(stem, data_root) if split == "all" else ()) or (split,)
     whole, *others = [_whole(stem, each, per_class, seed, data_root, download) for each in parts]
@@ -219,7 +221,7 @@ def _whole(
     if (stem := name.partition("[")[0]) != name and stem in known:
         hint = f"{stem} is one, and {stem}[first:end] some classes of it, such as {stem}[0:2]; "
     raise ValueError(
-        f"unknown data set {name!r}, nor is it a folder; {hint}"
+        f"{name!r} is neither a known data set nor a folder; {hint}"
         f"there are {', '.join(known)}, folder:PATH and hf:NAME, all with or without [first:end], and texts, file:PATH"
     )
 

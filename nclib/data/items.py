@@ -250,7 +250,9 @@ class Stream:
 
     def _items(self) -> Iterator[Parts]:
         if self._begun and iter(self.source) is self.source:
-            raise ValueError(f"these images are read: {type(self.source).__name__} was passed over before; {_ONCE}")
+            raise ValueError(
+                f"these images have been read: {type(self.source).__name__} was passed over before; {_ONCE}"
+            )
         self._begun = True
         for given in self.source:
             parts = self.how.split(given)

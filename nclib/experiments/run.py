@@ -110,10 +110,10 @@ class Run:
         return train(recipe, device=self.device, data_root=self.data_root, **(trail | options))
 
     def unfinished(self, name: str) -> Path | None:
-        """The path where the cell being measured keeps its work under a name; a killed run goes on from there.
+        """The path where the cell being measured keeps its work under a name; a killed run resumes from there.
 
         It is in the cache until the cell's record or failure is written. None outside `study`, so that live cells begin
-        from nothing.
+        from scratch.
         """
         folder = _UNFINISHED.get()
         return folder and folder / name
@@ -129,7 +129,7 @@ class Run:
         """The metrics of a cell, in a process that may be one of several workers.
 
         The work that an earlier run left may be damaged, or its data may have changed since. A cell that fails with it
-        is measured once more, from nothing.
+        is measured once more, from scratch.
         """
         folder = self._unfinished_of(study, cell)
         goes_on, token = folder.exists(), _UNFINISHED.set(folder)
@@ -138,7 +138,7 @@ class Run:
         except EXPECTED as error:
             if not goes_on or not is_expected(error):
                 raise
-            warnings.warn(f"a cell of {study} failed with earlier work and begins anew: {error}", stacklevel=2)
+            warnings.warn(f"a cell of {study} failed when it resumed, and starts again: {error}", stacklevel=2)
             self._settled(study, cell)
             return measure(cell, cache=self.cache)
         finally:
@@ -189,7 +189,8 @@ class Run:
         which is faster than threads for networks as small as these. LOKY_MAX_CPU_COUNT limits the number of cores. A
         cell that fails is missing in the table, see `fill`.
 
-        A run of `only` one cell measures that and ends the notebook as done; of other studies it reads the records.
+        If the run measures only one cell, it measures this cell and then ends the notebook. It reads the records of
+        other studies.
         """
         study, digest = self.only or (name, None)
         cells = self.cells(name)
@@ -221,12 +222,12 @@ class Run:
         return table
 
     def live(self, measures: Mapping[str, Callable[..., dict[str, Any]]]) -> pd.DataFrame:
-        """Measure the live cell of each study from nothing, by its `measure(cell, cache)`; compare it with its record.
+        """Measure the live cell of each study from scratch, by its `measure(cell, cache)`; compare it with its record.
 
         Returns a row for each metric: the recorded value, how far a processor may be from it (`tolerances`), and
-        whether this one agrees. The measured value depends on the processor, so it goes into ``_build/live``, a file
-        for each study, and not into the notebook. The cells belong to the scale "check", are measured in float64, and
-        only in a run at demo scale.
+        whether this one agrees. The measured value depends on the processor, so it goes into a file for each study
+        in ``_build/live``, and not into the notebook. The cells belong to the scale "check". They are measured in
+        float64, and only in a run at demo scale; at other scales the table is empty.
         """
         if self.scale != "demo":
             print("the live check needs the demo scale: nothing was measured")
@@ -245,7 +246,7 @@ class Run:
         cell = live_cell(study)
         recorded = Records(self.root / "book" / "records").select(study, "check", [cell])
         if not recorded:
-            raise ValueError(f"the live cell of {study} has no record in {self.root}; make processors measures it")
+            raise ValueError(f"the live cell of {study} has no record in {self.root}; `make processors` measures it")
         allowed = self._allowed(study, cell, recorded[0]["metrics"])
         with double_precision():
             now = record_of(study, "check", cell, partial(measure, cache=None), device=self._device_name(study))
@@ -260,9 +261,9 @@ class Run:
         known = set(spreads[(spreads["scale"] == "check") & (spreads["cell"] == cell_digest(cell))]["metric"])
         if lacking := [name for name in metrics if kind(name) and name not in known]:
             what = f"{', '.join(lacking)} of {study}"
-            raise ValueError(f"nobody has measured what processors differ by in {what}; make processors does")
+            raise ValueError(f"the spread between processors is unknown for {what}; `make processors` measures it")
         if not (allowed := tolerances(spreads, [study], "check", [cell])):
-            raise ValueError(f"no metric of the live cell of {study} is steady enough to be checked; choose another")
+            raise ValueError(f"no metric of the live cell of {study} is steady enough; choose another live cell")
         return allowed
 
     def beside(self, study: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -63,7 +63,7 @@ def kept(study: str, scale: str, cells: list[Cell]) -> list[Cell]:
 
 
 def earlier(records: Records, study: str, scale: str) -> pd.DataFrame | None:
-    """The table of a study under the protocol before the one in force; None if there is none, or records lack."""
+    """The table of a study under the protocol before the present; None if there is none, or if records are missing."""
     if len(protocols := of_study(study, scale)) < 2:
         return None
     before = protocols[1]
@@ -157,8 +157,8 @@ def _with_why(verdict: Verdict, said: str) -> Verdict:
 def _without_seeds_of(failed: Sequence[dict], table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The table without the seeds of which a cell failed, and a note on that.
 
-    A contrast or slope of such a seed would rest on fewer cells than that of other seeds. If there is only one seed,
-    its other cells stay.
+    A contrast or slope of such a seed would rest on fewer cells than those of other seeds do. If there is only one
+    seed, its other cells stay.
     """
     if not failed:
         return table, ""
@@ -177,7 +177,7 @@ def _said_of_refused(records: Records, study: str, scale: str) -> str:
 
 
 def too_many_failed(cells: Sequence[Cell], failed: Sequence[dict]) -> str:
-    """Why claims on a study are not tested: more than a tenth of an arm failed. Empty if no arm has so many failures.
+    """Why claims on a study are not tested: more than a tenth of an arm failed. Empty if no arm has that many failures.
 
     An arm is all cells, or the cells with one value of a setting other than the seed.
     """
@@ -199,7 +199,7 @@ def _arms(cell: Cell) -> set[tuple[str, str]]:
 
 
 def elsewhere(records: Records) -> pd.DataFrame:
-    """The verdicts that records of other processors earn: a row for each claim and processor, from a file."""
+    """The verdicts from records of other processors: a row for each claim and processor, read from a file."""
     path = records.folder.parent / ELSEWHERE
     columns = ["claim", "scale", "protocol", "processor", "word", "said"]
     return pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame(columns=columns)

@@ -174,6 +174,8 @@ def score(
 ) -> Measurement:
     """Score how well a model may transfer, from its features (N, d) of the target's training images.
 
+    Returns a `Measurement`: a mapping from the name of each score to its value, which prints as a table.
+
     Parameters
     ----------
     features, labels
@@ -212,7 +214,7 @@ def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str]:
     if not isinstance(by, str | None):
         raise TypeError(f"by is {by!r}; it must be the name of one score")
     if unknown := [name for name in asked if name not in known]:
-        raise ValueError(f"{unknown[0]!r} is no score; there are {', '.join(known)}")
+        raise ValueError(f"{unknown[0]!r} is not a score; the scores are {', '.join(known)}")
     usual = [] if scores is not None else [name for name, entry in SCORES.items() if not entry.on_request]
     return list(dict.fromkeys([*usual, *(part for name in asked for part in OVER_MODELS.get(name, (name,)))]))
 

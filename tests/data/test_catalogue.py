@@ -194,9 +194,9 @@ def test_a_failed_download_says_why(root, monkeypatch):
         (
             {"name": "glyphs/klingon"},
             ValueError,
-            "unknown data set 'glyphs/klingon', nor is it a folder; similar names are glyphs/latin, .*folder:",
+            "'glyphs/klingon' is neither a known data set nor a folder; similar names are glyphs/latin, .*folder:",
         ),
-        ({"name": "latin"}, ValueError, "unknown data set 'latin'"),
+        ({"name": "latin"}, ValueError, "'latin' is neither a known data set nor a folder"),
         ({"name": "digits", "split": "val"}, ValueError, "unknown split 'val' of digits; there are train, test, all$"),
         (
             {"name": "glyphs/latin", "split": "val"},

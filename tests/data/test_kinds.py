@@ -569,7 +569,7 @@ class Broken(Own):
 WRONG = {
     "name": (lambda: "digits", TypeError, r"images are str 'digits'; nclib.load\(name\) loads images by name"),
     "number": (lambda: 3, TypeError, "int holds no images; give a Dataset, a DataLoader, a list or another iterable"),
-    "splits": (lambda: {"train": PAIRS, "test": PAIRS}, ValueError, "a dict of train, test is several data sets"),
+    "splits": (lambda: {"train": PAIRS, "test": PAIRS}, ValueError, "a dict of train, test holds several data sets"),
     "sizes": (
         lambda: [(torch.zeros(3, 8, 8), 0), (torch.zeros(3, 9, 8), 1)],
         ValueError,

@@ -112,7 +112,7 @@ def test_the_table_prints_well_and_becomes_plain_python():
     ("arguments", "options", "message"),
     [
         ((FEATURES,), {}, "labels are missing"),
-        ((FEATURES, LABELS), {"metrics": ["nc9"]}, "'nc9' is no metric; there are nc1, nc1_ratio"),
+        ((FEATURES, LABELS), {"metrics": ["nc9"]}, "'nc9' is not a metric; there are nc1, nc1_ratio"),
         ((FEATURES, LABELS), {"metrics": ["nc3"]}, "nc3 needs weight, which was not given"),
         ((nclib.class_statistics(FEATURES, LABELS),), {"metrics": ["class_stable_rank"]}, "needs features, which was"),
         ((FEATURES, LABELS), {"metrics": []}, "no metric was asked for"),

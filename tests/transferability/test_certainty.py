@@ -204,7 +204,7 @@ def test_a_collapsed_model_is_the_first_for_sure_and_noise_is_no_better_than_shu
     assert found.sentence == "known leads by logme: 150 images are enough to tell it apart from the others"
     p = table.loc["noise", "p_shuffled"]
     assert p > 0.05
-    assert f"its logme is no better than with shuffled labels: p = {p:.2g} by 19 shuffles" in found.notes["noise"]
+    assert f"its logme is no better than with shuffled labels: p = {p:.2g} from 19 shuffles" in found.notes["noise"]
     assert not any("shuffled" in note for note in found.notes.get("known", ()))
 
 
