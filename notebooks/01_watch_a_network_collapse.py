@@ -353,7 +353,7 @@ epochs = np.array(table["epoch"][0])
 for metric in ("nc1", "nc2", "nc3"):
     mean = np.mean(table[metric].tolist(), axis=0)
     half = np.argmax(mean <= (mean[0] + mean[-1]) / 2)
-    print(f"{metric}: half of its way by epoch {epochs[half]}")
+    print(f"{metric}: half of its fall by epoch {epochs[half]}")
 # Classes contract, and the classifier lines up with them, long before NC2 gets halfway.
 
 # %% [markdown]

@@ -182,7 +182,7 @@ print(f"the same answer on {int(same.sum())} of {len(test)} images")
 size = (
     Path("tuned.safetensors").stat().st_size / Path("latin.safetensors").stat().st_size
 )
-print(f"the file has {size:.0%} of the size of the whole model's")
+print(f"the file is {size:.0%} as large as the whole model's")
 
 # %% [markdown]
 # ## Good to know

@@ -121,7 +121,7 @@ plt.show()
 # ## Which layer is best?
 #
 # The last layer is adapted to the classes that the model was trained on. `layerwise` measures every block in one pass, and fits
-# a linear probe to each:
+# a linear probe to each, with one strength of the penalty for all layers (so its last row differs from the probe above):
 
 # %%
 table = nclib.layerwise(model, train, test)
