@@ -61,6 +61,8 @@ from nclib.models.pretrained import backbone
 from nclib.models.recipes import Recipe, train
 from nclib.storage import replacing
 
+Names = Sequence[str] | str | None
+
 # What a grid tells its runs: where records are, and the one cell to be measured, as study/digest.
 RECORDS_AT, ONLY = "NCLIB_RECORDS", "NCLIB_ONLY"
 LIVE_AT = "NCLIB_LIVE"  # another folder for what live cells measure, when other processors are emulated
@@ -327,8 +329,8 @@ def start(
     seeds: Sequence[int] | int | str | None = None,
     data_root: str | Path | None = None,
     imports: Sequence[str] | str | None = None,
-    models: Sequence[str] | str | None = None,
-    tasks: Sequence[str] | str | None = None,
+    models: Names = None,
+    tasks: Names = None,
     recompute: bool | str = False,
     smoke: bool = False,
     root: str | Path | None = None,
@@ -356,18 +358,9 @@ def start(
     """
     with optional("statsmodels"):  # here, for what judges claims imports it in the end, and is frozen
         import statsmodels  # noqa: F401
-    chosen = settings(scale)
-    wait_passively(one_thread=chosen.device == "cpu")
-    if models is not None:
-        chosen = _with_models(chosen, tuple(_parse_names(models, "models")))
-    if tasks is not None:
-        chosen = _with_tasks(chosen, tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks")))
-    if recompute not in (True, False, "failed"):
-        raise ValueError(f"recompute is {recompute!r}; it must be True, False, or 'failed' for the cells that failed")
-    if smoke not in (True, False):
-        raise ValueError(f"smoke is {smoke!r}; it must be True or False")
-    anew = bool(recompute) and recompute != "failed"
-    _check_folder(anew, smoke)
+    wait_passively(one_thread=settings(scale).device == "cpu")
+    chosen = _chosen(scale, models, tasks, data_root)
+    anew = _anew(recompute, smoke)
     root = book_root() if root is None else Path(root)
     apart = root / (SMOKE_FOLDER if smoke else Path("_build") / "recomputed") if anew or smoke else None
     if smoke:
@@ -398,11 +391,27 @@ def start(
     return run
 
 
-def _check_folder(recompute: bool, smoke: bool) -> None:
-    """Raise a ValueError if more than one parameter chooses a folder of records."""
-    given = {"recompute": recompute, "smoke": smoke, RECORDS_AT: os.environ.get(RECORDS_AT)}
+def _chosen(scale: str, models: Names, tasks: Names, data_root: str | Path | None) -> Scale:
+    """The settings of a scale, with models and tasks in place of its own if they are given."""
+    chosen = settings(scale)
+    if models is not None:
+        chosen = _with_models(chosen, tuple(_parse_names(models, "models")))
+    if tasks is not None:
+        chosen = _with_tasks(chosen, tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks")))
+    return chosen
+
+
+def _anew(recompute: bool | str, smoke: bool) -> bool:
+    """Whether everything is measured again; ValueError if the parameters are wrong or name several record folders."""
+    if recompute not in (True, False, "failed"):
+        raise ValueError(f"recompute is {recompute!r}; it must be True, False, or 'failed' for the cells that failed")
+    if smoke not in (True, False):
+        raise ValueError(f"smoke is {smoke!r}; it must be True or False")
+    anew = bool(recompute) and recompute != "failed"
+    given = {"recompute": anew, "smoke": smoke, RECORDS_AT: os.environ.get(RECORDS_AT)}
     if len(told := [name for name, value in given.items() if value]) > 1:
         raise ValueError(f"{told[0]} measures into a folder of its own; give either that or {', '.join(told[1:])}")
+    return anew
 
 
 def _begin_smoke(root: Path, scale: str) -> None:

@@ -334,15 +334,7 @@ def _finetuned(
 ) -> TuningState:
     """The work of `finetune`; returns the final state, with its scores and seconds."""
     since = time.perf_counter()
-    if not isinstance(tuned, Tuned) or not isinstance(settings, Tuning):
-        raise TypeError(
-            f"tuned and settings are {type(tuned).__name__} and {type(settings).__name__}; they must be a tuned model, "
-            "as skip_tuning and the others return, and a Tuning"
-        )
-    if not any(parameter.requires_grad for parameter in tuned.parameters()):
-        raise ValueError(
-            "no parameter of tuned requires a gradient, so nothing would be trained; make the tuned model again"
-        )
+    _check_trainable(tuned, settings)
     epochs = _checked_epochs(settings, stop, patience, validation)
     train = ready(train, "train", tuned.head.out_features)
     if validation is not None:
@@ -368,6 +360,19 @@ def _finetuned(
         state.run(bar, data, held, patience=patience, path=path)
     state.finish(path)
     return state
+
+
+def _check_trainable(tuned: Any, settings: Any) -> None:
+    """Raise an error unless this is a tuned model with something to train, and settings of a training."""
+    if not isinstance(tuned, Tuned) or not isinstance(settings, Tuning):
+        raise TypeError(
+            f"tuned and settings are {type(tuned).__name__} and {type(settings).__name__}; they must be a tuned model, "
+            "as skip_tuning and the others return, and a Tuning"
+        )
+    if not any(parameter.requires_grad for parameter in tuned.parameters()):
+        raise ValueError(
+            "no parameter of tuned requires a gradient, so nothing would be trained; make the tuned model again"
+        )
 
 
 def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, validation: LabelledInputs | None) -> int:
