@@ -66,12 +66,20 @@ _DataOrTexts = Annotated[
         "file:PATH, a table of texts."
     ),
 ]
-_Split = Annotated[str, typer.Option(help="train, test, val or all, as far as the data set has them.")]
-_Layer = Annotated[str, typer.Option(help="The name of a module, its place among the blocks, or last.")]
+_Split = Annotated[
+    str,
+    typer.Option(help="train, test, val or all. A folder without train/ is split by nclib; all takes every image."),
+]
+_Layer = Annotated[
+    str, typer.Option(help="The name of a module, its place among the blocks (from 0, or from the end, -1), or last.")
+]
 _Imports = Annotated[
     list[str] | None, _MODELS("--import", help="A module, or .py file, that registers models with timm.")
 ]
-_DataRoot = Annotated[Path | None, _DATA(help="The folder of data sets; by default NCLIB_DATA.")]
+_DataRoot = Annotated[
+    Path | None, _DATA(help="The folder of data sets; by default the environment variable NCLIB_DATA says it.")
+]
+_Download = Annotated[bool, _DATA("--download", help="Fetch a data set of torchvision that is missing.")]
 _PerClass = Annotated[int | None, _DATA(help="The number of images of each class; by default all.")]
 _TextColumn = Annotated[str, _DATA(help="The column of a table that holds the texts.")]
 _LabelColumn = Annotated[str, _DATA(help="The column of a table that holds the labels.")]
@@ -93,7 +101,7 @@ def main(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Measure neural collapse: of features in a file, or of a model on a data set."""
+    """Measure neural collapse, of features in a file or of a model on a data set, and rank pre-trained models."""
 
 
 @app.command()
@@ -127,7 +135,7 @@ def extract(
     data_root: _DataRoot = None,
     per_class: _PerClass = None,
     seed: Annotated[int, typer.Option(help="The seed that chooses the images.")] = 0,
-    download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
+    download: _Download = False,
     text_column: _TextColumn = "text",
     label_column: _LabelColumn = "label",
     device: _Device = "auto",
@@ -196,6 +204,7 @@ def _of_images(
 
     name = model_name(model, weights=loading["weights"], imports=loading["imports"])
     images = load(data, split, **taken)
+    _tell_split(data, split, taken["data_root"])
     made = backbone(name, **loading)
     chosen = made.layer(_layer(layer))
 
@@ -219,6 +228,7 @@ def statistics(
     imports: _Imports = None,
     data_root: _DataRoot = None,
     per_class: _PerClass = None,
+    download: _Download = False,
     device: _Device = "auto",
     cache: _Cache = None,
 ) -> None:
@@ -239,7 +249,9 @@ def statistics(
         if names_texts(data, data_root):
             raise ValueError(f"{data} holds texts: write their features with nclib extract, which nclib measure reads")
         name = model_name(model, weights=weights, imports=imports or [])
-        images = load(data, split, per_class=per_class, data_root=data_root)
+        images = load(data, split, per_class=per_class, data_root=data_root, download=download)
+        if rank == 0:
+            _tell_split(data, split, data_root)
         made = backbone(name, weights=weights, imports=imports or [], device=own)
         options: Any = {"layer": made.layer(_layer(layer)), "cache": cache}
         options |= {"progress": rank == 0 and sys.stderr.isatty()}
@@ -267,6 +279,7 @@ def rank(
     ] = None,
     per_class: _PerClass = None,
     data_root: _DataRoot = None,
+    download: _Download = False,
     text_column: _TextColumn = "text",
     label_column: _LabelColumn = "label",
     cache: Annotated[Path | None, _DATA(help="A folder that keeps features for another run.")] = None,
@@ -308,7 +321,7 @@ def rank(
         _check_written(figure, (".png", ".pdf", ".svg"))
         names, chosen = _listed(models, models_from), _split(scores)
         columns = {"text_column": text_column, "label_column": label_column}
-        images, broken = _training_data(data, split, per_class, data_root, columns)
+        images, broken = _training_data(data, split, per_class, data_root, download, columns)
         options: Any = {"weights": weights, "imports": imports or [], "device": device}
         options |= {"data_root": data_root if isinstance(images, Texts) else None}
         options |= {"cache": cache, "progress": sys.stderr.isatty()}
@@ -351,6 +364,14 @@ def _wrapped(line: str) -> str:
     from nclib.metrics.measurement import wrapped
 
     return wrapped(line, width=_width() or sys.maxsize)
+
+
+def _tell_split(data: str, split: str, data_root: Path | None) -> None:
+    """Say on stderr that a split is ours, and of how many images."""
+    from nclib.data.catalogue import about_split
+
+    if said := about_split(data, split, data_root):
+        _say(said)
 
 
 def _tell_written(output: Path, number: int, kind: str, classes: int, width: int) -> None:
@@ -405,7 +426,12 @@ def _tell_broken(broken: list[Path]) -> None:
 
 
 def _training_data(
-    data: str, split: str | None, per_class: int | None, data_root: Path | None, columns: dict[str, Any]
+    data: str,
+    split: str | None,
+    per_class: int | None,
+    data_root: Path | None,
+    download: bool,
+    columns: dict[str, Any],
 ) -> tuple[Any, list[Path]]:
     """Texts or images by name, and the paths of images that cannot be read."""
     from nclib.data.catalogue import data_name, training_images
@@ -414,8 +440,12 @@ def _training_data(
     options: Any = {"per_class": per_class, "data_root": data_root}
     data = data_name(data)
     if names_texts(data, data_root, columns["text_column"]):
+        if download:
+            raise ValueError(f"--download can be given only for images, and {data} holds texts")
         return texts(data, split or "train", **columns, **options), []
-    return training_images(data, split, **options)
+    if split:
+        _tell_split(data, split, data_root)
+    return training_images(data, split, download=download, **options)
 
 
 def _check_written(path: Path | None, suffixes: tuple[str, ...]) -> None:
@@ -426,7 +456,8 @@ def _check_written(path: Path | None, suffixes: tuple[str, ...]) -> None:
         allowed = f"one of {', '.join(suffixes)}" if len(suffixes) > 1 else suffixes[0]
         raise ValueError(f"{path} ends in {path.suffix!r}; it must be {allowed}")
     if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK) or path.is_dir():
-        raise ValueError(f"{path} cannot be written: its folder is missing or may not be written to")
+        why = "may not be written to" if path.absolute().parent.is_dir() else "is missing"
+        raise ValueError(f"{path} cannot be written: {'it is a folder' if path.is_dir() else f'its folder {why}'}")
 
 
 def _listed(models: str | None, path: Path | None) -> list[str]:
@@ -447,6 +478,8 @@ def _read(path: Path) -> str:
     """The text of a file, without the mark that Windows may begin it with."""
     try:
         return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file {path}; give the path of a text, one name in each line") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text in UTF-8 ({error}); save it in UTF-8") from error
 

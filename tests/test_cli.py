@@ -256,6 +256,14 @@ def test_a_broken_picture_is_left_out_and_told(pictures, tmp_path, command, suff
     assert "12 samples, 2 classes, 64 features" in run(file).stdout
 
 
+@pytest.mark.parametrize("command", ["extract", "statistics"])
+def test_a_split_of_our_own_is_told(pictures, tmp_path, command):
+    arguments = [command, "test_vit", str(pictures), str(tmp_path / "x.safetensors"), "--weights", "random"]
+    said = "has no split 'train', so 80% of each class are taken; the split 'all' takes every image"
+    assert said in " ".join(CliRunner().invoke(app, arguments).stderr.split())
+    assert "are taken" not in CliRunner().invoke(app, [*arguments, "--split", "all"]).stderr
+
+
 def test_a_class_of_broken_pictures_is_an_error(pictures, tmp_path):
     (pictures / "2").mkdir()
     (pictures / "2" / "also.png").write_bytes(b"no picture")
@@ -270,8 +278,8 @@ def test_a_class_of_broken_pictures_is_an_error(pictures, tmp_path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("test_vit*", "'test_vit*' is"),
-        ("popular", "'popular' is 10 models"),
+        ("test_vit*", "'test_vit*' stands for"),
+        ("popular", "'popular' stands for 10 models"),
         ("resnt18", "timm has no model 'resnt18'; similar names are resnet18"),
     ],
 )

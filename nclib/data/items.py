@@ -1,6 +1,7 @@
 """Images from any source, read by number or in passes, with the labels that come with them."""
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -149,7 +150,15 @@ class Items(Labelled):
     @cached_property
     def prepared(self) -> bool:  # type: ignore[override]  # always False in other classes
         """Whether the images are inputs, as the first one shows."""
-        return isinstance(self._given(0), Tensor)
+        given = isinstance(self._given(0), Tensor)
+        if given and _only_scaled(self.source):
+            warnings.warn(
+                f"{type(self.source).__name__} gives floats from 0 to 1, by ToTensor; floats count as prepared, so no "
+                "model normalises them. Unless it was trained on such floats, leave ToTensor out: then the model's own "
+                "transform prepares the pictures",
+                stacklevel=2,
+            )
+        return given
 
     def _given(self, index: int) -> Image.Image | Tensor:
         given = self.parts(index)[0]
@@ -208,6 +217,15 @@ class Items(Labelled):
 
 
 @dataclass(frozen=True)
+def _only_scaled(source: Any) -> bool:
+    """Whether the last step of a torch Dataset's transform is ToTensor, which scales but does not normalise."""
+    while hasattr(source, "dataset"):  # of a Subset
+        source = source.dataset
+    transform = getattr(source, "transform", None)
+    steps = getattr(transform, "transforms", None) or [transform]
+    return type(steps[-1]).__name__ == "ToTensor"
+
+
 class _Parts(Dataset):
     """A torch Dataset of the images and labels of items."""
 

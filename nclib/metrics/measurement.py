@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_array, as_tensor, check_parameter
-from nclib.checks import counted, few, listed_names
+from nclib.checks import counted, few, listed_names, similar
 from nclib.labels import Names, called, check_labels, checked_names
 from nclib.metrics.ranks import class_ranks
 from nclib.metrics.registry import METRICS, Metric
@@ -209,7 +209,9 @@ def chosen(
     names = listed_names(metrics, f"{kind}s")
     for name in names:
         if name not in registry:
-            raise ValueError(f"{name!r} is not a {kind}; the {kind}s are {', '.join(registry)}")
+            raise ValueError(
+                f"{name!r} is not a {kind}{similar(name, registry)}; the {kind}s are {', '.join(registry)}"
+            )
         if name not in possible:
             missing = [part.replace("class_ranks", "features") for part in registry[name].inputs if part not in known]
             raise ValueError(f"{name} needs {' and '.join(missing)}, which was not given")

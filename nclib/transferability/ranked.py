@@ -248,11 +248,15 @@ class Ranking:
         return "; each score is the best over layers" if self.layers else "; each score is the mean over layers"
 
     def write(self, path: Path | str) -> None:
-        """Write the table to a .csv file; ValueError for another ending."""
+        """Write the table, with `p_best` and the certainty by model, to a .csv file; ValueError for another ending.
+
+        The columns after the scores are those of ``certainty.table``, such as ``low``, ``high`` and ``p_first``.
+        """
         if Path(path).suffix.lower() != ".csv":
             raise ValueError(f"{path} does not end in .csv; give a name that does, or use `to_dict` for JSON")
         with replacing(Path(path)) as temporary:
-            self.table.to_csv(temporary, index_label="model")
+            known = [self.p_best, None if self.certainty is None else self.certainty.table]
+            pd.concat([self.table, *known], axis=1).to_csv(temporary, index_label="model")
 
     def draw(self, path: Path | str) -> None:
         """Draw the models with all scores, each from its worst (0) to its best (1) value, to an image file.

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from nclib.arrays import as_tensor
-from nclib.checks import is_number, listed_names
+from nclib.checks import is_number, listed_names, similar
 from nclib.labels import Names
 from nclib.metrics import pairs, ranks, variability
 from nclib.metrics.measurement import Measurement, measured
@@ -214,7 +214,8 @@ def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str]:
     if not isinstance(by, str | None):
         raise TypeError(f"by is {by!r}; it must be the name of one score")
     if unknown := [name for name in asked if name not in known]:
-        raise ValueError(f"{unknown[0]!r} is not a score; the scores are {', '.join(known)}")
+        near = similar(unknown[0], known)
+        raise ValueError(f"{unknown[0]!r} is not a score{near}; the scores are {', '.join(known)}")
     usual = [] if scores is not None else [name for name, entry in SCORES.items() if not entry.on_request]
     return list(dict.fromkeys([*usual, *(part for name in asked for part in OVER_MODELS.get(name, (name,)))]))
 

@@ -218,6 +218,8 @@ def test_the_command_line_ranks_a_folder(folder, tmp_path):
     assert "broken.png" in done.output
     table = pd.read_csv(tmp_path / "a.csv", index_col="model")
     assert set(table.index) == {"test_resnet", "test_vit"}
+    assert {"logme", "low", "high", "p_first", "among_first"} <= set(table)
+    assert table["p_first"].sum() == pytest.approx(1, abs=0.01)
     assert Image.open(tmp_path / "a.png").size[0] > 300
 
 
@@ -235,6 +237,7 @@ def test_the_command_line_prints_json(folder):
     [
         ([], "give either --models a,b,c or --models-from FILE"),
         (["--models", " , "], "no model is named in ' , '; give at least one"),
+        (["--models-from", "no.txt"], "there is no file no.txt; give the path of a text"),
         (["--models", "test_resnet", "--split", "val"], "unknown split 'val'"),
         (["--models", "test_resnet", "--csv", "no/a.csv"], "no/a.csv cannot be written: its folder is missing"),
         (["--models", "test_resnet", "--figure", "a.xyz"], "a.xyz ends in '.xyz'; it must be one of .png, .pdf, .svg"),
