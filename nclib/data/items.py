@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from nclib.checks import counted, few, is_number
 from nclib.data.images import ImageSet, Labelled, stack
@@ -216,16 +216,16 @@ class Items(Labelled):
         return anew
 
 
-@dataclass(frozen=True)
 def _only_scaled(source: Any) -> bool:
     """Whether the last step of a torch Dataset's transform is ToTensor, which scales but does not normalise."""
-    while hasattr(source, "dataset"):  # of a Subset
+    while isinstance(source, Subset):
         source = source.dataset
     transform = getattr(source, "transform", None)
     steps = getattr(transform, "transforms", None) or [transform]
     return type(steps[-1]).__name__ == "ToTensor"
 
 
+@dataclass(frozen=True)
 class _Parts(Dataset):
     """A torch Dataset of the images and labels of items."""
 
