@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -127,27 +128,44 @@ def verdicts(records: Records, scale: str, study: str | Sequence[str] | None = N
     The adjustment for several tests is over all claims. Where confirming records are missing, those of exploration
     are judged.
     """
-    judged = with_survivors([_judged(claim, records, scale) for claim in CLAIMS])
+    known = {study: _known(records, study, scale) for study in dict.fromkeys(claim.study for claim in CLAIMS)}
+    others = elsewhere(records)
+    judged = with_survivors([_judged(claim, known[claim.study], others, scale) for claim in CLAIMS])
     by_key = {verdict.claim.key: verdict for verdict in judged}
     return [by_key[claim.key] for claim in _claims(study)]
 
 
-def _judged(claim: Claim, records: Records, scale: str) -> Verdict:
-    confirmed, failed = in_force(claim.study, scale) is not None, failures(records, claim.study, scale)
-    if why := too_many_failed(cells_of(claim.study, scale), failed):
-        return Verdict(claim, "not tested", why=why, confirmed=confirmed)
-    table = declared(records, claim.study, scale)
+class _Known(NamedTuple):
+    """What the records of a study say at a scale: the table to judge, or why nothing on it is tested."""
+
+    table: pd.DataFrame | None
+    confirmed: bool
+    failed: bool = False
+    said: str = ""  # on what failed, or on records that do not count
+    refused: str = ""
+
+
+def _known(records: Records, study: str, scale: str) -> _Known:
+    confirmed, failed = in_force(study, scale) is not None, failures(records, study, scale)
+    if why := too_many_failed(cells_of(study, scale), failed):
+        return _Known(None, confirmed, refused=why)
+    table = declared(records, study, scale)
     if table is None:
-        verdict = judge(claim, explored(records, claim.study, scale))
-        return _with_why(verdict, _said_of_refused(records, claim.study, scale))
+        return _Known(explored(records, study, scale), False, said=_said_of_refused(records, study, scale))
     table, said = _without_seeds_of(failed, table)
+    return _Known(table, confirmed, bool(failed), said)
+
+
+def _judged(claim: Claim, known: _Known, others: pd.DataFrame, scale: str) -> Verdict:
+    if known.refused:
+        return Verdict(claim, "not tested", why=known.refused, confirmed=known.confirmed)
     try:
-        verdict = judge(claim, table)
+        verdict = judge(claim, known.table)
     except (ValueError, KeyError) as error:
-        if not failed:
+        if not known.failed:
             raise
-        return Verdict(claim, "not tested", why=f"{said}: {error}", confirmed=confirmed)
-    return _with_why(_held_elsewhere(replace(verdict, confirmed=confirmed), elsewhere(records), scale), said)
+        return Verdict(claim, "not tested", why=f"{known.said}: {error}", confirmed=known.confirmed)
+    return _with_why(_held_elsewhere(replace(verdict, confirmed=known.confirmed), others, scale), known.said)
 
 
 def _with_why(verdict: Verdict, said: str) -> Verdict:

@@ -224,7 +224,8 @@ def with_sums(table: pd.DataFrame, sums: Mapping[str, tuple[str, ...]] = OVER_MO
     """The table with the scores that are sums, scaled over its models, added if it has all of their parts."""
     found = {}
     for name, parts in sums.items():
-        if len(table) > 1 and set(parts) <= set(table) and not table[[*parts]].isna().any(axis=None):
+        if len(table) > 1 and set(parts) <= set(table):
             values = torch.tensor(table[[*parts]].to_numpy(dtype=float))
-            found[name] = class_scores.sum_over_models(values).numpy()
+            if not values.isnan().any():
+                found[name] = class_scores.sum_over_models(values).numpy()
     return table.assign(**found)
