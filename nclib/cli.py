@@ -67,8 +67,11 @@ _DataOrTexts = Annotated[
     ),
 ]
 _Split = Annotated[
-    str,
-    typer.Option(help="train, test, val or all. A folder without train/ is split by nclib; all takes every image."),
+    str | None,
+    typer.Option(
+        help="train, test, val or all; by default train. A folder without train/ is split by nclib; all takes every "
+        "image."
+    ),
 ]
 _Layer = Annotated[
     str, typer.Option(help="The name of a module, its place among the blocks (from 0, or from the end, -1), or last.")
@@ -128,7 +131,7 @@ def extract(
     model: _ModelOrEncoder,
     data: _DataOrTexts,
     output: Annotated[Path, typer.Argument(help="A .safetensors, .npz or .parquet file, which nclib measure reads.")],
-    split: _Split = "train",
+    split: _Split = None,
     layer: _Layer = "last",
     weights: Annotated[str, typer.Option(help="pretrained, random, or a .safetensors file.")] = "pretrained",
     imports: _Imports = None,
@@ -166,7 +169,7 @@ def _of_texts(
     model: str,
     data: str,
     output: Path,
-    split: str,
+    split: str | None,
     layer: str,
     per_class: int | None,
     data_root: Path | None,
@@ -179,7 +182,7 @@ def _of_texts(
     from nclib.models.text_encoders import encoder_name, text_encoder, text_layers
 
     name = encoder_name(model, data_root)
-    found = texts(data, split, per_class=per_class, data_root=data_root, **columns)
+    found = texts(data, split or "train", per_class=per_class, data_root=data_root, **columns)
     encoder = text_encoder(name, device=device, data_root=data_root)
     features = text_layers(encoder, found.texts, [_layer(layer)], progress=sys.stderr.isatty())
     return found, write_features(output, ((values, found.labels) for values in features.values()), found.classes)
@@ -189,7 +192,7 @@ def _of_images(
     model: str,
     data: str,
     output: Path,
-    split: str,
+    split: str | None,
     layer: str,
     taken: dict[str, Any],
     loading: dict[str, Any],
@@ -203,8 +206,9 @@ def _of_images(
     from nclib.models.pretrained import backbone
 
     name = model_name(model, weights=loading["weights"], imports=loading["imports"])
-    images = load(data, split, **taken)
-    _tell_split(data, split, taken["data_root"])
+    images = load(data, split or "train", **taken)
+    if not split:
+        _tell_split(data, taken["data_root"])
     made = backbone(name, **loading)
     chosen = made.layer(_layer(layer))
 
@@ -222,7 +226,7 @@ def statistics(
     model: _Model,
     data: _Data,
     output: Annotated[Path, typer.Argument(help="A .safetensors file of class statistics, which nclib measure reads.")],
-    split: _Split = "train",
+    split: _Split = None,
     layer: _Layer = "last",
     weights: Annotated[str, typer.Option(help="pretrained, random, or a .safetensors file.")] = "pretrained",
     imports: _Imports = None,
@@ -249,9 +253,9 @@ def statistics(
         if names_texts(data, data_root):
             raise ValueError(f"{data} holds texts: write their features with nclib extract, which nclib measure reads")
         name = model_name(model, weights=weights, imports=imports or [])
-        images = load(data, split, per_class=per_class, data_root=data_root, download=download)
-        if rank == 0:
-            _tell_split(data, split, data_root)
+        images = load(data, split or "train", per_class=per_class, data_root=data_root, download=download)
+        if rank == 0 and not split:
+            _tell_split(data, data_root)
         made = backbone(name, weights=weights, imports=imports or [], device=own)
         options: Any = {"layer": made.layer(_layer(layer)), "cache": cache}
         options |= {"progress": rank == 0 and sys.stderr.isatty()}
@@ -366,11 +370,11 @@ def _wrapped(line: str) -> str:
     return wrapped(line, width=_width() or sys.maxsize)
 
 
-def _tell_split(data: str, split: str, data_root: Path | None) -> None:
-    """Say on stderr that a split is ours, and of how many images."""
+def _tell_split(data: str, data_root: Path | None) -> None:
+    """Say on stderr if nobody chose a split and the training images are a split of ours."""
     from nclib.data.catalogue import about_split
 
-    if said := about_split(data, split, data_root):
+    if said := about_split(data, "train", data_root):
         _say(said)
 
 
@@ -443,8 +447,6 @@ def _training_data(
         if download:
             raise ValueError(f"--download can be given only for images, and {data} holds texts")
         return texts(data, split or "train", **columns, **options), []
-    if split:
-        _tell_split(data, split, data_root)
     return training_images(data, split, download=download, **options)
 
 

@@ -111,7 +111,8 @@ plt.show()
 #
 # and NC4 is the share of samples on which the classifier and the nearest class mean agree. Here $\Sigma_B^{+}$ is the
 # pseudo-inverse of $\Sigma_B$, and $\|\cdot\|_F$ is the Frobenius norm. For a network that has fully collapsed, the first three
-# are 0 and NC4 is 1. ````
+# are 0 and NC4 is 1.
+# ````
 #
 # The next cell writes out each formula for a toy example of four classes, and compares it with the value from `nclib`. (The
 # library computes all of them in one pass over the data, and never inverts a $d \times d$ matrix.)

@@ -37,7 +37,7 @@ write_images(nclib.load("digits", per_class=80), "photos")
 # `nclib extract` writes the features of the images, with their labels; `nclib measure` prints what it finds in them:
 
 # %% language="bash"
-# nclib extract recipe:latin.safetensors folder:photos features.safetensors
+# nclib extract recipe:latin.safetensors folder:photos features.safetensors --split train
 # nclib measure features.safetensors
 
 # %% [markdown]

@@ -64,7 +64,7 @@ class Harmful:
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("gone.npz", lambda path: None, "there is not a file"),
+        ("gone.npz", lambda path: None, "there is no file"),
         ("x.csv", lambda path: path.write_text("1,2"), "it must be one of .npz, .npy, .safetensors, .pt, .parquet"),
         ("x.npz", lambda path: path.write_bytes(b"PK"), "not a readable .npz file"),
         ("x.safetensors", lambda path: path.write_bytes(b"12345678"), "not a readable .safetensors file"),
@@ -97,7 +97,7 @@ class Harmful:
             "np.savez(path, features",
         ),
         ("x.pt", lambda path: torch.save(torch.eye(3), path), "holds no dict"),
-        ("x.npy", lambda path: np.save(path, np.eye(3)), "features in an .npy file need a file of labels"),
+        ("x.npy", lambda path: np.save(path, np.eye(3)), "is given with no file of labels; an .npy file of features"),
     ],
 )
 def test_a_bad_file_ends_with_one_line_and_exit_code_1(tmp_path, name, write, message):
@@ -261,7 +261,8 @@ def test_a_split_of_our_own_is_told(pictures, tmp_path, command):
     arguments = [command, "test_vit", str(pictures), str(tmp_path / "x.safetensors"), "--weights", "random"]
     said = "has no split 'train', so 80% of each class are taken; the split 'all' takes every image"
     assert said in " ".join(CliRunner().invoke(app, arguments).stderr.split())
-    assert "are taken" not in CliRunner().invoke(app, [*arguments, "--split", "all"]).stderr
+    for chosen in ("all", "train"):
+        assert "are taken" not in CliRunner().invoke(app, [*arguments, "--split", chosen]).stderr
 
 
 def test_a_class_of_broken_pictures_is_an_error(pictures, tmp_path):
