@@ -29,7 +29,7 @@ help:
 	@echo "make rerun      NN=03 SCALE=lab DEVICE=cuda: one chapter at another scale, into _build/runs"
 	@echo "make smoke      STUDY=fine_tuning FAKE=1: what paper scale lacks, one cell of each kind, and the hours it may take"
 	@echo "make grid       SCALE=lab PROFILE=slurm: run every cell without a record, then build the book"
-	@echo "make reproduce  compute demo records again, from nothing, and report what differs; one seed, or SEEDS=all"
+	@echo "make reproduce  compute demo records again, from scratch, and report what differs; one seed, or SEEDS=all"
 	@echo "make processors measure how far results differ between processors, for the tolerances"
 	@echo "make evidence   simulate how often intervals contain the truth, and the power of every claim"
 	@echo "make crate      pack records and verdicts into an RO-Crate, with what they are and how they were made"

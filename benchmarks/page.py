@@ -88,7 +88,7 @@ def sentence(rows: pd.DataFrame) -> str:
     ranges = [f"{low:.2g} to {high:.2g} times faster at {group}" for group, low, high in times.itertuples()]
     speed = f"{rows['gflops'].min():.3g} to {rows['gflops'].max():.3g} GFLOP/s"
     return (
-        f"NC1, its trace ratio and CDNV are {' and '.join(ranges)}\n"
+        f"Computing NC1, its trace ratio and CDNV is {' and '.join(ranges)}\n"
         f"than the plain formulas, on processors whose float64 matrix products run at {speed}\n"
         "(*Speed* in the book says more).\n"
     )

@@ -28,6 +28,7 @@ _PROBES = [f"{_SMALL}, {spectrum}" for spectrum in ("correlated", "isotropic")]
 _NEIGHBOURS, _SCORES = f"{_SMALL}, 2,000 queries", "N=50,000 d=2,048 K=100, scores"
 _EPOCH, _IMAGES = "128 images of 128 px, ResNet-18", "512 images of 96 px, MobileNetV2"
 _FOLDER = "64 JPEG files of 500 x 375 px, MobileNetV2 at 224 px"
+_RANKING = "500 images, 3 of timm's smallest models, ranking"
 _COMMANDS = "901 images of 224 px, MobileNetV2, whole commands"
 # In float32 the plain pseudo-inverse gives no NC1 (it is off by seven decades, and negative), so float64 it is.
 PAIRS = [
@@ -56,6 +57,7 @@ PAIRS = [
     Pair(_SCORES, "all_from_statistics", "public_logme", 1 / 10),
     Pair(_SCORES, "all_from_features", "public_logme"),
     Pair(_SCORES, "all_from_features", "transformer_ranker_logme"),
+    Pair(_RANKING, "sure_ranking", "bare_ranking", 1.1),
     Pair(_COMMANDS, "two_processes", "one_process"),
     Pair(_COMMANDS, "two_processes", "one_process_of_two_threads"),
     *(Pair(_IMAGES, what, "bare", 1.1) for what in ("extract", "all_layers", "into_cache")),

@@ -22,7 +22,7 @@ def as_tensor(values: Any) -> Tensor:
     given = type(values).__name__
     _check_dense(values)
     if values is None or isinstance(values, str | PathLike | Mapping):
-        raise TypeError(f"{given} is no tensor or array of numbers; give an array (N, d){_about_others(values)}")
+        raise TypeError(f"{given} is not a tensor or array of numbers; give an array (N, d){_about_others(values)}")
     if hasattr(type(values), "to_pylist"):  # Arrow's own arrays cannot hold missing numbers
         values = _of_arrow(values)
     if isinstance(values, np.ma.MaskedArray):
@@ -30,7 +30,7 @@ def as_tensor(values: Any) -> Tensor:
     if hasattr(values, "to_numpy"):
         values = _of_table(values)
     if isinstance(values, np.ndarray) and values.dtype.kind not in _NUMBERS:
-        raise TypeError(f"{given} is no tensor or array of numbers: {_about_objects(values)}")
+        raise TypeError(f"{given} is not a tensor or array of numbers: {_about_objects(values)}")
     if isinstance(values, np.ndarray) and (
         not values.flags.writeable or min(values.strides, default=0) < 0 or not values.dtype.isnative
     ):  # torch has no read-only tensors (memory maps are read-only), no negative strides, no foreign byte order
@@ -39,7 +39,7 @@ def as_tensor(values: Any) -> Tensor:
         tensor = torch.as_tensor(_stacked(values)).detach()
         return tensor.to(double_device(tensor.device))
     except (RuntimeError, TypeError, ValueError) as error:
-        raise TypeError(f"{given} is no tensor or array of numbers: {error}; give an array (N, d)") from error
+        raise TypeError(f"{given} is not a tensor or array of numbers: {error}; give an array (N, d)") from error
 
 
 def _check_dense(values: Any) -> None:
@@ -52,7 +52,7 @@ def _check_dense(values: Any) -> None:
             raise TypeError(f"a tensor is {values.layout}; it must be dense: give its to_dense()")
     elif hasattr(values, "toarray") and not isinstance(values, np.ndarray):
         raise TypeError(
-            f"{type(values).__name__} is no tensor or array of numbers: it is sparse, and must be dense; give its "
+            f"{type(values).__name__} is not a tensor or array of numbers: it is sparse, and must be dense; give its "
             "toarray()"
         )
 
@@ -118,7 +118,7 @@ def _about_objects(array: np.ndarray) -> str:
         return "it holds numbers as objects; give its astype(float)"
     if isinstance(others[0], np.ndarray | Tensor | list | tuple):
         return f"it holds objects, such as a {type(others[0]).__name__}; np.stack(list(rows)) makes (N, d) of rows"
-    return f"it holds {others[0]!r:.40}, which is no number; leave out such samples or columns"
+    return f"it holds {others[0]!r:.40}, which is not a number; leave out such samples or columns"
 
 
 def unmasked(values: np.ma.MaskedArray) -> np.ndarray:

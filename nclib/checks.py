@@ -1,5 +1,6 @@
 """Check the names and numbers that people give, and word the messages."""
 
+import difflib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -94,6 +95,16 @@ def check_known(known: Iterable[str], **names: str) -> None:
     for what, name in names.items():
         if name not in known:
             raise ValueError(f"unknown {what} {name!r}; there are {', '.join(known)}")
+
+
+def similar(name: Any, known: Iterable[str]) -> str:
+    """The known names that look like a name, as the end of a message, or nothing.
+
+    >>> similar("logmee", ["nc1", "logme"]), similar("?", ["nc1"])
+    ('; similar: logme', '')
+    """
+    near = difflib.get_close_matches(str(name), [*known], 3)
+    return f"; similar: {', '.join(near)}" if near else ""
 
 
 def as_name(given: Any, example: str) -> str:

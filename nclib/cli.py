@@ -39,9 +39,9 @@ class _Commands(TyperGroup):
 app = typer.Typer(cls=_Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 _FILE = (
-    "An .npz, .safetensors or .pt file that holds, by these names, features (N, d) and labels (N,) and, if you like, "
-    "weight (K, d) and bias (K,) of a classifier and classes, the K names; an .npy file of features; a .parquet file, "
-    "or folder of them, with a column for each; or class statistics that `nclib statistics` wrote."
+    "An .npz, .safetensors or .pt file with features (N, d) and labels (N,) under these names and, optionally, the "
+    "weight (K, d) and bias (K,) of a classifier, and the K names of the classes; an .npy file of features; a .parquet "
+    "file, or a folder of them, with columns features and labels; or class statistics that `nclib statistics` wrote."
 )
 _JSON = "Print JSON, with null for NaN and infinity."
 _METRICS = "Names separated by commas, or 'all'; by default without VCI, directional CDNV, ranks, GNC2 and UNC3."
@@ -66,17 +66,28 @@ _DataOrTexts = Annotated[
         "file:PATH, a table of texts."
     ),
 ]
-_Split = Annotated[str, typer.Option(help="train, test, val or all, as far as the data set has them.")]
-_Layer = Annotated[str, typer.Option(help="The name of a module, its place among the blocks, or last.")]
+_Split = Annotated[
+    str | None,
+    typer.Option(
+        help="train, test, val or all; by default train. A folder without train/ is split by nclib; all takes every "
+        "image."
+    ),
+]
+_Layer = Annotated[
+    str, typer.Option(help="The name of a module, its place among the blocks (from 0, or from the end, -1), or last.")
+]
 _Imports = Annotated[
     list[str] | None, _MODELS("--import", help="A module, or .py file, that registers models with timm.")
 ]
-_DataRoot = Annotated[Path | None, _DATA(help="The folder of data sets; by default NCLIB_DATA.")]
+_DataRoot = Annotated[
+    Path | None, _DATA(help="The folder of data sets; by default the environment variable NCLIB_DATA says it.")
+]
+_Download = Annotated[bool, _DATA("--download", help="Fetch a data set of torchvision that is missing.")]
 _PerClass = Annotated[int | None, _DATA(help="The number of images of each class; by default all.")]
 _TextColumn = Annotated[str, _DATA(help="The column of a table that holds the texts.")]
 _LabelColumn = Annotated[str, _DATA(help="The column of a table that holds the labels.")]
 _Device = Annotated[str, _MODELS(help="auto, cpu, cuda or mps.")]
-_Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, so that a killed run can go on.")]
+_Cache = Annotated[Path | None, typer.Option(help="A folder that keeps features, so that a killed run can resume.")]
 
 
 def _tell_version(asked: bool) -> None:
@@ -93,7 +104,7 @@ def main(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Measure neural collapse: of features in a file, or of a model on a data set."""
+    """Measure neural collapse, of features in a file or of a model on a data set, and rank pre-trained models."""
 
 
 @app.command()
@@ -120,14 +131,14 @@ def extract(
     model: _ModelOrEncoder,
     data: _DataOrTexts,
     output: Annotated[Path, typer.Argument(help="A .safetensors, .npz or .parquet file, which nclib measure reads.")],
-    split: _Split = "train",
+    split: _Split = None,
     layer: _Layer = "last",
     weights: Annotated[str, typer.Option(help="pretrained, random, or a .safetensors file.")] = "pretrained",
     imports: _Imports = None,
     data_root: _DataRoot = None,
     per_class: _PerClass = None,
     seed: Annotated[int, typer.Option(help="The seed that chooses the images.")] = 0,
-    download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing.")] = False,
+    download: _Download = False,
     text_column: _TextColumn = "text",
     label_column: _LabelColumn = "label",
     device: _Device = "auto",
@@ -158,7 +169,7 @@ def _of_texts(
     model: str,
     data: str,
     output: Path,
-    split: str,
+    split: str | None,
     layer: str,
     per_class: int | None,
     data_root: Path | None,
@@ -171,7 +182,7 @@ def _of_texts(
     from nclib.models.text_encoders import encoder_name, text_encoder, text_layers
 
     name = encoder_name(model, data_root)
-    found = texts(data, split, per_class=per_class, data_root=data_root, **columns)
+    found = texts(data, split or "train", per_class=per_class, data_root=data_root, **columns)
     encoder = text_encoder(name, device=device, data_root=data_root)
     features = text_layers(encoder, found.texts, [_layer(layer)], progress=sys.stderr.isatty())
     return found, write_features(output, ((values, found.labels) for values in features.values()), found.classes)
@@ -181,7 +192,7 @@ def _of_images(
     model: str,
     data: str,
     output: Path,
-    split: str,
+    split: str | None,
     layer: str,
     taken: dict[str, Any],
     loading: dict[str, Any],
@@ -195,7 +206,9 @@ def _of_images(
     from nclib.models.pretrained import backbone
 
     name = model_name(model, weights=loading["weights"], imports=loading["imports"])
-    images = load(data, split, **taken)
+    images = load(data, split or "train", **taken)
+    if not split:
+        _tell_split(data, taken["data_root"])
     made = backbone(name, **loading)
     chosen = made.layer(_layer(layer))
 
@@ -213,12 +226,13 @@ def statistics(
     model: _Model,
     data: _Data,
     output: Annotated[Path, typer.Argument(help="A .safetensors file of class statistics, which nclib measure reads.")],
-    split: _Split = "train",
+    split: _Split = None,
     layer: _Layer = "last",
     weights: Annotated[str, typer.Option(help="pretrained, random, or a .safetensors file.")] = "pretrained",
     imports: _Imports = None,
     data_root: _DataRoot = None,
     per_class: _PerClass = None,
+    download: _Download = False,
     device: _Device = "auto",
     cache: _Cache = None,
 ) -> None:
@@ -239,7 +253,9 @@ def statistics(
         if names_texts(data, data_root):
             raise ValueError(f"{data} holds texts: write their features with nclib extract, which nclib measure reads")
         name = model_name(model, weights=weights, imports=imports or [])
-        images = load(data, split, per_class=per_class, data_root=data_root)
+        images = load(data, split or "train", per_class=per_class, data_root=data_root, download=download)
+        if rank == 0 and not split:
+            _tell_split(data, data_root)
         made = backbone(name, weights=weights, imports=imports or [], device=own)
         options: Any = {"layer": made.layer(_layer(layer)), "cache": cache}
         options |= {"progress": rank == 0 and sys.stderr.isatty()}
@@ -267,6 +283,7 @@ def rank(
     ] = None,
     per_class: _PerClass = None,
     data_root: _DataRoot = None,
+    download: _Download = False,
     text_column: _TextColumn = "text",
     label_column: _LabelColumn = "label",
     cache: Annotated[Path | None, _DATA(help="A folder that keeps features for another run.")] = None,
@@ -278,12 +295,18 @@ def rank(
     ] = None,
     layers: Annotated[
         str,
-        _SCORES(help="last; best or mean of each score over all layers; or layers, separated by commas: their best."),
+        _SCORES(
+            help="last; best or mean, over all layers, of each score; or layers, by commas, for the best of these."
+        ),
     ] = "last",
-    verify: Annotated[int, _SCORES(help="How many of the best are sorted by the accuracy of a linear probe.")] = 0,
+    verify: Annotated[
+        int, _SCORES(help="How many of the best models are sorted again by the accuracy of a linear probe.")
+    ] = 0,
     sure: Annotated[
         bool,
-        _SCORES("--sure/--no-sure", help="Say how sure the order is: intervals, and p_first, the chance to be first."),
+        _SCORES(
+            "--sure/--no-sure", help="Say how certain the order is: intervals and p_first, the chance of being first."
+        ),
     ] = True,
     as_json: Annotated[bool, _OUTPUT("--json", help=_JSON)] = False,
     csv: Annotated[Path | None, _OUTPUT(help="Write the table to this file.")] = None,
@@ -302,7 +325,7 @@ def rank(
         _check_written(figure, (".png", ".pdf", ".svg"))
         names, chosen = _listed(models, models_from), _split(scores)
         columns = {"text_column": text_column, "label_column": label_column}
-        images, broken = _training_data(data, split, per_class, data_root, columns)
+        images, broken = _training_data(data, split, per_class, data_root, download, columns)
         options: Any = {"weights": weights, "imports": imports or [], "device": device}
         options |= {"data_root": data_root if isinstance(images, Texts) else None}
         options |= {"cache": cache, "progress": sys.stderr.isatty()}
@@ -345,6 +368,14 @@ def _wrapped(line: str) -> str:
     from nclib.metrics.measurement import wrapped
 
     return wrapped(line, width=_width() or sys.maxsize)
+
+
+def _tell_split(data: str, data_root: Path | None) -> None:
+    """Say on stderr if nobody chose a split and the training images are a split of ours."""
+    from nclib.data.catalogue import about_split
+
+    if said := about_split(data, "train", data_root):
+        _say(said)
 
 
 def _tell_written(output: Path, number: int, kind: str, classes: int, width: int) -> None:
@@ -399,7 +430,12 @@ def _tell_broken(broken: list[Path]) -> None:
 
 
 def _training_data(
-    data: str, split: str | None, per_class: int | None, data_root: Path | None, columns: dict[str, Any]
+    data: str,
+    split: str | None,
+    per_class: int | None,
+    data_root: Path | None,
+    download: bool,
+    columns: dict[str, Any],
 ) -> tuple[Any, list[Path]]:
     """Texts or images by name, and the paths of images that cannot be read."""
     from nclib.data.catalogue import data_name, training_images
@@ -408,8 +444,10 @@ def _training_data(
     options: Any = {"per_class": per_class, "data_root": data_root}
     data = data_name(data)
     if names_texts(data, data_root, columns["text_column"]):
+        if download:
+            raise ValueError(f"--download can be given only for images, and {data} holds texts")
         return texts(data, split or "train", **columns, **options), []
-    return training_images(data, split, **options)
+    return training_images(data, split, download=download, **options)
 
 
 def _check_written(path: Path | None, suffixes: tuple[str, ...]) -> None:
@@ -420,7 +458,8 @@ def _check_written(path: Path | None, suffixes: tuple[str, ...]) -> None:
         allowed = f"one of {', '.join(suffixes)}" if len(suffixes) > 1 else suffixes[0]
         raise ValueError(f"{path} ends in {path.suffix!r}; it must be {allowed}")
     if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK) or path.is_dir():
-        raise ValueError(f"{path} cannot be written: its folder is missing or may not be written to")
+        why = "may not be written to" if path.absolute().parent.is_dir() else "is missing"
+        raise ValueError(f"{path} cannot be written: {'it is a folder' if path.is_dir() else f'its folder {why}'}")
 
 
 def _listed(models: str | None, path: Path | None) -> list[str]:
@@ -433,7 +472,7 @@ def _listed(models: str | None, path: Path | None) -> list[str]:
         if several := [line.strip() for line in lines if "," in line]:
             raise ValueError(f"{path} holds {several[0]!r:.60}; it must have one name in each line")
     if not (names := [line.strip() for line in lines if line.strip()]):
-        raise ValueError(f"there is no name of a model in {path or repr(models)}")
+        raise ValueError(f"no model is named in {path or repr(models)}; give at least one name")
     return names
 
 
@@ -441,6 +480,8 @@ def _read(path: Path) -> str:
     """The text of a file, without the mark that Windows may begin it with."""
     try:
         return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file {path}; give the path of a text, one name in each line") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text in UTF-8 ({error}); save it in UTF-8") from error
 

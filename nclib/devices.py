@@ -44,7 +44,9 @@ def features_in_half(device: torch.device) -> bool:
     """Whether features are computed in half precision: NCLIB_HALF (1 or 0) decides; without it, see `in_half`."""
     chosen = os.environ.get("NCLIB_HALF", "")
     if chosen not in ("", "0", "1"):
-        raise ValueError(f"NCLIB_HALF is {chosen!r}; it must be 1 (features in half precision), 0 (not) or empty")
+        raise ValueError(
+            f"NCLIB_HALF is {chosen!r}; it must be 1 (features in half precision), 0 (in full precision) or empty"
+        )
     return chosen == "1" if chosen else in_half(device)
 
 
@@ -99,7 +101,7 @@ def wait_passively(*, one_thread: bool) -> None:
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device of this name; ``auto`` is a CUDA GPU if there is one, else Apple's mps if present, else the CPU.
+    """The torch device of this name; ``auto`` is a CUDA GPU if there is one, else Apple's mps, else the CPU.
 
     Examples
     --------

@@ -88,7 +88,7 @@ def _refuse_missing(entries: Any, missing: Sequence[int], name: str) -> None:
     if len(missing):
         row, entry = missing[0], entries[missing[0]]
         raise ValueError(
-            f"{name} hold {_shown(entry)} in row {row}, which is no class; leave out the "
+            f"{name} hold {_shown(entry)} in row {row}, which is not a class; leave out the "
             f"{counted(len(missing), 'sample')} without a label, or give them a class of their own"
         )
 

@@ -3,10 +3,10 @@
 # # Neural collapse and transfer learning, claim by claim
 #
 # Late in training, something simple happens to a classifier: the features of each class shrink to their mean, and the
-# class means spread out evenly. This is {term}`neural collapse` {cite}`papyan2020`. Four papers relate it to transfer
-# learning, the reuse of a trained network for another task {cite}`li2022,li2024,munn2024,ding2023`. This book tests
-# their claims, sentence by sentence, on data that needs no download and on real data. `nclib` is the small library it is
-# written with.
+# class means spread out evenly. This is {term}`neural collapse` {cite}`papyan2020`. Four papers, two of them
+# versions of the same work, relate it to transfer learning, the reuse of a trained network for another task
+# {cite}`li2022,li2024,munn2024,ding2023`. This book tests the original finding and the claims of these papers, sentence by
+# sentence, on data that needs no download and on real data. It is written with `nclib`, a small library.
 
 # %% tags=["remove-cell"]
 from typing import get_args
@@ -115,34 +115,38 @@ def table(group):
 # %% [markdown]
 # ## What was claimed, and what we find
 #
-# Each claim is tested at two scales. *Demo* has small networks on letters and digits that need no download; *lab* has small
+# Each claim is tested at two scales. *Demo* uses small networks on letters and digits that need no download; *lab* uses small
 # pre-trained models, and networks trained on real images. (A third scale, *paper*, has not been run.) The tests give each
-# claim a verdict:
+# claim a verdict. This table counts the verdicts:
 
 # %% tags=["remove-input"]
 counts()
 
 # %% [markdown]
-# Below each sentence, in italics, is the statistic that tests it, with its threshold and the side on which it must fall. An
-# estimate is the mean over *n* {term}`replicates <replicate>` (networks, draws of images or tasks), with its 95% interval. If
-# there are two panels, or panels disagree, the estimate of each panel follows.
+# In the tables below, each row begins with a claim. Under the claim, in italics, stands the statistic that tests it, with its
+# threshold and the side of the threshold on which the statistic must fall. An estimate is the mean over *n*
+# {term}`replicates <replicate>` (networks, draws of images or tasks), with its 95% interval. If a claim has two
+# {term}`panels <panel>`, or its panels disagree, the estimate of each panel follows.
 #
-# - *holds*: the interval lies on that side (*small*: by no more than the {term}`smallest effect`). *fails*: on the other side.
-# - *fails: no effect*: the interval reaches over the threshold and lies within the smallest effect.
+# - *holds*: the whole interval lies on that side (*small*: no farther from the threshold than the {term}`smallest effect`).
+#   *fails*: the whole interval lies on the other side.
+# - *fails: no effect*: the interval contains the threshold and lies within the smallest effect of it.
 # - *mixed*: the claim holds in some panels and fails in others.
-# - *undecided*: none of these. We say how many replicates would decide.
-# - *not tested*: what the sentence is about did not happen; the reason is given. *undefined*: there is no number.
-# - ✓: the verdict survives although many claims are tested ({term}`Holm`'s adjustment for all claims of the scale).
-# - *exploration*: we chose the statistics on these networks, so only new networks can confirm the verdict. Its mark is hollow.
+# - *undecided*: none of these. We then say how many replicates would decide the claim.
+# - *not tested*: the experiment did not bring about what the claim is about; the reason is given. *undefined*: the statistic
+#   has no finite value.
+# - ✓: the verdict stands after {term}`Holm`'s adjustment for testing all claims of the scale.
+# - *exploration*: we chose the statistics on these networks, so only new networks can confirm the verdict. In the small figures
+#   its mark is hollow.
 #
-# In the small figures, the vertical line is the threshold, and the claim holds to the right of it. The disc is demo, the
-# square is lab; each row has its own range. {doc}`/book/evidence` has the details, and the power of each claim.
+# In the small figures, the vertical line is the threshold, and the claim holds to the right of it. The disc is demo and the
+# square is lab; each row has its own axis range. {doc}`/book/evidence` has the details, and the power of each test.
 #
 # ### Neural collapse in training
 #
-# Papyan, Han and Donoho saw it first {cite}`papyan2020`; {ref}`watch` repeats it. {term}`NC1` compares the spread within classes
-# with the spread between them. {term}`NC2` and {term}`NC3` say how far the class means and the classifier are from a
-# {term}`simplex`. All three are 0 for a network that has collapsed.
+# Papyan, Han and Donoho first described neural collapse {cite}`papyan2020`; {ref}`watch` repeats their observation. {term}`NC1`
+# compares the spread within classes with the spread between them. {term}`NC2` and {term}`NC3` say how far the class means and
+# the classifier are from a {term}`simplex`. All three are 0 for a network that has collapsed.
 
 # %% tags=["remove-input"]
 table("P")
@@ -150,10 +154,10 @@ table("P")
 # %% [markdown]
 # ### Collapse and transfer
 #
-# Li et al. {cite}`li2022,li2024` ask what collapse on the {term}`source` does ({ref}`source`). They find that collapse on the
-# {term}`downstream` data goes with accuracy ({ref}`downstream`), and they fine-tune one block with a skip connection
-# ({ref}`finetuning`). The statistics are differences of accuracy (a point is a hundredth), logarithms of a ratio, or a
-# {term}`rank correlation`.
+# Li et al. {cite}`li2022,li2024` ask what collapse on the {term}`source` data does to transfer ({ref}`source`). They find that
+# collapse on the {term}`downstream` data goes with higher accuracy there ({ref}`downstream`), and they fine-tune one block with
+# a skip connection ({ref}`finetuning`). The statistics are differences in accuracy (one point is a hundredth), logarithms of
+# ratios, and {term}`rank correlations <rank correlation>`.
 
 # %% tags=["remove-input"]
 table("A")
@@ -162,8 +166,8 @@ table("A")
 # ### Geometric complexity
 #
 # Munn, Dherin and Gonzalvo {cite}`munn2024` say that {term}`geometric complexity` controls collapse
-# ({ref}`geometric-complexity`). Networks are compared at the moment when their training loss has fallen to the same value. A
-# {term}`panel` is one source with one kind of network; {term}`CDNV` is another measure of collapse.
+# ({ref}`geometric-complexity`). Networks are compared at the moment when their training loss has fallen to the same value. Here
+# a {term}`panel` is one source with one kind of network. {term}`CDNV` is another measure of collapse.
 
 # %% tags=["remove-input"]
 table("B")
@@ -172,8 +176,8 @@ table("B")
 # ### Choosing a pre-trained model
 #
 # Ding et al. {cite}`ding2023` rank models by a score called {term}`FaCe`, the sum of collapse and {term}`class fairness`, for
-# images ({ref}`selection`), pixels and words ({ref}`pixels`). {term}`Weighted tau <weighted tau>` compares a score with the
-# accuracies of a {term}`zoo` of models.
+# images ({ref}`selection`), pixels and words ({ref}`pixels`). {term}`Weighted tau <weighted tau>` compares the order that a
+# score gives the models of a {term}`zoo` with their order by accuracy.
 
 # %% tags=["remove-input"]
 table("C")
@@ -181,27 +185,27 @@ table("C")
 # %% [markdown]
 # ## How to read
 #
-# If neural collapse is new to you, start with {ref}`watch`: it shows one network collapse, and defines the four
-# measures next to the code that computes them. Each later chapter takes one finding: the claim, how it is tested, the
-# code, the figure, what we see, the verdict, what differs from the paper, and two exercises. The
-# [glossary](../book/glossary.md) explains new words, [](../book/notation.md) symbols and shapes. To measure your own models and
-# images, go to [](../book/own_models.md).
-# [](../book/published.md) holds the few published numbers against ours, and [](../book/related.md) says what later work adds.
+# If neural collapse is new to you, start with {ref}`watch`: it shows one network collapse, and defines the four measures next
+# to the code that computes them. All chapters have the same parts: the claims, what we find, how we test it, the code, the
+# figures, what we see, the verdict, what differs from the paper, and two exercises. The [glossary](../book/glossary.md)
+# explains new words, and [](../book/notation.md) explains symbols and shapes. To measure your own models and images, go to
+# [](../book/own_models.md). [](../book/published.md) compares the few published numbers with ours, and [](../book/related.md)
+# says what later work adds.
 #
 # ## Rerun one finding
 #
-# In a checkout of the repository (`git clone`, then `cd` into it), with `make` and a Python of version `3.11` or newer:
+# In a checkout of the repository (`git clone`, then `cd` into it), with `make` and Python `3.11` or newer:
 #
 # ```bash
 # make .venv/installed
 # make rerun NN=01 SCALE=demo
 # ```
 #
-# The first command installs everything (three minutes, and 7 GB, with torch). The second runs {ref}`watch` in one or two
-# minutes: it reads the records, trains one of the networks again, from nothing, and says whether it agrees. (Jupyter's
-# warning about TCP is harmless.) It writes `_build/runs/01_watch_a_network_collapse.ipynb`, which opens in Jupyter or an editor
-# such as VS Code. The next command writes `out.ipynb`, in two minutes more: it trains a seed that has no record yet, and draws it
-# into the figures.
+# The first command installs everything, including torch; this takes about three minutes and 7 GB. The second runs {ref}`watch`
+# in one or two minutes: it reads the records, trains one of the networks again, from scratch, and says whether the result
+# agrees with its record. (Jupyter's warning about TCP is harmless.) It writes `_build/runs/01_watch_a_network_collapse.ipynb`,
+# which opens in Jupyter or an editor such as VS Code. The next command takes about two more minutes. It trains a network with a
+# seed that has no record yet, draws the result into the figures, and writes `out.ipynb`.
 #
 # ```bash
 # .venv/bin/papermill notebooks/01_watch_a_network_collapse.ipynb out.ipynb -p seeds "[0, 1, 2, 3]"
@@ -212,11 +216,11 @@ table("C")
 # ## How the evidence is made
 #
 # You need not download anything: the demo scale trains small networks on letters drawn from matplotlib's fonts and on
-# scikit-learn's handwritten digits. Each measured result is a *record*, a line of a file that comes with the book,
-# and every number and figure is made from records. Whenever a chapter runs, it measures a small cell of each of its
-# studies again, from nothing. `make reproduce SEEDS=all` measures all demo records again, and says where they differ.
-# {doc}`/book/evidence` has the details, and {doc}`/book/status` says when and where the chapters last ran. The list below gives, for
-# each study, a digest of all digits of its records:
+# scikit-learn's handwritten digits. Each measured result is a *record*, a line of a file that comes with the book, and every
+# number and figure is made from records. Whenever a chapter runs, it measures a small {term}`cell` of each of its
+# {term}`studies <study>` again, from scratch. `make reproduce SEEDS=all` measures all demo records again, and says where the
+# new values differ. {doc}`/book/evidence` has the details, and {doc}`/book/status` says when and where the chapters last ran.
+# The list below gives, for each study, a digest (a hash) of the numbers in its records:
 
 # %% tags=["hide-input"]
 for scale in SCALES:

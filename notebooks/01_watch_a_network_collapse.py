@@ -2,17 +2,19 @@
 # (watch)=
 # # Watch a network collapse
 #
-# **The claim.** Train a classifier until it makes almost no errors on its training images, and then go on. Its last layer
-# keeps changing, towards one simple picture {cite}`papyan2020`: the {term}`features` of each class shrink to their mean
-# (NC1), the class means spread out as evenly as they can (NC2), the classifier lines up with them (NC3), and so it decides for
-# the nearest class mean (NC4).
+# **The claim.** Train a classifier until it makes almost no errors on its training images, and then go on. Its
+# {term}`features` keep changing and approach a simple geometry {cite}`papyan2020`: the features of each class shrink to their
+# mean (NC1), the class means spread out as evenly as they can (NC2), the classifier lines up with them (NC3), and so it assigns
+# each sample to the nearest class mean (NC4).
 #
-# **What we find.** Once at most one training image in a thousand is wrong, NC1 still falls by about half, at both scales. NC2 and NC3 go on falling, too, but only by a few per cent on letters and by a seventh on clothes: they stay far
-# from the simplex. In practice, watch NC1 to see how far a network has collapsed, and do not expect NC2 and NC3 to approach zero
-# in a training of ordinary length.
+# **What we find.** Once at most one training image in a thousand is misclassified, NC1 still falls by about half, at both
+# scales. NC2 and NC3 also keep falling, but only by a few per cent on letters (*demo*) and by about a seventh on clothes
+# (*lab*), and they stay well above zero. In practice, watch NC1 to see how far a network has collapsed, and do not expect NC2
+# and NC3 to approach zero in a training run of ordinary length.
 #
 # **How we test it.** We train a small ResNet on rendered Latin letters (52 classes) well past zero training error. As it
-# trains, we pass all training images through it and measure all four. Here we
+# trains, we pass all training images through it and measure NC1 to NC4. At *lab* scale we repeat this on images of clothes. In
+# this chapter we
 #
 # 1. look at the data,
 # 2. define the four measures, with the code that computes them,
@@ -52,8 +54,8 @@ run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, **own)
 # %% [markdown]
 # ## The data
 #
-# Nothing is downloaded. The letters are drawn from the fonts that come with matplotlib, in twelve styles; each image has its own
-# distortion, contrast and noise. At demo scale, Latin letters are the *source* task of this book. The other scripts, and
+# Nothing is downloaded. The letters are drawn from the fonts that come with matplotlib, in twelve styles; each image has its
+# own distortion, contrast and noise. At demo scale, Latin letters are the *source* task of this book. The other scripts, and
 # scikit-learn's real handwritten digits, are the *downstream* tasks of the next chapters.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The demo scale has letters of five scripts and handwritten digits. Each row shows sixteen random training images of one task, grey, 28 x 28 pixels.", "name": "fig-data"}, "image": {"alt": "Letters differ in font, slant, contrast and noise from image to image; the handwritten digits are blurred and have no noise. Six rows of sixteen small grey images, of Latin, Greek, Cyrillic, Armenian and Georgian letters and of digits."}}
@@ -74,10 +76,10 @@ plt.show()
 # %% [markdown]
 # ## What is measured
 #
-# Neural collapse has four signs ({numref}`fig-scheme-collapse`). NC1 is about the spread within classes, NC2 about the places
-# of the class means, NC3 about the classifier, and NC4 about its decisions.
+# Neural collapse has four signs ({numref}`fig-scheme-collapse`). NC1 is about the spread within classes, NC2 about the
+# positions of the class means, NC3 about the classifier, and NC4 about its decisions.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Neural collapse is four things at once: classes shrink to their means, the means spread evenly, the rows of the classifier turn to the means, and the nearest mean decides. A sketch of three classes in the plane; the arrows from the centre in the third panel are rows of the classifier.", "name": "fig-scheme-collapse"}, "image": {"alt": "Each of three classes is a cloud that shrinks to a point; the points are the corners of a triangle, three arrows from its centre turn towards the corners, and a new sample goes to the corner next to it. A panel each for NC1 to NC4."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Neural collapse is four things at once: classes shrink to their means, the means spread evenly, the rows of the classifier's weight matrix line up with the means, and each sample goes to the nearest mean. This is a sketch of three classes in the plane; in the third panel, the arrows from the centre are rows of the weight matrix.", "name": "fig-scheme-collapse"}, "image": {"alt": "Each of three classes is a cloud that shrinks to a point; the points are the corners of a triangle, three arrows from its centre turn towards the corners, and a new sample goes to the nearest corner. Four panels, one each for NC1 to NC4."}}
 schematics.neural_collapse()
 plt.show()
 
@@ -96,7 +98,8 @@ plt.show()
 # :label: def-nc
 #
 # With $M$ the $K \times d$ matrix of centred class means $\mu_k - \mu_G$, classifier weights $W$ ($K \times d$)
-# and $E = I - \frac1K \mathbf{1}\mathbf{1}^\top$, the Gram matrix of a simplex of $K$ equal and equally distant corners,
+# and $E = I - \frac1K \mathbf{1}\mathbf{1}^\top$, the Gram matrix (up to scale) of a centred simplex, whose $K$
+# corners are all equally far from each other,
 #
 # $$
 # \begin{aligned}
@@ -106,12 +109,13 @@ plt.show()
 # \end{aligned}
 # $$
 #
-# and NC4 is the share of samples on which the classifier and the nearest class mean agree. For a network that has collapsed, the
-# first three are 0 and NC4 is 1.
+# and NC4 is the share of samples on which the classifier and the nearest class mean agree. Here $\Sigma_B^{+}$ is the
+# pseudo-inverse of $\Sigma_B$, and $\|\cdot\|_F$ is the Frobenius norm. For a network that has fully collapsed, the first three
+# are 0 and NC4 is 1.
 # ````
 #
-# The next cell writes out each formula for a toy example of four classes, and compares it with the value from `nclib`. (The library
-# computes all of them in one pass over the data, and never inverts a $d \times d$ matrix.)
+# The next cell writes out each formula for a toy example of four classes, and compares it with the value from `nclib`. (The
+# library computes all of them in one pass over the data, and never inverts a $d \times d$ matrix.)
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -151,8 +155,8 @@ for name in by_hand:
 # %% [markdown]
 # ## Train and watch
 #
-# We train one recipe with several seeds. After each of the first epochs, and then after every second one, training pauses and
-# all training images go through the network.
+# We train networks by one {term}`recipe`, with several seeds. After each of the first four epochs, and then after every second
+# epoch, training pauses and all training images go through the network.
 
 # %%
 cells = run.cells("collapse_in_training")
@@ -222,7 +226,7 @@ def measure(cell, cache):
 tables = run.study_by_scale("collapse_in_training", measure)
 table = tables[scale]
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 keeps falling when almost no training errors are left; NC2 and NC3 hardly move on letters. The panels show neural collapse on the training images during training, one colour for each scale: the mean over the seeds, and a band from the lowest to the highest. Dotted line in the panel of NC2: the same number of random class means of the same width. Dashed lines: the terminal phase of all seeds has begun, that is, their training error has been at most one in a thousand. More collapsed is lower for NC1 to NC3, and higher for NC4.", "name": "fig-trajectories"}, "image": {"alt": "Training error falls to zero, and NC1 goes on falling after that, at both scales. NC2 and NC3 come far down at lab, and stay high at demo. NC4 and test accuracy rise and level off. Six line charts over epochs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 keeps falling when almost no training errors are left; NC2 and NC3 hardly move on letters. The panels show neural collapse on the training images during training, one colour for each scale: the mean over the seeds, and a band from the lowest to the highest. Dotted lines in the panel of NC2: the value for as many random class means, with as many features. Dashed lines: from here on all seeds are in the terminal phase, that is, their training error has been at most one in a thousand. More collapsed is lower for NC1 to NC3, and higher for NC4.", "name": "fig-trajectories"}, "image": {"alt": "Training error falls to zero, and NC1 goes on falling after that, at both scales. NC2 and NC3 come far down at lab, and stay high at demo. NC4 and test accuracy rise and level off. Six line charts over epochs."}}
 shown = {  # title, and which side is more collapsed
     "train_error": ("training error, share of images", ""),
     "nc1": ("NC1: within-class variability", "lower"),
@@ -258,24 +262,25 @@ for name, rows in tables.items():
 # %% [markdown]
 # **What we see** ({numref}`fig-trajectories`). The *terminal phase* begins at the first measured epoch with a training
 # error of at most one in a thousand. On letters all networks have reached it by epoch {glue:text}`demo epoch begun`, on
-# clothes (*lab*, Fashion-MNIST) by epoch {glue:text}`lab epoch begun`. From there to the end of training, the means change as
-# follows:
+# clothes (*lab*, Fashion-MNIST) by epoch {glue:text}`lab epoch begun`. From there to the end of training, the averages over
+# the networks change as follows:
 #
 # | | NC1 | NC2 | NC3 | NC4, at the end |
 # |---|---|---|---|---|
 # | letters | {glue:text}`demo nc1 begun:.2f` to {glue:text}`demo nc1 end:.2f` | {glue:text}`demo nc2 begun:.2f` to {glue:text}`demo nc2 end:.2f` | {glue:text}`demo nc3 begun:.2f` to {glue:text}`demo nc3 end:.2f` | {glue:text}`demo nc4 end:.4f` |
 # | clothes | {glue:text}`lab nc1 begun:.3f` to {glue:text}`lab nc1 end:.3f` | {glue:text}`lab nc2 begun:.2f` to {glue:text}`lab nc2 end:.2f` | {glue:text}`lab nc3 begun:.2f` to {glue:text}`lab nc3 end:.2f` | {glue:text}`lab nc4 end:.4f` |
 #
-# The direction is as the paper says, but NC2 and NC3 stay far from an exact simplex. Compare NC2 with that of random class means:
-# 52 random means have {glue:text}`demo random nc2:.2f`, less than the trained letters, whose means share directions; ten
-# random means have {glue:text}`lab random nc2:.2f`.
+# All changes have the direction that the paper reports, but NC2 and NC3 stay well above zero, the value of an exact simplex.
+# For comparison, we compute NC2 for random class means. For 52 random means it is {glue:text}`demo random nc2:.2f`, lower than
+# for the networks trained on letters, whose class means share directions. For ten random means it is
+# {glue:text}`lab random nc2:.2f`, higher than for the networks trained on clothes.
 #
 # ## Three classes become a triangle
 #
 # A {term}`simplex` of three corners is an equilateral triangle. {numref}`fig-triangle` shows three of the classes in the plane
 # through their means. Each panel is rotated and scaled so that the means fit the triangle as well as possible.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Three classes shrink to the corners of a triangle. Each panel shows thirty training images of each of three classes, in the plane through their class means, at one of four moments of the first seed's training. Grey: the equilateral triangle, which is the simplex of three classes. Distances are in units of the triangle's radius.", "name": "fig-triangle"}, "image": {"alt": "At first the points of three classes lie mixed and spread far; after four epochs they are apart; in the end each class is a tight cluster at a corner of an equilateral triangle. Four panels."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Three classes shrink to the corners of a triangle. Each panel shows thirty training images of each of three classes, in the plane through their class means, at one of four epochs of training with the first seed. Grey: the equilateral triangle, which is the simplex of three classes. The unit of length is the distance from the triangle's centre to a corner.", "name": "fig-triangle"}, "image": {"alt": "At first the points of three classes lie mixed and spread far; after four epochs they are apart; at the end each class is a tight cluster at a corner of an equilateral triangle. Four panels."}}
 source = run.load(cells[0]["source"], "train", per_class=1)
 names = [source.classes[k] for k in cells[0]["pictured_classes"]]
 epochs = [e for e in table["epoch"][0] if e in cells[0]["pictured_epochs"]]
@@ -290,8 +295,8 @@ score_card(run.records, study="collapse_in_training")
 
 # %% [markdown]
 # For each network we compare the beginning of its own terminal phase with the end of training, and take the mean over networks,
-# with Student's interval. Where the phase begins is our choice (one error in a thousand). Other choices change the size of an
-# effect, but not its sign:
+# with its 95% interval by Student's t. Where the phase begins is our choice (one error in a thousand). Other choices change the
+# size of an effect, but not its sign:
 
 # %% tags=["hide-input"]
 by_start = {}
@@ -305,10 +310,10 @@ for name, rows in tables.items():
 pd.DataFrame(by_start).T
 
 # %% [markdown]
-# ## Is it so on your machine?
+# ## Is it the same on your machine?
 #
-# Here we measure a small cell of the study again, from nothing, and compare it with its record. {ref}`processors` explains the
-# tolerances, and why the numbers just measured appear only on the built page.
+# Here we measure a small cell of the study again, from scratch, and compare it with its record. {ref}`processors` explains the
+# tolerances, and why the new numbers appear only on the built page of the book.
 
 # %% tags=["live"]
 run.live({"collapse_in_training": measure})
@@ -318,15 +323,15 @@ run.live({"collapse_in_training": measure})
 #
 # Papyan, Han and Donoho train standard networks on seven standard data sets for hundreds of epochs. We train a narrow
 # ResNet on rendered letters for {glue:text}`demo last epoch` epochs; its test accuracy ends at
-# {glue:text}`demo test_accuracy end:.2f`. Our NC2 and NC3 are distances between Gram matrices in the Frobenius norm, after Zhu et
-# al. {cite}`zhu2021`; the paper looks at the deviations of norms and of angles separately.
+# {glue:text}`demo test_accuracy end:.2f`. Our NC2 and NC3 are Frobenius distances between normalised matrices, as in Zhu et
+# al. {cite}`zhu2021`; the paper measures the deviations of norms and of angles separately.
 #
-# Our learning rate falls to zero by the last epoch, and during most of the terminal phase it is already low. So we cannot separate
-# the effect of the phase from that of the falling rate. In the paper, the rate falls in steps.
+# Our learning rate falls to zero by the last epoch, and during most of the terminal phase it is already low. So we cannot
+# separate the effect of the phase from the effect of the falling rate. In the paper, the rate falls in steps.
 #
 # ## On your own
 #
-# 1. Multiply all features by ten, then shift all of them by the same vector. Which of the four measures change? Guess
+# 1. Multiply all features by ten. Separately, shift all of them by the same vector. Which of the four measures change? Guess
 #    from the formulas, then try it on the toy example.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
@@ -338,8 +343,8 @@ pd.DataFrame(
         for name, x in moved.items()
     }
 ).round(3)
-# None of the first three: they see centred features, and ratios. A classifier without a
-# bias decides otherwise once features are shifted, so NC4 changes.
+# NC1, NC2 and NC3 stay the same: they depend on centred features, and on ratios. Without a
+# bias, the classifier decides differently once features are shifted, so NC4 changes.
 
 # %% [markdown]
 # 2. The measures do not move at the same pace. Which of NC1, NC2 and NC3 is the first to complete half of its total change?
@@ -349,8 +354,8 @@ epochs = np.array(table["epoch"][0])
 for metric in ("nc1", "nc2", "nc3"):
     mean = np.mean(table[metric].tolist(), axis=0)
     half = np.argmax(mean <= (mean[0] + mean[-1]) / 2)
-    print(f"{metric}: half of its way by epoch {epochs[half]}")
-# Classes contract long before their means have spread out evenly.
+    print(f"{metric}: half of its fall by epoch {epochs[half]}")
+# Classes contract, and the classifier lines up with them, long before NC2 gets halfway.
 
 # %% [markdown]
 # ## Rerun it at scale
@@ -361,5 +366,6 @@ for metric in ("nc1", "nc2", "nc3"):
 #     -p data_root ~/data -p device cuda
 # ```
 #
-# The first command trains seeds that have no record yet; the second trains the networks of another scale, *lab* or *paper*. Only cells
-# without a record are measured; `-p recompute True` measures all of them again. The verdicts still use the scale's own seeds.
+# The first command trains networks with seeds that have no record yet; the second trains the networks of another scale, *lab*
+# or *paper*. Only cells without a record are measured; `-p recompute True` measures all of them again. The verdicts still use
+# the scale's own seeds.

@@ -8,11 +8,11 @@
 # The later version of their paper calls the relation more nuanced (A3) {cite}`li2024`.
 #
 # **What we find.** Changing collapse alone hardly ever helps. On letters and clothes, transfer is best near plain training:
-# preventing collapse costs one or two points, and forcing it far enough costs two points on letters and twenty on clothes
-# (*lab* scale). On photographs, forcing it costs one or two points, and preventing it gains half a point at most. Data
-# augmentation gains four points on letters and eight on clothes, and it is not collapse that explains the gain. The claim
-# that losses with less collapse transfer better rests on one of ten losses. In practice, choose augmentation, loss
-# and length of training by how well the network transfers; source NC1 does not tell you.
+# preventing collapse a little costs one or two points, and forcing it far enough costs two points on letters and twenty on
+# clothes (*lab* scale). On photographs, forcing it costs one or two points, and preventing it gains half a point at most. Data
+# augmentation gains four points on letters and eight on clothes, and collapse does not explain the gain. The claim that losses
+# with less collapse transfer better rests on a single one of ten losses. In practice, choose augmentation, loss and length of
+# training by how well the network transfers; source NC1 does not tell you which to choose.
 #
 # **How we test it.** We train each network on one source, freeze it, remove its projection head and classifier, and probe it:
 # a logistic regression on its features learns each downstream task. At *demo* scale the source is Latin letters, and the tasks
@@ -56,19 +56,20 @@ run = nclib.start(scale, device=device, seeds=seeds, data_root=data_root, **own)
 # ## How transfer is measured
 #
 # A network learns the source and is frozen; then a linear probe of its features learns a new task
-# ({numref}`fig-scheme-transfer`). Collapse is measured on the source, transfer is the accuracy of the probe. If less collapse
-# always meant better transfer, the two would follow a law. If preventing collapse helps *to a certain extent*, as the first
-# claim says, transfer is an inverted U, and best with somewhat less collapse than plain training gives.
+# ({numref}`fig-scheme-transfer`). Collapse is measured on the source; transfer is the accuracy of the probe. If less collapse
+# always meant better transfer, accuracy would rise all the way as collapse is prevented; we call this a *law*. If preventing
+# collapse helps *to a certain extent*, as the first claim says, transfer follows an inverted U, and is best with somewhat less
+# collapse than plain training gives.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A network is trained on the source, frozen, and probed on a new task; its accuracy there could follow collapse by a law or in an inverted U. Below are two shapes that the answer could take, sketched and not measured.", "name": "fig-scheme-transfer"}, "image": {"alt": "The network stays the same from the source to the new task, and only a linear probe is trained there. Two chains of boxes, one above the other; below them a curve that rises all the way, and one that rises and then falls."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A network is trained on the source, frozen, and probed on a new task; its accuracy there could rise all the way as collapse is prevented (a law), or follow an inverted U. The two curves are sketches of these answers, not measurements.", "name": "fig-scheme-transfer"}, "image": {"alt": "The network stays the same from the source to the new task, and only a linear probe is trained there. Two chains of boxes, one above the other; below them a curve that rises all the way, and one that rises and then falls."}}
 schematics.transfer()
 plt.show()
 
 # %% [markdown]
 # ## The networks
 #
-# The base network is trained with cross-entropy, without projection head and augmentation. We vary what is said to prevent
-# collapse, one setting at a time, and finally only collapse itself.
+# The base network is trained with cross-entropy, without a projection head or augmentation. We vary the settings that are said
+# to prevent collapse, one at a time, and finally collapse itself.
 
 # %%
 base = run.settings.recipe
@@ -124,13 +125,14 @@ tables = run.study_by_scale("source_collapse", measure)
 # %% [markdown]
 # ## Does collapse on the source hurt?
 #
-# We change collapse itself. To the cross-entropy of a batch we add $\lambda \log(\operatorname{tr} \Sigma_W / \operatorname{tr}
-# \Sigma_B)$ of its features. A negative $\lambda$ prevents collapse, a positive $\lambda$ forces it, and nothing else changes.
-# (In all these networks, every batch has four images of each class it contains.) The horizontal axis is the
-# {term}`trace ratio`, not NC1. When collapse is forced, class means lose directions, and NC1 rises again, because it divides
-# by the smallest variance of the class means.
+# We change collapse itself. We add a penalty to the cross-entropy of each batch:
+# $\lambda \log(\operatorname{tr} \Sigma_W / \operatorname{tr} \Sigma_B)$ of its features. A negative $\lambda$ prevents
+# collapse, a positive $\lambda$ forces it, and nothing else changes. (In all these networks, every batch has four images of
+# each class it contains.) The horizontal axis is the {term}`trace ratio`, not NC1. When collapse is forced, the class means
+# span fewer directions, and NC1 rises again, because it divides by the variance of the class means along each direction,
+# however small.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forcing collapse costs accuracy on new tasks; preventing it gains next to nothing. Top: mean accuracy of linear probes on the downstream tasks. Bottom: accuracy on the source. Each column is one source. A thin line is one seed; the thick line is their mean, labelled with the values of lambda. Left is more collapsed.", "name": "fig-dial"}, "image": {"alt": "Where collapse is forced, at the left, downstream accuracy falls: a little on letters and photographs, steeply on clothes. Where it is prevented, at the right, downstream accuracy falls on letters, falls a little on clothes, and rises a little on photographs. Source accuracy falls to the right on letters only."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forcing collapse costs accuracy on new tasks; preventing it gains next to nothing. Top: mean accuracy of linear probes on the downstream tasks. Bottom: accuracy on the source. Each column is one source. A thin line is one seed; the thick line is the mean over seeds, labelled with the values of lambda. Left is more collapsed.", "name": "fig-dial"}, "image": {"alt": "Where collapse is forced, at the left, downstream accuracy falls: a little on letters and photographs, steeply on clothes. Where it is prevented, at the right, downstream accuracy falls on letters, falls a little on clothes, and rises a little on photographs. Source accuracy falls to the right on letters only."}}
 figures.dial(tables)
 plt.show()
 
@@ -150,30 +152,32 @@ for table in tables.values():
 # reaches {glue:text}`glyphs/latin 0.0 transfer:.3f`, and so do networks that are a little more collapsed. Preventing collapse
 # ($\lambda = -0.1$) gives {glue:text}`glyphs/latin -0.1 transfer:.3f`, and forcing it ($\lambda = 0.3$) gives
 # {glue:text}`glyphs/latin 0.3 transfer:.3f`. Source accuracy rises all the way to the most collapsed network
-# ({glue:text}`glyphs/latin 0.3 source_accuracy:.3f`), so only new tasks lose by collapse. (We tried $\lambda = 1$ and left it
-# out: class means merge, and source accuracy falls, too.)
+# ({glue:text}`glyphs/latin 0.3 source_accuracy:.3f`), so collapse costs accuracy only on new tasks. (We tried $\lambda = 1$ and
+# left it out: class means merge, and source accuracy falls, too.)
 #
 # On clothes the U is steep. At $\lambda = 0.05$, $0.1$ and $0.3$, forcing collapse costs
 # {glue:text}`fashion-mnist lost at 0.05:.0f`, {glue:text}`fashion-mnist lost at 0.1:.0f` and
-# {glue:text}`fashion-mnist lost at 0.3:.0f` points of accuracy on new tasks, at the same accuracy on the source. At
-# $\lambda = 0.3$ the trace ratio is smallest, but NC1 and CDNV have risen again, as at $\lambda = 1$ on letters. Without that
-# value, too, collapse costs transfer.
+# {glue:text}`fashion-mnist lost at 0.3:.0f` points of accuracy on new tasks, at about the same accuracy on the source. At
+# $\lambda = 0.3$ the trace ratio is no lower than at $0.1$, and NC1 and CDNV have risen again, as at $\lambda = 1$ on letters.
+# Even without that value, collapse costs transfer.
 #
 # On photographs there is no U. Forcing collapse costs {glue:text}`folder:cifar10 lost at 0.3:.1f` points, and the least
-# collapsed networks are at least as good as plain training. So at *lab* scale A1-dial is undecided over the two sources
-# together. A1-extent holds for clothes only; the card shows the mean of the two sources.
+# collapsed networks are at least as good as plain training. So at *lab* scale the claim that preventing collapse helps
+# (A1-dial) is undecided over the two sources together. The claim that transfer is best between the extremes (A1-extent) holds
+# for clothes only; the score card shows the mean of the two sources. On letters and clothes A1-extent holds because plain or
+# slightly more collapsed networks beat both extremes. It does not show that preventing collapse helps.
 #
-# Does the penalty act as a learning rate in disguise? It would if it made features larger or smaller. From $\lambda = 0$ to $0.3$,
-# the mean norm of the features becomes {glue:text}`glyphs/latin 0.3 norms:.2f` times as large on letters,
-# {glue:text}`fashion-mnist 0.3 norms:.2f` times on clothes and {glue:text}`folder:cifar10 0.3 norms:.2f` times on photographs. On
-# letters that is little; at *lab* scale it may explain a part of the effect.
+# Does the penalty act as a learning rate in disguise? It could, if it made the features larger or smaller. From $\lambda = 0$
+# to $0.3$, the mean norm of the features becomes {glue:text}`glyphs/latin 0.3 norms:.2f` times as large on letters,
+# {glue:text}`fashion-mnist 0.3 norms:.2f` times on clothes and {glue:text}`folder:cifar10 0.3 norms:.2f` times on photographs.
+# On letters this change is small; at *lab* scale it may explain part of the effect.
 #
 # ## Do the heuristics work?
 #
-# Li et al. say that some losses, projection heads and data augmentation transfer better because of collapse. We vary each of
-# them on its own, and also the length of training.
+# Li et al. say that some losses, projection heads and data augmentation transfer better because they prevent collapse. We vary
+# each of them on its own, and also the length of training.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same NC1 goes with better or worse transfer, depending on what was varied. Each point is one network; each panel varies one setting. If the setting is a number, the line joins the means over the seeds, in the order of that number. NC1 is measured on the source's training images, on a log axis; left is more collapsed.", "name": "fig-panels"}, "image": {"alt": "NC1 and accuracy go together in a different way in each panel. Squared error has the lowest NC1 and a low accuracy. At demo, deeper heads raise NC1 and lower accuracy. Moderate augmentation is best; stronger ones raise NC1 and lower accuracy. Longer training lowers NC1, while accuracy first rises, and then levels off at demo and falls at lab."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same NC1 goes with better or worse transfer, depending on what was varied. Each point is one network; each panel varies one setting. If the setting is a number, the line joins the means over the seeds, in the order of that number. NC1 is measured on the source's training images, on a log axis; left is more collapsed.", "name": "fig-panels"}, "image": {"alt": "NC1 and accuracy go together in a different way in each panel. Squared error has the lowest NC1 and a low accuracy. At demo, deeper heads raise NC1 and lower accuracy. Moderate augmentation is best; stronger augmentation raises NC1 and lowers accuracy. Longer training lowers NC1, while accuracy first rises, and then levels off at demo and falls at lab."}}
 titles = {
     "loss": "loss",
     "projection": "projection head, layers",
@@ -183,7 +187,7 @@ titles = {
 figures.heuristics(tables, titles)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Augmentation helps, and forcing collapse hurts. Preventing collapse, alone or by projection heads, hurts on letters, and at lab scale gains nothing on average. Shown are the differences in mean downstream accuracy that the claims are about, with 95% intervals; each scale has its own marker, and the faint points below an interval are its networks. The grey band is the smallest effect, one point. For claims about a best value between two ends, the less favourable end is shown.", "name": "fig-contrasts"}, "image": {"alt": "Augmentation gains and forced collapse costs accuracy at both scales, the latter most at lab: their intervals lie to the right of zero. Preventing collapse and projection heads lose accuracy at demo: their intervals lie to the left of zero. At lab the interval for preventing collapse reaches over zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Augmentation helps, and forcing collapse hurts. Preventing collapse, alone or by projection heads, hurts on letters, and at lab scale gains nothing on average. The figure shows the differences in mean downstream accuracy that the claims are about, with 95% intervals; each scale has its own marker, and the faint points below an interval are single seeds. The grey band is the smallest effect, one point. A claim about a best value between two ends has two differences; the less favourable one is shown.", "name": "fig-contrasts"}, "image": {"alt": "Augmentation gains accuracy and forced collapse costs accuracy at both scales, and forced collapse costs most at lab: both intervals lie to the right of zero. Preventing collapse and projection heads lose accuracy at demo: their intervals lie to the left of zero. At lab the interval for preventing collapse reaches over zero."}}
 judged = studies.verdicts_by_scale(run.records, "source_collapse")
 in_points = {
     name: [each for each in verdicts if each.claim.smallest == POINT]
@@ -203,35 +207,36 @@ for name, table in tables.items():
 # %% [markdown]
 # **What we see** ({numref}`fig-panels`, {numref}`fig-contrasts`).
 #
-# - *Losses.* All ten losses train on distorted images, since the contrastive loss needs two views of each image. Squared error
-#   collapses features most and transfers worst, on letters and on clothes. So a doubling of NC1 goes with a gain, which on
-#   letters is less than a point. But label smoothing, which has the second strongest collapse on clothes, transfers best there.
+# - *Losses.* All networks of this panel are trained on distorted images, since the contrastive loss needs two views of each
+#   image. Squared error collapses features most and transfers worst, on letters and on clothes. So accuracy rises with each
+#   doubling of NC1, on letters by less than a point. But label smoothing, which has the second strongest collapse on clothes,
+#   transfers best there.
 # - *Projection heads* keep the features of letters from collapsing, as the paper says: NC1 is
-#   {glue:text}`demo projection 0 nc1:.2f` without a head and {glue:text}`demo projection 6 nc1:.2f` with six layers. But transfer
-#   falls with their depth, from {glue:text}`demo projection 0 transfer:.3f` to {glue:text}`demo projection 6 transfer:.3f`. On
-#   clothes they hardly change NC1, so they do not test the claim.
+#   {glue:text}`demo projection 0 nc1:.2f` without a head and {glue:text}`demo projection 6 nc1:.2f` with six layers. But
+#   transfer falls with their depth, from {glue:text}`demo projection 0 transfer:.3f` to
+#   {glue:text}`demo projection 6 transfer:.3f`. On clothes they hardly change NC1, so they do not test the claim.
 # - *Augmentation* improves transfer more than anything else, from {glue:text}`demo augmentation 0.0 transfer:.3f` to
 #   {glue:text}`demo augmentation 1.0 transfer:.3f` at strength 1. Stronger augmentation harms both source and tasks.
-# - *Length of training.* A barely trained network is neither collapsed nor useful: NC1 cannot tell *not trained enough* from
-#   *not collapsed too much*. On letters, training twice as long collapses features further and does not change transfer; on an
-#   emulated older processor it costs half a point, so A3 counts as undecided at demo. On clothes and photographs, networks
-#   trained for three to eight epochs transfer best, and those trained longest lose one to three points.
+# - *Length of training.* A barely trained network is neither collapsed nor useful: NC1 cannot tell a network that is trained
+#   too little from one that has not collapsed too far. On letters, training twice as long collapses features further and does
+#   not change transfer; on an emulated older processor it costs half a point, so A3 counts as undecided at demo. On clothes and
+#   photographs, networks trained for three to eight epochs transfer best, and those trained longest lose one to three points.
 #
 # ## Do they work because they prevent collapse?
 #
 # If so, a network with augmentation would transfer only as well as a network whose collapse alone was changed to the same trace
 # ratio.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "At one trace ratio, transfer differs by many points: what was varied matters, not how far the features collapsed. The black line shows networks in which collapse alone was changed, the mean over seeds. A coloured point is the mean of the networks with one value of a setting, at their own trace ratio. Each column is one scale. All losses train on distorted images. Points below the lowest point of the curve are not shown.", "name": "fig-mechanism"}, "image": {"alt": "Coloured points stand in a narrow column, at one trace ratio. Losses and most strengths of augmentation are well above the black curve of collapse alone; at demo, deep projection heads are well below it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "At one trace ratio, transfer differs by many points: what was varied matters, not how far the features collapsed. The black line shows networks in which collapse alone was changed, the mean over seeds. A coloured point is the mean of the networks with one value of a setting, at their own trace ratio. Each column is one scale. All networks with different losses are trained on distorted images. Points below the lowest point of the curve are not shown.", "name": "fig-mechanism"}, "image": {"alt": "Most coloured points stand in a narrow column, at nearly the same trace ratio. Losses and most strengths of augmentation are well above the black curve of collapse alone; at demo, deep projection heads are well below it."}}
 figures.at_equal_collapse(tables, titles)
 plt.show()
 
 # %% [markdown]
-# **What we see** ({numref}`fig-mechanism`). Up to moderate strength, the heuristics hardly change the trace ratio, but they change
-# transfer by many points at the same ratio. Networks with augmentation transfer better than any network obtained by changing
-# collapse alone, and so do networks with any of the losses (which all train on distorted images, unlike the networks of the
-# penalty). Networks with deep projection heads, short training or too strong augmentation transfer worse. What a heuristic does
-# to collapse does not explain what it does to transfer.
+# **What we see** ({numref}`fig-mechanism`). Up to moderate strength, the heuristics hardly change the trace ratio, but they
+# change transfer by many points. Networks with moderate augmentation transfer better than any network obtained by changing
+# collapse alone. So do networks with any of the losses; but these are trained on distorted images, and the networks with the
+# penalty are not. Networks with deep projection heads, short training or too strong augmentation transfer worse. What a
+# heuristic does to collapse does not explain what it does to transfer.
 #
 # ## Do the verdicts depend on our choices?
 #
@@ -259,7 +264,7 @@ for name, found in others.items():
 pd.DataFrame(changed).rename_axis(["claim", "chosen instead"]).fillna("")
 
 # %% [markdown]
-# **What we see.** Of {glue:text}`demo choices` other choices {glue:text}`demo choices that matter` change a verdict at demo,
+# **What we see.** Of {glue:text}`demo choices` other choices, {glue:text}`demo choices that matter` change a verdict at demo,
 # and {glue:text}`lab choices that matter` at lab.
 #
 # - *A1-loss* rests on one loss. Without squared error, the gain for each doubling of NC1 is
@@ -267,19 +272,20 @@ pd.DataFrame(changed).rename_axis(["claim", "chosen instead"]).fillna("")
 #   {glue:text}`demo without squared error high:.3f`] on letters and {glue:text}`lab without squared error value:.3f`
 #   [{glue:text}`lab without squared error low:.3f`, {glue:text}`lab without squared error high:.3f`] on clothes, so the claim
 #   fails. If we leave out any other loss, the claim holds. Do not read it as a rule for choosing losses.
-# - *A1-mechanism* rests on the measure. Augmentation raises NC1, but not the trace ratio, nor CDNV on letters. Whether it
-#   prevents collapse depends on what one calls collapse.
+# - *A1-mechanism* depends on the measure of collapse. Augmentation raises NC1. It does not raise the trace ratio, and on
+#   letters it does not raise CDNV.
 # - *A1-augmentation* holds up to strength 2; stronger distortion spoils the images. This claim is about augmentation, whatever
-#   it does to collapse. If we had required, as for projection heads, that NC1 rise by a factor of $1.5$, letters would not have
-#   tested it.
-# - *A1-projection*: on letters, deep heads raise NC1, but the trace ratio only by a tenth; by that measure the claim is not
-#   tested. We detect no cost of a head of two layers; deeper heads cost transfer.
-# - *A1-mediation* fails at strength 1 by either measure. At strength 2 it is open: NC1 rises so far that the gain or loss from
-#   changing collapse alone is as large.
-# - *A1-dial*: at *lab* scale, other penalties cost transfer on clothes; on photographs the strongest penalty gains half a point.
+#   it does to collapse. If we had required, as for projection heads, that NC1 rise by a factor of $1.5$, it would not have
+#   been tested on letters.
+# - *A1-projection*: on letters, deep heads raise NC1, but they raise the trace ratio only by a tenth; by the trace ratio the
+#   claim is not tested. We detect no cost of a head with two layers; deeper heads lower transfer accuracy.
+# - *A1-mediation* fails at strength 1 by either measure. At strength 2 it is undecided on letters if networks are
+#   compared at the same trace ratio, and on clothes if they are compared at the same NC1.
+# - *A1-dial*: at *lab* scale, other penalties cost transfer on clothes; on photographs the strongest penalty gains half a
+#   point.
 # - *A1-force* is about strong penalties. Penalties up to $\lambda = 0.1$ cost nothing on letters.
-# - *A1-extent* and *A3* compare the best place between two ends with both ends, so a place far from the best one must fail. On
-#   photographs no place is better than both ends.
+# - *A1-extent* and *A3* compare the best value of a setting with the values at both ends of its range, so a value far from the
+#   best one must fail. On photographs no penalty is better than both ends.
 #
 # ## Verdict
 
@@ -287,10 +293,10 @@ pd.DataFrame(changed).rename_axis(["claim", "chosen instead"]).fillna("")
 score_card(run.records, study="source_collapse")
 
 # %% [markdown]
-# ## Is it so on your machine?
+# ## Is it the same on your machine?
 #
-# Here we measure a small cell of the study again, from nothing, and compare it with its record. {ref}`processors` explains the
-# tolerances, and why the numbers just measured appear only on the built page.
+# Here we measure a small cell of the study again, from scratch, and compare it with its record. {ref}`processors` explains the
+# tolerances, and why the new numbers appear only on the built page of the book.
 
 # %% tags=["live"]
 run.live({"source_collapse": measure})
@@ -298,23 +304,24 @@ run.live({"source_collapse": measure})
 # %% [markdown]
 # ## What differs from the paper
 #
-# The paper pre-trains standard networks on image data sets and probes them on others. We test its sentences, but do not reproduce
-# its recipes, rates and tables. Our choices are:
+# The paper pre-trains standard networks on image data sets and probes them on others. We test its claims, but do not reproduce
+# its recipes, learning rates or tables. Our choices are:
 #
 # - *Networks*: a ResNet of 16 to 128 channels, small sources, one learning rate for all.
-# - *Losses*: those of {cite}`kornblith2021`, with constants of our choice; squared error with targets of 10 instead of 1
-#   {cite}`hui2021`; and the supervised contrastive loss {cite}`khosla2020`, with a classifier trained in parallel.
-# - *The penalty on collapse* is ours; the nearest published one is that of {cite}`harun2025`.
+# - *Losses*: we take the losses of Kornblith et al. {cite}`kornblith2021`, with constants of our choice. Squared error has
+#   targets of 10 instead of 1 {cite}`hui2021`. The supervised contrastive loss {cite}`khosla2020` has a classifier trained in
+#   parallel.
+# - *The penalty on collapse* is ours; the nearest published penalty is by Harun et al. {cite}`harun2025`.
 # - *NC1* is measured on the training images, on the features that are transferred, before the projection head.
 # - *The probe's penalty* is fixed (C = 1 on standardised features).
 # - *Tasks*: letters of different scripts resemble each other, so those tasks are close to the source. CIFAR-10 is the second
-#   source and Tiny ImageNet its task, not the other way round: we have a hundred images a class of Tiny ImageNet, from which a
-#   network of this size learns little and does not collapse.
+#   source and Tiny ImageNet its task, not the other way round, because we have only a hundred images a class of Tiny ImageNet.
+#   A network of this size learns little from them and does not collapse.
 #
 # ## On your own
 #
-# 1. Would another measure of collapse have given another result for the losses? Replace NC1 by the trace ratio and CDNV, and
-#    the slope by a rank correlation.
+# 1. Would another measure of collapse have given a different result for the losses? Replace NC1 by the trace ratio and CDNV,
+#    and the slope by a rank correlation.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 pd.Series(
@@ -354,5 +361,6 @@ by_task.groupby(dialled["collapse"]).mean().round(3)
 #     -p data_root ~/data -p device cuda
 # ```
 #
-# The first command trains seeds that have no record yet; the second trains the networks of another scale, *lab* or *paper*. Only cells
-# without a record are measured; `-p recompute True` measures all of them again. The verdicts still use the scale's own seeds.
+# The first command trains networks with seeds that have no record yet; the second trains the networks of another scale, *lab*
+# or *paper*. Only cells without a record are measured; `-p recompute True` measures all of them again. The verdicts still use
+# the scale's own seeds.

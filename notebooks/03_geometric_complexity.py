@@ -93,7 +93,7 @@ plt.show()
 #
 # ## Measure
 #
-# A {term}`cell` of the study is one network, trained from nothing. Along its training we measure its training loss, the
+# A {term}`cell` of the study is one network, trained from scratch. Along its training we measure its training loss, the
 # collapse of its features on the training images, and their complexity on a few images of each class. At the end, and at the
 # two epochs between which the training loss falls below the loss of comparison, we also try it on new classes: in episodes of
 # five classes, with five images of each to learn from and all others of these classes as queries.
@@ -627,10 +627,10 @@ score_card(run.records, study=[*STUDIES])
 # the verdict is *mixed*. Interventions are judged at the end of training, since some penalised networks do not come to the loss
 # of comparison.
 #
-# ## Is it so on your machine?
+# ## Is it the same on your machine?
 #
-# Here we measure a small cell of each study again, now and from nothing, and compare it with its record. {ref}`processors`
-# explains the tolerances, and why the numbers just measured stand on the built page only.
+# Here we measure a small cell of each study again, now and from scratch, and compare it with its record. {ref}`processors`
+# explains the tolerances, and why the new numbers appear only on the built page of the book.
 
 # %% tags=["live"]
 run.live(STUDIES)

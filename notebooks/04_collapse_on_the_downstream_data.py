@@ -471,10 +471,10 @@ score_card(run.records, study=("downstream_collapse", "collapse_by_layer"))
 # see. At demo the intervals say what other networks made by the same recipes would give, at lab what other tasks would give.
 # They say nothing about other models. Fourteen models of five or six families are too few to speak of families.
 #
-# ## Is it so on your machine?
+# ## Is it the same on your machine?
 #
-# Here we measure a small cell of each study again, now and from nothing, and compare it with its record. {ref}`processors`
-# explains the tolerances, and why the numbers just measured stand on the built page only.
+# Here we measure a small cell of each study again, now and from scratch, and compare it with its record. {ref}`processors`
+# explains the tolerances, and why the new numbers appear only on the built page of the book.
 
 # %% tags=["live"]
 run.live({"downstream_collapse": measure, "collapse_by_layer": measure_layers})

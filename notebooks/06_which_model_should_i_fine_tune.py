@@ -499,10 +499,10 @@ score_card(run.records, study="model_selection")
 # N-LEEP, H-score and its shrunk form, LogME, GBC, TransRate and SFDA. C1 leaves out the zoo in which one late block is tuned,
 # since little can change there.
 #
-# ## Is it so on your machine?
+# ## Is it the same on your machine?
 #
-# Here we measure a small cell of the study again, now and from nothing, and compare it with its record. {ref}`processors`
-# explains the tolerances, and why the numbers just measured stand on the built page only.
+# Here we measure a small cell of the study again, now and from scratch, and compare it with its record. {ref}`processors`
+# explains the tolerances, and why the new numbers appear only on the built page of the book.
 
 # %% tags=["live"]
 run.live({"model_selection": measure})

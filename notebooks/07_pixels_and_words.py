@@ -356,11 +356,11 @@ score_card(run.records, study=("scene_selection", "text_selection"))
 # left as they are, such as those of the street scenes, have no part in the verdict, since the claim is about fine-tuning.
 # (*Lost* says by how much the quality of the model with the best score falls short of the best model's.)
 #
-# ## Is it so on your machine?
+# ## Is it the same on your machine?
 #
-# Here we measure a small cell of each study again, now and from nothing, and compare it with its record. (Docstrings differ
-# between versions of libraries.) {ref}`processors` explains the tolerances, and why the numbers just measured stand on the
-# built page only.
+# Here we measure a small cell of each study again, now and from scratch, and compare it with its record. (Docstrings differ
+# between versions of libraries.) {ref}`processors` explains the tolerances, and why the new numbers appear only on the
+# built page of the book.
 
 # %% tags=["live"]
 run.live({"scene_selection": measure_scenes, "text_selection": measure_texts})

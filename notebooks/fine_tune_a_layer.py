@@ -7,11 +7,11 @@
 #
 # **What you need.** A folder with a sub-folder of images for each class, and some images held out to validate on.
 #
-# **How long it takes.** What comes before the tuned layer is computed once, for all epochs; each epoch then trains the rest of
-# the network. This page takes less than a minute.
+# **How long it takes.** The layers before the tuned layer are computed once, for all epochs; each epoch then runs only the rest
+# of the network. This page takes less than a minute.
 #
-# Here `photos` holds handwritten digits, and the model is a small network that we trained on Latin letters. Put your own in
-# their place: `nclib.backbone("resnet50.a1_in1k")`.
+# Here `photos` holds handwritten digits, and the model is a small network that we trained on Latin letters. Replace
+# them by your own, for example `nclib.backbone("resnet50.a1_in1k")`.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "How this page makes its model and its images"}
 from pathlib import Path
@@ -32,7 +32,7 @@ for split, number in {"train": 20, "test": 40}.items():
 # %% [markdown]
 # ## Which layer?
 #
-# `layers` lists what can be tuned, and how much of the model each layer is:
+# `layers` lists the layers that can be tuned, and which share of the model's parameters each has:
 
 # %%
 train, test = nclib.load("folder:photos"), nclib.load("folder:photos", "test")
@@ -54,8 +54,8 @@ tuned = nclib.skip_tuning(model, "layer3.0", num_classes=10)
 print(f"{nclib.trainable_share(tuned):.1%} of the parameters are trained")
 
 # %% [markdown]
-# `finetune` starts the classifier as a linear probe, so epoch 0 is what you have without tuning. With `validation` it keeps the
-# weights of the best epoch. Here the test images validate, for a short page; in earnest, hold out images of your own for that.
+# `finetune` starts the classifier as a linear probe, so epoch 0 shows the result without tuning. With `validation` it keeps the
+# weights of the best epoch. To keep this page short, we validate on the test images; for real results, hold out other images.
 
 # %%
 scores = nclib.finetune(tuned, train, nclib.Tuning(epochs=8), validation=test)
@@ -63,16 +63,16 @@ log = pd.DataFrame({"accuracy": scores.accuracies, "loss": scores.losses})
 log.rename_axis("epoch").round(3)
 
 # %% [markdown]
-# **How to read it.** Accuracy should end above that of epoch 0. If it falls while the learning rate is high and then recovers,
-# as here, that is fine. If it stays below, the rate is too high for so few images, and a warning says what to try. `patience`
-# stops early, `nclib.finetune_best` chooses the settings on held-out images, and `checkpoint` names a file from which a killed
-# training goes on.
+# **How to read it.** Accuracy should end above its value at epoch 0. If it falls while the learning rate is high and then
+# recovers, as here, that is fine. If it stays below, the rate is too high for so few images, and a warning says what to try.
+# `patience` stops early, `nclib.finetune_best` chooses the settings on held-out images, and `checkpoint` names a file from
+# which an interrupted training run continues.
 
 # %% [markdown]
 # ## Compare ways of tuning
 #
-# Every way gives a torch module that `finetune` trains. At epoch 0 nothing is tuned, and the accuracy is that of a linear
-# probe: of the features or, with the skip connection, of their sum with the block's output.
+# Each way of tuning gives a torch module that `finetune` trains. At epoch 0 nothing is tuned, and a linear probe has the same
+# accuracy: a probe of the features or, with the skip connection, of their sum with the block's output.
 
 # %%
 ways = {
@@ -94,7 +94,7 @@ compared = pd.DataFrame(
 )
 compared.round(3)
 
-# %% mystnb={"figure": {"caption": "With twenty images of each digit, tuning one layer with a skip connection does as well as tuning everything, in this one run. Left: accuracy on the held-out images after each epoch. Right: the loss.", "name": "fig-own-log"}, "image": {"alt": "Curves of accuracy and loss over eight epochs for three ways of tuning. With one layer tuned, accuracy falls in the first epochs, while the rate rises, and then climbs above where it began; with everything tuned it rises from the start. One layer without the skip connection falls furthest and ends lowest."}}
+# %% mystnb={"figure": {"caption": "With twenty images of each digit, tuning one layer with a skip connection comes close to tuning everything, in this one run. Left: accuracy on the held-out images after each epoch. Right: the loss.", "name": "fig-own-log"}, "image": {"alt": "Curves of accuracy and loss over eight epochs for three ways of tuning. With one layer tuned, accuracy falls in the second and third epoch, and then climbs above where it began. With everything tuned it rises, dips in the third epoch without falling below where it began, and ends highest. One layer without the skip connection falls furthest and ends lowest."}}
 figure, axes = plt.subplots(1, 2, figsize=(8, 3))
 for name, found in logs.items():
     axes[0].plot(found.accuracies, marker=".", label=name)
@@ -107,7 +107,7 @@ plt.show()
 # %% [markdown]
 # ## What tuning does to the features
 #
-# Collapse on the training images and on the test images, before and after:
+# This is the collapse on the training images and on the test images, before and after tuning:
 
 
 # %%
@@ -121,7 +121,7 @@ def collapse(backbone) -> dict[str, float]:
 
 pd.DataFrame({"before": collapse(model), "after": collapse(tuned.backbone)}).round(3)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "After tuning, each digit is spread less, compared with the distance of the class means. Each point is a test image of one of three digits that the model confused, drawn in the plane through their means; the unit is that distance.", "name": "fig-own-features"}, "image": {"alt": "Two scatter plots of test images of the digits 3, 5 and 9. Before tuning the three clouds overlap; after tuning they are smaller, and overlap less."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "After tuning, each digit is spread less, relative to the distances between the class means. Each point is a test image of one of three digits that the model confused, drawn in the plane through the three class means; the unit is the root mean square distance between these means.", "name": "fig-own-features"}, "image": {"alt": "Two scatter plots of test images of the digits 3, 5 and 9. Before tuning the three clouds overlap; after tuning they are smaller, and overlap less."}}
 from sklearn.decomposition import PCA
 
 shown = ["3", "5", "9"]
@@ -135,7 +135,7 @@ for axis, (title, backbone) in zip(
     features = nclib.extract(backbone, three)
     stats = nclib.class_statistics(features, digits)
     flat = PCA(2).fit(stats.means).transform(features)
-    flat /= stats.squared_distances.mean().sqrt()
+    flat /= torch.pdist(stats.means).square().mean().sqrt()
     for digit in shown:
         points = flat[[name == digit for name in digits]]
         axis.scatter(*points.T, s=12, alpha=0.8, label=digit)
@@ -144,14 +144,14 @@ axes[1].legend(title="digit", loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# **How to read it.** CDNV falls on both splits by about as much. The gap between them was there before tuning, so it is no
-# sign of overfitting; a gap that grows would be. If the test images do not collapse at all, more training will not help;
-# more images will.
+# **How to read it.** CDNV falls on both splits, but more on the training images. There was no gap between the splits before
+# tuning, so the gap after it is a sign of some overfitting. If the test images do not collapse at all, more training will not
+# help; more images may.
 
 # %% [markdown]
 # ## Use it, and save it
 #
-# What does the tuned model say of an image?
+# What does the tuned model predict?
 
 # %%
 logits = tuned.head(nclib.extract(tuned.backbone, test))
@@ -163,7 +163,7 @@ wrong = [
 ]
 print(f"{len(wrong)} of {len(test)} images are wrong")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Look at the errors before you tune further: they show which classes need more images. Above each image is the model's answer, and what is right.", "name": "fig-own-errors"}, "image": {"alt": "A row of eight small grey images of handwritten digits that the tuned model gets wrong, each with the model's answer and the right one above it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Look at the errors before you tune further: they show which classes need more images. Above each image are the model's answer and the right answer.", "name": "fig-own-errors"}, "image": {"alt": "A row of eight small grey images of handwritten digits that the tuned model gets wrong, each with the model's answer and the right one above it."}}
 figure, axes = plt.subplots(1, 8, figsize=(8, 1.4))
 for axis, (i, answer, right) in zip(axes, wrong[:: len(wrong) // 8], strict=False):
     axis.imshow(test.image(i), cmap="gray")
@@ -172,7 +172,7 @@ for axis, (i, answer, right) in zip(axes, wrong[:: len(wrong) // 8], strict=Fals
 plt.show()
 
 # %% [markdown]
-# A file keeps only what was trained, for the same pre-trained model:
+# A file keeps only what was trained; it is loaded into the same pre-trained model:
 
 # %%
 nclib.save_tuned("tuned.safetensors", tuned)
@@ -182,14 +182,14 @@ print(f"the same answer on {int(same.sum())} of {len(test)} images")
 size = (
     Path("tuned.safetensors").stat().st_size / Path("latin.safetensors").stat().st_size
 )
-print(f"the file has {size:.0%} of the size of the whole model's")
+print(f"the file is {size:.0%} as large as the whole model's")
 
 # %% [markdown]
 # ## Good to know
 #
-# - LoRA, adapters of PEFT and biases alone are `nclib.lora_tuning`, `nclib.adapter_tuning` and `nclib.bias_tuning`.
+# - For LoRA, adapters of PEFT, or biases alone, use `nclib.lora_tuning`, `nclib.adapter_tuning` or `nclib.bias_tuning`.
 # - A model in bfloat16 or float16 is tuned in float32, because small steps would be lost. A model that `torch.compile` or
-#   DataParallel has wrapped is tuned without the wrapper, by the names of its own layers. Tied weights stay tied and are saved
-#   once.
-# - For images of a folder, a torch module of your own needs a transform: {ref}`own-backbone`.
-# - `torch.export.export(tuned, (inputs,))` takes the tuned model elsewhere; {ref}`own-export` makes an ONNX file of it.
+#   DataParallel has wrapped is tuned without the wrapper, and its layers keep their own names. Tied weights stay tied and are
+#   saved once.
+# - To read images from a folder, a torch module of your own needs a transform: {ref}`own-backbone`.
+# - `torch.export.export(tuned, (inputs,))` exports the tuned model; {ref}`own-export` makes an ONNX file of it.

@@ -2,8 +2,8 @@
 # (own-training)=
 # # Follow collapse while you train
 #
-# **What you'll do.** Measure collapse after every epoch of your own training loop, print it as a training log, and draw it: for
-# the last layer, and layer by layer.
+# **What you'll do.** Measure collapse after every epoch of your own training loop, print it as a training log, and plot it,
+# for the last layer and layer by layer.
 #
 # **What you need.** A training loop in PyTorch, and the labels of the training images.
 #
@@ -26,7 +26,7 @@ workplace()
 # %% [markdown]
 # ## A network and its training
 #
-# An ordinary loop: a small ResNet and a classifier, trained on handwritten digits by SGD.
+# This is an ordinary loop. It trains a small ResNet and a classifier on handwritten digits, by SGD.
 
 # %%
 digits = nclib.load("digits", per_class=40)
@@ -92,7 +92,7 @@ for epoch in range(1, 25):
 log = pd.DataFrame(history).T.rename_axis("epoch")
 log[2::3].round(4)
 
-# %% mystnb={"figure": {"caption": "The features go on collapsing when nearly all training images are right. Left, on a logarithmic axis: loss, NC1 and CDNV. Right: NC2 and NC3. The grey line is the first epoch without a training error.", "name": "fig-own-history"}, "image": {"alt": "Curves over 24 epochs. NC1 and CDNV fall fast at first, then steadily, also to the right of the grey line at the first epoch without training errors. NC2 and NC3 fall more slowly and end at about two fifths."}}
+# %% mystnb={"figure": {"caption": "The features are more collapsed at the end than when the training error first reached zero. Left, on a logarithmic axis: loss, NC1 and CDNV. Right: NC2 and NC3. The grey line is the first epoch without a training error.", "name": "fig-own-history"}, "image": {"alt": "Curves over 24 epochs. NC1 and CDNV fall fast at first, then more slowly. To the right of the grey line, at the first epoch without training errors, the curves rise for a few epochs; then they fall again, to below their values at the line. NC2 and NC3 end at about two fifths."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
 log[["loss", "nc1", "cdnv"]].plot(ax=left, logy=True)
 log[["nc2", "nc3"]].plot(ax=right, ylim=(0, None))
@@ -101,21 +101,22 @@ for axis in (left, right):
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Lower is more collapsed, in each curve. As long as there are training errors, collapse follows the loss.
-# Around the first epoch without one the terminal phase begins. Watch NC1 there: if it still falls, as here, the features of
-# each class go on shrinking to their mean. NC2 and NC3 say how far class means, and classifier weights with them, are from a
-# simplex; in trainings of ordinary length they stay far from zero ({ref}`watch`).
+# **How to read it.** In each curve, lower is more collapsed. While there are training errors, collapse follows the loss. The
+# terminal phase begins at about the first epoch without errors. Here some errors return for a few epochs after it, and NC1
+# rises with them. Watch NC1 in this phase: if it still falls, as here in the last epochs, the features of each class go on
+# shrinking to their mean. NC2 says how far the class means are from a simplex, and NC3 how far the classifier is from lining up
+# with them; in training runs of ordinary length both stay far from zero ({ref}`watch`).
 #
 # Each entry of `history` is a dict. `wandb.log(history[epoch], step=epoch)` logs it to W&B, and
 # `writer.add_scalars("collapse", history[epoch], epoch)` to TensorBoard. Epochs are numbered as everywhere in `nclib`: 0 is the
-# network before training, 1 the network after its first epoch.
+# network before training, and 1 is the network after its first epoch.
 
 # %% [markdown]
 # ## Layer by layer
 #
-# `by_layer` above did this for the four stages of the network.
+# `by_layer` above measured the trace ratio of the four stages of the network after each epoch.
 
-# %% mystnb={"figure": {"caption": "Deeper stages collapse further. The variance within classes divided by the variance between them, of each stage, after each epoch.", "name": "fig-own-depths"}, "image": {"alt": "Four curves over 24 epochs on a logarithmic axis, one for each stage of the network. The deeper the stage, the lower its curve; only those of the third and fourth stage end well below where they began."}}
+# %% mystnb={"figure": {"caption": "Deeper stages collapse further. The figure shows the trace ratio of each stage after each epoch: the variance within classes divided by the variance between them.", "name": "fig-own-depths"}, "image": {"alt": "Four curves over 24 epochs on a logarithmic axis, one for each stage of the network. The deeper the stage, the lower its curve. All four curves end well below where they began; after the tenth epoch only the fourth stage still falls clearly."}}
 axis = pd.DataFrame(depths).T.plot(logy=True, figsize=(5, 3), xlabel="epoch")
 axis.set(
     ylabel="trace ratio", yticks=[0.2, 0.5, 1, 2, 4], yticklabels=[0.2, 0.5, 1, 2, 4]
@@ -127,11 +128,11 @@ plt.show()
 # %% [markdown]
 # **What to do with it.** If an early layer has collapsed as far as the last one, the layers after it add little for these
 # classes. To choose a layer for other data, measure the layers on that data ({ref}`own-measure`): collapse on the training data
-# does not tell which layer transfers.
+# does not tell you which layer transfers.
 #
 # ## Next
 #
-# - A metric for the training loop of a framework, which logs for you: {ref}`in-frameworks`.
-# - Class statistics of several processes, and in files: {ref}`in-statistics`.
-# - The weights of every epoch, for a training that may be killed: `nclib.train(..., on_epoch=, trail=)` and
+# - Use a metric in the training loop of a framework that logs for you: {ref}`in-frameworks`.
+# - Merge class statistics of several processes, or keep them in files: {ref}`in-statistics`.
+# - Keep the weights of every epoch, for a training run that may be interrupted: `nclib.train(..., on_epoch=, trail=)` and
 #   [](../book/files.md).

@@ -2,16 +2,16 @@
 # (own-measure)=
 # # Measure a model on your images
 #
-# **What you'll do.** Take a pre-trained model and a folder of images. Measure how far the model's features of each class
-# collapse, and find out how well simple classifiers work on these features, at the last layer and at the layers before it.
+# **What you'll do.** Take a pre-trained model and a folder of images. Measure how far the model's features of each class have
+# collapsed, and find out how well simple classifiers work on these features, at the last layer and at the layers before it.
 #
-# **What you need.** A folder with a sub-folder of images for each class. No training, no GPU.
+# **What you need.** A folder with a sub-folder of images for each class. You need neither training nor a GPU.
 #
 # **How long it takes.** One pass of the images through the model. This page takes seconds.
 #
 # Here the folder `photos` holds handwritten digits, and the model is a small network that we trained on Latin letters, so that
-# this page downloads nothing. Put your own folder in the place of `photos`, and in the place of `recipe:latin.safetensors` a
-# name such as `resnet50.a1_in1k` (timm) or `torchvision:resnet18`.
+# this page downloads nothing. Replace `photos` by your own folder, and `recipe:latin.safetensors` by the
+# name of a model, such as `resnet50.a1_in1k` (timm) or `torchvision:resnet18`.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "How this page makes its model and its images"}
 import matplotlib.pyplot as plt
@@ -37,15 +37,15 @@ write_images(nclib.load("digits", per_class=80), "photos")
 # `nclib extract` writes the features of the images, with their labels; `nclib measure` prints what it finds in them:
 
 # %% language="bash"
-# nclib extract recipe:latin.safetensors folder:photos features.safetensors
+# nclib extract recipe:latin.safetensors folder:photos features.safetensors --split train
 # nclib measure features.safetensors
 
 # %% [markdown]
 # **How to read it.** The last column says which direction means more collapse. Begin with `cdnv`: for two classes it divides
-# their variance by the squared distance of their means, and it is averaged over all pairs. Far below one, classes are much
-# farther apart than they are wide; near one, as here, they are about as wide as they are far apart. (`overlap` is small all
-# the same: in 64 dimensions such clouds hardly meet.) `nc1` weights the directions in which class means
-# differ least, so one pair of similar classes can make it large. [](../book/metrics.md) defines every name, and `--metrics all`
+# their mean variance by the squared distance between their means, and it is averaged over all pairs. Far below one, classes are
+# much farther apart than they are wide; near one, as here, they are about as wide as they are far apart. (`overlap` is small
+# all the same: in 64 dimensions such clouds hardly meet.) `nc1` gives most weight to the directions in which class means differ
+# least, so one pair of similar classes can make it large. [](../book/metrics.md) defines every metric, and `--metrics all`
 # prints them all.
 #
 # A folder without `train` and `test` inside is split for you: a fifth of every class is the test split, and `nclib extract`
@@ -54,8 +54,8 @@ write_images(nclib.load("digits", per_class=80), "photos")
 # %% [markdown]
 # ## In Python
 #
-# The same in four lines. With `cache`, features are kept in a folder: a second run reads them, and a killed run goes on where
-# it stopped.
+# The same steps take a few lines. With `cache`, features are kept in a folder: a second run reads them, and an interrupted run
+# continues where it stopped.
 
 # %%
 train, test = nclib.load("folder:photos"), nclib.load("folder:photos", "test")
@@ -67,8 +67,8 @@ print(nclib.measure(features, train.labels, metrics=["nc1", "cdnv"]))
 # %% [markdown]
 # ## How well do classifiers work on these features?
 #
-# We fit three classifiers to the features of the training images. The linear probe tries several strengths of its penalty on a
-# fifth of the training images, and takes the best.
+# We fit three classifiers to the features of the training images. The linear probe holds out a fifth of the training
+# images, tries several strengths of its penalty on them, and keeps the best.
 
 # %%
 import pandas as pd
@@ -85,8 +85,9 @@ accuracy = {
 pd.Series(accuracy, name="test accuracy").round(3).to_frame()
 
 # %% [markdown]
-# **How to read it.** The linear probe says what the features allow. When features have collapsed, the nearest class mean does
-# as well. Where it is far behind, as here, the classes are spread wide but can still be separated.
+# **How to read it.** The linear probe shows how accurate a trained classifier of these features is. When features have
+# collapsed, the nearest class mean does as well. Where it is far behind, as here, the classes are spread wide but can still be
+# separated.
 #
 # What about five images of each class? `few_shot` draws episodes of five classes and reports the mean accuracy with its 95%
 # interval:
@@ -100,9 +101,9 @@ print(f"{episodes.value:.3f} [{episodes.low:.3f}, {episodes.high:.3f}]")
 # %% [markdown]
 # ## Which classes are close to each other?
 #
-# The mean over pairs hides which pairs it comes from. `cdnv_pairs` gives the value of each pair.
+# The mean over pairs does not show which classes are close. `cdnv_pairs` gives the value of each pair.
 
-# %% mystnb={"figure": {"caption": "The model separates 0 best, and 3 and 9 worst. Each square is a pair of digits; darker is less collapsed.", "name": "fig-own-pairs"}, "image": {"alt": "Heat map of the ten digits against each other: the row of 0 is the palest, then that of 6, but for its pair with 4; the pair of 3 and 9 is the darkest, then come 4 and 5, 2 and 7, and 5 and 9."}}
+# %% mystnb={"figure": {"caption": "The model separates 0 and 6 best, and 2 and 7 worst. Each square is a pair of digits; darker is less collapsed.", "name": "fig-own-pairs"}, "image": {"alt": "Heat map of the ten digits against each other: the rows of 0 and 6 are the palest; the pair of 2 and 7 is by far the darkest, then come 5 and 9, 4 and 8, 3 and 5, and 3 and 9."}}
 pairs = nclib.cdnv_pairs(nclib.class_statistics(features, train.labels))
 figure, axis = plt.subplots(figsize=(4.2, 3.5))
 shades = axis.imshow(pairs, cmap="Blues", vmin=0)
@@ -119,14 +120,14 @@ plt.show()
 # %% [markdown]
 # ## Which layer is best?
 #
-# The last layer is made for the classes the model was trained on. `layerwise` measures every block in one pass, and fits a
-# linear probe to each:
+# The last layer is adapted to the classes that the model was trained on. `layerwise` measures every block in one pass, and fits
+# a linear probe to each, with one strength of the penalty for all layers (so its last row differs from the probe above):
 
 # %%
 table = nclib.layerwise(model, train, test)
 table.round(3)
 
-# %% mystnb={"figure": {"caption": "In this run the best features come one stage before the end, by a few test images. Left: collapse along the layers. Right: the test accuracy of a linear probe of each layer.", "name": "fig-own-layers"}, "image": {"alt": "Two curves over the layers of the network. CDNV falls up to the third stage and then stays about level. The accuracy of a linear probe rises up to the third stage and falls a little at the last."}}
+# %% mystnb={"figure": {"caption": "In this run the last stage has the best features, by a few test images, although the stage before it is more collapsed. Left: collapse along the layers. Right: the test accuracy of a linear probe of each layer.", "name": "fig-own-layers"}, "image": {"alt": "Two curves over the layers of the network. CDNV falls up to the third stage and rises a little at the fourth. The accuracy of a linear probe rises up to the fourth stage. The last layer equals the fourth stage in both."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.8))
 left.plot(table.index, table["cdnv"], marker="o")
 left.set(title="CDNV (lower is more collapsed)", ylim=(0, None))
@@ -135,15 +136,16 @@ right.set(title="test accuracy of a linear probe", ylim=(0, 1))
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Where accuracy falls towards the end, the last layers have forgotten what your classes need: take the
-# features of an earlier layer, `nclib.extract_layers(model, images, ["layer3.0"])`, or tune the last layers. Do not pick the
-# layer by its collapse alone: {ref}`downstream` shows that the most collapsed layer is often not the best.
+# **How to read it.** Here accuracy rises to the end. Where it falls towards the end, the last layers have forgotten what your
+# classes need: take the features of an earlier layer, `nclib.extract_layers(model, images, ["layer3.0"])`, or tune the last
+# layers. Do not pick the layer by its collapse alone: {ref}`downstream` shows that the most collapsed layer is often not the
+# best.
 
 # %% [markdown]
 # ## Next
 #
 # - Which of several models should you take? {ref}`own-ranking`
 # - What does tuning one layer gain? {ref}`own-finetuning`
-# - More images than memory holds: `nclib statistics MODEL DATA OUTPUT` keeps only class statistics, also on several GPUs. In
-#   Python it is `nclib.feature_statistics(model, images)`.
+# - If memory does not hold the features of all images, `nclib statistics MODEL DATA OUTPUT` keeps only class statistics, also
+#   on several GPUs. In Python it is `nclib.feature_statistics(model, images)`.
 # - Folders, names of data and models, images that do not lie in folders, a model of your own: [](../book/own_models.md).

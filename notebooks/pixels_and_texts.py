@@ -2,8 +2,8 @@
 # (own-pixels)=
 # # Rank models for pixels and texts
 #
-# **What you'll do.** Measure and rank models where a sample is not an image: the pixels of a scene, for semantic segmentation,
-# and texts.
+# **What you'll do.** Measure and rank models where a sample is not an image, but a pixel of a scene (for semantic segmentation)
+# or a text.
 #
 # **What you need.** Scenes with a label for every pixel, or a table of texts and labels. Metrics and scores take the features
 # and labels of any samples.
@@ -24,11 +24,12 @@ pretrain("latin", "greek", "untrained")
 # %% [markdown]
 # ## Pixels
 #
-# `nclib.scenes("digits[0:2]")` composes scenes of handwritten zeros and ones, so there are three classes: ground, zero and one.
-# Yours are read from `folder:PATH`, with `train/images` and `train/labels`; labels are PNG images of class indices, 255 for
-# none, and `classes.txt` may name the classes, one on each line.
+# `nclib.scenes("digits[0:2]")` composes scenes of handwritten zeros and ones, so there are three classes: the background
+# (called `ground`), zero and one. Your own scenes are read from `folder:PATH`, with `train/images` and `train/labels`. Labels
+# are PNG images of class indices, in which 255 marks pixels without a class; `classes.txt` may name the classes, one on each
+# line.
 
-# %% mystnb={"figure": {"caption": "A scene and its labels: every pixel has a class, and the ground is a class, too.", "name": "fig-own-scene"}, "image": {"alt": "Two square pictures side by side: handwritten zeros and ones on black discs, on a mottled grey ground; and the same discs in one colour for zeros and another for ones."}}
+# %% mystnb={"figure": {"caption": "A scene and its labels: every pixel has a class, and the background is a class, too.", "name": "fig-own-scene"}, "image": {"alt": "Two square pictures side by side: handwritten zeros and ones on black discs, on a mottled grey background; and the same discs in one colour for zeros and another for ones."}}
 scenes = nclib.scenes("digits[0:2]", number=60)
 figure, axes = plt.subplots(1, 2, figsize=(5, 2.5))
 axes[0].imshow(scenes.images[0, 0], cmap="gray")
@@ -38,10 +39,10 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
-# `pixel_features` draws pixels of every class at random, and reads the model's map at their places. It takes
-# convolutional networks, not vision transformers. Deep maps are coarse: without `layer` it reads the deepest layer whose map has
-# at least one row for every sixteen rows of the scene. These scenes are small, so we take an earlier one. (`rank_models` and
-# `nclib rank` take images and texts, not scenes.)
+# `pixel_features` draws pixels of every class at random, and reads the model's feature map at their positions. It takes
+# convolutional networks, not vision transformers. Deep feature maps are coarse, so without `layer` it reads the deepest layer
+# whose map has at least one row for every sixteen rows of the scene. These scenes are small, so we take an earlier layer.
+# (`rank_models` and `nclib rank` take images and texts, not scenes.)
 
 # %%
 models = {
@@ -55,7 +56,7 @@ pixels = {
 print(nclib.measure(*pixels["latin"], metrics=["nc1", "cdnv"]))
 
 # %% [markdown]
-# The scores of each model come from the same pixels. FaCe compares models, so it takes the class statistics of all of them. To
+# All models are scored on the same pixels. FaCe compares models, so it takes the class statistics of all of them. To
 # check, we fit a linear probe to these pixels, and test it on pixels of other scenes:
 
 # %%
@@ -74,15 +75,15 @@ table.round(3)
 
 # %% [markdown]
 # **How to read it.** Higher is better in every column; guessing is right on one pixel in three. Where scores and probe agree on
-# the first model, as here, take it. Where they do not, trust the probe, or tune the first few. {ref}`pixels` shows how far
-# scores can be trusted for pixels.
+# the first model, take it. Where they do not, trust the probe, or tune the first few. Here FaCe and the probe put the Latin
+# model first, and LogME the Greek model. {ref}`pixels` shows how far scores can be trusted for pixels.
 
 # %% [markdown]
 # ## Texts
 #
 # Texts come from a table with the columns `text` and `label`, as `nclib.texts("file:reviews_{split}.csv")`, or from the hub, as
-# `nclib.texts("hf:stanfordnlp/imdb")`; [](../book/files.md) says what else they may look like. Here they are docstrings of six
-# libraries, and the question is which library a docstring is from.
+# `nclib.texts("hf:stanfordnlp/imdb")`; [](../book/files.md) says which other formats can be read. Here the texts are docstrings
+# of six libraries, and the task is to tell which library a docstring comes from.
 
 # %%
 train = nclib.texts("docstrings/libraries", per_class=40)
@@ -90,8 +91,8 @@ test = nclib.texts("docstrings/libraries", "test", per_class=40)
 print(train, train.classes)
 
 # %% [markdown]
-# Any encoder will do, as long as it gives a row of numbers for each text. Ours count words and keep the main directions, so
-# that nothing is downloaded:
+# Any encoder will do, as long as it gives a row of numbers for each text. Ours count words and keep the main directions of the
+# counts (by a truncated SVD), so that nothing is downloaded:
 
 # %% tags=["hide-input"]
 from sklearn.decomposition import TruncatedSVD
@@ -126,13 +127,13 @@ pd.DataFrame(found).T.round(3)
 
 # %% [markdown]
 # **How to read it.** The scores look at the training texts only; `probe` is the accuracy of a linear probe on the test texts,
-# where guessing is right on one text in six. `SentenceTransformer(name).encode(texts)` gives features that fit in the same
-# place.
+# where guessing is right on one text in six. `SentenceTransformer(name).encode(texts)` gives features that you can use in the
+# same way.
 #
-# ### Encoders of the hub
+# ### Encoders from the hub
 #
-# With `pip install '.[transformers]'` encoders go by name, in Python and on the command line. They are models of the Hugging
-# Face hub, or folders of their files, as `folder:PATH`; `[:4]` behind a name keeps the first four layers:
+# After `pip install '.[transformers]'` you can name encoders, in Python and on the command line. A name stands for a model of
+# the Hugging Face hub, or, as `folder:PATH`, for a folder with its files; `[:4]` after a name keeps the first four layers:
 #
 # ```bash
 # nclib extract sentence-transformers/all-MiniLM-L6-v2 'file:reviews_{split}.csv' features.npz --layer 3
@@ -149,5 +150,5 @@ pd.DataFrame(found).T.round(3)
 # print(nclib.layerwise(encoder, texts, held_out))
 # ```
 #
-# `nclib.text_features(encoder, texts)` gives the features alone, and `nclib.text_layers(encoder, texts, [0, "last"])` those of
-# any layers in one pass, by the names of `encoder.layers`.
+# `nclib.text_features(encoder, texts)` gives the features alone, and `nclib.text_layers(encoder, texts, [0, "last"])` gives the
+# features of any layers in one pass; `encoder.layers` lists the names of the layers.

@@ -60,20 +60,24 @@ WRONG = {
     "None among objects": (
         ["a", None, "b"],
         ValueError,
-        "hold None in row 1, which is no class; leave out the 1 sample without a label",
+        "hold None in row 1, which is not a class; leave out the 1 sample without a label",
     ),
-    "NaN among texts": (["a", float("nan")], ValueError, "hold nan in row 1, which is no class"),
+    "NaN among texts": (["a", float("nan")], ValueError, "hold nan in row 1, which is not a class"),
     "NaN of a series of texts": (pd.Series(["a", None, None]), ValueError, "in row 1, .* leave out the 2 samples"),
     "NA of pandas": (pd.Series([1, None], dtype="Int64"), ValueError, "hold nan in row 1"),
     "null of Arrow": (
         pa.array(["a", None]),
         ValueError,
-        "hold None in row 1, which is no class; leave out the 1 sample",
+        "hold None in row 1, which is not a class; leave out the 1 sample",
     ),
-    "null among Arrow's numbers": (pa.chunked_array([[1, None]]), ValueError, "hold None in row 1, which is no class"),
+    "null among Arrow's numbers": (
+        pa.chunked_array([[1, None]]),
+        ValueError,
+        "hold None in row 1, which is not a class",
+    ),
     "a missing category": (pd.Series(["a", None], dtype="category"), ValueError, "hold nan in row 1"),
-    "NaN": ([0.0, float("nan")], ValueError, "hold nan in row 1, which is no class"),
-    "NaN of a tensor": (torch.tensor([0.0, torch.nan]), ValueError, "hold nan in row 1, which is no class"),
+    "NaN": ([0.0, float("nan")], ValueError, "hold nan in row 1, which is not a class"),
+    "NaN of a tensor": (torch.tensor([0.0, torch.nan]), ValueError, "hold nan in row 1, which is not a class"),
     "NA among objects": (np.array([1, pd.NA], dtype=object), ValueError, "hold <NA> in row 1"),
     "masked": (
         np.ma.array([0, 1, 2], mask=[0, 1, 0]),
@@ -117,8 +121,8 @@ NO_CLASSES = {
     "a number": (3, ValueError, r"are \(\); y should be a 1d array"),
 }
 BLANK = {
-    "an empty text": (["a", ""], ValueError, "hold '' in row 1, which is no class; leave out the 1 sample without"),
-    "blank texts": (["a", " ", "\t"], ValueError, "hold ' ' in row 1, which is no class; leave out the 2 samples"),
+    "an empty text": (["a", ""], ValueError, "hold '' in row 1, which is not a class; leave out the 1 sample without"),
+    "blank texts": (["a", " ", "\t"], ValueError, "hold ' ' in row 1, which is not a class; leave out the 2 samples"),
     "space around": (["a", "b", " a"], ValueError, r"hold ' a' and 'a', which differ only .*; give label.strip\(\)"),
 }
 
@@ -342,7 +346,7 @@ def test_labels_below_0_are_an_error_with_a_cure_but_integers():
 )
 def test_all_that_takes_labels_says_which_is_missing(taker):
     for missing in (None, float("nan")):
-        with pytest.raises(ValueError, match="in row 5, which is no class"):
+        with pytest.raises(ValueError, match="in row 5, which is not a class"):
             taker([*NUMBERS[:5], missing])
     with pytest.raises(ValueError, match="masked, the first in row 5"):
         taker(np.ma.array(NUMBERS, mask=[0] * 5 + [1]))
@@ -394,7 +398,7 @@ def test_columns_of_arrow_are_features_of_their_own_type():
         (
             pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}),
             TypeError,
-            "DataFrame is no .* it holds 'x', which is no number; leave out",
+            "DataFrame is not .* it holds 'x', which is not a number; leave out",
         ),
         (pd.DataFrame({"a": [1.0, None]}, dtype="Float64"), ValueError, "hold NaN or infinity, the first in row 1"),
         (
@@ -405,9 +409,9 @@ def test_columns_of_arrow_are_features_of_their_own_type():
         (pd.DataFrame({"a": [1, None]}, dtype="Int64"), ValueError, "hold NaN or infinity, the first in row 1"),
         (pd.Series([np.ones(2), np.ones(2)]), TypeError, r"Series .* a ndarray; np.stack\(list\(rows\)\)"),
         (np.array([[1.0], [2.0]], dtype=object), TypeError, r"as objects; give its astype\(float\)"),
-        (np.array([[1.0], [None]], dtype=object), TypeError, "it holds None, which is no number"),
-        ([np.ones(2), np.ones(3)], TypeError, "list is no tensor or array of numbers: .* same shape"),
-        ([torch.ones(2), torch.ones(3)], TypeError, "list is no tensor or array of numbers: .* equal size"),
+        (np.array([[1.0], [None]], dtype=object), TypeError, "it holds None, which is not a number"),
+        ([np.ones(2), np.ones(3)], TypeError, "list is not a tensor or array of numbers: .* same shape"),
+        ([torch.ones(2), torch.ones(3)], TypeError, "list is not a tensor or array of numbers: .* equal size"),
         (torch.ones(2, 1).to_sparse(), TypeError, r"torch.sparse_coo; it must be dense: give its to_dense\(\)"),
         (torch.ones(2, 1, device="meta"), TypeError, "on the device meta"),
         (sparse.csr_array([[1.0], [2.0]]), TypeError, r"csr_array .* it is sparse, .* give its toarray\(\)"),
@@ -455,7 +459,7 @@ def test_probabilities_may_be_a_table():
 def test_masked_features_are_an_error_and_sparse_ones_have_a_cure():
     with pytest.raises(ValueError, match="1 entry is masked, the first in row 1"):
         as_tensor(np.ma.array([[1.0], [2.0]], mask=[[0], [1]]))
-    with pytest.raises(TypeError, match=r"csr_matrix is no tensor or array of numbers: .*; give its toarray\(\)"):
+    with pytest.raises(TypeError, match=r"csr_matrix is not a tensor or array of numbers: .*; give its toarray\(\)"):
         as_tensor(sparse.csr_matrix([[1.0], [2.0]]))
 
 
@@ -478,20 +482,26 @@ def test_tables_and_lists_of_arrow_are_features(given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, r"NoneType is no tensor or array of numbers; give an array \(N, d\)$"),
-        ("x.npy", r"str is no tensor .*, such as numpy\.load\(path\)"),
-        (Path("x.npy"), r"Path is no tensor .*, such as numpy\.load\(path\)"),
-        ({"features": torch.eye(2)}, r"dict is no tensor .*, such as values\['features'\]"),
-        (np.array([["1.5"]]), r"ndarray is no tensor .*: it holds <U3; if these are numbers, give its astype\(float\)"),
+        (None, r"NoneType is not a tensor or array of numbers; give an array \(N, d\)$"),
+        ("x.npy", r"str is not a tensor .*, such as numpy\.load\(path\)"),
+        (Path("x.npy"), r"Path is not a tensor .*, such as numpy\.load\(path\)"),
+        ({"features": torch.eye(2)}, r"dict is not a tensor .*, such as values\['features'\]"),
+        (
+            np.array([["1.5"]]),
+            r"ndarray is not a tensor .*: it holds <U3; if these are numbers, give its astype\(float\)",
+        ),
         (np.array([["2020-01-01"]], dtype="M8[D]"), r"it holds datetime64\[D\]; if these are numbers"),
-        (pa.array([[1.0, 2.0], None]), "ListArray is no tensor .*: it holds None, which is no number|it holds objects"),
-        (pa.array([[1.0, 2.0], [3.0]]), "ListArray is no tensor or array of numbers: "),
+        (
+            pa.array([[1.0, 2.0], None]),
+            "ListArray is not a tensor .*: it holds None, which is not a number|it holds objects",
+        ),
+        (pa.array([[1.0, 2.0], [3.0]]), "ListArray is not a tensor or array of numbers: "),
     ],
 )
 def test_what_holds_no_numbers_says_what_does(given, message):
     with pytest.raises(TypeError, match=message):
         as_tensor(given)
-    with pytest.raises(TypeError, match="is no tensor or array of numbers"):
+    with pytest.raises(TypeError, match="is not a tensor or array of numbers"):
         nclib.measure(given, [0, 1])
 
 

@@ -97,7 +97,7 @@ class Harmful:
             "np.savez(path, features",
         ),
         ("x.pt", lambda path: torch.save(torch.eye(3), path), "holds no dict"),
-        ("x.npy", lambda path: np.save(path, np.eye(3)), "features in an .npy file need a file of labels"),
+        ("x.npy", lambda path: np.save(path, np.eye(3)), "is given with no file of labels; an .npy file of features"),
     ],
 )
 def test_a_bad_file_ends_with_one_line_and_exit_code_1(tmp_path, name, write, message):
@@ -256,6 +256,15 @@ def test_a_broken_picture_is_left_out_and_told(pictures, tmp_path, command, suff
     assert "12 samples, 2 classes, 64 features" in run(file).stdout
 
 
+@pytest.mark.parametrize("command", ["extract", "statistics"])
+def test_a_split_of_our_own_is_told(pictures, tmp_path, command):
+    arguments = [command, "test_vit", str(pictures), str(tmp_path / "x.safetensors"), "--weights", "random"]
+    said = "has no split 'train', so 80% of each class are taken; the split 'all' takes every image"
+    assert said in " ".join(CliRunner().invoke(app, arguments).stderr.split())
+    for chosen in ("all", "train"):
+        assert "are taken" not in CliRunner().invoke(app, [*arguments, "--split", chosen]).stderr
+
+
 def test_a_class_of_broken_pictures_is_an_error(pictures, tmp_path):
     (pictures / "2").mkdir()
     (pictures / "2" / "also.png").write_bytes(b"no picture")
@@ -270,8 +279,8 @@ def test_a_class_of_broken_pictures_is_an_error(pictures, tmp_path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("test_vit*", "'test_vit*' is"),
-        ("popular", "'popular' is 10 models"),
+        ("test_vit*", "'test_vit*' stands for"),
+        ("popular", "'popular' stands for 10 models"),
         ("resnt18", "timm has no model 'resnt18'; similar names are resnet18"),
     ],
 )
@@ -315,7 +324,7 @@ def test_a_file_in_the_place_of_data_says_how_data_is_named(tmp_path, monkeypatc
 
 
 def test_a_table_of_texts_without_its_prefix_is_told_in_python():
-    with pytest.raises(ValueError, match=r"'t\.csv' is no name of texts; .* a table is named 'file:t\.csv'"):
+    with pytest.raises(ValueError, match=r"'t\.csv' does not name texts; .* a table is named 'file:t\.csv'"):
         nclib.texts("t.csv")
 
 

@@ -83,7 +83,7 @@ def test_a_seed_too_large_for_the_library_that_draws_is_an_error(name, bits):
         (lambda: nclib.load("hf:"), "hf: names no data set"),
         (lambda: nclib.load("digits[3]"), r"digits is one, and digits\[first:end\] some classes of it"),
         (lambda: nclib.load("digits", ["train"]), r"unknown split \['train'\] of digits"),
-        (lambda: nclib.extract(backbone(), DIGITS, layer="x"), "layer is no option; there are batch_size"),
+        (lambda: nclib.extract(backbone(), DIGITS, layer="x"), "layer is not an option; there are batch_size"),
         (lambda: nclib.layer_tuning(backbone(), True, 10), "layers hold True"),
         (lambda: nclib.trainable_share(None), "model is None; it must be a module"),
         (lambda: nclib.Tuning(learning_rate=np.inf), "learning_rate is inf; it must be finite"),
@@ -96,7 +96,7 @@ def test_a_seed_too_large_for_the_library_that_draws_is_an_error(name, bits):
         (lambda: nclib.finetune_best([(probe, FAST)], DIGITS, share=0.9), "takes every image of class 0"),
         (lambda: nclib.finetune_best([probe], DIGITS), "candidates hold a function; each must be a pair"),
         (lambda: nclib.finetune_best([(probe(), FAST)], DIGITS), "a candidate's model is a Tuned; give a function"),
-        (lambda: nclib.finetune_best([(probe, FAST)], DIGITS, validation=DIGITS), "validation is no option"),
+        (lambda: nclib.finetune_best([(probe, FAST)], DIGITS, validation=DIGITS), "validation is not an option"),
     ],
 )
 def test_the_message_names_the_argument(call, message):

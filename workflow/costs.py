@@ -110,7 +110,7 @@ def forward(cell: Cell) -> float:
 
 
 def training(recipe: Recipe) -> Work:
-    """Of a network from nothing, its penalty included."""
+    """Of a network from scratch, its penalty included."""
     number = images(recipe.source, 0, recipe.per_class)
     once = of_recipe(recipe)[0]
     steps = number / recipe.batch_size

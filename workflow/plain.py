@@ -38,9 +38,10 @@ jupyter lab  # and there open notebooks/{name}.ipynb
 
 - After `make book` everything is installed in `.venv`, and `make lab` opens JupyterLab.
 - In Colab, run this in a first cell: `!git clone {url} nclib`, `%cd nclib/notebooks`, `%pip install "..[book]"`.
-- Run all cells. That takes one to three minutes on two cores.{parameters}
-- **The numbers in the text are those of the run stored here.** When you run the cells again, tables and figures change,
-  and the text does not. To change the text for good, edit `notebooks/{name}.py`, the source of this file.
+- Run all cells. That takes up to three minutes on two cores.{parameters}
+- **The numbers in the text are those of the run stored here.** When you run the cells again with other data or
+  settings, tables and figures change, and the text does not. To change the text for good, edit the source of this file,
+  `notebooks/{name}.py`.
 - The page itself is `_build/html/notebooks/{name}.html` after `make book`. Words that the [glossary]({glossary})
   explains are links to it."""
 

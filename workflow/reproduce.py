@@ -1,4 +1,4 @@
-"""Compute demo records again, from nothing, and report where they differ from the committed ones.
+"""Compute demo records again, from scratch, and report where they differ from the committed ones.
 
 That is one seed of every cell or, with --seeds all, each of them, and the verdicts as well. The exit code is 1 if a
 value is beyond its tolerance or a verdict differs, else 0. A killed run is taken up again with --go-on.

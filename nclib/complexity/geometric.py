@@ -80,8 +80,8 @@ class Complexity:
     def standard_error(self) -> float:
         """The standard error of `value` as an estimate of the exact mean over all samples; 0 if it is exact.
 
-        sqrt((1 - n/N) s^2/n + (n/N) sum_i v_i/n^2), with s^2 the variance between the estimates and v_i that of each:
-        sampling in two stages (Cochran 1977, chapter 10).
+        sqrt((1 - n/N) s^2/n + (n/N) sum_i v_i/n^2), where s^2 is the variance between the estimates, and v_i the
+        variance of each: sampling in two stages (Cochran 1977, chapter 10).
         """
         estimates, number = self.per_sample.detach(), len(self.per_sample)
         share = number / self.population
@@ -237,8 +237,8 @@ def geometric_complexity(
     seed
         Seed of the random vectors, rows, entries and samples.
     memory
-        About the most bytes that a pass may take, at most 64 samples at once. The need is measured first, unless this
-        is infinite.
+        The approximate limit on the bytes that a pass takes; a pass has at most 64 samples. The need is measured first,
+        unless this is infinite.
     progress
         Show a progress bar.
 
@@ -269,9 +269,7 @@ def geometric_complexity(
 
 def _check_model(model: Any) -> None:
     if isinstance(model, TextEncoder):
-        raise TypeError(
-            f"{model.name} is an encoder of texts, whose tokens cannot move a little; give a model of images"
-        )
+        raise TypeError(f"{model.name} is an encoder of texts, whose tokens are not continuous; give a model of images")
     if not (isinstance(model, Backbone) or callable(model)):
         raise TypeError(f"model is {model!r}; it must be a Backbone, a module or a function")
 
@@ -323,9 +321,9 @@ def _checked_number(method: str, number: int | None, share: float, relative_erro
         raise ValueError(f"share is {share!r}; it must be above 0 and at most 1")
     if relative_error is not None and (method not in ("rademacher", "gaussian") or number == 1):
         raise ValueError(
-            f"relative_error is given with method {method!r} and number {number}; it takes 'rademacher' or 'gaussian' "
-            "and at least 2"
+            f"relative_error is given with method {method!r} and number {number}; it needs method 'rademacher' or "
+            "'gaussian', and number at least 2"
         )
     if relative_error is not None and not (is_number(relative_error) and relative_error > 0):
-        raise ValueError(f"relative_error is {relative_error!r}; it must be above 0, a number")
+        raise ValueError(f"relative_error is {relative_error!r}; it must be a number above 0")
     return number or _SEVERAL

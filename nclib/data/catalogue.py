@@ -27,7 +27,7 @@ from nclib.data.torchvision_sets import TORCHVISION
 EMBEDDED = (*(f"glyphs/{script}" for script in glyphs.SCRIPTS), "digits")
 SPLITS = {"train": 120, "test": 40}  # images of a class if the set is drawn on the fly
 _OWN_SPLITS = ("train", "test", "all")  # the splits that we make of a set without any
-_LAID_OUT = "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg,"  # the layout of a folder
+_LAID_OUT = "train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg"  # the layout of a folder
 _PREFIXED = re.compile(r"(file|folder|hf):|docstrings/")
 _SOME_CLASSES = re.compile(r"(.+)\[(\d*):(\d*)\]")  # a set, the first class, and the end
 _SPLIT_CLASSES = re.compile(rf"(.+)\[({'|'.join(CLASS_SPLITS)})\]")  # a set, and a published split of its classes
@@ -65,8 +65,8 @@ def load(
           its library wrote; needs that library, ``pip install datasets``;
         - any of these followed by ``[first:end]``, such as ``cifar100[0:64]``, for these classes only, by number; or
           by a published split of classes, such as ``cifar100[cifar-fs/train]`` and
-          ``folder:mini_imagenet[mini-imagenet/test]``, see `nclib.data.class_splits`. A folder whose own name has such
-          brackets comes first;
+          ``folder:mini_imagenet[mini-imagenet/test]``, see `nclib.data.class_splits`. A folder whose own name has
+          such brackets takes precedence;
         - texts, as `nclib.texts` names them: ``file:PATH``, ``docstrings/...``, or ``hf:NAME`` with a column of texts
           and none of images.
     split
@@ -108,7 +108,9 @@ def load(
     stem, some = (name, slice(None)) if _is_folder(name, data_root) else split_name(name)
     if names_texts(stem, data_root):
         if stem != name or seed or download:
-            raise ValueError(f"{stem} is texts, for which classes, seed and download cannot be chosen; leave them out")
+            raise ValueError(
+                f"{stem} holds texts, for which classes, seed and download cannot be chosen; leave them out"
+            )
         return texts(name, split, per_class=per_class, data_root=data_root)
     parts = (_splits(stem, data_root) if split == "all" else ()) or (split,)
     whole, *others = [_whole(stem, each, per_class, seed, data_root, download) for each in parts]
@@ -171,7 +173,12 @@ def _refuse_file(given: str) -> None:
 
 
 def training_images(
-    data: str, split: str | None, *, per_class: int | None = None, data_root: Path | str | None = None
+    data: str,
+    split: str | None,
+    *,
+    per_class: int | None = None,
+    data_root: Path | str | None = None,
+    download: bool = False,
 ) -> tuple[Any, list[Path]]:
     """The readable images of a data set or plain folder, and the paths of the unreadable ones.
 
@@ -179,9 +186,19 @@ def training_images(
     """
     name = data_name(data)
     stem = name if _is_folder(name, data_root) else split_name(name)[0]
-    images = load(name, split or ("train" if _splits(stem, data_root) else "all"), data_root=data_root)
+    split = split or ("train" if _splits(stem, data_root) else "all")
+    images = load(name, split, data_root=data_root, download=download)
     images, broken = images.readable() if isinstance(images, ImageFiles) else (images, [])
     return (images if per_class is None else images.take(per_class)), broken
+
+
+def about_split(data: str, split: str, data_root: str | Path | None) -> str:
+    """What to know of a split that we make of a set without any; empty for a split that the set comes with."""
+    stem = data if _is_folder(data, data_root) else split_name(data)[0]
+    if split == "all" or _splits(stem, data_root):
+        return ""
+    share = TEST_SHARE if split == "test" else 1 - TEST_SHARE
+    return f"{data} has no split {split!r}, so {share:.0%} of each class are taken; the split 'all' takes every image"
 
 
 def _splits(name: str, data_root: str | Path | None) -> tuple[str, ...]:
@@ -219,7 +236,7 @@ def _whole(
     if (stem := name.partition("[")[0]) != name and stem in known:
         hint = f"{stem} is one, and {stem}[first:end] some classes of it, such as {stem}[0:2]; "
     raise ValueError(
-        f"unknown data set {name!r}, nor is it a folder; {hint}"
+        f"{name!r} is neither a known data set nor a folder; {hint}"
         f"there are {', '.join(known)}, folder:PATH and hf:NAME, all with or without [first:end], and texts, file:PATH"
     )
 
@@ -235,7 +252,7 @@ def _torchvision(name: str, split: str, data_root: str | Path | None, download: 
     entry = TORCHVISION[name]
     _check_split(name, split, entry.splits or _OWN_SPLITS)
     root = root_of(name, data_root)
-    how = entry.by_hand or "download=True fetches it"
+    how = entry.by_hand or "download=True (--download) fetches it"
     download = download and not entry.by_hand
     # Check first, because some of torchvision's classes create folders when they look for files.
     if not download and not any(root.glob(entry.place)):

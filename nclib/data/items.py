@@ -1,6 +1,7 @@
 """Images from any source, read by number or in passes, with the labels that come with them."""
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from nclib.checks import counted, few, is_number
 from nclib.data.images import ImageSet, Labelled, stack
@@ -149,7 +150,15 @@ class Items(Labelled):
     @cached_property
     def prepared(self) -> bool:  # type: ignore[override]  # always False in other classes
         """Whether the images are inputs, as the first one shows."""
-        return isinstance(self._given(0), Tensor)
+        given = isinstance(self._given(0), Tensor)
+        if given and _only_scaled(self.source):
+            warnings.warn(
+                f"{type(self.source).__name__} gives floats from 0 to 1, by ToTensor; floats count as prepared, so no "
+                "model normalises them. Unless it was trained on such floats, leave ToTensor out: then the model's own "
+                "transform prepares the pictures",
+                stacklevel=2,
+            )
+        return given
 
     def _given(self, index: int) -> Image.Image | Tensor:
         given = self.parts(index)[0]
@@ -207,6 +216,15 @@ class Items(Labelled):
         return anew
 
 
+def _only_scaled(source: Any) -> bool:
+    """Whether the last step of a torch Dataset's transform is ToTensor, which scales but does not normalise."""
+    while isinstance(source, Subset):
+        source = source.dataset
+    transform = getattr(source, "transform", None)
+    steps = getattr(transform, "transforms", None) or [transform]
+    return type(steps[-1]).__name__ == "ToTensor"
+
+
 @dataclass(frozen=True)
 class _Parts(Dataset):
     """A torch Dataset of the images and labels of items."""
@@ -250,7 +268,9 @@ class Stream:
 
     def _items(self) -> Iterator[Parts]:
         if self._begun and iter(self.source) is self.source:
-            raise ValueError(f"these images are read: {type(self.source).__name__} was passed over before; {_ONCE}")
+            raise ValueError(
+                f"these images have been read: {type(self.source).__name__} was passed over before; {_ONCE}"
+            )
         self._begun = True
         for given in self.source:
             parts = self.how.split(given)

@@ -142,7 +142,7 @@ def _refuse_text(image: Any) -> None:
     """Refuse a text that is neither an existing path nor looks like the path of an image."""
     if isinstance(image, str) and not os.path.exists(image) and Path(image).suffix.lower() not in EXTENSIONS:
         raise ValueError(
-            f"images are texts, the first of which, {image!r:.60}, is no file; nclib.text_features(encoder, texts) "
+            f"images are texts, and the first, {image!r:.60}, is not a file; nclib.text_features(encoder, texts) "
             "computes features of texts, and nclib.Texts(texts, labels) makes a task to rank models for"
         )
 
@@ -212,7 +212,7 @@ def how_given(path: str | PathLike) -> str:
 @_opened.register
 def _(data: Mapping, how: Columns) -> Any:
     if how.key(data, "image") is None:
-        raise ValueError(f"a dict of {few(list(data)) or 'nothing'} is several data sets, or none; give one of them")
+        raise ValueError(f"a dict of {few(list(data)) or 'nothing'} holds several data sets, or none; give one of them")
     return _opened(unbatched(how.split(data)), how)
 
 

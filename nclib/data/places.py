@@ -29,7 +29,10 @@ def root_of(name: str, data_root: str | Path | None) -> Path:
     """The data root as an absolute path."""
     given = data_root or os.environ.get("NCLIB_DATA")
     if not given:
-        raise FileNotFoundError(f"{name} needs the folder of the data sets; give data_root=... or set NCLIB_DATA")
+        raise FileNotFoundError(
+            f"{name} needs the folder of the data sets; give data_root=... (--data-root), or set the environment "
+            "variable NCLIB_DATA"
+        )
     root = Path(given).expanduser().absolute()
     if not root.is_dir():
         raise FileNotFoundError(f"the data root {root} is not a folder; give one that holds {name}")

@@ -163,7 +163,7 @@ def _found(name: str, split: str, per_class: int | None, data_root: str | Path |
         }
     else:
         cure = f"; a table is named 'file:{name}'" if Path(name).suffix.lower() in TABLES else ""
-        raise ValueError(f"{name!r} is no name of texts; there are docstrings/PACKAGE, file:PATH and hf:NAME{cure}")
+        raise ValueError(f"{name!r} does not name texts; the names are docstrings/PACKAGE, file:PATH and hf:NAME{cure}")
     return _drawn(name, split, by_class, per_class)
 
 

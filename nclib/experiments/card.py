@@ -1,4 +1,4 @@
-"""The small figures of the score card, as SVG: what the records of each scale say of one claim."""
+"""The small figures of the score card, as SVG: what the records of each scale say about one claim."""
 
 import math
 from collections.abc import Mapping, Sequence

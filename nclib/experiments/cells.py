@@ -83,9 +83,10 @@ def of_method(method: str, layers: Iterable[int]) -> Cell:
 
 
 def candidates(cell: Cell, model: Backbone, num_classes: int) -> list[tuple[Callable[[], Tuned], Tuning]]:
-    """What validation chooses from: learning rates and, if one layer is tuned, layers; with a fixed `rate`, only it.
+    """The pairs for `finetune_best` that a cell names: one for each learning rate and, if one layer is tuned, layer.
 
-    Settings of tuning that a recipe has, too, end in `_tuned` in a cell, which describes both.
+    With a fixed `rate` there is only this rate. A cell describes a recipe and a tuning; where both have a setting of
+    the same name, the name of the tuning's ends in `_tuned`.
     """
     make = WAYS[cell["method"].split()[0]]
     same = {"match": cell["match"]} if "match" in cell else {}

@@ -7,7 +7,7 @@ from nclib.experiments.records import Cell
 
 
 def asked(cell: Cell) -> Iterator[tuple[str, str, int]]:
-    """Data set, split and number of images of each class, for everything of which a cell takes a number."""
+    """Data set, split and number of images per class, for every request of a cell that states a number."""
     train, test = cell.get("train_per_class"), cell.get("test_per_class")
     tasks = [cell["data"]] if "data" in cell else list(cell.get("tasks", ()))
     found = [(task, split, number) for task in tasks for split, number in (("train", train), ("test", test))]
@@ -24,7 +24,7 @@ def impossible(cells: Iterable[Cell]) -> list[str]:
     """One sentence for each request of the cells that a data set of known size cannot meet."""
     wanted = dict.fromkeys(each for cell in cells for each in asked(cell))
     return [
-        f"{number} {split} images of each class of {data} are asked for, but its smallest class has {fewest}"
+        f"{number} {split} images per class of {data} are requested, but its smallest class has {fewest}"
         for data, split, number in wanted
         if (fewest := fewest_of(data, split)) is not None and number > fewest
     ]

@@ -126,7 +126,7 @@ def _marks(artist: Any, columns: Columns) -> pd.DataFrame:
 @singledispatch
 def _read(artist: Any) -> Iterable[Columns]:
     if isinstance(artist, Collection):
-        warnings.warn(f"a figure's data lack a {type(artist).__name__}, a kind not read yet", stacklevel=2)
+        warnings.warn(f"a figure's table lacks a {type(artist).__name__}, which cannot be read yet", stacklevel=2)
     return []  # a drawing, and no data
 
 

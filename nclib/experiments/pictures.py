@@ -47,7 +47,7 @@ def with_data(draw: Callable[[Figure], Any]) -> Callable[[Figure], Any]:
 
 
 def in_palette(png: str) -> str:
-    """A picture, as base64, in a palette of 256 colours, a third of its size; one of many colours as it is.
+    """A picture, as base64, in a palette of 256 colours, a third of its size; with more colours, it is unchanged.
 
     Only the shades that smooth the edge of a mark change, by a few of 255 levels.
     """

@@ -51,10 +51,10 @@ def _first(number: int) -> tuple[int, ...]:
 
 
 _REVIEWED = (
-    "A review found mistakes in how claims are judged, none of which decided a verdict here: of several contrasts the "
-    "estimate and p-value shown could be those of another than the one that decides; mixed verdicts had the p-value of "
-    "the pooled mean; infinite values were averaged; the number of replicates that would do ignored that they may show "
-    "no effect; and A1-mediation did not name its measure."
+    "A review found mistakes in how claims are judged, none of which decided a verdict here. If a claim has several "
+    "contrasts, the estimate and p-value shown could belong to a contrast other than the deciding one. Mixed verdicts "
+    "had the p-value of the pooled mean. Infinite values were averaged. The number of replicates that would be enough "
+    "ignored that replicates may show no effect. A1-mediation did not name its measure."
 )
 
 PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
@@ -75,10 +75,10 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         ("source_collapse",),
         {"demo": _first(16), "lab": _first(10)},
         "9fb659ce539ace2c",
-        "Three networks of each recipe, scale and source were explored. They chose the best places of the dial and of "
-        "the length of training, the end of the dial (at 1 source accuracy falls), the slope over the losses (a rank "
-        "correlation would need 32 networks), and the numbers: at demo all claims but A1-projection have a power of "
-        "95% to find the effect seen or to show that there is none, at lab all but A1-extent (55%).",
+        "Three networks of each recipe, scale and source were explored. From them we chose the best places of the dial "
+        "and of the length of training, the end of the dial (at 1, source accuracy falls), the slope over the losses "
+        "(a rank correlation would need 32 networks), and the numbers. At demo all claims but A1-projection have a "
+        "power of 95% to find the effect seen or to show that there is none; at lab all but A1-extent (55%) do.",
         {"8488d831233d1770": _REVIEWED},
     ),
     Protocol(
@@ -109,14 +109,14 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         ("fine_tuning", "data_scarcity", "tuned_layer", "forced_collapse"),
         {"demo": _first(15), "lab": _first(12)},
         "4578c9aa4401dd0c",
-        "Two networks and draws were explored at demo, one draw of each model at lab. They chose the rate of every "
-        "method, the best of two or three with the most images, and the tasks on which full fine-tuning is four points "
-        "ahead of a linear probe. A number of epochs is fixed, since validation on few images stopped so early that "
-        "nothing overfitted. Every method then learns its training images by heart, so that accuracies say nothing of "
-        "overfitting that the test accuracy does not, and A5-gap compares losses.",
+        "Two networks and draws were explored at demo, one draw of each model at lab. From them we chose the rate of "
+        "every method (the best of two or three with the most images), and the tasks on which full fine-tuning is four "
+        "points ahead of a linear probe. The number of epochs is fixed, because validation on few images stopped so "
+        "early that nothing overfitted. Every method then learns its training images by heart, so a gap between "
+        "accuracies says no more about overfitting than the test accuracy alone, and A5-gap compares losses.",
         {
-            "eb0c04cee66bbaa6": "The dial of collapse in fine-tuning has a name of its own. It had the name of the "
-            "dial in pre-training, which therefore moved with it at demo; forced collapse has a later protocol there."
+            "eb0c04cee66bbaa6": "The dial of collapse in fine-tuning now has a name of its own. Before, it shared the "
+            "name of the dial in pre-training, so both moved together at demo; a later protocol repeats it."
         },
     ),
     Protocol(
@@ -147,9 +147,9 @@ PROTOCOLS: tuple[Protocol, ...] = (  # oldest first
         ("model_selection", "scene_selection", "text_selection"),
         {"demo": _first(8), "lab": _first(6)},
         "a6483b63222f7303",
-        "Two networks of each recipe and draws of images were explored at demo, some of each zoo at lab. They chose "
-        "the rate and length of fine-tuning, under which seeds agree on the order of the models (rank correlations of "
-        "accuracy from .64 to .94), the models of each zoo, and the zoos: losses make no difference to pixels and "
+        "Two networks of each recipe and draws of images were explored at demo, some of each zoo at lab. From them we "
+        "chose the rate and length of fine-tuning, for which seeds agree on the order of the models (rank correlations "
+        "of accuracy from 0.64 to 0.94), the models of each zoo, and the zoos: losses make no difference to pixels and "
         "words at demo. The rival in C2 is the mean of nine estimators. At demo all claims but C2-architectures (71%) "
         "have a power of 95% to find the effect seen or to show that there is none.",
     ),

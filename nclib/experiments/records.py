@@ -277,7 +277,7 @@ def _warn_of(failures: list[dict], number: int) -> None:
     said = "; ".join(f"{reason} ({times} times)" if times > 1 else reason for reason, times in reasons.items())
     said = f"{len(failures)} of {number} cells of {failures[0]['study']} at {failures[0]['scale']} scale failed: {said}"
     if len(failures) == number:
-        raise RuntimeError(f"{said}; mend that, and try again with -p recompute failed")
+        raise RuntimeError(f"{said}; fix the cause, and try again with -p recompute failed")
     warnings.warn(f"{said}; the table lacks them. Try them again with -p recompute failed", stacklevel=3)
 
 
@@ -329,9 +329,9 @@ def _parse(line: str, path: Path, number: int, needed: Iterable[str]) -> dict:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number} is not a whole record ({error}); mend or delete the line") from error
+        raise ValueError(f"{path}, line {number} is not a whole record ({error}); repair or delete it") from error
     if not isinstance(record, dict) or (lacking := set(needed) - record.keys()):
-        raise ValueError(f"{path}, line {number} lacks {', '.join(sorted(lacking))}; mend or delete the line")
+        raise ValueError(f"{path}, line {number} lacks {', '.join(sorted(lacking))}; repair or delete the line")
     return record
 
 

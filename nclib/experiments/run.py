@@ -61,6 +61,8 @@ from nclib.models.pretrained import backbone
 from nclib.models.recipes import Recipe, train
 from nclib.storage import replacing
 
+Names = Sequence[str] | str | None
+
 # What a grid tells its runs: where records are, and the one cell to be measured, as study/digest.
 RECORDS_AT, ONLY = "NCLIB_RECORDS", "NCLIB_ONLY"
 LIVE_AT = "NCLIB_LIVE"  # another folder for what live cells measure, when other processors are emulated
@@ -110,10 +112,10 @@ class Run:
         return train(recipe, device=self.device, data_root=self.data_root, **(trail | options))
 
     def unfinished(self, name: str) -> Path | None:
-        """The path where the cell being measured keeps its work under a name; a killed run goes on from there.
+        """The path where the cell being measured keeps its work under a name; a killed run resumes from there.
 
         It is in the cache until the cell's record or failure is written. None outside `study`, so that live cells begin
-        from nothing.
+        from scratch.
         """
         folder = _UNFINISHED.get()
         return folder and folder / name
@@ -129,7 +131,7 @@ class Run:
         """The metrics of a cell, in a process that may be one of several workers.
 
         The work that an earlier run left may be damaged, or its data may have changed since. A cell that fails with it
-        is measured once more, from nothing.
+        is measured once more, from scratch.
         """
         folder = self._unfinished_of(study, cell)
         goes_on, token = folder.exists(), _UNFINISHED.set(folder)
@@ -138,7 +140,7 @@ class Run:
         except EXPECTED as error:
             if not goes_on or not is_expected(error):
                 raise
-            warnings.warn(f"a cell of {study} failed with earlier work and begins anew: {error}", stacklevel=2)
+            warnings.warn(f"a cell of {study} failed when it resumed, and starts again: {error}", stacklevel=2)
             self._settled(study, cell)
             return measure(cell, cache=self.cache)
         finally:
@@ -189,7 +191,8 @@ class Run:
         which is faster than threads for networks as small as these. LOKY_MAX_CPU_COUNT limits the number of cores. A
         cell that fails is missing in the table, see `fill`.
 
-        A run of `only` one cell measures that and ends the notebook as done; of other studies it reads the records.
+        If the run measures only one cell, it measures this cell and then ends the notebook. It reads the records of
+        other studies.
         """
         study, digest = self.only or (name, None)
         cells = self.cells(name)
@@ -221,12 +224,12 @@ class Run:
         return table
 
     def live(self, measures: Mapping[str, Callable[..., dict[str, Any]]]) -> pd.DataFrame:
-        """Measure the live cell of each study from nothing, by its `measure(cell, cache)`; compare it with its record.
+        """Measure the live cell of each study from scratch, by its `measure(cell, cache)`; compare it with its record.
 
         Returns a row for each metric: the recorded value, how far a processor may be from it (`tolerances`), and
-        whether this one agrees. The measured value depends on the processor, so it goes into ``_build/live``, a file
-        for each study, and not into the notebook. The cells belong to the scale "check", are measured in float64, and
-        only in a run at demo scale.
+        whether this one agrees. The measured value depends on the processor, so it goes into a file for each study
+        in ``_build/live``, and not into the notebook. The cells belong to the scale "check". They are measured in
+        float64, and only in a run at demo scale; at other scales the table is empty.
         """
         if self.scale != "demo":
             print("the live check needs the demo scale: nothing was measured")
@@ -245,7 +248,7 @@ class Run:
         cell = live_cell(study)
         recorded = Records(self.root / "book" / "records").select(study, "check", [cell])
         if not recorded:
-            raise ValueError(f"the live cell of {study} has no record in {self.root}; make processors measures it")
+            raise ValueError(f"the live cell of {study} has no record in {self.root}; `make processors` measures it")
         allowed = self._allowed(study, cell, recorded[0]["metrics"])
         with double_precision():
             now = record_of(study, "check", cell, partial(measure, cache=None), device=self._device_name(study))
@@ -260,9 +263,9 @@ class Run:
         known = set(spreads[(spreads["scale"] == "check") & (spreads["cell"] == cell_digest(cell))]["metric"])
         if lacking := [name for name in metrics if kind(name) and name not in known]:
             what = f"{', '.join(lacking)} of {study}"
-            raise ValueError(f"nobody has measured what processors differ by in {what}; make processors does")
+            raise ValueError(f"the spread between processors is unknown for {what}; `make processors` measures it")
         if not (allowed := tolerances(spreads, [study], "check", [cell])):
-            raise ValueError(f"no metric of the live cell of {study} is steady enough to be checked; choose another")
+            raise ValueError(f"no metric of the live cell of {study} is steady enough; choose another live cell")
         return allowed
 
     def beside(self, study: str, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -326,8 +329,8 @@ def start(
     seeds: Sequence[int] | int | str | None = None,
     data_root: str | Path | None = None,
     imports: Sequence[str] | str | None = None,
-    models: Sequence[str] | str | None = None,
-    tasks: Sequence[str] | str | None = None,
+    models: Names = None,
+    tasks: Names = None,
     recompute: bool | str = False,
     smoke: bool = False,
     root: str | Path | None = None,
@@ -355,18 +358,9 @@ def start(
     """
     with optional("statsmodels"):  # here, for what judges claims imports it in the end, and is frozen
         import statsmodels  # noqa: F401
-    chosen = settings(scale)
-    wait_passively(one_thread=chosen.device == "cpu")
-    if models is not None:
-        chosen = _with_models(chosen, tuple(_parse_names(models, "models")))
-    if tasks is not None:
-        chosen = _with_tasks(chosen, tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks")))
-    if recompute not in (True, False, "failed"):
-        raise ValueError(f"recompute is {recompute!r}; it must be True, False, or 'failed' for the cells that failed")
-    if smoke not in (True, False):
-        raise ValueError(f"smoke is {smoke!r}; it must be True or False")
-    anew = bool(recompute) and recompute != "failed"
-    _check_folder(anew, smoke)
+    wait_passively(one_thread=settings(scale).device == "cpu")
+    chosen = _chosen(scale, models, tasks, data_root)
+    anew = _anew(recompute, smoke)
     root = book_root() if root is None else Path(root)
     apart = root / (SMOKE_FOLDER if smoke else Path("_build") / "recomputed") if anew or smoke else None
     if smoke:
@@ -397,11 +391,27 @@ def start(
     return run
 
 
-def _check_folder(recompute: bool, smoke: bool) -> None:
-    """Raise a ValueError if more than one parameter chooses a folder of records."""
-    given = {"recompute": recompute, "smoke": smoke, RECORDS_AT: os.environ.get(RECORDS_AT)}
+def _chosen(scale: str, models: Names, tasks: Names, data_root: str | Path | None) -> Scale:
+    """The settings of a scale, with models and tasks in place of its own if they are given."""
+    chosen = settings(scale)
+    if models is not None:
+        chosen = _with_models(chosen, tuple(_parse_names(models, "models")))
+    if tasks is not None:
+        chosen = _with_tasks(chosen, tuple(_own_task(name, data_root) for name in _parse_names(tasks, "tasks")))
+    return chosen
+
+
+def _anew(recompute: bool | str, smoke: bool) -> bool:
+    """Whether everything is measured again; ValueError if the parameters are wrong or name several record folders."""
+    if recompute not in (True, False, "failed"):
+        raise ValueError(f"recompute is {recompute!r}; it must be True, False, or 'failed' for the cells that failed")
+    if smoke not in (True, False):
+        raise ValueError(f"smoke is {smoke!r}; it must be True or False")
+    anew = bool(recompute) and recompute != "failed"
+    given = {"recompute": anew, "smoke": smoke, RECORDS_AT: os.environ.get(RECORDS_AT)}
     if len(told := [name for name, value in given.items() if value]) > 1:
         raise ValueError(f"{told[0]} measures into a folder of its own; give either that or {', '.join(told[1:])}")
+    return anew
 
 
 def _begin_smoke(root: Path, scale: str) -> None:

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -63,7 +64,7 @@ def kept(study: str, scale: str, cells: list[Cell]) -> list[Cell]:
 
 
 def earlier(records: Records, study: str, scale: str) -> pd.DataFrame | None:
-    """The table of a study under the protocol before the one in force; None if there is none, or records lack."""
+    """The table of a study under the protocol before the present; None if there is none, or if records are missing."""
     if len(protocols := of_study(study, scale)) < 2:
         return None
     before = protocols[1]
@@ -127,27 +128,44 @@ def verdicts(records: Records, scale: str, study: str | Sequence[str] | None = N
     The adjustment for several tests is over all claims. Where confirming records are missing, those of exploration
     are judged.
     """
-    judged = with_survivors([_judged(claim, records, scale) for claim in CLAIMS])
+    known = {study: _known(records, study, scale) for study in dict.fromkeys(claim.study for claim in CLAIMS)}
+    others = elsewhere(records)
+    judged = with_survivors([_judged(claim, known[claim.study], others, scale) for claim in CLAIMS])
     by_key = {verdict.claim.key: verdict for verdict in judged}
     return [by_key[claim.key] for claim in _claims(study)]
 
 
-def _judged(claim: Claim, records: Records, scale: str) -> Verdict:
-    confirmed, failed = in_force(claim.study, scale) is not None, failures(records, claim.study, scale)
-    if why := too_many_failed(cells_of(claim.study, scale), failed):
-        return Verdict(claim, "not tested", why=why, confirmed=confirmed)
-    table = declared(records, claim.study, scale)
+class _Known(NamedTuple):
+    """What the records of a study say at a scale: the table to judge, or why nothing on it is tested."""
+
+    table: pd.DataFrame | None
+    confirmed: bool
+    failed: bool = False
+    said: str = ""  # on what failed, or on records that do not count
+    refused: str = ""
+
+
+def _known(records: Records, study: str, scale: str) -> _Known:
+    confirmed, failed = in_force(study, scale) is not None, failures(records, study, scale)
+    if why := too_many_failed(cells_of(study, scale), failed):
+        return _Known(None, confirmed, refused=why)
+    table = declared(records, study, scale)
     if table is None:
-        verdict = judge(claim, explored(records, claim.study, scale))
-        return _with_why(verdict, _said_of_refused(records, claim.study, scale))
+        return _Known(explored(records, study, scale), False, said=_said_of_refused(records, study, scale))
     table, said = _without_seeds_of(failed, table)
+    return _Known(table, confirmed, bool(failed), said)
+
+
+def _judged(claim: Claim, known: _Known, others: pd.DataFrame, scale: str) -> Verdict:
+    if known.refused:
+        return Verdict(claim, "not tested", why=known.refused, confirmed=known.confirmed)
     try:
-        verdict = judge(claim, table)
+        verdict = judge(claim, known.table)
     except (ValueError, KeyError) as error:
-        if not failed:
+        if not known.failed:
             raise
-        return Verdict(claim, "not tested", why=f"{said}: {error}", confirmed=confirmed)
-    return _with_why(_held_elsewhere(replace(verdict, confirmed=confirmed), elsewhere(records), scale), said)
+        return Verdict(claim, "not tested", why=f"{known.said}: {error}", confirmed=known.confirmed)
+    return _with_why(_held_elsewhere(replace(verdict, confirmed=known.confirmed), others, scale), known.said)
 
 
 def _with_why(verdict: Verdict, said: str) -> Verdict:
@@ -157,8 +175,8 @@ def _with_why(verdict: Verdict, said: str) -> Verdict:
 def _without_seeds_of(failed: Sequence[dict], table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The table without the seeds of which a cell failed, and a note on that.
 
-    A contrast or slope of such a seed would rest on fewer cells than that of other seeds. If there is only one seed,
-    its other cells stay.
+    A contrast or slope of such a seed would rest on fewer cells than those of other seeds do. If there is only one
+    seed, its other cells stay.
     """
     if not failed:
         return table, ""
@@ -177,7 +195,7 @@ def _said_of_refused(records: Records, study: str, scale: str) -> str:
 
 
 def too_many_failed(cells: Sequence[Cell], failed: Sequence[dict]) -> str:
-    """Why claims on a study are not tested: more than a tenth of an arm failed. Empty if no arm has so many failures.
+    """Why claims on a study are not tested: more than a tenth of an arm failed. Empty if no arm has that many failures.
 
     An arm is all cells, or the cells with one value of a setting other than the seed.
     """
@@ -199,7 +217,7 @@ def _arms(cell: Cell) -> set[tuple[str, str]]:
 
 
 def elsewhere(records: Records) -> pd.DataFrame:
-    """The verdicts that records of other processors earn: a row for each claim and processor, from a file."""
+    """The verdicts from records of other processors: a row for each claim and processor, read from a file."""
     path = records.folder.parent / ELSEWHERE
     columns = ["claim", "scale", "protocol", "processor", "word", "said"]
     return pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame(columns=columns)

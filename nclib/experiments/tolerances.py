@@ -1,4 +1,4 @@
-"""How far a repeated measurement may be from its record: three times the largest spread of the processors tried."""
+"""How far a repeated measurement may be from its record: three times the largest spread on the processors tried."""
 
 import math
 from collections.abc import Iterable
@@ -58,7 +58,7 @@ def apart(metric: str, recorded: Any, now: Any) -> float:
 def read_spreads(path: Path) -> pd.DataFrame:
     """The table of spreads; FileNotFoundError if it is missing, ValueError if damaged, with the cure."""
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: by how much processors differ; make processors measures it")
+        raise FileNotFoundError(f"{path}, the spreads between processors, is missing; `make processors` measures them")
     cure = f"each row must have {', '.join(FIELDS)}; restore it from git: no single machine can measure it all again"
     try:
         table = pd.read_csv(path, comment="#", dtype={"apart": float})
@@ -84,12 +84,12 @@ def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells:
     largest = rows[~changed].groupby("metric")["apart"].max()
     if largest.empty:
         what = f"{' and '.join(studies)} at {scale} scale"
-        raise ValueError(f"nobody has measured what processors differ by in {what}; make processors does")
+        raise ValueError(f"the spread between processors is unknown for {what}; `make processors` measures it")
     found = {name: max(_MARGIN * value, _LEAST) for name, value in largest.items() if math.isfinite(value)}
     if scale != "check":  # a sample of many cells, among which an image falls on the other side somewhere
         return {name: max(value, _of_one(name)) for name, value in found.items()}
     if not changed.any():
-        raise ValueError(f"nobody has measured what a change of {' and '.join(studies)} moves; make processors does")
+        raise ValueError(f"the effect of a change of {' and '.join(studies)} is unknown; `make processors` measures it")
     found = {name: value for name, value in found.items() if not name.startswith(_CHAOTIC)}
     moved = rows[changed].groupby("metric")["apart"].min()
     sharp = {name for name, value in found.items() if _SHARPNESS * value <= moved.get(name, 0.0)}
@@ -97,7 +97,7 @@ def tolerances(spreads: pd.DataFrame, studies: Iterable[str], scale: str, cells:
 
 
 def _of_one(metric: str) -> float:
-    """By how much a share changes if one sample falls on the other side."""
+    """How much a share changes if one sample falls on the other side."""
     return _ONE_SAMPLE.get(metric, _ONE_IMAGE) if kind(metric) == "counted" else 0.0
 
 

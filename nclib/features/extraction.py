@@ -66,7 +66,7 @@ def extract(model: Backbone | nn.Module, images: Any, **options: Any) -> Tensor:
     known = [field.name for field in fields(Extraction)]
     if unknown := options.keys() - {*known}:
         raise TypeError(
-            f"{', '.join(sorted(unknown))} is no option; there are {', '.join(known)}, and "
+            f"{', '.join(sorted(unknown))} is not an option; there are {', '.join(known)}, and "
             "nclib.extract_layers(model, images, layers) takes layers"
         )
     return extract_layers(model, images, [LAST], **options)[LAST]
@@ -107,8 +107,8 @@ def extract_layers(
         A folder that keeps features by model, weights, images, transform and layer. Valid features are read; missing or
         damaged ones are computed, so a killed run resumes, losing at most 512 images.
     workers
-        Number of processes that read and transform images. By default that of a ``DataLoader``, else none for a CPU,
-        which they would slow down, and up to 8 for a GPU.
+        Number of processes that read and transform images. By default a ``DataLoader`` keeps its own number; else there
+        are none for a CPU, which they would slow down, and up to 8 for a GPU.
     half
         Whether to compute in half precision (autocast: float16 on a GPU, bfloat16 on a CPU). By default the environment
         variable NCLIB_HALF decides, 1 or 0; without it, only a CUDA GPU does. Models that are not float32 compute in

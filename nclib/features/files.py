@@ -61,7 +61,8 @@ def read_table(path: Path, labels: Path | None = None) -> dict[str, Any]:
     """
     if (path.suffix == ".npy") != (labels is not None):
         raise ValueError(
-            "features in an .npy file need a file of labels, and other files take none: features.npy labels.npy"
+            f"{path} is given with {f'labels {labels}' if labels else 'no file of labels'}; an .npy file of features "
+            "needs one of labels (features.npy labels.npy), and no other file takes one"
         )
     if path.suffix not in READERS:
         kinds = ", ".join([*READERS, ".parquet"])

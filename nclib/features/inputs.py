@@ -16,7 +16,7 @@ _BRIGHT = 32  # normalised inputs stay below it, unless the deviation is tiny
 
 
 def precision(model: nn.Module, otherwise: torch.dtype) -> torch.dtype:
-    """The dtype that a model computes in: that of its first kernel, or else of its first float parameter."""
+    """The dtype that a model computes in: the dtype of its first kernel, or else of its first float parameter."""
     floats = [parameter for parameter in model.parameters() if parameter.dtype in _PLAIN]
     kernels = [parameter for parameter in floats if parameter.ndim == 4]
     return (kernels or floats)[0].dtype if floats else otherwise

@@ -25,10 +25,10 @@ def pixel_features(
 ) -> tuple[Tensor, Tensor]:
     """Features of pixels drawn at random, `per_class` of each class or all it has: float32 (M, d), and labels (M,).
 
-    A pixel's features are the layer's map at its place, interpolated linearly. `layer` None is that of `pixel_layer`.
-    The positions of a map are taken to divide the picture evenly, as in `interpolate`; strides that shift them, by up
-    to half a position, shift the features as much. ValueError if no pixel is labelled. Metrics and scores take pixels
-    as they take images.
+    A pixel's features are the layer's map at its place, interpolated linearly. If `layer` is None, `pixel_layer`
+    chooses it. The positions of a map are taken to divide the picture evenly, as in `interpolate`; strides that shift
+    them, by up to half a position, shift the features by as much. ValueError if no pixel is labelled. Metrics and
+    scores take pixels as they take images.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a metric says when it is called with other arguments than it takes."""
+"""The error of a metric that is called with the wrong arguments."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -14,9 +14,9 @@ _GIVEN = {"stats": _STATISTICS, "vectors": _STATISTICS, "models": f"[{_STATISTIC
 
 
 def with_cure(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """The function, which shows how to call it where it is given features in place of class statistics, or the reverse.
+    """The function, with an error that shows how to call it if features are given for class statistics, or the reverse.
 
-    Python would say only that there is one argument too many, or too few.
+    Python would say only that there is one argument too many, or one too few.
 
     Examples
     --------

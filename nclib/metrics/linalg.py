@@ -15,7 +15,7 @@ TOGETHER = 2048  # classes up to which all pairs are held at once
 def add_gram(gram: Tensor, rows: Tensor, sign: int = 1) -> None:
     """gram (d, d) += sign * rows^T rows, float64, the lower triangle only: a little over half the work.
 
-    By panels of 96 rows. Powers of two are slower, because their rows share cache lines.
+    It works in panels of 96 rows. Powers of two are slower, because their rows share cache lines.
     """
     for start in range(0, len(gram), _PANEL):
         end = start + _PANEL
@@ -25,7 +25,7 @@ def add_gram(gram: Tensor, rows: Tensor, sign: int = 1) -> None:
 def differences_product(a: Tensor, b: Tensor, rows: slice = ALL, columns: slice = ALL) -> Tensor:
     """(a_i - a_j) . (b_i - b_j) for i in `rows` and j in `columns`; a and b are (K, d), and a b^T is symmetric.
 
-    By matrix products; by the differences themselves where products would lose digits. Results are at least 0.
+    It uses matrix products, or the differences themselves where products would lose digits. Results are at least 0.
     """
     own, products = [(a[some] * b[some]).sum(1) for some in (rows, columns)], a[rows] @ b[columns].T
     scale = own[0].unsqueeze(1) + own[1]
@@ -40,8 +40,9 @@ def differences_product(a: Tensor, b: Tensor, rows: slice = ALL, columns: slice 
 def svd_of_centred(means: Tensor) -> tuple[Tensor, Tensor]:
     """Singular values, descending, and right singular vectors of centred means (K, d); at most K - 1 are not 0.
 
-    From the eigenvectors of the Gram matrix, K x K or d x d, whichever is smaller. If an eigenvalue that could be
-    nonzero is near rounding, from an SVD (of the QR triangle if K > d), which is several times slower.
+    They come from the eigenvectors of the Gram matrix, K x K or d x d, whichever is smaller. If an eigenvalue that
+    could be nonzero is near rounding, they come from an SVD (of the QR triangle if K > d), which is several times
+    slower.
     """
     number, width = means.shape
     if number <= width:

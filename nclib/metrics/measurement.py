@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_array, as_tensor, check_parameter
-from nclib.checks import counted, few, listed_names
+from nclib.checks import counted, few, listed_names, similar
 from nclib.labels import Names, called, check_labels, checked_names
 from nclib.metrics.ranks import class_ranks
 from nclib.metrics.registry import METRICS, Metric
@@ -209,7 +209,9 @@ def chosen(
     names = listed_names(metrics, f"{kind}s")
     for name in names:
         if name not in registry:
-            raise ValueError(f"{name!r} is no {kind}; there are {', '.join(registry)}")
+            raise ValueError(
+                f"{name!r} is not a {kind}{similar(name, registry)}; the {kind}s are {', '.join(registry)}"
+            )
         if name not in possible:
             missing = [part.replace("class_ranks", "features") for part in registry[name].inputs if part not in known]
             raise ValueError(f"{name} needs {' and '.join(missing)}, which was not given")
@@ -277,12 +279,12 @@ def _computed(
     if {"nc1", "vci"} & values.keys():
         rank, possible = len(between_spectrum(stats)[0]), min(stats.num_classes - 1, stats.num_features)
         if rank < possible:
-            notes.append(f"the class means span {rank} of {possible} directions; nc1 and vci count those")
+            notes.append(f"the class means span {rank} of {possible} directions; nc1 and vci count only those")
     return values, notes, tuple(empty)
 
 
 def _number(name: str, value: Any) -> float:
-    """A metric's result as a plain number; metrics of users may return a tensor, or not a number at all."""
+    """A metric's result as a plain number; a user's metric may return a tensor, or something that is not a number."""
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -302,13 +304,15 @@ def measure(
 ) -> Measurement:
     """Measure the collapse of features (N, d) with labels (N,), and of a classifier if one is given.
 
+    Returns a `Measurement`: a mapping from the name of each metric to its value, which prints as a table.
+
     Parameters
     ----------
     features, labels
         Float (N, d), and integers or texts (N,): tensors, arrays, or a memory map larger than memory. Or
         `ClassStatistics` alone, for the metrics that follow from them.
     weight, bias
-        Of the linear classifier on the features: (K, d) and (K,). NC3, NC4 and the NC2 of the weight need the weight.
+        The linear classifier on the features, (K, d) and (K,). NC3, NC4 and the NC2 of the weight need the weight.
     metrics
         Names from `nclib.METRICS`; only what they need is computed. None computes every metric that the arguments
         allow, except those marked `on_request`, most of which need a d x d matrix or another pass over the features

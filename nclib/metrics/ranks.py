@@ -55,8 +55,8 @@ def stable_rank(stats: ClassStatistics) -> float:
 def class_ranks(features: Any, labels: Any) -> dict[str, Tensor]:
     """Ranks of each class's features about the class mean: "effective", "stable" and "numerical", float64 (K,).
 
-    "numerical" is (sum s)^2 / sum(s^2), which stands in for the numerical rank of Li et al. 2022 (ours: their
-    definition could not be read). Ranges [1, min(n_k - 1, d)]; 0 for a class of one sample, or of none.
+    "numerical" is (sum s)^2 / sum(s^2), which stands in for the numerical rank of Li et al. 2022 (ours: we
+    could not read their definition). Ranges [1, min(n_k - 1, d)]; 0 for a class of one sample, or of none.
 
     Examples
     --------

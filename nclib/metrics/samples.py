@@ -67,7 +67,7 @@ def check_batch(
 
 
 def check_rows(features: Any) -> Tensor:
-    """Features (N, d) without labels as a checked tensor, N and d at least 1; of `Samples` their features."""
+    """Features (N, d) without labels as a checked tensor, N and d at least 1; for `Samples`, their features."""
     if isinstance(features, Samples):
         return check_features(features, None)[0]
     rows = as_tensor(features)
@@ -87,7 +87,7 @@ def in_their_span(features: Tensor) -> Tensor:
 
 
 def check_shapes(features: Any, labels: Any) -> None:
-    """Refuse features that are not (N, d), and labels that are not as many."""
+    """Refuse features that are not (N, d), and labels whose number differs."""
     if features.ndim != 2 or len(features) != len(labels):
         cure = "; features.reshape(-1, 1) is (N, 1)" if features.ndim == 1 else ""
         raise ValueError(
@@ -137,7 +137,7 @@ def check_values(features: Tensor, *, first_row: int = 0) -> Tensor:
         bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
         if len(bad):
             half = f"; {features.dtype} holds no number above 65504: compute them in float32"
-            cure = half if features.dtype == torch.float16 else ""
+            cure = half if features.dtype == torch.float16 else "; leave out such samples"
             raise ValueError(f"features hold NaN or infinity, the first in row {first_row + int(bad[0])}{cure}")
     if features.dtype == torch.float64 and features.numel() and features.abs().max() > LARGEST:
         raise ValueError(f"features reach {features.abs().max():.1e}, more than {LARGEST:.0e}; scale them down")

@@ -38,17 +38,18 @@ def cka(features: Any, others: Any, *, labels: Any = None, other_labels: Any = N
     if len(x) != len(y):
         raise ValueError(f"features have {len(x):,} rows and others {len(y):,}; both must be of the same samples")
     _check_same(labels, other_labels, len(x))
-    x, y = sorted((_centred(x), _centred(y.to(x.device))), key=lambda rows: rows.shape[1])
+    x, y = _centred(x, "features"), _centred(y.to(x.device), "others")
+    x, y = sorted((x, y), key=lambda rows: rows.shape[1])
     product = length_of_products(x.T, y.T)
     return min(1.0, product**2 / (length_of_products(x.T, x.T) * length_of_products(y.T, y.T)))
 
 
-def _centred(features: Tensor) -> Tensor:
+def _centred(features: Tensor, name: str) -> Tensor:
     """The features about their mean, float64, scaled so that their fourth powers do not overflow."""
     centred = features.double() - features.double().mean(0)
     scale = centred.abs().max()
     if not scale > 1e-13 * features.abs().max():
-        raise ValueError("features are the same for all samples up to rounding, so their similarity is undefined")
+        raise ValueError(f"{name} are the same for all samples up to rounding, so their similarity is undefined")
     return centred / scale
 
 

@@ -1,4 +1,4 @@
-"""NC2 to NC5: class means and classifier form a simplex (NC2), align (NC3, NC4), and shun other data (NC5).
+"""NC2 to NC5: class means form a simplex (NC2), align with the classifier (NC3, NC4), and shun other data (NC5).
 
 GNC2 generalises NC2 to K > d + 1 classes, for which d dimensions hold no simplex: means spread evenly over a sphere.
 """
@@ -42,8 +42,8 @@ def nc2(vectors: ClassStatistics | Any) -> float:
 def nc2_equinorm(vectors: ClassStatistics | Any) -> float:
     """Coefficient of variation of the lengths of the centred class means, or of the rows of a weight (K, d).
 
-    Standard deviation (divided by K, not K - 1) over mean. Range [0, sqrt(K - 1)]; 0 if all lengths are equal,
-    lower is more collapsed. Source: Papyan et al. 2020, figure 2.
+    The standard deviation (with divisor K, not K - 1) divided by the mean. Range [0, sqrt(K - 1)]; 0 if all lengths are
+    equal, lower is more collapsed. Source: Papyan et al. 2020, figure 2.
 
     Examples
     --------
@@ -79,10 +79,10 @@ def nc2_equiangularity(vectors: ClassStatistics | Any) -> float:
 def gnc2(vectors: ClassStatistics | Any, *, power: float = 0.0) -> float:
     """How unevenly the directions of the centred class means, or of the rows of a weight (K, d), are spread.
 
-    The coefficient of variation over pairs (standard deviation, divided by the number of pairs, over the absolute mean)
-    of the kernel whose mean is `gnc2_energy`. Range [0, inf]; lower is more collapsed. It is 0 if all pairs are equally
-    far apart, as in a simplex, which needs K <= d + 1, and infinite if the mean is 0 but the deviation is not.
-    Source: Wu, Papyan 2024 (arXiv 2405.17767), for the logarithmic kernel.
+    The coefficient of variation over pairs (the standard deviation, with the number of pairs as divisor, divided by the
+    absolute mean) of the kernel whose mean is `gnc2_energy`. Range [0, inf]; lower is more collapsed. It is 0 if all
+    pairs are equally far apart, as in a simplex, which needs K <= d + 1, and infinite if the mean is 0 but the
+    deviation is not. Source: Wu, Papyan 2024 (arXiv 2405.17767), for the logarithmic kernel.
 
     Raises ValueError if a vector has length 0, or if two have the same direction.
 
@@ -170,7 +170,7 @@ def nc3(stats: ClassStatistics, weight: Any) -> float:
 def unc3(stats: ClassStatistics, weight: Any) -> float:
     """Uniform duality: how unevenly the rows of a weight (K, d) point along their centred class means.
 
-    The coefficient of variation over classes (standard deviation, divided by K, over the absolute mean) of
+    The coefficient of variation over classes (the standard deviation, with divisor K, divided by the absolute mean) of
     cos(w_k, mu_k - mu_G). Range [0, inf]; lower is more collapsed. It is 0 if all angles are equal, of whatever size
     (`nc3` measures the size), and infinite if the mean cosine is 0 but the deviation is not. Source: Wu, Papyan 2024.
 

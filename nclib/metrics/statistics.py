@@ -59,7 +59,7 @@ class ClassStatistics:
         The names of the K classes, or () if they have none.
     precision
         The machine epsilon of the coarsest features seen, that is, how much they were rounded beforehand. For features
-        that `extract` computed in half precision it is the epsilon of that.
+        that `extract` computed in half precision, it is the epsilon of half precision.
 
     Examples
     --------
@@ -283,7 +283,7 @@ class ClassStatistics:
     def merge(self, other: "ClassStatistics") -> Self:
         """Add the samples that `other` has seen; the result is the same as if this object had seen them all."""
         if self.means.shape != other.means.shape or self.covariance != other.covariance:
-            raise ValueError(f"{self!r} do not merge with {other!r}")
+            raise ValueError(f"{self!r} do not merge with {other!r}; sizes and covariance must be the same")
         if self.classes and other.classes and self.classes != other.classes:
             raise ValueError(
                 f"these statistics have the classes {few(self.classes)}, the others {few(other.classes)}; only "

@@ -33,7 +33,7 @@ def nc1(stats: ClassStatistics, *, rtol: float | None = None) -> float:
     --------
     >>> from nclib import class_statistics, nc1
     >>> features = torch.tensor([[1.0, 0.1], [1.0, -0.1], [-1.0, 0.1], [-1.0, -0.1]])
-    >>> nc1(class_statistics(features, [0, 0, 1, 1]))  # all of the spread is across the means' axis
+    >>> nc1(class_statistics(features, [0, 0, 1, 1]))  # all spread is across the line between the means
     0.0
     """
     eigenvalues, directions = between_spectrum(stats, rtol)
@@ -118,8 +118,8 @@ def vci(stats: ClassStatistics, *, rtol: float | None = None) -> float:
 
     Range [0, 1]; lower is more collapsed: 0 if a linear probe can fit the labels without error, 1 if it
     explains nothing. Invariant to any invertible linear map of the features. Sigma_T = Sigma_W + Sigma_B is the
-    covariance of all samples. Only here classes have weights by size in Sigma_B, which the range requires (so
-    vci = 1 - H-score / rank). Features are scaled to variance 1, and eigenvalues of Sigma_T of at most `rtol` times
+    covariance of all samples. Only here are classes weighted by size in Sigma_B, which the range requires
+    (so vci = 1 - H-score / rank). Features are scaled to variance 1, and eigenvalues of Sigma_T of at most `rtol` times
     the largest count as zero; by default `rtol` is 10 max(d, K) eps of float64. With at most d + 1 samples almost any
     features give 0; a warning says so.
 

@@ -79,7 +79,7 @@ def model_names(
 def common_ends(names: Sequence[str]) -> tuple[str, str]:
     """The beginning and the ending that several names share, which a comparison can leave out; "" if there is none.
 
-    The beginning reaches up to a colon or a slash. The ending is that of files of weights.
+    The beginning reaches up to a colon or a slash. The ending is the suffix of a file of weights.
 
     >>> common_ends(["recipe:runs/latin.safetensors", "recipe:runs/greek.safetensors"])
     ('recipe:runs/', '.safetensors')
@@ -95,7 +95,7 @@ def model_name(name: str, *, weights: str | Path = "pretrained", imports: Sequen
     """The single model that a name or wildcard stands for; ValueError if there are several."""
     names = model_names([name], weights=weights, imports=imports)
     if len(names) > 1:
-        raise ValueError(f"{name!r} is {len(names)} models, {few(names)}; give one of them")
+        raise ValueError(f"{name!r} stands for {len(names)} models, {few(names)}; give one of them")
     return names[0]
 
 

@@ -114,7 +114,7 @@ def small_vgg(
 ) -> nn.Module:
     """A VGG: stages of `width` x 1, 2, 4, 8, 8 channels and `blocks` x `stages` convolutions.
 
-    There is no normalisation, or with `norm` batch norm after each convolution.
+    There is no normalisation, or, with `norm`, batch norm after each convolution.
 
     Its features are (N, 8 * width), the last map averaged over its positions. With width 64 and two blocks it is VGG-13
     without the fully connected layers. Pooling rounds up, so images may have any size.

@@ -1,9 +1,10 @@
 """Backbones by name: models of timm and torchvision, and networks trained by a recipe, with their preprocessing."""
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,12 +139,12 @@ def weighted(
             return make(), True
     if weights == "pretrained":
         try:
-            with _weights_only():
+            with _weights_only(), redirect_stdout(sys.stderr):  # where torch's hub says that it downloads
                 return make(pretrained=True), True
         except OSError as error:  # what both hubs raise without a network
             raise FileNotFoundError(
                 f"the weights of {name} could not be fetched ({type(error).__name__}: {error}); "
-                "give weights= the path of a .safetensors file"
+                "give weights= (--weights) the path of a .safetensors file, for this model alone"
             ) from error
     return _from_file(name, make, classifier_of, weights)
 

@@ -38,7 +38,7 @@ def run_epoch(
 ) -> None:
     """One pass over the batches, `steps` in all, at the learning rates of the schedule; `epoch` are done before it.
 
-    The peak rate is the one that the optimiser was made with, its ``defaults["lr"]``.
+    The peak rate is the optimiser's initial rate, its ``defaults["lr"]``.
     """
     for step, batch in enumerate(batches):
         progress = (epoch + (step + 0.5) / steps) / epochs

@@ -46,7 +46,7 @@ def encoder_name(name: str, data_root: str | Path | None = None) -> str:
     """The single encoder that a name stands for; ValueError if there are several."""
     names = encoder_names([name], data_root)
     if len(names) > 1:
-        raise ValueError(f"{name!r} is {len(names)} encoders, {few(names)}; give one of them")
+        raise ValueError(f"{name!r} stands for {len(names)} encoders, {few(names)}; give one of them")
     return names[0]
 
 
@@ -58,7 +58,9 @@ def _wrong(name: str, data_root: str | Path | None) -> Exception | None:
         except (FileNotFoundError, ValueError) as error:
             return error
     elif any(mark in source for mark in _WILD) or not source:
-        return ValueError(f"{name!r} is no name of an encoder; give OWNER/NAME for one of the hub, without wildcards")
+        return ValueError(
+            f"{name!r} is not the name of an encoder; give OWNER/NAME for one of the hub, without wildcards"
+        )
     return None
 
 

@@ -43,7 +43,7 @@ class Tuning:
       if `batch_size` is 2), because a small remainder gives batch norm poor statistics.
     - `augmentation` is the strength of random distortion; 0 is none.
     - With `probe_first` the head starts as a linear probe, of inverse penalty `C`, of the initial features, so that no
-      method has to learn the head from nothing (Kumar et al. 2022).
+      method has to learn the head from scratch (Kumar et al. 2022).
 
     With `balanced` above 0 a batch holds that many images of each of ``batch_size // balanced`` classes. Then
     `collapse` times the logarithm of the trace ratio of its features is added to the loss: above 0 it forces collapse,
@@ -166,7 +166,7 @@ class TuningState:
 
     @property
     def seconds(self) -> float:
-        """The duration of the training in seconds, with that of killed processes up to their last save."""
+        """The duration of the training in seconds, including killed processes up to their last save."""
         return self.earlier + time.perf_counter() - self.since
 
     def save(self, path: Path, epoch: int) -> None:
@@ -334,13 +334,7 @@ def _finetuned(
 ) -> TuningState:
     """The work of `finetune`; returns the final state, with its scores and seconds."""
     since = time.perf_counter()
-    if not isinstance(tuned, Tuned) or not isinstance(settings, Tuning):
-        raise TypeError(
-            f"tuned and settings are {type(tuned).__name__} and {type(settings).__name__}; they must be a tuned model, "
-            "as skip_tuning and the others return, and a Tuning"
-        )
-    if not any(parameter.requires_grad for parameter in tuned.parameters()):
-        raise ValueError("no parameter of tuned requires a gradient, so nothing would be trained; make it again")
+    _check_trainable(tuned, settings)
     epochs = _checked_epochs(settings, stop, patience, validation)
     train = ready(train, "train", tuned.head.out_features)
     if validation is not None:
@@ -368,6 +362,19 @@ def _finetuned(
     return state
 
 
+def _check_trainable(tuned: Any, settings: Any) -> None:
+    """Raise an error unless this is a tuned model with something to train, and settings of a training."""
+    if not isinstance(tuned, Tuned) or not isinstance(settings, Tuning):
+        raise TypeError(
+            f"tuned and settings are {type(tuned).__name__} and {type(settings).__name__}; they must be a tuned model, "
+            "as skip_tuning and the others return, and a Tuning"
+        )
+    if not any(parameter.requires_grad for parameter in tuned.parameters()):
+        raise ValueError(
+            "no parameter of tuned requires a gradient, so nothing would be trained; make the tuned model again"
+        )
+
+
 def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, validation: LabelledInputs | None) -> int:
     """The most epochs to train, after a check of stop and patience."""
     if stop is not None and not 0 <= stop <= settings.epochs:
@@ -380,7 +387,7 @@ def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, va
 class Choice(NamedTuple):
     """The result of `finetune_best`: the tuned model, the number of its candidate, and its number of epochs.
 
-    `seconds` is the duration of all trials and the last training, with that of killed processes up to their last save.
+    `seconds` is the duration of all trials and the last training, including killed processes up to their last save.
 
     Examples
     --------
@@ -440,7 +447,7 @@ def finetune_best(
     (1, 0)
     """
     if unknown := options.keys() - {"memory", "progress"}:
-        raise TypeError(f"{', '.join(sorted(unknown))} is no option; there are memory, progress")
+        raise TypeError(f"{', '.join(sorted(unknown))} is not an option; there are memory and progress")
     candidates = _pairs_of(candidates)
     train = with_labels(train, "train")
     _check_choice(train)
@@ -478,7 +485,7 @@ def finetune_best(
 
 
 def _pairs_of(candidates: Any) -> list[tuple[Callable[[], Tuned], Tuning]]:
-    """The candidates as a list, or what is wrong with them."""
+    """The candidates as a list; an error says what is wrong with them."""
     given = list(candidates) if isinstance(candidates, Iterable) else [candidates]
     if not given:
         raise ValueError("there are no candidates; give at least one")

@@ -1,4 +1,4 @@
-"""Ways to fine-tune a model, from its classifier alone to all of it. Each returns a module that trains like any other.
+"""Ways to fine-tune a model, from its classifier alone to all of it. Each returns a `Tuned` copy, ready to be trained.
 
 All train a new linear classifier, the head; they differ in what else they train:
 
@@ -31,13 +31,12 @@ if TYPE_CHECKING:
 
 
 def linear_probe(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
-    """Train only the head.
+    """A copy of the model of which only the head will be trained, as a `Tuned`.
 
     Parameters
     ----------
     model
-        A timm or torchvision classifier, any module that ends in a linear layer, or a `Backbone`. It is copied, and
-        itself unchanged.
+        A timm or torchvision classifier, any module that ends in a linear layer, or a `Backbone`. It is not changed.
     num_classes
         The number of classes of a new head, whose weights start at 0; None keeps the model's own classifier.
 
@@ -52,7 +51,7 @@ def linear_probe(model: nn.Module | Backbone, num_classes: int | None = None) ->
 
 
 def full_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
-    """Train everything, including batch-norm statistics; parameters as in `linear_probe`.
+    """As `linear_probe`, but everything will be trained, including batch-norm statistics.
 
     Examples
     --------
@@ -64,7 +63,7 @@ def full_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> 
 
 
 def bias_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
-    """Train the head and every bias of the body; parameters as in `linear_probe`.
+    """As `linear_probe`, but the head and every bias of the body will be trained.
 
     Examples
     --------
@@ -79,9 +78,9 @@ def bias_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> 
 
 
 def norm_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
-    """Train the head and the weights and biases of all normalisation layers, whose statistics stay as they are.
+    """As `linear_probe`, but the head and the weights and biases of all normalisation layers will be trained.
 
-    Parameters as in `linear_probe`. ValueError if the model has no such weights.
+    The layers' statistics stay as they are. ValueError if the model has no such weights.
 
     Examples
     --------
@@ -101,7 +100,7 @@ def norm_tuning(model: nn.Module | Backbone, num_classes: int | None = None) -> 
 
 
 def layer_tuning(model: nn.Module | Backbone, layer: str | int, num_classes: int | None = None) -> Tuned:
-    """Train the head and one layer.
+    """As `linear_probe`, but the head and one layer will be trained.
 
     `layer` is the name of a module of the model, or a place in `Backbone.layers` (negative from the end). Other
     parameters as in `linear_probe`. ValueError if there is no such layer, or it comes after the pooling.
@@ -121,7 +120,7 @@ def layer_tuning(model: nn.Module | Backbone, layer: str | int, num_classes: int
 def skip_tuning(
     model: nn.Module | Backbone, layer: str | int, num_classes: int | None = None, *, match: Match = "pad"
 ) -> Tuned:
-    """Train the head and one layer, whose output is added to the features: skip-connection fine-tuning.
+    """As `layer_tuning`, but the layer's output is added to the features: skip-connection fine-tuning.
 
     The output is pooled as in `extract_layers`: a map becomes the mean over its positions. Source: Li et al.
     (2212.12206). `match` says how the widths are matched, which is our choice: see `Skip`. Other parameters as in
@@ -148,7 +147,9 @@ def lora_tuning(
     targets: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Tuned:
-    """Train the head, and a low-rank update (a product of two matrices) of the weights of each target module.
+    """As `linear_probe`, but the head and a low-rank update of the weights of each target module will be trained.
+
+    An update is the product of two matrices.
 
     `rank` is the rank of the updates, at least 1. `targets` are names of modules; None is every linear layer, torch's
     attention, and every convolution without groups. `seed` draws the first matrix; the second starts at 0, so the model
@@ -174,11 +175,11 @@ def lora_tuning(
 def adapter_tuning(
     model: nn.Module | Backbone, config: "PeftConfig", num_classes: int | None = None, *, seed: int = 0
 ) -> Tuned:
-    """Train the head and an adapter of Hugging Face's peft, given by its config.
+    """As `linear_probe`, but the head and an adapter of Hugging Face's peft, given by its config, will be trained.
 
-    Any config works that peft's `inject_adapter_in_model` takes. It names the model's modules; if it names none, these
-    are all linear layers, and convolutions without groups. `seed` draws the adapter's initial weights. Other parameters
-    as in `linear_probe`. Needs nclib's extra ``peft``.
+    Any config that peft's `inject_adapter_in_model` takes will do. It names the modules to adapt; if it names none, all
+    linear layers and all convolutions without groups are adapted. `seed` draws the adapter's initial weights. Other
+    parameters as in `linear_probe`. Needs nclib's extra ``peft``.
 
     Examples
     --------
@@ -241,7 +242,7 @@ def _size(module: nn.Module) -> int:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Torch's normalisation layers, and others by the name of their class, as there is no class of all."""
+    """Whether it is one of torch's normalisation layers, or another by the name of its class: they share no base."""
     return "Norm" in type(module).__name__
 
 
@@ -297,7 +298,9 @@ def _checked_targets(base: Base, targets: Any, known: Sequence[str]) -> list[str
     """The names of the modules to update, each the end of the name of one; `known` are those that LoRA fits."""
     chosen = listed_names(targets, "targets")
     if not chosen:
-        raise ValueError(f"targets are {targets!r}; give names of modules, such as {few(known)}, or None for these all")
+        raise ValueError(
+            f"targets are {targets!r}; give names of modules, such as {few(known)}, or None for all of them"
+        )
     there = [f".{name}" for name, _ in base.body.named_modules()]
     if strays := [name for name in chosen if not any(each.endswith(f".{name}") for each in there)]:
         raise ValueError(f"there are no modules {few(strays)}; those that take LoRA are {few(known)}")

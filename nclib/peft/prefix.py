@@ -265,7 +265,7 @@ def ready(given: LabelledInputs, name: str, classes: Classes) -> LabelledInputs:
 
 
 def _check_given(given: LabelledInputs, number: int, num_classes: int) -> None:
-    """Refuse an empty set of images, and images whose classes are not as many as the head's."""
+    """Refuse an empty set of images, and images whose number of classes differs from the head's."""
     if number == 0:
         raise ValueError("there are no images; at least one is needed")
     if not isinstance(given, tuple) and len(given.classes) != num_classes:

@@ -120,7 +120,7 @@ class LinearProbe(Probe):
         self.class_weight = class_weight
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LinearProbe":
-        """Fit to features X (N, d) with labels y (N,).
+        """Fit to features X (N, d) with labels y (N,); returns the probe itself.
 
         Parameters
         ----------
@@ -256,7 +256,7 @@ class RidgeProbe(Probe):
         self.class_weight = class_weight
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "RidgeProbe":
-        """Fit to features X (N, d) with labels y (N,); parameters and errors as in `LinearProbe.fit`.
+        """Fit to features X (N, d) with labels y (N,); parameters, result and errors as in `LinearProbe.fit`.
 
         Sample weights apply to the squared errors and the means.
         """
@@ -273,7 +273,7 @@ class RidgeProbe(Probe):
         return self._keep(self._fits(given, [self.alpha_]))
 
     def fit_statistics(self, stats: ClassStatistics) -> "RidgeProbe":
-        """Fit to class statistics with covariance="full", for a single alpha; the classes are 0..K-1."""
+        """Fit to class statistics with covariance="full", for a single alpha; returns itself, with classes 0..K-1."""
         check_statistics(stats)
         alphas = positive_numbers("alpha", self.alpha)
         if len(alphas) > 1:

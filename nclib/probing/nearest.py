@@ -38,7 +38,7 @@ class NearestClassMean(Probe):
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NearestClassMean":
-        """Fit to features X (N, d) with labels y (N,).
+        """Fit to features X (N, d) with labels y (N,); returns the probe itself.
 
         Parameters
         ----------
@@ -95,7 +95,7 @@ class KNN(Probe):
         self.metric = metric
 
     def fit(self, X: Any, y: Any) -> "KNN":
-        """Store features X (N, d) with labels y (N,), both as in `LinearProbe.fit`.
+        """Store features X (N, d) with labels y (N,), both as in `LinearProbe.fit`; returns the probe itself.
 
         Raises
         ------

@@ -23,7 +23,7 @@ def check_weights(weights: Any, number: int) -> Tensor:
         raise TypeError(f"sample_weight is of type {weights.dtype}; it must be a real number for each sample")
     weights = weights.double()
     if tuple(weights.shape) != (number,):
-        raise ValueError(f"sample_weight is {tuple(weights.shape)}; it must be ({number},), a number for each sample")
+        raise ValueError(f"sample_weight is {tuple(weights.shape)}; it must be ({number},), one number for each sample")
     wrong = ~(torch.isfinite(weights) & (weights >= 0))
     if wrong.any():
         row = int(wrong.nonzero()[0])

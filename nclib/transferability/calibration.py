@@ -1,8 +1,8 @@
-"""How likely each model of a ranking is to be the best after fine-tuning, judged by its FaCe.
+"""How likely each model of a ranking is to be the best after fine-tuning, estimated from its FaCe.
 
-FaCe is the sum of two scores, each brought to [0, 1] over the models of a ranking, so its size depends on the models. A
-softmax turns it into probabilities. Its two numbers were fitted to the zoos of chapter 6 of the book, which shows how
-well they do on zoos that the fit did not see.
+FaCe is the sum of two scores, each scaled to [0, 1] over the models of a ranking, so its size depends on the models. A
+softmax turns it into probabilities. The two parameters of the softmax were fitted to the zoos of chapter 6 of the book,
+which shows how well they do on zoos that were not used for the fit.
 """
 
 import numpy as np
@@ -13,18 +13,18 @@ FITTED = (3, 11)  # the least and the largest number of models that they were fi
 
 
 def likely_best(face: ArrayLike, scale: float = SCALE, power: float = POWER) -> np.ndarray:
-    """The probability of each of m models to be the best after fine-tuning, float64 (..., m), range [0, 1].
+    """The probability that each of m models is the best after fine-tuning, float64 (..., m), range [0, 1].
 
-    It is the softmax of ``scale * m**power * face``. It rests on 3 to 11 small networks fine-tuned on small images and
-    pixels: with more models it is a guess, and too sure if they differ less. It says nothing about how few images there
-    are: `Certainty` does.
+    It is the softmax of ``scale * m**power * face``. It was fitted to rankings of 3 to 11 small networks, fine-tuned on
+    small images and pixels. With more models it is a guess, and if they differ less, the probabilities are too extreme.
+    It does not account for the number of images; `Certainty` does.
 
     Parameters
     ----------
     face
-        FaCe of the m models of one ranking (..., m), higher is better, range [0, 2].
+        FaCe of the m models of one ranking (..., m); higher is better, range [0, 2].
     scale, power
-        How sharply FaCe decides, and how that grows with the number of models.
+        How strongly FaCe decides, and how this strength grows with the number of models.
 
     Raises
     ------

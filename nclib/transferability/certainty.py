@@ -1,11 +1,11 @@
-"""How sure a ranking is: what as many other images might have made of the score that it is sorted by.
+"""How certain a ranking is: how the score that it is sorted by varies between samples of as many images.
 
-The samples of each class are dealt into blocks, the same for every model, and the score is computed again without each
-of them: the delete-a-group jackknife (Kott 2001). Its deviations say how far the scores of all models move, and move
-together, from sample to sample; draws from the t law that they give are what other samples of this size might show.
-(A bootstrap repeats samples, which adds noise to class means and shifts NC1: its interval may miss the value itself.)
+This is the delete-a-group jackknife (Kott 2001). The samples of each class are divided into blocks, the same for every
+model, and the score is computed again without each block. The deviations estimate how the scores of all models vary
+together from sample to sample. Draws from a joint t distribution with these deviations stand for other samples of this
+size. (A bootstrap repeats samples, which adds noise to class means and shifts NC1: its interval may miss the value.)
 
-Memory: a copy of one layer's features, and of a score the models x layers x 4,000 draws.
+Memory: a copy of one layer's features, and models x layers x 4,000 draws for each part of the score.
 """
 
 import math
@@ -35,7 +35,7 @@ _ABSURD = 100  # times as many images: more than anybody will take
 
 
 class Again(NamedTuple):
-    """A score's parts of one layer, computed again: without each block, and its first part for shuffled labels."""
+    """The parts of a score for one layer, computed without each block, and its first part with shuffled labels."""
 
     without: Tensor  # (blocks, parts)
     shuffled: Tensor  # (1 + SHUFFLES,); the first for the labels as they are, of the same samples
@@ -43,27 +43,28 @@ class Again(NamedTuple):
 
 @dataclass(frozen=True)
 class Certainty:
-    """How sure a ranking by one score is, of models that were seen with one sample of images.
+    """How certain a ranking by one score is, given that all models were scored on one sample of images.
 
-    All of it is about the sampling of these images alone. `p_first` is the probability that a model is the first by
-    this score with as many other images; it is not that of being the best after fine-tuning.
+    It covers only the sampling of these images. `p_first` is the probability that a model is first by this score on
+    another sample of as many images. It is not the probability of being the best after fine-tuning.
 
     Attributes
     ----------
     table
-        One row a model, the best score first. ``low`` and ``high`` are the 95% interval of its score with as many
-        images, ``rank_low`` and ``rank_high`` that of its rank, ``p_first`` and ``p_top3`` the probabilities that it
-        is the first and among the first three (models that are the same share theirs), ``among_first`` whether it
-        cannot be told apart from the best: a set that holds the best with a confidence of 95% (Hsu 1981).
-        ``p_shuffled`` is the p-value of its score, or of the first part of a sum over models, against labels that were
-        shuffled; 0.05 at least.
+        One row per model, the best score first. ``low`` and ``high`` are the ends of the 95% interval of its score
+        over samples of as many images, ``rank_low`` and ``rank_high`` the ends of the interval of its rank.
+        ``p_first`` is the probability that it is first (models that tie share it), and ``p_top3`` the probability that
+        it is among the first three. ``among_first`` says whether it cannot be told apart from the best model; these
+        models are a set that contains the best with a confidence of 95% (Hsu 1981). ``p_shuffled`` is the p-value of
+        its score, or of the first part of a sum over models, against shuffled labels; it is at least 0.05.
     images, shuffled
-        How many images there are, and how many of them the labels were shuffled of.
+        The number of images, and the number of images whose labels were shuffled.
     images_needed
-        How many images of the same kind would tell the first model from the next that cannot be told apart from it (or
-        from the second); infinite if more than 100 times as many, or with one model.
+        How many images of the same kind would be enough to tell the first model apart from the best model that cannot
+        be told apart from it now (or from the second model if there is none); infinite if that is more than 100 times
+        as many as there are, or if there is only one model.
     notes
-        What to know of the intervals.
+        Limitations of the intervals, as sentences.
     """
 
     table: pd.DataFrame
@@ -84,7 +85,7 @@ class Certainty:
 
     @property
     def poor(self) -> dict[str, float]:
-        """The models whose score is no better than with shuffled labels, with its p-value.
+        """The p-values, by name, of the models whose score is no better than with shuffled labels.
 
         >>> table = pd.DataFrame({"p_shuffled": [0.05, 0.4]}, index=["ours", "theirs"])
         >>> Certainty(table, 60, 60, 300.0).poor
@@ -94,7 +95,7 @@ class Certainty:
         return {str(name): float(p) for name, p in self.table["p_shuffled"].items() if p > least}
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers, of plain Python types: by model, and of all."""
+        """The numbers of images, and the intervals and probabilities by model, in plain Python types."""
         models = {
             str(name): {
                 "interval": [float(row["low"]), float(row["high"])],
@@ -109,9 +110,9 @@ class Certainty:
 
 
 def dealt(labels: Tensor, number: int = BLOCKS, seed: int = 0) -> Tensor:
-    """The block of each sample, int64 (N,): every class is spread over all; -1 of one that is alone in its class.
+    """The block of each sample, int64 (N,); every class is spread over all blocks. A sample alone in its class has -1.
 
-    There are `number` blocks, or as many as samples that are not alone.
+    There are `number` blocks, or fewer if fewer samples are not alone in their class.
 
     Examples
     --------
@@ -128,9 +129,9 @@ def dealt(labels: Tensor, number: int = BLOCKS, seed: int = 0) -> Tensor:
 
 
 def again(parts: Sequence[str], features: Tensor, labels: Tensor, more: Mapping[str, Any]) -> Again:
-    """The parts of a score of one layer's features (N, d): without each block, and with shuffled labels.
+    """The parts of a score of one layer's features (N, d), computed without each block and with shuffled labels.
 
-    `more` are inputs of scores by name, or None, such as `probabilities` (N, Z).
+    `more` maps the names of further inputs of scores, such as `probabilities` (N, Z), to their values or None.
     """
     labels, blocks, some = labels.cpu(), dealt(labels.cpu()), _some(labels.cpu())
     number, own, generator = int(blocks.max()) + 1, labels[some], seeded("shuffles")
@@ -148,7 +149,7 @@ def again(parts: Sequence[str], features: Tensor, labels: Tensor, more: Mapping[
 
 
 def _some(labels: Tensor) -> Tensor:
-    """Which samples have their labels shuffled, bool (N,): all, or of many a share of each class, two at least."""
+    """Which samples have their labels shuffled, bool (N,): all, or, of many, a share of each class, at least two."""
     if len(labels) <= _SHUFFLED:
         return torch.ones(len(labels), dtype=torch.bool)
     counts, order = labels.bincount(), torch.randperm(len(labels), generator=seeded("some"))
@@ -161,7 +162,7 @@ def _some(labels: Tensor) -> Tensor:
 def _values(
     parts: Sequence[str], features: Tensor, labels: Tensor, more: Mapping[str, Any], kept: Tensor
 ) -> list[float]:
-    """Scores of some of the samples; NaN for one that is not known, not defined, or says nothing."""
+    """Scores of some of the samples; NaN for a score that is unknown, undefined, or says nothing."""
     there = kept.to(features.device)
     given = {name: value[there] if isinstance(value, Tensor) else value for name, value in more.items()}
     unknown = {name for name, value in given.items() if value is None}
@@ -176,7 +177,7 @@ def _values(
 
 
 def parts_of(by: str) -> tuple[str, ...]:
-    """The scores that one is the sum of over models; of another itself.
+    """The scores whose sum over models is the score `by`; only `by` itself if it is no such sum.
 
     >>> parts_of("face"), parts_of("gbc")
     (('variance_collapse', 'class_fairness'), ('gbc',))
@@ -185,20 +186,21 @@ def parts_of(by: str) -> tuple[str, ...]:
 
 
 def resampled(by: str) -> bool:
-    """Whether a score is of the images, and quick enough to be computed forty times."""
+    """Whether a score depends on the images and is quick enough to be computed forty times."""
     return not any(SCORES[part].on_request or SCORES[part].inputs == ("source_accuracy",) for part in parts_of(by))
 
 
 def certainty(
     values: pd.DataFrame, found: Mapping[Any, Again], by: str, layers: Any, labels: Tensor, classes: Sequence[str]
 ) -> Certainty:
-    """How sure the ranking by a score is, from its parts by model and layer, and the same computed again.
+    """How certain the ranking by a score is, as a `Certainty`.
 
-    Raises ValueError, which says why, if there is nothing to tell it from.
+    `values` are the parts of the score by model and layer, and `found` the same parts computed again. ValueError if the
+    certainty cannot be computed; it says why.
     """
     notes = _check_counts(labels, classes)
     if not resampled(by):
-        raise ValueError(f"{by} is not computed again without some of the images")
+        raise ValueError(f"{by} is not computed again on parts of the images")
     values = values.reindex(columns=[*parts_of(by)]).dropna()
     given, without = _checked(values, found, by)
     codes, names = pd.factorize(values.index.get_level_values(0))
@@ -218,37 +220,38 @@ def certainty(
 
 
 def _checked(values: pd.DataFrame, found: Mapping[Any, Again], by: str) -> tuple[Tensor, Tensor]:
-    """The parts (rows, parts), and without each block (blocks, rows, parts), once it is sure that all are finite."""
+    """The parts (rows, parts), and the parts without each block (blocks, rows, parts), checked to be finite."""
     given, without = torch.tensor(values.to_numpy(dtype=float)), [found[row].without for row in values.index]
     known = [
         bool(torch.cat([own.unsqueeze(0), each]).isfinite().all()) for own, each in zip(given, without, strict=True)
     ]
     if not all(known):
         which = dict.fromkeys(str(row[0]) for row, is_known in zip(values.index, known, strict=True) if not is_known)
-        raise ValueError(f"{few([*which])} has no finite {by} without some of the images")
+        raise ValueError(f"{by} of {few([*which])} is not finite on every part of the images")
     return given, torch.stack(without, 1)
 
 
 def _check_counts(labels: Tensor, classes: Sequence[str]) -> list[str]:
-    """Refuse classes of which most have one sample, and note the others that have."""
+    """Notes on classes of one sample and on small classes; ValueError if most classes have one sample."""
     counts = labels.bincount()
     alone, several = int((counts == 1).sum()), int((counts > 1).sum())
     if alone > several:
-        raise ValueError(f"{alone} of {alone + several} classes have one sample; give two of each at least")
+        raise ValueError(f"{alone} of {alone + several} classes have one sample; give at least two of each")
     typical = int(counts[counts > 0].median())
-    rough = [f"its interval is rough: there are {typical} samples of a class"] if typical < _ROUGH else []
+    rough = [f"its interval is rough: the median class has {typical} samples"] if typical < _ROUGH else []
     if not alone:
         return rough
-    have, vary = ("has", "is taken to vary") if alone == 1 else ("have", "are taken to vary")
+    have, vary = ("has", "is assumed to vary") if alone == 1 else ("have", "are assumed to vary")
     which = few(called((counts == 1).nonzero().flatten().tolist(), tuple(classes)))
     return [f"{which} {have} one sample and {vary} as the other classes do", *rough]
 
 
 def _spread(labels: Tensor) -> float:
-    """What the sum of squared deviations without each block is to be multiplied by, to be a variance.
+    """The factor that turns the sum of squared deviations without each block into a variance.
 
-    (B - 1) / B of classes in B blocks. A class of n < B samples is in n of them; classes count as 1 / n, as the
-    variances of their means do, and one of a single sample, which no block has, as the others.
+    It is (B - 1) / B for a class that is spread over B blocks; a class of fewer than B samples is in as many blocks as
+    it has samples. Classes have weights of 1 / n, as the variances of their means do. A class of one sample is in no
+    block, and is assumed to vary as the others do.
     """
     counts = labels.bincount()
     counts = counts[counts > 0].double()
@@ -257,7 +260,7 @@ def _spread(labels: Tensor) -> float:
 
 
 def _drawn(values: Tensor, without: Tensor, spread: float, ends: Sequence[tuple[float, float]]) -> Tensor:
-    """Draws (rows, parts, DRAWS) from the joint t law about the values (rows, parts), within the ends of each part."""
+    """Draws (rows, parts, DRAWS) from a joint t distribution about the values (rows, parts), within their ranges."""
     generator, number = seeded("draws"), len(without)
     normal = torch.randn(number, DRAWS // 2, generator=generator, dtype=torch.float64)
     square = torch.randn(number - 1, DRAWS // 2, generator=generator, dtype=torch.float64).square().mean(0)
@@ -267,7 +270,7 @@ def _drawn(values: Tensor, without: Tensor, spread: float, ends: Sequence[tuple[
 
 
 def _moved(values: Tensor, moves: Tensor, low: float, high: float) -> Tensor:
-    """Values (rows, 1) moved so far, within [low, high]; by factors where 0 is the end: errors grow with the size."""
+    """Values (rows, 1) plus moves (rows, draws), in [low, high]; as factors if the range ends at 0: errors scale."""
     if high == 0 or (low == 0 and high == math.inf):
         factors = (moves / values).clamp(-_FARTHEST, _FARTHEST).exp()
         return torch.where(values == 0, values, values * factors).clamp(low, high)
@@ -275,7 +278,7 @@ def _moved(values: Tensor, moves: Tensor, low: float, high: float) -> Tensor:
 
 
 def _ends(score: str, classes: int) -> tuple[float, float]:
-    """The least and the largest value of a score, as the registry says them of K classes."""
+    """The smallest and the largest value of a score for K classes, from the range in the registry."""
     known = {"0": 0.0, "1": 1.0, "K − 1": classes - 1.0, "−ln K": -math.log(classes)}
     known["−K(K − 1)"] = -classes * (classes - 1.0)
     low, high = SCORES[score].range[1:-1].split(", ")
@@ -283,7 +286,7 @@ def _ends(score: str, classes: int) -> tuple[float, float]:
 
 
 def _shown(parts: Tensor, by: str, models: Tensor, layers: Any) -> Tensor:
-    """The score (models, draws), higher being better, from its parts (rows, parts, draws) and the rows' models."""
+    """The score (models, draws), where higher is better, from its parts (rows, parts, draws) and the rows' models."""
     scores = sum_over_models(parts) if by in OVER_MODELS else parts[:, 0]
     scores = scores if higher_is_better(by) else -scores
     rows = [scores[models == model] for model in range(int(models.max()) + 1)]
@@ -313,10 +316,10 @@ def _summed_up(scores: Tensor, draws: Tensor, sign: int) -> pd.DataFrame:
 
 
 def _behind(draws: Tensor) -> tuple[Tensor, Tensor]:
-    """The probability that a model (rows) is as good as another (columns), and how small the least may be by chance.
+    """The probability that each model (rows) is as good as each other (columns), and a critical value for its minimum.
 
-    That is the quantile of the least of a model's tail probabilities over the draws themselves, (models,): one p-value
-    for many comparisons (Westfall and Young 1993), whatever the law of a score is.
+    The critical value (models,) is a quantile of a model's smallest tail probability over the draws, which adjusts for
+    the many comparisons (Westfall and Young 1993) whatever the distribution of the score.
     """
     from scipy.stats import rankdata
 
@@ -331,7 +334,7 @@ def _behind(draws: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _needed(images: int, chances: Tensor, critical: Tensor) -> float:
-    """How many images tell the first from its closest rival: standard errors shrink as one over the root of them."""
+    """How many images tell the first from its closest rival: standard errors fall with the root of the number."""
     from scipy.stats import norm
 
     if len(chances) < 2:
@@ -343,7 +346,7 @@ def _needed(images: int, chances: Tensor, critical: Tensor) -> float:
 
 
 def _p_value(null: Tensor) -> Any:
-    """Of scores (models, 1 + shuffles), the first of which is that of the labels as they are."""
+    """The p-values (models,) from scores (models, 1 + shuffles), of which the first column has the true labels."""
     as_good = (null[:, 1:] >= null[:, :1] - _ROUNDING * null[:, :1].abs()).double().sum(1)
     return ((1 + as_good) / null.shape[1]).where(null.isfinite().all(1), math.nan).numpy()
 
@@ -353,6 +356,6 @@ def shuffled_notes(found: Certainty, by: str) -> dict[str, list[str]]:
     part, some = parts_of(by)[0], "" if found.shuffled == found.images else f" of {found.shuffled:,} of them"
     shuffles = f"{SHUFFLES} shuffles{some}"
     return {
-        name: [f"its {part} is no better than with shuffled labels: p = {p:.2g} by {shuffles}"]
+        name: [f"its {part} is no better than with shuffled labels: p = {p:.2g} from {shuffles}"]
         for name, p in found.poor.items()
     }

@@ -22,7 +22,7 @@ from nclib.metrics.variability import between_in_total, check_statistics, checke
 
 @with_cure
 def variance_collapse(stats: ClassStatistics) -> float:
-    """The part of FaCe that is collapse: -tr(Sigma_W Sigma_B^+) / K, which is minus `nc1`.
+    """The collapse part of FaCe: -tr(Sigma_W Sigma_B^+) / K, which is minus `nc1`.
 
     Range (-inf, 0]; higher is better. Source: Ding et al. 2023 (arXiv 2310.05754), before normalisation over models.
 
@@ -44,12 +44,12 @@ def class_fairness(
     temperature: float = 0.05,
     floor: float = 1e-4,
 ) -> float:
-    """The part of FaCe that is fairness: how evenly a class overlaps with each of the others.
+    """The fairness part of FaCe: how evenly each class overlaps with the others.
 
-    With BC_ij the Bhattacharyya coefficient of two classes as Gaussians (`overlap_pairs`), whose variances are at
-    least `floor`, and p_i the softmax of BC_ij / temperature over j != i: the mean over classes of the entropy of p_i
-    over ln(K - 1). Range [0, 1]; higher is better: 1 if every class overlaps equally with each other one. The floor
-    makes it depend on the scale of the features.
+    It is the mean over classes i of the entropy of p_i, divided by ln(K - 1). Here p_i is the softmax over j != i of
+    BC_ij / temperature, and BC_ij is the Bhattacharyya coefficient of two classes as Gaussians (`overlap_pairs`), whose
+    variances are at least `floor`. Range [0, 1]; higher is better: 1 if every class overlaps equally with every other
+    class. The floor makes it depend on the scale of the features.
 
     Source: Ding et al. 2023 describe it in words; covariance, temperature, floor and normalisation are ours.
 
@@ -60,14 +60,14 @@ def class_fairness(
     >>> from nclib import class_statistics
     >>> labels = torch.arange(3).repeat_interleave(2)
     >>> stats = class_statistics(labels.unsqueeze(1) + torch.tensor([[-0.5], [0.5]]).repeat(3, 1), labels)  # in a row
-    >>> round(class_fairness(stats), 2)  # that in the middle overlaps evenly with the others, they with it alone
+    >>> round(class_fairness(stats), 2)  # the middle class overlaps evenly with both others, each of them only with it
     0.33
     """
     check_positive(temperature=temperature)
     check_statistics(stats)
     number = stats.num_classes
     if number < 3:
-        raise ValueError(f"class fairness compares a class with several others: at least 3 are needed, not {number}")
+        raise ValueError(f"class fairness needs 3 or more classes, since it compares overlaps; {number} were given")
     entropy = 0.0
     for rows, overlaps in overlap_rows(stats, covariance=covariance, floor=floor):
         overlaps.diagonal(rows.start).fill_(-math.inf)
@@ -79,11 +79,11 @@ def class_fairness(
 
 @with_cure
 def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **options) -> Tensor:
-    """FaCe of each of several models on one task, float64 (models,): collapse plus fairness, each from 0 to 1.
+    """FaCe of each of several models on one task, float64 (models,): collapse plus fairness, each scaled to [0, 1].
 
-    `variance_collapse` and `class_fairness` (whose options these are) are brought to [0, 1] over the models, and
-    added: so the score of a model depends on the others. Range [0, 2]; higher is better. A part that is the same for
-    all models counts as 0. Source: Ding et al. 2023.
+    `variance_collapse` and `class_fairness` are scaled to [0, 1] over the models, and added. So the score of a model
+    depends on the other models. `options` are those of `class_fairness`. Range [0, 2]; higher is better. A part that is
+    the same for all models counts as 0. Source: Ding et al. 2023.
 
     Examples
     --------
@@ -101,18 +101,18 @@ def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **op
     if len(models) < 2:
         raise ValueError(f"FaCe compares models: at least 2 are needed, {len(models)} was given")
     if any(stats.counts.tolist() != models[0].counts.tolist() for stats in models):
-        raise ValueError("the models are of different tasks: their statistics have other numbers of samples of a class")
+        raise ValueError("the models' statistics differ in the samples per class; give statistics of the same samples")
     parts = [[variance_collapse(stats), class_fairness(stats, **options)] for stats in models]
     return sum_over_models(torch.tensor(parts, dtype=torch.float64))
 
 
 def sum_over_models(values: Tensor) -> Tensor:
-    """The sum of the parts (models, parts) of a score, each brought to [0, 1] over the models: (models,)."""
+    """The sum of the parts (models, parts) of a score, each scaled to [0, 1] over the models, (models,)."""
     return over_models(values).sum(1)
 
 
 def over_models(values: Any) -> Tensor:
-    """Each column of values (models, parts, ...) brought to [0, 1]; 0 where all models have the same, but for rounding.
+    """Values (models, parts, ...) scaled to [0, 1] over the models; 0 where they differ only by rounding.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def over_models(values: Any) -> Tensor:
     """
     values = as_tensor(values)
     if values.ndim < 2 or not len(values):
-        raise ValueError(f"values are {tuple(values.shape)}; they must be (models, parts), of at least one model")
+        raise ValueError(f"values are {tuple(values.shape)}; they must be (models, parts), with at least one model")
     low, high = values.aminmax(dim=0)
     differ = high - low > 1e-9 * values.abs().amax(0)
     return ((values - low) / (high - low)).where(differ, 0.0)
@@ -129,10 +129,10 @@ def over_models(values: Any) -> Tensor:
 
 @with_cure
 def h_score(stats: ClassStatistics) -> float:
-    """tr(Sigma_T^+ Sigma_B), the covariance of the class means against that of all samples; classes weigh by size.
+    """H-score tr(Sigma_T^+ Sigma_B): the covariance of the class means relative to the covariance of all samples.
 
-    Range [0, K - 1]; higher is better. It is (1 - `vci`) times the rank of Sigma_B, and as meaningless with at most
-    d + 1 samples, which a warning says. Source: Bao et al. 2019.
+    Classes are weighted by size in Sigma_B. Range [0, K - 1]; higher is better. It equals (1 - `vci`) times the rank of
+    Sigma_B. With at most d + 1 samples it is as meaningless as `vci`, and a warning says so. Source: Bao et al. 2019.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def gbc(
     """Gaussian Bhattacharyya coefficient: minus the sum over ordered pairs of the overlap of two classes.
 
     Range [-K(K - 1), 0]; higher is better. Source: Pandy et al. 2022, who put a floor of 1e-4 under the variances of
-    features reduced to 64 dimensions; here there is none unless given.
+    features reduced to 64 dimensions; here there is no floor unless it is given.
 
     Examples
     --------
@@ -167,11 +167,11 @@ def gbc(
 
 @with_cure
 def logme(stats: ClassStatistics) -> float:
-    """Log of the maximum evidence of a linear model for the labels, over N, the mean over classes.
+    """LogME: the mean over classes of the maximum log evidence of a linear model for the labels, divided by N.
 
-    For each class a Bayesian linear regression of its indicator on the features, without intercept, whose prior and
-    noise precision are those of the most evidence. Any real number; higher is better, and its zero means nothing.
-    It does not change with the scale of the features.
+    For each class, its indicator is regressed on the features without intercept, with the prior and noise precisions
+    that maximise the evidence. Any real number; higher is better, and zero has no special meaning. It does not change
+    with the scale of the features.
 
     Source: You et al. 2021 (arXiv 2102.11005), by the fixed point of their later work (arXiv 2110.10545) without the
     1e-5 that its code adds. It follows from F^T F and F^T Y, which the class statistics hold: no pass over the
@@ -192,7 +192,7 @@ def logme(stats: ClassStatistics) -> float:
 
 
 def mean_evidence(gram: Tensor, products: Tensor, lengths: Tensor, number: int) -> float:
-    """LogME of F^T F (d, d) and Y^T F (t, d) of inputs (N, d), the squared lengths of the targets (t,), and N."""
+    """LogME from F^T F (d, d) and Y^T F (t, d) of inputs F (N, d), the squared lengths of the targets (t,), and N."""
     values, vectors = torch.linalg.eigh(gram)
     kept = values > 10 * max(products.shape) * torch.finfo(torch.float64).eps * values[-1]
     squares, along = values[kept], (products @ vectors[:, kept]).square()  # (r,), (t, r)
@@ -200,10 +200,10 @@ def mean_evidence(gram: Tensor, products: Tensor, lengths: Tensor, number: int) 
 
 
 def logme_of_each(features: Tensor, cases: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """`logme` of some of the samples and some labels, float64 (cases,), from features (N, d), all cases at once.
+    """`logme` of several cases at once, float64 (cases,), from features (N, d).
 
-    A case is which samples, bool (N,), and the labels, int64 (N,), all of which have the same classes in every case.
-    With fewer samples than features nothing is larger than N x N, for LogME does not change with a rotation.
+    A case is a pair: the samples to use, bool (N,), and the labels, int64 (N,). Every case has the same classes. With
+    fewer samples than features no matrix is larger than N x N, because LogME does not change with a rotation.
 
     Examples
     --------
@@ -242,8 +242,8 @@ def largest_evidence(
     Parameters
     ----------
     squares
-        Squared singular values of the inputs (N, d), float64 (r,); those that are zero change nothing. Or (K, r), where
-        the inputs of the targets differ.
+        Squared singular values of the inputs (N, d), float64 (r,); zeros change nothing. Or (K, r) if the inputs differ
+        between targets.
     fitted
         Squared projections of the targets on the left singular vectors, (K, r).
     lengths
@@ -251,11 +251,11 @@ def largest_evidence(
     number
         N, or (K, 1).
     still
-        Relative change of both precisions at which the fixed point has come to rest.
+        The iteration stops when the relative change of both precisions is at most this.
 
-    Directions without a singular value leave the evidence as it is, whatever d. Source: MacKay 1992, by the fixed
-    point of You et al. 2021 (arXiv 2110.10545): a = g / ||m||^2 and b = (N - g) / ||Fm - y||^2, g being the effective
-    number of parameters.
+    Directions whose singular value is zero do not change the evidence, whatever d is. Source: MacKay 1992, by the fixed
+    point of You et al. 2021 (arXiv 2110.10545): a = g / ||m||^2 and b = (N - g) / ||Fm - y||^2, where g is the
+    effective number of parameters.
     """
     lengths = lengths.unsqueeze(1)
     rest = (lengths - fitted.sum(1, keepdim=True)).clamp(min=0)

@@ -1,4 +1,4 @@
-"""Transferability scores that look at the features themselves, for class statistics do not hold what they need."""
+"""Transferability scores that need the features themselves, because class statistics do not suffice for them."""
 
 import math
 from typing import Any
@@ -21,10 +21,10 @@ from nclib.transferability.class_scores import mean_evidence
 
 @with_cure
 def h_score_shrunk(features: Any, labels: Any) -> float:
-    """H-score with the covariance of Ledoit and Wolf: (1 - a) tr(Sigma_a^-1 Sigma_B), a being its shrinkage.
+    """H-score with the covariance of Ledoit and Wolf, (1 - a) tr(Sigma_a^-1 Sigma_B), where a is its shrinkage.
 
-    Sigma_a = (1 - a) Sigma_T + a tr(Sigma_T) / d I. Range [0, K - 1]; higher is better. Unlike `h_score` it says
-    something with fewer samples than features. Source: Ibrahim et al. 2021 (arXiv 2110.06893).
+    Sigma_a = (1 - a) Sigma_T + a tr(Sigma_T) / d I. Range [0, K - 1]; higher is better. Unlike `h_score`, it is
+    meaningful even with fewer samples than features. Source: Ibrahim et al. 2021 (arXiv 2110.06893).
 
     Examples
     --------
@@ -45,12 +45,12 @@ def h_score_shrunk(features: Any, labels: Any) -> float:
 
 @with_cure
 def transrate(features: Any, labels: Any, *, epsilon: float = 1e-4) -> float:
-    """Coding rate of all features less that of each class: R(Z) - sum_k (n_k / N) R(Z_k).
+    """TransRate: the coding rate of all features minus the mean coding rate of the classes.
 
-    R(Z) = ln det(I + Z^T Z / (n epsilon)) / 2 of the n rows of Z, centred about the mean of all and brought to a mean
-    squared length of 1. Range [0, inf); higher is better. Source: Huang et al. 2022 (arXiv 2106.09526); the scale,
-    without which the value depends on that of the features, is ours. (Public codes differ in scale and weights, and
-    rank models differently.)
+    It is R(Z) - sum_k (n_k / N) R(Z_k), with R(Z) = ln det(I + Z^T Z / (n epsilon)) / 2 for the n rows of Z. The
+    features are first centred about the mean of all samples and scaled to a mean squared length of 1. Range [0, inf);
+    higher is better. Source: Huang et al. 2022 (arXiv 2106.09526). The scaling is ours: without it, the value depends
+    on the scale of the features. (Public implementations differ in scale and weights, and rank models differently.)
 
     Examples
     --------
@@ -75,15 +75,16 @@ def _coding_rate(rows: Tensor, epsilon: float) -> float:
 
 @with_cure
 def sfda(features: Any, labels: Any) -> float:
-    """Self-challenging Fisher discriminant analysis: how sure it is of the labels once it has been made harder.
+    """SFDA: how certain a linear discriminant is of the labels after the samples have been moved towards other classes.
 
-    A linear discriminant of covariance (1 - a) Sigma_W + a tr(Sigma_W) / d I, with a = max(exp(-5 s), 1e-10), s the
-    largest eigenvalue of Sigma_W, gives every sample the probability p of its label. Each is then moved towards the
-    mean of the other class means, to q x + (1 - q) m, q being the softmax over classes of p; the score is the mean
-    probability of the label by the same discriminant of the moved samples. Range [0, 1]; higher is better. It depends
-    on the scale of the features, and is 1 where there are few samples for their number.
+    A linear discriminant with covariance (1 - a) Sigma_W + a tr(Sigma_W) / d I, where a = max(exp(-5 s), 1e-10) and s
+    is the largest eigenvalue of Sigma_W, gives every sample x a probability of each class. The softmax of these
+    probabilities over the classes is q for the sample's label. The sample moves to q x + (1 - q) m, where m is the mean
+    of the other class means. The score is the mean probability of the label by a discriminant with the same a, computed
+    from the moved samples. Range [0, 1]; higher is better. It depends on the scale of the features. If there are few
+    samples for the number of features, it is 1.
 
-    Source: Shao et al. 2022 (arXiv 2207.03036), as its code has it: the mean of probabilities, not of their logarithms.
+    Source: Shao et al. 2022 (arXiv 2207.03036), as in their code: the mean of probabilities, not of their logarithms.
 
     Examples
     --------
@@ -104,11 +105,11 @@ def sfda(features: Any, labels: Any) -> float:
 
 @with_cure
 def lda_certainty(features: Any, labels: Any) -> float:
-    """What ETran adds to `energy`: the mean probability of the label by a linear discriminant.
+    """The part of ETran beside `energy`: the mean probability of the label by a linear discriminant.
 
-    Its covariance is (1 - a) Sigma_W + a tr(Sigma_W) / d I, a as of `sfda`, whose first step this is. Range [0, 1];
-    higher is better. It depends on the scale of the features, and is 1 where there are few samples for their number.
-    Source: Gholami et al. 2023 (arXiv 2308.02027).
+    The covariance is (1 - a) Sigma_W + a tr(Sigma_W) / d I, with a as in `sfda`, of which this is the first step. Range
+    [0, 1]; higher is better. It depends on the scale of the features. With few samples for the number of features it
+    is 1. Source: Gholami et al. 2023 (arXiv 2308.02027).
 
     Examples
     --------
@@ -130,7 +131,7 @@ def _shrinkage(stats: ClassStatistics) -> float:
 
 
 def _discriminant(features: Tensor, stats: ClassStatistics, shrinkage: float) -> Tensor:
-    """Probabilities (N, K) of a linear discriminant whose covariance is shrunk so far."""
+    """Probabilities (N, K) of a linear discriminant whose covariance is shrunk by this amount."""
     factor = _factor(_shrunk(stats.scatter / stats.num_samples, shrinkage))
     weight = torch.cholesky_solve(stats.centred_means.T, factor).T
     bias = stats.shares.log() - (weight * stats.centred_means).sum(1) / 2
@@ -138,7 +139,7 @@ def _discriminant(features: Tensor, stats: ClassStatistics, shrinkage: float) ->
 
 
 def _factor(covariance: Tensor) -> Tensor:
-    """The Cholesky factor, if there is one."""
+    """The lower Cholesky factor; ValueError if the matrix is singular."""
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if failed:
         raise ValueError("the features do not vary, within the classes or at all; this score needs features that do")
@@ -147,11 +148,11 @@ def _factor(covariance: Tensor) -> Tensor:
 
 @with_cure
 def energy(features: Any, *, share: float = 1.0) -> float:
-    """ETran's energy score: the mean over samples of ln sum_j exp(h_j), the features (N, d) being taken for logits.
+    """ETran's energy score: the mean over samples of ln sum_j exp(h_j), with the features (N, d) as logits.
 
-    Needs no labels. Over the `share` of the samples that have the least, at least one. Any number; higher is better.
-    It depends on the scale, the shift and the rotation of the features, and grows with their number. Source: Gholami et
-    al. 2023 (arXiv 2308.02027), whose code takes the least half a percent, 0.005.
+    Needs no labels. The mean is over the `share` of the samples with the lowest energies, at least one sample. Any real
+    number; higher is better. It depends on the scale, shift and rotation of the features, and grows with the number of
+    features. Source: Gholami et al. 2023 (arXiv 2308.02027), whose code takes the lowest half percent (0.005).
 
     Examples
     --------
@@ -168,11 +169,12 @@ def energy(features: Any, *, share: float = 1.0) -> float:
 def pactran(features: Any, labels: Any, *, strength: float = 1.0, variance: float = 100.0) -> float:
     """PACTran with a Gaussian prior: a PAC-Bayesian bound on the loss of a linear classifier after fine-tuning.
 
-    With W (K, d) and biases at the least of L = mean cross-entropy + ||W||^2 / (2 c N), c being the `strength`: that
-    least value plus K v / (2 c N) ln(1 + c N T / (K d)), where v is the prior's `variance` times d, and T the trace
-    of the Hessian of the cross-entropies, added up over the samples, of biases too: with p the probabilities, the sum
-    over samples and classes of p (1 - p) (||h||^2 + 1), h being centred. Range [0, inf); lower is better. Unchanged
-    by rotation and shift; it depends on the scale. Source: Ding et al. 2022 (arXiv 2203.05126), as its code has it.
+    A classifier with weight W (K, d) and biases minimises L = mean cross-entropy + ||W||^2 / (2 c N), where c is the
+    `strength`. The score is the minimum of L plus K v / (2 c N) ln(1 + c N T / (K d)). Here v is `variance`, which is d
+    times the variance of the prior, and T is the trace of the Hessian of the summed cross-entropies with respect to W
+    and the biases: the sum over samples and classes of p (1 - p) (||h||^2 + 1), with the probabilities p and the
+    centred features h. Range [0, inf); lower is better. Invariant to rotation and shift, but not to scale. Source: Ding
+    et al. 2022 (arXiv 2203.05126), as in their code.
 
     Examples
     --------
@@ -195,14 +197,16 @@ def pactran(features: Any, labels: Any, *, strength: float = 1.0, variance: floa
 
 @with_cure
 def logme_targets(features: Any, targets: Any) -> float:
-    """LogME of several targets, the mean over them: of a regression, or of labels of which a sample may have several.
+    """LogME for regression, or for samples with several labels: the mean over the targets.
 
-    `targets` are real numbers (N,) or (N, t), or 0 and 1 (N, K) that say which labels a sample has. For each of them
-    the log of the maximum evidence of a linear model on the features (N, d), without intercept, over N, as of `logme`,
-    which it is of one-hot targets. Any real number; higher is better. Unchanged by rotation and scale of the features;
-    it falls by ln c with targets c times as large, so centre and scale them alike. Source: You et al. 2021.
+    `targets` are real numbers (N,) or (N, t), or 0 and 1 (N, K) that say which labels a sample has. For each target it
+    is the maximum log evidence of a linear model on the features (N, d) without intercept, divided by N, as in `logme`;
+    for one-hot targets the two are equal. Any real number; higher is better. Invariant to rotation and scale of the
+    features. Targets c times as large lower it by ln c, so centre and scale all targets in the same way. Source: You et
+    al. 2021.
 
-    Raises ValueError, or TypeError for integers (N,), which are classes: `logme(class_statistics(features, labels))`.
+    Raises ValueError for targets of another shape, NaN or infinity, or a target that is always 0. Raises TypeError for
+    integers (N,), which are classes: use `logme(class_statistics(features, labels))`.
 
     Examples
     --------
@@ -222,19 +226,19 @@ def logme_targets(features: Any, targets: Any) -> float:
 
 
 def _checked_targets(targets: Any, number: int) -> Tensor:
-    """Targets float64 (N, t), or what is wrong with them."""
+    """Targets as float64 (N, t); an error says what is wrong with them."""
     given = as_tensor(targets)
     if given.ndim not in (1, 2) or len(given) != number or not given.numel():
         raise ValueError(
-            f"targets are {tuple(given.shape)}; of {number:,} samples they must be ({number},) or ({number}, t)"
+            f"targets are {tuple(given.shape)}; for {number:,} samples they must be ({number},) or ({number}, t)"
         )
     if given.is_complex() or not (
         given.is_floating_point() or (given.ndim == 2 and ((given == 0) | (given == 1)).all())
     ):
         cure = ": logme(class_statistics(features, labels)) takes classes" if given.ndim == 1 else ""
         raise TypeError(
-            f"targets are {given.dtype} {tuple(given.shape)}; they must be real numbers, give targets.float(), or 0 "
-            f"and 1 (N, K){cure}"
+            f"targets are {given.dtype} {tuple(given.shape)}; they must be real numbers (give targets.float()), "
+            f"or 0 and 1 (N, K){cure}"
         )
     wanted = given.double().reshape(number, -1)
     if not torch.isfinite(wanted).all():
@@ -250,7 +254,7 @@ def _checked_targets(targets: Any, number: int) -> Tensor:
 def probe_accuracy(features: Any, labels: Any, *, share: float = 0.2, seed: int = 0) -> float:
     """Accuracy of a `LinearProbe` on the share of each class that it was not fitted to. Range [0, 1]; higher is better.
 
-    The strongest baseline and the slowest. (Ours: a linear probe is everybody's.)
+    It is the strongest baseline, and the slowest. The choice of split and penalty is ours.
 
     Examples
     --------
@@ -287,15 +291,20 @@ def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
 
 @with_cure
 def ncti_parts(features: Any, labels: Any, *, components: int = 64) -> tuple[float, float, float]:
-    """What NCTI adds up over models: spread of all features, certainty of the labels, and collapse within classes.
+    """The three parts of NCTI: spread of all features, certainty of the labels, and collapse within classes.
 
-    A linear discriminant of the first principal `components`, its covariance shrunk by exp of minus the variance of the
-    first 32 (not at all below 1e-10), gives discriminant coordinates and probabilities. The parts are the sum of the
-    singular values of the centred coordinates, in [0, inf), the mean probability of the label, in [0, 1], and minus the
-    logarithm of the sum over classes of the singular values of the probabilities of its samples. Higher is better of
-    each; `over_models` brings them to one scale, on which they are added. They depend on the scale of the features.
+    A linear discriminant is fitted to the first principal `components`. Its covariance is shrunk by exp(-v), where v is
+    the variance of the first 32 components (no shrinkage if that is 1e-10 or less). It gives discriminant coordinates
+    and probabilities. The parts are
 
-    Source: Wang et al. 2023 (ICCV), as its code has it.
+    - the sum of the singular values of the centred coordinates, in [0, inf);
+    - the mean probability of the label, in [0, 1];
+    - minus the logarithm of the sum, over classes, of the singular values of the probabilities of the class's samples.
+
+    Higher is better for each part. `over_models` scales the parts to [0, 1], and NCTI is their sum. They depend on the
+    scale of the features.
+
+    Source: Wang et al. 2023 (ICCV), as in their code.
 
     Examples
     --------

@@ -21,7 +21,7 @@ _DIGITS = 12  # decimals of a distance; beyond these, differences are rounding
 
 @with_cure
 def parc(features: Any, labels: Any, *, most: int = 4000, seed: int = 0) -> float:
-    """Pairwise annotation representation comparison: are samples of different classes farther apart than of the same?
+    """Pairwise annotation representation comparison: whether samples of different classes lie farther apart.
 
     Spearman's rank correlation, over pairs of samples, of two distances. The distance of features (N, d) is one minus
     the Pearson correlation of the two samples, with each feature standardised over the samples. The distance of one-hot

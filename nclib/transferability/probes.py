@@ -1,4 +1,4 @@
-"""Linear probes of the first models of a ranking on the same held-out samples: how little these tell apart."""
+"""Linear probes of the first models of a ranking on the same held-out samples, and which models these tell apart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,15 +19,15 @@ _LEVEL = 0.05
 class Probes:
     """Accuracies of linear probes on the same held-out samples.
 
-    The interval is Wilson's, which holds the accuracy in 95 of 100 cases on average, with a dozen samples as well; the
-    exact one of Clopper and Pearson is wider than it need be. Models are compared in pairs, on the samples of which the
-    probe of one alone is right (McNemar's exact test): intervals that overlap say less.
+    The interval is Wilson's. On average it contains the accuracy in 95 of 100 cases, even with a dozen samples; the
+    exact interval of Clopper and Pearson is wider than necessary. Models are compared in pairs by McNemar's exact test,
+    on the samples that the probe of only one of the two gets right. This is more powerful than comparing intervals.
 
     Attributes
     ----------
     table
-        One row a model, the most accurate first: ``accuracy``, ``low`` and ``high`` of its 95% interval, and
-        ``p_same``, the p-value of being as accurate as the first; NaN of that one.
+        One row per model, the most accurate first: ``accuracy``, the ends ``low`` and ``high`` of its 95% interval, and
+        ``p_same``, the p-value of being as accurate as the first model; NaN for the first model itself.
     held_out
         The number of samples.
     """
@@ -45,7 +45,7 @@ class Probes:
         return [str(name) for name, p in self.table["p_same"].items() if p > _LEVEL]
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers, of plain Python types."""
+        """The number of held-out samples, and the accuracy, interval and p-value by model, in plain Python types."""
         models = {
             str(name): {
                 "accuracy": float(row["accuracy"]),
@@ -58,7 +58,7 @@ class Probes:
 
 
 def probed(features: Tensor, labels: Tensor, classes: Sequence[str]) -> tuple[Measurement, Tensor | None]:
-    """The probe accuracy of features (N, d) with the notes on it, and which held-out samples were right, bool (n,)."""
+    """The probe accuracy of features (N, d) with notes, and which held-out samples were predicted right, bool (n,)."""
     hits: list[Tensor] = []
 
     def accuracy(features: Any, labels: Any) -> float:
@@ -71,9 +71,9 @@ def probed(features: Tensor, labels: Tensor, classes: Sequence[str]) -> tuple[Me
 
 
 def compared(hits: Mapping[str, Tensor]) -> Probes | None:
-    """What probes say of models, whose shares right (n,) of the same samples are given, the first the most accurate.
+    """The `Probes` of models, by name, from their hits (n,) on the same samples, with the most accurate model first.
 
-    None where there are none.
+    A hit is 0, 1, or a mean over layers. None if there are no models.
 
     Examples
     --------
@@ -104,6 +104,6 @@ def _p_of_pairs(first: Tensor, second: Tensor) -> float:
 
 
 def over_chosen(hits: Mapping[str, Tensor | None], layer: str | None) -> Tensor | None:
-    """Of hits by layer those of one, or the mean over all that have some."""
+    """The hits of one layer; the mean over all layers with hits if `layer` is None."""
     found = [right for name, right in hits.items() if right is not None and layer in (None, name)]
     return torch.stack(found).double().mean(0) if found else None

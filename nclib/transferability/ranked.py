@@ -1,4 +1,4 @@
-"""What a ranking of models found: a table of scores that prints, and is written and drawn."""
+"""The result of ranking models: a table of scores that can be printed, written and drawn."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,36 +19,37 @@ from nclib.transferability.registry import higher_is_better
 from nclib.transferability.sentences import by_probes, by_score
 
 _ROUNDING = 1e-9  # of a score's values, or of 1 if these are smaller: differences that mean nothing
-_HATCHED = "hatched: no value, or none that tells these models apart"
-_FILLED = "filled: the first by it, and those that cannot be told apart from the first, at 95% confidence"
+_HATCHED = "hatched: no value, or values that do not tell these models apart"
+_FILLED = "filled: the first model, and models that cannot be told apart from it at 95% confidence"
 _NO_SCORES = ["seconds", "layer"]  # columns of the table
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What `rank_models` found.
+    """The result of `rank_models`: a table of models, the best first, that prints with its notes.
 
     Attributes
     ----------
     table
-        One row a model, the best first; one column a score, and ``seconds``, what its features and scores took. NaN
-        stands for a score that a model has not, or that says nothing of so few images.
+        One row per model, the best first; one column per score, and ``seconds``, how long its features and scores took.
+        NaN stands for a score that a model does not have, or that says nothing about so few images.
     by, verified
-        The score it is sorted by, and how many of the first are sorted by the accuracy of a linear probe instead.
+        The score that the table is sorted by, and how many of the first models are sorted by the accuracy of a linear
+        probe instead.
     failures
-        Why a model is not in it, by the model's name.
+        Why a model is not in the table, by the model's name.
     notes
-        What a reader should know of the scores, and of models that are as good as each other, by the model's name.
+        Remarks on the scores, and on models that tie, by the model's name.
     layers
-        Where scores are the best over layers: which layer each is of, by the model's name and the score's. The table
-        says it of the score that it is sorted by, as ``layer``.
+        If scores are the best over layers: the layer of each best score, by the names of the model and of the score.
+        For the score that the table is sorted by, its column ``layer`` has the layer, too.
     by_layer
-        The scores of every model and layer, one row each, where several layers were scored.
+        The scores of every model and layer, one row each, if several layers were scored; else None.
     certainty
-        How sure the order by the score is, as far as other images of the same kind might change it; None if that was
-        not asked for, or is not known.
+        How certain the order by the score is, given that other images of the same kind could have been drawn; None if
+        this was not asked for, or is unknown.
     probes
-        How sure the accuracies of the linear probes are; None without.
+        How certain the accuracies of the linear probes are; None if there were no probes.
     kind
         What the samples are: images or texts.
     """
@@ -75,7 +76,7 @@ class Ranking:
 
     @property
     def short_names(self) -> dict[str, str]:
-        """The name of each model without what the names of all begin and end with, as printed and drawn.
+        """A dict from each model's name to a short form, without the beginning and ending that all names share.
 
         >>> names = ["torchvision:vgg11", "torchvision:vgg13"]
         >>> Ranking(pd.DataFrame({"gbc": [-2.0, -9.0], "seconds": 1.0}, names), by="gbc").short_names
@@ -98,10 +99,10 @@ class Ranking:
 
     @property
     def p_best(self) -> pd.Series | None:
-        """The probability of each model to be the best after fine-tuning, by its FaCe; None if sorted by another score.
+        """The probability that each model is best after fine-tuning, from its FaCe; None if sorted by another score.
 
-        `nclib.transferability.calibration` says what it rests on. It knows neither how sure the scores are nor the
-        probes; of scores over several layers it is not known.
+        `nclib.transferability.calibration` says what it rests on. It takes into account neither the uncertainty of the
+        scores nor the probes. None, too, if several layers were scored.
 
         >>> table = pd.DataFrame({"face": [1.9, 1.2, 0.3], "seconds": 1.0}, index=["ours", "theirs", "other"])
         >>> Ranking(table, by="face").p_best.round(2).to_dict()
@@ -113,15 +114,15 @@ class Ranking:
         return pd.Series(likely_best(known), index=known.index, name="p_best")
 
     def agreement(self) -> pd.DataFrame:
-        """Kendall's rank correlation of every two scores over the models, each turned so that higher is better."""
+        """Kendall's rank correlation over the models of every two scores, turned so that higher is better: a table."""
         return self.relative.round(9).corr("kendall")
 
     def to_dict(self) -> dict[str, Any]:
-        """Models with their scores, best first, and all else, of plain Python types, as `json.dumps` takes them.
+        """The models with their scores, best first, and everything else, in plain Python types, ready for `json.dumps`.
 
-        ``certainty`` has the 95% interval of each model's score, that of its rank, ``p_first``, ``p_top3``,
-        ``p_shuffled``, and ``images_needed``: infinite if more than 100 times as many. Models have ``p_best`` where
-        that is known.
+        ``certainty`` has the 95% intervals of each model's score and rank, ``p_first``, ``p_top3`` and ``p_shuffled``,
+        and ``images_needed``, which is infinite if it exceeds 100 times the number of images. Models have ``p_best`` if
+        it is known.
         """
         table = self.table if self.p_best is None else self.table.join(self.p_best)
         models = [
@@ -139,11 +140,11 @@ class Ranking:
         return self.text(WIDTH)
 
     def text(self, width: int) -> str:
-        """The table, and what is to know of it, in as many columns as a terminal has."""
+        """The sentence, the table and its notes as text, `width` columns wide."""
         return self._shortly._text(width, "NAME".join(self._ends))
 
     def _text(self, width: int, pattern: str) -> str:
-        """The same of a ranking with short names, which stand for NAME in a pattern."""
+        """The `text` of a ranking whose names are already short; `pattern` shows with NAME what they were cut from."""
         table = self._with_intervals
         names = shortened([*table.index, *table], longest_name(width))
         table = table.rename(index=names, columns=names)
@@ -166,7 +167,7 @@ class Ranking:
 
     @property
     def _ends(self) -> tuple[str, str]:
-        """What the names of all models begin and end with."""
+        """The beginning and the ending that the names of all models share."""
         return common_ends([*self.table.index, *self.failures])
 
     @property
@@ -196,13 +197,13 @@ class Ranking:
 
     @property
     def _sure(self) -> dict[str, Certainty | Probes]:
-        """What is known of how sure it is."""
+        """The certainty and the probes, by name, as far as they are known."""
         parts = {"certainty": self.certainty, "probes": self.probes}
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
     def _with_intervals(self) -> pd.DataFrame:
-        """The table as it is printed: the score that it is sorted by first, with what is known of it."""
+        """The table as it is printed: first the score that it is sorted by, with its interval and probabilities."""
         first = self.table[[self.by, *(["layer"] if self.layers else [])]]
         rest = self.table.drop(columns=[*first])
         if self.certainty is not None:
@@ -221,11 +222,12 @@ class Ranking:
         said = []
         if self.certainty is not None:
             said.append(
-                f"interval: of the score, with as many other {self.kind}; p_first: the probability of being first"
+                f"interval: 95% interval of the score over samples of as many {self.kind}; "
+                "p_first: the probability of being first in such a sample"
             )
         if self.p_best is not None:
             said.append(
-                "p_best: the probability of being the best after fine-tuning, judged by FaCe in the book's zoos"
+                "p_best: the probability of being the best after fine-tuning, estimated from FaCe on the book's zoos"
                 + _beyond_fit(len(self.p_best))
             )
         return said
@@ -240,23 +242,27 @@ class Ranking:
 
     @property
     def _over(self) -> str:
-        """What the scores are over layers, in words."""
+        """How scores of several layers were combined, in words; empty if there is one layer."""
         if self.by_layer is None:
             return ""
-        return "; each score is of its best layer" if self.layers else "; each score is the mean over layers"
+        return "; each score is the best over layers" if self.layers else "; each score is the mean over layers"
 
     def write(self, path: Path | str) -> None:
-        """Write the table to a .csv file; ValueError for another ending."""
+        """Write the table, with `p_best` and the certainty by model, to a .csv file; ValueError for another ending.
+
+        The columns after the scores are those of ``certainty.table``, such as ``low``, ``high`` and ``p_first``.
+        """
         if Path(path).suffix.lower() != ".csv":
-            raise ValueError(f"{path} does not end in .csv; the table is written as CSV; `to_dict` gives it for JSON")
+            raise ValueError(f"{path} does not end in .csv; give a name that does, or use `to_dict` for JSON")
         with replacing(Path(path)) as temporary:
-            self.table.to_csv(temporary, index_label="model")
+            known = [self.p_best, None if self.certainty is None else self.certainty.table]
+            pd.concat([self.table, *known], axis=1).to_csv(temporary, index_label="model")
 
     def draw(self, path: Path | str) -> None:
         """Draw the models with all scores, each from its worst (0) to its best (1) value, to an image file.
 
-        Beside them is the score that they are sorted by, with its intervals, if these are known: filled where a model
-        cannot be told apart from the first.
+        Beside them is the score that they are sorted by, with its intervals, if these are known. A filled mark means
+        that the model cannot be told apart from the first.
         """
         import matplotlib.pyplot as plt
 
@@ -293,7 +299,7 @@ class Ranking:
 
     @property
     def relative(self) -> pd.DataFrame:
-        """Every score from 0, the worst of the models, to 1, the best; NaN where they differ by rounding only."""
+        """Every score, scaled from 0 (the worst model) to 1 (the best); NaN if the models differ only by rounding."""
         scores = self.table.drop(columns=_NO_SCORES, errors="ignore")
         scores = scores[[self.by, *scores.columns.drop(self.by)]]
         values = pd.DataFrame({name: v if higher_is_better(name) else -v for name, v in scores.items()})
@@ -302,7 +308,7 @@ class Ranking:
 
 
 def ties(table: pd.DataFrame, by: str, verified: int) -> dict[str, list[str]]:
-    """A note on each model that has the value of another by which both are sorted, so that their order is by chance.
+    """A note, by name, on each model that ties with another in the score that both are sorted by.
 
     >>> ties(pd.DataFrame({"gbc": [0.0, 0.0, -2.0]}, index=["ours", "theirs", "other"]), "gbc", 0)["theirs"]
     ['ours, theirs have the same gbc, 0: their order says nothing']
@@ -320,13 +326,13 @@ def ties(table: pd.DataFrame, by: str, verified: int) -> dict[str, list[str]]:
 
 
 def _beyond_fit(number: int) -> str:
-    """A warning about `p_best` of fewer or more models than it was fitted for; else empty.
+    """A warning about `p_best` for fewer or more models than it was fitted to; else empty.
 
     >>> _beyond_fit(11), _beyond_fit(40)
-    ('', ', with 3 to 11 models; here are 40, so it is a guess')
+    ('', ', of 3 to 11 models; for 40 models it is a guess')
     """
     least, most = FITTED
-    return "" if least <= number <= most else f", with {least} to {most} models; here are {number}, so it is a guess"
+    return "" if least <= number <= most else f", of {least} to {most} models; for {number} models it is a guess"
 
 
 def _intervals(table: pd.DataFrame) -> pd.Series:
@@ -350,6 +356,6 @@ def _draw_intervals(axis: Any, scores: pd.Series, sure: pd.DataFrame, labels: Se
 
 
 def _by_layer(chosen: Mapping[str, str]) -> str:
-    """The scores that each layer is the best of, in words."""
+    """Which layer is best for which scores, in words."""
     layers = dict.fromkeys(chosen.values())
     return "; ".join(f"{layer} for {', '.join(s for s, own in chosen.items() if own == layer)}" for layer in layers)

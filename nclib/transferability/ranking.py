@@ -59,47 +59,53 @@ def rank_models(
     Parameters
     ----------
     models
-        Names as `nclib.backbone` takes them, wildcards and ``popular`` as of `nclib.model_names`, `Backbone`, or any
-        module, which is called as its class; for texts names as `nclib.text_encoder` takes them, ``popular``, or its
-        encoders. A name that is wrong is an error; a model that fails is reported, and the others go on.
+        For images: names as in `nclib.backbone`, wildcards and ``popular`` as in `nclib.model_names`, a `Backbone`, or
+        any module, which is named after its class. For texts: names as in `nclib.text_encoder`, ``popular``, or the
+        encoders that it returns. A wrong name is an error; a model that fails is reported, and the others go on.
     images
-        The task's training images, of any kind that `nclib.labelled` takes, or `Texts`; a few dozen of a class do.
+        The task's training images, of any kind that `nclib.labelled` takes, or `Texts`; a few dozen per class suffice.
     scores
-        Of `nclib.SCORES` and `nclib.OVER_MODELS`; None is all but the slow ones, "all" has those too.
+        Names from `nclib.SCORES` and `nclib.OVER_MODELS`. None computes all but the slow ones; "all" includes those.
     by
-        The score to sort by; None is FaCe, or LogME where there are fewer than three classes or models.
+        The score to sort by; None is FaCe, or LogME if there are fewer than three classes or models.
     layers
-        Which layers are scored, in one pass of each model: ``last``, what the classifier sees; ``best``, of each score
-        the best value over all of the model's `layers` and the last; ``mean``, the mean over these; or names and places
-        of layers, of which each score is the best value. Scores over models are of all models and layers together, and
-        those that take the source classifier of the last layer only.
+        The layers that are scored, in one pass of each model. ``last`` is what the classifier sees. ``best`` takes, for
+        each score, the best value over the model's `layers` and the last, and ``mean`` the mean over them. A list of
+        names and places of layers takes the best value over these. Scores over models are scaled over all models and
+        layers together. Scores that need the source classifier use the last layer only.
     verify
-        How many of the best are sorted again, by the accuracy of a linear probe on the fifth of the images that is
-        held out. `probes` of the ranking says how sure these accuracies are.
+        How many of the best models are sorted again, by the accuracy of a linear probe on a held-out fifth of the
+        images. The ranking's `probes` says how certain these accuracies are.
     sure
-        Whether `certainty` of the ranking says how sure it is: the score that it is sorted by is computed again without
-        each of 20 blocks of the images, and with labels shuffled 19 times. It takes as long as forty times that score,
-        and memory for the features once more. Not of scores that are slow, or look at no images.
+        Whether the ranking's `certainty` says how certain it is. For this, the score that it is sorted by is computed
+        again without each of 20 blocks of the images, and 19 times with shuffled labels. That takes as long as forty
+        computations of the score, and memory for one more copy of the features. Scores that are computed only on
+        request, and scores that do not use the images, have no certainty.
     source_accuracy
-        Accuracies of models on their source data by name, in [0, 1], where they are known, as a score among others.
+        Known accuracies of models on their source data, in [0, 1], by name; they serve as one more score.
     cache
-        A folder that keeps features of images, as of `nclib.extract`.
+        A folder that keeps features of images, as in `nclib.extract`.
     half
-        Whether features of images are computed in half precision, as of `nclib.extract`.
+        Whether features of images are computed in half precision, as in `nclib.extract`.
     progress
         Show progress bars.
     loading
-        How models that are named are loaded: `weights`, `imports` and `device` as of `nclib.backbone`, `device` and
-        `data_root` as of `nclib.text_encoder`.
+        How named models are loaded: `weights`, `imports` and `device` as in `nclib.backbone`, or `device` and
+        `data_root` as in `nclib.text_encoder`.
+
+    Returns
+    -------
+    Ranking
+        The models with their scores, the best first, and what failed.
 
     Raises
     ------
     ValueError
-        If the images are of one class, names of models, a score or `by` are unknown, or every model failed.
+        If all images are of one class, if the name of a model or score is unknown, or if every model failed.
     TypeError
-        For what is no model.
+        For anything that is not a model.
     FileNotFoundError
-        If the files of models are not there.
+        If the files of a model are missing.
 
     Examples
     --------
@@ -162,7 +168,7 @@ def rank_models(
 
 
 def _again(by: str, found: Features, images: Any) -> Looks:
-    """The parts of a score computed again, by layer; nothing of a score that is not."""
+    """The parts of a score computed again, by layer; empty for a score that is not computed again."""
     if not resampled(by):
         return {}
     return {
@@ -174,7 +180,7 @@ def _again(by: str, found: Features, images: Any) -> Looks:
 def _certainty(
     table: pd.DataFrame, looks: Mapping[str, Looks], by: str, layers: Layers, images: Any, notes: dict[str, list[str]]
 ) -> Certainty | None:
-    """How sure the ranking is, or a note on every model that has a value that says why that is not known."""
+    """How certain the ranking is; None if that is unknown: then each model with a value gets a note that says why."""
     found = {(name, layer): again for name, of_layers in looks.items() for layer, again in of_layers.items()}
     models = table[by].dropna().index.unique("model")
     try:
@@ -190,7 +196,7 @@ def _certainty(
 def _probed(
     names: Iterable[str], features: Callable[[str], Features], images: Any
 ) -> tuple[dict[str, Scored], dict[str, dict[str, torch.Tensor | None]]]:
-    """Accuracies of linear probes of some models, by layer, and which of the held-out images were right."""
+    """Accuracies of linear probes of some models, by layer, and which held-out images the probes predict right."""
     found = {
         name: {layer: probed(rows, images.labels, images.classes) for layer, (rows, _) in features(name).items()}
         for name in names
@@ -204,7 +210,7 @@ def _probed(
 def _compared(
     names: Iterable[str], hits: Mapping[str, Mapping[str, torch.Tensor | None]], chosen: Chosen
 ) -> Probes | None:
-    """What the probes of some models say, the first the most accurate."""
+    """The `Probes` of some models, the most accurate first; None if there are none."""
     over = {name: over_chosen(hits[name], chosen.get(name, {}).get("probe_accuracy")) for name in names}
     return compared({name: right for name, right in over.items() if right is not None})
 
@@ -212,7 +218,7 @@ def _compared(
 def _scores(
     names: list[str], features: torch.Tensor, probabilities: torch.Tensor | None, images: Any, more: dict[str, Any]
 ) -> Measurement:
-    """The scores of one layer, of those asked for that it has what they need for."""
+    """The scores of one layer: all that were asked for and whose inputs are known."""
     more = {"probabilities": probabilities, **more}
     unknown = {part for part, value in more.items() if value is None}
     known = [name for name in names if unknown.isdisjoint(SCORES[name].inputs)]
@@ -226,18 +232,18 @@ def _table(found: Mapping[str, Scored]) -> pd.DataFrame:
 
 
 def _check_found(table: pd.DataFrame, by: str, found: Mapping[str, Scored]) -> None:
-    """Refuse to sort by a score that no model has a value of."""
+    """Refuse to sort by a score of which no model has a value."""
     if by not in table:
         lone = "; it takes two models or more" if by in OVER_MODELS and len(table) < 2 else ""
         raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}{lone}")
     if table[by].isna().all():
         notes = [note for scored in found.values() for values in scored.values() for note in values.notes]
-        why = next((note for note in notes if note.startswith(by)), f"{by} has no value of any model")
+        why = next((note for note in notes if note.startswith(by)), f"no model has a value of {by}")
         raise ValueError(f"{why}; give more images, or sort by another score")
 
 
 def _notes(scored: Scored) -> list[str]:
-    """The notes on a model's scores, each with the layers that it is on if there are several."""
+    """The notes on a model's scores, each with the layers that it concerns if there are several."""
     if [*scored] == [LAST]:
         return [*scored[LAST].notes]
     about: dict[str, list[str]] = {}
@@ -248,7 +254,7 @@ def _notes(scored: Scored) -> list[str]:
 
 
 def _add_notes(notes: dict[str, list[str]], more: Mapping[str, list[str]]) -> None:
-    """Add what is new of more notes on models."""
+    """Add further notes on models, without repeating any."""
     for name, lines in more.items():
         if new := [line for line in lines if line not in notes.get(name, ())]:
             notes[name] = [*notes.get(name, ()), *new]
@@ -263,11 +269,11 @@ def _check_images(images: Any) -> None:
     if len(images.labels.unique()) < 2:
         name = images.classes[int(images.labels[0])]
         what = "texts" if isinstance(images, Texts) else "images"
-        raise ValueError(f"the {what} are of one class, {name}; a ranking needs at least 2")
+        raise ValueError(f"the {what} are all of one class, {name}; a ranking needs at least 2 classes")
 
 
 def _by_name(models: Any, accuracies: Mapping[str, float], of_texts: bool, how: Mapping[str, Any]) -> dict[str, Model]:
-    """The models by their names, which must differ; those that are named are known."""
+    """The models by their names, which must differ; ValueError for unknown names."""
     models = _listed(models)
     meant: Callable[[Any], list[str]] = (
         partial(encoder_names, data_root=how.get("data_root"))
@@ -289,19 +295,19 @@ def _by_name(models: Any, accuracies: Mapping[str, float], of_texts: bool, how: 
 
 
 def _check_hub(names: list[str], place: Callable[[str], str | None]) -> None:
-    """Refuse names of the hub that cannot be had before the first model is read, for a ranking takes long."""
+    """Refuse names of the hub that cannot be fetched, before the first model is read, because a ranking takes long."""
     places = dict.fromkeys(found for name in names if (found := place(name)) is not None)
     refuse_all([why for found in places if (why := missing(found)) is not None])
 
 
 def _listed(models: Any) -> list[Model]:
-    """The models as a list, modules as backbones, or what is wrong with them."""
+    """The models as a list, with modules as backbones; an error says what is wrong with them."""
     if isinstance(models, Mapping):
         raise TypeError("models are a dict; give a list of them: [nclib.Backbone(name, model, transform), ...]")
     alone = isinstance(models, Given) and not isinstance(models, nn.ModuleList)
     given = list(models) if isinstance(models, Iterable) and not alone else [models]
     if not given:
-        raise ValueError("there are no models to rank; give a name at least")
+        raise ValueError("there are no models to rank; give at least one name")
     if wrong := [each for each in given if not isinstance(each, Given)]:
         raise TypeError(
             f"models hold {_brief(wrong[0])}; each must be a name, a Backbone or a module, or for texts a TextEncoder"
@@ -311,20 +317,20 @@ def _listed(models: Any) -> list[Model]:
 
 
 def _brief(given: Any) -> str:
-    """What else was given for a model, in a line: a module within it would take many."""
+    """Whatever else was given for a model, in one line: a module inside it would print many lines."""
     return repr(given) if isinstance(given, int | float | None) else f"a {type(given).__name__}"
 
 
 def _checked_loading(options: Mapping[str, Any], of_texts: bool) -> dict[str, Any]:
     """The options of `backbone`, or of `text_encoder`."""
     if unknown := options.keys() - {"weights", "imports", "device", "data_root"}:
-        raise TypeError(f"{', '.join(sorted(unknown))} is no option; models take weights, imports, device, data_root")
+        raise TypeError(f"{', '.join(sorted(unknown))} is not an option; there are weights, imports, device, data_root")
     weights, imports = options.get("weights", "pretrained"), options.get("imports", ())
     if of_texts and (weights != "pretrained" or imports):
         given = [name for name, chosen in (("weights", weights != "pretrained"), ("imports", imports)) if chosen]
         raise ValueError(f"{' and '.join(given)} can be given for images only, and these are texts")
     if not of_texts and options.get("data_root"):
-        raise ValueError(f"data_root is {str(options['data_root'])!r}; models of images read nothing from it")
+        raise ValueError(f"data_root is {str(options['data_root'])!r}; models of images do not use it: leave it out")
     own = ("device", "data_root") if of_texts else ("weights", "imports", "device")
     return {name: options[name] for name in own if name in options}
 
@@ -342,7 +348,7 @@ def _likely(names: Sequence[str], models: int, classes: int) -> str:
 
 
 def _verified(table: pd.DataFrame, probed: Mapping[str, Scored], layers: Layers) -> tuple[pd.DataFrame, Chosen]:
-    """The table with the accuracies of probes of the first models, which are sorted by it, and the layers of these."""
+    """The table with the probe accuracies of the first models, sorted by them, and the layers of these accuracies."""
     values, layer = over_layers(_table(probed).reindex(columns=["probe_accuracy"]), layers)
     table["probe_accuracy"] = values["probe_accuracy"].reindex(table.index)
     first = table[: len(probed)].sort_values("probe_accuracy", ascending=False, kind="stable")
@@ -352,7 +358,7 @@ def _verified(table: pd.DataFrame, probed: Mapping[str, Scored], layers: Layers)
 def _all_looked_at(
     models: Mapping[str, Model], look: Callable[[Model], tuple[Scored, Looks]], progress: bool
 ) -> tuple[dict[str, tuple[Scored, Looks]], dict[str, float], dict[str, str]]:
-    """What is found of every model, the seconds that it took, and why others failed."""
+    """The results of every model, the seconds that each took, and why other models failed, all by name."""
     found, seconds, failures = {}, {}, {}
     for name, model in tqdm(models.items(), "rank models", disable=not progress, leave=False):
         start = time.perf_counter()
@@ -368,7 +374,7 @@ def _all_looked_at(
 
 
 def _features(model: Any, images: Any, layers: Layers, how: dict[str, Any], extracting: dict[str, Any]) -> Features:
-    """A model's features (N, d) by layer, and what its source classifier says of the last, if it has one."""
+    """A model's features (N, d) by layer, each with its source classifier's probabilities (last layer), or None."""
     _check_kind(model, images)
     if isinstance(images, Texts):
         encoder = text_encoder(model, **how) if isinstance(model, str) else model

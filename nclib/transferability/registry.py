@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from nclib.arrays import as_tensor
-from nclib.checks import is_number, listed_names
+from nclib.checks import is_number, listed_names, similar
 from nclib.labels import Names
 from nclib.metrics import pairs, ranks, variability
 from nclib.metrics.measurement import Measurement, measured
@@ -174,6 +174,8 @@ def score(
 ) -> Measurement:
     """Score how well a model may transfer, from its features (N, d) of the target's training images.
 
+    Returns a `Measurement`: a mapping from the name of each score to its value, which prints as a table.
+
     Parameters
     ----------
     features, labels
@@ -212,7 +214,8 @@ def chosen_scores(scores: Iterable[str] | None, by: str | None) -> list[str]:
     if not isinstance(by, str | None):
         raise TypeError(f"by is {by!r}; it must be the name of one score")
     if unknown := [name for name in asked if name not in known]:
-        raise ValueError(f"{unknown[0]!r} is no score; there are {', '.join(known)}")
+        near = similar(unknown[0], known)
+        raise ValueError(f"{unknown[0]!r} is not a score{near}; the scores are {', '.join(known)}")
     usual = [] if scores is not None else [name for name, entry in SCORES.items() if not entry.on_request]
     return list(dict.fromkeys([*usual, *(part for name in asked for part in OVER_MODELS.get(name, (name,)))]))
 
@@ -221,7 +224,8 @@ def with_sums(table: pd.DataFrame, sums: Mapping[str, tuple[str, ...]] = OVER_MO
     """The table with the scores that are sums, scaled over its models, added if it has all of their parts."""
     found = {}
     for name, parts in sums.items():
-        if len(table) > 1 and set(parts) <= set(table) and not table[[*parts]].isna().any(axis=None):
+        if len(table) > 1 and set(parts) <= set(table):
             values = torch.tensor(table[[*parts]].to_numpy(dtype=float))
-            found[name] = class_scores.sum_over_models(values).numpy()
+            if not values.isnan().any():
+                found[name] = class_scores.sum_over_models(values).numpy()
     return table.assign(**found)

@@ -1,4 +1,4 @@
-"""What a ranking comes to, in sentences: which models lead, which cannot be told apart, and what would tell them."""
+"""A ranking in sentences: which models lead, which cannot be told apart, and what would tell them apart."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from nclib.transferability.probes import Probes
 
 
 def by_score(found: Certainty, by: str, kind: str, *, probed: bool = False) -> str:
-    """Which models lead by a score, of images or texts, as `kind` says; a probe is advised unless there was one.
+    """Sentences on which models lead by a score of "images" or "texts" (`kind`); they advise a probe unless `probed`.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def by_score(found: Certainty, by: str, kind: str, *, probed: bool = False) -> s
 
 
 def _lead(found: Certainty, by: str, kind: str) -> str:
-    """The first model, and whether so many images tell it apart from the others."""
+    """A sentence on the first model, and on whether this number of images tells it apart from the others."""
     first, number = str(found.table.index[0]), f"{found.images:,} {kind}"
     if len(found.table) == 1:
         return f"{first} is the only model with a value of {by}; a ranking needs at least 2"
@@ -44,7 +44,7 @@ def _lead(found: Certainty, by: str, kind: str) -> str:
 
 
 def _enough(found: Certainty) -> str:
-    """How many images it takes, to two digits, upwards; of several rivals to tell the first from the closest."""
+    """A sentence on how many images it takes, rounded up to two digits; of several rivals, the closest counts."""
     closest = f" to tell it apart from {found.rivals[0]}" if len(found.rivals) > 1 else ""
     if math.isinf(found.images_needed):
         return f"Even 100 times as many would be too few{closest}"
@@ -53,7 +53,7 @@ def _enough(found: Certainty) -> str:
 
 
 def by_probes(found: Probes, kind: str) -> str:
-    """Which models lead by their probes.
+    """Sentences on which models lead by the accuracy of their probes.
 
     Examples
     --------

@@ -156,7 +156,7 @@ def test_the_data_root_is_the_argument_before_the_variable(root, tmp_path_factor
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_a_missing_set_says_where_it_was_looked_for_and_how_to_get_it(name, root):
     entry = TORCHVISION[name]
-    message = f"{name} is not at {root / entry.place}; {entry.by_hand or 'download=True fetches it'}"
+    message = f"{name} is not at {root / entry.place}; {entry.by_hand or 'download=True (--download) fetches it'}"
     with pytest.raises(FileNotFoundError, match=f"^{re.escape(message)}$"):
         nclib.load(name, download=bool(entry.by_hand))
     assert list(root.iterdir()) == []
@@ -194,9 +194,9 @@ def test_a_failed_download_says_why(root, monkeypatch):
         (
             {"name": "glyphs/klingon"},
             ValueError,
-            "unknown data set 'glyphs/klingon', nor is it a folder; similar names are glyphs/latin, .*folder:",
+            "'glyphs/klingon' is neither a known data set nor a folder; similar names are glyphs/latin, .*folder:",
         ),
-        ({"name": "latin"}, ValueError, "unknown data set 'latin'"),
+        ({"name": "latin"}, ValueError, "'latin' is neither a known data set nor a folder"),
         ({"name": "digits", "split": "val"}, ValueError, "unknown split 'val' of digits; there are train, test, all$"),
         (
             {"name": "glyphs/latin", "split": "val"},

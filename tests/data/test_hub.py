@@ -196,7 +196,7 @@ def test_columns_of_texts_are_named_and_images_come_before_captions(hub):
     assert nclib.texts("hf:captions").texts == tuple(WORDS[:4])
     for name, options in (("hf:words", {"seed": 3}), ("hf:words[0:1]", {})):
         hub["words", None] = {"train": words(4), "test": words(4)}
-        with pytest.raises(ValueError, match="hf:words is texts, for which classes, seed and download"):
+        with pytest.raises(ValueError, match="hf:words holds texts, for which classes, seed and download"):
             nclib.load(name, **options)
 
 

@@ -27,6 +27,7 @@ from torch.utils.data import (
     random_split,
 )
 from torch.utils.data.distributed import DistributedSampler
+from torchvision import transforms
 from torchvision.datasets import FakeData, ImageFolder
 
 import nclib
@@ -569,7 +570,7 @@ class Broken(Own):
 WRONG = {
     "name": (lambda: "digits", TypeError, r"images are str 'digits'; nclib.load\(name\) loads images by name"),
     "number": (lambda: 3, TypeError, "int holds no images; give a Dataset, a DataLoader, a list or another iterable"),
-    "splits": (lambda: {"train": PAIRS, "test": PAIRS}, ValueError, "a dict of train, test is several data sets"),
+    "splits": (lambda: {"train": PAIRS, "test": PAIRS}, ValueError, "a dict of train, test holds several data sets"),
     "sizes": (
         lambda: [(torch.zeros(3, 8, 8), 0), (torch.zeros(3, 9, 8), 1)],
         ValueError,
@@ -777,3 +778,14 @@ def test_labels_of_items_are_what_labels_of_arrays_are():
 def test_statistics_of_images_keep_the_names_of_classes():
     for data in (labelled(list(zip(PICTURES, NAMES, strict=True))), zip(PICTURES, NAMES, strict=True)):
         assert nclib.feature_statistics(MODEL, data, covariance="diagonal").classes == ("cat", "dog", "eel")
+
+
+def test_floats_by_totensor_are_warned_of_and_normalised_ones_are_not(recwarn):
+    scaled = FakeData(4, (3, 8, 8), 2, transforms.ToTensor())
+    for given in (scaled, torch.utils.data.Subset(scaled, [0, 1, 2])):
+        with pytest.warns(UserWarning, match=r"gives floats from 0 to 1, by ToTensor; floats count as prepared"):
+            assert nclib.labelled(given).prepared
+    recwarn.clear()
+    normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize(0.5, 0.5)])
+    assert nclib.labelled(FakeData(4, (3, 8, 8), 2, normalised)).prepared
+    assert not recwarn

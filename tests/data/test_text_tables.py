@@ -182,7 +182,7 @@ def test_texts_of_ones_own_are_numbered(labels):
         (None, ["x"], ValueError, "texts are None; give a list of at least one text"),
         ([], [], ValueError, r"texts are \[\]; give a list of at least one text"),
         (["a", None], ["x", "y"], TypeError, "texts hold None in row 1; they must be strings"),
-        (["a", "b"], ["x", None], ValueError, "labels hold None in row 1, which is no class"),
+        (["a", "b"], ["x", None], ValueError, "labels hold None in row 1, which is not a class"),
         # A table is an iterable of the names of its columns, which would be texts as good as any.
         (pd.DataFrame({"a": ["b"]}), ["x"], TypeError, r"texts are a table, DataFrame, of columns a; .*table\['a'\]"),
         (pa.table({"a": ["b"]}), ["x"], TypeError, r"texts are a table, Table, of columns a; .*table\['a'\]"),

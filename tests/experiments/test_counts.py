@@ -60,9 +60,9 @@ def test_a_study_that_asks_for_too_much_is_refused_before_anything_is_measured(t
         with pytest.raises(ValueError, match=f"{study} at paper scale") as refused:
             run.study(study, lambda cell, cache: pytest.fail("measured"))
         said = str(refused.value)
-        assert "500 test images of each class of cifar100 are asked for, but its smallest class has 100" in said
+        assert "500 test images per class of cifar100 are requested, but its smallest class has 100" in said
         assert "give at most that number, or None for all" in said
-    assert "900 train images of each class of stl10 are asked for, but its smallest class has 500" in said
+    assert "900 train images per class of stl10 are requested, but its smallest class has 500" in said
     assert not Records(tmp_path).read("source_collapse", "paper")
 
 
@@ -77,6 +77,6 @@ def test_a_chapter_is_refused_before_its_first_study_if_a_later_one_asks_for_too
 def test_classes_of_a_set_are_held_against_it_where_all_are_alike():
     cell = {"data": "cifar100[80:100]", "train_per_class": 501, "test_per_class": None}
     assert impossible([cell]) == [
-        "501 train images of each class of cifar100[80:100] are asked for, but its smallest class has 500"
+        "501 train images per class of cifar100[80:100] are requested, but its smallest class has 500"
     ]
     assert impossible([cell | {"data": "svhn[0:2]", "train_per_class": 9999}]) == []

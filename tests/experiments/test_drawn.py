@@ -243,7 +243,7 @@ def test_a_text_at_a_point_goes_with_it(axis):
 
 def test_a_kind_of_artist_that_nobody_reads_is_missed_aloud(axis):
     axis.add_collection(EllipseCollection([1], [1], [0], offsets=[(0, 0)], offset_transform=axis.transData))
-    with pytest.warns(UserWarning, match="lack a EllipseCollection"):
+    with pytest.warns(UserWarning, match="lacks a EllipseCollection"):
         table(axis.figure)
 
 

@@ -134,7 +134,7 @@ def test_a_failed_cell_is_tried_again_only_when_told(tmp_path):
 
 
 def test_a_study_whose_cells_all_fail_is_an_error(tmp_path):
-    with pytest.raises(RuntimeError, match=r"4 of 4 cells .* failed: ValueError: no \(4 times\); mend that"):
+    with pytest.raises(RuntimeError, match=r"4 of 4 cells .* failed: ValueError: no \(4 times\); fix the cause"):
         fill(Records(tmp_path), "toy", "demo", CELLS, failing(ValueError("no"), *range(4)))
     assert Records(tmp_path).read("toy", "demo") == []
 

@@ -199,7 +199,7 @@ def live_of(tmp_path, change):
 
 def test_a_live_check_needs_a_tolerance_of_every_metric(tmp_path):
     run = live_of(tmp_path, lambda t: t[~((t["study"] == "collapse_by_layer") & (t["metric"] == "nc1"))])
-    with pytest.raises(ValueError, match="nobody has measured what processors differ by in nc1 of collapse_by_layer"):
+    with pytest.raises(ValueError, match="the spread between processors is unknown for nc1 of collapse_by_layer"):
         run.live({"collapse_by_layer": lambda cell, cache: {}})
 
 
@@ -260,7 +260,7 @@ def test_what_a_cell_kept_and_cannot_go_on_with_is_begun_anew(toy, monkeypatch, 
 
     run._unfinished_of("toy", {"seed": 0}).mkdir(parents=True)
     (run._unfinished_of("toy", {"seed": 0}) / "state").touch()
-    with pytest.warns(UserWarning, match="a cell of toy failed with earlier work and begins anew: state is damaged"):
+    with pytest.warns(UserWarning, match="a cell of toy failed when it resumed, and starts again: state is damaged"):
         assert run.study("toy", measure)["seed"].tolist() == [0, 1]
     assert not run.records.failed("toy", "demo", run.cells("toy"))
 

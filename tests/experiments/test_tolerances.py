@@ -104,7 +104,7 @@ def test_a_table_that_is_not_whole_is_an_error(tmp_path, text):
 
 
 def test_a_study_that_nobody_measured_is_an_error():
-    with pytest.raises(ValueError, match="toy at demo scale; make processors does"):
+    with pytest.raises(ValueError, match="toy at demo scale; `make processors` measures it"):
         tolerances(SPREADS, ["toy"], "demo", [CELL])
 
 
@@ -182,7 +182,7 @@ def test_what_could_not_be_compared_has_no_tolerance():
 
 def test_a_live_cell_is_not_checked_without_what_a_change_moves():
     spreads = rows(("nc1", 0.1), scale="check")
-    with pytest.raises(ValueError, match="nobody has measured what a change of toy moves"):
+    with pytest.raises(ValueError, match="the effect of a change of toy is unknown"):
         tolerances(spreads, ["toy"], "check", [CELL])
 
 

@@ -39,7 +39,7 @@ def test_a_table_is_read_by_split(tmp_path):
 
 def test_bad_texts_are_refused(tmp_path):
     for name, message in (
-        ("poems", "no name of texts"),
+        ("poems", "does not name texts"),
         ("docstrings/no_such_package", "not an installed package"),
         ("docstrings/six", "not an installed package"),
     ):

@@ -89,7 +89,7 @@ def test_a_reader_is_told_what_the_numbers_cannot_say():
     table = measure(FEATURES[::12], LABELS[::12], metrics=["vci"])
     assert any(note.startswith("vci says nothing with 5 samples of 8 features") for note in table.notes)
     exact = measure(LABELS.unsqueeze(1) * torch.ones(3), LABELS, metrics=["nc1"])
-    assert exact.notes == ("the class means span 1 of 3 directions; nc1 and vci count those",)
+    assert exact.notes == ("the class means span 1 of 3 directions; nc1 and vci count only those",)
 
 
 def test_the_table_prints_well_and_becomes_plain_python():
@@ -112,7 +112,11 @@ def test_the_table_prints_well_and_becomes_plain_python():
     ("arguments", "options", "message"),
     [
         ((FEATURES,), {}, "labels are missing"),
-        ((FEATURES, LABELS), {"metrics": ["nc9"]}, "'nc9' is no metric; there are nc1, nc1_ratio"),
+        (
+            (FEATURES, LABELS),
+            {"metrics": ["nc9"]},
+            "'nc9' is not a metric; similar: nc4, nc3, nc2; the metrics are nc1, nc1_ratio",
+        ),
         ((FEATURES, LABELS), {"metrics": ["nc3"]}, "nc3 needs weight, which was not given"),
         ((nclib.class_statistics(FEATURES, LABELS),), {"metrics": ["class_stable_rank"]}, "needs features, which was"),
         ((FEATURES, LABELS), {"metrics": []}, "no metric was asked for"),

@@ -79,7 +79,7 @@ def test_labels_of_any_kind_are_held_against_each_other():
         (lambda x, y: cka(x, y[0]), r"features are \(8,\); they must be \(N, d\)"),
         (lambda x, y: cka(x[:0], y[:0]), r"features are \(0, 5\); they must be \(N, d\), with N and d at least 1"),
         (lambda x, y: cka(x * np.nan, y), "features hold NaN or infinity, the first in row 0"),
-        (lambda x, y: cka(x, np.full((4, 2), 0.1)), "features are the same for all samples"),
+        (lambda x, y: cka(x, np.full((4, 2), 0.1)), "others are the same for all samples"),
         (lambda x, y: cka(x[:1], y[:1]), "features are the same for all samples"),
         (lambda x, y: cka(x, y, labels=[0] * 4), "only one of labels and other_labels is given; give both, or neither"),
         (lambda x, y: cka(x, y, labels=[0] * 4, other_labels=[0] * 3), "4 labels and 3 other_labels for 4 samples"),

@@ -141,7 +141,7 @@ def test_it_stays_float64_in_a_module_of_another_type(dtype):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metrics": ["nc9"]}, "'nc9' is no metric"),
+        ({"metrics": ["nc9"]}, "'nc9' is not a metric"),
         ({"metrics": ["nc3"]}, "nc3 needs weight"),
         ({"metrics": "nc1", "covariance": "diagonal"}, "nc1 needs covariance='full'"),
     ],

@@ -81,13 +81,13 @@ def test_names_that_only_the_hub_knows_are_left_to_it():
     names = ["hf-hub:timm/resnet18.a1_in1k@main", "hf_hub:timm/resnet18.a1_in1k"]
     assert model_names(names) == names
     assert encoder_names(["some/encoder", "some/encoder[:2]"]) == ["some/encoder", "some/encoder[:2]"]
-    with pytest.raises(ValueError, match=r"'some/\*' is no name of an encoder"):
+    with pytest.raises(ValueError, match=r"'some/\*' is not the name of an encoder"):
         encoder_names("some/*")
 
 
 def test_a_backbone_is_one_model():
     assert nclib.backbone("resnet18.a1*", weights="random", device="cpu").name == "resnet18.a1_in1k"
-    with pytest.raises(ValueError, match=r"'resnet18\*' is 9 models, resnet18\.a1_in1k, .*; give one of them"):
+    with pytest.raises(ValueError, match=r"'resnet18\*' stands for 9 models, resnet18\.a1_in1k, .*; give one of them"):
         nclib.backbone("resnet18*")
 
 

@@ -269,7 +269,7 @@ def test_the_command_line_extracts_features_of_texts(folder, task, tmp_path, lay
         ({"data": "file:no/such.csv"}, "file:no/such.csv is not at"),
         ({"layer": "layers.9"}, "has no layer 'layers.9'; there are layers.0"),
         ({"split": "validation"}, "split is 'validation'"),
-        ({"model": "popular"}, "'popular' is 6 encoders"),
+        ({"model": "popular"}, "'popular' stands for 6 encoders"),
     ],
 )
 def test_the_command_line_says_what_is_wrong_with_texts(folder, task, tmp_path, change, message):

@@ -54,7 +54,7 @@ class Casting(Net):
 
 
 class Stateful(Net):
-    """With state that is no tensor."""
+    """With state that is not a tensor."""
 
     def get_extra_state(self):
         return {"names": ["a", "b"], "scale": torch.ones(2)}

@@ -149,7 +149,7 @@ def test_what_is_given_is_left_alone():
         ({"shots": 0}, "shots is 0; it must be at least 1"),
         ({"queries": 0}, "queries is 0; it must be at least 1"),
         ({"episodes": 0}, "episodes is 0; it must be at least 1"),
-        ({"ways": 9}, "ways is 9; it must be 2 to the number of classes, which is 8"),
+        ({"ways": 9}, "ways is 9; it must be from 2 to the number of classes, which is 8"),
         ({"ways": 1}, "ways is 1; it must be at least 2"),
         ({"ways": "3"}, "ways is '3'; it must be a whole number, at least 2"),
         ({"ways": 3.0}, r"ways is 3\.0; it must be a whole number, at least 2"),

@@ -204,7 +204,7 @@ def test_a_heavy_class_is_predicted_more_often():
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.ones(3), r"sample_weight is \(3,\); it must be \(120,\), a number for each sample"),
+        (np.ones(3), r"sample_weight is \(3,\); it must be \(120,\), one number for each sample"),
         (np.append(np.ones(119), -1), "sample_weight is -1 in row 119; it must be finite and at least 0"),
         (np.append(np.nan, np.ones(119)), "sample_weight is nan in row 0"),
         (np.zeros(120), "sample_weight is zero in all rows"),

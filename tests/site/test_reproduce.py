@@ -93,7 +93,7 @@ def test_a_study_without_a_tolerance_is_refused_before_anything_is_measured(tmp_
     spreads = read_spreads(ROOT / reproduce.SPREADS)
     monkeypatch.setattr(reproduce, "read_spreads", lambda path: spreads[spreads["study"] != "scene_selection"])
     monkeypatch.setattr(reproduce, "fill", lambda *given, **options: pytest.fail("a cell was measured"))
-    with pytest.raises(ValueError, match="scene_selection at demo scale; make processors"):
+    with pytest.raises(ValueError, match="scene_selection at demo scale; `make processors`"):
         reproduce.main()
     some = spreads[(spreads["study"] != "scene_selection") | (spreads["metric"] != "gbc")]
     monkeypatch.setattr(reproduce, "read_spreads", lambda path: some)

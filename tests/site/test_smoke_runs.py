@@ -347,7 +347,7 @@ def test_a_chapter_that_is_skipped_or_asks_for_too_much_fails_the_run(
 def test_more_than_there_is_is_said(capsys):
     cell = {"data": "cifar100", "train_per_class": 900, "test_per_class": None}
     assert smoke.tell_needs({"fine_tuning": [cell]}, "paper", None) == (True, True)
-    assert "MORE THAN THERE IS fine_tuning: 900 train images of each class of cifar100" in capsys.readouterr().out
+    assert "MORE THAN THERE IS fine_tuning: 900 train images per class of cifar100" in capsys.readouterr().out
 
 
 def test_a_chapter_is_tried_with_all_its_studies_and_what_they_need(tmp_path):

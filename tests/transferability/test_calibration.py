@@ -47,7 +47,7 @@ def test_a_ranking_by_face_says_them_and_others_do_not():
 @pytest.mark.parametrize(("number", "beyond"), [(2, True), (3, False), (11, False), (12, True)])
 def test_a_ranking_of_more_models_than_were_fitted_says_so(number, beyond):
     table = pd.DataFrame({"face": np.linspace(2, 0, number), "seconds": 1.0}, [f"m{i}" for i in range(number)])
-    assert (f"here are {number}, so it is a guess" in " ".join(str(Ranking(table, by="face")).split())) == beyond
+    assert (f"for {number} models it is a guess" in " ".join(str(Ranking(table, by="face")).split())) == beyond
 
 
 def test_a_model_that_has_no_face_has_no_share():

@@ -204,7 +204,7 @@ def test_a_collapsed_model_is_the_first_for_sure_and_noise_is_no_better_than_shu
     assert found.sentence == "known leads by logme: 150 images are enough to tell it apart from the others"
     p = table.loc["noise", "p_shuffled"]
     assert p > 0.05
-    assert f"its logme is no better than with shuffled labels: p = {p:.2g} by 19 shuffles" in found.notes["noise"]
+    assert f"its logme is no better than with shuffled labels: p = {p:.2g} from 19 shuffles" in found.notes["noise"]
     assert not any("shuffled" in note for note in found.notes.get("known", ()))
 
 
@@ -311,33 +311,31 @@ def test_a_model_alone_is_not_said_to_lead():
 def test_of_few_images_intervals_are_rough(per_class, rough):
     found = rank_models([pooled(7), pooled(4)], load("digits", per_class=per_class))
     assert np.isfinite(found.certainty.table[["low", "high"]].to_numpy()).all()
-    told = f"its interval is rough: there are {per_class} samples of a class"
+    told = f"its interval is rough: the median class has {per_class} samples"
     assert (told in found.notes.get("pool4", ())) == rough
 
 
 def test_what_is_not_known_is_said(digits):
     alone = rank_models([pooled(7), pooled(4)], load("digits", per_class=1))
     assert alone.certainty is None
-    why = "it is not known how sure its logme is: 10 of 10 classes have one sample; give two of each at least"
+    why = "it is not known how sure its logme is: 10 of 10 classes have one sample; give at least two of each"
     assert why in alone.notes["pool7"]
     assert "it is not known how sure this is" in alone.sentence
     slow = rank_models([pooled(7)], digits, by="probe_accuracy")
-    assert any(
-        "probe_accuracy is not computed again without some of the images" in note for note in slow.notes["pool7"]
-    )
+    assert any("probe_accuracy is not computed again on parts of the images" in note for note in slow.notes["pool7"])
     known = rank_models([pooled(7), pooled(4)], digits, by="source_accuracy", source_accuracy={"pool7": 0.5})
     assert known.certainty is None
     few = rank_models([pooled(7)], digits.take(2), by="h_score")  # 20 images of 16 features, 19 without a block
     assert few.certainty is not None
     less = rank_models([pooled(7)], load("digits", per_class=2).of_classes(0, 9), by="h_score")  # 18, then 17
-    assert any("pool7 has no finite h_score without some of the images" in note for note in less.notes["pool7"])
+    assert any("h_score of pool7 is not finite on every part of the images" in note for note in less.notes["pool7"])
 
 
 def test_a_class_of_one_image_is_taken_to_vary_as_the_others(digits):
     kept = (digits.labels != 3) | (torch.arange(len(digits.labels)) == int((digits.labels == 3).nonzero()[0]))
     images = [(digits.image(i), digits.classes[int(digits.labels[i])]) for i in kept.nonzero().flatten().tolist()]
     found = rank_models([pooled(7), pooled(4)], images)
-    assert "3 has one sample and is taken to vary as the other classes do" in found.notes["pool7"]
+    assert "3 has one sample and is assumed to vary as the other classes do" in found.notes["pool7"]
     assert found.certainty.images == 136
 
 

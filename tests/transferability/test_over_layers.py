@@ -118,7 +118,7 @@ def test_layers_that_are_none_say_what_is_allowed(models, digits, layers):
 def test_the_chosen_layer_is_told_everywhere(models, digits, tmp_path):
     found = rank_models(models, digits, scores=SOME, by="gbc", layers="best")
     name, layer = found.best, found.table["layer"].iloc[0]
-    assert found.order.endswith("each score is of its best layer")
+    assert found.order.endswith("each score is the best over layers")
     assert f"layers of {name}: " in str(found)
     assert found.to_dict()["models"][0]["layer"] == layer == found.to_dict()["layers"][name]["gbc"]
     json.dumps(found.to_dict())

@@ -140,12 +140,12 @@ def test_of_two_classes_or_one_model_there_is_no_face(digits):
     [
         ({"models": [Backbone("bare", torch.nn.Flatten())]}, "no model could be scored: bare: bare has no transform"),
         ({"models": ["nothing"]}, "timm has no model 'nothing'"),
-        ({"scores": ["logmee"]}, "'logmee' is no score; there are variance_collapse"),
-        ({"by": "best"}, "'best' is no score"),
+        ({"scores": ["logmee"]}, "'logmee' is not a score; similar: logme, .*the scores are variance_collapse"),
+        ({"by": "best"}, "'best' is not a score"),
         ({"models": []}, "there are no models to rank"),
         ({"models": "nothing"}, "timm has no model 'nothing'"),
         ({"verify": -1}, "verify is -1"),
-        ({"data_root": "data"}, "data_root is 'data'; models of images read nothing from it"),
+        ({"data_root": "data"}, "data_root is 'data'; models of images do not use it"),
     ],
 )
 def test_what_cannot_be_ranked_says_why(options, message, digits):
@@ -218,6 +218,8 @@ def test_the_command_line_ranks_a_folder(folder, tmp_path):
     assert "broken.png" in done.output
     table = pd.read_csv(tmp_path / "a.csv", index_col="model")
     assert set(table.index) == {"test_resnet", "test_vit"}
+    assert {"logme", "low", "high", "p_first", "among_first"} <= set(table)
+    assert table["p_first"].sum() == pytest.approx(1, abs=0.01)
     assert Image.open(tmp_path / "a.png").size[0] > 300
 
 
@@ -234,7 +236,8 @@ def test_the_command_line_prints_json(folder):
     ("arguments", "message"),
     [
         ([], "give either --models a,b,c or --models-from FILE"),
-        (["--models", " , "], "there is no name of a model in ' , '"),
+        (["--models", " , "], "no model is named in ' , '; give at least one"),
+        (["--models-from", "no.txt"], "there is no file no.txt; give the path of a text"),
         (["--models", "test_resnet", "--split", "val"], "unknown split 'val'"),
         (["--models", "test_resnet", "--csv", "no/a.csv"], "no/a.csv cannot be written: its folder is missing"),
         (["--models", "test_resnet", "--figure", "a.xyz"], "a.xyz ends in '.xyz'; it must be one of .png, .pdf, .svg"),
@@ -388,7 +391,7 @@ def test_options_of_another_type_say_what_they_must_be(options, error, message, 
 
 def test_texts_of_one_class_and_a_bare_language_model_are_told(digits):
     alone = nclib.Texts(("it purrs", "it sleeps"), torch.tensor([1, 1]), ("dog", "cat"))
-    with pytest.raises(ValueError, match="the texts are of one class, cat; a ranking needs at least 2"):
+    with pytest.raises(ValueError, match="the texts are all of one class, cat; a ranking needs at least 2"):
         rank_models([module()], alone)
     two = nclib.Texts(("it purrs", "it barks"), torch.tensor([1, 0]), ("dog", "cat"))
     with pytest.raises(ValueError, match=r"Sequential: .*: nclib\.TextEncoder\(name, model, tokenizer, 'mean'\)"):

@@ -345,7 +345,7 @@ def test_the_entry_of_a_score_is_complete(name):
 
 def test_what_has_a_formula_is_a_score():
     assert PLAIN.keys() <= SCORES.keys(), (
-        f"PLAIN of {HERE} has what is no score: {sorted(PLAIN.keys() - SCORES.keys())}"
+        f"PLAIN of {HERE} has what is not a score: {sorted(PLAIN.keys() - SCORES.keys())}"
     )
 
 
@@ -501,7 +501,7 @@ def test_all_scores_at_once_check_and_gather_once(monkeypatch):
     [
         (lambda f, y: face([class_statistics(f, y)]), "at least 2 are needed, 1 was given"),
         (lambda f, y: class_fairness(class_statistics(f, y), temperature=0), "temperature is 0"),
-        (lambda f, y: class_fairness(class_statistics(f, y % 2)), "at least 3 are needed, not 2"),
+        (lambda f, y: class_fairness(class_statistics(f, y % 2)), "2 were given"),
         (lambda f, y: gbc(class_statistics(f, y), floor=-1), "floor is -1"),
         (lambda f, y: transrate(f, y, epsilon=0), "epsilon is 0"),
         (lambda f, y: nclib.probe_accuracy(f, y, share=2), "share is 2; it must be above 0 and below 1"),
@@ -542,7 +542,7 @@ def test_all_scores_at_once_check_and_gather_once(monkeypatch):
             lambda f, y: pactran_dirichlet(probabilities=source_of(f), labels=y, alpha=0),
             "alpha is 0; it must be above 0",
         ),
-        (lambda f, y: logme_targets(f, y[1:].double()), r"targets are \(199,\); of 200 samples they must be \(200,\)"),
+        (lambda f, y: logme_targets(f, y[1:].double()), r"targets are \(199,\); for 200 samples they must be \(200,\)"),
         (lambda f, y: logme_targets(f, f * math.nan), "targets hold NaN or infinity, the first in row 0"),
         (lambda f, y: logme_targets(f, 0.0 * y), "target 0 is 0 for every sample"),
         (
@@ -562,7 +562,7 @@ def test_face_is_of_statistics_of_one_task():
     stats = class_statistics(features, labels)
     by_name = {"a": stats, "b": class_statistics(2 * features + 1, labels)}
     assert face(by_name).tolist() == face(list(by_name.values())).tolist()
-    with pytest.raises(ValueError, match="different tasks"):
+    with pytest.raises(ValueError, match="differ in the samples per class; give statistics of the same"):
         face([stats, class_statistics(features[1:], labels[1:])])
     with pytest.raises(TypeError, match="models are ClassStatistics, Tensor; give the class statistics of each"):
         face([stats, features])
@@ -677,9 +677,9 @@ def test_logme_of_larger_targets_falls_by_the_logarithm(size):
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        ([0, 1, 1], r"int64 \(3,\); they must be real numbers, give targets.float\(\), .*: logme\(class_statistics"),
-        ([[0, 1], [2, 1], [1, 0]], r"int64 \(3, 2\); they must be real numbers, give targets.float\(\), or 0 and 1"),
-        (["a", "b", "a"], "is no tensor or array of numbers"),
+        ([0, 1, 1], r"int64 \(3,\); they must be real numbers \(give targets.float\(\)\), .*: logme\(class_statistics"),
+        ([[0, 1], [2, 1], [1, 0]], r"int64 \(3, 2\); they must be real numbers \(give targets.float\(\)\), or 0 and 1"),
+        (["a", "b", "a"], "is not a tensor or array of numbers"),
     ],
 )
 def test_targets_that_are_classes_say_where_they_go(targets, message):

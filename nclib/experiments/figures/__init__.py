@@ -1,1 +1,1 @@
-"""The figures of the chapters, a module each, and a function a figure."""
+"""The figures of the chapters, with one function for each figure."""

@@ -30,7 +30,7 @@ def trajectories_by_scale(
     shown: Mapping[str, tuple[str, str]],
     at_random: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Figure:
-    """Six metrics along training, means over networks and their range: a panel a metric, a colour a scale.
+    """Six metrics along training, means over networks and their range: a panel per metric, a colour per scale.
 
     `shown` gives each metric's title, and says which side is more collapsed. A dashed line is where all networks have
     reached the terminal phase, if they have; a dotted line is the value of a metric `at_random`, by scale.

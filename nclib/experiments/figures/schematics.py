@@ -170,7 +170,7 @@ def _moves(axis: Any, jacobian: np.ndarray) -> None:
 
 
 def matched_loss() -> Figure:
-    """Two training curves are compared where one horizontal line cuts them, and not at one epoch."""
+    """Two training curves, compared where a horizontal line cuts them and not at the same epoch."""
     figure, sheet = sheet_of(2.5)
     axis = panel(sheet, (0.35, 0.35), (5.95, 2.05), xlim=(0, 31), ylim=(0, 2.4), xlabel="epoch", ylabel="training loss")
     axis.spines[["top", "right"]].set_visible(False)
@@ -321,7 +321,7 @@ def _softmax(stats: ClassStatistics) -> np.ndarray:
 
 
 def _shares(axis: Any, shares: np.ndarray) -> None:
-    """A bar a class, parted in the colours of the others; the dotted line is even."""
+    """A bar for each class, divided in the colours of the other classes; the dotted line marks equal shares."""
     axis.spines[:].set_visible(False)
     for i, row in enumerate(shares):
         axis.barh(

@@ -56,7 +56,7 @@ def score_panels(panels: Mapping[str, EstimatesByScale], titles: Mapping[str, st
 
 
 def ahead_of_rivals(tables: Tables, titles: Mapping[str, str]) -> Figure:
-    """FaCe's tau minus that of each rival, with intervals, as `selection.ahead` finds them: a panel for each scale.
+    """FaCe's tau minus each rival's tau, with intervals, as `selection.ahead` finds them: a panel for each scale.
 
     Marks are filled where Holm's adjusted p-value is at most 5%. Grey is the smallest effect.
     """
@@ -94,10 +94,10 @@ _EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)  # probabilities b
 
 
 def calibration(table: pd.DataFrame) -> Figure:
-    """How often models were the best against the probability they were given, and the gain over equal chances.
+    """How often models were best against the probability they were given, and the gain over equal chances.
 
-    The table is of `selection.with_likely_best`; intervals are over seeds. The gain is in the Brier score, against the
-    number of models, with a line for each zoo.
+    The table comes from `selection.with_likely_best`; intervals are over seeds. The gain is in the Brier score, against
+    the number of models, with a line for each zoo.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     said = table[["seed", "likely", "best"]].explode(["likely", "best"]).astype(float)
@@ -107,7 +107,7 @@ def calibration(table: pd.DataFrame) -> Figure:
         left.vlines(x, seen.low, seen.high, plots.COLOURS[0], lw=1)
         left.plot(x, seen.value, color=plots.COLOURS[0], marker="o")
     left.axline((0, 0), slope=1, **plots.RULE)
-    left.set(xlabel="probability to be the best", ylabel="share that was the best")
+    left.set(xlabel="probability of being best", ylabel="share that was best")
     for i, (zoo, part) in enumerate(table.groupby("zoo", sort=False)):
         gains = part.groupby("size")["skill"].mean()
         right.plot(gains.index, nine_digits(gains), label=zoo, **plots.numbered_style(i))

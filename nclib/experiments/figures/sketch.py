@@ -54,7 +54,7 @@ def say(axis: Any, x: float, y: float, text: str, **style: Any) -> None:
 
 
 def note(axis: Any, x: float, y: float, text: str, **style: Any) -> None:
-    """A remark, which is less than a title."""
+    """A remark, in smaller type than a title."""
     say(axis, x, y, text, **{"fontsize": SMALL, "color": INK} | style)
 
 

@@ -25,7 +25,7 @@ def architectures(base: Recipe) -> tuple[Recipe, ...]:
 
 
 def losses(base: Recipe) -> tuple[Recipe, ...]:
-    """With every loss, with projection heads, which keep a loss away from the features, and with collapse dialled.
+    """Recipes with every loss, with projection heads (which shield the features from it), and with dialled collapse.
 
     All see distorted images, since two views of an image must differ.
     """
@@ -36,18 +36,18 @@ def losses(base: Recipe) -> tuple[Recipe, ...]:
 
 
 def encoders(base: TextRecipe) -> tuple[TextRecipe, ...]:
-    """Of five widths, with a layer above the mean of words and without."""
+    """Recipes of encoders of five widths, with and without a layer above the mean of words."""
     return tuple(replace(base, width=width, depth=depth) for depth in (0, 1) for width in (64, 16, 32, 128, 256))
 
 
 def text_losses(base: TextRecipe) -> tuple[TextRecipe, ...]:
-    """With every loss that needs no views, and with projection heads."""
+    """Recipes of encoders with every loss that needs no views, and with projection heads."""
     heads = [replace(base, projection=depth) for depth in (1, 2)]
     return *(replace(base, loss=loss) for loss in LOSSES if loss not in VIEWS), *heads
 
 
 def resnet_sweep(panel: str, recipe: Recipe, new: tuple[str, ...], batches: tuple[int, ...] = WIDE_BATCHES) -> Sweep:
-    """Two thirds of the recipe's epochs, about a rate of 0.05."""
+    """A sweep about a learning rate of 0.05, with two thirds of the recipe's epochs."""
     return Sweep(
         panel,
         replace(recipe, epochs=2 * recipe.epochs // 3, learning_rate=0.05),
@@ -65,7 +65,7 @@ def vgg_sweep(
     batches: tuple[int, ...] = NARROW_BATCHES,
     penalties: tuple[float, ...] = (),
 ) -> Sweep:
-    """Without normalisation a narrower range of rates trains, and slower."""
+    """A sweep about a learning rate of 0.028, over a narrower range: without normalisation fewer rates train."""
     return Sweep(
         panel,
         replace(recipe, learning_rate=0.028),

@@ -13,8 +13,8 @@ from nclib.peft.methods import METHODS
 class Task:
     """A downstream task of the pre-trained models: a data set, and how many images of each class are used.
 
-    `title` is what figures and records call it, `data` what `nclib.load` does; None is all images. `digest` names
-    the images of a task that no scale declares, which may change under one name.
+    `title` is its name in figures and records, and `data` its name for `nclib.load`. A number of None takes all images.
+    `digest` identifies the images of a task that no scale declares, since they may change under the same name.
     """
 
     title: str
@@ -26,9 +26,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Source:
-    """A source and the downstream tasks of its networks: the `recipe` of one, and the data sets it is tried on.
+    """A source: the `recipe` of its networks, and the downstream data sets, `tasks`, on which they are tried.
 
-    Of each class of these there are `train_per_class` images to train on, and `test_per_class` to test; None is all.
+    Each class has `train_per_class` images for training and `test_per_class` for testing; None is all.
     """
 
     recipe: Recipe
@@ -39,9 +39,9 @@ class Source:
 
 @dataclass(frozen=True)
 class SceneTask:
-    """A task of pixels: what `nclib.scenes` makes or reads, and how many scenes there are to train and test.
+    """A task of pixels: the scenes that `nclib.scenes` makes or reads, and their numbers for training and testing.
 
-    `pixels_per_class` pixels of each class are scored.
+    Scores use `pixels_per_class` pixels of each class.
     """
 
     title: str
@@ -55,13 +55,13 @@ class SceneTask:
 class Zoo:
     """Models to choose from, named after what they differ in.
 
-    They are `models` by name, with their `weights` as of `nclib.backbone`, or made by `recipes`; those that learned on
-    the data of a task are left out there. Models of one `architecture`, its name, are called after the files of their
-    weights, NAME.safetensors in a folder of the data root that `weights` names.
+    They are `models` by name, with `weights` as in `nclib.backbone`, or networks trained by `recipes`. A model that was
+    trained on the data of a task is left out for that task. If `architecture` is given, all models have it and are
+    named after the files of their weights, NAME.safetensors in the folder of the data root that `weights` names.
 
-    `method` is one of `peft.methods.METHODS`, and validation chooses of the learning `rates` and, where one layer is
-    tuned, of the `layers`, if there are several; or it is "published", for accuracies that others measured. `repeats`
-    is how many of a study's seeds are tried, by default all. They seed the networks or, for named models, the draws of
+    `method` is one of `peft.methods.METHODS`, or "published" for accuracies that others measured. If there are several
+    learning `rates` or, where one layer is tuned, several `layers`, validation chooses among them. `repeats` is the
+    number of a study's seeds that are tried; None is all. They seed the networks or, for named models, the draws of
     images and the fine-tuning.
     """
 
@@ -83,10 +83,10 @@ class Zoo:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A network on a source, which figures call a panel, and the values that each of three settings takes.
+    """A kind of network on a source (a `panel` of a figure), and the values that each of three settings takes.
 
-    The others stay those of the recipe. What it learns is tried on the classes of the `new` data sets; `penalties`
-    on its complexity are tried, too, where there are any, with the recipe or another, `penalised`.
+    One setting varies at a time; the others keep the values of the `recipe`. The networks are tried on the classes of
+    the `new` data sets. If there are `penalties` on complexity, they are tried with the recipe, or with `penalised`.
     """
 
     panel: str
@@ -103,12 +103,12 @@ class Sweep:
 class FineTuning:
     """What a scale fixes for the studies of fine-tuning.
 
-    `models` are named, or there is the `recipe` of the one network. Validation chooses the layer that is tuned from
-    `layers` (by their place in `Backbone.layers`) and the learning rate of every method from `rates`. Without `rates`
-    nothing is chosen: the `rate` of each method and the `layer` are fixed, as they are where images are scarce.
-    `scarce` are the numbers of images a class that methods are then given of the `scarce_tasks`, for `length` epochs.
-    `all_layers` are compared. `repeats` is the number of seeds that every method is tried with, but where images are
-    scarce: of the networks, of the images and of the training.
+    The networks are `models` by name, or networks trained by the `recipe`. Validation chooses the tuned layer from
+    `layers` (places in `Backbone.layers`) and the learning rate of every method from `rates`. Without `rates` nothing
+    is chosen: the `rate` of each method and the `layer` are fixed, as they always are in the study of scarce images.
+    That study trains on each number of images per class in `scarce`, on the `scarce_tasks`, for `length` epochs.
+    `all_layers` are the layers that are compared. `repeats` is the number of seeds with which every method is tried
+    (seeds of the networks, the images and the training), except in the study of scarce images.
     """
 
     tasks: tuple[Task, ...]
@@ -131,11 +131,11 @@ class FineTuning:
 class Geometry:
     """What a scale fixes for the studies of geometric complexity.
 
-    The networks of the `sweeps` are compared where their training loss has fallen to `loss`, and tried in few-shot
-    `episodes`, that many on `new_per_class` images of each new data set. Complexity is that of `per_class` training
-    images, and estimates are tried on `estimated_per_class`, by default as many. What estimates are held against is
-    exact or, with a `truth_error`, known from projections to this relative error, which is held against what is exact
-    on one image of each class.
+    The networks of the `sweeps` are compared when their training loss has fallen to `loss`. They are tried in
+    `episodes` few-shot episodes on each new data set, with `new_per_class` images per class. Complexity is measured on
+    `per_class` training images per class, and estimates are tried on `estimated_per_class` (None: equally many). The
+    reference for estimates is the exact complexity. With a `truth_error` it is known from projections to this relative
+    error instead, and is checked against the exact value on one image of each class.
     """
 
     sweeps: tuple[Sweep, ...]
@@ -151,13 +151,13 @@ class Geometry:
 class Scale:
     """What a scale fixes for every chapter.
 
-    `recipe` is the base that the studies of networks trained here vary, `tasks` are their downstream data sets, with
-    `train_per_class` and `test_per_class` images of a class (None is all), and `seeds` are those of the networks. One
-    is `watched` for so many epochs; what is found of collapse on the source is tried on `other_sources`. `models` are
-    pre-trained models, for `nclib.backbone`, and `model_tasks` what they are tried on; without models the networks
-    trained here stand in for them. Of each of the `zoos` the best model is chosen, of `scene_zoos` for tasks of pixels,
-    of `text_zoos` for tasks of words; those of `encoder_zoos` are Hugging Face's. `device` is what a run computes on if
-    it is not told: a scale of small networks gains nothing from a GPU.
+    `recipe` is the base that the studies of networks trained here vary. `tasks` are the downstream data sets of these
+    networks, with `train_per_class` and `test_per_class` images per class (None is all), and `seeds` are their seeds.
+    `watched` is the number of epochs for which chapter 1 watches a network. The study of collapse on the source is
+    repeated on `other_sources`. `models` are names of pre-trained models for `nclib.backbone`, and `model_tasks` are
+    their tasks; without `models` the networks trained here stand in for them. The studies of model selection choose
+    from each of the `zoos`, from `scene_zoos` for pixels, and from `text_zoos` and `encoder_zoos` (Hugging Face's
+    encoders) for texts. `device` is the default device of a run: a scale of small networks gains nothing from a GPU.
     """
 
     recipe: Recipe

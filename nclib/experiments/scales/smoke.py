@@ -51,12 +51,12 @@ def reduced(scale: Scale) -> Scale:
 
 
 def representatives(cells: Iterable[Cell]) -> list[Cell]:
-    """The first cell of each `kind_of` cell; those that estimate complexity with little to do."""
+    """The first cell of each `kind_of` cell; cells that estimate complexity are reduced to little work."""
     return list({kind: _lighter(cell) for cell in reversed(list(cells)) for kind in [kind_of(cell)]}.values())[::-1]
 
 
 def kind_of(cell: Cell) -> tuple[str, ...]:
-    """What has a cell take a way of its own through the code: the kind of its model, its method, loss or panel.
+    """What makes a cell take its own path through the code: the kind of its model, its method, loss or panel.
 
     >>> kind_of({"model": "torchvision:vit_b_16", "weights": "pretrained", "method": "lora", "seed": 0})
     ('torchvision, transformer', 'lora')
@@ -91,7 +91,7 @@ def _shorter(recipe: Recipe) -> Recipe: ...
 @overload
 def _shorter(recipe: TextRecipe) -> TextRecipe: ...
 def _shorter(recipe: Recipe | TextRecipe) -> Recipe | TextRecipe:
-    """A recipe of few images, or texts, and two epochs, or none."""
+    """The recipe with few images or texts, and with at most two epochs."""
     epochs = min(recipe.epochs, EPOCHS)
     if isinstance(recipe, TextRecipe):
         return replace(recipe, per_class=2 * TRAIN, epochs=epochs)
@@ -103,7 +103,7 @@ def _shorter(recipe: Recipe | TextRecipe) -> Recipe | TextRecipe:
 
 
 def some_classes(name: str, number: int) -> str:
-    """The name of the first classes of a data set that has more; one that names some of its classes stays.
+    """The name of the first `number` classes of a data set; a set with fewer, or with chosen classes, keeps its name.
 
     >>> some_classes("cifar100", 10), some_classes("cifar100[cifar-fs/train]", 10), some_classes("svhn", 10)
     ('cifar100[0:10]', 'cifar100[cifar-fs/train]', 'svhn')
@@ -112,13 +112,13 @@ def some_classes(name: str, number: int) -> str:
 
 
 def _number_of_classes(name: str) -> int:
-    """How many classes a name is about; of a set whose size nobody declared, as many as a script has letters."""
+    """The number of classes that a name selects; if the set's size is unknown, as many as a script has letters."""
     whole, _ = split_name(name)
     return classes_of(name, SIZES[whole].classes if whole in SIZES else 2 * _CLASSES)
 
 
 def _smallest(tasks: tuple[Task, ...] | tuple[Task | SceneTask, ...], classes: int | None = _NEW) -> tuple:
-    """The task of the fewest classes, with few images of each, and of some classes or, with None, all."""
+    """The task with the fewest classes, reduced to few images of each, and to some classes or, with None, all."""
     first = min(tasks, key=lambda task: _number_of_classes(task.data), default=None)
     if isinstance(first, SceneTask):
         return (replace(first, train=_SCENES, test=TEST, pixels_per_class=10 * TRAIN),)
@@ -130,7 +130,7 @@ def _smallest(tasks: tuple[Task, ...] | tuple[Task | SceneTask, ...], classes: i
 
 
 def _fine_tuning(given: FineTuning) -> FineTuning:
-    """With one task, one number of images, one draw, one layer and one rate."""
+    """The settings reduced to one task, one number of images, one draw, one layer and one rate."""
     return replace(
         given,
         tasks=_smallest(given.tasks),
@@ -159,7 +159,7 @@ def _geometry(given: Geometry) -> Geometry:
 
 
 def _sweep(sweep: Sweep) -> Sweep:
-    """With the recipe's own settings only, and each of its new data sets with few classes."""
+    """The sweep reduced to the recipe's own settings, and to few classes of each new data set."""
     recipe = _shorter(sweep.recipe)
     return replace(
         sweep,
@@ -173,7 +173,7 @@ def _sweep(sweep: Sweep) -> Sweep:
 
 
 def _zoo(zoo: Zoo) -> Zoo:
-    """With one task, one rate, one layer and two epochs. Published accuracies are of whole data sets."""
+    """The zoo reduced to one task, one rate, one layer and two epochs; published accuracies need whole data sets."""
     return replace(
         zoo,
         tasks=_smallest(zoo.tasks, None if zoo.method == "published" else _NEW),
