@@ -80,7 +80,7 @@ _Imports = Annotated[
     list[str] | None, _MODELS("--import", help="A module, or .py file, that registers models with timm.")
 ]
 _DataRoot = Annotated[
-    Path | None, _DATA(help="The folder of data sets; by default the environment variable NCLIB_DATA says it.")
+    Path | None, _DATA(help="The folder of data sets; by default the value of the variable NCLIB_DATA.")
 ]
 _Download = Annotated[bool, _DATA("--download", help="Fetch a data set of torchvision that is missing.")]
 _PerClass = Annotated[int | None, _DATA(help="The number of images of each class; by default all.")]
@@ -372,9 +372,9 @@ def _wrapped(line: str) -> str:
 
 def _tell_split(data: str, data_root: Path | None) -> None:
     """Say on stderr if nobody chose a split and the training images are a split of ours."""
-    from nclib.data.catalogue import about_split
+    from nclib.data.catalogue import about_own_split
 
-    if said := about_split(data, "train", data_root):
+    if said := about_own_split(data, data_root):
         _say(said)
 
 

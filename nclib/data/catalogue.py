@@ -192,13 +192,13 @@ def training_images(
     return (images if per_class is None else images.take(per_class)), broken
 
 
-def about_split(data: str, split: str, data_root: str | Path | None) -> str:
-    """What to know of a split that we make of a set without any; empty for a split that the set comes with."""
+def about_own_split(data: str, data_root: str | Path | None) -> str:
+    """What to know of a set's training images if we split it, because it comes without splits; else empty."""
     stem = data if _is_folder(data, data_root) else split_name(data)[0]
-    if split == "all" or _splits(stem, data_root):
+    if _splits(stem, data_root):
         return ""
-    share = TEST_SHARE if split == "test" else 1 - TEST_SHARE
-    return f"{data} has no split {split!r}, so {share:.0%} of each class are taken; the split 'all' takes every image"
+    share = f"{1 - TEST_SHARE:.0%} of each class"
+    return f"{data} has no split 'train', so {share} are taken; the split 'all' takes every image"
 
 
 def _splits(name: str, data_root: str | Path | None) -> tuple[str, ...]:
