@@ -101,10 +101,10 @@ def similar(name: Any, known: Iterable[str]) -> str:
     """The known names that look like a name, as the end of a message, or nothing.
 
     >>> similar("logmee", ["nc1", "logme"]), similar("?", ["nc1"])
-    ('; similar: logme', '')
+    ('; similar names are logme', '')
     """
     near = difflib.get_close_matches(str(name), [*known], 3)
-    return f"; similar: {', '.join(near)}" if near else ""
+    return f"; similar names are {', '.join(near)}" if near else ""
 
 
 def as_name(given: Any, example: str) -> str:

@@ -1,6 +1,5 @@
 """Data sets by name: embedded (drawn, or from scikit-learn), from torchvision, from the hub, and from folders."""
 
-import difflib
 import os
 import re
 import warnings
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch.nn.functional import interpolate, pad
 
-from nclib.checks import as_name, check_whole, checked_seed, few
+from nclib.checks import as_name, check_whole, checked_seed, few, similar
 from nclib.data import glyphs
 from nclib.data.class_splits import CLASS_SPLITS
 from nclib.data.folders import TEST_SHARE, check_same_classes, read_folder, split_folders
@@ -231,12 +230,11 @@ def _whole(
     if os.path.isdir(name):
         raise ValueError(f"{name!r} is a folder; its name is 'folder:{name}'")
     _refuse_file(name)
-    near = difflib.get_close_matches(name, known, 3)
-    hint = f"similar names are {', '.join(near)}; " if near else ""
+    hint = similar(name, known)
     if (stem := name.partition("[")[0]) != name and stem in known:
-        hint = f"{stem} is one, and {stem}[first:end] some classes of it, such as {stem}[0:2]; "
+        hint = f"; {stem} is one, and {stem}[first:end] some classes of it, such as {stem}[0:2]"
     raise ValueError(
-        f"{name!r} is neither a known data set nor a folder; {hint}"
+        f"{name!r} is neither a known data set nor a folder{hint}; "
         f"there are {', '.join(known)}, folder:PATH and hf:NAME, all with or without [first:end], and texts, file:PATH"
     )
 

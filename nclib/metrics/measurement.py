@@ -270,8 +270,9 @@ def _computed(
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 values[name] = _number(name, metric.compute(*arguments.values()))
-            notes += [str(warning.message) for warning in caught]
-            empty += [name for warning in caught if issubclass(warning.category, SaysNothing)]
+            silent = [warning for warning in caught if issubclass(warning.category, SaysNothing)]
+            notes += [str(warning.message) for warning in caught if warning not in silent]
+            empty += [name for _ in silent]
         except ValueError as error:
             if strict:
                 raise
@@ -280,7 +281,14 @@ def _computed(
         rank, possible = len(between_spectrum(stats)[0]), min(stats.num_classes - 1, stats.num_features)
         if rank < possible:
             notes.append(f"the class means span {rank} of {possible} directions; nc1 and vci count only those")
-    return values, notes, tuple(empty)
+    return values, [*notes, *_about_empty(empty, stats.num_samples)], tuple(empty)
+
+
+def _about_empty(names: Sequence[str], samples: int) -> list[str]:
+    """One note for all values that say nothing. It leaves out the width, for models of several widths share the note."""
+    say = "says" if len(names) == 1 else "say"
+    what = f"{say} nothing with {counted(samples, 'sample')}: two more samples than features are needed"
+    return [f"{', '.join(names)} {what}"] if names else []
 
 
 def _number(name: str, value: Any) -> float:

@@ -1,6 +1,5 @@
 """Names of models: resolve wildcards and "popular", and refuse unknown names before anything is loaded."""
 
-import difflib
 import glob
 import importlib
 import sys
@@ -9,7 +8,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from nclib.checks import counted, few
+from nclib.checks import counted, few, similar
 
 # Widely used, from several families, and small enough for a laptop: at most 90 million parameters each, 1 GB in all.
 POPULAR = (
@@ -188,17 +187,16 @@ def _unmatched(pattern: str, library: str, pretrained: bool) -> ValueError:
         return ValueError(
             f"{pattern!r} matches {counted(number, 'model')} of {library}, but none with pretrained weights"
         )
-    return ValueError(f"{pattern!r} matches no model of {library}; {_hint(pattern.strip(_WILD), library)}")
+    return ValueError(f"{pattern!r} matches no model of {library}{_hint(pattern.strip(_WILD), library)}")
 
 
 def _unknown(name: str, library: str) -> ValueError:
-    return ValueError(f"{library} has no model {name!r}; {_hint(name, library)}")
+    return ValueError(f"{library} has no model {name!r}{_hint(name, library)}")
 
 
 def _hint(name: str, library: str) -> str:
     known = _listed(library, "*", False)
-    close = difflib.get_close_matches(name.lower(), known, 5)
-    return f"similar names are {', '.join(close)}" if close else f"it has {len(known)}, such as {known[0]}"
+    return similar(name.lower(), known) or f"; it has {len(known)}, such as {known[0]}"
 
 
 def import_module(name: str) -> None:

@@ -1,6 +1,7 @@
 """Ranking of pre-trained models for a task: the features of each, every score, and a table sorted by one of them."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -118,53 +119,60 @@ def rank_models(
     """
     names, accuracies = chosen_scores(scores, by), source_accuracy or {}
     images = images if isinstance(images, Texts) else with_labels(images)
-    _check_images(images)
-    check_layers(layers)
-    check_whole(0, verify=verify)
-    if not isinstance(sure, bool):
-        raise ValueError(f"sure is {sure!r}; it must be True or False")
+    _check_asked(images, layers, verify, sure)
     how = _checked_loading(loading, isinstance(images, Texts))
     given = _by_name(models, accuracies, isinstance(images, Texts), how)
-
-    def features(model: Model) -> Features:
-        return _features(model, images, layers, how, {"cache": cache, "half": half, "progress": progress})
-
     likely = by or _likely(names, len(given), len(images.labels.unique()))
 
-    def look(model: Model) -> tuple[Scored, Looks]:
-        found, accuracy = features(model), {"source_accuracy": accuracies.get(_name(model))}
+    def features(name: str) -> Features:
+        return _features(given[name], images, layers, how, {"cache": cache, "half": half, "progress": progress})
+
+    def look(name: str) -> tuple[Scored, Looks]:
+        found, accuracy = features(name), {"source_accuracy": accuracies.get(name)}
         scored = {layer: _scores(names, *of_layer, images, accuracy) for layer, of_layer in found.items()}
         return scored, _again(likely, found, images) if sure else {}
 
     looked, seconds, failures = _all_looked_at(given, look, progress)
     found = {name: scored for name, (scored, _) in looked.items()}
+    looks = {name: again for name, (_, again) in looked.items()}
+    by_layer, table, chosen, by = _sorted(found, layers, by, seconds)
+    notes = {name: lines for name, values in found.items() if (lines := _notes(values))}
+    if sure and by != likely:  # for a model failed, or has no value of what was to be sorted by
+        looks = {name: _again(by, features(name), images) for name in table.index}
+    certain = _certainty(by_layer, looks, by, layers, images, notes) if sure else None
+    verified, probes = min(verify, len(table)), None
+    if verified:
+        table, chosen, probes = _verified(table, chosen, verified, features, layers, images, notes)
+    _add_notes(notes, ties(table, by, verified))
+    if chosen:
+        table.insert(0, "layer", [chosen[name].get(by) for name in table.index])
+    several, kind = None if layers == LAST else by_layer, "texts" if isinstance(images, Texts) else "images"
+    return Ranking(table, by, verified, failures, notes, chosen, several, certain, probes, kind)
+
+
+def _check_asked(images: Any, layers: Any, verify: Any, sure: Any) -> None:
+    """Refuse images of one class, and what the other arguments of `rank_models` may not be."""
+    if len(images.labels.unique()) < 2:
+        name = images.classes[int(images.labels[0])]
+        what = "texts" if isinstance(images, Texts) else "images"
+        raise ValueError(f"the {what} are all of one class, {name}; a ranking needs at least 2 classes")
+    check_layers(layers)
+    check_whole(0, verify=verify)
+    if not isinstance(sure, bool):
+        raise ValueError(f"sure is {sure!r}; it must be True or False")
+
+
+def _sorted(
+    found: Mapping[str, Scored], layers: Layers, by: str | None, seconds: Mapping[str, float]
+) -> tuple[pd.DataFrame, pd.DataFrame, Chosen, str]:
+    """The scores by model and layer; those by model, the best first, and their layers; and what they are sorted by."""
     by_layer = with_sums(_table(found))
     table, chosen = over_layers(by_layer, layers)
     table = table.rename_axis(None)
     table["seconds"] = pd.Series(seconds)
     by = by or _usual(table.columns, len(table))
     _check_found(table, by, found)
-    table = table.sort_values(by, ascending=not higher_is_better(by), kind="stable")
-    notes: dict[str, list[str]] = {}
-    _add_notes(notes, {name: _notes(values) for name, values in found.items()})
-    certain = None
-    if sure:
-        looks = {name: again for name, (_, again) in looked.items()}
-        if by != likely:  # for a model failed, or has no value of what was to be sorted by
-            looks = {name: _again(by, features(given[name]), images) for name in table.index}
-        certain = _certainty(by_layer, looks, by, layers, images, notes)
-    probes = None
-    if verify:
-        probed, hits = _probed(table.index[:verify], lambda name: features(given[name]), images)
-        _add_notes(notes, {name: _notes(each) for name, each in probed.items()})
-        table, layer = _verified(table, probed, layers)
-        chosen = {name: {**scores, **layer.get(name, {})} for name, scores in chosen.items()}
-        probes = _compared(table.index[:verify], hits, layer)
-    _add_notes(notes, ties(table, by, min(verify, len(table))))
-    if chosen:
-        table.insert(0, "layer", [chosen[name].get(by) for name in table.index])
-    several, kind = None if layers == LAST else by_layer, "texts" if isinstance(images, Texts) else "images"
-    return Ranking(table, by, min(verify, len(table)), failures, notes, chosen, several, certain, probes, kind)
+    return by_layer, table.sort_values(by, ascending=not higher_is_better(by), kind="stable"), chosen, by
 
 
 def _again(by: str, found: Features, images: Any) -> Looks:
@@ -193,6 +201,27 @@ def _certainty(
     return certain
 
 
+def _verified(
+    table: pd.DataFrame,
+    chosen: Chosen,
+    number: int,
+    features: Callable[[str], Features],
+    layers: Layers,
+    images: Any,
+    notes: dict[str, list[str]],
+) -> tuple[pd.DataFrame, Chosen, Probes | None]:
+    """The table with its first models sorted by the accuracies of linear probes, the layers, and the `Probes`."""
+    scored, hits = _probed(table.index[:number], features, images)
+    _add_notes(notes, {name: _notes(each) for name, each in scored.items()})
+    values, layer = over_layers(_table(scored).reindex(columns=["probe_accuracy"]), layers)
+    over = {name: over_chosen(right, layer.get(name, {}).get("probe_accuracy")) for name, right in hits.items()}
+    probes = compared({name: right for name, right in over.items() if right is not None})
+    table["probe_accuracy"] = values["probe_accuracy"].reindex(table.index)
+    first = table[:number].sort_values("probe_accuracy", ascending=False, kind="stable")
+    chosen = {name: {**scores, **layer.get(name, {})} for name, scores in chosen.items()}
+    return pd.concat([first, table[number:]]), chosen, probes
+
+
 def _probed(
     names: Iterable[str], features: Callable[[str], Features], images: Any
 ) -> tuple[dict[str, Scored], dict[str, dict[str, torch.Tensor | None]]]:
@@ -205,14 +234,6 @@ def _probed(
         name: {layer: scored for layer, (scored, _) in each.items()} for name, each in found.items()
     }
     return scores, {name: {layer: hits for layer, (_, hits) in each.items()} for name, each in found.items()}
-
-
-def _compared(
-    names: Iterable[str], hits: Mapping[str, Mapping[str, torch.Tensor | None]], chosen: Chosen
-) -> Probes | None:
-    """The `Probes` of some models, the most accurate first; None if there are none."""
-    over = {name: over_chosen(hits[name], chosen.get(name, {}).get("probe_accuracy")) for name in names}
-    return compared({name: right for name, right in over.items() if right is not None})
 
 
 def _scores(
@@ -238,7 +259,7 @@ def _check_found(table: pd.DataFrame, by: str, found: Mapping[str, Scored]) -> N
         raise ValueError(f"{by} is not among the scores found: {', '.join(table.columns.drop('seconds'))}{lone}")
     if table[by].isna().all():
         notes = [note for scored in found.values() for values in scored.values() for note in values.notes]
-        why = next((note for note in notes if note.startswith(by)), f"no model has a value of {by}")
+        why = next((note for note in notes if re.search(rf"\b{by}\b", note)), f"no model has a value of {by}")
         raise ValueError(f"{why}; give more images, or sort by another score")
 
 
@@ -263,13 +284,6 @@ def _add_notes(notes: dict[str, list[str]], more: Mapping[str, list[str]]) -> No
 def _telling(values: Measurement) -> dict[str, float]:
     """The scores of a model, with NaN for those that say nothing."""
     return {name: math.nan if name in values.empty else value for name, value in values.items()}
-
-
-def _check_images(images: Any) -> None:
-    if len(images.labels.unique()) < 2:
-        name = images.classes[int(images.labels[0])]
-        what = "texts" if isinstance(images, Texts) else "images"
-        raise ValueError(f"the {what} are all of one class, {name}; a ranking needs at least 2 classes")
 
 
 def _by_name(models: Any, accuracies: Mapping[str, float], of_texts: bool, how: Mapping[str, Any]) -> dict[str, Model]:
@@ -347,23 +361,15 @@ def _likely(names: Sequence[str], models: int, classes: int) -> str:
     return _usual([*names, *sums], models if classes > 2 else 2)
 
 
-def _verified(table: pd.DataFrame, probed: Mapping[str, Scored], layers: Layers) -> tuple[pd.DataFrame, Chosen]:
-    """The table with the probe accuracies of the first models, sorted by them, and the layers of these accuracies."""
-    values, layer = over_layers(_table(probed).reindex(columns=["probe_accuracy"]), layers)
-    table["probe_accuracy"] = values["probe_accuracy"].reindex(table.index)
-    first = table[: len(probed)].sort_values("probe_accuracy", ascending=False, kind="stable")
-    return pd.concat([first, table[len(probed) :]]), layer
-
-
 def _all_looked_at(
-    models: Mapping[str, Model], look: Callable[[Model], tuple[Scored, Looks]], progress: bool
+    names: Iterable[str], look: Callable[[str], tuple[Scored, Looks]], progress: bool
 ) -> tuple[dict[str, tuple[Scored, Looks]], dict[str, float], dict[str, str]]:
     """The results of every model, the seconds that each took, and why other models failed, all by name."""
     found, seconds, failures = {}, {}, {}
-    for name, model in tqdm(models.items(), "rank models", disable=not progress, leave=False):
+    for name in tqdm(names, "rank models", disable=not progress, leave=False):
         start = time.perf_counter()
         try:
-            found[name] = look(model)
+            found[name] = look(name)
         except _OF_A_MODEL as error:
             failures[name] = str(error)
         else:

@@ -87,7 +87,10 @@ def test_a_reader_is_told_what_the_numbers_cannot_say():
     few = measure(FEATURES[::12], LABELS[::12])
     assert "5 of 5 classes have one sample, whose spread is taken as 0 (0, 1, 2, 3, 4)" in few.notes
     table = measure(FEATURES[::12], LABELS[::12], metrics=["vci"])
-    assert any(note.startswith("vci says nothing with 5 samples of 8 features") for note in table.notes)
+    assert "vci says nothing with 5 samples: two more samples than features are needed" in table.notes
+    scores = nclib.score(FEATURES[::10], LABELS[::10], scores=["vci", "cdnv", "h_score"])
+    assert scores.notes[-1] == "vci, h_score say nothing with 6 samples: two more samples than features are needed"
+    assert scores.empty == ("vci", "h_score")
     exact = measure(LABELS.unsqueeze(1) * torch.ones(3), LABELS, metrics=["nc1"])
     assert exact.notes == ("the class means span 1 of 3 directions; nc1 and vci count only those",)
 
@@ -115,7 +118,7 @@ def test_the_table_prints_well_and_becomes_plain_python():
         (
             (FEATURES, LABELS),
             {"metrics": ["nc9"]},
-            "'nc9' is not a metric; similar: nc4, nc3, nc2; the metrics are nc1, nc1_ratio",
+            "'nc9' is not a metric; similar names are nc4, nc3, nc2; the metrics are nc1, nc1_ratio",
         ),
         ((FEATURES, LABELS), {"metrics": ["nc3"]}, "nc3 needs weight, which was not given"),
         ((nclib.class_statistics(FEATURES, LABELS),), {"metrics": ["class_stable_rank"]}, "needs features, which was"),

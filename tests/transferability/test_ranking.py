@@ -89,12 +89,13 @@ def test_scores_that_say_nothing_are_nan_and_hatched(tmp_path):
     assert found.table["vci"].isna().tolist() == found.table.index.isin(["pool1", "pool4"]).tolist()
     assert found.table["cdnv"].notna().all()
     assert {"vci", "h_score", "sfda"}.isdisjoint(found.to_dict()["models"][found.table.index.get_loc("pool1")])
-    assert "vci says nothing with 30 samples of 784 features" in str(found)
+    told = "note on pool1, pool4: h_score, vci, sfda say nothing with 30 samples: two more samples than"
+    assert told in str(found)  # once for both, though they have 784 and 49 features
     assert found.agreement().loc["vci"].drop("vci").isna().all()  # of one model there is no order
     found.draw(tmp_path / "ranking.png")
     assert (tmp_path / "ranking.png").stat().st_size > 1000
     assert rank_models([pooled(1), pooled(14)], few, by="vci").best == "pool14"
-    with pytest.raises(ValueError, match=r"vci says nothing with 30 samples.*give more images, or sort by another"):
+    with pytest.raises(ValueError, match=r"vci, sfda say nothing with 30 samples.*give more images, or sort by another"):
         rank_models([pooled(1), pooled(4)], few, by="vci")
 
 
@@ -140,7 +141,7 @@ def test_of_two_classes_or_one_model_there_is_no_face(digits):
     [
         ({"models": [Backbone("bare", torch.nn.Flatten())]}, "no model could be scored: bare: bare has no transform"),
         ({"models": ["nothing"]}, "timm has no model 'nothing'"),
-        ({"scores": ["logmee"]}, "'logmee' is not a score; similar: logme, .*the scores are variance_collapse"),
+        ({"scores": ["logmee"]}, "'logmee' is not a score; similar names are logme, .*the scores are variance_collapse"),
         ({"by": "best"}, "'best' is not a score"),
         ({"models": []}, "there are no models to rank"),
         ({"models": "nothing"}, "timm has no model 'nothing'"),
