@@ -114,7 +114,10 @@ def measure(
     metrics: Annotated[str | None, typer.Option(help=_METRICS)] = None,
     as_json: Annotated[bool, typer.Option("--json", help=_JSON)] = False,
 ) -> None:
-    """Print the collapse metrics of a table of features."""
+    """Print the collapse metrics of a table of features.
+
+    Example: nclib measure features.safetensors --metrics nc1,nc2
+    """
     from nclib.features.files import read_features
     from nclib.metrics import measurement
     from nclib.metrics.measurement import WIDTH
@@ -144,7 +147,10 @@ def extract(
     device: _Device = "auto",
     cache: _Cache = None,
 ) -> None:
-    """Write the features of a model on a data set, or of an encoder on texts, with the labels."""
+    """Write the features of a model on a data set, or of an encoder on texts, with the labels.
+
+    Example: nclib extract resnet18 folder:photos features.safetensors
+    """
     from nclib.data.catalogue import data_name
     from nclib.data.text_sets import names_texts
     from nclib.features.files import WRITTEN
@@ -238,6 +244,8 @@ def statistics(
 ) -> None:
     """Write the class statistics of a model's features, which are never all in memory at once.
 
+    Example: nclib statistics resnet18 folder:photos statistics.safetensors
+
     On several GPUs or cores: torchrun --nproc-per-node 4 -m nclib statistics MODEL DATA OUTPUT.
     """
     from nclib.data.catalogue import data_name, load
@@ -313,6 +321,8 @@ def rank(
     figure: Annotated[Path | None, _OUTPUT(help="Draw the scores to this .png, .pdf or .svg file.")] = None,
 ) -> None:
     """Rank pre-trained models by how well they may transfer to your images or texts, without fine-tuning any.
+
+    Example: nclib rank --data folder:photos --models resnet18,convnext_tiny --figure ranking.png
 
     The exit code is 1 if a model failed.
     """

@@ -1,6 +1,7 @@
 """The base class of the probes of frozen features, which are all scikit-learn estimators."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,7 +70,8 @@ class Probe(ClassifierMixin, BaseEstimator):
     def _features(self, X: Any, *, reset: bool) -> Tensor:
         """Features of the right shape as a tensor; anything but a tensor passes scikit-learn's checks first."""
         if not isinstance(X, Tensor):
-            return as_tensor(validate_data(self, X, reset=reset, dtype=_FLOATS, ensure_all_finite=False))
+            with _ragged(X):
+                return as_tensor(validate_data(self, X, reset=reset, dtype=_FLOATS, ensure_all_finite=False))
         features = as_tensor(X)
         if reset and features.ndim == 2:
             self.__dict__.pop("feature_names_in_", None)  # from a table fitted before
@@ -131,6 +133,20 @@ class Probe(ClassifierMixin, BaseEstimator):
             _check_known_task(np.unique(names), self.classes_)
         weights = None if sample_weight is None else to_numpy(check_weights(sample_weight, len(names)))
         return float(np.average(right, weights=weights))
+
+
+@contextmanager
+def _ragged(X: Any) -> Iterator[None]:
+    """Say what numpy's error about a sequence means: images were given, or rows of several lengths."""
+    try:
+        yield
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            f"features are of type {type(X).__name__} and not a table of numbers (N, d): their rows differ in shape; "
+            "for images, give the features that nclib.extract returns"
+        ) from error
 
 
 def _asked(y: Any, probe: Probe) -> Any:

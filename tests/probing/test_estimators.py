@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from nclib import KNN, LinearProbe, NearestClassMean, RidgeProbe
+from nclib import KNN, LinearProbe, NearestClassMean, RidgeProbe, load
 from tests.clusters import clusters
 
 PROBES = [LinearProbe(), LinearProbe(dtype="float64"), RidgeProbe(), NearestClassMean(), KNN(), KNN(metric="euclidean")]
@@ -252,3 +252,10 @@ def test_tensors_go_by_none_of_scikit_learns_checks(probe, two, monkeypatch):
     assert probe.score(features, labels) > 0.5
     with pytest.raises(TypeError, match="not callable"):
         probe.predict(features.numpy())
+
+
+@each_probe
+@pytest.mark.parametrize("rows", [load("digits", per_class=1), [[1.0, 2.0], [3.0]]], ids=["images", "ragged"])
+def test_rows_that_are_no_features_say_so(probe, rows):
+    with pytest.raises(ValueError, match=r"not a table of numbers \(N, d\): their rows differ.*nclib\.extract"):
+        clone(probe).fit(rows, range(len(rows)))
