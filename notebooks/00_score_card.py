@@ -125,8 +125,9 @@ counts()
 # %% [markdown]
 # In the tables below, each row begins with a claim. Under the claim, in italics, stands the statistic that tests it, with its
 # threshold and the side of the threshold on which the statistic must fall. An estimate is the mean over *n*
-# {term}`replicates <replicate>` (networks, draws of images or tasks), with its 95% interval. If a claim has two
-# {term}`panels <panel>`, or its panels disagree, the estimate of each panel follows.
+# {term}`replicates <replicate>` (networks, draws of images or tasks), with its 95% interval. (An exact number, such as a
+# largest share, has *n* = 1 and no interval.) If a claim has two {term}`panels <panel>`, or its panels disagree, the estimate
+# of each panel follows.
 #
 # - *holds*: the whole interval lies on that side (*small*: no farther from the threshold than the {term}`smallest effect`).
 #   *fails*: the whole interval lies on the other side.

@@ -1,30 +1,27 @@
 # %% [markdown]
 # (geometric-complexity)=
-# # Ask whether complexity is the dial behind collapse
+# # Does geometric complexity control collapse?
 #
 # **The claims.** The {term}`geometric complexity` of an embedding says how far the features of an image move when the image
 # moves a little. Munn, Dherin and Gonzalvo report that what changes it during pre-training changes collapse the same way: a
 # higher learning rate, a smaller batch and more L2 regularisation each lower complexity and make features collapse more (B1).
-# This carries over to classes never seen, with higher {term}`few-shot` accuracy (B2). Complexity limits how little features can
-# collapse (B3) and is cheap to estimate (B4). A penalty on complexity lowers it and makes features collapse more (B5)
-# {cite}`munn2024`.
+# This carries over to classes never seen, with higher {term}`few-shot` accuracy (B2). Low complexity forces some collapse, for
+# complexity bounds how far features spread (B3), and it is cheap to estimate (B4). A penalty on complexity lowers it and makes
+# features collapse more (B5) {cite}`munn2024`.
 #
-# **What we find.** When a setting of training changes, complexity and collapse do change together: with a higher learning rate
-# complexity falls and features collapse more, on letters and on real images. A smaller batch does the same in networks with
-# normalisation. But complexity is not what moves collapse, at least in VGGs without normalisation, the only networks that we
-# penalise: there a penalty that lowers complexity to {glue:text}`lab B5-complexity mean:.0%` of what it was hardly moves
-# collapse. Forcing collapse, on the other hand, lowers complexity in networks with normalisation (B6, ours). On letters lower
-# complexity goes with better transfer in every kind of network. On real images that depends on network and source, and often
-# the opposite holds. The bound holds by a wide margin. It tells which classes of a network spread more on clothes and digits;
-# on photographs only without normalisation; on letters it may mislead. In practice, estimate complexity from two random
-# projections of each of some 64 images, and do not take it for a measure of collapse or of transfer. A penalty on it may still
-# help on new classes, as on clothes here.
+# **What we find.** When a setting of training changes, complexity and collapse change together, on letters and, in most
+# networks, on real images (B1). But we find no sign that complexity is the cause. In VGGs without normalisation, the only
+# networks that we penalise, a penalty that lowers complexity to {glue:text}`lab B5-complexity mean:.0%` of what it was at lab
+# changes collapse by less than our smallest effect, while forcing collapse lowers complexity where there is normalisation (B5,
+# and B6, which is ours). On new classes lower complexity helps on letters; on real images the networks disagree (B2). The bound
+# holds, but by too wide a margin to say much (B3). In practice, estimate complexity from two random projections of each of some
+# 64 images (B4), and do not take it for a measure of collapse or of transfer.
 #
 # **How we test it.** Small networks learn one source, and we vary one setting of their training at a time. At *demo* scale the
-# source is a script; a ResNet, a VGG, and a VGG with batch norm tell depth from normalisation. At *lab* scale it is clothes,
-# digits or photographs. After a fixed number of epochs networks are not equally well trained: one with a small learning rate is
-# simply undertrained. So we compare them at {term}`matched loss`: when their training loss has fallen to the same value, the
-# *loss of comparison*. We ask, in this order,
+# source is Greek letters. Comparing a ResNet, a VGG, and a VGG with batch norm separates the effect of depth from that of
+# normalisation. At *lab* scale the source is clothes, digits or photographs. After a fixed number of epochs networks are not
+# equally well trained: one with a small learning rate is simply undertrained. So we compare them at {term}`matched loss`: when
+# their training loss has fallen to the same value, the *loss of comparison*. We ask, in this order,
 #
 # 1. whether rate, batch size and L2 change complexity and collapse of the source together, and what that does to new classes,
 # 2. whether complexity bounds collapse, along the training and class by class,
@@ -302,7 +299,7 @@ matched = {name: complexity.at_matched_loss(rows) for name, rows in tables.items
 figures.dials({run.scale: matched[run.scale]}, NAMES)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "On the source the settings mostly do what the paper says; on new classes of letters they do so, too, and on new classes of real images hardly. Each setting goes through its sweep in the direction that is said to lower complexity. The panels show by what factor this changes complexity and CDNV (left of 1: lower), and by how many points it changes 5-way 5-shot accuracy (right of 0: higher). Each row is a source with a kind of network; black is their mean at a scale. Intervals are 95%; the grey band is the smallest effect.", "name": "fig-dial-contrasts"}, "image": {"alt": "On the source most points lie on the side of the paper, to the left. On new classes those of letters do so, too, while those of real images lie near the middle with normalisation and on the other side without it. Three rows of panels show learning rate, batch size and L2."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "On the source the settings mostly do what the paper says; on new classes of letters they do so, too; on new classes of real images they do little with normalisation, and a higher rate does the opposite without it. Each setting goes through its sweep in the direction that is said to lower complexity. The panels show by what factor this changes complexity and CDNV (left of 1: lower), and by how many points it changes 5-way 5-shot accuracy (right of 0: higher). Each row is a source with a kind of network; black is their mean at a scale. Intervals are 95%; the grey band is the smallest effect.", "name": "fig-dial-contrasts"}, "image": {"alt": "On the source most points lie on the side of the paper, to the left. On new classes those of letters do so, too, while those of real images lie near the middle with normalisation and on the other side without it. Three rows of panels show learning rate, batch size and L2."}}
 judged = verdicts_by_scale(run.records, [*STUDIES])
 DIALS = {
     "higher learning rate": "rate",
@@ -324,6 +321,7 @@ plt.show()
 # %% tags=["hide-input"]
 BY_PANEL = (  # claims whose panels the text names
     "B1-link",
+    "B1-batch-complexity",
     "B2-rate-collapse",
     "B2-rate-accuracy",
     "B2-accuracy",
@@ -367,7 +365,10 @@ pd.DataFrame(factors).fillna("").rename_axis("times as large with")
 # - *Rate and batch* mostly do what the paper says. Twice the learning rate multiplies complexity by
 #   {glue:text}`demo complexity at twice the rate:.2f` at demo and {glue:text}`lab complexity at twice the rate:.2f` at lab, and
 #   CDNV by {glue:text}`demo cdnv at twice the rate:.2f` and {glue:text}`lab cdnv at twice the rate:.2f`; half the batch lowers
-#   both, too. Complexity moves much further than collapse.
+#   CDNV in every network. It lowers complexity, too, on letters and wherever there is normalisation; in VGGs without it,
+#   complexity rises on photographs ({glue:text}`lab B1-batch-complexity CIFAR-10 (JPEG copy), VGG-11:.2f` times over the sweep)
+#   and on clothes ({glue:text}`lab B1-batch-complexity Fashion-MNIST, VGG-11:.2f` times), so there the verdict is *mixed*.
+#   Complexity moves much further than collapse.
 # - *L2* does less: its whole sweep changes complexity and CDNV about as much as one doubling of the rate.
 # - *Depth or normalisation?* On letters twice the rate multiplies the complexity of the ResNet by
 #   {glue:text}`demo complexity at twice the rate, Greek, ResNet:.2f`, of the VGG by
@@ -380,15 +381,18 @@ pd.DataFrame(factors).fillna("").rename_axis("times as large with")
 #   {glue:text}`demo B2-rate-accuracy Greek, VGG with batch norm:.0f` in the VGG with batch norm, and
 #   {glue:text}`demo B2-rate-accuracy Greek, VGG:.0f` in the VGG.
 # - *New classes of real images* collapse *less* with a higher rate in VGGs without normalisation. If they learned digits, CDNV
-#   is {glue:text}`lab B2-rate-collapse MNIST, VGG-11:.2f` times as large, and accuracy changes by
-#   {glue:text}`lab B2-rate-accuracy MNIST, VGG-11:.0f` points. L2 has no effect here that we can see.
+#   is {glue:text}`lab B2-rate-collapse MNIST, VGG-11:.2f` times as large. Accuracy changes by
+#   {glue:text}`lab B2-rate-accuracy MNIST, VGG-11:.0f` points on digits,
+#   {glue:text}`lab B2-rate-accuracy Fashion-MNIST, VGG-11:.0f` on clothes, and
+#   {glue:text}`lab B2-rate-accuracy CIFAR-10 (JPEG copy), VGG-11:.0f` on photographs. More L2 has no effect on new classes of
+#   real images that counts.
 #
-# Of the networks, {glue:text}`demo came` at demo and {glue:text}`lab came` at lab came to the loss of comparison; we leave out
-# any others.
+# Of the networks, {glue:text}`demo came` at demo and {glue:text}`lab came` at lab reached the loss of comparison; we leave out
+# the others.
 #
 # ## Do they go together over all settings?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Networks of lower complexity are more collapsed on the source; on new classes that holds on letters, and depends on the network on real images. CDNV of the source and of new classes, and 5-way 5-shot accuracy on new classes, against source complexity at matched training loss. Each point is a setting of training, the mean over its seeds; each row is a scale. Colours show the kind of network, markers the source (at lab: circles CIFAR-10, squares Fashion-MNIST, triangles MNIST).", "name": "fig-link"}, "image": {"alt": "CDNV of the source rises with complexity in every colour. On new classes some clouds of points rise and others fall, in CDNV and in accuracy. Two rows of three panels have three colours for kinds of networks."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Networks of lower complexity are more collapsed on the source; on new classes that holds on letters, and depends on the network on real images. CDNV of the source and of new classes, and 5-way 5-shot accuracy on new classes, against source complexity at matched training loss. Each point is a setting of training, the mean over its seeds; each row is a scale. Colours show the kind of network, markers the source (at lab: circles CIFAR-10, squares Fashion-MNIST, triangles MNIST).", "name": "fig-link"}, "image": {"alt": "CDNV of the source rises with complexity, except in VGGs without normalisation on photographs. On new classes some clouds of points rise and others fall, in CDNV and in accuracy. Two rows of three panels have three colours for kinds of networks."}}
 COLUMNS = {
     "cdnv": "CDNV, source",
     "target_cdnv": "CDNV, new classes",
@@ -443,14 +447,14 @@ for name, found in later["B1-link"].items():
 #   a ResNet of ten times lower complexity is {glue:text}`demo decade Greek, ResNet:.0f` points more accurate, and a VGG with
 #   batch norm {glue:text}`demo decade Greek, VGG with batch norm:.0f`.
 # - *On new classes of real images* kinds of networks disagree. (B2-collapse holds at lab for the mean over panels, a weak
-#   correlation; in VGGs on digits it has the other sign.) With ten times lower complexity, accuracy changes by
+#   correlation; in VGGs on digits it has the other sign.) At a tenth of the complexity, accuracy differs by
 #   {glue:text}`lab decade Fashion-MNIST, ResNet:.1f` points on clothes and
 #   {glue:text}`lab decade CIFAR-10 (JPEG copy), ResNet:.1f` on photographs in ResNets, and in VGGs with batch norm by
 #   {glue:text}`lab decade Fashion-MNIST, VGG-11 with batch norm:.1f` and
 #   {glue:text}`lab decade CIFAR-10 (JPEG copy), VGG-11 with batch norm:.1f`. In some VGGs accuracy is higher where complexity
 #   is higher, with a rank correlation of {glue:text}`lab B2-accuracy MNIST, VGG-11:.2f` on digits and, with batch norm, of
-#   {glue:text}`lab B2-accuracy Fashion-MNIST, VGG-11 with batch norm:.2f` on clothes. The mean of such panels says nothing:
-#   read the panels.
+#   {glue:text}`lab B2-accuracy Fashion-MNIST, VGG-11 with batch norm:.2f` on clothes. A mean over such panels hides that, so
+#   look at each of them.
 # - *After a fixed number of epochs* the link on the source is weaker in most VGGs without normalisation: on letters the
 #   correlation falls from {glue:text}`demo B1-link Greek, VGG:.2f` to {glue:text}`demo end Greek, VGG:.2f` (on digits it
 #   rises). With normalisation it stays much the same, except in ResNets on photographs, where it halves. After a fixed number
@@ -464,7 +468,8 @@ plt.show()
 
 # %% [markdown]
 # **What we see** ({numref}`fig-along`). Without normalisation complexity grows while features collapse. So in these networks
-# the link above holds between networks that are equally far trained, but not along the training of one.
+# the link above, where there is one (not on photographs), holds between networks that are equally far trained, but not along
+# the training of one.
 #
 # ## The bound, and whether it says anything
 
@@ -493,7 +498,7 @@ for name, rows in tables.items():
 # factors are {glue:text}`lab below:.0f` and {glue:text}`lab usually below:.0f`. A bound with so wide a margin would hold for
 # almost anything.
 #
-# If it did say something, it would say it of each class: a class on whose images features hardly move would spread little. We
+# The bound also makes a sharper prediction: within a network, classes on whose images features move less should spread less. We
 # therefore order the classes of each network by complexity and by variance. On letters the rank correlation is
 # {glue:text}`demo B3-classes Greek, ResNet:.2f` in ResNets, but {glue:text}`demo B3-classes Greek, VGG:.2f` in VGGs and
 # {glue:text}`demo B3-classes Greek, VGG with batch norm:.2f` in VGGs with batch norm. At lab it is
@@ -530,8 +535,8 @@ for name, rows in studies["complexity_estimates"].items():
 # the 64 rows of the Jacobian, a quarter of the work, the error is {glue:text}`demo outputs 16:.0f` and
 # {glue:text}`lab outputs 16:.0f` per cent. The number of images matters more: eight leave {glue:text}`demo samples 8:.0f` and
 # {glue:text}`lab samples 8:.0f` per cent, 64 leave {glue:text}`demo samples 64:.0f` and {glue:text}`lab samples 64:.0f`. The
-# standard errors that the estimates state are about as large as the errors that we measure. All other figures use two
-# projections of a few images of each class.
+# standard errors that the estimates state are about as large as the errors that we measure. The other figures use two
+# projections of a few images of each class; {numref}`fig-classes` uses four of every image.
 #
 # ## Which moves which?
 #
@@ -540,7 +545,7 @@ for name, rows in studies["complexity_estimates"].items():
 # added, which prevents collapse ($\lambda < 0$) or forces it (B6). If complexity were the dial, a penalty on it would move
 # collapse.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forced collapse lowers complexity in networks with normalisation; a penalty on complexity leaves collapse where it was. Change of CDNV of the source (top) and of few-shot accuracy on new classes (bottom) against the change of complexity, at the end of training. The grey lines cross at the same networks without intervention. Each line is a source with a kind of network, and its points are strengths of the intervention; the strongest is large, with 95% intervals over seeds. Blue points above the horizontal line are networks in which collapse is prevented. Each column is a scale.", "name": "fig-interventions"}, "image": {"alt": "Blue lines, of forced collapse, go down steeply and most of them some way to the left; at lab three, of VGGs without normalisation, go to the right. Orange lines, of penalised complexity, go far to the left and stay level. Blue lines also go up, where collapse is prevented. Below, forcing collapse costs few-shot accuracy, and so, in several networks, does preventing it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Forced collapse lowers complexity in networks with normalisation; a penalty on complexity hardly moves collapse. Change of CDNV of the source (top) and of few-shot accuracy on new classes (bottom) against the change of complexity, at the end of training. The grey lines cross at the same networks without intervention. Each line is a source with a kind of network, and its points are strengths of the intervention; the strongest is large, with 95% intervals over seeds. Blue points above the horizontal line are networks in which collapse is prevented. Each column is a scale.", "name": "fig-interventions"}, "image": {"alt": "Blue lines, of forced collapse, go down steeply and most of them some way to the left; at lab three, of VGGs without normalisation, go to the right. Orange lines, of penalised complexity, go far to the left and stay nearly level. Blue lines also go up, where collapse is prevented. Below, forcing collapse costs few-shot accuracy, and so, in several networks, does preventing it."}}
 INTERVENTIONS = {
     "collapse forced": ("dialled_complexity", "collapse"),
     "complexity penalised": ("complexity_penalty", "penalty"),
@@ -568,8 +573,9 @@ for study, setting in INTERVENTIONS.values():
             )
         )
         at_ends = found[found["strongest"] | (found[setting] == 0)]
-        means = at_ends.groupby(["panel", "strongest"])[WATCHED[setting]].mean()
-        for (panel, strongest), row in means.iterrows():
+        # of one network in twelve geometric collapse explodes
+        medians = at_ends.groupby(["panel", "strongest"])[WATCHED[setting]].median()
+        for (panel, strongest), row in medians.iterrows():
             for metric, value in row.items():
                 when = "strongest" if strongest else "none"
                 glue(f"{name} {setting} {when} {metric} {panel}", value)
@@ -577,29 +583,29 @@ for study, setting in INTERVENTIONS.values():
 # %% [markdown]
 # **What we see** ({numref}`fig-interventions`).
 #
-# - *Forced collapse* lowers complexity in every kind of network on letters, and on real images where there is normalisation.
-#   With the strongest force CDNV is {glue:text}`demo B6-collapse mean:.2f` times as large and complexity
-#   {glue:text}`demo B6-complexity mean:.2f` times at demo; at lab it is {glue:text}`lab B6-collapse mean:.2f` and
-#   {glue:text}`lab B6-complexity mean:.2f` times. In VGGs without normalisation complexity rises on photographs
+# - *Forced collapse* lowers complexity where there is normalisation, on letters and on real images. In the VGG on letters it
+#   seems to fall, too, but within noise. With the strongest force CDNV is {glue:text}`demo B6-collapse mean:.2f` times as large
+#   and complexity {glue:text}`demo B6-complexity mean:.2f` times at demo; at lab it is {glue:text}`lab B6-collapse mean:.2f`
+#   and {glue:text}`lab B6-complexity mean:.2f` times. In VGGs without normalisation complexity rises on photographs
 #   ({glue:text}`lab B6-complexity CIFAR-10 (JPEG copy), VGG-11:.1f` times) and digits
-#   ({glue:text}`lab B6-complexity MNIST, VGG-11:.1f` times), although they collapse further. In the VGG on letters complexity
-#   falls because features become smaller: geometric collapse, which is free of their scale, goes up from
+#   ({glue:text}`lab B6-complexity MNIST, VGG-11:.1f` times), although they collapse further. Part of this is scale: features
+#   become smaller. Geometric collapse, which is free of their scale, even goes up in the VGG on letters, from
 #   {glue:text}`demo collapse none geometric_collapse Greek, VGG:.1f` to
-#   {glue:text}`demo collapse strongest geometric_collapse Greek, VGG:.1f`. In the ResNet it goes down from
-#   {glue:text}`demo collapse none geometric_collapse Greek, ResNet:.1f` to
+#   {glue:text}`demo collapse strongest geometric_collapse Greek, VGG:.1f` (medians over networks). In the ResNet it goes down
+#   from {glue:text}`demo collapse none geometric_collapse Greek, ResNet:.1f` to
 #   {glue:text}`demo collapse strongest geometric_collapse Greek, ResNet:.1f`.
-# - *Penalised complexity* hardly moves collapse: on letters the claim (B5-collapse) holds, but by no more than the smallest
-#   effect counts, and at lab we see no effect. The strongest penalty makes complexity {glue:text}`demo B5-complexity mean:.3f`
-#   times as large at demo and {glue:text}`lab B5-complexity mean:.3f` at lab, but CDNV {glue:text}`demo B5-collapse mean:.2f`
-#   times on letters, {glue:text}`lab B5-collapse Fashion-MNIST, VGG-11:.2f` on clothes and
-#   {glue:text}`lab B5-collapse CIFAR-10 (JPEG copy), VGG-11:.2f` on photographs. Much of what the penalty does is to make
+# - *Penalised complexity* hardly moves collapse: on letters the claim (B5-collapse) holds, but the effect is smaller than the
+#   smallest that we count, and at lab there is none by the same measure. The strongest penalty makes complexity
+#   {glue:text}`demo B5-complexity mean:.3f` times as large at demo and {glue:text}`lab B5-complexity mean:.3f` at lab, but CDNV
+#   {glue:text}`demo B5-collapse mean:.2f` times on letters, {glue:text}`lab B5-collapse Fashion-MNIST, VGG-11:.2f` on clothes
+#   and {glue:text}`lab B5-collapse CIFAR-10 (JPEG copy), VGG-11:.2f` on photographs. Much of what the penalty does is to make
 #   features smaller: on letters geometric collapse goes from {glue:text}`demo penalty none geometric_collapse Greek, VGG:.2f`
 #   to {glue:text}`demo penalty strongest geometric_collapse Greek, VGG:.2f`, and NC1 even rises, from
 #   {glue:text}`demo penalty none nc1 Greek, VGG:.1f` to {glue:text}`demo penalty strongest nc1 Greek, VGG:.1f`.
-# - *On new classes* neither does what its effect on collapse would suggest. On letters forced collapse lowers the few-shot
-#   accuracy of the ResNet from {glue:text}`demo collapse none accuracy_5 Greek, ResNet:.2f` to
-#   {glue:text}`demo collapse strongest accuracy_5 Greek, ResNet:.2f`. The strongest penalty on complexity raises the few-shot
-#   accuracy of the VGG from {glue:text}`demo penalty none accuracy_5 Greek, VGG:.2f` to
+# - *On new classes* neither intervention has the effect that collapse would predict: more collapse should help. But on letters
+#   forced collapse lowers the few-shot accuracy of the ResNet from {glue:text}`demo collapse none accuracy_5 Greek, ResNet:.2f`
+#   to {glue:text}`demo collapse strongest accuracy_5 Greek, ResNet:.2f`. The strongest penalty on complexity raises the
+#   few-shot accuracy of the VGG from {glue:text}`demo penalty none accuracy_5 Greek, VGG:.2f` to
 #   {glue:text}`demo penalty strongest accuracy_5 Greek, VGG:.2f`, and on clothes from
 #   {glue:text}`lab penalty none accuracy_5 Fashion-MNIST, VGG-11:.2f` to
 #   {glue:text}`lab penalty strongest accuracy_5 Fashion-MNIST, VGG-11:.2f`, although the CDNV of the source is nearly the same.
@@ -609,9 +615,9 @@ for study, setting in INTERVENTIONS.values():
 # there is none. We have not penalised networks with normalisation. One more caution: either intervention changes more than its
 # name says. The strongest penalty keeps the training loss of the VGG on letters at
 # {glue:text}`demo penalty strongest loss Greek, VGG:.2f`, against {glue:text}`demo penalty none loss Greek, VGG:.3f` without
-# it. Such a network is less far trained, which by itself means less collapse. We penalise only VGGs without batch norm: the
-# penalty is computed in evaluation mode, where batch norm uses running statistics, so it need not be the complexity of the
-# network in training.
+# it. Such a network has been trained less far, and would collapse less for that reason alone. We penalise only VGGs without
+# batch norm: the penalty is computed in evaluation mode, where batch norm uses running statistics, so it need not be the
+# complexity of the network in training.
 #
 # ## Verdict
 

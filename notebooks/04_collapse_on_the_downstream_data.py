@@ -1,6 +1,6 @@
 # %% [markdown]
 # (downstream)=
-# # Find the model that transfers by its collapse on your data
+# # Choose the model whose features collapse most on your data
 #
 # **The claims.** Chapter 2 looked at collapse on the data that a network was trained on. Li et al. found something more useful:
 # the more the features of a pre-trained model collapse on the {term}`downstream` training data, the higher the accuracy of a
@@ -10,14 +10,12 @@
 # **What we find.** For models the claim holds: on every task of both scales, models with lower {term}`NC1` tend to be more
 # accurate, with a mean rank correlation of {glue:text}`demo all NC1 value:.2f` at demo and {glue:text}`lab all NC1 value:.2f`
 # at lab. At demo the width of the features does not explain that. At lab we cannot tell: among the twelve models trained on
-# ImageNet width ranks as well as NC1; only the two models trained on birds and insects tell the two apart. Another measure,
-# {term}`directional CDNV`, also looks only where class means differ, and ranks models at least as well; the {term}`trace ratio`
-# and {term}`CDNV` count spread in all directions, and rank models of different architectures poorly. For the layers of one
-# model the claim fails at demo, where the last blocks go on collapsing and lose accuracy, and holds weakly at lab, where depth
-# explains most of it. In practice, choose the model with the lowest NC1 or directional CDNV: by NC1 you lose
-# {glue:text}`demo lost lowest NC1:.1f` points against the best model at demo and {glue:text}`lab lost lowest NC1:.1f` at lab,
-# with a model drawn at random {glue:text}`demo lost at random:.1f` and {glue:text}`lab lost at random:.1f`; if you can afford
-# to probe every model, do, for a probe takes little more than NC1.
+# ImageNet width ranks as well as NC1; only the two models trained on birds and insects tell the two apart. For the layers of
+# one model the claim fails at demo, where on three of five tasks the last blocks go on collapsing and lose accuracy, and holds
+# weakly at lab, where depth explains most of it. In practice, choose the model with the lowest NC1 or directional CDNV: by NC1
+# you lose {glue:text}`demo lost lowest NC1:.1f` points against the best model at demo and {glue:text}`lab lost lowest NC1:.1f`
+# at lab, with a model drawn at random {glue:text}`demo lost at random:.1f` and {glue:text}`lab lost at random:.1f`; if you can
+# afford to probe every model, do: the features take longer than the probe ({ref}`selection`).
 #
 # **How we test it.** We freeze each model and compute its last-layer features of the training images of a task. We measure how
 # far these features collapse, and fit a linear probe to them; the probe's accuracy is measured on the task's test images. At
@@ -202,7 +200,7 @@ for name, rows in tables.items():
             shown[f"{name}: {title}\n{number} models"] = part
             glue(f"{name} {group} models", number)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "At both scales NC1 and directional CDNV rank models well, and width and the number of parameters much worse; at lab this rests on two models (see the table below). Panels: all models of the demo; those trained for 16 epochs, like the base; all models of the lab; those with more than 1,000 features. Rank correlation of accuracy with orders of the models: lowest first for measures of collapse, highest first for the three at the bottom. Large points are means over tasks, with the 95% intervals of the verdicts; faint points are tasks. Source accuracy is known only for models that chapter 2 also has.", "name": "fig-orders"}, "image": {"alt": "NC1 and directional CDNV lie far to the right of zero in all four panels, as they are and at equal width. CDNV does so in three, but not over all models of the lab. VCI lies as far right as NC1 at demo, and further left at lab. The trace ratio, width and the number of parameters lie further left. Each row is a way to order models."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "At both scales NC1 and directional CDNV rank models well, and width and the number of parameters much worse; at lab that difference rests on two models (see the table below). Panels: all models of the demo; those trained for 16 epochs, like the base; all models of the lab; those with more than 1,000 features. Rank correlation of accuracy with orders of the models: lowest first for measures of collapse, highest first for the three at the bottom. Large points are means over tasks, with the 95% intervals of the verdicts; faint points are tasks. Source accuracy is known only for models that chapter 2 also has.", "name": "fig-orders"}, "image": {"alt": "NC1 and directional CDNV lie far to the right of zero in all four panels, as they are and at equal width. CDNV does so in three, but not over all models of the lab. VCI lies as far right as NC1 at demo, and further left at lab. The trace ratio, width and the number of parameters lie further left. Each row is a way to order models."}}
 figures.orders_of_models(shown, LABELS | SIZES)
 plt.show()
 
@@ -278,8 +276,8 @@ pd.DataFrame(by_family).T.fillna("").rename_axis("rank correlation with accuracy
 #   {glue:text}`demo usual NC1 value:.2f`.
 #
 # - *Width* does not explain it at demo: alone it has {glue:text}`demo all width value:.2f`, and at equal width NC1 keeps
-#   {glue:text}`demo all NC1 given value:.2f`. At lab the numbers look alike ({glue:text}`lab all width value:.2f` and
-#   {glue:text}`lab all NC1 given value:.2f`), but there two models decide. The iNaturalist models are less collapsed than
+#   {glue:text}`demo all NC1 given value:.2f`. At lab the numbers are similar ({glue:text}`lab all width value:.2f` and
+#   {glue:text}`lab all NC1 given value:.2f`), but they depend on two models. The iNaturalist models are less collapsed than
 #   others of their width, and the worst on most tasks. Without them width ranks models as well as NC1 does
 #   ({glue:text}`lab without iNaturalist width value:.2f` and {glue:text}`lab without iNaturalist NC1 value:.2f`), and at equal
 #   width NC1 keeps {glue:text}`lab without iNaturalist NC1 at equal width value:.2f`
@@ -297,10 +295,10 @@ pd.DataFrame(by_family).T.fillna("").rename_axis("rank correlation with accuracy
 #   source data, you can rank networks of one kind without looking at the task.
 #
 # - *Directional CDNV* ranks models better than NC1 at demo, by {glue:text}`demo all behind directional CDNV value:.2f`
-#   [{glue:text}`demo all behind directional CDNV low:.2f`, {glue:text}`demo all behind directional CDNV high:.2f`], and has
-#   {glue:text}`lab all directional CDNV value:.2f` at lab. Like NC1, it counts spread only where class means differ, but it
-#   needs no inverse of a covariance. That inverse makes NC1 unreliable where there are few images, or about as many classes as
-#   features.
+#   [{glue:text}`demo all behind directional CDNV low:.2f`, {glue:text}`demo all behind directional CDNV high:.2f`], and about
+#   as well at lab ({glue:text}`lab all directional CDNV value:.2f`). Like NC1, it counts spread only where class means differ,
+#   but it needs no inverse of a covariance. That inverse makes NC1 unreliable where there are few images, or about as many
+#   classes as features.
 #
 # - *The trace ratio and CDNV* count spread in all directions, even where it does not hinder a probe
 #   ({numref}`fig-scheme-spread`). Among the demo's networks, which are alike, CDNV ranks about as well as NC1, and the trace
@@ -312,8 +310,8 @@ pd.DataFrame(by_family).T.fillna("").rename_axis("rank correlation with accuracy
 # - *VCI* ranks the demo's models at least as well as NC1, and the lab's worse ({glue:text}`lab all VCI value:.2f`). Where there
 #   are fewer images than features it is zero whatever the features are, and ranks models by their width.
 #
-# So lower collapse goes with better transfer if it is measured where class means differ. These models cannot say whether NC1
-# itself counts, or what NC1 and directional CDNV have in common.
+# So lower collapse goes with better transfer if it is measured where class means differ. We cannot tell whether NC1 itself
+# matters, or only what it shares with directional CDNV.
 #
 # ## What do you gain by choosing so?
 #
@@ -359,8 +357,8 @@ gain.rename_axis("chosen model")
 # choice: its loss exceeds that of NC1 by {glue:text}`lab more lost most parameters` points, which is within noise.
 #
 # So the choice by NC1 is several points better than a random one, and avoids the mistakes that choosing by size can make. It
-# takes one pass over the training images. A probe of the same features costs little more, and its validation says directly
-# which model is best.
+# takes one pass over the training images. A probe needs the same features and a fraction of a second more ({ref}`selection`),
+# and its validation says directly which model is best.
 #
 # ## Few shots
 
@@ -411,7 +409,7 @@ plt.show()
 # The simplest rival is depth: deeper layers collapse more and transfer better, whether or not collapse has to do with transfer.
 # So we also compare layers at equal depth.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "At equal depth NC1 says little about which layer transfers best: it is weakly right at lab, and wrong on two scripts of the demo. Rank correlation of accuracy with the order of a model's layers by NC1, lowest first: as they are, and at equal depth. The intervals of a task are over networks (demo) or models (lab); that of the mean is the verdict's.", "name": "fig-depth"}, "image": {"alt": "As they are, layers that collapse more are more accurate on all tasks of the lab, and less accurate on three scripts of the demo. At equal depth all intervals come close to zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "At equal depth NC1 says little about which layer transfers best: it is weakly right at lab, and wrong on two scripts of the demo. Rank correlation of accuracy with the order of a model's layers by NC1, lowest first: as they are, and at equal depth. The intervals of a task are over networks (demo) or models (lab); that of the mean is the verdict's.", "name": "fig-depth"}, "image": {"alt": "As they are, layers that collapse more are more accurate on all tasks of the lab, and less accurate on three scripts of the demo. At equal depth the correlations shrink: most intervals touch zero, those of Armenian and Georgian lie below it, and those of a few lab tasks above."}}
 figures.orders_of_layers(layers)
 plt.show()
 
@@ -446,9 +444,9 @@ pd.DataFrame(lost).rename_axis("points by which a layer falls short of the best"
 # {glue:text}`layers demo wide_nc1 value:.2f` [{glue:text}`layers demo wide_nc1 low:.2f`,
 # {glue:text}`layers demo wide_nc1 high:.2f`], and {glue:text}`layers demo given depth value:.2f`
 # [{glue:text}`layers demo given depth low:.2f`, {glue:text}`layers demo given depth high:.2f`] at equal depth. On three scripts
-# NC1 goes on falling after accuracy has begun to fall: the best layer lies at {glue:text}`best depth demo:.2f` of the depth,
-# and the last layer is the best in {glue:text}`best last demo:.0%` of the cases. Presumably the last blocks collapse what
-# another script needs, since the letters they were trained on do not need it.
+# NC1 goes on falling after accuracy has begun to fall. Over all five tasks the best layer lies at
+# {glue:text}`best depth demo:.2f` of the depth, and the last layer is the best in {glue:text}`best last demo:.0%` of the cases.
+# Presumably the last blocks collapse what another script needs, since the letters they were trained on do not need it.
 #
 # At lab the claim holds. Most layers are wider than the number of classes, and among these NC1 falls with depth as accuracy
 # rises ({glue:text}`layers lab wide_nc1 value:.2f`). But depth alone ranks layers better
@@ -467,9 +465,9 @@ pd.DataFrame(lost).rename_axis("points by which a layer falls short of the best"
 score_card(run.records, study=("downstream_collapse", "collapse_by_layer"))
 
 # %% [markdown]
-# A2-width holds at lab only because of the two iNaturalist models: without them NC1 says nothing at equal width that we can
-# see. At demo the intervals say what other networks made by the same recipes would give, at lab what other tasks would give.
-# They say nothing about other models. Fourteen models of five or six families are too few to speak of families.
+# A2-width holds at lab only because of the two iNaturalist models: without them we see no relation between NC1 and accuracy at
+# equal width. At demo the intervals say what other networks made by the same recipes would give, at lab what other tasks would
+# give. They say nothing about other models. Fourteen models of five or six families are too few to speak of families.
 #
 # ## Is it the same on your machine?
 #

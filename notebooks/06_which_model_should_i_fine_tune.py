@@ -9,11 +9,11 @@
 # {cite}`ding2023`.
 #
 # **What we find.** At demo all of this holds. Models that collapse a task more before fine-tuning also do so after it, and in
-# every zoo FaCe ranks the models better than the average of nine earlier estimators, over sources only by little; over all zoos
-# it beats {glue:text}`demo ahead of:.0f` of the nine beyond chance. Two things qualify that. Its first part alone, NC1, ranks
-# as well: we see no gain from class fairness. And NCTI, PARC and the shrunk H-score, which are no harder to compute, are as
-# good. Lab has not run under this protocol yet. In practice, rank by FaCe or by NC1, and fine-tune the first few models: the
-# first is often not the best of its zoo, but on average it is only {glue:text}`demo lost face:.1f` points behind.
+# every zoo FaCe ranks the models better than the average of nine earlier estimators, though only slightly over sources; over
+# all zoos it beats {glue:text}`demo ahead of:.0f` of the nine beyond chance. Two things qualify that. Its first part alone,
+# NC1, ranks as well: we see no gain from class fairness. And NCTI, PARC and the shrunk H-score rank as well. Lab has not run
+# under this protocol yet. In practice, rank by FaCe or by NC1, and fine-tune the first few models: the first is often not the
+# best of its zoo, but on average it is only {glue:text}`demo lost face:.1f` points behind.
 #
 # **FaCe** is the sum of two parts, each brought to [0, 1] over the models. *Variance collapse* is minus the {term}`NC1` of the
 # target's classes. *Class fairness* says how evenly each class overlaps with the others. It takes each class for a Gaussian,
@@ -254,9 +254,10 @@ print(run.describe("score_cost"))
 selection.overview(tables, ["scale"], "fine-tuning", "accuracy")
 
 # %% [markdown]
-# A score cannot rank models better than their accuracies repeat. So we first ask how far two seeds of a zoo agree on the order
-# of its models. The table shows the rank correlation of their accuracies, the mean over tasks. In {term}`exploration` we chose
-# zoos and tasks for which it was {glue:text}`reliable:.1f` or more; with the new seeds it is a little less over losses.
+# A score cannot predict an order of models that changes from seed to seed. So we first ask how far two seeds of a zoo agree on
+# the order of its models. The table shows the rank correlation of their accuracies, the mean over tasks. In {term}`exploration`
+# we chose zoos and tasks for which it was {glue:text}`reliable:.1f` or more; over losses the new seeds agree less, by
+# {glue:text}`agreement demo training losses:.2f`.
 
 # %% tags=["hide-input"]
 repeats = {}
@@ -313,7 +314,7 @@ for name, every in tables.items():
 figures.score_panels(panels, selection.LABELS)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe ranks better than most of nine earlier estimators, and far better than two scores that look at no image; the shrunk H-score and N-LEEP are not clearly worse. FaCe's tau minus the tau of each rival: nine earlier estimators, and two scores that look at no image. Means over zoos and tasks, with 95% intervals over seeds. Filled marks are beyond chance after {term}`Holm`'s adjustment for the number of rivals. Grey is the smallest effect.", "name": "fig-ahead"}, "image": {"alt": "FaCe is ahead of seven of the nine earlier estimators beyond chance, by 0.05 to 0.2, and of accuracy on the source and the number of parameters by 0.3 or more. Its lead over N-LEEP and its gap to the shrunk H-score are within chance. Each row is a rival."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe ranks better than seven of nine earlier estimators; it cannot be told from N-LEEP and the shrunk H-score. On average it is far ahead of source accuracy, but only because of the zoo of source data sets. FaCe's tau minus the tau of each rival: nine earlier estimators, and two scores that look at no image. Means over zoos and tasks, with 95% intervals over seeds. Filled marks are beyond chance after {term}`Holm`'s adjustment for the number of rivals. Grey is the smallest effect.", "name": "fig-ahead"}, "image": {"alt": "FaCe is ahead of seven of the nine earlier estimators beyond chance, by 0.05 to 0.2, and of accuracy on the source and the number of parameters by 0.3 or more. Its small lead over N-LEEP and its gap to the shrunk H-score are not beyond chance after Holm's adjustment. Each row is a rival."}}
 RIVALS = (*selection.DISTINCT, "source_accuracy", "parameters")
 ahead = {name: selection.ahead(every, RIVALS) for name, every in tables.items()}
 figures.ahead_of_rivals(ahead, selection.LABELS)
@@ -347,6 +348,9 @@ for name, every in tables.items():
     for zoo, rows in every.groupby("zoo", sort=False):
         for score, tau in panels[zoo][name].items():
             glue(f"{name} {zoo} {score}", tau)
+        for score in ("face", "source_accuracy"):
+            lost = selection.over_blocks(rows, partial(selection.regret, score=score))
+            glue(f"{name} {zoo} lost {score}", 100 * lost.value)
         average = selection.over_blocks(rows, selection.ahead_of_the_average)
         glue(f"{name} {zoo} ahead", average)
 pd.DataFrame(compared).T.rename_axis(["scale", "score"])
@@ -361,27 +365,30 @@ pd.DataFrame(compared).T.rename_axis(["scale", "score"])
 # - *It is not alone.* NC1 has a tau of {glue:text}`demo mean variance_collapse`, NCTI of {glue:text}`demo mean ncti` and PARC
 #   of {glue:text}`demo mean parc`. We did not ask beforehand whether these are better.
 #
-# - *Scores without images are not to be relied on.* Accuracy on the source ranks architectures better than any other score, and
+# - *Scores that ignore the images are unreliable.* Accuracy on the source ranks architectures better than any other score, and
 #   losses as well as FaCe. But it ranks sources worse than chance, for it says how easy a source is. The number of parameters
 #   says little about architectures.
 #
 # - *Losses are the hardest.* Their models are nearly equally good, so that two seeds agree on their order by only
-#   {glue:text}`agreement demo training losses:.2f`, a little less than in exploration. No score can do much better.
+#   {glue:text}`agreement demo training losses:.2f`, below the {glue:text}`reliable:.1f` that we asked for in exploration. No
+#   score can rank them well.
 #
 # - *What one loses.* The model that FaCe puts first is {glue:text}`demo lost face:.1f` points behind the best of its zoo, on
-#   average; with accuracy on the source it would be {glue:text}`demo lost source_accuracy:.0f`.
+#   average. With accuracy on the source it would be {glue:text}`demo lost source_accuracy:.0f`, nearly all of it lost among
+#   source data sets; among architectures source accuracy loses {glue:text}`demo architectures lost source_accuracy:.1f` points
+#   and FaCe {glue:text}`demo architectures lost face:.1f`.
 #
 # ## How likely is the first to be the best?
 #
-# A ranking tempts one to take its first model for the best. How often is it? From every zoo we draw a few models at random, and
-# compute FaCe among these. We turn it into a probability to be the best,
+# It is tempting to take the first model of a ranking for the best. How often is it? From every zoo we draw a few models at
+# random, and compute FaCe among these. We turn it into a probability to be the best,
 #
 # $$p_i = \frac{\exp(a\, m^b\, \mathrm{FaCe}_i)}{\sum_j \exp(a\, m^b\, \mathrm{FaCe}_j)},$$
 #
 # where $m$ is the number of models. For each zoo, $a$ and $b$ are the numbers that make the best models of all *other* zoos
 # likeliest, so the probabilities of a zoo rest on none of its accuracies.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe's probabilities are about right, but the largest are too high. Over losses, with many models, they are worse than equal chances. Left: how often models were the best after fine-tuning, against the probability to be the best that FaCe gave them, with 95% intervals over seeds; on the line probabilities are right. Right: how much better these probabilities are than equal chances (by the Brier score, the mean squared error of probabilities), against the number of models. Each line is a zoo.", "name": "fig-calibration"}, "image": {"alt": "Points on the left lie near the diagonal up to a probability of 0.6; of models that are said to be the best with 0.8, half are. On the right the lines of architectures and sources stay above zero; that of losses falls below it from eight models on."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe's probabilities are about right up to sixty per cent, and much too high above. Over losses, with many models, they are worse than equal chances. Left: how often models were the best after fine-tuning, against the probability to be the best that FaCe gave them, with 95% intervals over seeds; on the line probabilities are right. Right: how much better these probabilities are than equal chances (by the Brier score, the mean squared error of probabilities), against the number of models. Each line is a zoo.", "name": "fig-calibration"}, "image": {"alt": "Points on the left lie near the diagonal up to a probability of 0.6; of models that are said to be the best with 0.8, half are. On the right the lines of architectures and sources stay above zero; that of losses falls below it from eight models on."}}
 zoos = [rows.assign(zoo=f"{name}: " + rows["zoo"]) for name, rows in tables.items()]
 chosen = selection.choices(pd.concat(zoos))
 judged = selection.with_likely_best(chosen)

@@ -9,25 +9,26 @@
 # **What we find.** At demo FaCe ranks models well on words and moderately on pixels. Its order of the models has a
 # {term}`weighted tau` of {glue:text}`pixels demo face` with their quality on pixels, and of {glue:text}`words demo face` on
 # words. But NC1 alone, one of its two parts, does better on both: {glue:text}`pixels demo variance_collapse` and
-# {glue:text}`words demo variance_collapse`. The other part, class fairness, says little about pixels, and misleads among
-# architectures. Lab has not run under this protocol yet. In practice, rank models for pixels and words by NC1, which does well
-# on both; so do RankMe, TransRate, LogME and PACTran. LEEP, NCE and N-LEEP fail on words.
+# {glue:text}`words demo variance_collapse`. The other part, class fairness, says little about pixels, among whose architectures
+# it even misleads, and ranks words less well than NC1. Lab has not run under this protocol yet. In practice, rank models for
+# pixels and words by NC1, which does well on both, as do RankMe and TransRate. LogME and PACTran do, too, but not on pixels
+# among models of different sources; LEEP, NCE and N-LEEP fail on words.
 #
 # **How we test it.** As in {ref}`selection`, the models of a {term}`zoo` differ in architecture, source data or loss. We score
 # them on a task's training data, fine-tune them, and ask whether a score orders the models as their quality does.
 #
-# - *Pixels.* A scene ({numref}`fig-scenes`) shows four digits, or four letters, each in a disc on a grainy ground. Every pixel
-#   has the class of its disc, or is ground. The features of a pixel are what a feature map of the network has at the pixel's
-#   place. We take the deepest layer whose feature map is at least a sixteenth as high as the image: the last but one stage of
-#   the ResNets, and the last layer of the VGGs. A fixed number of pixels per class is drawn at random to compute the scores.
-#   Then the network, up to that layer, is fine-tuned together with a linear classifier of the map's places. The quality of a
-#   model is the mean {term}`intersection over union` (IoU) of its fine-tuned network on other scenes. At lab there are street
-#   scenes, too, for which the fourteen pre-trained networks stay frozen.
+# - *Pixels.* A scene shows four digits, or four letters, each in a disc on a grainy ground. Every pixel has the class of its
+#   disc, or is ground. The features of a pixel are what a feature map of the network has at the pixel's place. We take the
+#   deepest layer whose feature map is at least a sixteenth as high as the image: the second-to-last stage of the ResNets, and
+#   the last layer of the VGGs. A fixed number of pixels per class is drawn at random to compute the scores. Then the network,
+#   up to that layer, is fine-tuned together with a linear classifier applied at each place of the map. The quality of a model
+#   is the mean {term}`intersection over union` (IoU) of its fine-tuned network on other scenes. At lab there are street scenes,
+#   too, for which the fourteen pre-trained networks stay frozen.
 #
 # - *Words.* A docstring belongs to the library, or the part of a library, that it comes from. An encoder gives a text the mean
-#   of its words' vectors, and some encoders have layers above; they learned to tell parts of another library apart. Quality is
-#   accuracy after fine-tuning on twenty docstrings of each class. At lab the texts are news and questions, and there is one
-#   sentence encoder from the Hugging Face hub, cut at seven depths and left as it is.
+#   of its words' vectors, and some encoders have further layers; all were trained to tell the parts of another library apart.
+#   Quality is accuracy after fine-tuning on twenty docstrings of each class. At lab the texts are news and questions, and there
+#   is one sentence encoder from the Hugging Face hub, cut at seven depths and left as it is.
 
 # %% tags=["parameters"]
 scale: str = "demo"  # demo: data that needs no download; lab, paper: models and data of a data root
@@ -298,10 +299,10 @@ zoos.assign(**{"agreement of seeds": pd.Series(repeats)}).rename_axis(
 )
 
 # %% [markdown]
-# *Agreement of seeds* is the rank correlation of the models' qualities between seeds, the mean over tasks. A score cannot rank
-# models better than their qualities repeat.
+# *Agreement of seeds* is the rank correlation of the models' qualities between seeds, the mean over tasks. A score cannot
+# predict an order of models that changes from seed to seed.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Models that collapse a task more before fine-tuning are better after it, on pixels and on words; the depths of a sentence encoder are the exception. Quality of the fine-tuned model (mean intersection over union of pixels, accuracy of texts) against NC1 of the task's classes before fine-tuning; left is more collapsed. Each point is a model and seed, each panel a task, each colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "Quality falls as NC1 grows, on both kinds of scenes and on all three tasks of docstrings; a few networks with low NC1 are poor on scenes. On news and sentiment the depths of a sentence encoder show no such trend. Each panel is a task, each colour a zoo."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Models that collapse a task more before fine-tuning are better after it, on pixels and on words; the depths of a sentence encoder do so on one task of three. Quality of the fine-tuned model (mean intersection over union of pixels, accuracy of texts) against NC1 of the task's classes before fine-tuning; left is more collapsed. Each point is a model and seed, each panel a task, each colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "Quality falls as NC1 grows, on both kinds of scenes and on all three tasks of docstrings; a few networks with low NC1 are poor on scenes. On news and sentiment the depths of a sentence encoder show no such trend. Each panel is a task, each colour a zoo."}}
 measures = {"pixels": "IoU", "words": "accuracy", "encoder": "accuracy"}
 figures.quality_against_collapse(tables, measures)
 plt.show()
@@ -336,8 +337,9 @@ pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"]
 #   ({glue:text}`pixels demo source data sets face:.2f`). Among architectures most scores do far better, as NC1 does
 #   ({glue:text}`pixels demo architectures variance_collapse:.2f`). There class fairness points the wrong way
 #   ({glue:text}`pixels demo architectures class_fairness:.2f`): networks that learned next to nothing have features that
-#   overlap evenly. Among sources most scores fail, and NC1 and RankMe do best. The model that FaCe puts first is
-#   {glue:text}`pixels demo lost face:.1f` points of mean IoU behind the best.
+#   overlap evenly. Among sources most scores fail, and NC1 and RankMe do best. A few networks collapse the scenes far and are
+#   poor on them all the same. The model that FaCe puts first is {glue:text}`pixels demo lost face:.1f` points of mean IoU
+#   behind the best.
 #
 # - *Words.* FaCe ranks encoders as well as LogME and TransRate do. NC1 and PACTran rank them better, and so does an
 #   encoder's accuracy on its source, which looks at no text of the task. The model that FaCe puts first is
@@ -369,9 +371,9 @@ run.live({"scene_selection": measure_scenes, "text_selection": measure_texts})
 # ## What differs from the paper
 #
 # We do not know which segmentation and text data sets and models the paper took. Ours are small: networks of letters on
-# composed scenes, and encoders that know no word order. Segmentation networks have no decoder, but a linear classifier of the
-# places of one map. The probe's accuracy flatters here: pixels of one scene are not independent, so a held-out pixel is not
-# like one of a new scene.
+# composed scenes, and encoders that ignore word order. Segmentation networks have no decoder, but a linear classifier at each
+# place of one map. The probe's accuracy is too optimistic here: pixels of one scene are not independent, so a held-out pixel is
+# not like one of a new scene.
 #
 # What was changed, and why:
 #

@@ -1,6 +1,6 @@
 """The power of every claim, simulated from records: the table of the evidence page.
 
-They are those of exploration, or of confirmation where a study changed after its exploration.
+The records are those of exploration, or, where a study changed after its exploration, those of confirmation.
 """
 
 import math
@@ -22,18 +22,25 @@ TABLE = ROOT / "book" / "power.csv"
 def of_claim(claim: Claim, records: Records, scale: str) -> dict | None:
     """A row of the table; None of what is exact, not tested or not run."""
     source, table = "exploration", explored(records, claim.study, scale)
+    confirming = declared(records, claim.study, scale)
     if table is None:
-        source, table = "confirmation", declared(records, claim.study, scale)
+        source, table = "confirmation", confirming
     verdict = judge(claim, table)
     if claim.kind == "exact" or verdict.number < 2 or table is None:
         return None
-    if protocol := in_force(claim.study, scale):
-        number = len(protocol.seeds[scale])
-    else:
-        number = claim.replicates(table).groupby(["contrast", "panel"]).size().min()
+    number = _number(claim, confirming, scale)
     found, none = power(claim, table, number)
     shown = {"power": round(found, 2), "power of none": "" if math.isnan(none) else round(none, 2)}
     return {"claim": claim.key, "scale": scale, "replicates a panel": number} | shown | {"simulated from": source}
+
+
+def _number(claim: Claim, confirming: pd.DataFrame | None, scale: str) -> int:
+    """The replicates of a panel: those confirmed, which may be tasks; before that, the seeds of the protocol."""
+    if confirming is not None:
+        return int(claim.replicates(confirming).groupby(["contrast", "panel"]).size().min())
+    protocol = in_force(claim.study, scale)
+    assert protocol, f"{claim.study} has no protocol"
+    return len(protocol.seeds[scale])
 
 
 def rows() -> Iterator[dict]:

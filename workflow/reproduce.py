@@ -4,6 +4,7 @@ That is one seed of every cell or, with --seeds all, each of them, and the verdi
 value is beyond its tolerance or a verdict differs, else 0. A killed run is taken up again with --go-on.
 """
 
+import math
 import shutil
 import subprocess
 import sys
@@ -129,14 +130,18 @@ def keep_verdicts(found: Iterable[Verdict], name: str) -> None:
 
 
 def farthest(committed: Records, recomputed: Records, studies: dict[str, list[Cell]]) -> Iterator[dict]:
-    """A row for the table of spreads of the farthest cell of every metric."""
+    """A row for the table of spreads of the farthest cell of every metric.
+
+    A cell in which the metric exists on one processor only is reported, but it is no spread: as such it would be
+    infinite, and allow nothing or everything.
+    """
     for study, cells in studies.items():
         if study in TIMED:
             continue
         gone = committed.missing(study, SCALE, cells) + recomputed.missing(study, SCALE, cells)
         both = [cell for cell in cells if cell not in gone]
         pairs = zip(*(records.select(study, SCALE, both) for records in (committed, recomputed)), strict=True)
-        table = pd.DataFrame(row for pair in pairs for row in rows_of(FARTHEST, *pair))
+        table = pd.DataFrame(row for pair in pairs for row in rows_of(FARTHEST, *pair) if math.isfinite(row["apart"]))
         yield from table.loc[table.groupby("metric")["apart"].idxmax()].to_dict("records")
 
 
