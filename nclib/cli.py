@@ -3,6 +3,7 @@
 import codecs
 import json
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -165,6 +166,8 @@ def extract(
             columns = {"text_column": text_column, "label_column": label_column}
             found, width = _of_texts(model, data, output, split, layer, per_class, data_root, columns, device)
         else:
+            if (text_column, label_column) != ("text", "label"):
+                raise ValueError(f"--text-column and --label-column can be given only for texts; {data} holds images")
             taken = {"per_class": per_class, "seed": seed, "data_root": data_root, "download": download}
             loading = {"weights": weights, "imports": imports or [], "device": device}
             found, width = _of_images(model, data, output, split, layer, taken, loading, cache)
@@ -343,10 +346,11 @@ def rank(
         ranking = rank_models(names, images, **options)
     _tell_broken(broken)
     typer.echo(_json(ranking) if as_json else ranking.text(_width() or WIDTH))
-    if csv:
-        ranking.write(csv)
-    if figure:
-        ranking.draw(figure)
+    with _errors():
+        if csv:
+            ranking.write(csv)
+        if figure:
+            ranking.draw(figure)
     if ranking.failures:
         raise typer.Exit(1)
 
@@ -360,7 +364,7 @@ def _errors() -> Iterator[None]:
         try:
             yield
         except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
-            _say(error)
+            _say("; ".join([str(error), *getattr(error, "__notes__", ())]))
             raise typer.Exit(1) from None
 
 
@@ -397,16 +401,20 @@ def _tell_written(output: Path, number: int, kind: str, classes: int, width: int
 
 def _split(names: str | None) -> Any:
     """Names separated by commas as a list; None and "all" as they are."""
-    return names if names in (None, "all") else [name.strip() for name in str(names).split(",") if name.strip()]
+    return names if names in (None, "all") else _parts(str(names))
+
+
+def _parts(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _layer(layer: str) -> str | int:
-    return int(layer) if layer.lstrip("-").isdigit() else layer
+    return int(layer) if re.fullmatch("-?[0-9]+", layer) else layer
 
 
 def _layers(text: str) -> str | list[str | int]:
     """The words last, best and mean as they are; names and places of layers as a list."""
-    return text if text in ("last", "best", "mean") else [_layer(layer) for layer in _split(text)]
+    return text if text in ("last", "best", "mean") else [_layer(layer) for layer in _parts(text)]
 
 
 def _without_broken(images: Any, use: Callable[[Any], Any]) -> tuple[Any, Any]:

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 import nclib
 from nclib.cli import app
 from nclib.features.files import write_features
+from nclib.storage import replacing
+from nclib.transferability.ranked import Ranking
 
 FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)) + torch.arange(3).repeat(10).unsqueeze(1)
 TABLE = {"features": FEATURES, "labels": torch.arange(3).repeat(10), "weight": torch.eye(3, 4), "bias": torch.zeros(3)}
@@ -295,6 +297,33 @@ def test_what_is_for_images_only_is_refused_for_texts():
     arguments = ["extract", "some/encoder", "docstrings/libraries", "x.npz", "--weights", "random", "--seed", "3"]
     done = CliRunner().invoke(app, arguments)
     assert "--weights, --seed can be given only for images, and docstrings/libraries holds texts" in done.stderr
+
+
+def test_what_is_for_texts_only_is_refused_for_images():
+    done = CliRunner().invoke(app, ["extract", "test_vit", "digits", "x.npz", "--text-column", "review"])
+    assert done.exit_code == 1
+    assert "--text-column and --label-column can be given only for texts; digits holds images" in done.stderr
+
+
+@pytest.mark.parametrize(("layers", "asked"), [("all", "all"), ("--2", "--2"), ("-1,nope", "nope")])
+def test_layers_that_are_not_there_are_named_as_they_were_given(layers, asked):
+    arguments = ["--data", "digits", "--per-class", "2", "--models", "test_vit", "--weights", "random"]
+    done = CliRunner().invoke(app, ["rank", *arguments, f"--layers={layers}"])
+    assert done.exit_code == 1
+    assert f"has no layer {asked!r}" in done.stderr
+
+
+def test_a_file_that_cannot_be_written_in_the_end_is_one_line(tmp_path, monkeypatch):
+    def full(self, path):
+        with replacing(path):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Ranking, "write", full)
+    arguments = ["--data", "digits", "--per-class", "2", "--models", "test_vit", "--weights", "random", "--no-sure"]
+    done = CliRunner().invoke(app, ["rank", *arguments, "--csv", str(tmp_path / "x.csv")])
+    assert done.exit_code == 1
+    assert done.stdout.startswith("test_vit leads")
+    assert "No space left on device; while writing" in done.stderr
 
 
 @pytest.mark.parametrize("mark", ["utf-16", "latin-1"])

@@ -1,5 +1,8 @@
 """Odd arguments end in an error that says what was given and what is allowed, never in one of torch or scikit-learn."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -102,6 +105,19 @@ def test_a_seed_too_large_for_the_library_that_draws_is_an_error(name, bits):
 def test_the_message_names_the_argument(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def test_numbers_of_numpy_are_numbers():
+    tuned = nclib.linear_probe(backbone(), np.int64(4))
+    assert json.dumps(tuned.spec) == json.dumps(nclib.linear_probe(backbone(), 4).spec)
+    inputs, options = torch.rand(5, 3), {"method": "rademacher"}
+    wanted = nclib.geometric_complexity(torch.nn.Tanh(), inputs, samples=3, number=4, **options).value
+    given = {"samples": np.int64(3), "number": np.int64(4)}
+    assert nclib.geometric_complexity(torch.nn.Tanh(), inputs, **given, **options).value == wanted
+    settings = nclib.Tuning(learning_rate=np.float32(1e-3), weight_decay=np.float64(0.1))
+    assert json.loads(json.dumps(asdict(settings)))["weight_decay"] == 0.1
+    pair = nclib.few_shot(FEATURES, LABELS, ways=3, shots=2, queries=2, episodes=3, test=[FEATURES, LABELS])
+    assert 0 <= pair.value <= 1
 
 
 def test_the_targets_of_lora_are_modules():

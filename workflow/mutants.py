@@ -113,6 +113,8 @@ def main(
 ) -> None:
     """Try faults in modules, print those that no test finds, and the scores."""
     rows = []
+    if unknown := set(module or ()) - MODULES.keys():
+        raise typer.BadParameter(f"there is no module {', '.join(sorted(unknown))}; there are {', '.join(MODULES)}")
     for each in module or MODULES:
         folder, found = tried(each, number)
         for name, code in found.items():
@@ -121,8 +123,10 @@ def main(
         rows.append(row(each, found))
         typer.echo(pd.DataFrame(rows).to_string(index=False))
     if keep:
+        known = [pd.read_csv(TABLE)] if TABLE.exists() else []
+        table = pd.concat([*known, pd.DataFrame(rows)]).drop_duplicates("module", keep="last")
         with replacing(TABLE) as path:
-            pd.DataFrame(rows).to_csv(path, index=False)
+            table.to_csv(path, index=False)
 
 
 if __name__ == "__main__":

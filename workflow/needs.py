@@ -128,7 +128,9 @@ def _fewer(name: str, split: str, found: Labelled, data_root: Path | None) -> st
     fewest, number = int(found.labels.bincount(minlength=len(found.classes)).min()), len(found)
     if name in _LISTS:
         number = len(
-            find_path(f"file:{_LISTS[name][split]}", data_root, "it", Path.is_file).read_text(encoding="utf-8").split()
+            find_path(f"file:{_LISTS[name][split]}", data_root, "a list of images", Path.is_file)
+            .read_text(encoding="utf-8")
+            .split()
         )
     total = size.test if split == "test" else size.train
     if len(found.classes) == size.classes and (number >= total if wanted is None else fewest >= wanted):
@@ -151,10 +153,12 @@ def _weights(model: str, weights: str, data_root: Path | None) -> Need:
 
     if weights.endswith(".safetensors"):
         need = Need(weights, "python -m workflow.make_weights --help", gigabytes=0.1, of_weights=True)
-        return _found(need, f"file:{weights}", data_root, Path.is_file, _broken)
+        return _found(need, f"file:{weights}", data_root, "a file of weights", Path.is_file, _broken)
     if model.startswith("folder:"):
         need = Need(model, "put the files of a Hugging Face model there by hand", of_weights=True)
-        return _found(need, split_name(model)[0], data_root, Path.is_dir, _incomplete)
+        return _found(
+            need, split_name(model)[0], data_root, "the files of a Hugging Face model", Path.is_dir, _incomplete
+        )
     if ":" not in model and "/" not in model and not timm.is_model(model):
         return Need(model, "register it with timm in a module of your own", state="of your imports", of_weights=True)
     file, gigabytes = _in_cache(model, weights)
@@ -167,11 +171,11 @@ def _weights(model: str, weights: str, data_root: Path | None) -> Need:
 
 
 def _found(
-    need: Need, name: str, data_root: Path | None, kind: Callable[[Path], bool], fault: Callable[[Path], str]
+    need: Need, name: str, data_root: Path | None, what: str, kind: Callable[[Path], bool], fault: Callable[[Path], str]
 ) -> Need:
     """A need, marked as missing if its file or folder is not in the data root, or has a fault."""
     try:
-        need.missing = fault(find_path(name, data_root, "it", kind))
+        need.missing = fault(find_path(name, data_root, what, kind))
     except (OSError, ValueError) as error:
         need.missing = str(error)
     need.state = "missing" if need.missing else need.state

@@ -74,6 +74,8 @@ def readme() -> tuple[str, bytes]:
         "speed": speed.sentence(speed.read()),
     }.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        if not mark:
+            raise ValueError(f"README.md has no line <!-- {name} -->")
         text = before + mark + content + "<!-- end -->" + rest.partition("<!-- end -->")[2]
     return text, base64.b64decode(figure)
 
@@ -339,5 +341,7 @@ if __name__ == "__main__":  # all pages, or those named
             path.write_text(PAGES[name](), encoding="utf-8")
     if not sys.argv[1:]:
         text, figure = readme()
-        README.write_text(text, encoding="utf-8")
-        FIGURE.write_bytes(figure)
+        with replacing(README) as path:
+            path.write_text(text, encoding="utf-8")
+        with replacing(FIGURE) as path:
+            path.write_bytes(figure)

@@ -38,7 +38,7 @@ def show_source(app: Any, page: str, content: list[str]) -> None:
     ]
     written = [cell for cell in jupytext.read(source).cells if cell.cell_type == "markdown"]
     if len(prose) != len(written):
-        raise ValueError(f"{page}.ipynb is not that of its source: run workflow/execute.py {page}.py")
+        raise ValueError(f"{page}.ipynb is not that of its source: run python -m workflow.execute {page}.py")
     for cell, original in zip(prose, written, strict=True):
         cell.source = original.source
     content[0] = nbformat.writes(notebook)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nclib.checks import checked_seed, counted, is_number
+from nclib.checks import check_whole, checked_seed, counted, is_number
 from nclib.complexity.jacobians import WAYS, Embedding, Jacobians, Way, batch_size, embedded, exact, way
 from nclib.data.batches import Images, batches, finite, lacking
 from nclib.data.kinds import in_hand
@@ -305,7 +305,8 @@ def _chosen(images: Images, samples: int | None, seed: int) -> Tensor:
         finite(images)
     if samples is None:
         return torch.arange(len(images))
-    if type(samples) is not int or not 2 <= samples <= len(images):
+    check_whole(2, samples=samples)
+    if samples > len(images):
         raise ValueError(f"samples is {samples}; it must be from 2 to {len(images)}, the number of samples")
     return torch.randperm(len(images), generator=seeded("samples", seed))[:samples].sort().values
 
@@ -313,8 +314,8 @@ def _chosen(images: Images, samples: int | None, seed: int) -> Tensor:
 def _checked_number(method: str, number: int | None, share: float, relative_error: float | None, memory: float) -> int:
     if method not in WAYS:
         raise ValueError(f"method is {method!r}; it must be one of {', '.join(WAYS)}")
-    if number is not None and (type(number) is not int or number < 1):
-        raise ValueError(f"number is {number}; it must be a whole number, at least 1")
+    if number is not None:
+        check_whole(1, number=number)
     if not (is_number(memory) and memory > 0):
         raise ValueError(f"memory is {memory!r}; it must be above 0, in bytes")
     if not (is_number(share) and 0 < share <= 1):
@@ -326,4 +327,4 @@ def _checked_number(method: str, number: int | None, share: float, relative_erro
         )
     if relative_error is not None and not (is_number(relative_error) and relative_error > 0):
         raise ValueError(f"relative_error is {relative_error!r}; it must be a number above 0")
-    return number or _SEVERAL
+    return int(number or _SEVERAL)

@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nclib.checks import check_whole, checked_seed, few, is_number
-from nclib.labels import check_labels
+from nclib.checks import check_whole, checked_seed, counted, few, is_number
+from nclib.labels import check_labels, checked_names
 from nclib.seeds import seeded
 
 _GREY = ("1", "L")  # Pillow's modes without colour or alpha, of at most 8 bits
@@ -144,10 +144,12 @@ class Labelled(Dataset, ABC):
         return chosen._relabelled(place[chosen.labels], tuple(self.classes[k] for k in numbers))
 
     def named(self, classes: Sequence[str] | int | None) -> Self:
-        """The same images with other class names."""
-        if isinstance(classes, int | None):
+        """The same images with other class names; a number of classes must be that of the names that they have."""
+        if is_number(classes) and classes != len(self.classes):
+            raise ValueError(f"classes are {classes}; these images have {len(self.classes)}, with names: give names")
+        if classes is None or is_number(classes):
             return self
-        return self._relabelled(self.labels, tuple(classes))
+        return self._relabelled(self.labels, checked_names(classes))
 
     def _relabelled(self, labels: Tensor, classes: tuple[str, ...]) -> Self:
         """The same images with other labels and classes."""
@@ -175,7 +177,8 @@ class Labelled(Dataset, ABC):
         fewest = min(sizes)
         if not 1 <= per_class <= fewest:
             raise ValueError(
-                f"per_class is {per_class}; the smallest class has {fewest} images, so 1 to {fewest} can be taken"
+                f"per_class is {per_class}; the smallest class has {counted(fewest, 'image')}; give at least 1, "
+                "and at most as many"
             )
         return [per_class] * len(sizes)
 
@@ -185,7 +188,9 @@ class Labelled(Dataset, ABC):
             given = self.labels.dtype if isinstance(self.labels, Tensor) else type(self.labels).__name__
             raise TypeError(f"labels are {given}; they must be int64 (N,): torch.tensor(labels, dtype=torch.int64)")
         if self.labels.shape != (count,):
-            raise ValueError(f"there are {count} images and labels {tuple(self.labels.shape)}; they must be ({count},)")
+            raise ValueError(
+                f"there are {counted(count, 'image')} and labels {tuple(self.labels.shape)}; they must be ({count},)"
+            )
         check_labels(self.labels, num_classes=len(self.classes))
 
 

@@ -140,7 +140,11 @@ class Items(Labelled):
 
     def image(self, index: int) -> Any:
         """An image of mode ``L`` or ``RGB``, or an input as a tensor if the images are `prepared`."""
-        given = self._given(index)
+        return self._image(index, self.parts(index)[0])
+
+    def _image(self, index: int, given: Any) -> Any:
+        """The image of an item that has been read."""
+        given = self._given(index, given)
         if isinstance(given, Tensor) != self.prepared:
             kinds = ("inputs", "a picture") if self.prepared else ("a picture", "inputs")
             each = [f"item {self._number(i)} is {kind}" for i, kind in zip((0, index), kinds, strict=True)]
@@ -150,7 +154,7 @@ class Items(Labelled):
     @cached_property
     def prepared(self) -> bool:  # type: ignore[override]  # always False in other classes
         """Whether the images are inputs, as the first one shows."""
-        given = isinstance(self._given(0), Tensor)
+        given = isinstance(self._given(0, self.parts(0)[0]), Tensor)
         if given and _only_scaled(self.source):
             warnings.warn(
                 f"{type(self.source).__name__} gives floats from 0 to 1, by ToTensor; floats count as prepared, so no "
@@ -160,8 +164,7 @@ class Items(Labelled):
             )
         return given
 
-    def _given(self, index: int) -> Image.Image | Tensor:
-        given = self.parts(index)[0]
+    def _given(self, index: int, given: Any) -> Image.Image | Tensor:
         try:
             return picture(given)
         except (ValueError, TypeError) as error:
@@ -175,9 +178,9 @@ class Items(Labelled):
         """The digest of all images and labels, 32 hexadecimal digits; it reads every image."""
         hashed = hashlib.blake2b(digest_size=16)
         for index in range(len(self)):
-            image = self.image(index)
-            array = np.ascontiguousarray(np.asarray(image))
-            hashed.update(repr((array.shape, array.dtype.str, *map(str, self.parts(index)[1:]))).encode())
+            parts = self.parts(index)
+            array = np.ascontiguousarray(np.asarray(self._image(index, parts[0])))
+            hashed.update(repr((array.shape, array.dtype.str, *map(str, parts[1:]))).encode())
             hashed.update(array.data)
         return hashed.hexdigest()
 
@@ -189,10 +192,10 @@ class Items(Labelled):
 
     def at(self, indices: Tensor) -> "Items":
         """The images and labels at the indices (n,), with the same classes."""
-        changed = {"rows": self.rows[indices], "labels": self.labels[indices]}
-        part = self._anew(**changed, classes=self.classes, names=self.classes)
-        part.__dict__.pop("raw", None)
-        return part
+        changed: dict[str, Any] = {"rows": self.rows[indices], "labels": self.labels[indices]}
+        if "raw" in self.__dict__:
+            changed["raw"] = [self.raw[i] for i in indices.tolist()]
+        return self._anew(**changed, classes=self.classes, names=self.classes)
 
     def _and(self, others: Sequence["Items"]) -> "Items":
         together = (self, *others)
@@ -205,7 +208,7 @@ class Items(Labelled):
         return self._anew(names=_names(classes))
 
     def _relabelled(self, labels: Tensor, classes: tuple[str, ...]) -> "Items":
-        return self._anew(labels=labels, classes=classes, names=classes)
+        return self._anew(labels=labels, classes=classes, names=classes, raw=labels.tolist())
 
     def _anew(self, **changed: Any) -> "Items":
         """A copy with changes, without the cached labels, classes and digest."""
@@ -267,7 +270,7 @@ class Stream:
             raise ValueError(f"there are no images: {type(self.source).__name__} gives none; {_ONCE}")
 
     def _items(self) -> Iterator[Parts]:
-        if self._begun and iter(self.source) is self.source:
+        if self._begun and hasattr(self.source, "__next__"):  # an iterator gives its items once
             raise ValueError(
                 f"these images have been read: {type(self.source).__name__} was passed over before; {_ONCE}"
             )

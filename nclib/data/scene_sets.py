@@ -41,6 +41,8 @@ class Scenes:
                 f"images are {tuple(self.images.shape)} and masks {tuple(self.masks.shape)}; they must be (N, C, H, W) "
                 "and (N, H, W)"
             )
+        if not self.masks.numel():
+            raise ValueError(f"masks are {tuple(self.masks.shape)}; there must be at least one scene, with pixels")
         low, high = self.masks.aminmax()
         if not UNLABELLED <= low <= high < len(self.classes):
             raise ValueError(f"masks have classes {low} to {high}; they must be 0 to {len(self.classes) - 1}, or -1")

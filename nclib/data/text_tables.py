@@ -2,13 +2,14 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+from nclib.checks import counted
 from nclib.extras import optional
 
 SEPARATORS = (",", "\t", ";", "|")
@@ -55,8 +56,8 @@ def _of_csv(file: Path, text: str, label: str) -> list[Row]:
             names = _cells(header, separator)
             rows = list(_rows(file, csv.reader(lines, delimiter=separator, strict=True), names, separator))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not in UTF-8 ({error}); save it in UTF-8") from None
-    _check_quotes([(where, row[text]) for where, row in rows], separator, {row[label].strip() for _, row in rows})
+        raise _not_utf8(file, error) from None
+    _check_quotes(rows, separator, names, text, label)
     return [(where, row[text], row[label]) for where, row in rows]
 
 
@@ -73,17 +74,21 @@ def _rows(file: Path, reader: Any, names: list[str], separator: str) -> Iterator
         if any(cell.strip() for cell in row):
             if len(row) != len(names):
                 raise ValueError(
-                    f"{where} has {len(row)} columns; there must be {len(names)}, {separator.join(names)}: a text that "
-                    f"holds {separator!r} must be in quotes"
+                    f"{where} has {counted(len(row), 'column')}; there must be {len(names)}, {separator.join(names)}: "
+                    f"a text that holds {separator!r} must be in quotes"
                 )
             yield where, dict(zip(names, row, strict=True))
 
 
-def _check_quotes(texts: list[tuple[str, str]], separator: str, labels: set[str]) -> None:
+def _check_quotes(
+    rows: list[tuple[str, dict[str, str]]], separator: str, names: list[str], text: str, label: str
+) -> None:
     """Refuse a text that contains what looks like a row of the table, which an open quote must have swallowed."""
-    for where, value in texts:
-        for line in value.splitlines()[:-1]:
-            if separator in line and labels & {cell.strip() for cell in line.split(separator)}:
+    place, labels = names.index(label), {row[label].strip() for _, row in rows}
+    for where, row in rows:
+        for line in row[text].splitlines()[:-1]:
+            cells = _cells(line, separator)
+            if len(cells) == len(names) and cells[place] in labels:
                 raise ValueError(
                     f"{where} begins a text that runs over what looks like a row, {line[:60]!r}: a quote seems to be "
                     "open; close it, or write it twice"
@@ -123,9 +128,20 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
+def _in_utf8(file: Path, lines: Iterable[str]) -> Iterator[str]:
+    try:
+        yield from lines
+    except UnicodeDecodeError as error:
+        raise _not_utf8(file, error) from None
+
+
+def _not_utf8(file: Path, error: UnicodeDecodeError) -> ValueError:
+    return ValueError(f"{file} is not in UTF-8 ({error}); save it in UTF-8")
+
+
 def _of_lines(file: Path, text: str, label: str) -> Iterator[Row]:
     with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_in_utf8(file, lines), 1):
             if not line.strip():
                 continue
             try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import torch
@@ -322,6 +323,22 @@ class FeatureCache:
 
 
 def _code(function: Callable[..., Any] | None) -> list[str]:
-    """What distinguishes a function from another of the same name: its bytecode."""
+    """What distinguishes a function from another of the same name: its bytecode, and the values that it holds."""
+    if isinstance(function, partial):
+        return [*_code(function.func), *map(_held, (*function.args, *function.keywords.items()))]
     code = getattr(function, "__code__", None)
-    return [repr(type(function))] if code is None else [code.co_qualname, code.co_code.hex(), *code.co_names]
+    if function is None or code is None:
+        return [repr(type(function))]
+    closure, defaults = getattr(function, "__closure__", None), getattr(function, "__defaults__", None)
+    held = (*code.co_consts, *(defaults or ()), *(cell.cell_contents for cell in closure or ()))
+    return [code.co_qualname, code.co_code.hex(), *code.co_names, *map(_held, held)]
+
+
+def _held(value: Any) -> str:
+    """A value that a function holds: the digest of a module's weights, the bytecode of a function, else its text."""
+    if isinstance(value, nn.Module):
+        return digest_of(value.state_dict())
+    if isinstance(value, CodeType):
+        return value.co_code.hex()
+    shown = repr(value)
+    return type(value).__name__ if " at 0x" in shown else shown  # an address differs in every process

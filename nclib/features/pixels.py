@@ -167,7 +167,8 @@ def mean_iou(segmenter: nn.Module, inputs: Tensor, masks: Tensor) -> float:
     from sklearn.metrics import jaccard_score
 
     device = next(segmenter.parameters()).device
-    found = torch.cat([segmenter(part.to(device)).argmax(1).cpu() for part in inputs.split(_BATCH)])
+    with evaluating(segmenter):
+        found = torch.cat([segmenter(part.to(device)).argmax(1).cpu() for part in inputs.split(_BATCH)])
     known = (masks := masks.cpu()) != UNLABELLED
     true = masks[known].numpy()
     return float(jaccard_score(true, found[known].numpy(), labels=np.unique(true), average="macro", zero_division=0))

@@ -285,7 +285,7 @@ def _computed(
 
 
 def _about_empty(names: Sequence[str], samples: int) -> list[str]:
-    """One note for all values that say nothing. It leaves out the width, for models of several widths share the note."""
+    """One note for all values that say nothing. It leaves out the width, so that models of any width share it."""
     say = "says" if len(names) == 1 else "say"
     what = f"{say} nothing with {counted(samples, 'sample')}: two more samples than features are needed"
     return [f"{', '.join(names)} {what}"] if names else []

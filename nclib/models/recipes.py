@@ -21,6 +21,7 @@ from nclib.complexity.geometric import geometric_complexity
 from nclib.data.augmentation import distort
 from nclib.data.catalogue import load
 from nclib.data.images import ImageSet
+from nclib.data.text_sets import Texts
 from nclib.devices import in_half, precision_suffix, resolve_device, sent
 from nclib.features.backbones import Backbone, recipe_backbone
 from nclib.models.batches import balanced, check_balance, in_order
@@ -157,6 +158,8 @@ def train(
     device = resolve_device(device)
     with setting_up():
         images = load(recipe.source, "train", per_class=recipe.per_class, data_root=data_root)
+        if isinstance(images, Texts):
+            raise ValueError(f"source is {recipe.source!r}, which holds texts; a recipe trains on images")
     source = images.in_memory(recipe.size)
     network = network_of(recipe, source.images.shape[1], len(source.classes))
     network.to(device).to(memory_format=torch.channels_last)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from nclib.checks import check_known, check_least, check_whole, counted, few
+from nclib.checks import check_known, check_least, check_positive, check_whole, counted, few
 from nclib.data.augmentation import distort
 from nclib.data.images import Labelled
 from nclib.data.kinds import with_labels
@@ -74,6 +74,8 @@ class Tuning:
             check_least(0, **{name: getattr(self, name)})
             if getattr(self, name) == math.inf:
                 raise ValueError(f"{name} is inf; it must be finite")
+            object.__setattr__(self, name, float(getattr(self, name)))
+        check_positive(C=self.C)
         check_balance(self.batch_size, self.balanced, self.collapse)
 
 
@@ -307,7 +309,7 @@ def _warn_of_no_gain(scores: Validation, tried: Sequence[Tuning]) -> None:
     rates = sorted({settings.learning_rate for settings in tried})
     first, *later = scores.losses
     if len(rates) > 1:
-        cure = f"more epochs or a learning_rate other than {few(rates)}"
+        cure = f"more epochs or a learning_rate other than {few([f'{rate:g}' for rate in rates])}"
     elif min(later) < 1.01 * first:  # also if nothing moved
         cure = f"more epochs or a learning_rate above {rates[0]}"
     else:
@@ -377,10 +379,12 @@ def _check_trainable(tuned: Any, settings: Any) -> None:
 
 def _checked_epochs(settings: Tuning, stop: int | None, patience: int | None, validation: LabelledInputs | None) -> int:
     """The most epochs to train, after a check of stop and patience."""
-    if stop is not None and not 0 <= stop <= settings.epochs:
+    check_whole(0, stop=0 if stop is None else stop)
+    if stop is not None and stop > settings.epochs:
         raise ValueError(f"stop is {stop}; it must be from 0 to {settings.epochs}, the epochs of the schedule")
-    if patience is not None and (patience < 1 or validation is None):
-        raise ValueError(f"patience is {patience}; it must be at least 1, and needs validation images: validation=...")
+    check_whole(1, patience=1 if patience is None else patience)
+    if patience is not None and validation is None:
+        raise ValueError(f"patience is {patience}; it needs validation images: validation=...")
     return settings.epochs if stop is None else stop
 
 

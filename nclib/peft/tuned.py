@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from nclib.checks import check_whole
 from nclib.features.backbones import LAST, Backbone
 from nclib.features.encoders import TextEncoder
 from nclib.features.forward import captured, checked, evaluating, pooled
@@ -94,6 +95,10 @@ class Tuned(nn.Module):
         self.trained: tuple[str, ...] = ("head",)
         self.transform: Callable[[Any], Tensor] | None = None
         self.register_state_dict_post_hook(_contiguous)
+
+    def extra_repr(self) -> str:
+        """The method and its arguments, since weights do not tell which layer a skip connection adds."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.spec.items())
 
     def features(self, inputs: Tensor) -> Tensor:
         """What the head sees, (N, d): last-layer features, with what the skip connection adds."""
@@ -228,15 +233,16 @@ class Base:
     def tuned(self, num_classes: int | None, spec: dict[str, Any], skip: Skip | None = None) -> Tuned:
         """The tuned module, of which so far only the head is trained."""
         head = self._head(skip.width if skip else self.width, num_classes).to(self.named.device)
-        tuned = Tuned(self.body, head, skip, spec | {"num_classes": num_classes}, self.digest(num_classes))
+        number = None if num_classes is None else int(num_classes)  # numpy's integers cannot be written to a file
+        tuned = Tuned(self.body, head, skip, spec | {"num_classes": number}, self.digest(number))
         tuned.transform = self.transform
         return tuned.to(head.weight.device).eval()
 
     def _head(self, width: int, num_classes: int | None) -> Head:
         """A classifier of zeros, or the model's own, padded with zeros for the width that the skip connection adds."""
         old = self.classifier
-        if num_classes is not None and (type(num_classes) is not int or num_classes < 2):
-            raise ValueError(f"num_classes is {num_classes!r}; it must be at least 2, and a whole number")
+        if num_classes is not None:
+            check_whole(2, num_classes=num_classes)
         if num_classes is None and old is None:
             raise ValueError(f"{self.named.name} has no classifier to keep; give num_classes for a new one")
         outputs = old.out_features if num_classes is None and old else int(num_classes or 0)

@@ -114,7 +114,7 @@ def few_shot(
 
 def _of_test(test: Any, classes: np.ndarray, width: int) -> _Samples:
     """The test samples, checked to have the classes and the number of features of the others."""
-    if not (isinstance(test, tuple) and len(test) == 2):
+    if not (isinstance(test, tuple | list) and len(test) == 2):
         raise TypeError(f"test is {type(test).__name__}; it must be a pair of features and labels")
     samples = _Samples.of(test[0], class_names(test[1], "the test labels"), classes)
     if samples.features.shape[1] != width:

@@ -83,7 +83,7 @@ def test_a_split_loses_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"per_class": 0}, "per_class is 0; the smallest class has 3 images, so 1 to 3 can be taken"),
+        ({"per_class": 0}, "per_class is 0; the smallest class has 3 images; give at least 1, and at most as many"),
         ({"per_class": 4}, "per_class is 4; the smallest class has 3 images"),
         ({"per_class": 2.5}, r"per_class is 2\.5; it must be a whole number"),
         ({"share": "half"}, "share is 'half'; it must be above 0 and at most 1"),

@@ -428,6 +428,51 @@ def test_parts_are_taken_of_items_as_of_images_in_memory():
     assert nclib.finetune_best(candidates, zip(PICTURES, NAMES, strict=True), share=0.4).candidate == 0
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_names_are_given_to_some_of_the_classes_too(in_memory):
+    data = labelled(list(zip(PICTURES, NAMES, strict=True)))
+    if in_memory:
+        data = nclib.ImageSet(torch.tensor(BYTES).permute(0, 3, 1, 2), torch.tensor(NUMBERS), data.classes)
+    named = data.of_classes(1, 3).named(["hound", "fish"])
+    assert named.classes == ("hound", "fish")
+    assert named.labels.tolist() == [number - 1 for number in NUMBERS if number]
+    assert named.take(1).classes == named.classes
+    assert named.take(1).named(["a", "b"]).labels.tolist() == named.take(1).labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("classes", "error", "message"),
+    [
+        ("abc", TypeError, "classes are 'abc'; give a list of their names"),
+        ([1, 2, 3], TypeError, "classes hold 1; their names must be texts"),
+        (7, ValueError, "classes are 7; these images have 3, with names: give names"),
+    ],
+)
+def test_what_is_no_names_of_classes_is_refused(classes, error, message):
+    data = nclib.ImageSet(torch.tensor(BYTES).permute(0, 3, 1, 2), torch.tensor(NUMBERS), ("cat", "dog", "eel"))
+    with pytest.raises(error, match=message):
+        labelled(data, classes=classes)
+    assert labelled(data, classes=np.int64(3)).classes == data.classes
+
+
+def test_a_digest_reads_every_item_once():
+    read = []
+
+    class Counted(Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            read.append(index)
+            return PICTURES[index], index % 2
+
+    data = labelled(Counted(), classes=2)
+    data.prepared  # noqa: B018  # it looks at the first item
+    read.clear()
+    assert len(data.digest) == 32
+    assert read == [0, 1, 2, 3]
+
+
 def test_a_cache_knows_items_by_what_they_hold(tmp_path):
     seen = []
 

@@ -90,6 +90,19 @@ def test_long_texts_and_quoted_ones_are_whole(root):
     assert csv.field_size_limit() == before
 
 
+def test_texts_of_several_lines_may_hold_what_is_a_label(root):
+    (root / "t.csv").write_text('text,label\n"Scores:\n1, 2, 3\nend",1\n"so\n2\nit is",2\n')
+    assert found() == [("Scores:\n1, 2, 3\nend", "1"), ("so\n2\nit is", "2")]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_a_table_of_another_encoding_is_named(name, root):
+    rows = {"t.csv": "text,label\nnaïve,pos\n", "t.jsonl": '{"text": "naïve", "label": "pos"}\n'}
+    (root / name).write_text(rows[name], encoding="latin-1")
+    with pytest.raises(ValueError, match=rf"{name} is not in UTF-8 \(.*\); save it in UTF-8"):
+        found(name)
+
+
 BAD = {
     "an open quote": ('text,label\n"great,pos\nbad,neg\nso "so",pos\n', r"line 2: .* expected after .*quote"),
     "an open quote that ends": (
@@ -102,7 +115,7 @@ BAD = {
         "text,label\ngood, and bad,pos\n",
         "line 2 has 3 columns; there must be 2, text,label: a text",
     ),
-    "too few": ("text,label\ngood,pos\nbad\n", "line 3 has 1 columns"),
+    "too few": ("text,label\ngood,pos\nbad\n", "line 3 has 1 column;"),
     "no label": ("text,label\ngood,pos\nbad,\n", "line 3 has no label"),
     "other columns": ("review;stars\ngood;5\n", "has the columns review, stars; it must have text and label, or name"),
     "columns of the same name": ("text,label,text\na,b,c\n", "two columns of the same name"),

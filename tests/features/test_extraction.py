@@ -6,16 +6,20 @@ import pickle
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 import nclib
 from nclib.data.batches import Prepared
+from nclib.data.images import stack
+from nclib.features.backbones import AsTrained
 from nclib.features.extraction import _SHARD
 from nclib.features.forward import captured
 
@@ -343,3 +347,47 @@ def test_inner_layers_are_read_whatever_a_model_gives_in_the_end(make, tmp_path,
     with pytest.raises(ValueError, match=rf"without its classifier Several gives {given}; .*give a module"):
         nclib.linear_probe(model, 2)
     assert not [each for each in recwarn if "ends in a linear layer" in str(each.message)]
+
+
+def test_the_cache_knows_what_a_function_holds(tmp_path):
+    model, other, inputs = nn.Linear(4, 3), nn.Linear(4, 3), torch.randn(6, 4)
+
+    def both(x):
+        return {"pooled": model(x), "negated": -model(x)}
+
+    def scaled(x, by):
+        return by * model(x)
+
+    def of(head):
+        return lambda x: head(x)
+
+    functions = [
+        lambda x: both(x)["pooled"],
+        lambda x: both(x)["negated"],
+        partial(scaled, by=2),
+        partial(scaled, by=3),
+        of(model),
+        of(other),
+        *[lambda x, by=by: by * model(x) for by in (4, 5)],
+    ]
+    for _ in range(2):  # once to fill the cache, once to read it
+        for function in functions:
+            backbone = nclib.Backbone("n", model, last=function)
+            assert torch.equal(nclib.extract(backbone, inputs, cache=tmp_path), function(inputs).detach())
+    assert len(list(tmp_path.iterdir())) == len(functions)
+
+
+def test_the_cache_knows_which_layer_a_skip_connection_adds(tmp_path, inputs):
+    blocks = [nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()) for _ in range(3)]
+    model = nn.Sequential(nn.Sequential(*blocks), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)).eval()
+    for layer in ("0.0", "0.1"):
+        tuned = nclib.skip_tuning(model, layer, 2)
+        given = nclib.Backbone("n", tuned, last=tuned.features)
+        assert torch.equal(nclib.extract(given, inputs, cache=tmp_path), nclib.extract(given, inputs))
+
+
+@pytest.mark.parametrize("size", [(40, 20), (20, 40), (12, 12), (8, 8)], ids=str)
+def test_images_of_any_shape_are_cropped_as_in_training(size):
+    pixels = torch.randint(0, 256, (*size[::-1], 3), generator=torch.Generator().manual_seed(0))
+    image = Image.fromarray(pixels.to(torch.uint8).numpy())
+    assert torch.equal(AsTrained(3, 8).pixels(image), stack(iter([image]), 1, 8)[0])

@@ -172,6 +172,16 @@ def test_mean_iou_by_hand():
     assert mean_iou(Constant(), logits, masks) == pytest.approx((4 / 5 + 2 / 3) / 2)
 
 
+def test_mean_iou_is_that_of_eval_mode_and_leaves_the_mode():
+    torch.manual_seed(0)
+    segmenter = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2), nn.Dropout(0.5))
+    inputs, masks = 5 + torch.randn(4, 3, 6, 6), torch.randint(0, 2, (4, 6, 6))
+    expected, before = mean_iou(segmenter.eval(), inputs, masks), segmenter[1].running_mean.clone()
+    assert mean_iou(segmenter.train(), inputs, masks) == expected
+    assert segmenter.training
+    assert torch.equal(segmenter[1].running_mean, before)
+
+
 def test_a_segmenter_that_begins_as_a_probe_and_learns():
     scenes = two_halves()
     model = pooling(2)
@@ -198,3 +208,8 @@ def test_the_last_layer_has_no_pixels():
     model = nclib.backbone("test_resnet", weights="random", device="cpu")
     with pytest.raises(ValueError, match="layer 'last' gives a vector for a whole image"):
         nclib.pixel_features(model, nclib.scenes("digits", number=2), layer="last")
+
+
+def test_scenes_without_scenes_say_so():
+    with pytest.raises(ValueError, match=r"masks are \(0, 4, 4\); there must be at least one scene"):
+        Scenes(torch.zeros(0, 3, 4, 4, dtype=torch.uint8), torch.zeros(0, 4, 4, dtype=torch.int64), ("a", "b"))

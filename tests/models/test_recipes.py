@@ -395,6 +395,7 @@ def test_extract_leaves_every_mode_alone_and_batches():
         (lambda: nclib.Recipe(collapse=-0.1), r"collapse is -0\.1 and balanced 0; balanced must be at least 2"),
         (lambda: nclib.Recipe(collapse=0.1, balanced=1), r"collapse is 0\.1 and balanced 1; balanced must be at"),
         (lambda: nclib.Recipe.of(epoch=3), "unknown setting epoch; a recipe has source, "),
+        (lambda: nclib.train(TINY.of(source="docstrings/libraries")), "source is 'docstrings/libraries', which holds"),
         (lambda: nclib.small_resnet(3), "width is 3 and blocks 1; width must be even"),
         (lambda: nclib.Network(torch.nn.Identity(), 4, 3, projection=-1), "projection is -1"),
         (lambda: nclib.extract(nclib.small_resnet(2), torch.zeros(1, 1, 28, 28), batch_size=0), "batch_size is 0"),

@@ -407,7 +407,9 @@ def test_records_of_chapter_5_were_made_with_these_settings():
     [
         ({"stop": 4}, "stop is 4; it must be from 0 to 3"),
         ({"stop": -1}, "stop is -1"),
+        ({"stop": 2.5}, "stop is 2.5; it must be a whole number"),
         ({"patience": 1}, "needs validation images"),
+        ({"patience": 0}, "patience is 0; it must be at least 1"),
     ],
 )
 def test_epochs_that_cannot_be(options, message, backbone, digits):
@@ -426,6 +428,7 @@ def test_epochs_that_cannot_be(options, message, backbone, digits):
         ({"collapse": float("nan"), "balanced": 4}, "collapse is nan; it must be a finite number"),
         ({"balanced": 33}, "balanced is 33; a batch of 64 must hold that many images of two classes"),
         ({"balanced": -1}, "balanced is -1; it must be at least 0"),
+        ({"C": -1}, "C is -1; it must be above 0"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):

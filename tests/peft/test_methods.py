@@ -321,7 +321,7 @@ REFUSED = {
     "too few classes": (lambda: methods.linear_probe(timm_model(RESNET), 0), "num_classes is 0; it must be at least 2"),
     "half a class": (
         lambda: methods.linear_probe(timm_model(RESNET), 2.5),
-        "num_classes is 2.5; it must be at least 2",
+        "num_classes is 2.5; it must be a whole number",
     ),
     "match": (
         lambda: methods.skip_tuning(timm_model(RESNET), 0, 3, match="crop"),

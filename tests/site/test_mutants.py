@@ -2,7 +2,9 @@
 
 import json
 
+import pandas as pd
 import pytest
+import typer
 
 from workflow import mutants
 
@@ -24,6 +26,18 @@ def test_scores_count_what_tests_found():
         "untested": 1,
         "score": 0.6,
     }
+
+
+def test_the_rows_of_other_modules_stay_in_the_table(monkeypatch, tmp_path):
+    monkeypatch.setattr(mutants, "TABLE", tmp_path / "mutants.csv")
+    for code, module in ((0, "nclib/metrics"), (1, "nclib/estimates.py"), (1, "nclib/metrics")):
+        monkeypatch.setattr(mutants, "tried", lambda module, number, code=code: (tmp_path, {"a": code}))
+        monkeypatch.setattr(mutants, "mutmut", lambda folder, *arguments: "")
+        mutants.main([module], 1, keep=True)
+    table = pd.read_csv(mutants.TABLE).set_index("module")["score"]
+    assert table.to_dict() == {"nclib.estimates": 1, "nclib.metrics": 1}
+    with pytest.raises(typer.BadParameter, match="there is no module nclib/cli"):
+        mutants.main(["nclib/cli"], 1)
 
 
 @pytest.mark.parametrize("module", mutants.MODULES)

@@ -125,11 +125,13 @@ def test_what_is_not_there_is_said_with_what_is(given):
 def test_the_farthest_cells_are_rows_for_the_table_of_spreads(again):
     """So that what a whole run differed by is not lost."""
     rewrite(again, "source_collapse", lambda metrics: metrics | {"nc1": 1.5 * metrics["nc1"]})
+    rewrite(again, "downstream_collapse", lambda metrics: metrics | {"cdnv": math.nan})  # no spread, but no agreement
     rows = pd.DataFrame(reproduce.farthest(BOOK, again, reproduce.declared())).set_index(["study", "metric"])
     assert rows.loc[("source_collapse", "nc1"), "apart"] == pytest.approx(math.log(1.5), rel=1e-2)
     assert rows.loc[("source_collapse", "cdnv"), "apart"] == 0
     assert set(rows["combination"]) == {reproduce.FARTHEST}
     assert rows.index.is_unique
+    assert rows["apart"].map(math.isfinite).all()
     assert "score_cost" not in rows.index.get_level_values("study")
 
 

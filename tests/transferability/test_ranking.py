@@ -95,7 +95,9 @@ def test_scores_that_say_nothing_are_nan_and_hatched(tmp_path):
     found.draw(tmp_path / "ranking.png")
     assert (tmp_path / "ranking.png").stat().st_size > 1000
     assert rank_models([pooled(1), pooled(14)], few, by="vci").best == "pool14"
-    with pytest.raises(ValueError, match=r"vci, sfda say nothing with 30 samples.*give more images, or sort by another"):
+    with pytest.raises(
+        ValueError, match=r"vci, sfda say nothing with 30 samples.*give more images, or sort by another"
+    ):
         rank_models([pooled(1), pooled(4)], few, by="vci")
 
 
@@ -141,7 +143,10 @@ def test_of_two_classes_or_one_model_there_is_no_face(digits):
     [
         ({"models": [Backbone("bare", torch.nn.Flatten())]}, "no model could be scored: bare: bare has no transform"),
         ({"models": ["nothing"]}, "timm has no model 'nothing'"),
-        ({"scores": ["logmee"]}, "'logmee' is not a score; similar names are logme, .*the scores are variance_collapse"),
+        (
+            {"scores": ["logmee"]},
+            "'logmee' is not a score; similar names are logme, .*the scores are variance_collapse",
+        ),
         ({"by": "best"}, "'best' is not a score"),
         ({"models": []}, "there are no models to rank"),
         ({"models": "nothing"}, "timm has no model 'nothing'"),
