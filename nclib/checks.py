@@ -61,6 +61,13 @@ def check_positive(**numbers: Any) -> None:
             raise ValueError(f"{name} is {number!r}; it must be above 0, and finite")
 
 
+def check_share(**shares: Any) -> None:
+    """Refuse shares, given by name, that are not above 0 and at most 1."""
+    for name, share in shares.items():
+        if not (is_number(share) and 0 < share <= 1):
+            raise ValueError(f"{name} is {share!r}; it must be above 0 and at most 1")
+
+
 def checked_seed(seed: Any, bits: int | None = None) -> int:
     """The seed as Python's own integer, so that equal seeds draw the same; refuse all but whole numbers from 0.
 

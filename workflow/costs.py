@@ -11,11 +11,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nclib.data.catalogue import classes_of, split_name
-from nclib.data.sizes import SIZES, Size
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.records import Cell, Records
 from nclib.experiments.scales import SCALES
+from nclib.experiments.sizes import SIZES, Size
 from nclib.experiments.studies import STUDIES, cells_of
 from nclib.models.losses import VIEWS
 from nclib.models.networks import NETWORKS
@@ -56,7 +56,7 @@ def size_of(name: str) -> Size:
     whole, _ = split_name(name)
     if whole not in SIZES:
         row = "add its images to train and to test, its classes and its GB"
-        where = f"SIZES of nclib/data/sizes.py has no row {whole}"
+        where = f"SIZES of nclib/experiments/sizes.py has no row {whole}"
         raise ValueError(f"{name} has costs to be estimated, and {where}: {row}")
     return SIZES[whole]
 
@@ -70,7 +70,7 @@ def images(name: str, split: int, per_class: int | None) -> float:
 
 
 def operations(model: nn.Module, channels: int, side: int) -> float:
-    """Of one forward pass of an image, additions and multiplications apart; counted from shapes alone."""
+    """The operations of one forward pass of an image, additions and multiplications each, from shapes alone."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.eval()(torch.zeros(1, channels, side, side, device="meta"))
     return float(counter.get_total_flops())
@@ -110,7 +110,7 @@ def forward(cell: Cell) -> float:
 
 
 def training(recipe: Recipe) -> Work:
-    """Of a network from scratch, its penalty included."""
+    """The work of training a network from scratch, its penalty included."""
     number = images(recipe.source, 0, recipe.per_class)
     once = of_recipe(recipe)[0]
     steps = number / recipe.batch_size
@@ -154,7 +154,7 @@ def estimates(cell: Cell) -> Work:
 
 
 def on_task(cell: Cell) -> Work:
-    """Of a pre-trained model on one task: passes and, where it is tuned, trials of rates and layers, and training."""
+    """The work of a pre-trained model on one task: passes and, if it is tuned, trials and training."""
     once, data = forward(cell), str(cell["data"])
     train = images(data, 0, cell.get("train_per_class"))
     number = 2 * train + images(data, 1, cell.get("test_per_class"))
@@ -167,7 +167,7 @@ def on_task(cell: Cell) -> Work:
 
 
 def work_of(cells: list[Cell]) -> Work:
-    """Of all cells; each network of a recipe is trained once."""
+    """The work of all cells; each network of a recipe is trained once."""
     kinds = {"pictured_epochs": watched, "tasks": tried_on_tasks, "measured_epochs": along_training}
     kinds |= {"projections_of_all": estimates, "data": on_task}
     total = sum((training(recipe) for recipe in {recipe_of(cell) for cell in cells if "blocks" in cell}), Work())

@@ -33,26 +33,26 @@ def accuracies(rng: Generator, chances: np.ndarray, images: int) -> np.ndarray:
 
 
 def contrast(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Of two recipes on 960 images: 4 points apart, networks 2 points."""
+    """Differences of two recipes on 960 images: 4 points on average, and 2 points between networks."""
     better, worse = (mean + 0.02 * rng.standard_normal(shape) for mean in (0.86, 0.82))
     return accuracies(rng, better, 960) - accuracies(rng, worse, 960)
 
 
 def few_images(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Of two methods on 400 images, with draws of training images that help or hurt both."""
+    """Differences of two methods on 400 images, with draws of training images that help or hurt both."""
     draw = 0.05 * rng.standard_normal(shape)
     better, worse = (mean + draw + 0.03 * rng.standard_normal(shape) for mean in (0.6, 0.57))
     return accuracies(rng, better, 400) - accuracies(rng, worse, 400)
 
 
 def log_ratio(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Of NC1 of two recipes: lognormal, a tenth apart from network to network, with now and then one far off."""
+    """Ratios of NC1 of two recipes: lognormal, a tenth apart from network to network, and now and then far off."""
     far = rng.random(shape) < 0.05
     return 0.3 + np.where(far, 0.4, 0.1) * rng.standard_normal(shape)
 
 
 def slope(rng: Generator, shape: tuple[int, ...], values: int = 5) -> np.ndarray:
-    """Of a metric along five values of a setting."""
+    """Slopes of a metric along five values of a setting."""
     x = np.linspace(-0.5, 0.5, values)
     return (0.3 * x + 0.15 * rng.standard_normal((*shape, values))) @ x / (x @ x)
 

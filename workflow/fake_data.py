@@ -19,9 +19,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from nclib.data.class_splits import CLASS_SPLITS
-from nclib.data.sizes import SIZES
 from nclib.data.torchvision_sets import VOC_CLASSES
 from nclib.experiments.records import Cell
+from nclib.experiments.sizes import SIZES
 from nclib.extras import optional
 from nclib.storage import digest_of_text, replacing
 from workflow.make_folders import CAMVID_CLASSES, UNLABELLED

@@ -58,7 +58,7 @@ def plan(
 def merge(given: list[Path], records: BookRecords = ROOT / "book" / "records") -> None:
     """Take records, of files or of the folders STUDY/CELL.jsonl of a grid, into the book's; none is taken twice.
 
-    Of such folders how cells failed is taken, too.
+    Failures are taken from such folders, too.
     """
     failed = [path for each in given if each.is_dir() for path in sorted(each.glob("*/*/*.failed.jsonl"))]
     for failure in (failure for path in failed for failure in read_records(path, needed=FAILURE)):

@@ -11,13 +11,14 @@ import pandas as pd
 import torch
 
 from nclib.checks import few
-from nclib.data.catalogue import EMBEDDED, find_path, load, split_name
+from nclib.data.catalogue import EMBEDDED, load, split_name
 from nclib.data.images import ImageFiles, ImageSet, Labelled
+from nclib.data.places import find_path
 from nclib.data.scene_sets import scenes
-from nclib.data.sizes import SIZES, fewest_of
 from nclib.data.text_sets import texts
 from nclib.data.torchvision_sets import TORCHVISION
 from nclib.experiments.records import Cell
+from nclib.experiments.sizes import SIZES, fewest_of
 
 FETCHED = "fetched when it is first used"
 # What no one can download as it is, by the beginning of its name, and how it is made.
@@ -29,7 +30,7 @@ _BY_HAND = {
     "file:": "put a table with the header text,label there by hand",
     "docstrings/": "pip install the package",
 }
-# Of voc2007 images of objects of several classes are left out; its lists name these, too.
+# Images of voc2007 with objects of several classes are left out, but its lists name them, too.
 _LISTS = {
     "voc2007": {
         split: f"VOCdevkit/VOC2007/ImageSets/Main/{theirs}.txt"

@@ -117,7 +117,7 @@ def cells_at_paper_scale(study: str) -> tuple[Cell, ...]:
 
 
 def row(panel: Panel) -> list[str]:
-    """Of a panel: the paper, its title, the study, how many cells it has and what these are of."""
+    """The row of a panel: the paper, its title, the study, how many cells it has and what these are of."""
     cells = [cell for cell in cells_at_paper_scale(panel.study) if panel.holds(cell)]
     values = [cell[panel.names] for cell in cells]
     names = dict.fromkeys(str(name) for value in values for name in (value if isinstance(value, list) else [value]))

@@ -102,7 +102,7 @@ def changed(cell: Cell, change: str) -> Cell:
 
 
 def rows_of(name: str, known: dict, now: dict) -> Iterator[dict]:
-    """Of two records of a cell a row of the table for each metric that is compared."""
+    """A row of the table for each metric that is compared between two records of a cell."""
     place = {"processor": processor(), "combination": name, "study": known["study"], "scale": known["scale"]}
     place["cell"] = cell_digest(cell_of(known))
     for metric, value in known["metrics"].items():

@@ -67,7 +67,7 @@ def measuring(study: str) -> Iterator[str]:
 def digest(
     name: str, studies: Sequence[str], seeds: Mapping[str, Sequence[int]], keep: Callable[[list], list] = list
 ) -> str:
-    """Of a chapter's claims and of what judges them, of what measures its studies, and of the cells that it keeps.
+    """The digest of a chapter's claims, what judges them, what measures its studies, and the cells that it keeps.
 
     What is added to these modules for other chapters changes nothing.
     """

@@ -98,7 +98,7 @@ def report(committed: Records, recomputed: Records, studies: dict[str, list[Cell
 def judged(
     committed: Records, recomputed: Records, studies: dict[str, list[Cell]]
 ) -> Iterator[tuple[Verdict, Verdict]]:
-    """What all these cells earn the claims of studies, then and now."""
+    """The verdicts on the claims of studies from all these cells, then and now."""
     for claim in (claim for claim in CLAIMS if claim.study in studies):
         found = [records.select(claim.study, SCALE, studies[claim.study]) for records in (committed, recomputed)]
         old, new = (judge(claim, as_table(each) if each else None) for each in found)

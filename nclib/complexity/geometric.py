@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nclib.checks import check_whole, checked_seed, counted, is_number
+from nclib.checks import check_share, check_whole, checked_seed, counted, is_number
 from nclib.complexity.jacobians import WAYS, Embedding, Jacobians, Way, batch_size, embedded, exact, way
-from nclib.data.batches import Images, batches, finite, lacking
+from nclib.data.batches import Images, batches, finite, needed_transform
 from nclib.data.kinds import in_hand
 from nclib.features.backbones import Backbone
 from nclib.features.encoders import TextEncoder
@@ -121,7 +121,7 @@ class Passes:
         self.model, self.images, self.indices, self.graph, self.progress = model, images, indices, graph, progress
         self.embedding: Embedding = partial(fed, model)
         (self.first,) = self._inputs([indices[:1]])
-        if lacking(images, as_it_is) is None:
+        if needed_transform(images, as_it_is) is None:
             warn_of_bytes(model, self.first)
         if not graph and len(indices) > 1:
             self._check_apart()
@@ -318,8 +318,7 @@ def _checked_number(method: str, number: int | None, share: float, relative_erro
         check_whole(1, number=number)
     if not (is_number(memory) and memory > 0):
         raise ValueError(f"memory is {memory!r}; it must be above 0, in bytes")
-    if not (is_number(share) and 0 < share <= 1):
-        raise ValueError(f"share is {share!r}; it must be above 0 and at most 1")
+    check_share(share=share)
     if relative_error is not None and (method not in ("rademacher", "gaussian") or number == 1):
         raise ValueError(
             f"relative_error is given with method {method!r} and number {number}; it needs method 'rademacher' or "

@@ -149,7 +149,7 @@ def way(method: str, number: int, share: float) -> Way:
     return partial(_outputs, number) if method == "outputs" else partial(_projections, method, number)
 
 
-def exact(jacobians: Jacobians, generator: torch.Generator | None = None) -> Estimates:
+def exact(jacobians: Jacobians, generator: torch.Generator) -> Estimates:
     """The exact sum of the squares of all entries, with variance 0."""
     squares = sum((in_double(part).square().sum((0, 2)) for part in _all(jacobians)), torch.zeros(()))
     return squares, torch.zeros_like(squares)

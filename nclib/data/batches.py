@@ -104,7 +104,7 @@ def finite(inputs: Tensor, rows: Sequence[int] | None = None) -> Tensor:
     return inputs
 
 
-def lacking(images: Images, transform: Callable[[Any], Tensor] | None) -> Callable[[Any], Tensor] | None:
+def needed_transform(images: Images, transform: Callable[[Any], Tensor] | None) -> Callable[[Any], Tensor] | None:
     """The transform, if these images need it; None for inputs, which are used unchanged."""
     return None if isinstance(images, Tensor) or images.prepared else transform
 

@@ -19,7 +19,7 @@ from nclib.data.images import ImageFiles, ImageSet
 from nclib.data.items import Items
 from nclib.data.kinds import how_given, with_labels
 from nclib.data.pixels import as_bytes
-from nclib.data.places import find_path as find_path, root_of
+from nclib.data.places import find_path, given_root, root_of
 from nclib.data.text_sets import names_texts, texts
 from nclib.data.torchvision_sets import TORCHVISION
 
@@ -61,7 +61,7 @@ def load(
           ``PATH/CLASS/*.jpg``; the path is below the data root, or begins with ``/`` or ``~``; see
           `nclib.data.folders`;
         - ``hf:NAME`` or ``hf:NAME:CONFIGURATION``, a set of the Hugging Face hub, or a folder that `save_to_disk` of
-          its library wrote; needs that library, ``pip install datasets``;
+          its library wrote; needs that library, ``pip install "nctransfer[datasets]"``;
         - any of these followed by ``[first:end]``, such as ``cifar100[0:64]``, for these classes only, by number; or
           by a published split of classes, such as ``cifar100[cifar-fs/train]`` and
           ``folder:mini_imagenet[mini-imagenet/test]``, see `nclib.data.class_splits`. A folder whose own name has
@@ -277,7 +277,7 @@ def _is_folder(name: str, data_root: str | Path | None) -> bool:
     given = name.removeprefix("folder:")
     if given == name or not given.endswith("]"):
         return False
-    root = data_root or os.environ.get("NCLIB_DATA") or "."
+    root = given_root(data_root) or "."
     stem = split_name(given)[0]
     whole, rest = (any((Path(at) / Path(each).expanduser()).is_dir() for at in (root, ".")) for each in (given, stem))
     if whole and rest and stem != given:
@@ -298,7 +298,7 @@ def _folder(name: str, split: str, data_root: str | Path | None) -> Any:
 
 
 def _hub(name: str, split: str, data_root: str | Path | None) -> Any:
-    splits = hub_splits(name, data_root or os.environ.get("NCLIB_DATA"))
+    splits = hub_splits(name, data_root)
     if splits.keys() == {"all"}:
         _check_split(name, split, _OWN_SPLITS)
         return _own_split(name, with_labels(splits["all"]), split)
@@ -307,7 +307,7 @@ def _hub(name: str, split: str, data_root: str | Path | None) -> Any:
 
 
 def _of_hub(name: str, data_root: str | Path | None) -> list[str]:
-    splits = hub_splits(name, data_root or os.environ.get("NCLIB_DATA"))
+    splits = hub_splits(name, data_root)
     return [split for split in splits if split != "all"]
 
 

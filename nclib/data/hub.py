@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nclib.data.folders import SPLIT_NAMES
+from nclib.data.places import given_root
 from nclib.extras import optional
 
 _SAVED = ("dataset_dict.json", "state.json")  # `save_to_disk` writes one of them
@@ -23,7 +24,7 @@ def hub_splits(name: str, data_root: str | Path | None = None) -> dict[str, Any]
     if not place.strip():  # an empty name would mean the working directory
         raise ValueError(f"{name} names no data set; give one, hf:NAME")
     given = Path(place).expanduser()
-    folder = next((path for path in (Path(data_root or ".") / given, given) if path.is_dir()), None)
+    folder = next((path for path in (Path(given_root(data_root) or ".") / given, given) if path.is_dir()), None)
     if folder is not None and any((folder / file).exists() for file in _SAVED):
         data = datasets.load_from_disk(str(folder))
     else:

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nclib.checks import check_whole, checked_seed, counted, few, is_number
+from nclib.checks import check_share, check_whole, checked_seed, counted, few, is_number
 from nclib.labels import check_labels, checked_names
 from nclib.seeds import seeded
 
@@ -147,9 +147,8 @@ class Labelled(Dataset, ABC):
         """The same images with other class names; a number of classes must be that of the names that they have."""
         if is_number(classes) and classes != len(self.classes):
             raise ValueError(f"classes are {classes}; these images have {len(self.classes)}, with names: give names")
-        if classes is None or is_number(classes):
-            return self
-        return self._relabelled(self.labels, checked_names(classes))
+        names: Any = None if is_number(classes) else classes
+        return self if names is None else self._relabelled(self.labels, checked_names(names))
 
     def _relabelled(self, labels: Tensor, classes: tuple[str, ...]) -> Self:
         """The same images with other labels and classes."""
@@ -168,8 +167,7 @@ class Labelled(Dataset, ABC):
         """The number of images to draw of each class."""
         sizes = self.labels.bincount(minlength=len(self.classes)).tolist()
         if share is not None and per_class is None:
-            if not (is_number(share) and 0 < share <= 1):
-                raise ValueError(f"share is {share!r}; it must be above 0 and at most 1")
+            check_share(share=share)
             return [max(1, round(share * size)) for size in sizes]
         if share is not None or per_class is None:
             raise ValueError(f"per_class is {per_class} and share is {share}; give one of the two")

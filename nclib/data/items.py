@@ -333,7 +333,8 @@ def is_batch(parts: Parts) -> bool:
 def unbatched(parts: Parts) -> list[Parts]:
     """The items of a batch."""
     if len({len(part) for part in parts}) > 1:
-        raise ValueError(f"a batch has {len(parts[0])} images and {len(parts[1])} labels; give one label per image")
+        given = f"{counted(len(parts[0]), 'image')} and {counted(len(parts[1]), 'label')}"
+        raise ValueError(f"a batch has {given}; give one label per image")
     return list(zip(*parts, strict=True))
 
 

@@ -14,7 +14,7 @@ def find_path(
         raise ValueError(f"{name} names no path; give one, {prefix}:PATH")
     given = Path(path).expanduser()
     places = [given.absolute()]
-    if not given.is_absolute() and (data_root or os.environ.get("NCLIB_DATA")):
+    if not given.is_absolute() and given_root(data_root):
         places.insert(0, root_of(name, data_root) / given)
     found = next(filter(kind, places), None)
     if other := next((place for place in places if found is None and place.exists()), None):
@@ -25,9 +25,14 @@ def find_path(
     return found
 
 
+def given_root(data_root: str | Path | None) -> str | Path | None:
+    """The data root as given, or by the variable NCLIB_DATA; None without either."""
+    return data_root or os.environ.get("NCLIB_DATA")
+
+
 def root_of(name: str, data_root: str | Path | None) -> Path:
     """The data root as an absolute path."""
-    given = data_root or os.environ.get("NCLIB_DATA")
+    given = given_root(data_root)
     if not given:
         raise FileNotFoundError(
             f"{name} needs the folder of the data sets; give data_root=... (--data-root), or set the environment "

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from nclib.checks import as_name, check_whole, checked_seed, few, setting_up
-from nclib.data.catalogue import find_path, load
+from nclib.data.catalogue import load
 from nclib.data.images import ImageSet
 from nclib.data.pixels import as_bytes, normal
+from nclib.data.places import find_path
 from nclib.seeds import seeded
 
 UNLABELLED = -1  # the class of pixels that do not count
@@ -98,7 +99,8 @@ def scenes(
 
     A folder has ``train/images``, ``train/labels``, ``test/images`` and ``test/labels``. Labels are images of the same
     names, whose values are class indices. ``classes.txt`` may hold the class names, one per line; values beyond them,
-    and 255, are unlabelled. The `number` scenes are taken evenly over the sorted names; all must have the same size.
+    and 255, are unlabelled. The `number` scenes, or all if there are fewer, are taken evenly over the sorted
+    names; all must have one size.
 
     Examples
     --------

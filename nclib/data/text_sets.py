@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import os
 import re
 import sysconfig
 from collections import Counter
@@ -26,7 +25,7 @@ from nclib.data.hub import hub_splits
 from nclib.data.items import IMAGES, LABELS
 from nclib.data.pictures import numbered, plain
 from nclib.data.places import find_path
-from nclib.data.text_tables import TABLES, TEXTS, lacking, read_texts, text_of
+from nclib.data.text_tables import TABLES, TEXTS, about_columns, read_texts, text_of
 from nclib.labels import numbered_labels
 from nclib.seeds import seeded
 from nclib.storage import digest_of_text
@@ -130,7 +129,7 @@ def texts(
     ``hf:NAME`` or ``hf:NAME:CONFIGURATION`` is a data set of the Hugging Face hub, or a folder that `save_to_disk` of
     its library wrote, with its own splits; a set without splits is split by us, 80 % of each class to train. If it has
     no columns of these names, the usual names are tried (`nclib.data.text_tables.TEXTS` and
-    `nclib.data.items.LABELS`). Needs ``pip install datasets``.
+    `nclib.data.items.LABELS`). Needs ``pip install "nctransfer[datasets]"``.
 
     `per_class` texts of every class are drawn; None takes all, in the order of the table.
 
@@ -172,7 +171,9 @@ def _drawn(name: str, split: str, by_class: dict[str, list[str]], per_class: int
     for k, (label, found) in enumerate(by_class.items()):
         number = len(found) if per_class is None else per_class
         if len(found) < number:
-            raise ValueError(f"per_class is {per_class}; class {label} of {name} has {len(found)} texts for {split}")
+            raise ValueError(
+                f"per_class is {per_class}; class {label} of {name} has {counted(len(found), 'text')} for {split}"
+            )
         order = torch.randperm(len(found), generator=seeded("texts", name, label, split))[:number]
         chosen += [found[i] for i in order.tolist()]
         labels += [k] * number
@@ -196,7 +197,9 @@ def docstrings(package: str, least: int = 50) -> dict[str, dict[str, list[str]]]
     single = {part: [[t for t in texts if times[t] == 1] for texts in splits] for part, splits in found.items()}
     kept = {part: splits for part, splits in single.items() if min(map(len, splits)) >= least}
     if len(kept) < 2:
-        raise ValueError(f"{package} has {len(kept)} parts with {least} docstrings in each split; it needs at least 2")
+        raise ValueError(
+            f"{package} has {counted(len(kept), 'part')} with {least} docstrings in each split; it needs at least 2"
+        )
     return {split: {part: splits[i] for part, splits in kept.items()} for i, split in enumerate(("train", "test"))}
 
 
@@ -246,7 +249,7 @@ def _of_tables(
     if new := sorted({label for _, label in test} - set(classes)):
         raise ValueError(f"{name} has texts of {few(new)} in the test split but not in the training split")
     if len(classes) < 2:
-        raise ValueError(f"{name} has texts of {len(classes)} classes; at least 2 are needed")
+        raise ValueError(f"{name} has texts of {counted(len(classes), 'class', 'classes')}; at least 2 are needed")
     return {"train": train, "test": test, "all": train + test}[split], classes
 
 
@@ -263,7 +266,7 @@ def names_texts(name: str, data_root: str | Path | None = None, text_column: str
     """Whether a name stands for texts; for a set of the hub, whether it has a column of texts and none of images."""
     if not name.startswith("hf:"):
         return name.startswith(("file:", "docstrings/"))
-    first = next(iter(hub_splits(name, data_root or os.environ.get("NCLIB_DATA")).values()))
+    first = next(iter(hub_splits(name, data_root).values()))
     columns = getattr(first, "features", None) or {}
     texts = _column(columns, text_column, TEXTS)
     return texts is not None and (texts not in TEXTS or not any(image in columns for image in IMAGES))
@@ -279,7 +282,7 @@ def _of_hub(
     name: str, split: str, data_root: str | Path | None, columns: tuple[str, str]
 ) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
     """The texts of a split with their labels, and the classes of the training texts."""
-    splits = hub_splits(name, data_root or os.environ.get("NCLIB_DATA"))
+    splits = hub_splits(name, data_root)
     allowed = ["train", "test"] if (undivided := splits.keys() == {"all"}) else list(splits)
     if split not in (*allowed, "all"):
         raise ValueError(f"unknown split {split!r} of {name}; there are {', '.join([*allowed, 'all'])}")
@@ -298,7 +301,7 @@ def _columns_of_hub(name: str, data: Any, columns: tuple[str, str]) -> tuple[lis
     """Texts, labels as given, and the class names, or None."""
     text, label = _column(data.features, columns[0], TEXTS), _column(data.features, columns[1], LABELS)
     if text is None or label is None:
-        raise ValueError(lacking(name, list(data.features), *columns))
+        raise ValueError(about_columns(name, list(data.features), *columns))
     held, names = data.with_format(None), getattr(data.features[label], "names", None)
     texts = [text_of(f"{name}, row {row}", value, text) for row, value in enumerate(held[text])]
     return texts, [plain((value,), row) for row, value in enumerate(held[label])], names and tuple(names)

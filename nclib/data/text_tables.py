@@ -104,14 +104,14 @@ def _separator(file: Path, header: str, text: str, label: str) -> str:
                 raise ValueError(f"{file} has two columns of the same name: {', '.join(names)}; rename one")
             return separator
     most = max(SEPARATORS, key=header.count)
-    raise ValueError(lacking(file, _cells(header, most), text, label))
+    raise ValueError(about_columns(file, _cells(header, most), text, label))
 
 
 def _cells(header: str, separator: str) -> list[str]:
     return [name.strip() for name in next(csv.reader([header.rstrip("\r\n")], delimiter=separator), [])]
 
 
-def lacking(where: Path | str, names: list[str], text: str, label: str) -> str:
+def about_columns(where: Path | str, names: list[str], text: str, label: str) -> str:
     """The message for a table without columns of these names."""
     return (
         f"{where} has the columns {', '.join(names) or 'none'}; it must have {text} and {label}, or name yours: "
@@ -150,7 +150,7 @@ def _of_lines(file: Path, text: str, label: str) -> Iterator[Row]:
                 raise ValueError(f"{file}, line {number} is not JSON: {error}; each line must be an object") from None
             if not isinstance(row, dict) or not {text, label} <= row.keys():
                 raise ValueError(
-                    lacking(f"{file}, line {number}", list(row) if isinstance(row, dict) else [], text, label)
+                    about_columns(f"{file}, line {number}", list(row) if isinstance(row, dict) else [], text, label)
                 )
             yield f"{file}, line {number}", row[text], row[label]
 
@@ -163,7 +163,7 @@ def _of_parquet(file: Path, text: str, label: str) -> Iterator[Row]:
     except (arrow.ArrowInvalid, OSError) as error:
         raise ValueError(f"{file} is not a Parquet file: {str(error).splitlines()[0]}") from error
     if not {text, label} <= set(names):
-        raise ValueError(lacking(file, names, text, label))
+        raise ValueError(about_columns(file, names, text, label))
     columns = parquet.read_table(file, columns=[text, label])
     for number, row in enumerate(zip(columns[text].to_pylist(), columns[label].to_pylist(), strict=True), 1):
         yield f"{file}, row {number}", *row

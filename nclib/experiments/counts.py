@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from nclib.data.sizes import fewest_of
 from nclib.experiments.records import Cell
+from nclib.experiments.sizes import fewest_of
 
 
 def asked(cell: Cell) -> Iterator[tuple[str, str, int]]:

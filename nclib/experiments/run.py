@@ -19,8 +19,9 @@ import torch
 
 from nclib import __version__
 from nclib.checks import SetupError, setting_up
-from nclib.data.catalogue import find_path, load
+from nclib.data.catalogue import load
 from nclib.data.images import ImageFiles, ImageSet
+from nclib.data.places import find_path
 from nclib.devices import double_device, double_precision, resolve_device, wait_passively
 from nclib.experiments.cells import recipe_of
 from nclib.experiments.chapters.selection import ON_CPU

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from nclib.arrays import note_rounding, noted_rounding
 from nclib.checks import check_whole, counted, few
-from nclib.data.batches import Images, Prepared, finite, lacking, reading
+from nclib.data.batches import Images, Prepared, finite, needed_transform, reading
 from nclib.data.items import passes
 from nclib.data.kinds import labelled
 from nclib.devices import features_in_half, precision_suffix
@@ -225,14 +225,14 @@ def _computed(
     """Compute the features of every shard."""
     if not shards:
         return
-    if lacking(images, as_it_is) is None:
+    if needed_transform(images, as_it_is) is None:
         warn_of_bytes(
             model, finite(images)[:1] if isinstance(images, Tensor) else torch.as_tensor(images.image(0))[None]
         )
     size = how.batch_size or _batch_size(model, images)
     cut = [[shard[i : i + size] for i in range(0, len(shard), size)] for shard in shards]
     rows = list(itertools.chain.from_iterable(cut))
-    prepare, finish = in_two(lacking(images, model.transform), model.device)
+    prepare, finish = in_two(needed_transform(images, model.transform), model.device)
     first = getattr(images, "first", 0)  # the place of a part of a stream
     bar = partial(tqdm, desc=f"extract {model.name}", total=len(rows), unit="batch", leave=False)
     with (

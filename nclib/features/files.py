@@ -26,8 +26,8 @@ WRITTEN = (".safetensors", ".npz", ".parquet")  # the suffixes of tables that we
 def read_features(path: Path, labels: Path | None = None) -> dict[str, Any]:
     """The arguments of `nclib.measure` from a file: a table, see `read_table`, or class statistics.
 
-    Class statistics are read, or gathered from a .parquet file or a folder of them, batch by batch, so that may be
-    larger than memory.
+    Class statistics are read from a file, or gathered batch by batch from a .parquet file or a folder of them, which
+    may be larger than memory.
     """
     if labels is None and (path.suffix == ".parquet" or path.is_dir()):
         return {"features": arrow_statistics(path)}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nclib.features.backbones import Backbone
 
-_TIMMS = ("get_classifier", "forward_features", "forward_head")  # methods of a timm model
+TIMMS = ("get_classifier", "forward_features", "forward_head")  # methods of a timm model
 _AFTER = (nn.Identity, nn.Dropout, nn.Flatten, nn.Softmax, nn.LogSoftmax, nn.Sigmoid)  # what may follow a head
 _Last = Callable[[Tensor], Tensor]
 
@@ -46,7 +46,7 @@ def headless(model: nn.Module | Backbone) -> Backbone:
 
 def _known_head(model: Any) -> tuple[_Last, nn.Module] | None:
     """For a timm or torchvision model, a function that returns its features, and the classifier it leaves out."""
-    if all(hasattr(model, name) for name in _TIMMS):
+    if all(hasattr(model, name) for name in TIMMS):
         head = model.get_classifier()
         features: _Last = lambda batch: model.forward_head(model.forward_features(batch), pre_logits=True)  # noqa: E731
         return (features, head) if _learns(head) else None

@@ -23,7 +23,7 @@ _BATCH = 16  # scenes at once
 def pixel_features(
     model: Backbone, scenes: Scenes, *, per_class: int = 200, layer: str | None = None, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Features of pixels drawn at random, `per_class` of each class or all it has: float32 (M, d), and labels (M,).
+    """Features (M, d) and labels (M,) of pixels drawn at random, `per_class` of each class, or all it has.
 
     A pixel's features are the layer's map at its place, interpolated linearly. If `layer` is None, `pixel_layer`
     chooses it. The positions of a map are taken to divide the picture evenly, as in `interpolate`; strides that shift

@@ -27,8 +27,8 @@ class Metric:
         The better direction ("lower", "higher" or "neither"), and what that direction means, by default
         "more collapsed".
     inputs, optional
-        The arguments of `compute`, in order, among stats, features, labels, weight, bias, probabilities and
-        class_ranks (the result of `class_ranks`); the optional ones may be None.
+        The arguments of `compute`, in order, among stats, features, labels, weight, bias, probabilities,
+        source_accuracy and class_ranks (the result of `class_ranks`); the optional ones may be None.
     covariance
         How much of the pooled covariance it needs: a `covariance` of `ClassStatistics`.
     on_request

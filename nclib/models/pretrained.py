@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from nclib.checks import counted, few
 from nclib.features.backbones import Backbone
+from nclib.features.heads import TIMMS
 from nclib.models.hub import hub
 from nclib.models.names import import_module as import_module, model_name
-from nclib.models.recipes import _recipe
-
-_TIMMS = ("get_classifier", "forward_features", "forward_head")
+from nclib.models.recipes import checkpoint_backbone
 
 
 def backbone(
@@ -55,7 +54,7 @@ def backbone(
 
     name = model_name(name, weights=weights, imports=imports)
     library, colon, rest = name.partition(":")
-    makers = {"timm": _timm, "torchvision": _torchvision, "recipe": _recipe}
+    makers = {"timm": _timm, "torchvision": _torchvision, "recipe": checkpoint_backbone}
     make, rest = (makers[library], rest) if colon and library in makers else (_timm, name)
     made = make(rest, str(weights))
     made.model.eval().to(resolve_device(device)).to(memory_format=torch.channels_last)
@@ -92,7 +91,7 @@ def _asking_hub(name: str, weights: str) -> AbstractContextManager[None]:
 
 
 def _timms_classifier(model: Any) -> Any:
-    if lacking := [method for method in _TIMMS if not hasattr(model, method)]:
+    if lacking := [method for method in TIMMS if not hasattr(model, method)]:
         raise TypeError(
             f"{type(model).__name__} lacks {', '.join(lacking)}, which a model registered with timm must have"
         )

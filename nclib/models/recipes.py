@@ -398,7 +398,7 @@ def _copy(tensors: dict[str, Tensor], into: dict[str, Tensor]) -> None:
         tensor.copy_(tensors[name])
 
 
-def _recipe(path: str, weights: str) -> Backbone:
+def checkpoint_backbone(path: str, weights: str) -> Backbone:
     if weights != "pretrained":
         raise ValueError(f"weights are {weights!r}; a recipe's checkpoint has its own: give weights='pretrained'")
     if not Path(path).is_file():

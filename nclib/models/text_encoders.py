@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nclib.checks import counted, few
-from nclib.data.catalogue import find_path
+from nclib.data.places import find_path
 from nclib.data.text_sets import Texts
 from nclib.devices import resolve_device
 from nclib.extras import optional
@@ -182,7 +182,7 @@ def _cut(model: nn.Module, number: int, name: str) -> None:
 
 
 def text_features(encoder: TextEncoder | str, texts: Texts | Iterable[str], **options: Any) -> Tensor:
-    """Features of texts, float32 (N, d) on the encoder's device; options as in `text_layers`.
+    """Features of texts, (N, d) in torch's default dtype on the encoder's device; options as in `text_layers`.
 
     `encoder` is a `TextEncoder`, or a name that `text_encoder` takes.
 
@@ -205,7 +205,7 @@ def text_layers(
     batch_size: int = 32,
     progress: bool = False,
 ) -> Outputs:
-    """Features of texts at several layers in one pass, by layer name: float32 (N, d) on the encoder's device.
+    """Features of texts at several layers in one pass, by layer name: (N, d) on the encoder's device.
 
     Parameters
     ----------

@@ -454,7 +454,7 @@ def finetune_best(
         raise TypeError(f"{', '.join(sorted(unknown))} is not an option; there are memory and progress")
     candidates = _pairs_of(candidates)
     train = with_labels(train, "train")
-    _check_choice(train)
+    _check_two_of_each(train)
     check_choice(share, 0, name="share")
     rest, held = train.split_off(share)
     path = None if checkpoint is None else Path(checkpoint)
@@ -510,12 +510,14 @@ def _kind(given: Any) -> str:
     return f"a {type(given).__name__}"
 
 
-def _check_choice(train: Labelled) -> None:
+def _check_two_of_each(train: Labelled) -> None:
     """Refuse classes with fewer than two images, which leave none to hold out."""
     counts = train.labels.bincount(minlength=len(train.classes))
     if counts.min() < 2:
-        few = train.classes[int(counts.argmin())]
-        raise ValueError(f"class {few} has {counted(int(counts.min()), 'image')}; two images of every class are needed")
+        name = train.classes[int(counts.argmin())]
+        raise ValueError(
+            f"class {name} has {counted(int(counts.min()), 'image')}; two images of every class are needed"
+        )
 
 
 class _Trials:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from nclib.checks import counted
-from nclib.data.batches import Images, Prepared, finite, lacking, reading
+from nclib.data.batches import Images, Prepared, finite, needed_transform, reading
 from nclib.data.items import Classes
 from nclib.data.kinds import with_labels
 from nclib.devices import free_memory, in_half, sent
@@ -190,7 +190,7 @@ class Inputs:
 
     def _open(self, transform: Callable[[Any], Tensor] | None, ending: ExitStack) -> None:
         """Start reading images, and read the first one in this process."""
-        prepare, self._finish = in_two(lacking(self.images, transform), self.device)
+        prepare, self._finish = in_two(needed_transform(self.images, transform), self.device)
         self._read = ending.enter_context(reading(self.images, prepare, device=self.device))
         images = finite(self.images) if isinstance(self.images, Tensor) else self.images
         self._first = images[:1] if isinstance(images, Tensor) else Prepared(images, prepare, "the model")[0][None]
@@ -199,7 +199,7 @@ class Inputs:
     def _try(self) -> None:
         """Pass one image through the model, so that errors of either are raised before training."""
         with evaluating(self._tuned):
-            if lacking(self.images, as_it_is) is None:
+            if needed_transform(self.images, as_it_is) is None:
                 warn_of_bytes(self._tuned.backbone, self._first)
             fed(self._tuned.backbone, self._finish(sent(self._first, self.device)))
 

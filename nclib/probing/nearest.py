@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nclib.checks import check_whole
+from nclib.checks import check_whole, counted
 from nclib.probing.probe import Probe, like
 
 _AT_ONCE = 2**22  # products of queries and samples held at once: 16 MB in float32
@@ -108,7 +108,8 @@ class KNN(Probe):
         features, self._labels, _ = self._encode(X, y)
         if self.neighbours > len(features):
             raise ValueError(
-                f"neighbours is {self.neighbours}; with {len(features)} samples it must be 1..{len(features)}"
+                f"neighbours is {self.neighbours}; with {counted(len(features), 'sample')} "
+                f"it must be 1..{len(features)}"
             )
         if self.metric == "euclidean":
             self.mean_ = features.mean(0, dtype=torch.float64)  # far from zero, differences would lose digits

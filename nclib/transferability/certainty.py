@@ -206,7 +206,9 @@ def certainty(
     codes, names = pd.factorize(values.index.get_level_values(0))
     shown = partial(_shown, models=torch.tensor(codes), layers=layers)
     ends = [_ends(part, len(labels.unique())) for part in parts_of(by)]
-    scores, draws = (shown(parts, by) for parts in (given.unsqueeze(2), _drawn(given, without, _spread(labels), ends)))
+    scores, draws = (
+        shown(parts, by) for parts in (given.unsqueeze(2), _drawn(given, without, _variance_factor(labels), ends))
+    )
     null = shown(torch.stack([found[row].shuffled for row in values.index]).unsqueeze(1), parts_of(by)[0])
     order = scores[:, 0].argsort(descending=True, stable=True)
     scores, draws = scores[order, 0], draws[order]
@@ -246,7 +248,7 @@ def _check_counts(labels: Tensor, classes: Sequence[str]) -> list[str]:
     return [f"{which} {have} one sample and {vary} as the other classes do", *rough]
 
 
-def _spread(labels: Tensor) -> float:
+def _variance_factor(labels: Tensor) -> float:
     """The factor that turns the sum of squared deviations without each block into a variance.
 
     It is (B - 1) / B for a class that is spread over B blocks; a class of fewer than B samples is in as many blocks as

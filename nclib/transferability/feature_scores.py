@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nclib.arrays import as_tensor
-from nclib.checks import check_positive, check_whole, is_number
+from nclib.checks import check_positive, check_share, check_whole
 from nclib.metrics.calls import with_cure
 from nclib.metrics.samples import Samples, check_features, check_rows, in_their_span, samples_of
 from nclib.metrics.statistics import ClassStatistics, gathered
@@ -159,8 +159,7 @@ def energy(features: Any, *, share: float = 1.0) -> float:
     >>> round(energy(torch.zeros(4, 8)), 4)  # ln 8
     2.0794
     """
-    if not (is_number(share) and 0 < share <= 1):
-        raise ValueError(f"share is {share!r}; it must be above 0 and at most 1")
+    check_share(share=share)
     each = check_rows(features).double().logsumexp(1)
     return float(each.sort().values[: max(1, round(share * len(each)))].mean())
 

@@ -52,6 +52,12 @@ class Ranking:
         How certain the accuracies of the linear probes are; None if there were no probes.
     kind
         What the samples are: images or texts.
+
+    Examples
+    --------
+    >>> found = Ranking(pd.DataFrame({"gbc": [-2.0, -9.0], "seconds": 1.0}, index=["ours", "theirs"]), by="gbc")
+    >>> found.best, found.order
+    ('ours', 'sorted by gbc, higher is better')
     """
 
     table: pd.DataFrame

@@ -141,12 +141,12 @@ def nleep(features: Any, labels: Any, *, per_class: int = 5, energy: float = 0.8
     floor = 1e-3 * float(np.var(reduced, 0).mean())
     fitted, covariance = reduced, "full"
     if len(reduced) * number > _FULL:
-        fitted, covariance = reduced[_spread(labels, max(_FITTED, number))], "diag"
+        fitted, covariance = reduced[_every_nth(labels, max(_FITTED, number))], "diag"
     mixture = GaussianMixture(number, covariance_type=covariance, reg_covar=floor, random_state=seed)
     return leep(probabilities=mixture.fit(fitted).predict_proba(reduced), labels=labels)
 
 
-def _spread(labels: Tensor, most: int) -> np.ndarray:
+def _every_nth(labels: Tensor, most: int) -> np.ndarray:
     """The numbers of at most `most` samples, the same share of every class."""
     step = -(-len(labels) // most)
     return to_numpy(labels.argsort(stable=True)[::step].sort().values)

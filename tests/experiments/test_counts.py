@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from nclib.data.sizes import SIZES, fewest_of
 from nclib.data.torchvision_sets import TORCHVISION
 from nclib.experiments.counts import asked, impossible
 from nclib.experiments.records import Records
 from nclib.experiments.run import start
 from nclib.experiments.scales import SCALES, check, settings
+from nclib.experiments.sizes import SIZES, fewest_of
 from nclib.experiments.studies import STUDIES, cells_of
 
 

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 import nclib
 from nclib.data.catalogue import EMBEDDED
-from nclib.data.sizes import SIZES
 from nclib.experiments.records import Records, fill
 from nclib.experiments.scales import SCALES
 from nclib.experiments.scales.smoke import TEST, TRAIN
+from nclib.experiments.sizes import SIZES
 from nclib.experiments.studies import STUDIES, cells_of
 from nclib.storage import digest_of_text
 from workflow import fake_data, needs, smoke

@@ -129,7 +129,7 @@ def test_the_spread_of_a_mean_is_the_formula_whatever_the_size_of_the_classes():
                 ]
             )
             known = sum(float(x[labels == k].var()) / n for k, n in enumerate(sizes)) / len(sizes) ** 2
-            ratios.append(module._spread(labels) * float((without - without.mean()).square().sum()) / known)
+            ratios.append(module._variance_factor(labels) * float((without - without.mean()).square().sum()) / known)
         assert np.mean(ratios) == pytest.approx(1, abs=0.08)
 
 

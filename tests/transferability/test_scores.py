@@ -610,8 +610,8 @@ def test_nleep_of_many_samples_is_of_diagonal_covariances_and_a_share_of_every_c
     monkeypatch.setattr(source_scores, "_FITTED", 100)
     assert nleep(features, labels, per_class=2) > nleep(worse, labels, per_class=2)
     assert made == 2 * [("full", 240)] + 2 * [("diag", 80)]
-    assert labels[source_scores._spread(labels, 100)].bincount().tolist() == [20] * 4
-    assert source_scores._spread(labels, 240).tolist() == list(range(240))
+    assert labels[source_scores._every_nth(labels, 100)].bincount().tolist() == [20] * 4
+    assert source_scores._every_nth(labels, 240).tolist() == list(range(240))
 
 
 def test_no_recorded_nleep_is_of_so_many_samples():

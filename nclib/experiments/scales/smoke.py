@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import overload
 
 from nclib.data.catalogue import classes_of, split_name
-from nclib.data.sizes import SIZES
 from nclib.experiments.records import Cell
 from nclib.experiments.scales.scale import FineTuning, Geometry, Scale, SceneTask, Sweep, Task, Zoo
+from nclib.experiments.sizes import SIZES
 from nclib.experiments.words import TextRecipe
 from nclib.models.recipes import Recipe
 
