@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from nclib.checks import counted
-
 
 @contextmanager
 def double_precision() -> Iterator[None]:
@@ -141,7 +139,7 @@ def process_group(device: str | torch.device = "auto") -> Iterator[tuple[torch.d
     rank, on_gpu = _local_rank(), device.type == "cuda"
     if on_gpu and rank >= torch.cuda.device_count():
         raise ValueError(
-            f"{counted(torch.cuda.device_count(), 'GPU')} for {rank + 1} or more processes; start one process per GPU"
+            f"{rank + 1} or more processes were started for {torch.cuda.device_count()} GPU(s); start one per GPU"
         )
     if on_gpu:
         device = torch.device("cuda", rank)
