@@ -99,7 +99,8 @@ def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **op
         kinds = ", ".join(sorted({type(stats).__name__ for stats in models}))
         raise TypeError(f"models are {kinds}; give the class statistics of each")
     if len(models) < 2:
-        raise ValueError(f"FaCe compares models: at least 2 are needed, {len(models)} {'was' if models else 'were'} given")
+        were = "was" if models else "were"
+        raise ValueError(f"FaCe compares models: at least 2 are needed, {len(models)} {were} given")
     if any(stats.counts.tolist() != models[0].counts.tolist() for stats in models):
         raise ValueError("the models' statistics differ in the samples per class; give statistics of the same samples")
     parts = [[variance_collapse(stats), class_fairness(stats, **options)] for stats in models]
