@@ -365,10 +365,11 @@ pd.DataFrame(factors).fillna("").rename_axis("times as large with")
 # - *Rate and batch* mostly do what the paper says. Twice the learning rate multiplies complexity by
 #   {glue:text}`demo complexity at twice the rate:.2f` at demo and {glue:text}`lab complexity at twice the rate:.2f` at lab, and
 #   CDNV by {glue:text}`demo cdnv at twice the rate:.2f` and {glue:text}`lab cdnv at twice the rate:.2f`; half the batch lowers
-#   CDNV in every network. It lowers complexity, too, on letters and wherever there is normalisation; in VGGs without it,
-#   complexity rises on photographs ({glue:text}`lab B1-batch-complexity CIFAR-10 (JPEG copy), VGG-11:.2f` times over the sweep)
-#   and on clothes ({glue:text}`lab B1-batch-complexity Fashion-MNIST, VGG-11:.2f` times), so there the verdict is *mixed*.
-#   Complexity moves much further than collapse.
+#   CDNV in every network. It lowers complexity, too, on letters and wherever there is normalisation. In VGGs without it the
+#   opposite holds on two sources, so that the verdict at lab is *mixed*: the largest batch gives
+#   {glue:text}`lab B1-batch-complexity CIFAR-10 (JPEG copy), VGG-11:.2f` times the complexity of the smallest on photographs,
+#   and {glue:text}`lab B1-batch-complexity Fashion-MNIST, VGG-11:.2f` times on clothes. Complexity moves much further than
+#   collapse.
 # - *L2* does less: its whole sweep changes complexity and CDNV about as much as one doubling of the rate.
 # - *Depth or normalisation?* On letters twice the rate multiplies the complexity of the ResNet by
 #   {glue:text}`demo complexity at twice the rate, Greek, ResNet:.2f`, of the VGG by
