@@ -58,7 +58,7 @@ def test_bad_texts_are_refused(tmp_path):
     for content, message in (
         ("text,label\nhello,x\nhi,there,y\n", "line 3 has 3 columns"),
         ("text,label\nhello, \n", "line 2 has no label"),
-        ("text,label\nhello,x\n", "texts of 1 classes"),
+        ("text,label\nhello,x\n", "texts of 1 class;"),
         ("text,label\ncafé,x\n", "not in UTF-8"),
     ):
         (tmp_path / "t.csv").write_text(content, encoding="latin-1")

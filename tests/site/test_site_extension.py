@@ -81,7 +81,7 @@ def test_a_notebook_shows_the_prose_of_its_source(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode
     said = " ".join((done.stdout + done.stderr).split())
-    assert "notebooks/toy.ipynb is not that of its source: run workflow/execute.py notebooks/toy.py" in said
+    assert "notebooks/toy.ipynb is not that of its source: run python -m workflow.execute notebooks/toy.py" in said
 
 
 @pytest.mark.parametrize(
