@@ -322,8 +322,8 @@ for name, rows in curves.items():
 #
 # - *One image of a class.* At demo the skip connection is {glue:text}`demo A5-scarce points:.1f` points
 #   [{glue:text}`demo A5-scarce low:.1f`, {glue:text}`demo A5-scarce high:.1f`] ahead of full fine-tuning, on digits and
-#   Georgian, not on Greek. Networks trained on another processor were ahead by about half as much, which is not beyond chance,
-#   so the verdict is *undecided* ({ref}`processors`). On Greek and Georgian a linear probe is better than either.
+#   Georgian, not on Greek. Networks trained on another processor were ahead by less, and not beyond chance, so the verdict is
+#   *undecided* ({ref}`processors`). On Greek and Georgian a linear probe is better than either.
 #
 # - *More images.* Its lead is gone at five images, and from ten on full fine-tuning is ahead on both scripts. So it helps
 #   most where data is scarce, by {glue:text}`demo A5-most points:.1f` points more than with fifty images.
