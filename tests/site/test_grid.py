@@ -222,9 +222,7 @@ def test_work_is_that_of_each_network_once_and_of_every_cell():
 
 
 def test_a_data_set_of_unknown_size_says_where_sizes_are():
-    with pytest.raises(
-        ValueError, match=r"SIZES of nclib/experiments/sizes.py has no row glyphs/greek: add its"
-    ):
+    with pytest.raises(ValueError, match=r"SIZES of nclib/experiments/sizes.py has no row glyphs/greek: add its"):
         costs.images("glyphs/greek[0:8]", 0, None)
 
 
