@@ -188,12 +188,7 @@ CONFIRMED = {  # the words that the records of amended protocols earned before
         "lab": ("undecided", "holds", "holds", "holds", "not tested", "holds", "holds", "fails", "holds"),
     },
     "fine_tuning": {
-        "demo": (
-            *("holds", "fails: no effect", "fails: no effect", "holds", "holds"),
-            "fails: no effect",
-            "holds",
-            "holds",
-        ),
+        "demo": ("holds", "fails: no effect", "fails: no effect", "holds", "holds"),
         "lab": ("holds", "fails: no effect", "fails: no effect", "undecided", "holds", "not tested"),
     },
 }
