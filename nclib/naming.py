@@ -102,7 +102,7 @@ class Alias:
         def refuse(name: str) -> Any:
             raise AttributeError(f"{what}, which has no {name!r}")
 
-        module.__getattr__ = refuse  # type: ignore[method-assign]
+        vars(module)["__getattr__"] = refuse
 
 
 def names_of(room: str, **more: list[str]) -> tuple[Any, Any, Any]:

@@ -372,12 +372,17 @@ def in_8_bits(opened: Image.Image) -> Image.Image:
     return opened.convert("L" if opened.mode in _GREY else "RGB")
 
 
+def cropped(image: Image.Image, size: int) -> Image.Image:
+    """The centre of an image as a square, resized: what networks trained here see of it."""
+    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+
+
 def stack(images: Iterator[Image.Image], count: int, size: int | None) -> Tensor:
     """The images as uint8 (N, C, H, W), C = 1 if all are grey; resized to (size, size), or all of the same size."""
     check_whole(1, size=1 if size is None else size)
     fitted: list[Image.Image] = []
     for image in images:
-        fitted.append(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC) if size else image)
+        fitted.append(cropped(image, size) if size else image)
         if fitted[-1].size != fitted[0].size:
             one, other = (" x ".join(map(str, image.size)) for image in (fitted[0], fitted[-1]))
             raise ValueError(f"images differ in size, {one} and {other} (width x height); give size=... to fit them")

@@ -112,7 +112,7 @@ def with_labels(data: Any, name: str = "images", classes: Classes = None) -> Lab
     images = in_hand(data, classes)
     if isinstance(images, Tensor):
         raise TypeError(f"{name} are a tensor of inputs, without labels; give (inputs, labels), or labelled images")
-    images.labels  # noqa: B018  # reading them raises the error that says what is wrong
+    _ = images.labels  # reading them raises the error that says what is wrong
     return images
 
 

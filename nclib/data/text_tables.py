@@ -49,14 +49,12 @@ def _label(where: str, value: Any, column: str) -> str:
 
 
 def _of_csv(file: Path, text: str, label: str) -> list[Row]:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines, _long_fields():
-            header = lines.readline()
-            separator = _separator(file, header, text, label)
-            names = _cells(header, separator)
-            rows = list(_rows(file, csv.reader(lines, delimiter=separator, strict=True), names, separator))
-    except UnicodeDecodeError as error:
-        raise _not_utf8(file, error) from None
+    with file.open(newline="", encoding="utf-8-sig") as opened, _long_fields():
+        lines = _in_utf8(file, opened)
+        header = next(lines, "")
+        separator = _separator(file, header, text, label)
+        names = _cells(header, separator)
+        rows = list(_rows(file, csv.reader(lines, delimiter=separator, strict=True), names, separator))
     _check_quotes(rows, separator, names, text, label)
     return [(where, row[text], row[label]) for where, row in rows]
 
@@ -87,7 +85,7 @@ def _check_quotes(
     place, labels = names.index(label), {row[label].strip() for _, row in rows}
     for where, row in rows:
         for line in row[text].splitlines()[:-1]:
-            cells = _cells(line, separator)
+            cells = [cell.strip() for cell in line.split(separator)]
             if len(cells) == len(names) and cells[place] in labels:
                 raise ValueError(
                     f"{where} begins a text that runs over what looks like a row, {line[:60]!r}: a quote seems to be "
@@ -132,11 +130,7 @@ def _in_utf8(file: Path, lines: Iterable[str]) -> Iterator[str]:
     try:
         yield from lines
     except UnicodeDecodeError as error:
-        raise _not_utf8(file, error) from None
-
-
-def _not_utf8(file: Path, error: UnicodeDecodeError) -> ValueError:
-    return ValueError(f"{file} is not in UTF-8 ({error}); save it in UTF-8")
+        raise ValueError(f"{file} is not in UTF-8 ({error}); save it in UTF-8") from None
 
 
 def _of_lines(file: Path, text: str, label: str) -> Iterator[Row]:

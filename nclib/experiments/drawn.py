@@ -60,7 +60,7 @@ def identify(artist: Drawn, rows: pd.DataFrame) -> Drawn:
     0  1.0  2.0  resnet     7
     """
     single = [name for name in IDENTITY if name in rows and rows[name].map(pd.api.types.is_scalar).all()]
-    artist.identity = rows[single]  # type: ignore[attr-defined]
+    vars(artist)["identity"] = rows[single]
     return artist
 
 

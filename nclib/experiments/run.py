@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -358,7 +359,7 @@ def start(
     (1, 2)
     """
     with optional("statsmodels"):  # here, for what judges claims imports it in the end, and is frozen
-        import statsmodels  # noqa: F401
+        import_module("statsmodels")
     wait_passively(one_thread=settings(scale).device == "cpu")
     chosen = _chosen(scale, models, tasks, data_root)
     anew = _anew(recompute, smoke)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from nclib.data.images import cropped
 from nclib.storage import digest_of
 
 LAST = "last"  # the layer that a classifier sees
@@ -159,5 +159,5 @@ class AsTrained:
         """The image with these channels and this size, as uint8 (C, H, W)."""
         image = image.convert("L" if self.channels == 1 else "RGB")
         if image.size != (self.size, self.size):
-            image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.BICUBIC)  # as in training
+            image = cropped(image, self.size)
         return torch.from_numpy(np.array(image)).reshape(self.size, self.size, self.channels).permute(2, 0, 1)

@@ -3,13 +3,12 @@
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import torch
@@ -27,6 +26,7 @@ from nclib.features.backbones import LAST, Backbone, listed
 from nclib.features.encoders import TextEncoder
 from nclib.features.forward import Outputs, evaluating, half_type, outputs_of
 from nclib.features.heads import ask_about, headless
+from nclib.features.identity import identity
 from nclib.features.inputs import coarsest, precision, rounding_of, warn_of_bytes
 from nclib.features.preparation import as_it_is, in_two
 from nclib.storage import digest_of, digest_of_text, load_tensors, save_tensors
@@ -286,15 +286,12 @@ class FeatureCache:
     @classmethod
     def of(cls, cache: Path | str, model: Backbone, images: Any, half: bool) -> "FeatureCache":
         data = digest_of({"inputs": images}) if isinstance(images, Tensor) else images.digest
-        transform = "none" if isinstance(images, Tensor) or images.prepared else repr(model.transform)
-        if " at 0x" in transform:  # a memory address does not identify it
-            raise ValueError(
-                f"the transform of {model.name} is {transform}; a cache needs one whose repr says what it does"
-            )
+        transform = "none" if isinstance(images, Tensor) or images.prepared else identity(model.transform)
         made_of = {"model": model.name, "weights": model.digest, "images": data, "transform": transform, "half": half}
         finest = torch.promote_types(torch.get_default_dtype(), precision(model.model, torch.float16))
         made_of |= {"precision": words} if (words := precision_suffix(finest)) else {}
-        return cls(Path(cache), made_of | {"network": repr(model.model), "last": _code(model.last)})
+        last = identity(model.last, model.model)
+        return cls(Path(cache), made_of | {"network": repr(model.model), "last": last})
 
     def path(self, shard: range, name: str) -> Path:
         text = json.dumps([self.made_of, name], sort_keys=True)
@@ -320,25 +317,3 @@ class FeatureCache:
     def write(self, shard: range, outputs: dict[str, Tensor]) -> None:
         for name, features in outputs.items():
             save_tensors(self.path(shard, name), {"features": features}, self.made_of | {"layer": name})
-
-
-def _code(function: Callable[..., Any] | None) -> list[str]:
-    """What distinguishes a function from another of the same name: its bytecode, and the values that it holds."""
-    if isinstance(function, partial):
-        return [*_code(function.func), *map(_held, (*function.args, *function.keywords.items()))]
-    code = getattr(function, "__code__", None)
-    if function is None or code is None:
-        return [repr(type(function))]
-    closure, defaults = getattr(function, "__closure__", None), getattr(function, "__defaults__", None)
-    held = (*code.co_consts, *(defaults or ()), *(cell.cell_contents for cell in closure or ()))
-    return [code.co_qualname, code.co_code.hex(), *code.co_names, *map(_held, held)]
-
-
-def _held(value: Any) -> str:
-    """A value that a function holds: the digest of a module's weights, the bytecode of a function, else its text."""
-    if isinstance(value, nn.Module):
-        return digest_of(value.state_dict())
-    if isinstance(value, CodeType):
-        return value.co_code.hex()
-    shown = repr(value)
-    return type(value).__name__ if " at 0x" in shown else shown  # an address differs in every process

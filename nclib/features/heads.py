@@ -44,12 +44,15 @@ def headless(model: nn.Module | Backbone) -> Backbone:
     return replace(given, last=last, classifier=head if isinstance(head, nn.Linear) else None)
 
 
+def _timms_features(model: Any, batch: Tensor) -> Tensor:
+    return model.forward_head(model.forward_features(batch), pre_logits=True)
+
+
 def _known_head(model: Any) -> tuple[_Last, nn.Module] | None:
     """For a timm or torchvision model, a function that returns its features, and the classifier it leaves out."""
     if all(hasattr(model, name) for name in TIMMS):
         head = model.get_classifier()
-        features: _Last = lambda batch: model.forward_head(model.forward_features(batch), pre_logits=True)  # noqa: E731
-        return (features, head) if _learns(head) else None
+        return (partial(_timms_features, model), head) if _learns(head) else None
     if not any(kind.__module__.startswith("torchvision.models.") for kind in type(model).__mro__):
         return None
     if type(model).__name__ == "SqueezeNet":  # it classifies by a convolution, then pools

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +20,7 @@ from nclib.data.augmentation import distort
 from nclib.data.images import Labelled
 from nclib.data.kinds import with_labels
 from nclib.devices import in_double, in_half
+from nclib.features.identity import identity
 from nclib.models.batches import balanced, check_balance
 from nclib.models.losses import collapse_term
 from nclib.models.schedules import SCHEDULES, run_epoch
@@ -202,9 +202,7 @@ class TuningState:
 
 def _made_of(tuned: Tuned) -> dict[str, Any]:
     """What identifies a model to be tuned, and its transform of images."""
-    # The memory address in a function's repr differs in every process.
-    transform = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(tuned.transform))
-    return {"spec": tuned.spec, "base": tuned.base, "transform": transform}
+    return {"spec": tuned.spec, "base": tuned.base, "transform": identity(tuned.transform)}
 
 
 _SAVE_EVERY = 30.0  # seconds between saved states of an unfinished training

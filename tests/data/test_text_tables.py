@@ -83,7 +83,7 @@ def test_a_parquet_table(root):
 
 def test_long_texts_and_quoted_ones_are_whole(root):
     with (root / "t.csv").open("w", newline="") as file:
-        rows = [("text", "label"), (LONG, "a"), ('say "hi", twice\nor more', "b")]
+        rows = [("text", "label"), (LONG, "a"), ('say "hi", twice\nor more', "b"), (f"{LONG}\nand on", "a")]
         csv.writer(file).writerows(rows)
     before = csv.field_size_limit()
     assert found() == sorted(rows[1:])

@@ -303,13 +303,13 @@ def test_a_checkpoint_of_another_transform_is_refused(digits, tmp_path):
         nclib.finetune_best(by_rate(other, 0.1), train, checkpoint=tmp_path / "choice")
 
 
-def test_a_transform_is_the_same_in_every_process(backbone):
-    def function():
-        return lambda image: torch.zeros(1, 28, 28)
+def test_a_transform_is_the_same_in_every_process_and_another_is_not(backbone):
+    def function(value):
+        return lambda image: torch.full((1, 28, 28), value)
 
-    made = [nclib.linear_probe(replace(backbone, transform=function()), 10) for _ in range(2)]
+    made = [nclib.linear_probe(replace(backbone, transform=function(value)), 10) for value in (0.0, 0.0, 1.0)]
     assert repr(made[0].transform) != repr(made[1].transform)  # as in two processes
-    assert finetuning._made_of(made[0]) == finetuning._made_of(made[1])
+    assert finetuning._made_of(made[0]) == finetuning._made_of(made[1]) != finetuning._made_of(made[2])
 
 
 def test_who_else_makes_a_choice_may_remove_its_file_at_any_time(backbone, digits, tmp_path):
