@@ -20,7 +20,7 @@ from nclib.experiments.studies import STUDIES, cells_of
 from nclib.models.losses import VIEWS
 from nclib.models.networks import NETWORKS
 from nclib.models.recipes import Recipe
-from workflow.measures import ROOT
+from workflow.measures import RECORDS
 
 # What one GPU of a data centre is taken to sustain, from slow to fast: operations a second of networks in bfloat16 (its
 # peak is 3e14 to 1e15) and of Jacobians in float32, and images that its processes decode from files.
@@ -230,11 +230,9 @@ def _estimated(study: str, scale: str, cells: list[Cell]) -> str:
 
 def scale_rows() -> list[list[str]]:
     """What every scale costs."""
-    records = Records(ROOT / "book" / "records")
-    return [of_scale(scale, records) for scale in SCALES]
+    return [of_scale(scale, RECORDS) for scale in SCALES]
 
 
 def cost_rows() -> list[list[str]]:
     """What every study costs at every scale."""
-    records = Records(ROOT / "book" / "records")
-    return [cost_of(study, scale, records) for scale in SCALES for study in STUDIES if cells_of(study, scale)]
+    return [cost_of(study, scale, RECORDS) for scale in SCALES for study in STUDIES if cells_of(study, scale)]

@@ -14,10 +14,9 @@ from scipy.stats import rankdata, t
 
 from nclib.estimates import fisher, student
 from nclib.experiments.protocols import in_force
-from nclib.experiments.records import Records
 from nclib.experiments.studies import CLAIMS, declared
 from nclib.storage import replacing
-from workflow.measures import ROOT
+from workflow.measures import RECORDS, ROOT
 
 TABLE = ROOT / "book" / "coverage.csv"
 SIMULATIONS = 20_000
@@ -78,11 +77,10 @@ def crossed(draw: Draw, panels: int) -> Draw:
 @cache
 def residuals() -> np.ndarray:
     """How far the confirming replicates of the claims are off their means, in standard deviations of each."""
-    records = Records(ROOT / "book" / "records")
     found = []
     for claim in CLAIMS:
         for scale in ("demo", "lab"):
-            if in_force(claim.study, scale) and (table := declared(records, claim.study, scale)) is not None:
+            if in_force(claim.study, scale) and (table := declared(RECORDS, claim.study, scale)) is not None:
                 for _, values in claim.replicates(table).groupby(["contrast", "panel"])["value"]:
                     if len(values) > 3 and values.std() > 0:
                         spread = np.sqrt(len(values) / (len(values) - 1)) / values.std()

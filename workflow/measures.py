@@ -11,11 +11,12 @@ from unittest.mock import patch
 import jupytext
 import nbformat
 
-from nclib.experiments.records import as_table
+from nclib.experiments.records import Records, as_table
 from nclib.experiments.run import Run
 from nclib.experiments.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parents[1]
+RECORDS = Records(ROOT / "book" / "records")  # those that are committed
 Measure = Callable[..., dict[str, Any]]
 
 

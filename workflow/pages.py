@@ -34,7 +34,7 @@ from workflow import panels, published, sources
 from workflow.costs import cost_rows, scale_rows
 from workflow.coverage import TABLE as COVERAGE
 from workflow.execute import NOTES
-from workflow.measures import ROOT, chapter
+from workflow.measures import RECORDS, ROOT, chapter
 from workflow.power import TABLE as POWER
 
 BOOK = ROOT / "book"
@@ -90,7 +90,7 @@ def badges() -> str:
 
 def findings_table() -> str:
     """The verdicts on five claims as a Markdown table, each with a link to its chapter."""
-    judged = verdicts_by_scale(Records(ROOT / "book" / "records"))
+    judged = verdicts_by_scale(RECORDS)
     rows = []
     for claim, *found in zip(CLAIMS, *judged.values(), strict=True):
         if claim.key in FINDINGS:
@@ -166,22 +166,21 @@ def runs_table() -> str:
 def records_table() -> str:
     """A row for each file of records, with the cells that its scale asks for."""
     lines = []
-    ledger = Records(ROOT / "book" / "records")
     for study in STUDIES:
         for scale in SCALES:
             if declared := cells_of(study, scale):
-                lines.append([study, scale, *_held(ledger, study, scale, declared)])
+                lines.append([study, scale, *_held(RECORDS, study, scale, declared)])
     return markdown(["study", "scale", "records", "cells", "made", "commits"], lines)
 
 
-def _held(ledger: Records, study: str, scale: str, declared: list[dict]) -> list[str]:
-    path, found = ledger.path(study, scale), ledger.read(study, scale)
+def _held(RECORDS: Records, study: str, scale: str, declared: list[dict]) -> list[str]:
+    path, found = RECORDS.path(study, scale), RECORDS.read(study, scale)
     if not found:
         return ["0", f"0 of {len(declared)}", "not run yet", ""]
     made = [record["provenance"] for record in found]
     dates = sorted({each["date"] for each in made})
     commits = sorted({str(each["commit"]) for each in made})
-    held = len(ledger.select(study, scale, declared))
+    held = len(RECORDS.select(study, scale, declared))
     link = f"[{path.stat().st_size / 1000:.0f} kB](records/{path.name}), [CSV](../_build/records/{path.stem}.csv)"
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return [f"{len(found)}, {link}", f"{held} of {len(declared)}", when, " ".join(commits)]
@@ -275,16 +274,15 @@ def power_table() -> str:
 def verdicts_table() -> str:
     """The verdicts on each claim before the book had one inference, and the present ones."""
     before = pd.read_csv(BOOK / "verdicts_before.csv", index_col="Unnamed: 0", keep_default_na=False)
-    now = score_card(Records(ROOT / "book" / "records")).drop(columns=["sentence", "statistic", "needed"])
+    now = score_card(RECORDS).drop(columns=["sentence", "statistic", "needed"])
     lines = before.add_suffix(", before").join(now.add_suffix(", now"), how="outer").reindex(now.index).fillna("")
     return markdown(["claim", *lines], map(list, lines.itertuples()))
 
 
 def elsewhere_table() -> str:
     """Verdicts from records made on other processors, and the verdicts here."""
-    records = Records(ROOT / "book" / "records")
-    here = {(scale, each.claim.key): str(each) for scale in SCALES for each in verdicts(records, scale)}
-    rows = elsewhere(records)
+    here = {(scale, each.claim.key): str(each) for scale in SCALES for each in verdicts(RECORDS, scale)}
+    rows = elsewhere(RECORDS)
     shown = ([row.claim, row.scale, here[row.scale, row.claim], row.processor, row.said] for row in rows.itertuples())
     return markdown(["claim", "scale", "verdict", "another processor", "its verdict"], shown)
 

@@ -14,7 +14,7 @@ from nclib.experiments.records import Records
 from nclib.experiments.scales import SCALES
 from nclib.experiments.studies import CLAIMS, declared, explored
 from nclib.storage import replacing
-from workflow.measures import ROOT
+from workflow.measures import RECORDS, ROOT
 
 TABLE = ROOT / "book" / "power.csv"
 
@@ -44,9 +44,8 @@ def _number(claim: Claim, confirming: pd.DataFrame | None, scale: str) -> int:
 
 
 def rows() -> Iterator[dict]:
-    records = Records(ROOT / "book" / "records")
     for scale in SCALES:
-        yield from filter(None, (of_claim(claim, records, scale) for claim in CLAIMS))
+        yield from filter(None, (of_claim(claim, RECORDS, scale) for claim in CLAIMS))
 
 
 def main() -> None:

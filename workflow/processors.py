@@ -23,14 +23,13 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from nclib.devices import double_precision
-from nclib.experiments.records import EMULATING, Cell, Records, cell_digest, cell_of, processor, record_of
+from nclib.experiments.records import EMULATING, Cell, cell_digest, cell_of, processor, record_of
 from nclib.experiments.run import SPREADS
 from nclib.experiments.studies import LIVE, cells_of, live_cell
 from nclib.experiments.tolerances import CHANGES, FIELDS, apart, kind, read_spreads
 from nclib.storage import replacing
-from workflow.measures import ROOT, chapter, measures
+from workflow.measures import RECORDS, ROOT, chapter, measures
 
-RECORDS = Records(ROOT / "book" / "records")
 TABLE = ROOT / SPREADS
 NOTE = "# What processors differ by, by make processors and make reproduce KEEP=1; see experiments/tolerances.py\n"
 # What numpy can do here beyond its least, by its own names, which have changed: X86_V3 is AVX2.

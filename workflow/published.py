@@ -8,9 +8,8 @@ from scipy.stats import weightedtau
 
 import nclib
 from nclib.experiments.chapters import fine_tuning, selection
-from nclib.experiments.records import Records
 from nclib.experiments.studies import declared
-from workflow.measures import ROOT
+from workflow.measures import RECORDS, ROOT
 
 FOLDER = ROOT / "book" / "published"
 ESTIMATORS = ("sfda", "nleep", "logme", "parc", "leep")  # of the benchmark, which uses the same names
@@ -31,7 +30,7 @@ def share_rows() -> list[list[str]]:
         for name, block in BLOCKS
     ]
     for scale in ("demo", "lab"):
-        table = declared(Records(ROOT / "book" / "records"), "fine_tuning", scale)
+        table = declared(RECORDS, "fine_tuning", scale)
         if table is not None:
             largest = fine_tuning.paired(table, "body_share")["skip"].max()
             rows.append([f"the networks of chapter 5, {scale}", "without the head", f"{largest:.1%}"])
@@ -91,7 +90,7 @@ def _stated(name: str) -> dict[str, float]:
 def _here() -> Iterator[tuple[str, dict]]:
     """A title and the weighted tau of all scores, for each zoo of images that was run."""
     for scale in ("demo", "lab"):
-        table = declared(Records(ROOT / "book" / "records"), "model_selection", scale)
+        table = declared(RECORDS, "model_selection", scale)
         if table is not None:
             for zoo, rows in selection.in_zoos(table).groupby("zoo", sort=False):
                 yield f"{scale}: {zoo}", selection.all_ranks(rows)

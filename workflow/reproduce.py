@@ -25,7 +25,7 @@ from nclib.experiments.scales import settings
 from nclib.experiments.studies import CLAIMS, ELSEWHERE, STUDIES, elsewhere, seeds_of
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.storage import replacing
-from workflow.measures import ROOT, chapter, measures
+from workflow.measures import RECORDS, ROOT, chapter, measures
 from workflow.processors import COMBINATIONS, keep, rows_of
 
 Seeds = Literal["one", "all"]
@@ -117,7 +117,7 @@ def report_verdicts(pairs: Sequence[tuple[Verdict, Verdict]]) -> int:
 
 def keep_verdicts(found: Iterable[Verdict], name: str) -> None:
     """Take what was found under protocols into the table of other processors' verdicts."""
-    where, known = f"{processor()} as {name}" if name else processor(), elsewhere(Records(ROOT / "book" / "records"))
+    where, known = f"{processor()} as {name}" if name else processor(), elsewhere(RECORDS)
     rows = [
         {"claim": each.claim.key, "scale": SCALE, "protocol": protocol.digest, "processor": where}
         | {"word": each.word, "said": str(each)}
@@ -163,18 +163,18 @@ def main(
     studies = {name: cells for name, cells in declared(seeds).items() if not study or name in study}
     if unknown := set(study or ()) - studies.keys():
         raise typer.BadParameter(f"there is no study {', '.join(sorted(unknown))}; there are {', '.join(declared())}")
-    committed, recomputed, start = Records(ROOT / "book" / "records"), Records(AGAIN / "records"), time.monotonic()
-    all_allowed(committed)  # what cannot be reported in the end is said before hours go into it
+    recomputed, start = Records(AGAIN / "records"), time.monotonic()
+    all_allowed(RECORDS)  # what cannot be reported in the end is said before hours go into it
     if not go_on:
         shutil.rmtree(AGAIN, ignore_errors=True)
     for name, cells in studies.items():
         measure = partial(measures(chapter(name))[name], cache=AGAIN / "cache")
         fill(recomputed, name, SCALE, cells, measure, workers=joblib.cpu_count(), retry=True)
-    wrong = report(committed, recomputed, studies)
-    pairs = list(judged(committed, recomputed, studies)) if seeds == "all" else []
+    wrong = report(RECORDS, recomputed, studies)
+    pairs = list(judged(RECORDS, recomputed, studies)) if seeds == "all" else []
     wrong += report_verdicts(pairs) if pairs else 0
     if kept:
-        keep(farthest(committed, recomputed, studies))
+        keep(farthest(RECORDS, recomputed, studies))
         keep_verdicts((new for _, new in pairs), here)
     typer.echo(f"{(time.monotonic() - start) / 60:.0f} minutes")
     if wrong:

@@ -29,7 +29,7 @@ from nclib.models.networks import Network, cifar_resnet
 from nclib.models.pretrained import import_module
 from workflow import costs, fake_data
 from workflow.execute import execute
-from workflow.measures import ROOT, chapter
+from workflow.measures import RECORDS, ROOT, chapter
 from workflow.needs import as_text, names_of, needs
 
 FOLDER = ROOT / SMOKE_FOLDER
@@ -184,7 +184,7 @@ def hours_table(tried: Sequence[Tried], scale: str, device: torch.device) -> str
         most, least = most_hours(each.study, scale, each.records), least_hours(each.study, scale, speeds)
         ends = sorted({costs.two_digits(end) for end in (least, most) if end is not None}, key=float)
         row = {"study": each.study, "cells": len(cells_of(each.study, scale)), "tried": len(each.records)}
-        table = costs.cost_of(each.study, scale, Records(ROOT / "book" / "records"))[3]
+        table = costs.cost_of(each.study, scale, RECORDS)[3]
         rows.append(row | {"hours, projected": " to ".join(ends), "cost table": table})
     return (
         f"{pd.DataFrame(rows).to_string(index=False)}\n"

@@ -466,12 +466,12 @@ def finetune_best(
     def tried(number: int) -> tuple[Validation, float]:
         make, settings = candidates[number]
         tuned = make()
-        identity = _made_of(tuned) | {"settings": asdict(settings), **same}
-        if kept and (found := kept.read(number, identity)):
+        made_of = _made_of(tuned) | {"settings": asdict(settings), **same}
+        if kept and (found := kept.read(number, made_of)):
             return found
         state = tune(tuned, number, rest, validation=held, patience=patience)
         if kept:
-            kept.write(number, identity, state)
+            kept.write(number, made_of, state)
         return state.scores, state.seconds
 
     trials = [tried(number) for number in range(len(candidates))]

@@ -13,7 +13,7 @@ from nclib.experiments.claims import judge
 from nclib.experiments.protocols import PROTOCOLS, Protocol, confirming, in_force, stamped
 from nclib.experiments.records import Records, fill
 from nclib.experiments.scales import settings
-from workflow.measures import ROOT
+from workflow.measures import RECORDS, ROOT
 from workflow.protocols import JUDGING, definitions, digest, meaning, measuring, reached
 
 SEEDS = {"demo": (10, 11), "lab": (10,)}
@@ -196,10 +196,9 @@ CONFIRMED = {  # the words that the records of amended protocols earned before
 
 @pytest.mark.parametrize("protocol", [p for p in PROTOCOLS if p.amended], ids=lambda p: f"{p.chapter} {p.number}")
 def test_what_is_corrected_in_a_protocol_leaves_every_verdict_as_it_was(protocol):
-    records = Records(ROOT / "book" / "records")
     for scale, words in CONFIRMED[protocol.chapter].items():
         claims = [claim for claim in studies.CLAIMS if in_force(claim.study, scale) is protocol]
-        found = [judge(claim, studies.declared(records, claim.study, scale)) for claim in claims]
+        found = [judge(claim, studies.declared(RECORDS, claim.study, scale)) for claim in claims]
         assert tuple(verdict.word for verdict in found) == words
 
 
@@ -213,12 +212,11 @@ def test_what_confirms_was_made_after_the_protocol(protocol):
     added = git(
         "log", "--full-history", "--format=%H", "-S", first, "--", "nclib/experiments/protocols.py"
     ).stdout.split()
-    records = Records(ROOT / "book" / "records")
     commits = {
         each["provenance"]["commit"]
         for study in protocol.studies
         for scale in protocol.seeds
-        for each in records.read(study, scale)
+        for each in RECORDS.read(study, scale)
         if each["provenance"].get("protocol") in protocol.digests
     }
     for commit in commits:

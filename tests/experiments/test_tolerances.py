@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
-from nclib.experiments.records import Records, cell_digest
+from nclib.experiments.records import cell_digest
 from nclib.experiments.scales import settings
 from nclib.experiments.studies import LIVE, STUDIES, cells_of, live_cell
 from nclib.experiments.tolerances import CHANGES, FIELDS, apart, differences, kind, read_spreads, tolerances
 from workflow import reproduce
+from workflow.measures import RECORDS
 
 ROOT = Path(__file__).parents[2]
 SPREADS = read_spreads(ROOT / "book" / "processors.csv")
-RECORDS = Records(ROOT / "book" / "records")
 CELL = {"width": 2, "seed": 0}
 positive = st.floats(1e-6, 1e6)
 

@@ -3,10 +3,9 @@
 import pandas as pd
 import pytest
 
-from nclib.experiments.records import Records
 from nclib.experiments.studies import CLAIMS
 from workflow import pages, power
-from workflow.measures import ROOT
+from workflow.measures import RECORDS, ROOT
 
 KNOWN = pd.read_csv(power.TABLE, keep_default_na=False)
 
@@ -20,7 +19,7 @@ def test_the_page_is_that_of_the_table(name):
 @pytest.mark.parametrize("key", ["A1-augmentation", "A4-collapse", "B1-l2-collapse"])
 def test_the_power_of_a_claim_is_that_of_its_records(key):
     claim = next(claim for claim in CLAIMS if claim.key == key)
-    row = power.of_claim(claim, Records(ROOT / "book" / "records"), "demo")
+    row = power.of_claim(claim, RECORDS, "demo")
     known = KNOWN[(KNOWN["claim"] == key) & (KNOWN["scale"] == "demo")].iloc[0]
     assert int(known["replicates a panel"]) == row["replicates a panel"]
     for name in ("power", "power of none"):

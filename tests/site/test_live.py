@@ -12,16 +12,15 @@ import pytest
 
 import nclib
 from nclib.devices import double_precision
-from nclib.experiments.records import Records, as_table, record_of
+from nclib.experiments.records import as_table, record_of
 from nclib.experiments.run import start
 from nclib.experiments.studies import LIVE, live_cell
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.models import recipes
 from workflow import live
-from workflow.measures import ROOT, chapter, chapters, measures
+from workflow.measures import RECORDS, ROOT, chapter, chapters, measures
 
 SPREADS = read_spreads(ROOT / "book" / "processors.csv")
-RECORDS = Records(ROOT / "book" / "records")
 EXECUTED = [source.with_suffix(".ipynb") for source in chapters()]
 PINS = (ROOT / "constraints.txt").read_text().splitlines()
 OTHER_TEXTS = [name for name in ("networkx", "docutils") if f"{name}=={version(name)}" not in PINS]

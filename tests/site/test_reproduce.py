@@ -17,15 +17,13 @@ from nclib.experiments.records import Records, fill
 from nclib.experiments.studies import CLAIMS, LIVE, live_cell, seeds_of
 from nclib.experiments.tolerances import read_spreads, tolerances
 from workflow import reproduce
-from workflow.measures import ROOT, chapter, measures
-
-BOOK = Records(ROOT / "book" / "records")
+from workflow.measures import RECORDS, ROOT, chapter, measures
 
 
 @pytest.fixture
 def again(tmp_path):
     """The book's records, as if they had been computed again to the last digit."""
-    shutil.copytree(BOOK.folder, tmp_path / "records")
+    shutil.copytree(RECORDS.folder, tmp_path / "records")
     return Records(tmp_path / "records")
 
 
@@ -42,7 +40,7 @@ def test_a_cheap_cell_of_every_study_is_measured_again_and_reported(tmp_path, st
     with double_precision():
         fill(Records(tmp_path), study, "check", [cell], partial(measures(chapter(study))[study], cache=None))
     tolerance = tolerances(read_spreads(ROOT / reproduce.SPREADS), [study], "check", [cell])
-    text, beyond = reproduce.compare(BOOK, Records(tmp_path), study, "check", [cell], tolerance)
+    text, beyond = reproduce.compare(RECORDS, Records(tmp_path), study, "check", [cell], tolerance)
     assert text.startswith(f"{study} at check scale: 1 records")
     assert "tolerance" in text
     assert not beyond, text
@@ -50,8 +48,8 @@ def test_a_cheap_cell_of_every_study_is_measured_again_and_reported(tmp_path, st
 
 def test_equal_records_are_reported_study_by_study_and_end_well(again, capsys):
     studies = reproduce.declared()
-    assert not reproduce.report(BOOK, again, studies)
-    assert not reproduce.report_verdicts(list(reproduce.judged(BOOK, again, studies)))
+    assert not reproduce.report(RECORDS, again, studies)
+    assert not reproduce.report_verdicts(list(reproduce.judged(RECORDS, again, studies)))
     said = capsys.readouterr().out
     assert all(f"{study} at demo scale" in said for study in studies)
     assert all(f"  {claim.key}" in said for claim in CLAIMS)
@@ -70,13 +68,13 @@ def test_one_seed_of_every_cell_is_of_those_that_the_verdicts_rest_on():
 
 def test_a_value_beyond_its_tolerance_is_counted(again, capsys):
     rewrite(again, "downstream_collapse", lambda metrics: metrics | {"num_features": 1 + metrics["num_features"]})
-    assert reproduce.report(BOOK, again, reproduce.declared("one")) == 1
+    assert reproduce.report(RECORDS, again, reproduce.declared("one")) == 1
     assert "1 metrics are beyond their tolerance" in capsys.readouterr().out
 
 
 def test_a_verdict_that_differs_is_marked_and_counted(again, capsys):
     rewrite(again, "collapse_in_training", lambda metrics: metrics | {"nc4": [0.5 for _ in metrics["nc4"]]})
-    assert reproduce.report_verdicts(list(reproduce.judged(BOOK, again, reproduce.declared()))) == 1
+    assert reproduce.report_verdicts(list(reproduce.judged(RECORDS, again, reproduce.declared()))) == 1
     assert "! P4 " in capsys.readouterr().out
 
 
@@ -85,7 +83,7 @@ def test_missing_cells_are_said_and_counted(again, capsys):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     declared = reproduce.declared()
     number = len(declared["tuned_layer"])
-    assert reproduce.report(BOOK, again, declared) == 1
+    assert reproduce.report(RECORDS, again, declared) == 1
     assert f"{number} cells are committed, {number - 1} recomputed, of {number}" in capsys.readouterr().out
 
 
@@ -126,7 +124,7 @@ def test_the_farthest_cells_are_rows_for_the_table_of_spreads(again):
     """So that what a whole run differed by is not lost."""
     rewrite(again, "source_collapse", lambda metrics: metrics | {"nc1": 1.5 * metrics["nc1"]})
     rewrite(again, "downstream_collapse", lambda metrics: metrics | {"cdnv": math.nan})  # no spread, but no agreement
-    rows = pd.DataFrame(reproduce.farthest(BOOK, again, reproduce.declared())).set_index(["study", "metric"])
+    rows = pd.DataFrame(reproduce.farthest(RECORDS, again, reproduce.declared())).set_index(["study", "metric"])
     assert rows.loc[("source_collapse", "nc1"), "apart"] == pytest.approx(math.log(1.5), rel=1e-2)
     assert rows.loc[("source_collapse", "cdnv"), "apart"] == 0
     assert set(rows["combination"]) == {reproduce.FARTHEST}
@@ -138,6 +136,7 @@ def test_the_farthest_cells_are_rows_for_the_table_of_spreads(again):
 def test_verdicts_of_another_processor_join_the_table_once(tmp_path, monkeypatch):
     (tmp_path / "book").mkdir()
     monkeypatch.setattr(reproduce, "ROOT", tmp_path)
+    monkeypatch.setattr(reproduce, "RECORDS", Records(tmp_path / "book" / "records"))
     monkeypatch.setattr(reproduce, "processor", lambda: "a toaster")
     protocols = {"collapse_in_training": Mock(digest="d")}
     monkeypatch.setattr(reproduce, "in_force", lambda study, scale: protocols.get(study))

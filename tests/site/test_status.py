@@ -6,13 +6,12 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from nclib.experiments.records import Records
 from nclib.experiments.scales import SCALES
 from nclib.experiments.studies import STUDIES, cells_of
 from workflow import execute
+from workflow.measures import RECORDS
 
 ROOT = Path(__file__).parents[2]
-RECORDS = Records(ROOT / "book" / "records")
 TOY = "# %%\nprint(1)\n"
 
 

@@ -12,11 +12,10 @@ from nclib.estimates import fisher
 from nclib.experiments.chapters import selection
 from nclib.experiments.chapters.selection import CLAIMS, EARLIER, in_zoos
 from nclib.experiments.claims import judge
-from nclib.experiments.records import Records
 from nclib.experiments.scales import SCALES, settings
 from nclib.experiments.studies import STUDIES, declared
 from nclib.transferability.calibration import POWER, SCALE, likely_best
-from workflow.measures import ROOT, measures
+from workflow.measures import RECORDS, ROOT, measures
 
 
 def rows(**scores):
@@ -148,8 +147,7 @@ def test_the_skill_is_of_other_zoos_and_none_where_face_says_nothing():
 
 
 def test_the_librarys_calibration_is_that_of_the_records():
-    records = Records(ROOT / "book" / "records")
-    tables = {scale: declared(records, "model_selection", scale) for scale in SCALES}
+    tables = {scale: declared(RECORDS, "model_selection", scale) for scale in SCALES}
     zoos = [in_zoos(table).assign(scale=scale) for scale, table in tables.items() if table is not None]
     rows = pd.concat([zoo.assign(zoo=zoo["scale"] + ": " + zoo["zoo"]) for zoo in zoos])
     scale, power = selection.calibration(selection.choices(rows))
