@@ -97,9 +97,9 @@ plt.show()
 # ````{prf:definition} Neural collapse, as measured here
 # :label: def-nc
 #
-# With $M$ the $K \times d$ matrix of centred class means $\mu_k - \mu_G$, classifier weights $W$ ($K \times d$)
-# and $E = I - \frac1K \mathbf{1}\mathbf{1}^\top$, the Gram matrix (up to scale) of a centred simplex, whose $K$
-# corners are all equally far from each other,
+# Let $M$ ($K \times d$) be the matrix of centred class means $\mu_k - \mu_G$, and $W$ ($K \times d$) the weights of the
+# classifier. Let $E = I - \frac1K \mathbf{1}\mathbf{1}^\top$: up to scale, this is the Gram matrix of a centred simplex, whose
+# $K$ corners are all equally far from each other. Then
 #
 # $$
 # \begin{aligned}
@@ -226,12 +226,12 @@ def measure(cell, cache):
 tables = run.study_by_scale("collapse_in_training", measure)
 table = tables[scale]
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 keeps falling when almost no training errors are left; NC2 and NC3 hardly move on letters. The panels show neural collapse on the training images during training, one colour for each scale: the mean over the seeds, and a band from the lowest to the highest. Dotted lines in the panel of NC2: the value for as many random class means, with as many features. Dashed lines: from here on all seeds are in the terminal phase, that is, their training error has been at most one in a thousand. More collapsed is lower for NC1 to NC3, and higher for NC4.", "name": "fig-trajectories"}, "image": {"alt": "Training error falls to zero, and NC1 goes on falling after that, at both scales. NC2 and NC3 come far down at lab, and stay high at demo. NC4 and test accuracy rise and level off. Six line charts over epochs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "NC1 keeps falling when almost no training errors are left; NC2 and NC3 hardly move on letters. The panels show error, NC1 to NC4 on the training images, and test accuracy, one colour for each scale: the line is the mean over the seeds, and the band goes from the lowest to the highest seed. Dotted lines: NC2 of random class means, as many and with as many features as the networks have. A dashed line marks the epoch by which every seed has begun its terminal phase: a training error of at most one in a thousand. More collapsed is lower for NC1 to NC3, and higher for NC4.", "name": "fig-trajectories"}, "image": {"alt": "Training error falls to zero, and NC1 goes on falling after that, at both scales. NC2 and NC3 come far down at lab, and stay high at demo. NC4 and test accuracy rise and level off. Six line charts over epochs."}}
 shown = {  # title, and which side is more collapsed
     "train_error": ("training error, share of images", ""),
     "nc1": ("NC1: within-class variability", "lower"),
     "nc2": ("NC2: distance to simplex", "lower"),
-    "nc3": ("NC3: distance to self-duality", "lower"),
+    "nc3": ("NC3: classifier to class means", "lower"),
     "nc4": ("NC4: nearest-mean agreement, share", "higher"),
     "test_accuracy": ("test accuracy, share of images", ""),
 }
@@ -312,8 +312,8 @@ pd.DataFrame(by_start).T
 # %% [markdown]
 # ## Is it the same on your machine?
 #
-# Here we measure a small cell of the study again, from scratch, and compare it with its record. {ref}`processors` explains the
-# tolerances, and why the new numbers appear only on the built page of the book.
+# Here we repeat one small measurement of this study from scratch, and compare the result with its record. {ref}`processors`
+# explains the tolerances, and why the new numbers appear only on the built page of the book.
 
 # %% tags=["live"]
 run.live({"collapse_in_training": measure})
@@ -366,6 +366,6 @@ for metric in ("nc1", "nc2", "nc3"):
 #     -p data_root ~/data -p device cuda
 # ```
 #
-# The first command trains networks with seeds that have no record yet; the second trains the networks of another scale, *lab*
-# or *paper*. Only cells without a record are measured; `-p recompute True` measures all of them again. The verdicts still use
-# the scale's own seeds.
+# The first command trains networks with seeds that have no record yet; the second trains the networks of *paper* scale. Only
+# cells without a record are measured; `-p recompute True` measures all of them again. The verdicts still use the scale's own
+# seeds.

@@ -2,10 +2,10 @@
 # (source)=
 # # Ask whether collapse on the source data hurts transfer
 #
-# **The claims.** A network that has collapsed on its {term}`source` data may have thrown away what another task needs.
-# Li et al. first claimed (A1) that preventing within-class variability collapse *to a certain extent* during pre-training
-# improves transfer, and that this explains why some losses, data augmentation and projection heads help {cite}`li2022`.
-# The later version of their paper calls the relation more nuanced (A3) {cite}`li2024`.
+# **The claims.** A network that has collapsed on its {term}`source` data may have thrown away what another task needs. Li et
+# al. first claimed (A1) that networks transfer better if, during pre-training, the variability within classes is kept *to a
+# certain extent* from collapsing, and that this explains why some losses, data augmentation and projection heads help
+# {cite}`li2022`. The later version of their paper calls the relation more nuanced (A3) {cite}`li2024`.
 #
 # **What we find.** Changing collapse alone hardly ever helps. On letters and clothes, transfer is best near plain training:
 # preventing collapse a little costs one or two points, and forcing it far enough costs two points on letters and twenty on
@@ -19,7 +19,7 @@
 # are other scripts and digits. At *lab* scale there are two sources: Fashion-MNIST, with digits and letters as tasks, and
 # CIFAR-10 (a JPEG copy), with classes of Tiny ImageNet and textures as tasks. We ask, in this order,
 #
-# 1. whether collapse on the source hurts, by intervening on collapse and nothing else,
+# 1. whether collapse on the source hurts, by changing a penalty on collapse and no other setting,
 # 2. whether the heuristics that are said to prevent collapse help,
 # 3. whether they help *because* they prevent it.
 
@@ -85,7 +85,7 @@ pd.Series(
 # %% [markdown]
 # ## Measure
 #
-# A cell is one network. On the source, we measure collapse on the images that the network was trained on.
+# In this study, a cell is one network. We measure its collapse on the source images that it was trained on.
 
 
 # %%
@@ -125,12 +125,12 @@ tables = run.study_by_scale("source_collapse", measure)
 # %% [markdown]
 # ## Does collapse on the source hurt?
 #
-# We change collapse itself. We add a penalty to the cross-entropy of each batch:
-# $\lambda \log(\operatorname{tr} \Sigma_W / \operatorname{tr} \Sigma_B)$ of its features. A negative $\lambda$ prevents
-# collapse, a positive $\lambda$ forces it, and nothing else changes. (In all these networks, every batch has four images of
-# each class it contains.) The horizontal axis is the {term}`trace ratio`, not NC1. When collapse is forced, the class means
-# span fewer directions, and NC1 rises again, because it divides by the variance of the class means along each direction,
-# however small.
+# We change collapse itself. To the cross-entropy of each batch we add the penalty
+# $\lambda \log(\operatorname{tr} \Sigma_W / \operatorname{tr} \Sigma_B)$, computed from the features of that batch. A negative
+# $\lambda$ prevents collapse, a positive $\lambda$ forces it, and no other setting changes. (In all these networks, every batch
+# has four images of each class it contains.) The horizontal axis is the {term}`trace ratio`, not NC1. When collapse is forced,
+# the class means span fewer directions, and NC1 rises again, because it divides by the variance of the class means along each
+# direction, however small.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Forcing collapse costs accuracy on new tasks; preventing it gains next to nothing. Top: mean accuracy of linear probes on the downstream tasks. Bottom: accuracy on the source. Each column is one source. A thin line is one seed; the thick line is the mean over seeds, labelled with the values of lambda. Left is more collapsed.", "name": "fig-dial"}, "image": {"alt": "Where collapse is forced, at the left, downstream accuracy falls: a little on letters and photographs, steeply on clothes. Where it is prevented, at the right, downstream accuracy falls on letters, falls a little on clothes, and rises a little on photographs. Source accuracy falls to the right on letters only."}}
 figures.dial(tables)
@@ -155,17 +155,18 @@ for table in tables.values():
 # ({glue:text}`glyphs/latin 0.3 source_accuracy:.3f`), so collapse costs accuracy only on new tasks. (We tried $\lambda = 1$ and
 # left it out: class means merge, and source accuracy falls, too.)
 #
-# On clothes the U is steep. At $\lambda = 0.05$, $0.1$ and $0.3$, forcing collapse costs
+# On clothes the inverted U falls steeply where collapse is forced. At $\lambda = 0.05$, $0.1$ and $0.3$, forcing collapse costs
 # {glue:text}`fashion-mnist lost at 0.05:.0f`, {glue:text}`fashion-mnist lost at 0.1:.0f` and
 # {glue:text}`fashion-mnist lost at 0.3:.0f` points of accuracy on new tasks, at about the same accuracy on the source. At
 # $\lambda = 0.3$ the trace ratio is no lower than at $0.1$, and NC1 and CDNV have risen again, as at $\lambda = 1$ on letters.
-# Even without that value, collapse costs transfer.
+# Even if we leave out $\lambda = 0.3$, forcing collapse costs transfer.
 #
-# On photographs there is no U. Forcing collapse costs {glue:text}`folder:cifar10 lost at 0.3:.1f` points, and the least
-# collapsed networks are at least as good as plain training. So at *lab* scale the claim that preventing collapse helps
-# (A1-dial) is undecided over the two sources together. The claim that transfer is best between the extremes (A1-extent) holds
-# for clothes only; the score card shows the mean of the two sources. On letters and clothes A1-extent holds because plain or
-# slightly more collapsed networks beat both extremes. It does not show that preventing collapse helps.
+# On photographs there is no inverted U. Forcing collapse costs {glue:text}`folder:cifar10 lost at 0.3:.1f` points, and the
+# least collapsed networks are at least as good as plain training. So at *lab* scale the claim that preventing collapse helps
+# (A1-dial) is undecided over the two sources together. Of the two sources at this scale, the claim that transfer is best
+# between the extremes (A1-extent) holds on clothes and not on photographs; the score card shows their mean, which holds. On
+# letters and clothes, A1-extent holds because plain or slightly more collapsed networks beat both extremes. This does not show
+# that preventing collapse helps.
 #
 # Does the penalty act as a learning rate in disguise? It could, if it made the features larger or smaller. From $\lambda = 0$
 # to $0.3$, the mean norm of the features becomes {glue:text}`glyphs/latin 0.3 norms:.2f` times as large on letters,
@@ -187,7 +188,7 @@ titles = {
 figures.heuristics(tables, titles)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Augmentation helps, and forcing collapse hurts. Preventing collapse, alone or by projection heads, hurts on letters, and at lab scale gains nothing on average. The figure shows the differences in mean downstream accuracy that the claims are about, with 95% intervals; each scale has its own marker, and the faint points below an interval are single seeds. The grey band is the smallest effect, one point. A claim about a best value between two ends has two differences; the less favourable one is shown.", "name": "fig-contrasts"}, "image": {"alt": "Augmentation gains accuracy and forced collapse costs accuracy at both scales, and forced collapse costs most at lab: both intervals lie to the right of zero. Preventing collapse and projection heads lose accuracy at demo: their intervals lie to the left of zero. At lab the interval for preventing collapse reaches over zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Augmentation helps, and forcing collapse hurts. Preventing collapse, alone or by projection heads, hurts on letters; preventing it alone gains nothing on average at lab scale, where projection heads do not test the claim. The figure shows the differences in mean downstream accuracy that the claims are about, with 95% intervals; each scale has its own marker, and the faint points below an interval are single seeds. In the grey band, differences are below one point, the smallest that we count as an effect. The labels are the claims of the score card below. A claim that the best value lies between two ends has two differences; the less favourable one is shown.", "name": "fig-contrasts"}, "image": {"alt": "Augmentation gains accuracy and forced collapse costs accuracy at both scales, and forced collapse costs most at lab: both intervals lie to the right of zero. Preventing collapse and projection heads lose accuracy at demo: their intervals lie to the left of zero. At lab the interval for preventing collapse reaches over zero."}}
 judged = studies.verdicts_by_scale(run.records, "source_collapse")
 in_points = {
     name: [each for each in verdicts if each.claim.smallest == POINT]
@@ -207,25 +208,28 @@ for name, table in tables.items():
 # %% [markdown]
 # **What we see** ({numref}`fig-panels`, {numref}`fig-contrasts`).
 #
-# - *Losses.* All networks of this panel are trained on distorted images, since the contrastive loss needs two views of each
-#   image. Squared error collapses features most and transfers worst, on letters and on clothes. So accuracy rises with each
-#   doubling of NC1, on letters by less than a point. But label smoothing, which has the second strongest collapse on clothes,
-#   transfers best there.
+# - *Losses.* All networks of this panel are trained on distorted images, since one of the losses, the supervised contrastive
+#   loss (*two views* in the figure), compares two distorted views of each image. Squared error collapses features most and
+#   transfers worst, on letters and on clothes. So, fitted over the ten losses, accuracy rises with NC1: for each doubling by
+#   less than a point on letters, and by more on clothes. But label smoothing, which has the second strongest collapse on
+#   clothes, transfers best there.
 # - *Projection heads* keep the features of letters from collapsing, as the paper says: NC1 is
 #   {glue:text}`demo projection 0 nc1:.2f` without a head and {glue:text}`demo projection 6 nc1:.2f` with six layers. But
 #   transfer falls with their depth, from {glue:text}`demo projection 0 transfer:.3f` to
 #   {glue:text}`demo projection 6 transfer:.3f`. On clothes they hardly change NC1, so they do not test the claim.
-# - *Augmentation* improves transfer more than anything else, from {glue:text}`demo augmentation 0.0 transfer:.3f` to
-#   {glue:text}`demo augmentation 1.0 transfer:.3f` at strength 1. Stronger augmentation harms both source and tasks.
-# - *Length of training.* A barely trained network is neither collapsed nor useful: NC1 cannot tell a network that is trained
-#   too little from one that has not collapsed too far. On letters, training twice as long collapses features further and does
-#   not change transfer; on an emulated older processor it costs half a point, so A3 counts as undecided at demo. On clothes and
-#   photographs, networks trained for three to eight epochs transfer best, and those trained longest lose one to three points.
+# - *Augmentation* improves transfer more than anything else, on letters from {glue:text}`demo augmentation 0.0 transfer:.3f` to
+#   {glue:text}`demo augmentation 1.0 transfer:.3f` at strength 1. Beyond that, accuracy falls again, on the source and on the
+#   tasks.
+# - *Length of training.* A barely trained network is neither collapsed nor useful: a high NC1 may mean only that training was
+#   too short. On letters, training for 32 epochs instead of 16 collapses features further and does not change transfer. On an
+#   emulated older processor it costs half a point, so A3 (transfer first rises and then falls) counts as undecided at demo. On
+#   clothes, and on photographs (not shown in the figure), networks trained for three to eight epochs transfer best, and those
+#   trained longest lose one to three points.
 #
 # ## Do they work because they prevent collapse?
 #
-# If so, a network with augmentation would transfer only as well as a network whose collapse alone was changed to the same trace
-# ratio.
+# If augmentation works because it prevents collapse, a network trained with it transfers only as well as a network in which
+# collapse alone was changed, to the same trace ratio.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "At one trace ratio, transfer differs by many points: what was varied matters, not how far the features collapsed. The black line shows networks in which collapse alone was changed, the mean over seeds. A coloured point is the mean of the networks with one value of a setting, at their own trace ratio. Each column is one scale. All networks with different losses are trained on distorted images. Points below the lowest point of the curve are not shown.", "name": "fig-mechanism"}, "image": {"alt": "Most coloured points stand in a narrow column, at nearly the same trace ratio. Losses and most strengths of augmentation are well above the black curve of collapse alone; at demo, deep projection heads are well below it."}}
 figures.at_equal_collapse(tables, titles)
@@ -235,8 +239,8 @@ plt.show()
 # **What we see** ({numref}`fig-mechanism`). Up to moderate strength, the heuristics hardly change the trace ratio, but they
 # change transfer by many points. Networks with moderate augmentation transfer better than any network obtained by changing
 # collapse alone. So do networks with any of the losses; but these are trained on distorted images, and the networks with the
-# penalty are not. Networks with deep projection heads, short training or too strong augmentation transfer worse. What a
-# heuristic does to collapse does not explain what it does to transfer.
+# penalty are not. Networks that are hardly trained, or trained with too strong augmentation, transfer worse; on letters, so do
+# networks with deep projection heads. What a heuristic does to collapse does not explain what it does to transfer.
 #
 # ## Do the verdicts depend on our choices?
 #
@@ -272,20 +276,20 @@ pd.DataFrame(changed).rename_axis(["claim", "chosen instead"]).fillna("")
 #   {glue:text}`demo without squared error high:.3f`] on letters and {glue:text}`lab without squared error value:.3f`
 #   [{glue:text}`lab without squared error low:.3f`, {glue:text}`lab without squared error high:.3f`] on clothes, so the claim
 #   fails. If we leave out any other loss, the claim holds. Do not read it as a rule for choosing losses.
-# - *A1-mechanism* depends on the measure of collapse. Augmentation raises NC1. It does not raise the trace ratio, and on
-#   letters it does not raise CDNV.
+# - *A1-mechanism* (augmentation prevents collapse) depends on the measure of collapse. Augmentation raises NC1. It does not
+#   raise the trace ratio, and on letters it does not raise CDNV.
 # - *A1-augmentation* holds up to strength 2; stronger distortion spoils the images. This claim is about augmentation, whatever
 #   it does to collapse. If we had required, as for projection heads, that NC1 rise by a factor of $1.5$, it would not have
 #   been tested on letters.
 # - *A1-projection*: on letters, deep heads raise NC1, but they raise the trace ratio only by a tenth; by the trace ratio the
 #   claim is not tested. We detect no cost of a head with two layers; deeper heads lower transfer accuracy.
-# - *A1-mediation* fails at strength 1 by either measure. At strength 2 it is undecided on letters if networks are
-#   compared at the same trace ratio, and on clothes if they are compared at the same NC1.
+# - *A1-mediation* (augmentation helps because it prevents collapse) fails at strength 1, whether networks are compared at the
+#   same trace ratio or at the same NC1. At strength 2 it is undecided on letters by the trace ratio, and on clothes by NC1.
 # - *A1-dial*: at *lab* scale, other penalties cost transfer on clothes; on photographs the strongest penalty gains half a
 #   point.
 # - *A1-force* is about strong penalties. Penalties up to $\lambda = 0.1$ cost nothing on letters.
-# - *A1-extent* and *A3* compare the best value of a setting with the values at both ends of its range, so a value far from the
-#   best one must fail. On photographs no penalty is better than both ends.
+# - *A1-extent* and *A3* compare the best value of a setting with the values at both ends of its range. If another value takes
+#   the place of the best one, the claim tends to fail. On photographs no penalty is better than both ends.
 #
 # ## Verdict
 
@@ -295,8 +299,8 @@ score_card(run.records, study="source_collapse")
 # %% [markdown]
 # ## Is it the same on your machine?
 #
-# Here we measure a small cell of the study again, from scratch, and compare it with its record. {ref}`processors` explains the
-# tolerances, and why the new numbers appear only on the built page of the book.
+# Here we repeat one small measurement of this study from scratch, and compare the result with its record. {ref}`processors`
+# explains the tolerances, and why the new numbers appear only on the built page of the book.
 
 # %% tags=["live"]
 run.live({"source_collapse": measure})
@@ -361,6 +365,6 @@ by_task.groupby(dialled["collapse"]).mean().round(3)
 #     -p data_root ~/data -p device cuda
 # ```
 #
-# The first command trains networks with seeds that have no record yet; the second trains the networks of another scale, *lab*
-# or *paper*. Only cells without a record are measured; `-p recompute True` measures all of them again. The verdicts still use
-# the scale's own seeds.
+# The first command trains networks with seeds that have no record yet; the second trains the networks of *paper* scale. Only
+# cells without a record are measured; `-p recompute True` measures all of them again. The verdicts still use the scale's own
+# seeds.

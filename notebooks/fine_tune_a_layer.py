@@ -7,11 +7,11 @@
 #
 # **What you need.** A folder with a sub-folder of images for each class, and some images held out to validate on.
 #
-# **How long it takes.** The layers before the tuned layer are computed once, for all epochs; each epoch then runs only the rest
-# of the network. This page takes less than a minute.
+# **How long it takes.** The images pass once through the layers before the tuned one; each epoch then runs only the rest of the
+# network. This page takes less than a minute.
 #
-# Here `photos` holds handwritten digits, and the model is a small network that we trained on Latin letters. Replace
-# them by your own, for example `nclib.backbone("resnet50.a1_in1k")`.
+# Here `photos` holds handwritten digits, and the model is a small network that we trained on Latin letters. Replace both by
+# your own: a folder of images, and a model such as `nclib.backbone("resnet50.a1_in1k")`.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "How this page makes its model and its images"}
 from pathlib import Path
@@ -71,8 +71,9 @@ log.rename_axis("epoch").round(3)
 # %% [markdown]
 # ## Compare ways of tuning
 #
-# Each way of tuning gives a torch module that `finetune` trains. At epoch 0 nothing is tuned, and a linear probe has the same
-# accuracy: a probe of the features or, with the skip connection, of their sum with the block's output.
+# Each way of tuning gives a torch module that `finetune` trains. At epoch 0 nothing is tuned yet, so the accuracy is that of a
+# linear probe. With the skip connection, it is a probe of the sum of the features and the block's output; without it, of the
+# features alone.
 
 # %%
 ways = {
@@ -94,7 +95,7 @@ compared = pd.DataFrame(
 )
 compared.round(3)
 
-# %% mystnb={"figure": {"caption": "With twenty images of each digit, tuning one layer with a skip connection comes close to tuning everything, in this one run. Left: accuracy on the held-out images after each epoch. Right: the loss.", "name": "fig-own-log"}, "image": {"alt": "Curves of accuracy and loss over eight epochs for three ways of tuning. With one layer tuned, accuracy falls in the second and third epoch, and then climbs above where it began. With everything tuned it rises, dips in the third epoch without falling below where it began, and ends highest. One layer without the skip connection falls furthest and ends lowest."}}
+# %% mystnb={"figure": {"caption": "With twenty images of each digit, tuning one layer with a skip connection comes close to tuning everything, in this one run. Left: accuracy on the test images after each epoch. Right: the loss.", "name": "fig-own-log"}, "image": {"alt": "Curves of accuracy and loss over eight epochs for three ways of tuning. With one layer tuned, accuracy falls in the second and third epoch, and then climbs above where it began. With everything tuned it rises, dips in the third epoch without falling below where it began, and ends highest. One layer without the skip connection falls furthest and ends lowest."}}
 figure, axes = plt.subplots(1, 2, figsize=(8, 3))
 for name, found in logs.items():
     axes[0].plot(found.accuracies, marker=".", label=name)
@@ -121,7 +122,7 @@ def collapse(backbone) -> dict[str, float]:
 
 pd.DataFrame({"before": collapse(model), "after": collapse(tuned.backbone)}).round(3)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "After tuning, each digit is spread less, relative to the distances between the class means. Each point is a test image of one of three digits that the model confused, drawn in the plane through the three class means; the unit is the root mean square distance between these means.", "name": "fig-own-features"}, "image": {"alt": "Two scatter plots of test images of the digits 3, 5 and 9. Before tuning the three clouds overlap; after tuning they are smaller, and overlap less."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "After tuning, images of the same digit lie closer together, relative to the distances between the class means. Each point is a test image of one of three digits that the model confused, drawn in the plane through the three class means; the unit is the root mean square distance between these means.", "name": "fig-own-features"}, "image": {"alt": "Two scatter plots of test images of the digits 3, 5 and 9. Before tuning the three clouds overlap; after tuning they are smaller, and overlap less."}}
 from sklearn.decomposition import PCA
 
 shown = ["3", "5", "9"]

@@ -101,11 +101,11 @@ for axis in (left, right):
 plt.show()
 
 # %% [markdown]
-# **How to read it.** In each curve, lower is more collapsed. While there are training errors, collapse follows the loss. The
-# terminal phase begins at about the first epoch without errors. Here some errors return for a few epochs after it, and NC1
-# rises with them. Watch NC1 in this phase: if it still falls, as here in the last epochs, the features of each class go on
-# shrinking to their mean. NC2 says how far the class means are from a simplex, and NC3 how far the classifier is from lining up
-# with them; in training runs of ordinary length both stay far from zero ({ref}`watch`).
+# **How to read it.** For each of the metrics, lower is more collapsed. While there are training errors, collapse follows the
+# loss. The terminal phase begins at about the first epoch without errors. Here some errors return for a few epochs after it,
+# and NC1 rises with them. Watch NC1 in this phase: if it still falls, as here in the last epochs, the features of each class go
+# on shrinking to their mean. NC2 says how far the class means are from a simplex, and NC3 how far the classifier is from lining
+# up with them; in training runs of ordinary length both stay far from zero ({ref}`watch`).
 #
 # Each entry of `history` is a dict. `wandb.log(history[epoch], step=epoch)` logs it to W&B, and
 # `writer.add_scalars("collapse", history[epoch], epoch)` to TensorBoard. Epochs are numbered as everywhere in `nclib`: 0 is the

@@ -34,19 +34,20 @@ write_images(nclib.load("digits", per_class=80), "photos")
 # ls photos/3 | head -3
 
 # %% [markdown]
-# `nclib extract` writes the features of the images, with their labels; `nclib measure` prints what it finds in them:
+# `nclib extract` writes the features of the images, with their labels; `nclib measure` prints their collapse metrics:
 
 # %% language="bash"
 # nclib extract recipe:latin.safetensors folder:photos features.safetensors --split train
 # nclib measure features.safetensors
 
 # %% [markdown]
-# **How to read it.** The last column says which direction means more collapse. Begin with `cdnv`: for two classes it divides
-# their mean variance by the squared distance between their means, and it is averaged over all pairs. Far below one, classes are
-# much farther apart than they are wide; near one, as here, they are about as wide as they are far apart. (`overlap` is small
-# all the same: in 64 dimensions such clouds hardly meet.) `nc1` gives most weight to the directions in which class means differ
-# least, so one pair of similar classes can make it large. [](../book/metrics.md) defines every metric, and `--metrics all`
-# prints them all.
+# **How to read it.** The last column says which direction means more collapse. Begin with `cdnv`. For two classes, CDNV is the
+# mean of their two variances divided by the squared distance between their class means; `cdnv` is its average over all pairs of
+# classes. Far below one, classes are much farther apart than they are wide; near one, as here, they are about as wide as they
+# are far apart. (`overlap`, which says how much two classes overlap if they are taken as spherical Gaussians, is small all the
+# same: in 64 dimensions such clouds hardly meet.) `nc1` gives most weight to the directions in which class means differ least,
+# so one pair of similar classes can make it large. [](../book/metrics.md) defines every metric, and `--metrics all` prints them
+# all.
 #
 # A folder without `train` and `test` inside is split for you: a fifth of every class is the test split, and `nclib extract`
 # takes the rest unless you say `--split test` or `--split all`.
@@ -89,8 +90,8 @@ pd.Series(accuracy, name="test accuracy").round(3).to_frame()
 # collapsed, the nearest class mean does as well. Where it is far behind, as here, the classes are spread wide but can still be
 # separated.
 #
-# What about five images of each class? `few_shot` draws episodes of five classes and reports the mean accuracy with its 95%
-# interval:
+# What about five images of each class? `few_shot` draws many small tasks (*episodes*), here of five classes, and reports the
+# mean accuracy with its 95% interval:
 
 # %%
 episodes = nclib.few_shot(
@@ -103,7 +104,7 @@ print(f"{episodes.value:.3f} [{episodes.low:.3f}, {episodes.high:.3f}]")
 #
 # The mean over pairs does not show which classes are close. `cdnv_pairs` gives the value of each pair.
 
-# %% mystnb={"figure": {"caption": "The model separates 0 and 6 best, and 2 and 7 worst. Each square is a pair of digits; darker is less collapsed.", "name": "fig-own-pairs"}, "image": {"alt": "Heat map of the ten digits against each other: the rows of 0 and 6 are the palest; the pair of 2 and 7 is by far the darkest, then come 5 and 9, 4 and 8, 3 and 5, and 3 and 9."}}
+# %% mystnb={"figure": {"caption": "0 and 6 are the easiest to separate from the other digits; 2 and 7 are the hardest to separate from each other. Each square is a pair of digits; darker is less collapsed.", "name": "fig-own-pairs"}, "image": {"alt": "Heat map of the ten digits against each other: the rows of 0 and 6 are the palest; the pair of 2 and 7 is by far the darkest, then come 5 and 9, 4 and 8, 3 and 5, and 3 and 9."}}
 pairs = nclib.cdnv_pairs(nclib.class_statistics(features, train.labels))
 figure, axis = plt.subplots(figsize=(4.2, 3.5))
 shades = axis.imshow(pairs, cmap="Blues", vmin=0)

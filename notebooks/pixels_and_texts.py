@@ -40,8 +40,9 @@ plt.show()
 
 # %% [markdown]
 # `pixel_features` draws pixels of every class at random, and reads the model's feature map at their positions. It takes
-# convolutional networks, not vision transformers. Deep feature maps are coarse, so without `layer` it reads the deepest layer
-# whose map has at least one row for every sixteen rows of the scene. These scenes are small, so we take an earlier layer.
+# convolutional networks, not vision transformers. If you do not name a `layer`, it takes the deepest layer whose feature map
+# has at least a sixteenth as many rows as the scene; deeper maps are too coarse. These scenes are small, so we take an earlier
+# layer.
 # (`rank_models` and `nclib rank` take images and texts, not scenes.)
 
 # %%

@@ -34,7 +34,7 @@ for split, number in {"train": 20, "test": 40}.items():
 # %% [markdown]
 # ## On the command line
 #
-# The file has the name of one model on each line. Replace these names by, for example, `resnet50.a1_in1k` and
+# `models.txt` has the name of one model on each line. Replace these names by others, such as `resnet50.a1_in1k` and
 # `torchvision:resnet18`. You can also list the names on the command line: `--models a,b`. `--scores` keeps the table short
 # here: without it, all scores but the slow ones are computed.
 
@@ -53,8 +53,8 @@ display(Image("scores.png"))
 # apart, and how many images would be enough. In the figure, a filled circle marks a model that cannot be told apart from the
 # first when both are compared on the same images; an open circle marks a model that is behind. `p_first` is the probability of
 # being first *by this score* on other images of the same kind; it can be small for a filled circle. It is not the probability
-# of being the best after fine-tuning; `p_best` estimates that probability from how well FaCe ranked the models of the book's
-# zoos.
+# of being the best after fine-tuning; `p_best` estimates that probability from how well FaCe ranked the book's sets of models
+# (its *zoos*).
 #
 # **What to do next.** If one model leads, fine-tune it ({ref}`own-finetuning`). If several lead, let the linear probe decide
 # among them: `--verify 3` sorts the first three by accuracy on held-out images, with Wilson's intervals, and McNemar's exact
@@ -72,9 +72,9 @@ short = ranking.short_names  # without what all the names have in common
 ranking.table.rename(short).round(3)
 
 # %% [markdown]
-# `ranking.certainty` says for each model whether it may be the first, gives the 95% intervals of its score and rank, and the
-# p-value `p_shuffled`. This is small if the score is better than with shuffled labels; with 19 shuffles it is at least one
-# twentieth.
+# For each model, `ranking.certainty` says whether it may be the first, and gives the 95% intervals of its score and rank, and a
+# p-value, `p_shuffled`. The p-value is small if the score is better than with shuffled labels; with 19 shuffles it cannot be
+# below one twentieth.
 
 # %%
 ranking.certainty.table.rename(short).round(2)
@@ -99,7 +99,7 @@ ranking.agreement().round(2)
 
 # %%
 def tested(tuned):
-    """The test accuracy of a model that was tuned on the training images."""
+    """Tune a model on the training images; returns its accuracy on the test images."""
     nclib.finetune(tuned, train, nclib.Tuning(epochs=8))
     logits = tuned.head(nclib.extract(tuned.backbone, test))
     return float((logits.argmax(1) == test.labels).double().mean())
@@ -115,7 +115,7 @@ for name in names:
 together = ranking.table[["face", "logme"]].join(pd.DataFrame(found).T)
 together.rename(short).round(3)
 
-# %% mystnb={"figure": {"caption": "LogME orders the models nearly as a linear probe does. When all weights are tuned, the order is lost: the untrained network comes second. Each point is a model, with its LogME before training and its test accuracy after it.", "name": "fig-own-truth"}, "image": {"alt": "Two scatter plots of five models, LogME against test accuracy. For the linear probe, accuracy rises with LogME from the untrained network to the network trained on Latin letters. After full fine-tuning there is no such order: the Latin and the untrained model are the best, and the briefly trained one is the worst."}}
+# %% mystnb={"figure": {"caption": "LogME orders the models nearly as a linear probe does. When all weights are tuned, the order is lost: the untrained network comes second. Each point is a model: its LogME, computed from the features as they are, and its test accuracy after training on the digits.", "name": "fig-own-truth"}, "image": {"alt": "Two scatter plots of five models, LogME against test accuracy. For the linear probe, accuracy rises with LogME from the untrained network to the network trained on Latin letters. After full fine-tuning there is no such order: the Latin and the untrained model are the best, and the briefly trained one is the worst."}}
 figure, axes = plt.subplots(1, 2, figsize=(7, 3), sharey=True)
 for axis, way in zip(axes, ["linear probe", "full fine-tuning"], strict=True):
     axis.scatter(together["logme"], together[way])
@@ -163,9 +163,9 @@ over.table.rename(short).round(3)
 #
 # ## How the intervals are made
 #
-# The images are split into twenty blocks, and each score is computed again without each block (a jackknife). The blocks are the
-# same for all models, so the comparison of two models is paired. FaCe and NCTI are sums of parts that are scaled over the
-# models; for these, labels are shuffled for the first part only. The interval is about images of the same kind and number. It
-# need not contain the score that far more images would give, because many scores, LogME above all, grow with the number of
-# images. With two or three images of a class it covers the mean score less often than 95% of the time. All this takes little
-# time compared with the forward passes; `--no-sure`, in Python `sure=False`, turns it off.
+# The images are split into twenty blocks, and each score is computed again with one block left out at a time (a jackknife). The
+# blocks are the same for all models, so the comparison of two models is paired. FaCe and NCTI are sums of parts that are scaled
+# over the models; for these, labels are shuffled for the first part only. The interval is about images of the same kind and
+# number. It need not contain the score that far more images would give, because many scores, LogME above all, grow with the
+# number of images. With two or three images of a class it covers the mean score less often than 95% of the time. All this takes
+# little time compared with the forward passes; `--no-sure`, in Python `sure=False`, turns it off.

@@ -54,7 +54,7 @@ FINDINGS = {
     "A1-force": ("Forcing collapse on the source costs transfer", "02_collapse_on_the_source_data"),
     "A2-models": ("Models that collapse more on your data transfer better", "04_collapse_on_the_downstream_data"),
     "A4-accuracy": (
-        "One block with a skip connection does as well as full fine-tuning, to two points",
+        "One block with a skip connection does as well as full fine-tuning, to within two points",
         "05_fine_tune_with_a_skip_connection",
     ),
     "B1-link": ("Settings that lower geometric complexity make features collapse more", "03_geometric_complexity"),
