@@ -154,7 +154,9 @@ def as_array(values: Any) -> np.ndarray | Tensor:
 def check_parameter(value: Any, name: str, like: Tensor) -> Tensor:
     """A classifier's weight or bias as a float64 tensor; ValueError if its shape is wrong or it is not finite."""
     value = as_tensor(value).to(like)
-    if value.shape != like.shape or not torch.isfinite(value).all():
-        finite = "finite" if torch.isfinite(value).all() else "not finite"
-        raise ValueError(f"{name} is {tuple(value.shape)}, {finite}; these statistics need {tuple(like.shape)}, finite")
+    if value.shape != like.shape:
+        needed = tuple(like.shape)
+        raise ValueError(f"{name} is {tuple(value.shape)}; it must be {needed}, as the classes and features are")
+    if not torch.isfinite(value).all():
+        raise ValueError(f"{name} holds NaN or infinity; give finite numbers, or leave the {name} out")
     return value

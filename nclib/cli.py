@@ -310,7 +310,8 @@ def rank(
     layers: Annotated[
         str,
         _SCORES(
-            help="last; best or mean, over all layers, of each score; or layers, by commas, for the best of these."
+            help="last; best or mean, for the best or mean value of each score over all layers; or names of layers, by "
+            "commas, for the best of these."
         ),
     ] = "last",
     verify: Annotated[

@@ -103,6 +103,8 @@ def wait_passively(*, one_thread: bool) -> None:
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
     """The torch device of this name; ``auto`` is a CUDA GPU if there is one, else Apple's mps, else the CPU.
 
+    Raises ValueError for an unknown device, or a GPU that torch does not find.
+
     Examples
     --------
     >>> resolve_device("cpu")
@@ -112,7 +114,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         return torch.device(next((name for name, there in _FOUND.items() if there()), "cpu"))
     try:
         device = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:  # TypeError for None, and other things that name no device
         raise ValueError(f"device {device!r} is not known; use {_NAMES}") from error
     if device.type not in ("cpu", *_FOUND):
         raise ValueError(f"device {str(device)!r} is not supported; use {_NAMES}")

@@ -28,6 +28,15 @@ class Estimate:
 
     A Student's t interval has a standard error and degrees of freedom, and therefore a p-value.
 
+    Attributes
+    ----------
+    value
+        The statistic.
+    low, high
+        The ends of its 95% interval.
+    error, freedom
+        The standard error and the degrees of freedom of a Student's t interval; NaN for other intervals.
+
     Examples
     --------
     >>> print(Estimate(0.5, 0.25, 0.75), Estimate(0.5))
@@ -103,12 +112,16 @@ def rank_correlation(
     strata: np.ndarray | None = None,
     blocks: np.ndarray | None = None,
 ) -> Estimate:
-    """Spearman's rank correlation of x (n,) and y (n,), with an interval from the bootstrap over the groups (n,).
+    """Spearman's rank correlation of x (n,) and y (n,), in [-1, 1], with a 95% interval from the bootstrap.
 
-    With `strata` and `blocks` (n,) it is computed within each block of each stratum, then averaged over the blocks and
-    over the strata. A resample draws the groups of a stratum, the same for all its blocks. So blocks may be seeds that
-    every recipe was tried with, and a shift that a seed causes is not evidence. The result is that of `bootstrap` with
-    `mean_spearman`, but all resamples are computed at once: a group drawn twice has weight two.
+    `groups` (n,) names the group of each pair, such as its recipe; each of 2,000 resamples draws whole groups, since
+    pairs of a group are not independent. With `strata` and `blocks` (n,) the correlation is computed within each block
+    of each stratum, then averaged over the blocks and over the strata. A resample draws the groups of a stratum, the
+    same for all its blocks. For example, blocks are seeds, each tried with every recipe: then a shift that a seed
+    causes does not change the correlation. The result is that of `bootstrap` with `mean_spearman`, but all resamples
+    are computed at once: a group drawn twice has weight two.
+
+    The value is NaN if x or y is constant in a block, and the interval is NaN if a stratum has a single group.
 
     Examples
     --------

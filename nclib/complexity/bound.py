@@ -47,9 +47,11 @@ def poincare_constant(inputs: Any, labels: Any, *, cache: Path | str | None = No
     """An estimate of the c in V_k <= c GC_k: the largest variance of any class of inputs along any direction.
 
     `inputs` are (N, ...), labels (N,). Linear functions need a c as large as this. It is large enough for all functions
-    if the inputs of a class are Gaussian; for other distributions the constant can be larger. In squared units of the
-    input; 0 if the inputs of every class are the same. With a folder `cache` it is computed once for the same inputs
-    and labels. Ours.
+    if the inputs of a class are Gaussian; for other distributions the constant can be larger. Range [0, inf), in
+    squared units of the input; 0 if all inputs of a class are the same, in every class. With a folder `cache` it is
+    computed once for the same inputs and labels. Ours.
+
+    Raises ValueError if shapes do not fit or an input is NaN or infinite, and TypeError if inputs are not floats.
 
     Examples
     --------

@@ -30,7 +30,16 @@ def split_folders(folder: Path) -> dict[str, Path]:
     """The folder of each split (`SPLIT_NAMES`): `train`, `test` and `val`, which stands in for a missing `test`.
 
     Empty if the folders are classes. A class may also be called ``train``, so a split's name counts only beside
-    another one, or if there is no other folder.
+    another one, or if there is no other folder. ValueError if two folders name the same split.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("training", "dev"):
+    ...         Path(folder, name).mkdir()
+    ...     {split: path.name for split, path in split_folders(Path(folder)).items()}
+    {'train': 'training', 'test': 'dev'}
     """
     given = class_folders(folder)
     found: dict[str, list[Path]] = {split: [] for split in SPLIT_NAMES}
@@ -54,6 +63,16 @@ def read_folder(folder: Path) -> ImageFiles:
 
     Folders within a class belong to it, but a class without images directly in its folder is a ValueError. Hidden files
     are ignored; a warning counts all other files that are left out, and names one.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for file in (Path(folder, "cat", "tom.png"), Path(folder, "dog", "rex.png")):
+    ...         file.parent.mkdir()
+    ...         file.touch()  # files are not opened yet
+    ...     read_folder(Path(folder))
+    ImageFiles(2 images, 2 classes)
     """
     classes = class_folders(folder)
     if not classes:
@@ -75,7 +94,7 @@ def check_same_classes(splits: dict[str, Path]) -> None:
     if strays:
         where = ", ".join(map(str, splits.values()))
         what = "; ".join(f"{split} has {few(names)}" for split, names in strays.items())
-        raise ValueError(f"the class folders of {where} differ: {what}, which others lack")
+        raise ValueError(f"the class folders of {where} differ: {what}, which others lack; all need the same")
 
 
 def class_folders(folder: Path) -> dict[str, Path]:

@@ -33,7 +33,7 @@ def hub_splits(name: str, data_root: str | Path | None = None) -> dict[str, Any]
         return {"all": data}
     splits = {_ours(split): each for split, each in data.items()}
     if len(splits) < len(data):
-        raise ValueError(f"{name} has the splits {', '.join(data)}, of which two name the same one; keep one")
+        raise ValueError(f"{name} has the splits {', '.join(data)}; two of them name the same split: keep one")
     if "test" not in splits and "val" in splits:
         splits["test"] = splits.pop("val")
     return splits if len(splits) > 1 else {"all": next(iter(splits.values()))}

@@ -112,7 +112,9 @@ class Labelled(Dataset, ABC):
         tensor([0, 1, 0, 1])
         """
         if strays := [other.classes for other in others if other.classes != self.classes]:
-            raise ValueError(f"the classes differ: {few(self.classes)}, and {few(strays[0])}")
+            raise ValueError(
+                f"the classes differ: {few(self.classes)}, and {few(strays[0])}; give all the same classes, in order"
+            )
         return self._and(others) if others else self
 
     @abstractmethod
@@ -205,6 +207,9 @@ class ImageSet(Labelled):
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.images, Tensor):
+            kind = type(self.images).__name__
+            raise TypeError(f"images are a {kind}; they must be a tensor, uint8 (N, C, H, W): torch.as_tensor(images)")
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             raise ValueError(
                 f"images are {self.images.dtype} {tuple(self.images.shape)}; they must be torch.uint8 (N, C, H, W)"
@@ -230,7 +235,7 @@ class ImageSet(Labelled):
         """One image: mode ``L`` with one channel, ``RGB`` with three."""
         pixels = self.images[index].cpu().permute(1, 2, 0).numpy()
         if pixels.shape[2] not in (1, 3):
-            raise ValueError(f"images have {pixels.shape[2]} channels; only images with 1 or 3 can be shown")
+            raise ValueError(f"images have {pixels.shape[2]} channels; they must have 1 or 3: give images[:, :3]")
         return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
 
     def at(self, indices: Tensor) -> Self:

@@ -71,6 +71,13 @@ class Items(Labelled):
     `rows` (N,) are their numbers in the source, `how` names the parts of an item, and `collate` makes a batch of items.
     `known` are the source's labels, if it lists them, and `names` the class names, or their number. `first` is the
     number of the first image in messages.
+
+    Examples
+    --------
+    >>> pairs = [(Image.new("L", (2, 2)), "dog"), (Image.new("L", (2, 2)), "cat")]
+    >>> found = Items(pairs)
+    >>> found, found.labels, found.at(torch.tensor([1])).raw
+    (Items(2 images, 2 classes), tensor([1, 0]), ['cat'])
     """
 
     def __init__(
@@ -246,6 +253,13 @@ class Stream:
 
     `labels` and `classes` are those of the last pass, in its order. Asked for before the first pass, they read all
     images into memory.
+
+    Examples
+    --------
+    >>> pairs = ((Image.new("L", (2, 2)), label) for label in ("dog", "cat"))
+    >>> stream = Stream(pairs, Columns(), None)
+    >>> [len(part) for part in stream.passes()], stream.labels, stream.classes
+    ([2], tensor([1, 0]), ('cat', 'dog'))
     """
 
     def __init__(self, source: Iterable[Any], how: Columns, names: tuple[str, ...] | int | None):

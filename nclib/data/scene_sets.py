@@ -14,6 +14,7 @@ from nclib.data.catalogue import load
 from nclib.data.images import ImageSet
 from nclib.data.pixels import as_bytes, normal
 from nclib.data.places import find_path
+from nclib.data.text_sets import Texts
 from nclib.seeds import seeded
 
 UNLABELLED = -1  # the class of pixels that do not count
@@ -67,7 +68,7 @@ def composed(tiles: ImageSet, number: int, generator: torch.Generator) -> Scenes
     (torch.Size([3, 1, 84, 84]), 11, True)
     """
     if tiles.images.shape[1] != 1:
-        raise ValueError(f"the images have {tiles.images.shape[1]} channels; scenes are composed of grey images only")
+        raise ValueError(f"the images have {tiles.images.shape[1]} channels; they must have 1: give a grey set")
     size = 2 * _CELL
     coarse = interpolate(normal((number, 1, size // 6, size // 6), generator), size=size, mode="bilinear")
     grain = normal((number, 1, size, size), generator)
@@ -95,12 +96,31 @@ def _disc() -> Tensor:
 def scenes(
     name: str, split: str = "train", *, number: int = 100, seed: int = 0, data_root: str | Path | None = None
 ) -> Scenes:
-    """Scenes composed from a small data set by name, or read from ``folder:path``, which may lie in the data root.
+    """Scenes composed from a small data set by name, or read from ``folder:PATH``, which may lie in the data root.
 
-    A folder has ``train/images``, ``train/labels``, ``test/images`` and ``test/labels``. Labels are images of the same
-    names, whose values are class indices. ``classes.txt`` may hold the class names, one per line; values beyond them,
-    and 255, are unlabelled. The `number` scenes, or all if there are fewer, are taken evenly over the sorted
-    names; all must have one size.
+    Parameters
+    ----------
+    name
+        A set of grey images that `nclib.load` knows: each scene shows four of them, so images are (N, 1, 84, 84), and
+        the ground is class 0. Or ``folder:PATH`` with ``train/images``, ``train/labels``, ``test/images`` and
+        ``test/labels``: labels are images of the same names, whose values are class indices. ``classes.txt`` there may
+        hold the class names, one per line; values beyond them, and 255, are unlabelled (-1 in the masks).
+    split
+        ``train`` or ``test``, or another split of the set.
+    number
+        The number of scenes, at least 1. From a folder they are taken evenly over the sorted names, or all if there are
+        fewer; all must have the same size.
+    seed
+        Seed of the composition; a folder does not need it.
+    data_root
+        The folder of the data sets; None is the environment variable ``NCLIB_DATA``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or split, a set in colour or of texts, images of several sizes, or images without labels.
+    FileNotFoundError
+        If the set or the folder is not there.
 
     Examples
     --------
@@ -113,8 +133,10 @@ def scenes(
         if name.startswith("folder:"):
             what = f"{split}/images and {split}/labels"
             return _read(find_path(name, data_root, what), split, number)
-        tiles = load(name, split, data_root=data_root).in_memory()
-        return composed(tiles, number, seeded("scenes", name, split, checked_seed(seed)))
+        tiles = load(name, split, data_root=data_root)
+        if isinstance(tiles, Texts):
+            raise ValueError(f"{name} holds texts; scenes are composed of grey images: give a set such as 'digits'")
+        return composed(tiles.in_memory(), number, seeded("scenes", name, split, checked_seed(seed)))
 
 
 def _read(folder: Path, split: str, number: int) -> Scenes:
@@ -139,11 +161,12 @@ def _read(folder: Path, split: str, number: int) -> Scenes:
 def _files(folder: Path, split: str) -> tuple[list[Path], list[Path]]:
     """The image files of a split, sorted by name, and the file of labels of each."""
     if not all((folder / split / part).is_dir() for part in ("images", "labels")):
-        raise FileNotFoundError(f"{folder} has no {split}/images and {split}/labels")
+        raise FileNotFoundError(f"{folder} has no {split}/images and {split}/labels; it must have both, for this split")
     files = sorted(file for file in (folder / split / "images").iterdir() if not file.name.startswith("."))
     labels = {file.stem: file for file in (folder / split / "labels").iterdir()}
     if missing := [file.name for file in files if file.stem not in labels]:
-        raise ValueError(f"{missing[0]} has no file of labels in {folder / split / 'labels'}")
+        where = folder / split / "labels"
+        raise ValueError(f"{missing[0]} has no file of labels in {where}; put one there, with the same name")
     if not files:
         raise ValueError(f"there are no images in {folder / split / 'images'}")
     if any(file.suffix.lower() in (".jpg", ".jpeg") for file in labels.values()):

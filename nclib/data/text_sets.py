@@ -43,7 +43,7 @@ class Texts:
     """N texts, their labels, int64 (N,), and the K class names.
 
     It accepts labels of any kind and numbers them: text labels in the order of `classes`, or, without it, in
-    alphabetical order. ValueError or TypeError for invalid texts or labels, or if they are not equally many.
+    alphabetical order. ValueError or TypeError for invalid texts or labels, or if their numbers differ.
 
     Examples
     --------
@@ -131,7 +131,12 @@ def texts(
     no columns of these names, the usual names are tried (`nclib.data.text_tables.TEXTS` and
     `nclib.data.items.LABELS`). Needs ``pip install "nctransfer[datasets]"``.
 
-    `per_class` texts of every class are drawn; None takes all, in the order of the table.
+    `per_class` texts of every class are drawn; None takes all, in the order of the table. `split` is train, test or
+    all, or another split of a set of the hub. `data_root` is the folder of the data sets; None is the environment
+    variable ``NCLIB_DATA``.
+
+    Raises ValueError for a name, split, number or table that is not allowed, and FileNotFoundError for a file that is
+    not there.
 
     Examples
     --------
@@ -172,7 +177,8 @@ def _drawn(name: str, split: str, by_class: dict[str, list[str]], per_class: int
         number = len(found) if per_class is None else per_class
         if len(found) < number:
             raise ValueError(
-                f"per_class is {per_class}; class {label} of {name} has {counted(len(found), 'text')} for {split}"
+                f"per_class is {per_class}; class {label} of {name} has {counted(len(found), 'text')} for {split}: "
+                f"give at most {len(found)}, or None for all"
             )
         order = torch.randperm(len(found), generator=seeded("texts", name, label, split))[:number]
         chosen += [found[i] for i in order.tolist()]
@@ -184,7 +190,14 @@ def _drawn(name: str, split: str, by_class: dict[str, list[str]], per_class: int
 def docstrings(package: str, least: int = 50) -> dict[str, dict[str, list[str]]]:
     """Docstrings by split and by part of a package; parts have at least `least` docstrings in each split.
 
-    Sources are parsed, never imported. A text that occurs in two parts, or in both splits, is left out.
+    Sources are parsed, never imported. A text that occurs in two parts, or in both splits, is left out. ValueError if
+    the package is not installed, or fewer than two parts have enough docstrings.
+
+    Examples
+    --------
+    >>> by_split = docstrings("libraries")
+    >>> list(by_split), list(by_split["train"])[:2]
+    (['train', 'test'], ['numpy', 'pandas'])
     """
     if package == "libraries":
         roots = {library: _root(library) for library in LIBRARIES}
@@ -198,7 +211,8 @@ def docstrings(package: str, least: int = 50) -> dict[str, dict[str, list[str]]]
     kept = {part: splits for part, splits in single.items() if min(map(len, splits)) >= least}
     if len(kept) < 2:
         raise ValueError(
-            f"{package} has {counted(len(kept), 'part')} with {least} docstrings in each split; it needs at least 2"
+            f"{package} has {counted(len(kept), 'part')} with {least} docstrings in each split; it needs at least 2: "
+            "give a larger package, or docstrings/libraries"
         )
     return {split: {part: splits[i] for part, splits in kept.items()} for i, split in enumerate(("train", "test"))}
 
@@ -247,7 +261,10 @@ def _of_tables(
     classes = tuple(sorted({label for _, label in train}))
     test = read_texts(_table(name, data_root, "test"), *columns) if parted and split != "train" else []
     if new := sorted({label for _, label in test} - set(classes)):
-        raise ValueError(f"{name} has texts of {few(new)} in the test split but not in the training split")
+        raise ValueError(
+            f"{name} has texts of {few(new)} in the test split but not in the training split; add some there, or leave "
+            "these classes out"
+        )
     if len(classes) < 2:
         raise ValueError(f"{name} has texts of {counted(len(classes), 'class', 'classes')}; at least 2 are needed")
     return {"train": train, "test": test, "all": train + test}[split], classes
@@ -325,6 +342,12 @@ def tokens(texts: tuple[str, ...] | list[str], *, vocabulary: int = 8192, length
     """Words and numbers of texts as hashed indices from 1 on, int64 (N, length), padded with 0.
 
     A word has the same index everywhere; two words may share an index.
+
+    Examples
+    --------
+    >>> found = tokens(["It purrs, it purrs", "42"], length=5)
+    >>> found.shape, (found > 0).sum(1).tolist(), bool(found[0, 0] == found[0, 2])
+    (torch.Size([2, 5]), [4, 1], True)
     """
     rows = torch.zeros(len(texts), length, dtype=torch.int64)
     for row, text in zip(rows, texts, strict=True):

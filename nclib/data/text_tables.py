@@ -36,13 +36,13 @@ def read_texts(file: Path, text: str = "text", label: str = "label") -> list[tup
 def text_of(where: str, value: Any, column: str) -> str:
     """A text of a table; ValueError, with its place, for anything else."""
     if not isinstance(value, str):
-        raise ValueError(f"{where} has {value!r} for {column}; it must be a text")
+        raise ValueError(f"{where} has {value!r} for {column}; it must be a text: leave the row out, or give it one")
     return value
 
 
 def _label(where: str, value: Any, column: str) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
-        raise ValueError(f"{where} has no {column}")
+        raise ValueError(f"{where} has no {column}; leave the row out, or give it one")
     if not isinstance(value, str | int):
         raise ValueError(f"{where} has {value!r} for {column}; it must be a text or a whole number")
     return normalize("NFC", str(value)).strip()

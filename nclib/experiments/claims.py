@@ -32,11 +32,12 @@ Word = Literal["holds", "fails", "fails: no effect", "mixed", "undecided", "not 
 class Claim:
     """A sentence of a paper and how it is tested.
 
-    `replicates` gives, of the table of a study, rows of `nclib.experiments.inference`: a number for each replicate, in
-    each panel. Of several contrasts all must be on the side of the threshold. `smallest` is the smallest effect: what
-    lies within it of the threshold is none. Without one the threshold is itself a margin. A "correlation" is judged as
-    Fisher's z, and what is "exact" by its value, without an interval. `untested` says why the records do not test the
-    sentence, or nothing.
+    `replicates` turns the table of a study into rows as `nclib.experiments.inference` takes them: one number for each
+    replicate in each panel. If there are several contrasts, all must be on the `side` of the `threshold`. `smallest` is
+    the smallest effect that matters, in the unit of the statistic: an interval within this distance of the threshold
+    shows no effect. None means that the threshold itself is a margin. A `kind` of "correlation" is judged by Fisher's
+    z, and "exact" by the value, without an interval. `untested` returns why the records do not test the sentence, or
+    an empty text.
 
     Examples
     --------
@@ -62,11 +63,11 @@ class Claim:
 
     @property
     def needed(self) -> str:
-        """On which side of what the statistic must fall, such as ``> 0``."""
+        """The side of the threshold where the statistic must lie, such as ``> 0``."""
         return f"{'>' if self.side == 'above' else '<'} {self.threshold:g}"
 
     def beyond(self, value: Any) -> Any:
-        """How far a value is on the side where the claim holds; negative on the other."""
+        """How far a value is beyond the threshold, on the claim's side; negative on the other side."""
         return (value - self.threshold) * (1 if self.side == "above" else -1)
 
     def within(self, low: float, high: float) -> bool:
@@ -81,30 +82,31 @@ class Verdict:
     Attributes
     ----------
     word
-        *holds* if the interval is beyond the threshold, *fails* if it is on the other side, *fails: no effect* if it
-        reaches over the threshold and lies within the smallest effect, *mixed* if panels differ beyond chance and lie
-        on both sides; else *undecided*. Of several contrasts all must hold; one that fails is enough to fail.
-        *not tested* if what the sentence says did not happen, *undefined* if a replicate is no finite number, *not run
-        yet* if a cell is missing.
+        *holds*: the interval is on the claim's side of the threshold. *fails*: it is on the other side. *fails: no
+        effect*: it contains the threshold and lies within the smallest effect. *mixed*: panels differ beyond chance and
+        lie on both sides. *undecided*: none of these. If there are several contrasts, all must hold, and one that fails
+        is enough to fail. *not tested*: what the sentence assumes did not happen. *undefined*: a replicate is not a
+        finite number. *not run yet*: a cell is missing.
     estimate
-        The mean over the replicates, of several contrasts the least favourable of those that earn the word; None where
-        there is none.
+        The mean over the replicates, with its 95% interval. If there are several contrasts, it is the least favourable
+        of those that earn the word. None if the word is *not tested* or *not run yet*.
     number
-        Replicates.
+        The number of replicates.
     p
-        The p-value of what the word says, of *mixed* that of no difference between the panels; NaN of what is exact or
-        not judged.
+        The p-value of what the word says, in [0, 1]. For *mixed* it belongs to the hypothesis that the panels do not
+        differ. NaN if the claim is exact or was not judged.
     panels
-        The estimates of several panels, of several contrasts for the least favourable.
+        The estimate of each panel, by name, if there are several. If there are several contrasts, these are the panels
+        of the least favourable one.
     why
-        Of *not tested* the reason; of *undecided*, that another processor finds otherwise, if it does.
+        For *not tested* the reason. For *undecided* a remark if another processor decides otherwise.
     enough
-        The replicates that would decide it with a power of 90%, if two thirds of the effect seen are real: that would
-        find the effect or, if they are fewer, that would show that it lies within the smallest one.
+        The number of replicates that would decide the claim with a power of 90%, if two thirds of the effect seen are
+        real: enough to find the effect or, if that takes fewer, to show that it lies within the smallest effect.
     survives
         Whether `p` is at most 0.05 after Holm's adjustment for all claims of the scale.
     confirmed
-        Whether the records are those of a protocol that was frozen before; else they are exploration.
+        Whether the records were made under a protocol that was frozen before; otherwise they are exploration.
 
     Examples
     --------
@@ -149,7 +151,9 @@ class Verdict:
 
 
 def judge(claim: Claim, table: pd.DataFrame | None) -> Verdict:
-    """Hold a claim against the whole table of its study; None is a study that is not (wholly) run.
+    """Judge a claim by the whole table of its study, and return the `Verdict`.
+
+    `table` is None if cells of the study are missing.
 
     Examples
     --------

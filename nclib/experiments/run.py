@@ -346,13 +346,15 @@ def start(
     With `recompute` everything is measured again into ``_build/recomputed`` instead. A run that was killed goes on
     there; delete the folder to begin anew. With "failed" the cells that failed are tried again, and recorded with the
     others. With `smoke` one cell of each kind is measured, with few images and two epochs, into ``_build/smoke``, which
-    is emptied first. That shows whether all of a scale is there and works, and what a cell takes, see
-    `nclib.experiments.scales.smoke`. (A grid names another folder of records in NCLIB_RECORDS, and one cell in
+    is emptied first. This shows whether everything that a scale needs is there and works, and how long a cell takes,
+    see `nclib.experiments.scales.smoke`. (A grid names another folder of records in NCLIB_RECORDS, and one cell in
     NCLIB_ONLY as "study/digest", see `cell_digest`: the run measures that cell and ends.)
 
     `models` and `tasks` replace the scale's pre-trained models and their tasks. Models are named as for
     `nclib.backbone` (`imports` are the modules that register your own), tasks as for `nclib.load`, with all their
     images.
+
+    Raises ValueError for a parameter that is not allowed, and FileNotFoundError if no folder holds ``book/records``.
 
     >>> start("demo", seeds=[1, 2], device="cpu").seeds
     demo scale, seeds [1, 2]

@@ -67,6 +67,7 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
+        """The device of its first parameter or buffer; the CPU if it has none."""
         numbers = chain(self.model.parameters(), self.model.buffers())
         return next((each.device for each in numbers), torch.device("cpu"))
 
@@ -86,7 +87,7 @@ class Backbone:
         if isinstance(layer, int):
             return nth_layer(self.name, self.layers, layer)
         if layer != LAST and layer not in dict(self.model.named_modules()):
-            raise ValueError(f"{self.name} has no layer {layer!r}; its blocks are {', '.join(self.layers)}, {LAST}")
+            raise ValueError(f"{self.name} has no layer {layer!r}; its blocks are {', '.join((*self.layers, LAST))}")
         return layer
 
 
@@ -147,7 +148,14 @@ def recipe_backbone(model: nn.Module, channels: int, size: int, *, name: str) ->
 
 @dataclass(frozen=True)
 class AsTrained:
-    """Transforms a PIL image of any kind and size into an input of a recipe's network; see `ImageSet.inputs`."""
+    """Transforms a PIL image of any kind and size into an input of a recipe's network, float (C, H, W) in [-1, 1].
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> AsTrained(channels=1, size=2)(Image.new("RGB", (6, 4), "white")).tolist()
+    [[[1.0, 1.0], [1.0, 1.0]]]
+    """
 
     channels: int
     size: int

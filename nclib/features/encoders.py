@@ -20,6 +20,23 @@ _NONE = -1  # fills the places after the end of a text
 class TextEncoder(nn.Module):
     """Maps token indices int64 (N, length), made by `tokens`, to features (N, d). `text_encoder` makes one by name.
 
+    Parameters
+    ----------
+    name
+        Its name in messages and in rankings.
+    model
+        A module that takes `input_ids` and `attention_mask`, both int64 (N, length), and returns an object with
+        `last_hidden_state` (N, length, d), as the models of transformers do.
+    tokenizer
+        Its tokenizer, as transformers makes it.
+    pooling
+        How the states of the tokens become the features of a text: "mean", or "first" for the first token's state.
+
+    Raises
+    ------
+    ValueError
+        If `pooling` is neither "mean" nor "first".
+
     Examples
     --------
     >>> from types import SimpleNamespace
@@ -31,6 +48,8 @@ class TextEncoder(nn.Module):
 
     def __init__(self, name: str, model: nn.Module, tokenizer: Any, pooling: Literal["mean", "first"]):
         super().__init__()
+        if pooling not in ("mean", "first"):
+            raise ValueError(f"pooling is {pooling!r}; it must be 'mean' or 'first'")
         self.name, self.model, self.tokenizer, self.pooling = name, model, tokenizer, pooling
 
     def tokens(self, texts: Sequence[str], *, length: int = 256) -> Tensor:
@@ -63,6 +82,7 @@ class TextEncoder(nn.Module):
         return layer
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """The features (N, d) of the last layer for token indices int64 (N, length)."""
         return self.outputs(tokens, [LAST])[LAST]
 
     def outputs(self, tokens: Tensor, layers: Sequence[str]) -> Outputs:

@@ -36,7 +36,13 @@ _SHARD = 512  # images in a file of the cache: the most that a killed extraction
 
 @dataclass(frozen=True)
 class Extraction:
-    """Options of extraction; see `extract_layers`."""
+    """Options of extraction, checked; `extract_layers` describes them. ValueError or TypeError for a wrong one.
+
+    Examples
+    --------
+    >>> Extraction(batch_size=64, cache="features")
+    Extraction(batch_size=64, cache='features', workers=None, half=None, progress=False)
+    """
 
     batch_size: int | None = None
     cache: Path | str | None = None
@@ -117,6 +123,14 @@ def extract_layers(
     progress
         Show a progress bar.
 
+    Raises
+    ------
+    ValueError
+        If there are no images, an image or a layer is invalid, the model does not take the inputs or give features
+        (N, d), half precision overflows, or an option is out of its range.
+    TypeError
+        For anything but a model of images, images, and a list of layers.
+
     Examples
     --------
     >>> from nclib import backbone, load
@@ -134,7 +148,13 @@ def extract_layers(
 
 
 def shards_of(images: Images) -> list[range]:
-    """The ranges of images that are extracted, cached and distributed together."""
+    """The ranges of images that are extracted, cached and distributed together, of at most 512 images each.
+
+    Examples
+    --------
+    >>> shards_of(torch.zeros(600, 1, 2, 2))
+    [range(0, 512), range(512, 600)]
+    """
     return [range(start, min(start + _SHARD, len(images))) for start in range(0, len(images), _SHARD)]
 
 
@@ -149,6 +169,12 @@ def each_shard(
 
     Only one shard is in memory at a time; `extract_layers` puts them together. The model stays in eval mode until the
     last one.
+
+    Examples
+    --------
+    >>> pixels, inputs = Backbone("pixels", nn.Flatten()), torch.zeros(600, 1, 2, 2)
+    >>> [(rows, outputs["last"].shape) for rows, outputs in each_shard(pixels, inputs, ["last"])]
+    [(range(0, 512), torch.Size([512, 4])), (range(512, 600), torch.Size([88, 4]))]
     """
     how, start = how or Extraction(), 0
     _check_given(model, images)

@@ -198,9 +198,11 @@ def arrow_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of features (B, d) and labels (B,) from a Parquet file or a folder of them. Needs the extra ``arrow``.
 
-    `features` names a column of lists of d floats each, and `labels` a column of integers, texts or booleans;
-    ValueError for other columns. A batch has at most `batch_size` rows; `ClassStatistics.from_batches` takes the
-    batches. Row groups are decoded as a whole, as they were written.
+    `features` names a column of lists of d floats each, and `labels` a column of integers, texts or booleans. Both
+    come as numpy arrays of the column's type, texts as objects. A batch has at most `batch_size` rows, and
+    `ClassStatistics.from_batches` takes it. Row groups are decoded as a whole, as they were written.
+
+    Raises ValueError for other columns, a missing number or label, or lists of several lengths.
 
     Examples
     --------
@@ -253,7 +255,19 @@ def _classes_of(table: Any) -> tuple[str, ...]:
 
 
 def write_arrow(path: Path, batches: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[str] = ()) -> int:
-    """Write batches of features (B, d) and labels (B,) to a Parquet file, atomically; returns d."""
+    """Write batches of features, float (B, d), and labels, integers (B,), to a Parquet file, atomically; returns d.
+
+    `classes` are the class names, which `read_classes` reads. Needs the extra ``arrow``. ValueError if there is no
+    batch.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "features.parquet")
+    ...     write_arrow(path, [(np.eye(3), np.array([0, 1, 1]))], ["cat", "dog"]), read_classes(path)
+    (3, ('cat', 'dog'))
+    """
     arrow, parquet = _arrow("parquet")
     batches = iter(batches)
     if (first := next(batches, None)) is None:
@@ -279,7 +293,10 @@ def _dataset(path: Path | str, features: str, labels: str) -> Any:
             f"{str(error).splitlines()[0]}"
         ) from error
     if not {features, labels} <= held.keys():
-        raise ValueError(f"{path} has columns {', '.join(held)}; it must have {features} and {labels}")
+        raise ValueError(
+            f"{path} has columns {', '.join(held)}; it must have {features} and {labels}: rename yours or, in Python, "
+            "name them: features=..., labels=..."
+        )
     types = arrow.types
     lists = any(kind(held[features]) for kind in (types.is_fixed_size_list, types.is_list, types.is_large_list))
     label = held[labels].value_type if types.is_dictionary(held[labels]) else held[labels]

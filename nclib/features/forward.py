@@ -77,7 +77,8 @@ def _forward(model: Backbone, names: list[str], half: bool, batch: Tensor) -> Ou
     with torch.autocast(model.device.type, enabled=half), layers as kept:
         last = fed(model, batch)
     if uncalled := [name for name, outputs in kept.items() if not outputs]:
-        raise ValueError(f"{model.name} does not use layer {uncalled[0]!r} to make its features")
+        others = ", ".join((*model.layers, LAST))
+        raise ValueError(f"{model.name} does not use layer {uncalled[0]!r} to make its features; there are {others}")
     made = {name: outputs[-1] for name, outputs in kept.items()}
     if LAST in names:
         cure = (

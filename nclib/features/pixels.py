@@ -23,7 +23,7 @@ _BATCH = 16  # scenes at once
 def pixel_features(
     model: Backbone, scenes: Scenes, *, per_class: int = 200, layer: str | None = None, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Features (M, d) and labels (M,) of pixels drawn at random, `per_class` of each class, or all it has.
+    """Features, float (M, d), and labels, int64 (M,), of random pixels: `per_class` of each class, or all it has.
 
     A pixel's features are the layer's map at its place, interpolated linearly. If `layer` is None, `pixel_layer`
     chooses it. The positions of a map are taken to divide the picture evenly, as in `interpolate`; strides that shift
@@ -62,7 +62,7 @@ def _drawn(masks: Tensor, per_class: int, seed: int) -> Tensor:
         of_class = (flat == k).nonzero().squeeze(1)
         parts.append(of_class[torch.randperm(len(of_class), generator=generator)[:per_class]])
     if not parts:
-        raise ValueError("no pixel is labelled, so there is none to draw")
+        raise ValueError("no pixel is labelled, so there is none to draw; give masks with classes from 0 on")
     return torch.stack(torch.unravel_index(torch.cat(parts).sort().values, masks.shape), 1)
 
 
@@ -77,7 +77,14 @@ def _at(maps: Tensor, scene: Tensor, places: Tensor, size: tuple[int, int]) -> T
 
 
 def feature_maps(model: Backbone, inputs: Tensor, layer: str) -> Tensor:
-    """The maps (N, d, h, w) of a layer for inputs (N, C, H, W)."""
+    """The maps, float (N, d, h, w), of a layer for inputs, float (N, C, H, W); ValueError if it gives no map.
+
+    Examples
+    --------
+    >>> own = Backbone("own", nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU()))
+    >>> feature_maps(own, torch.zeros(2, 3, 9, 9), "0").shape
+    torch.Size([2, 8, 4, 4])
+    """
     if layer == LAST:
         raise ValueError(f"layer {LAST!r} gives a vector for a whole image; pixels need the name of a layer with a map")
     made = _outputs(model, inputs, [model.layer(layer)])[model.layer(layer)]
@@ -98,6 +105,13 @@ def pixel_layer(model: Backbone, images: Tensor, *, stride: int = 16) -> str:
     """The deepest of `Backbone.layers` whose map has at least one row per `stride` rows of the images (N, C, H, W).
 
     Deeper maps of a classification network are too coarse for pixels. ValueError if there is none.
+
+    Examples
+    --------
+    >>> layers = (nn.Conv2d(1, 4, 3, stride=2), nn.Conv2d(4, 4, 3, stride=2), nn.Conv2d(4, 4, 3, stride=8))
+    >>> own = Backbone("own", nn.Sequential(*layers), AsTrained(1, 64))  # its maps have 31, 15 and 2 rows
+    >>> pixel_layer(own, torch.zeros(1, 1, 64, 64, dtype=torch.uint8))  # 64 rows need at least 4
+    '1'
     """
     with evaluating(model.model):
         found = _outputs(model, prepared(model, images[:1]).to(model.device), model.layers)
@@ -107,12 +121,24 @@ def pixel_layer(model: Backbone, images: Tensor, *, stride: int = 16) -> str:
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * stride >= images.shape[2]
     ]
     if not fine:
-        raise ValueError(f"{model.name} has no layer with a map (N, d, h, w) that has a row for every {stride} rows")
+        raise ValueError(
+            f"{model.name} has no layer with a map (N, d, h, w) that has a row for every {stride} rows; give a layer "
+            "by name, or a larger stride"
+        )
     return max(fine, key=model.layers.index)
 
 
 def prepared(model: Backbone, images: Tensor) -> Tensor:
-    """Images uint8 (N, C, H, W) normalised as by the model's transform, with its channels, but in their own size."""
+    """Images uint8 (N, C, H, W) normalised as by the model's transform, with its channels, but in their own size.
+
+    Float (N, C, H, W) in torch's default dtype. ValueError if the transform has no mean and deviation.
+
+    Examples
+    --------
+    >>> white = torch.full((1, 3, 1, 2), 255, dtype=torch.uint8)
+    >>> prepared(Backbone("own", nn.Flatten(), AsTrained(1, 28)), white).tolist()  # one channel, but not 28 x 28
+    [[[[1.0, 1.0]]]]
+    """
     transform = model.transform
     if isinstance(transform, AsTrained):
         return _channels(images, transform.channels).to(torch.get_default_dtype()).div(127.5).sub(1)
@@ -152,9 +178,13 @@ class Segmenter(nn.Module):
 
 @torch.no_grad()
 def mean_iou(segmenter: nn.Module, inputs: Tensor, masks: Tensor) -> float:
-    """Intersection over union of predicted and true pixels, the mean over the classes that occur in masks (N, H, W).
+    """Intersection over union of predicted and true pixels, the mean over the classes that occur in the masks.
 
-    Range [0, 1]; higher is better. Unlabelled pixels do not count.
+    `segmenter` maps inputs, float (N, C, H, W), to logits (N, K, H, W), as `Segmenter` does. `masks` int64 (N, H, W)
+    hold the class of each pixel; pixels of class -1 are unlabelled and do not count. Range [0, 1]; higher is better.
+    Source: the measure of PASCAL VOC (Everingham et al. 2010), over all pixels together.
+
+    Raises ValueError if no pixel is labelled.
 
     Examples
     --------
@@ -166,9 +196,11 @@ def mean_iou(segmenter: nn.Module, inputs: Tensor, masks: Tensor) -> float:
     """
     from sklearn.metrics import jaccard_score
 
+    known = (masks := masks.cpu()) != UNLABELLED
+    if not known.any():
+        raise ValueError(f"masks {tuple(masks.shape)} have no labelled pixel; give masks with classes from 0 on")
     device = next(segmenter.parameters()).device
     with evaluating(segmenter):
         found = torch.cat([segmenter(part.to(device)).argmax(1).cpu() for part in inputs.split(_BATCH)])
-    known = (masks := masks.cpu()) != UNLABELLED
     true = masks[known].numpy()
     return float(jaccard_score(true, found[known].numpy(), labels=np.unique(true), average="macro", zero_division=0))

@@ -22,7 +22,10 @@ def feature_statistics(
 ) -> ClassStatistics:
     """Class statistics of a layer's features, gathered while they are computed; options as in `extract_layers`.
 
-    `images` are labelled images of any kind that `nclib.labelled` takes. A stream is passed over once.
+    `images` are labelled images of any kind that `nclib.labelled` takes. A stream is passed over once. `layer` is the
+    name of a module, a place in `Backbone.layers`, or "last". `covariance` is "full", or "diagonal" for features so
+    wide that a d x d matrix is too large. Raises the errors of `extract_layers`, and TypeError for images without
+    labels.
 
     Under torch.distributed each process passes over its share of the images, and every process gets the statistics of
     all images, equal to those of a single process up to float64 rounding. A stream is copied into each process's

@@ -214,7 +214,9 @@ def chosen(
             )
         if name not in possible:
             missing = [part.replace("class_ranks", "features") for part in registry[name].inputs if part not in known]
-            raise ValueError(f"{name} needs {' and '.join(missing)}, which was not given")
+            give = [f"{part}=..." for part in missing if part not in ("features", "labels")]
+            give += ["features and labels in place of class statistics"] if len(give) < len(missing) else []
+            raise ValueError(f"{name} needs {' and '.join(missing)}; give {', and '.join(give)}")
     if not names:
         raise ValueError(f"no {kind} was asked for; {kind}s='all' computes all of them")
     return names
@@ -333,6 +335,15 @@ def measure(
         alphabetically. Text labels with a weight need it, since the rows of the weight have their own order.
     progress
         Show a progress bar if the pass over the features takes more than a second.
+
+    Raises
+    ------
+    ValueError
+        If a metric is unknown, undefined here although it was named, or needs what was not given; if fewer than two
+        classes have samples, or all class means coincide; if shapes do not fit, or a value is NaN or infinite.
+    TypeError
+        If features are not floating point, labels mix texts and numbers, or text labels come with a weight but without
+        `classes`.
 
     Examples
     --------

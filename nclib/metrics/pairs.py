@@ -24,6 +24,8 @@ def cdnv(stats: ClassStatistics) -> float:
     Range [0, inf]; lower is more collapsed; infinite if two classes share their mean.
     Source: Galanti, Gyorgy, Hutter 2022, equation 1.
 
+    Raises ValueError if there are fewer than two classes, if a class is empty, or if all class means coincide.
+
     Examples
     --------
     >>> from nclib import class_statistics
@@ -45,6 +47,8 @@ def cdnv_tile(variances: Tensor, rows: slice, columns: slice, distances: Tensor)
 def cdnv_pairs(stats: ClassStatistics) -> Tensor:
     """The class-distance normalised variance of every pair, float64 (K, K), symmetric, 0 on the diagonal.
 
+    Range [0, inf]; lower is more collapsed; infinite if the two classes share their mean. Source and errors as `cdnv`.
+
     Examples
     --------
     >>> from nclib import class_statistics
@@ -63,6 +67,8 @@ def directional_cdnv(stats: ClassStatistics, features: Any, labels: Any) -> floa
     Like `cdnv`, but it counts only the spread along the line from one class mean to the other. Range [0, cdnv];
     lower is more collapsed. Source: Luthra, Salunkhe, Galanti 2026 (arXiv 2603.03530); the mean over ordered
     pairs is ours, as in `cdnv`.
+
+    `features` (N, d) and `labels` (N,) are those of the statistics. Raises ValueError if they are not, or as `cdnv`.
 
     Examples
     --------
@@ -188,6 +194,7 @@ def overlap_pairs(
 
     D_B = (1/8) sum_j delta_j^2 / v_j + (1/2) sum_j ln(v_j / sqrt(a_j b_j)), with delta the difference of the
     two means, a and b the variances of the two classes in each direction j, at least `floor`, and v = (a + b) / 2.
+    Range [0, 1]; lower is better separated. `covariance` and source as in `overlap`.
 
     Examples
     --------

@@ -22,9 +22,10 @@ from nclib.metrics.variability import check_seen, total_scatter
 def effective_rank(stats: ClassStatistics) -> float:
     """Effective rank of all features about the global mean: exp of the entropy of s / sum(s).
 
-    Range [1, min(N - 1, d)]. Features that have collapsed to their class means have at most K - 1, which a
-    simplex attains.
-    Source: Roy, Vetterli 2007.
+    Range [1, min(N - 1, d)], and 0 if the features do not vary; neither higher nor lower is better. Features that have
+    collapsed to their class means reach at most K - 1, as a simplex does. Source: Roy, Vetterli 2007.
+
+    Raises ValueError if the statistics have no samples, or a covariance other than "full".
 
     Examples
     --------
@@ -39,7 +40,8 @@ def effective_rank(stats: ClassStatistics) -> float:
 def stable_rank(stats: ClassStatistics) -> float:
     """Stable rank of all features about the global mean: sum(s^2) / max(s)^2.
 
-    Range [1, min(N - 1, d)], and at most the effective rank. Source: Rudelson, Vershynin 2007.
+    Range [1, min(N - 1, d)], at most the effective rank, and 0 if the features do not vary; neither higher nor lower is
+    better. Source: Rudelson, Vershynin 2007. Raises ValueError as `effective_rank` does.
 
     Examples
     --------
@@ -56,7 +58,8 @@ def class_ranks(features: Any, labels: Any) -> dict[str, Tensor]:
     """Ranks of each class's features about the class mean: "effective", "stable" and "numerical", float64 (K,).
 
     "numerical" is (sum s)^2 / sum(s^2), which stands in for the numerical rank of Li et al. 2022 (ours: we
-    could not read their definition). Ranges [1, min(n_k - 1, d)]; 0 for a class of one sample, or of none.
+    could not read their definition). Ranges [1, min(n_k - 1, d)]; 0 for a class of one sample, or of none; neither
+    higher nor lower is better. Features are (N, d), labels (N,).
 
     Examples
     --------

@@ -130,18 +130,22 @@ class ClassStatistics:
 
     @property
     def num_classes(self) -> int:
+        """K, the number of classes, including those not seen yet."""
         return self._origin.shape[0]
 
     @property
     def num_features(self) -> int:
+        """d, the width of the features."""
         return self._origin.shape[1]
 
     @property
     def num_samples(self) -> int:
+        """N, the number of samples seen so far."""
         return int(self.counts.sum())
 
     @property
     def covariance(self) -> Covariance:
+        """How much of the covariance is kept: "full", "diagonal" or "span"."""
         return "full" if self._gram is not None else "span" if self._span is not None else "diagonal"
 
     @property
@@ -497,6 +501,9 @@ def class_statistics(
     That is all that `nc1` needs, and cheaper than "full" if K is well below d / 2. Such statistics cannot be updated
     or merged.
 
+    Raises ValueError if there are no samples, shapes do not fit, a feature is NaN, infinite or beyond 1e60, or a label
+    is missing or out of range. Raises TypeError if features are not floating point, or labels mix texts and numbers.
+
     Examples
     --------
     >>> stats = class_statistics([[0.0, 0.0], [2.0, 0.0], [5.0, 1.0]], [0, 0, 1])
@@ -505,6 +512,8 @@ def class_statistics(
     >>> class_statistics([[0.0], [2.0], [5.0]], ["dog", "dog", "cat"]).classes
     ('cat', 'dog')
     """
+    if covariance not in ("full", "diagonal", "span"):
+        raise ValueError(f"covariance is {covariance!r}; it must be 'full', 'diagonal' or 'span'")
     samples = samples_of(features, labels, num_classes=num_classes, classes=classes)
     return gathered(samples, num_classes, covariance=covariance, progress=progress)
 

@@ -84,7 +84,7 @@ class NeuralCollapse(Metric):
         self.metrics = None if metrics is None else chosen(metrics, {"weight": classifier})
         for name in self.metrics or ():
             if covariance == "diagonal" and METRICS[name].covariance != "diagonal":
-                raise ValueError(f"{name} needs covariance='full'")
+                raise ValueError(f"covariance is {covariance!r}; {name} needs covariance='full'")
         for name, tensor in empty.accumulators().items():
             self.add_state(name, default=tensor, dist_reduce_fx=None)
         self._names, self._sizes = tuple(self._defaults), needed[::-1]

@@ -200,7 +200,20 @@ def _hint(name: str, library: str) -> str:
 
 
 def import_module(name: str) -> None:
-    """Import a module, once: by name, also from the working directory, or by the path of its file."""
+    """Import a module, once: by name, also from the working directory, or by the path of its file.
+
+    FileNotFoundError if there is no such file; ModuleNotFoundError for a name that is not found.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "own_models.py")
+    ...     _ = path.write_text("print('imported')")
+    ...     for _ in range(2):  # the second time nothing is left to do
+    ...         import_module(str(path))
+    imported
+    """
     path = Path(name)
     if path.suffix == ".py" and not path.is_file():
         raise FileNotFoundError(f"there is no file {path} to import")

@@ -67,6 +67,8 @@ def small_resnet(
 
     if width < 2 or width % 2 or blocks < 1:
         raise ValueError(f"width is {width} and blocks {blocks}; width must be even and positive, blocks at least 1")
+    if len(stages) != 4:
+        raise ValueError(f"stages are {stages}; give the number of blocks of each of 4, such as (3, 4, 6, 3)")
     channels = (width, 2 * width, 4 * width, 8 * width)
     network = ResNet(
         Bottleneck if bottleneck else BasicBlock,  # type: ignore[arg-type]  # timm means the class, not an instance
@@ -127,6 +129,8 @@ def small_vgg(
     """
     if width < 1 or blocks < 1:
         raise ValueError(f"width is {width} and blocks {blocks}; both must be at least 1")
+    if len(stages) != 5:
+        raise ValueError(f"stages are {stages}; give the number of convolutions of each of 5, such as (1, 1, 2, 2, 2)")
     layers: list[nn.Module] = []
     for channels, number in zip((width, 2 * width, 4 * width, 8 * width, 8 * width), stages, strict=True):
         for _ in range(blocks * number):

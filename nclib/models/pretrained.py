@@ -42,6 +42,16 @@ def backbone(
     device
         ``auto`` is a GPU if there is one; see `resolve_device`.
 
+    Raises
+    ------
+    ValueError
+        For an unknown name, a wildcard that matches several models, weights that do not fit the model, or an unknown
+        device.
+    FileNotFoundError
+        If a file of weights or a checkpoint is missing, or the hub cannot be reached.
+    TypeError
+        If the name is not a text.
+
     Examples
     --------
     >>> resnet = backbone("resnet18", weights="random", device="cpu")

@@ -54,7 +54,8 @@ def config_of(recipe: Any) -> dict[str, Any]:
 class Recipe:
     """How a network is pre-trained; equal recipes give equal networks (on one kind of processor).
 
-    - `source` and `per_class` name the data; images are resized to `size` pixels a side if that is given.
+    - `source` is the name of a data set, and `per_class` the number of training images of each class, both as in
+      `nclib.load`; images are resized to `size` pixels a side if that is given.
     - `network` is a name in `nclib.models.networks.NETWORKS`; `width` and `blocks` (per stage) set its size, and
       `projection` the number of layers of the head that transfer drops.
     - `loss` is a name in `nclib.models.losses.LOSSES`. `augmentation` is the strength of random distortion, 0 for none;
@@ -67,7 +68,7 @@ class Recipe:
       `collapse` times the logarithm of the trace ratio of its features is added to the loss, see
       `nclib.models.losses.collapse_term`.
 
-    `key` is a digest of all settings:
+    ValueError if a name is unknown or a number is out of its range. `key` is a digest of all settings:
 
     >>> Recipe(epochs=2).key == Recipe(epochs=2).key != Recipe(epochs=3).key
     True
@@ -150,6 +151,9 @@ def train(
     eval mode; the cache is then not read. What it saw is lost with a killed process, so a training with it resumes only
     from a `trail`, a folder that keeps the weights of every epoch: `on_epoch` first sees the networks of the earlier
     epochs again, in order. The trail remains after the training; remove it once what was seen is safe.
+
+    Raises ValueError if the source is unknown or holds texts, if `trail` is given without `on_epoch`, or if a file in
+    the cache has the weights of another network. Raises FileNotFoundError if the source is not in the data root.
 
     >>> network = train(Recipe("digits", per_class=2, width=2, epochs=1), device="cpu", progress=False)
     >>> network.backbone(torch.zeros(3, 1, 28, 28)).shape, network(torch.zeros(3, 1, 28, 28)).shape

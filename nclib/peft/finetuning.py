@@ -80,7 +80,13 @@ class Tuning:
 
 
 class Validation(NamedTuple):
-    """Accuracies and losses on the validation images by epoch: before training (0), and after each epoch."""
+    """Accuracies and losses on the validation images by epoch: before training (0), and after each epoch.
+
+    Examples
+    --------
+    >>> Validation(accuracies=[0.5, 0.9, 0.9], losses=[0.7, 0.3, 0.2]).best  # the lower loss decides
+    2
+    """
 
     accuracies: list[float]
     losses: list[float]
@@ -249,7 +255,15 @@ def finetune(
     Returns
     -------
     Validation
-        Empty without validation images.
+        The accuracy and loss on the validation images by epoch; empty without such images.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, an image is invalid, labels do not fit the head, nothing can be trained, an option is
+        out of its range, or `patience` is given without `validation`.
+    TypeError
+        If `tuned` is not a `Tuned`, `settings` is not a `Tuning`, or inputs come without labels.
 
     Examples
     --------
@@ -438,6 +452,13 @@ def finetune_best(
     -------
     Choice
         The tuned model, the number of its candidate, and its number of epochs.
+
+    Raises
+    ------
+    ValueError
+        If there are no candidates, a class has fewer than two images, `share` is not in (0, 1), or as in `finetune`.
+    TypeError
+        If a candidate is not a pair of a function and a `Tuning`, or images have no labels.
 
     Examples
     --------

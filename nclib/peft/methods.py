@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def linear_probe(model: nn.Module | Backbone, num_classes: int | None = None) -> Tuned:
-    """A copy of the model of which only the head will be trained, as a `Tuned`.
+    """A copy of the model as a `Tuned`, ready for a training that changes only its head.
 
     Parameters
     ----------
@@ -39,6 +39,13 @@ def linear_probe(model: nn.Module | Backbone, num_classes: int | None = None) ->
         A timm or torchvision classifier, any module that ends in a linear layer, or a `Backbone`. It is not changed.
     num_classes
         The number of classes of a new head, whose weights start at 0; None keeps the model's own classifier.
+
+    Raises
+    ------
+    ValueError
+        If the model does not end in a linear layer, has no classifier to keep, or does not return features (N, d).
+    TypeError
+        If the model is not a module or a `Backbone`.
 
     Examples
     --------
@@ -217,8 +224,8 @@ def trainable_share(model: nn.Module) -> float:
 def layers(model: nn.Module | Backbone) -> pd.DataFrame:
     """The layers of a model with their sizes, in order of depth, to choose one for `layer_tuning` or `skip_tuning`.
 
-    A table with one row for each name in `Backbone.layers`: the number of its `parameters`, int64, and their `share` of
-    the whole model's, float64 in [0, 1]. A tied parameter counts once in a layer. Parts outside the blocks, such as the
+    A table with one row for each name in `Backbone.layers`: the number of its `parameters`, int64, and their `share`
+    among all parameters, float64 in [0, 1]. A tied parameter counts once in a layer. Parts outside the blocks, as the
     stem or the classifier, have no row. Layers after the pooling, such as those of a VGG's classifier, have a row but
     cannot be tuned alone. TypeError for anything but a model.
 

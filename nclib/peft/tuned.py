@@ -59,7 +59,7 @@ class Head(nn.Linear):
 
 
 class Tuned(nn.Module):
-    """A classifier of which a part is trained; `linear_probe`, `skip_tuning` and the others return it.
+    """A classifier with a part that is trained; `linear_probe`, `skip_tuning` and the others return it.
 
     Called with inputs (N, C, H, W) of any floating type, it returns logits (N, K). Only the trained parameters require
     a gradient. In train mode all other modules stay in eval mode, including their batch norm and dropout.
@@ -116,6 +116,7 @@ class Tuned(nn.Module):
         return self.skip(features, outputs[layer][0])
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (N, K) of inputs (N, C, H, W)."""
         return self.head(self.features(inputs))
 
     def taken(self, inputs: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ def layerwise(
 ) -> pd.DataFrame:
     """Collapse and probe accuracy of each layer of a model, as a table with one row per layer, in order of depth.
 
-    The columns are `num_features`, the metrics on the training data, and the `accuracy` of the probe on the test data.
+    The columns are `num_features`, the metrics on the training data (`nclib.METRICS` says their range and direction),
+    and the `accuracy` of the probe on the test data, in [0, 1]; higher is better.
 
     Parameters
     ----------
@@ -48,6 +49,13 @@ def layerwise(
     options
         For images those of `extract_layers` (``cache``, ``batch_size``, ``progress``, ...), for texts those of
         `text_layers`.
+
+    Raises
+    ------
+    ValueError
+        If train and test have other classes, train has a single class, a layer is unknown, or a metric is undefined.
+    TypeError
+        If images have no labels, texts are not `Texts`, or the probe is not an estimator.
 
     Examples
     --------

@@ -97,7 +97,9 @@ def few_shot(
     ways = len(classes) if ways is None else ways
     check_whole(2, ways=ways)
     if ways > len(classes):
-        raise ValueError(f"ways is {ways}; it must be from 2 to the number of classes, which is {len(classes)}")
+        raise ValueError(
+            f"ways is {ways}; it must be from 2 to the number of classes, which is {len(classes)}: ways=None takes all"
+        )
     train = _Samples.of(features, names, classes)
     others = None if test is None else _of_test(test, classes, train.features.shape[1])
     _check_enough(classes, train, others, shots, queries)
@@ -134,7 +136,7 @@ def _check_enough(
             if len(rows) < needed:
                 raise ValueError(
                     f"class {name} has {counted(len(rows), f'{kind}sample')}; shots={shots} and queries={queries} need "
-                    f"{needed}"
+                    f"{needed}: give smaller numbers, or leave the class out"
                 )
 
 

@@ -119,8 +119,8 @@ class Probe(ClassifierMixin, BaseEstimator):
         """Accuracy on features (N, d) with labels (N,), in [0, 1]; higher is better.
 
         A sample of a class that was not fitted counts as wrong, as in scikit-learn: a cross-validation fold may lack a
-        rare class. Labels of several classes of which none was fitted are an error, since they belong to another task.
-        So are texts if the classes are numbers, and numbers if the classes are texts.
+        rare class. ValueError if the labels hold several classes and none of them was fitted, since they belong to
+        another task. TypeError if labels are texts and the classes numbers, or labels numbers and the classes texts.
         """
         predicted, names = self.predict(X), class_names(y)
         if names.shape != predicted.shape:

@@ -40,5 +40,6 @@ def likely_best(face: ArrayLike, scale: float = SCALE, power: float = POWER) -> 
 
     face = np.asarray(face, dtype=float)
     if not np.isfinite(face).all():
-        raise ValueError("FaCe must be finite for every model; leave out models that have none")
+        wrong = face[~np.isfinite(face)].flat[0]
+        raise ValueError(f"face holds {wrong}; FaCe must be finite for every model: leave out models that have none")
     return softmax(scale * face.shape[-1] ** power * face, axis=-1)

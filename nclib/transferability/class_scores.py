@@ -85,6 +85,9 @@ def face(models: Iterable[ClassStatistics] | Mapping[str, ClassStatistics], **op
     depends on the other models. `options` are those of `class_fairness`. Range [0, 2]; higher is better. A part that is
     the same for all models counts as 0. Source: Ding et al. 2023.
 
+    Raises ValueError if there are fewer than two models or three classes, or if the models' statistics differ in the
+    samples per class. Raises TypeError for anything but class statistics.
+
     Examples
     --------
     >>> from nclib import class_statistics
@@ -154,7 +157,8 @@ def gbc(
     """Gaussian Bhattacharyya coefficient: minus the sum over ordered pairs of the overlap of two classes.
 
     Range [-K(K - 1), 0]; higher is better. Source: Pandy et al. 2022, who put a floor of 1e-4 under the variances of
-    features reduced to 64 dimensions; here there is no floor unless it is given.
+    features reduced to 64 dimensions; here there is no floor unless it is given. `covariance` as in `overlap`; errors
+    as in `cdnv`.
 
     Examples
     --------

@@ -107,9 +107,11 @@ def sfda(features: Any, labels: Any) -> float:
 def lda_certainty(features: Any, labels: Any) -> float:
     """The part of ETran beside `energy`: the mean probability of the label by a linear discriminant.
 
-    The covariance is (1 - a) Sigma_W + a tr(Sigma_W) / d I, with a as in `sfda`, of which this is the first step. Range
+    The covariance is (1 - a) Sigma_W + a tr(Sigma_W) / d I, with a as in `sfda`, whose first step this is. Range
     [0, 1]; higher is better. It depends on the scale of the features. With few samples for the number of features it
-    is 1. Source: Gholami et al. 2023 (arXiv 2308.02027).
+    is 1, and a warning says so. Source: Gholami et al. 2023 (arXiv 2308.02027).
+
+    Raises ValueError if the features do not vary, all class means coincide, or there are fewer than two classes.
 
     Examples
     --------
@@ -142,7 +144,10 @@ def _factor(covariance: Tensor) -> Tensor:
     """The lower Cholesky factor; ValueError if the matrix is singular."""
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if failed:
-        raise ValueError("the features do not vary, within the classes or at all; this score needs features that do")
+        raise ValueError(
+            "the features do not vary, within the classes or at all, so this score is undefined; give other "
+            "features, or leave the score out"
+        )
     return factor
 
 

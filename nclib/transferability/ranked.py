@@ -120,7 +120,10 @@ class Ranking:
         return pd.Series(likely_best(known), index=known.index, name="p_best")
 
     def agreement(self) -> pd.DataFrame:
-        """Kendall's rank correlation over the models of every two scores, turned so that higher is better: a table."""
+        """Kendall's rank correlation of every two scores over the models: a table (scores, scores) in [-1, 1].
+
+        Scores where lower is better count with the opposite sign.
+        """
         return self.relative.round(9).corr("kendall")
 
     def to_dict(self) -> dict[str, Any]:

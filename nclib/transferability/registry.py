@@ -193,6 +193,14 @@ def score(
     progress
         Show a progress bar if the pass over the features takes more than a second.
 
+    Raises
+    ------
+    ValueError
+        If a score is unknown, undefined here although it was named, or needs what was not given; if fewer than two
+        classes have samples, or all class means coincide; if shapes do not fit, or a value is NaN or infinite.
+    TypeError
+        If features are not floating point, or labels mix texts and numbers.
+
     Examples
     --------
     >>> features = torch.tensor([[1.0, 0.5], [1.0, -0.5], [-1.0, 0.5], [-1.0, -0.5], [0.0, 3.0], [0.0, 2.0]])

@@ -23,6 +23,8 @@ def leep(*, probabilities: Any, labels: Any) -> float:
     probabilities, and P(y, z) is the sum of theta_iz / N over the samples with label y. Range (-inf, 0]; higher is
     better. Source: Nguyen et al. 2020, equation 2.
 
+    Raises ValueError if the shapes do not fit, if a probability is negative, or if a row does not sum to 1.
+
     Examples
     --------
     >>> leep(probabilities=[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], labels=[0, 1, 1])
@@ -40,7 +42,8 @@ def leep(*, probabilities: Any, labels: Any) -> float:
 def nce(*, probabilities: Any, labels: Any) -> float:
     """Negative conditional entropy of the labels, given the likeliest source class of each sample.
 
-    The sum over y, z of P(y, z) ln P(y | z). Range [-ln K, 0]; higher is better. Source: Tran et al. 2019.
+    The sum over y, z of P(y, z) ln P(y | z), from probabilities (N, Z) and labels (N,). Range [-ln K, 0]; higher is
+    better. Source: Tran et al. 2019. Errors as in `leep`.
 
     Examples
     --------

@@ -58,7 +58,7 @@ def test_all_three_splits_and_others_keep_their_names(hub):
     sizes = {split: len(nclib.load("hf:pets:small", split)) for split in ("train", "val", "test", "extra")}
     assert sizes == {"train": 6, "val": 2, "test": 4, "extra": 8}
     hub["pets", "small"] = {"val": data_set(2), "validation": data_set(2)}
-    with pytest.raises(ValueError, match="has the splits val, validation, of which two name the same one; keep one"):
+    with pytest.raises(ValueError, match="has the splits val, validation; two of them name the same split: keep one"):
         nclib.load("hf:pets:small")
 
 

@@ -301,3 +301,10 @@ def test_only_one_or_three_channels_can_be_shown():
     images = ImageSet(torch.zeros(1, 2, 3, 3, dtype=torch.uint8), torch.tensor([0]), NAMES)
     with pytest.raises(ValueError, match="images have 2 channels"):
         images.image(0)
+
+
+def test_images_in_memory_must_be_a_tensor_of_one_or_three_channels():
+    with pytest.raises(TypeError, match=r"images are a list; they must be a tensor, uint8 \(N, C, H, W\)"):
+        ImageSet([1, 2], torch.tensor([0, 1]), NAMES)
+    with pytest.raises(ValueError, match="images have 4 channels; they must have 1 or 3"):
+        ImageSet(torch.zeros(2, 4, 3, 3, dtype=torch.uint8), torch.tensor([0, 1]), NAMES).image(0)

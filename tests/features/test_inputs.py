@@ -367,6 +367,11 @@ def encoder(dtype=torch.float32):
     return nclib.TextEncoder("own", Model(), Words(), "mean")
 
 
+def test_a_pooling_must_be_known():
+    with pytest.raises(ValueError, match="pooling is 'max'; it must be 'mean' or 'first'"):
+        nclib.TextEncoder("own", nn.Identity(), lambda texts: texts, "max")
+
+
 TEXTS = nclib.Texts(("a bb", "ccc dddd", "ee a f"), torch.tensor([0, 1, 1]), ("x", "y"))
 
 

@@ -67,6 +67,8 @@ def test_bad_scenes_are_refused(tmp_path):
         nclib.scenes("digits", number=0)
     with pytest.raises(FileNotFoundError, match="train/images"):
         nclib.scenes(f"folder:{tmp_path / 'nowhere'}")
+    with pytest.raises(ValueError, match="docstrings/libraries holds texts; scenes are composed of grey images"):
+        nclib.scenes("docstrings/libraries", number=1)
     with pytest.raises(TypeError, match="ImageSet"):
         pixel_features(pooling(1), nclib.load("digits", per_class=1))
     colours = nclib.ImageSet(torch.zeros(1, 3, 28, 28, dtype=torch.uint8), torch.tensor([0]), ("a",))
@@ -170,6 +172,11 @@ def test_mean_iou_by_hand():
     guess = torch.tensor([[[0, 0, 0, 1], [0, 0, 1, 0]]])
     logits = nn.functional.one_hot(guess, 3).permute(0, 3, 1, 2).float()
     assert mean_iou(Constant(), logits, masks) == pytest.approx((4 / 5 + 2 / 3) / 2)
+
+
+def test_masks_without_a_labelled_pixel_have_no_mean_iou():
+    with pytest.raises(ValueError, match=r"masks \(1, 2, 2\) have no labelled pixel; give masks"):
+        mean_iou(nn.Conv2d(3, 2, 1), torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), UNLABELLED))
 
 
 def test_mean_iou_is_that_of_eval_mode_and_leaves_the_mode():

@@ -333,11 +333,14 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s: nclib.nc3(s, torch.zeros(2, 3)), r"weight is \(2, 3\), finite; these statistics need \(3, 3\)"),
-        (lambda s: nclib.nc3(s, CORNERS * NAN), r"weight is \(3, 3\), not finite"),
+        (lambda s: nclib.nc3(s, torch.zeros(2, 3)), r"weight is \(2, 3\); it must be \(3, 3\)"),
+        (lambda s: nclib.nc3(s, CORNERS * NAN), "weight holds NaN or infinity; give finite numbers"),
         (lambda s: nclib.nc3(s, torch.zeros(3, 3)), "all weights are 0"),
-        (lambda s: nclib.nc4(s, CORNERS, CORNERS, bias=[0.0]), r"bias is \(1,\), finite; these statistics need \(3,\)"),
-        (lambda s: nclib.nc4(s, CORNERS, CORNERS, bias=[0.0, NAN, 0.0]), r"bias is \(3,\), not finite"),
+        (lambda s: nclib.nc4(s, CORNERS, CORNERS, bias=[0.0]), r"bias is \(1,\); it must be \(3,\)"),
+        (
+            lambda s: nclib.nc4(s, CORNERS, CORNERS, bias=[0.0, NAN, 0.0]),
+            "bias holds NaN or infinity; give finite numbers",
+        ),
         (
             lambda s: nclib.nc2(torch.zeros(3, 3)),
             r"weight is \(3, 3\); it must be \(K, d\) with K >= 2, finite and not all 0",
@@ -523,7 +526,7 @@ def test_nc5_is_of_the_means_as_they_are():
         (lambda s: nclib.gnc2(s, power="log"), "power is 'log'; it must be a number"),
         (lambda s: nclib.gnc2_energy([[1.0, 0.0], [1.0, 1e-9]], power=99), "power is 99, with which the energy"),
         (lambda s: nclib.gnc2(nclib.class_statistics([[-1.0], [1.0], [2.0]], [0, 1, 2])), "have the same direction"),
-        (lambda s: nclib.unc3(s, torch.eye(2)), r"weight is \(2, 2\), finite; these statistics need \(3, 3\)"),
+        (lambda s: nclib.unc3(s, torch.eye(2)), r"weight is \(2, 2\); it must be \(3, 3\)"),
         (lambda s: nclib.unc3(s, torch.diag(torch.tensor([1.0, 1.0, 0.0]))), "1 of 3 vectors have length 0"),
         (lambda s: nclib.nc5(s, torch.ones(2, 4)), r"features are \(2, 4\); they must be \(N, 3\) with N > 0"),
         (lambda s: nclib.nc5(s, torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]])), "the mean of the features has length 0"),

@@ -210,7 +210,7 @@ def test_statistics_of_the_span_know_nc1_and_cannot_go_on():
             action()
     with pytest.raises(ValueError, match="know the variance along the span of the class means only"):
         stats.variances_along(torch.eye(5).double())
-    with pytest.raises(ValueError, match="covariance is 'spam'; it must be 'full' or 'diagonal'"):
+    with pytest.raises(ValueError, match="covariance is 'spam'; it must be 'full', 'diagonal' or 'span'"):
         class_statistics(features, labels, covariance="spam")
 
 

@@ -396,6 +396,11 @@ def test_extract_leaves_every_mode_alone_and_batches():
         (lambda: nclib.Recipe(collapse=0.1, balanced=1), r"collapse is 0\.1 and balanced 1; balanced must be at"),
         (lambda: nclib.Recipe.of(epoch=3), "unknown setting epoch; a recipe has source, "),
         (lambda: nclib.train(TINY.of(source="docstrings/libraries")), "source is 'docstrings/libraries', which holds"),
+        (lambda: nclib.small_resnet(2, stages=(1, 1)), r"stages are \(1, 1\); give the number of blocks of each of 4"),
+        (
+            lambda: nclib.small_vgg(2, stages=(1, 1)),
+            r"stages are \(1, 1\); give the number of convolutions",
+        ),
         (lambda: nclib.small_resnet(3), "width is 3 and blocks 1; width must be even"),
         (lambda: nclib.Network(torch.nn.Identity(), 4, 3, projection=-1), "projection is -1"),
         (lambda: nclib.extract(nclib.small_resnet(2), torch.zeros(1, 1, 28, 28), batch_size=0), "batch_size is 0"),
@@ -416,6 +421,8 @@ def test_a_gpu_that_is_not_there_is_an_error():
 def test_a_device_of_another_kind_is_an_error():
     with pytest.raises(ValueError, match="device 'meta' is not supported; use 'auto', 'cpu', 'cuda' or 'mps'"):
         nclib.resolve_device("meta")
+    with pytest.raises(ValueError, match="None"):
+        nclib.resolve_device(None)
 
 
 def test_a_setting_that_is_added_leaves_older_recipes_and_records_as_they_are():

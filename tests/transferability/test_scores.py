@@ -786,5 +786,5 @@ def test_what_is_new_is_on_request():
     assert not new & nclib.score(features, labels, probabilities=source_of(features)).keys()
     every = nclib.score(features, labels, probabilities=source_of(features), scores="all")
     assert new <= every.keys()
-    with pytest.raises(ValueError, match="rankme needs features, which was not given"):
+    with pytest.raises(ValueError, match="rankme needs features; give features and labels in place"):
         nclib.score(class_statistics(features, labels), scores=["rankme"])
