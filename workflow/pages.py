@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks import page as speed
 from nclib import METRICS, SCORES, Metric
 from nclib.experiments.addresses import addresses
-from nclib.experiments.protocols import PROTOCOLS
+from nclib.experiments.protocols import PROTOCOLS, in_force
 from nclib.experiments.records import Records
 from nclib.experiments.run import SPREADS
 from nclib.experiments.scales import SCALES
@@ -282,8 +282,12 @@ def verdicts_table() -> str:
 def elsewhere_table() -> str:
     """Verdicts from records made on other processors, and the verdicts here."""
     here = {(scale, each.claim.key): str(each) for scale in SCALES for each in verdicts(RECORDS, scale)}
-    rows = elsewhere(RECORDS)
-    shown = ([row.claim, row.scale, here[row.scale, row.claim], row.processor, row.said] for row in rows.itertuples())
+    study_of = {claim.key: claim.study for claim in CLAIMS}
+    shown = (
+        [row.claim, row.scale, here[row.scale, row.claim], row.processor, row.said]
+        for row in elsewhere(RECORDS).itertuples()
+        if (protocol := in_force(study_of[row.claim], row.scale)) and row.protocol in protocol.digests
+    )
     return markdown(["claim", "scale", "verdict", "another processor", "its verdict"], shown)
 
 
