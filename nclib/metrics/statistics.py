@@ -145,7 +145,7 @@ class ClassStatistics:
 
     @property
     def covariance(self) -> Covariance:
-        """How much of the covariance is kept: "full", "diagonal" or "span"."""
+        """How much of the covariance is kept, as in `class_statistics`."""
         return "full" if self._gram is not None else "span" if self._span is not None else "diagonal"
 
     @property
