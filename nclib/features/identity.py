@@ -61,8 +61,10 @@ def _parts(value: Any, above: frozenset[int]) -> Any:
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    """The attributes of an object, without what it computes from others when it is asked."""
-    held = getattr(value, "__dict__", {})
+    """The attributes of an object, slots among them, without what it computes from others when it is asked."""
+    state = object.__getstate__(value)
+    parts = state if isinstance(state, tuple) else (state,)
+    held = {name: each for part in parts if part for name, each in part.items()}
     return {name: each for name, each in held.items() if not isinstance(getattr(type(value), name, 0), cached_property)}
 
 
@@ -88,17 +90,14 @@ def _parts_of_function(function: FunctionType, inside: Callable[[Any], Any]) -> 
     yield inside([function.__defaults__, function.__kwdefaults__])
     yield [inside(_content(cell)) for cell in function.__closure__ or ()]
     called = (function.__globals__.get(name) for name in _names(function.__code__))
-    yield [inside(each) for each in called if isinstance(each, FunctionType) and _same_module(each, function)]
+    own = (each for each in called if isinstance(each, FunctionType) and each.__module__ == function.__module__)
+    yield [inside(each) for each in own]
 
 
 def _names(code: CodeType) -> list[str]:
     """The global names and attributes of a function, and of those that it defines."""
     inner = (each for each in code.co_consts if isinstance(each, CodeType))
     return [*code.co_names, *(name for each in inner for name in _names(each))]
-
-
-def _same_module(one: FunctionType, other: FunctionType) -> bool:
-    return one.__module__ == other.__module__
 
 
 def _content(cell: CellType) -> Any:

@@ -44,6 +44,16 @@ class Scaled:
         return 2 * self.by
 
 
+class Slotted:
+    __slots__ = ("by",)
+
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, image):
+        return self.by * image
+
+
 def one(image):
     return image + 1
 
@@ -98,6 +108,7 @@ PAIRS = {
     "partials": (partial(through, way=one), partial(through, way=two)),
     "positional partials": (partial(one, 1), partial(one, 2)),
     "callable objects": (Scaled(1), Scaled(2)),
+    "objects with slots": (Slotted(1), Slotted(2)),
     "methods": (Scaled(1).method, Scaled(2).method),
     "names": (one, two),
     "called functions": (calls_one, calls_two),
