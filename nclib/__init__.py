@@ -14,7 +14,7 @@ __version__ = "0.1.0"  # pyproject.toml reads it here
 _public, __dir__, __all__ = _lazy_loader.attach_stub(__name__, __file__)
 _modules = {module.name for module in _iter_modules(__path__)} - {"__main__"}
 
-_sys.meta_path.append(_Alias)  # type: ignore[arg-type]  # a class with the method of a finder
+_sys.meta_path.append(_Alias())
 
 
 def __getattr__(name: str) -> object:

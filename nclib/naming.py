@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections import defaultdict
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from pkgutil import iter_modules
@@ -81,13 +82,12 @@ _LEFT = {
 LEFT = {f"{room}.{name}": new for room, (new, names) in _LEFT.items() for name in names.split()}
 
 
-class Alias:
+class Alias(MetaPathFinder, Loader):
     """Finds a module by its old name, and fills it with the names of the modules that replace it."""
 
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         package, _, old = name.rpartition(".")
-        return ModuleSpec(name, Alias()) if package == "nclib" and old in MOVED else None  # type: ignore[arg-type]
+        return ModuleSpec(name, self) if package == "nclib" and old in MOVED else None
 
     def create_module(self, spec: ModuleSpec) -> None:
         """Let Python make an empty module."""

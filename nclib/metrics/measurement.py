@@ -17,7 +17,7 @@ from nclib.metrics.ranks import class_ranks
 from nclib.metrics.registry import METRICS, Metric
 from nclib.metrics.samples import Samples, samples_of
 from nclib.metrics.statistics import ClassStatistics, Covariance, gathered
-from nclib.metrics.variability import SaysNothing, between_spectrum, checked_means
+from nclib.metrics.variability import SaysNothing, about_few, between_spectrum, checked_means
 
 Registry = Mapping[str, Metric]
 WIDTH, _LONGEST, _SHORTEST = 100, 40, 20  # columns of a printed table; the most and fewest for a name
@@ -288,9 +288,7 @@ def _computed(
 
 def _about_empty(names: Sequence[str], samples: int) -> list[str]:
     """One note for all values that say nothing. It leaves out the width, so that models of any width share it."""
-    say = "says" if len(names) == 1 else "say"
-    what = f"{say} nothing with {counted(samples, 'sample')}: two more samples than features are needed"
-    return [f"{', '.join(names)} {what}"] if names else []
+    return [about_few(names, counted(samples, "sample"))] if names else []
 
 
 def _number(name: str, value: Any) -> float:

@@ -6,6 +6,7 @@ zero; an empty class is an error.
 """
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -148,12 +149,17 @@ class SaysNothing(UserWarning):
     """A value depends on the sizes of the features alone."""
 
 
+def about_few(names: Sequence[str], given: str) -> str:
+    """The note that some scores say nothing, with what was given."""
+    say = "says" if len(names) == 1 else "say"
+    return f"{', '.join(names)} {say} nothing with {given}: two more samples than features are needed"
+
+
 def warn_of_few(name: str, stats: ClassStatistics) -> None:
     """Warn (`SaysNothing`) if there are too few samples for the inverse of a covariance to mean anything."""
     if stats.num_samples <= stats.num_features + 1:
         given = f"{counted(stats.num_samples, 'sample')} of {counted(stats.num_features, 'feature')}"
-        what = f"{name} says nothing with {given}: two more samples than features are needed"
-        warnings.warn(what, SaysNothing, stacklevel=4)  # the caller of a metric `with_cure`
+        warnings.warn(about_few([name], given), SaysNothing, stacklevel=4)  # the caller of a metric `with_cure`
 
 
 @with_cure
