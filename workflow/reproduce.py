@@ -22,7 +22,7 @@ from nclib.experiments.protocols import in_force
 from nclib.experiments.records import Cell, Records, as_table, fill, processor
 from nclib.experiments.run import SPREADS
 from nclib.experiments.scales import settings
-from nclib.experiments.studies import CLAIMS, ELSEWHERE, STUDIES, elsewhere, seeds_of
+from nclib.experiments.studies import CLAIMS, ELSEWHERE, STUDIES, elsewhere, kept, seeds_of
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.storage import replacing
 from workflow.measures import RECORDS, ROOT, chapter, measures
@@ -42,10 +42,11 @@ ALIKE = (
 
 
 def declared(seeds: Seeds = "all") -> dict[str, list[Cell]]:
-    """The demo cells of every study that has some, of its first seed or of all."""
-    number = 1 if seeds == "one" else None
-    each = {name: study(settings(SCALE), seeds_of(name, SCALE)[:number]) for name, study in STUDIES.items()}
-    return {name: cells for name, cells in each.items() if cells}
+    """The demo cells of every study that has some, of its first seed or of all, that its protocol asks for."""
+    number, found = 1 if seeds == "one" else None, {}
+    for name, study in STUDIES.items():
+        found[name] = kept(name, SCALE, study(settings(SCALE), seeds_of(name, SCALE)[:number]))
+    return {name: cells for name, cells in found.items() if cells}
 
 
 def allowed(spreads: pd.DataFrame, study: str, metrics: Iterable[str]) -> dict[str, float]:

@@ -57,6 +57,13 @@ def test_equal_records_are_reported_study_by_study_and_end_well(again, capsys):
     assert f"0 of {len(CLAIMS)} verdicts differ" in said
 
 
+@pytest.mark.parametrize("seeds", ["one", "all"])
+def test_only_cells_that_a_protocol_asks_for_are_computed_again(seeds):
+    """Else hours went into cells that no record is compared with."""
+    for study, cells in reproduce.declared(seeds).items():
+        assert not RECORDS.missing(study, "demo", cells), study
+
+
 def test_one_seed_of_every_cell_is_of_those_that_the_verdicts_rest_on():
     one, every = reproduce.declared("one"), reproduce.declared()
     assert one.keys() == every.keys()
