@@ -4,35 +4,37 @@
 #
 # **The claims.** Chapter 2 looked at collapse on the data that a network was trained on. Li et al. found something more useful:
 # the more the features of a pre-trained model collapse on the {term}`downstream` training data, the higher the accuracy of a
-# linear {term}`probe` of them (A2) {cite}`li2022,li2024`. The second half of the claim is about ways of fine-tuning, and
-# belongs to the next chapter.
+# linear {term}`probe` on these features (A2) {cite}`li2022,li2024`. The second half of the claim is about methods of
+# fine-tuning; the next chapter tests it.
 #
-# **What we find.** For models the claim holds: on every task of both scales, models with lower {term}`NC1` tend to be more
-# accurate, with a mean rank correlation of {glue:text}`demo all NC1 value:.2f` at demo and {glue:text}`lab all NC1 value:.2f`
-# at lab. At demo the width of the features does not explain that. At lab we cannot tell: among the twelve models trained on
-# ImageNet width ranks as well as NC1; only the two models trained on birds and insects tell the two apart. For the layers of
-# one model the claim fails at demo, where on three of five tasks the last blocks go on collapsing and lose accuracy, and holds
-# weakly at lab, where depth explains most of it. In practice, choose the model with the lowest NC1 or directional CDNV: by NC1
-# you lose {glue:text}`demo lost lowest NC1:.1f` points against the best model at demo and {glue:text}`lab lost lowest NC1:.1f`
-# at lab, with a model drawn at random {glue:text}`demo lost at random:.1f` and {glue:text}`lab lost at random:.1f`; if you can
-# afford to probe every model, do: the features take longer than the probe ({ref}`selection`).
+# **What we find.** For models the claim holds: on every task at both scales, models with lower {term}`NC1` tend to be more
+# accurate, with a mean rank correlation of {glue:text}`demo all NC1 value:.2f` at demo and
+# {glue:text}`lab all NC1 value:.2f` at lab. At demo the number of features (their width) does not explain this correlation.
+# At lab we cannot tell: among the twelve models trained on ImageNet width ranks as well as NC1; only the two models trained on
+# birds and insects tell the two apart. For the layers of one model the claim fails at demo, where on three of five tasks the
+# last blocks go on collapsing and lose accuracy, and holds weakly at lab, where depth explains most of it. In practice, choose
+# the model with the lowest NC1 or directional CDNV: by NC1 you lose {glue:text}`demo lost lowest NC1:.1f` points against the
+# best model at demo and {glue:text}`lab lost lowest NC1:.1f` at lab; with a model drawn at random you lose
+# {glue:text}`demo lost at random:.1f` and {glue:text}`lab lost at random:.1f`. If you can afford to probe every model,
+# do: computing the features takes longer than the probe
+# ({ref}`selection`).
 #
 # **How we test it.** We freeze each model and compute its last-layer features of the training images of a task. We measure how
 # far these features collapse, and fit a linear probe to them; the probe's accuracy is measured on the task's test images. At
 # *demo* scale the models are networks like those of {ref}`source`: each is made by a {term}`recipe` that differs in one setting
 # from the {term}`base`, and the tasks are scripts and digits. At *lab* scale they are fourteen small convolutional networks,
 # twelve trained on ImageNet and two on iNaturalist. Their tasks are photographs, textures, clothes, digits, and five alphabets
-# of Omniglot that were no part of the {term}`exploration`. We ask, in this order,
+# of Omniglot that we did not use in {term}`exploration`. We ask, in this order,
 #
-# 1. whether the models with the lowest NC1 transfer best, and whether something simpler says the same: other measures of
+# 1. whether the models with the lowest NC1 transfer best, and whether something else ranks them as well: other measures of
 #    collapse, the {term}`width` of the features, the number of parameters, accuracy on the source,
 # 2. how much accuracy you gain if you choose by NC1,
 # 3. whether NC1 also ranks models that learn from a few labelled images,
 # 4. whether the most collapsed layer of a model is the best one.
 #
 # All correlations in this chapter are rank correlations of accuracy with an *order* of the models: lowest NC1 first, widest
-# first, and so on. A correlation of 1 means that the order is that of their accuracies, and in the figures the claim holds on
-# the right. (The verdicts keep the sign of NC1, so there it holds below zero.)
+# first, and so on. A correlation of 1 means that this is also their order by accuracy, highest first. In the figures the claim
+# holds on the right. (The verdicts keep the sign of NC1, so there the claim holds below zero.)
 
 # %% tags=["parameters"]
 scale: str = "demo"  # demo: data that needs no download; lab, paper: models and data of a data root
@@ -148,8 +150,9 @@ plt.show()
 # within-class variance along each direction in which class means differ, divided by the variance of the class means there.
 # *Directional CDNV* compares two classes at a time: their variance along the line between their means, divided by the squared
 # distance of the means. The *trace ratio* divides the total within-class variance by the total between-class variance, and
-# *CDNV* does so for pairs of classes. {term}`VCI` is the share of the variance of the labels that a linear probe cannot
-# explain. [Which NC1 is that?](../book/metrics.md) has the formulas, and {numref}`fig-scheme-spread` shows where they part.
+# *CDNV* does much the same for pairs of classes. {term}`VCI` is the share of the variance of the labels that a linear probe
+# cannot explain. [Which NC1 is that?](../book/metrics.md) has the formulas, and {numref}`fig-scheme-spread` shows where the
+# measures disagree.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Spread along the line between two class means hinders a linear probe, spread across it does not. NC1 and directional CDNV tell the two apart; the trace ratio and CDNV do not. Each panel shows two classes in a plane, with their means; the numbers are measured on these points.", "name": "fig-scheme-spread"}, "image": {"alt": "NC1 is high on the left, where two classes spread towards each other and overlap, and low on the right, where they spread side by side. Their distance and how far they spread are the same on both sides, and so are the trace ratio and CDNV."}}
 schematics.two_spreads()
@@ -157,8 +160,9 @@ plt.show()
 
 # %% [markdown]
 # We compare them with three orders that need no downstream data: the number of features (width), the number of parameters and,
-# at demo, accuracy on the source. Chapter 2 measured that for the recipes and seeds that both chapters have. Wide models may be
-# both more collapsed and more accurate, so we also compare models at equal width, as far as a partial correlation can.
+# at demo, accuracy on the source. Chapter 2 measured source accuracy; we have it for the recipes and seeds that both chapters
+# share. Wide models may be both more collapsed and more accurate, so we also compare models at equal width, as far as a partial
+# correlation allows.
 
 # %% tags=["hide-input"]
 LABELS = {
@@ -200,7 +204,7 @@ for name, rows in tables.items():
             shown[f"{name}: {title}\n{number} models"] = part
             glue(f"{name} {group} models", number)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "At both scales NC1 and directional CDNV rank models well, and width and the number of parameters much worse; at lab that difference rests on two models (see the table below). Panels: all models of the demo; those trained for 16 epochs, like the base; all models of the lab; those with more than 1,000 features. Rank correlation of accuracy with orders of the models: lowest first for measures of collapse, highest first for the three at the bottom. Large points are means over tasks, with the 95% intervals of the verdicts; faint points are tasks. Source accuracy is known only for models that chapter 2 also has.", "name": "fig-orders"}, "image": {"alt": "NC1 and directional CDNV lie far to the right of zero in all four panels, as they are and at equal width. CDNV does so in three, but not over all models of the lab. VCI lies as far right as NC1 at demo, and further left at lab. The trace ratio, width and the number of parameters lie further left. Each row is a way to order models."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "At both scales NC1 and directional CDNV rank models well, and width and the number of parameters much worse; at lab that difference rests on two models (see the table below). Panels: all models of the demo; those trained for 16 epochs, like the base; all models of the lab; those with more than 1,000 features. Rank correlation of accuracy with orders of the models: lowest first for measures of collapse, highest first for the three at the bottom. Large points are means over tasks, with the 95% intervals of the verdicts; faint points are tasks. Source accuracy is known only for models of chapter 2.", "name": "fig-orders"}, "image": {"alt": "NC1 and directional CDNV lie far to the right of zero in all four panels, as they are and at equal width. CDNV does so in three, but not over all models of the lab. VCI lies as far right as NC1 at demo, and further left at lab. The trace ratio, width and the number of parameters lie further left. Each row is a way to order models."}}
 figures.orders_of_models(shown, LABELS | SIZES)
 plt.show()
 
@@ -230,8 +234,8 @@ for name, rows in tables.items():
         )
 
 # %% [markdown]
-# The same at lab for each family of at least four models, and for all models without the two of iNaturalist, whose source data
-# are birds and insects:
+# The next table shows the correlations at lab for each family of at least four models, and for all models but the two of
+# iNaturalist, whose source data are birds and insects:
 
 
 # %% tags=["hide-input"]
@@ -266,33 +270,34 @@ for name, rows in tables.items():
 pd.DataFrame(by_family).T.fillna("").rename_axis("rank correlation with accuracy")
 
 # %% [markdown]
-# **What we see** ({numref}`fig-models`, {numref}`fig-orders`). Ordered by NC1, models have a rank correlation with accuracy of
-# {glue:text}`demo all NC1 value:.2f` [{glue:text}`demo all NC1 low:.2f`, {glue:text}`demo all NC1 high:.2f`] at demo and
-# {glue:text}`lab all NC1 value:.2f` [{glue:text}`lab all NC1 low:.2f`, {glue:text}`lab all NC1 high:.2f`] at lab. On the five
-# new alphabets alone it is {glue:text}`lab new NC1 value:.2f`.
+# **What we see** ({numref}`fig-models`, {numref}`fig-orders`). The order by NC1 has a rank correlation with accuracy of
+# {glue:text}`demo all NC1 value:.2f` [{glue:text}`demo all NC1 low:.2f`, {glue:text}`demo all NC1 high:.2f`] at demo
+# and {glue:text}`lab all NC1 value:.2f` [{glue:text}`lab all NC1 low:.2f`, {glue:text}`lab all NC1 high:.2f`] at lab.
+# On the five new alphabets alone it is {glue:text}`lab new NC1 value:.2f`.
 #
-# - *Training length* explains part of it at demo: a barely trained network neither collapses nor transfers. Among the
-#   {glue:text}`demo usual models:.0f` models that were trained as long as the base the correlation is
+# - *Training length* explains part of this correlation at demo: a barely trained network neither collapses nor transfers. Among
+#   the {glue:text}`demo usual models:.0f` models that were trained as long as the base, the correlation is
 #   {glue:text}`demo usual NC1 value:.2f`.
 #
-# - *Width* does not explain it at demo: alone it has {glue:text}`demo all width value:.2f`, and at equal width NC1 keeps
-#   {glue:text}`demo all NC1 given value:.2f`. At lab the numbers are similar ({glue:text}`lab all width value:.2f` and
-#   {glue:text}`lab all NC1 given value:.2f`), but they depend on two models. The iNaturalist models are less collapsed than
-#   others of their width, and the worst on most tasks. Without them width ranks models as well as NC1 does
+# - *Width* does not explain it at demo: the order by width has a correlation of only {glue:text}`demo all width value:.2f`,
+#   and at equal width NC1 keeps {glue:text}`demo all NC1 given value:.2f`. At lab the numbers are similar
+#   ({glue:text}`lab all width value:.2f` and {glue:text}`lab all NC1 given value:.2f`), but they depend on two models.
+#   The iNaturalist models are less collapsed than others of their width, and they are the worst on most tasks. Without them
+#   width ranks models as well as NC1 does
 #   ({glue:text}`lab without iNaturalist width value:.2f` and {glue:text}`lab without iNaturalist NC1 value:.2f`), and at equal
 #   width NC1 keeps {glue:text}`lab without iNaturalist NC1 at equal width value:.2f`
 #   [{glue:text}`lab without iNaturalist NC1 at equal width low:.2f`,
-#   {glue:text}`lab without iNaturalist NC1 at equal width high:.2f`]. Among the twelve ImageNet models the wide ones are both
-#   better and more collapsed; they cannot say whether NC1 chooses well among models of one width. Within either family of four,
-#   too, NC1 ranks models no better than width does.
+#   {glue:text}`lab without iNaturalist NC1 at equal width high:.2f`]. Among the twelve ImageNet models the wide ones are
+#   both better and more collapsed, so these twelve cannot tell us whether NC1 chooses well among models of one width. Within
+#   each of the two families of four, too, NC1 ranks models no better than width does.
 #
 # - *The number of parameters* is a poor guide ({glue:text}`demo all parameters value:.2f` at demo,
 #   {glue:text}`lab all parameters value:.2f` at lab). The largest network of the demo, which is the deepest, transfers worse
 #   than most; the largest of the lab is among the best.
 #
-# - *Source accuracy* is known for {glue:text}`demo all known:.0f` of the demo's models. It ranks them nearly as well
-#   ({glue:text}`demo all source accuracy value:.2f`) as NC1 does ({glue:text}`demo all known NC1 value:.2f`). If you have the
-#   source data, you can rank networks of one kind without looking at the task.
+# - *Source accuracy* is known for {glue:text}`demo all known:.0f` of the demo's models. It ranks these models nearly as well
+#   ({glue:text}`demo all source accuracy value:.2f`) as NC1 does ({glue:text}`demo all known NC1 value:.2f`). If you
+#   have the source data, you can rank networks of one kind without looking at the task.
 #
 # - *Directional CDNV* ranks models better than NC1 at demo, by {glue:text}`demo all behind directional CDNV value:.2f`
 #   [{glue:text}`demo all behind directional CDNV low:.2f`, {glue:text}`demo all behind directional CDNV high:.2f`], and about
@@ -301,19 +306,19 @@ pd.DataFrame(by_family).T.fillna("").rename_axis("rank correlation with accuracy
 #   classes as features.
 #
 # - *The trace ratio and CDNV* count spread in all directions, even where it does not hinder a probe
-#   ({numref}`fig-scheme-spread`). Among the demo's networks, which are alike, CDNV ranks about as well as NC1, and the trace
-#   ratio worse. At lab the trace ratio hardly ranks the models ({glue:text}`lab all trace ratio value:.2f`
+#   ({numref}`fig-scheme-spread`). Among the demo's networks, which are alike, CDNV ranks models about as well as NC1, and the
+#   trace ratio ranks them worse. At lab the trace ratio hardly ranks the models ({glue:text}`lab all trace ratio value:.2f`
 #   [{glue:text}`lab all trace ratio low:.2f`, {glue:text}`lab all trace ratio high:.2f`]), and CDNV ranks them poorly
-#   ({glue:text}`lab all CDNV value:.2f` [{glue:text}`lab all CDNV low:.2f`, {glue:text}`lab all CDNV high:.2f`]). A linear
-#   probe scales directions as it likes, and so does NC1.
+#   ({glue:text}`lab all CDNV value:.2f` [{glue:text}`lab all CDNV low:.2f`, {glue:text}`lab all CDNV high:.2f`]). A
+#   linear probe can rescale each direction; NC1, too, compares spread and means in each direction separately.
 #
-# - *VCI* ranks the demo's models at least as well as NC1, and the lab's worse ({glue:text}`lab all VCI value:.2f`). Where there
-#   are fewer images than features it is zero whatever the features are, and ranks models by their width.
+# - *VCI* ranks the demo's models at least as well as NC1, and the lab's worse ({glue:text}`lab all VCI value:.2f`). Where a
+#   model has more features than there are images, VCI is zero whatever the features are, so wide models come first.
 #
 # So lower collapse goes with better transfer if it is measured where class means differ. We cannot tell whether NC1 itself
 # matters, or only what it shares with directional CDNV.
 #
-# ## What do you gain by choosing so?
+# ## What do you gain by choosing by NC1?
 #
 # On each task we take the model with the lowest NC1, and ask by how many points of accuracy it falls short of the best model.
 # We do the same for the other orders, and for a model drawn at random. Where several models come first, such as the widest, we
@@ -350,15 +355,16 @@ gain.rename_axis("chosen model")
 # %% [markdown]
 # **What we see.** The model with the lowest NC1 falls {glue:text}`demo lost lowest NC1:.1f` points short of the best one at
 # demo and {glue:text}`lab lost lowest NC1:.1f` at lab; a model at random falls {glue:text}`demo lost at random:.1f` and
-# {glue:text}`lab lost at random:.1f` short. (At demo much of that is due to models that were barely trained.) Directional CDNV
-# loses about as little as NC1 at both scales, and so do CDNV and source accuracy at demo. Size misleads: the widest model loses
-# {glue:text}`lab lost widest:.1f` points at lab, where the two iNaturalist models are among the widest, and the model with the
-# most parameters loses {glue:text}`demo lost most parameters:.1f` at demo. At lab the model with the most parameters is a good
-# choice: its loss exceeds that of NC1 by {glue:text}`lab more lost most parameters` points, which is within noise.
+# {glue:text}`lab lost at random:.1f` short. (At demo much of this loss is due to models that were barely trained.)
+# Directional CDNV loses about as little as NC1 at both scales, and so do CDNV and source accuracy at demo. Size misleads: the
+# widest model loses {glue:text}`lab lost widest:.1f` points at lab, where the two iNaturalist models are among the widest,
+# and the model with the most parameters loses {glue:text}`demo lost most parameters:.1f` at demo. At lab the model with the
+# most parameters is a good choice: it loses {glue:text}`lab more lost most parameters` points more than the choice by NC1,
+# which is within noise.
 #
-# So the choice by NC1 is several points better than a random one, and avoids the mistakes that choosing by size can make. It
-# takes one pass over the training images. A probe needs the same features and a fraction of a second more ({ref}`selection`),
-# and its validation says directly which model is best.
+# So the choice by NC1 is several points better than a random one, and avoids the mistakes of choosing by size. NC1 takes one
+# pass over the training images. A probe needs the same features and a fraction of a second more ({ref}`selection`), and its
+# accuracy on held-out images says directly which model is best.
 #
 # ## Few shots
 
@@ -387,14 +393,14 @@ for title, found in by_shots.items():
 
 # %% [markdown]
 # **What we see** ({numref}`fig-shots`). With one image of a class the rank correlation is
-# {glue:text}`shots demo, NC1 accuracy_1:.2f` at demo and {glue:text}`shots lab, NC1 accuracy_1:.2f` at lab, with twenty it is
-# {glue:text}`shots demo, NC1 accuracy_20:.2f` and {glue:text}`shots lab, NC1 accuracy_20:.2f`. But this NC1 needs the labels of
-# all images: it shows a relation, not a way to choose a model with twenty labels.
+# {glue:text}`shots demo, NC1 accuracy_1:.2f` at demo and {glue:text}`shots lab, NC1 accuracy_1:.2f` at lab, with twenty
+# it is {glue:text}`shots demo, NC1 accuracy_20:.2f` and {glue:text}`shots lab, NC1 accuracy_20:.2f`. But this NC1 needs
+# the labels of all training images, so it is no way to choose a model when you have only a few labels.
 #
 # ## Across layers
 #
-# Does the most collapsed layer of a model transfer best? At demo the model is the deepest recipe, and at lab it is each of the
-# fourteen models in turn.
+# Does the most collapsed layer of a model transfer best? At demo we take the deepest recipe, and at lab each of the fourteen
+# models.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "CDNV mostly falls with depth; NC1 explodes where the width of a layer meets the number of classes. Probe accuracy and, below it, NC1 and CDNV from the first block (0) to the last layer (1), for five tasks of each scale. Lines are medians over models and seeds; bands reach from the lowest value to the highest.", "name": "fig-layers"}, "image": {"alt": "With depth accuracy rises and CDNV mostly falls. NC1 falls, too, except for high peaks early in the networks on some scripts, and on the flowers, where it rises. Each column is a task; each scale has two rows."}}
 figures.depth_panels(layers, "accuracy", ["nc1", "cdnv"])
@@ -402,12 +408,12 @@ plt.show()
 
 # %% [markdown]
 # NC1 is a sum over the directions in which class means differ. There are at most as many of these as features, and at most one
-# fewer than classes. A narrow layer therefore has few terms to sum, and looks collapsed. Where the number of features is close
-# to the number of classes, class means hardly differ in some directions. NC1 divides by their variance there, and explodes. So
-# from here on only layers with more features than classes count.
+# fewer than classes. In a narrow layer the sum therefore has few terms, and the layer looks collapsed. Where the number of
+# features is close to the number of classes, class means hardly differ in some directions. NC1 divides by their variance there,
+# and explodes. So from here on we count only layers with more features than classes, unless we say otherwise.
 #
-# The simplest rival is depth: deeper layers collapse more and transfer better, whether or not collapse has to do with transfer.
-# So we also compare layers at equal depth.
+# The simplest rival is depth: deeper layers collapse more and transfer better, whether or not collapse causes the better
+# transfer. So we also compare layers at equal depth.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "At equal depth NC1 says little about which layer transfers best: it is weakly right at lab, and wrong on two scripts of the demo. Rank correlation of accuracy with the order of a model's layers by NC1, lowest first: as they are, and at equal depth. The intervals of a task are over networks (demo) or models (lab); that of the mean is the verdict's.", "name": "fig-depth"}, "image": {"alt": "As they are, layers that collapse more are more accurate on all tasks of the lab, and less accurate on three scripts of the demo. At equal depth the correlations shrink: most intervals touch zero, those of Armenian and Georgian lie below it, and those of a few lab tasks above."}}
 figures.orders_of_layers(layers)
@@ -443,10 +449,10 @@ pd.DataFrame(lost).rename_axis("points by which a layer falls short of the best"
 # classes, which belong to the last stages, lower NC1 goes with lower accuracy: the rank correlation is
 # {glue:text}`layers demo wide_nc1 value:.2f` [{glue:text}`layers demo wide_nc1 low:.2f`,
 # {glue:text}`layers demo wide_nc1 high:.2f`], and {glue:text}`layers demo given depth value:.2f`
-# [{glue:text}`layers demo given depth low:.2f`, {glue:text}`layers demo given depth high:.2f`] at equal depth. On three scripts
-# NC1 goes on falling after accuracy has begun to fall. Over all five tasks the best layer lies at
-# {glue:text}`best depth demo:.2f` of the depth, and the last layer is the best in {glue:text}`best last demo:.0%` of the cases.
-# Presumably the last blocks collapse what another script needs, since the letters they were trained on do not need it.
+# [{glue:text}`layers demo given depth low:.2f`, {glue:text}`layers demo given depth high:.2f`] at equal depth. On three
+# scripts NC1 goes on falling after accuracy has begun to fall. On average over the five tasks the best layer lies at
+# {glue:text}`best depth demo:.2f` of the depth, and the last layer is the best in {glue:text}`best last demo:.0%` of all
+# cases. Presumably the last blocks discard what another script needs, since the letters they were trained on do not need it.
 #
 # At lab the claim holds. Most layers are wider than the number of classes, and among these NC1 falls with depth as accuracy
 # rises ({glue:text}`layers lab wide_nc1 value:.2f`). But depth alone ranks layers better
@@ -456,8 +462,8 @@ pd.DataFrame(lost).rename_axis("points by which a layer falls short of the best"
 # At lab no measure of collapse is a good way to choose a layer. The layer with the lowest NC1 loses
 # {glue:text}`layer lost lab nc1:.1f` points, mostly because it may be a narrow one. Among layers wider than the number of
 # classes the one with the lowest NC1 loses {glue:text}`layer lost lab wide_nc1:.1f`, and the last layer of the model loses
-# {glue:text}`layer lost lab left:.1f`. At demo all these choices lose about the same. In practice, probe
-# the last few blocks.
+# {glue:text}`layer lost lab left:.1f`. At demo these choices differ by less than a point. In practice, probe the layers of
+# the second half.
 #
 # ## Verdict
 
@@ -465,9 +471,10 @@ pd.DataFrame(lost).rename_axis("points by which a layer falls short of the best"
 score_card(run.records, study=("downstream_collapse", "collapse_by_layer"))
 
 # %% [markdown]
-# A2-width holds at lab only because of the two iNaturalist models: without them we see no relation between NC1 and accuracy at
-# equal width. At demo the intervals say what other networks made by the same recipes would give, at lab what other tasks would
-# give. They say nothing about other models. Fourteen models of five or six families are too few to speak of families.
+# A2-width holds at lab only because of the two iNaturalist models: without them we detect no relation between NC1 and accuracy
+# at equal width. At demo the intervals say what other networks made by the same recipes would give, at lab what other tasks
+# would give. They say nothing about other models. Fourteen models of five or six families are too few for conclusions about
+# families.
 #
 # ## Is it the same on your machine?
 #
@@ -483,16 +490,17 @@ run.live({"downstream_collapse": measure, "collapse_by_layer": measure_layers})
 # The paper's claim is about pre-trained networks of full size; its tables are not reproduced here. Our models are small. At
 # demo they are networks with about a hundred features, trained on letters. At lab they are MobileNets, SqueezeNets and their
 # relatives, most of them with weights of 8 bits, and the data sets are reduced: Flowers102 to 18 training and 8 test images a
-# class, CIFAR-10 to a JPEG copy. Two draws of flowers or textures overlap, since each takes most of these images. Layers, few
-# shots, width and the other rivals are ours, and so are the probe, its strengths and the few-shot protocol.
+# class, CIFAR-10 to a JPEG copy. Two draws of flowers or textures overlap, since each takes most of these images. The tests of
+# layers, few shots, width and the other rivals are ours, and so are the probe, the strengths of its penalty and the few-shot
+# protocol.
 #
-# NC1 follows the formula of the authors' code, with the pseudo-inverse of the variance between the classes. Use it to compare
-# models on the same classes only, and with care where they differ in width.
+# NC1 follows the formula of the authors' code, with the pseudo-inverse of the variance between the classes. Use NC1 only to
+# compare models on the same classes, and with care where they differ in width.
 #
 # ## On your own
 #
 # 1. Suppose you can afford to probe some of the models, those with the lowest NC1 first. How many must you probe until one is
-#    within a point of the best? And with the other orders?
+#    within a point of the best? And how many if you follow another order?
 
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
@@ -531,9 +539,9 @@ for name, rows in tables.items():
 # ## Rerun it at scale
 #
 # To use your own models, give a module that registers them with timm (its name or its path) in `imports`, and their names in
-# `models`. To use your own data, give folders of images with a sub-folder for each class in `tasks`. The models of the lab are
-# no part of this book: they are small public ones, registered by such a module. Results are recorded by the names of the models
-# and by the images, so give new weights a new name.
+# `models`. To use your own data, give folders of images with a sub-folder for each class in `tasks`. The lab's models do not
+# come with this book: they are small public models, registered by such a module. Results are recorded by the names of the
+# models and by the images, so give new weights a new name.
 #
 # ```bash
 # .venv/bin/papermill notebooks/04_collapse_on_the_downstream_data.ipynb out.ipynb -p scale lab \
