@@ -80,7 +80,8 @@ def residuals() -> np.ndarray:
     found = []
     for claim in CLAIMS:
         for scale in ("demo", "lab"):
-            if in_force(claim.study, scale) and (table := declared(RECORDS, claim.study, scale)) is not None:
+            table = declared(RECORDS, claim.study, scale, claim.key)
+            if in_force(claim.study, scale) and table is not None:
                 for _, values in claim.replicates(table).groupby(["contrast", "panel"])["value"]:
                     if len(values) > 3 and values.std() > 0:
                         spread = np.sqrt(len(values) / (len(values) - 1)) / values.std()

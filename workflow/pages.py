@@ -286,7 +286,7 @@ def elsewhere_table() -> str:
     shown = (
         [row.claim, row.scale, here[row.scale, row.claim], row.processor, row.said]
         for row in elsewhere(RECORDS).itertuples()
-        if (protocol := in_force(study_of[row.claim], row.scale)) and row.protocol in protocol.digests
+        if (protocol := in_force(study_of[row.claim], row.scale, row.claim)) and row.protocol in protocol.digests
     )
     return markdown(["claim", "scale", "verdict", "another processor", "its verdict"], shown)
 

@@ -22,7 +22,7 @@ TABLE = ROOT / "book" / "power.csv"
 def of_claim(claim: Claim, records: Records, scale: str) -> dict | None:
     """A row of the table; None of what is exact, not tested or not run."""
     source, table = "exploration", explored(records, claim.study, scale)
-    confirming = declared(records, claim.study, scale)
+    confirming = declared(records, claim.study, scale, claim.key)
     if table is None:
         source, table = "confirmation", confirming
     verdict = judge(claim, table)
@@ -38,7 +38,7 @@ def _number(claim: Claim, confirming: pd.DataFrame | None, scale: str) -> int:
     """The replicates of a panel: those confirmed, which may be tasks; before that, the seeds of the protocol."""
     if confirming is not None:
         return int(claim.replicates(confirming).groupby(["contrast", "panel"]).size().min())
-    protocol = in_force(claim.study, scale)
+    protocol = in_force(claim.study, scale, claim.key)
     assert protocol, f"{claim.study} has no protocol"
     return len(protocol.seeds[scale])
 

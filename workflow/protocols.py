@@ -3,14 +3,16 @@
 import ast
 import importlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import jupytext
 import typer
 
-from nclib.experiments.protocols import FIRST
+from nclib.experiments.protocols import FIRST, Protocol
 from nclib.experiments.scales import settings
 from nclib.experiments.studies import CHAPTERS, STUDIES
 from nclib.storage import digest_of_text
@@ -64,17 +66,16 @@ def measuring(study: str) -> Iterator[str]:
                 yield ast.unparse(node)
 
 
-def digest(
-    name: str, studies: Sequence[str], seeds: Mapping[str, Sequence[int]], keep: Callable[[list], list] = list
-) -> str:
-    """The digest of a chapter's claims, what judges them, what measures its studies, and the cells that it keeps.
+def digest(protocol: Protocol) -> str:
+    """The digest of a chapter's claims, what judges them, what measures its studies, and the cells that it asks for.
 
     What is added to these modules for other chapters changes nothing.
     """
-    known = definitions([f"nclib.experiments.chapters.{name}", *JUDGING])
+    known, studies = definitions([f"nclib.experiments.chapters.{protocol.chapter}", *JUDGING]), protocol.studies
     code = [meaning(known[each]) for each in sorted(reached(["CLAIMS", "judge", "with_survivors", *studies], known))]
     code += [meaning(function) for study in studies for function in measuring(study)]
-    cells = [keep(STUDIES[study](settings(scale), seeds[scale])) for study in studies for scale in sorted(seeds)]
+    places = [(study, scale) for study in studies for scale in sorted(protocol.seeds)]
+    cells = [protocol.cells(partial(STUDIES[study], settings(scale)), scale) for study, scale in places]
     return digest_of_text(json.dumps([code, cells], sort_keys=True), 8)
 
 
@@ -89,7 +90,8 @@ def main(
         raise typer.BadParameter(f"there is no chapter {name!r}; there are {', '.join(known)}")
     studies = tuple(study.__name__ for study in known[name].STUDIES)
     seeds = {scale: tuple(range(FIRST, FIRST + number)) for scale, number in (("demo", demo), ("lab", lab))}
-    typer.echo(f'Protocol("{name}", 1, {studies}, {seeds}, "{digest(name, studies, seeds)}", "why")')
+    new = Protocol(name, 1, studies, seeds, "", "why")
+    typer.echo(replace(new, digest=digest(new)))
 
 
 if __name__ == "__main__":

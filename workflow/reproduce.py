@@ -21,8 +21,7 @@ from nclib.experiments.claims import Verdict, judge
 from nclib.experiments.protocols import in_force
 from nclib.experiments.records import Cell, Records, as_table, fill, processor
 from nclib.experiments.run import SPREADS
-from nclib.experiments.scales import settings
-from nclib.experiments.studies import CLAIMS, ELSEWHERE, STUDIES, elsewhere, kept, seeds_of
+from nclib.experiments.studies import CLAIMS, ELSEWHERE, STUDIES, cells_of, elsewhere, followed_up
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.storage import replacing
 from workflow.measures import RECORDS, ROOT, chapter, measures
@@ -42,11 +41,12 @@ ALIKE = (
 
 
 def declared(seeds: Seeds = "all") -> dict[str, list[Cell]]:
-    """The demo cells of every study that has some, of its first seed or of all, that its protocol asks for."""
-    number, found = 1 if seeds == "one" else None, {}
-    for name, study in STUDIES.items():
-        found[name] = kept(name, SCALE, study(settings(SCALE), seeds_of(name, SCALE)[:number]))
-    return {name: cells for name, cells in found.items() if cells}
+    """The demo cells of every study that has some, of the first seed of each protocol or of all."""
+    found = {}
+    for study in STUDIES:
+        parts = [part for part in (cells_of(study, SCALE), *followed_up(study, SCALE)) if part]
+        found[study] = [cell for part in parts for cell in part if seeds == "all" or cell["seed"] == part[0]["seed"]]
+    return {study: cells for study, cells in found.items() if cells}
 
 
 def allowed(spreads: pd.DataFrame, study: str, metrics: Iterable[str]) -> dict[str, float]:
@@ -101,7 +101,9 @@ def judged(
 ) -> Iterator[tuple[Verdict, Verdict]]:
     """The verdicts on the claims of studies from all these cells, then and now."""
     for claim in (claim for claim in CLAIMS if claim.study in studies):
-        found = [records.select(claim.study, SCALE, studies[claim.study]) for records in (committed, recomputed)]
+        asked = cells_of(claim.study, SCALE, claim.key)
+        cells = [cell for cell in studies[claim.study] if cell in asked]
+        found = [records.select(claim.study, SCALE, cells) for records in (committed, recomputed)]
         old, new = (judge(claim, as_table(each) if each else None) for each in found)
         yield old, new
 
@@ -123,7 +125,7 @@ def keep_verdicts(found: Iterable[Verdict], name: str) -> None:
         {"claim": each.claim.key, "scale": SCALE, "protocol": protocol.digest, "processor": where}
         | {"word": each.word, "said": str(each)}
         for each in found
-        if (protocol := in_force(each.claim.study, SCALE))
+        if (protocol := in_force(each.claim.study, SCALE, each.claim.key))
     ]
     now = pd.DataFrame([*known.to_dict("records"), *rows], columns=known.columns)
     with replacing(ROOT / "book" / ELSEWHERE) as path:

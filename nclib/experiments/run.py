@@ -51,9 +51,8 @@ from nclib.experiments.studies import (
     declared,
     earlier,
     explored,
-    kept,
+    followed_up,
     live_cell,
-    seeds_of,
 )
 from nclib.experiments.tolerances import differences, kind, read_spreads, tolerances
 from nclib.extras import optional
@@ -181,17 +180,23 @@ class Run:
 
     def cells(self, study: str) -> list[Cell]:
         """The cells of a study at this scale, for the seeds of this run; in a smoke run one cell of each kind."""
-        cells = STUDIES[study](self.settings, self.seeds or seeds_of(study, self.scale))
         if not self.seeds:
-            cells = kept(study, self.scale, cells)
+            return cells_of(study, self.scale, given=self.settings)
+        cells = STUDIES[study](self.settings, self.seeds)
         return representatives(cells) if self.smoke else cells
+
+    def _deciding(self, study: str) -> list[Cell]:
+        """More cells of a study, which decide single claims; none if seeds, models or tasks are not the scale's."""
+        usual = not self.seeds and self.settings == settings(self.scale)
+        return [cell for cells in followed_up(study, self.scale) for cell in cells] if usual else []
 
     def study(self, name: str, measure: Callable[..., dict[str, Any]]) -> pd.DataFrame:
         """The table of a study: recorded cells are read, missing ones measured and recorded.
 
         `measure(cell, cache)` returns the metrics of a cell. Without a GPU every core measures a cell of its own,
         which is faster than threads for networks as small as these. LOKY_MAX_CPU_COUNT limits the number of cores. A
-        cell that fails is missing in the table, see `fill`.
+        cell that fails is missing in the table, see `fill`. Cells that decide single claims under a later protocol are
+        measured as well; they are not in the table, but `declared` reads them.
 
         If the run measures only one cell, it measures this cell and then ends the notebook. It reads the records of
         other studies.
@@ -200,20 +205,21 @@ class Run:
         cells = self.cells(name)
         if name != study:
             return as_table(self.records.select(name, self.scale, cells))
-        if digest and not (cells := [cell for cell in cells if cell_digest(cell) == digest]):
+        asked = [*cells, *self._deciding(name)]
+        if digest and not (asked := [cell for cell in asked if cell_digest(cell) == digest]):
             raise ValueError(f"{name} at {self.scale} scale, seeds {self.seeds or 'as declared'}, has no cell {digest}")
         for mate in chapter_mates(name):  # before any of them is measured
-            check_counts(mate, self.scale, cells if mate == name else self.cells(mate))
+            check_counts(mate, self.scale, asked if mate == name else self.cells(mate))
         device = self._device_name(name)
         workers = joblib.cpu_count() if device == "cpu" else 1
-        for record in self.records.select(name, self.scale, cells):
+        for record in self.records.select(name, self.scale, asked):
             self._settled(name, cell_of(record))  # of a run that was killed between the record and this
         measure = partial(_with_its_own_peak, measure) if self.smoke else measure
         table = fill(
             self.records,
             name,
             self.scale,
-            cells,
+            asked,
             partial(self._measured, name, measure),
             device=device,
             workers=workers,
@@ -221,9 +227,9 @@ class Run:
             settled=partial(self._settled, name),
         )
         if self.only:
-            print(self.records.describe(name, self.scale, cells))
+            print(self.records.describe(name, self.scale, asked))
             raise SystemExit(0)  # papermill takes this for a notebook that is done
-        return table
+        return table if asked == cells else as_table(self.records.select(name, self.scale, cells))
 
     def live(self, measures: Mapping[str, Callable[..., dict[str, Any]]]) -> pd.DataFrame:
         """Measure the live cell of each study from scratch, by its `measure(cell, cache)`; compare it with its record.

@@ -5,13 +5,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
 
 from nclib.experiments.chapters import complexity, downstream, fine_tuning, in_training, selection, source
 from nclib.experiments.claims import Claim, Verdict, judge, with_survivors
-from nclib.experiments.protocols import confirming, confirms, in_force, of_study
+from nclib.experiments.protocols import Protocol, all_in_force, confirming, confirms, in_force, of_study
 from nclib.experiments.records import Cell, Records, as_table, cell_of
 from nclib.experiments.scales import SCALES, check, settings
 from nclib.experiments.scales.scale import Scale
@@ -46,21 +47,24 @@ def chapter_mates(study: str) -> list[str]:
     return next((mates for mates in names if study in mates), [study])
 
 
-def seeds_of(study: str, scale: str) -> tuple[int, ...]:
-    """The seeds of a study at a scale: those of its chapter's protocol, or of exploration if it has none yet."""
-    protocol = in_force(study, scale)
-    return protocol.seeds[scale] if protocol else settings(scale).seeds
+def cells_of(study: str, scale: str, claim: str = "", *, given: Scale | None = None) -> list[Cell]:
+    """The cells of a study at a scale, or those that decide one of its claims: what the protocol in force asks for.
+
+    Without a protocol they are those of exploration. `given` are settings in place of the scale's.
+    """
+    given = given or settings(scale)
+    if protocol := in_force(study, scale, claim):
+        return _under(protocol, study, scale, given)
+    return STUDIES[study](given, given.seeds)
 
 
-def cells_of(study: str, scale: str) -> list[Cell]:
-    """The cells of a study at a scale, for its `seeds_of`; only those of its protocol, if its chapter has one."""
-    return kept(study, scale, STUDIES[study](settings(scale), seeds_of(study, scale)))
+def _under(protocol: Protocol, study: str, scale: str, given: Scale) -> list[Cell]:
+    return protocol.cells(partial(STUDIES[study], given), scale)
 
 
-def kept(study: str, scale: str, cells: list[Cell]) -> list[Cell]:
-    """The cells of a study that the protocol in force asks for."""
-    protocol = in_force(study, scale)
-    return protocol.keep(cells) if protocol else cells
+def followed_up(study: str, scale: str) -> list[list[Cell]]:
+    """The cells of a study that decide some of its claims apart: a list for each protocol that follows for them."""
+    return [_under(each, study, scale, settings(scale)) for each in all_in_force(study, scale) if each.claims]
 
 
 def earlier(records: Records, study: str, scale: str) -> pd.DataFrame | None:
@@ -68,7 +72,7 @@ def earlier(records: Records, study: str, scale: str) -> pd.DataFrame | None:
     if len(protocols := of_study(study, scale)) < 2:
         return None
     before = protocols[1]
-    cells = before.keep(STUDIES[study](settings(scale), before.seeds[scale]))
+    cells = _under(before, study, scale, settings(scale))
     return _whole(
         records.select(study, scale, cells, lambda found: [each for each in found if confirms(each, before)]), cells
     )
@@ -90,19 +94,19 @@ def live_cell(study: str) -> Cell:
     return found[0]
 
 
-def declared(records: Records, study: str, scale: str) -> pd.DataFrame | None:
-    """The table of a study's `cells_of` a scale, without those that failed.
+def declared(records: Records, study: str, scale: str, claim: str = "") -> pd.DataFrame | None:
+    """The table of a study's `cells_of` a scale, or of those that decide a claim, without those that failed.
 
     None if a cell has not been tried, if none has a record, or if a record was not made under the protocol in force.
     """
-    cells = cells_of(study, scale)
+    cells = cells_of(study, scale, claim)
     found = records.select(study, scale, cells, among=_in_force(study, scale))
-    return _whole(found, cells, failures(records, study, scale))
+    return _whole(found, cells, failures(records, study, scale, claim))
 
 
-def failures(records: Records, study: str, scale: str) -> list[dict]:
+def failures(records: Records, study: str, scale: str, claim: str = "") -> list[dict]:
     """The failures among a study's `cells_of` a scale, without cells that have a record since."""
-    return _in_force(study, scale)(records.failed(study, scale, cells_of(study, scale)))
+    return _in_force(study, scale)(records.failed(study, scale, cells_of(study, scale, claim)))
 
 
 def _in_force(study: str, scale: str) -> Callable[[list[dict]], list[dict]]:
@@ -128,11 +132,18 @@ def verdicts(records: Records, scale: str, study: str | Sequence[str] | None = N
     The adjustment for several tests is over all claims. Where confirming records are missing, those of exploration
     are judged.
     """
-    known = {study: _known(records, study, scale) for study in dict.fromkeys(claim.study for claim in CLAIMS)}
+    rests_on = {claim.key: _rests_on(claim, scale) for claim in CLAIMS}
+    known = {place: _known(records, place[0], scale, place[1]) for place in dict.fromkeys(rests_on.values())}
     others = elsewhere(records)
-    judged = with_survivors([_judged(claim, known[claim.study], others, scale) for claim in CLAIMS])
+    judged = with_survivors([_judged(claim, known[rests_on[claim.key]], others, scale) for claim in CLAIMS])
     by_key = {verdict.claim.key: verdict for verdict in judged}
     return [by_key[claim.key] for claim in _claims(study)]
+
+
+def _rests_on(claim: Claim, scale: str) -> tuple[str, str]:
+    """The study whose cells decide a claim and, if only some of them do, the claim's key."""
+    apart = in_force(claim.study, scale, claim.key) != in_force(claim.study, scale)
+    return claim.study, claim.key if apart else ""
 
 
 class _Known(NamedTuple):
@@ -145,13 +156,13 @@ class _Known(NamedTuple):
     refused: str = ""
 
 
-def _known(records: Records, study: str, scale: str) -> _Known:
-    confirmed, failed = in_force(study, scale) is not None, failures(records, study, scale)
-    if why := too_many_failed(cells_of(study, scale), failed):
+def _known(records: Records, study: str, scale: str, claim: str) -> _Known:
+    confirmed, failed = in_force(study, scale, claim) is not None, failures(records, study, scale, claim)
+    if why := too_many_failed(cells_of(study, scale, claim), failed):
         return _Known(None, confirmed, refused=why)
-    table = declared(records, study, scale)
+    table = declared(records, study, scale, claim)
     if table is None:
-        return _Known(explored(records, study, scale), False, said=_said_of_refused(records, study, scale))
+        return _Known(explored(records, study, scale), False, said=_said_of_refused(records, study, scale, claim))
     table, said = _without_seeds_of(failed, table)
     return _Known(table, confirmed, bool(failed), said)
 
@@ -187,9 +198,9 @@ def _without_seeds_of(failed: Sequence[dict], table: pd.DataFrame) -> tuple[pd.D
     return table[~table["seed"].isin(seeds)], f"{said}: without {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}"
 
 
-def _said_of_refused(records: Records, study: str, scale: str) -> str:
+def _said_of_refused(records: Records, study: str, scale: str, claim: str) -> str:
     """A note on records of the confirming seeds that other sources, or another protocol, made; else empty."""
-    cells = cells_of(study, scale) if in_force(study, scale) else []
+    cells = cells_of(study, scale, claim) if in_force(study, scale) else []
     number = len(records.select(study, scale, cells)) - len(records.select(study, scale, cells, confirming))
     return f"{number} records of its seeds were not made under its protocol" if number else ""
 
@@ -225,7 +236,7 @@ def elsewhere(records: Records) -> pd.DataFrame:
 
 def _held_elsewhere(verdict: Verdict, others: pd.DataFrame, scale: str) -> Verdict:
     """The verdict, or *undecided* if another processor found another verdict under the same protocol."""
-    protocol = in_force(verdict.claim.study, scale)
+    protocol = in_force(verdict.claim.study, scale, verdict.claim.key)
     if protocol is None or not verdict.confirmed:
         return verdict
     same = (

@@ -81,9 +81,12 @@ def test_a_later_record_that_does_not_confirm_takes_no_place_of_one_that_does(on
 
 
 def test_a_study_is_of_the_seeds_that_confirm_and_judged_on_exploration_until_they_are_there(one_protocol, tmp_path):
-    assert studies.seeds_of("source_collapse", "demo") == (10, 11)
-    assert studies.seeds_of("source_collapse", "paper") == settings("paper").seeds
-    assert studies.seeds_of("fine_tuning", "demo") == settings("demo").seeds
+    for study, scale, seeds in (
+        ("source_collapse", "demo", (10, 11)),
+        ("source_collapse", "paper", settings("paper").seeds),
+        ("fine_tuning", "demo", settings("demo").seeds),
+    ):
+        assert {cell["seed"] for cell in studies.cells_of(study, scale)} == {*seeds}
 
     def measure(cell):
         return {"nc1": 1.0 + cell["augmentation"], "nc1_ratio": 1.0, "accuracy": [0.5 + cell["seed"] / 1000] * 5}
@@ -147,6 +150,41 @@ def test_a_protocol_may_follow_another_at_one_scale_and_with_some_of_its_cells(m
     assert len(studies.earlier(records, "source_collapse", "demo")) == len(whole)
 
 
+def test_a_protocol_may_follow_for_a_single_claim(monkeypatch, tmp_path):
+    def measure(cell):
+        later = cell["seed"] >= 20
+        moved = 0.02 * (cell["method"] == "skip") * later + cell["seed"] / 1e4 * (cell["method"] == "skip")
+        return {"nc1": 1.0, "accuracy": 0.5 + moved, "body_share": 0.08, "loss": 1.0, "train_loss": 0.5}
+
+    def words(records):
+        return {each.claim.key: each for each in studies.verdicts(records, "demo", "fine_tuning")}
+
+    monkeypatch.setattr("nclib.experiments.records.versions", lambda: {"commit": "abc"})
+    first = Protocol("fine_tuning", 1, ("fine_tuning",), {"demo": (10, 11, 12)}, "d" * 16, "because")
+    fresh = {"demo": tuple(range(20, 32))}  # more than the scale's repeats
+    later = replace(first, number=2, seeds=fresh, digest="e" * 16, only={"method": ("skip", "layer")})
+    later = replace(later, claims=("A4-skip",))
+    monkeypatch.setattr(protocols, "PROTOCOLS", (first, later))
+    records, whole = Records(tmp_path), studies.cells_of("fine_tuning", "demo")
+    assert {cell["seed"] for cell in whole} == {10, 11, 12}
+    fill(records, "fine_tuning", "demo", whole, measure)
+    assert words(records)["A4-accuracy"].confirmed
+    assert not words(records)["A4-skip"].confirmed
+    (apart,) = studies.followed_up("fine_tuning", "demo")
+    assert apart == studies.cells_of("fine_tuning", "demo", "A4-skip")
+    assert {cell["seed"] for cell in apart} == {*fresh["demo"]}
+    assert {cell["method"] for cell in apart} == {"skip", "layer"}
+    fill(records, "fine_tuning", "demo", apart, measure)
+    assert {each["provenance"]["protocol"] for each in records.select("fine_tuning", "demo", apart)} == {later.digest}
+    found = words(records)
+    assert (found["A4-skip"].number, found["A4-skip"].word, found["A4-accuracy"].number) == (12, "holds", 3)
+    assert found["A4-skip"].confirmed
+    assert found["A4-accuracy"].confirmed
+    assert len(studies.declared(records, "fine_tuning", "demo")) == len(whole)
+    monkeypatch.setattr(protocols, "PROTOCOLS", (first, later, replace(first, number=3, digest="f" * 16)))
+    assert not studies.followed_up("fine_tuning", "demo")  # the third decides all claims
+
+
 def test_seeds_of_exploration_cannot_confirm():
     with pytest.raises(ValueError, match=r"seeds \[2\] of source are exploration; those that confirm begin at 10"):
         replace(ONE, seeds={"demo": (2, 10)})
@@ -166,15 +204,15 @@ def test_a_digest_is_of_what_claims_rest_on():
     functions = "".join(measuring("source_collapse"))
     assert "def measure(" in functions
     assert "import" not in functions
-    found = digest("source", ("source_collapse",), SEEDS)
-    assert found == digest("source", ("source_collapse",), SEEDS)
-    assert found != digest("source", ("source_collapse",), SEEDS | {"lab": (10, 11)})
-    assert found != digest("downstream", ("source_collapse",), SEEDS)
+    found = digest(ONE)
+    assert found == digest(replace(ONE, number=2, why="another reason"))
+    assert found != digest(replace(ONE, seeds=SEEDS | {"lab": (10, 11)}))
+    assert found != digest(replace(ONE, chapter="downstream"))
 
 
 @pytest.mark.parametrize("protocol", {(p.chapter, p.studies): p for p in PROTOCOLS}.values(), ids=lambda p: p.digest)
 def test_what_a_protocol_fixed_is_still_so(protocol):
-    now = digest(protocol.chapter, protocol.studies, protocol.seeds, protocol.keep)
+    now = digest(protocol)
     assert now == protocol.digest, (
         f"{protocol.chapter} is no longer what its protocol fixed; put it back, or add the next protocol to "
         "nclib/experiments/protocols.py, with fresh seeds and the reason"

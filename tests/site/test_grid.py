@@ -22,7 +22,7 @@ from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.records import Records, as_table, cell_digest, fill
 from nclib.experiments.run import ONLY, RECORDS_AT, from_json
 from nclib.experiments.scales import SCALES
-from nclib.experiments.studies import STUDIES, cells_of, seeds_of
+from nclib.experiments.studies import STUDIES, cells_of
 from nclib.experiments.tolerances import differences, read_spreads, tolerances
 from workflow import costs, grid, pages, panels
 from workflow.measures import chapter, measures
@@ -269,7 +269,7 @@ def wait_for_a_cell(process, folder):
 def test_a_grid_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
     """NCLIB_KILLS says how often; of all cells then. Two grids, one a while after the other, end it together."""
     where = SCIPY["where"] | ({} if KILLS > 1 else {"depth": 1})
-    seed = seeds_of("text_selection", "demo")[0]  # its records are those of the pinned packages
+    seed = cells_of("text_selection", "demo")[0]["seed"]  # its records are those of the pinned packages
     config = SCIPY | {"seeds": [seed], "where": where}
     cells = grid.chosen(STUDIES["text_selection"](SCALES["demo"], [seed]), where)
     kept = {}

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from nclib.devices import double_precision
 from nclib.experiments.claims import Verdict
 from nclib.experiments.records import Records, fill
-from nclib.experiments.studies import CLAIMS, LIVE, live_cell, seeds_of
+from nclib.experiments.studies import CLAIMS, LIVE, cells_of, live_cell
 from nclib.experiments.tolerances import read_spreads, tolerances
 from workflow import reproduce
 from workflow.measures import RECORDS, ROOT, chapter, measures
@@ -70,7 +70,7 @@ def test_one_seed_of_every_cell_is_of_those_that_the_verdicts_rest_on():
     for study, cells in one.items():
         assert 0 < len(cells) <= len(every[study])
         assert all(cell in every[study] for cell in cells)
-    assert {cell["seed"] for cell in one["source_collapse"]} == {seeds_of("source_collapse", "demo")[0]}
+    assert {cell["seed"] for cell in one["source_collapse"]} == {cells_of("source_collapse", "demo")[0]["seed"]}
 
 
 def test_a_value_beyond_its_tolerance_is_counted(again, capsys):
@@ -146,7 +146,7 @@ def test_verdicts_of_another_processor_join_the_table_once(tmp_path, monkeypatch
     monkeypatch.setattr(reproduce, "RECORDS", Records(tmp_path / "book" / "records"))
     monkeypatch.setattr(reproduce, "processor", lambda: "a toaster")
     protocols = {"collapse_in_training": Mock(digest="d")}
-    monkeypatch.setattr(reproduce, "in_force", lambda study, scale: protocols.get(study))
+    monkeypatch.setattr(reproduce, "in_force", lambda study, scale, claim: protocols.get(study))
     for word in ("fails", "holds"):
         reproduce.keep_verdicts([Verdict(claim, word) for claim in CLAIMS], "AVX2")
     kept = reproduce.elsewhere(Records(tmp_path / "book" / "records"))
