@@ -226,6 +226,6 @@ table("C")
 # %% tags=["hide-input"]
 for scale in SCALES:
     for study in STUDIES:
-        cells = studies.cells_of(study, scale)
+        cells = studies.every_cell(study, scale)
         if records.select(study, scale, cells):
             print(records.describe(study, scale, cells))

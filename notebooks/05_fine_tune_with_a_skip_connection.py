@@ -343,8 +343,10 @@ for name, rows in curves.items():
 #
 # - *Overfitting.* Every method but the linear probe learns all its training images by heart. On the scripts the gap between
 #   test and training cross-entropy is larger for the block with a skip connection than for full fine-tuning: on Greek at every
-#   number of images, on Georgian from two on. On digits there is no consistent difference. So less overfitting does not explain
-#   the lead on Georgian; on digits with one image it may.
+#   number of images, on Georgian from two on. On digits there is no consistent difference. With one image the mean gap over the
+#   three tasks is not smaller for the block on either of two processors. They disagree only on whether it is a little larger,
+#   so the verdict is *undecided* ({ref}`processors`). So less overfitting does not explain the lead on Georgian; on digits with
+#   one image it may.
 #
 # - *Again not the skip connection*: the accuracy of the same block without it differs by less than a point, except for digits
 #   with one image.

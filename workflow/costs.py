@@ -16,7 +16,7 @@ from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.records import Cell, Records
 from nclib.experiments.scales import SCALES
 from nclib.experiments.sizes import SIZES, Size
-from nclib.experiments.studies import STUDIES, cells_of
+from nclib.experiments.studies import STUDIES, every_cell
 from nclib.models.losses import VIEWS
 from nclib.models.networks import NETWORKS
 from nclib.models.recipes import Recipe
@@ -189,7 +189,7 @@ def two_digits(number: float) -> str:
 
 def cost_of(study: str, scale: str, records: Records) -> list[str]:
     """One study at one scale: measured from its records, or estimated."""
-    cells = cells_of(study, scale)
+    cells = every_cell(study, scale)
     made = [record["provenance"] for record in records.select(study, scale, cells)]
     if len(made) < len(cells):
         return [study, scale, str(len(cells)), _estimated(study, scale, cells), "", disk(cells), "not run yet"]
@@ -202,7 +202,7 @@ def cost_of(study: str, scale: str, records: Records) -> list[str]:
 
 def of_scale(scale: str, records: Records) -> list[str]:
     """A whole scale: how many of its cells have a record, what these took in sequence, and where they were made."""
-    cells = {study: each for study in STUDIES if (each := cells_of(study, scale))}
+    cells = {study: each for study in STUDIES if (each := every_cell(study, scale))}
     made = [row["provenance"] for study, each in cells.items() for row in records.select(study, scale, each)]
     every = [cell for each in cells.values() for cell in each]
     number = f"{len(made)} of {len(every)}"
@@ -235,4 +235,4 @@ def scale_rows() -> list[list[str]]:
 
 def cost_rows() -> list[list[str]]:
     """What every study costs at every scale."""
-    return [cost_of(study, scale, RECORDS) for scale in SCALES for study in STUDIES if cells_of(study, scale)]
+    return [cost_of(study, scale, RECORDS) for scale in SCALES for study in STUDIES if every_cell(study, scale)]

@@ -10,7 +10,7 @@ import typer
 from nclib.experiments.records import FAILURE, Cell, Records, cell_digest, read_records
 from nclib.experiments.run import from_json
 from nclib.experiments.scales import SCALES, settings
-from nclib.experiments.studies import STUDIES
+from nclib.experiments.studies import STUDIES, every_cell
 from workflow.measures import ROOT, chapter
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -30,7 +30,7 @@ def chosen(cells: Iterable[Cell], where: dict[str, Any]) -> list[Cell]:
 def plan(
     scale: str = "demo",
     study: Annotated[list[str] | None, typer.Option(help="only these studies")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="these in place of the scale's")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="these in place of the protocol's")] = None,
     where: Annotated[list[str] | None, typer.Option(help="name=value of the cells' settings")] = None,
     records: BookRecords = ROOT / "book" / "records",
 ) -> None:
@@ -42,8 +42,10 @@ def plan(
     if wrong := [text for text in where or () if "=" not in text]:
         raise typer.BadParameter(f"--where {wrong[0]} must be name=value")
     wanted = {name: from_json(value) for name, _, value in (text.partition("=") for text in where or ())}
-    seeds = seed or settings(scale).seeds
-    cells = {name: chosen(STUDIES[name](settings(scale), seeds), wanted) for name in study or STUDIES}
+    cells = {
+        name: chosen(STUDIES[name](settings(scale), seed) if seed else every_cell(name, scale), wanted)
+        for name in study or STUDIES
+    }
     if wanted and not any(cells.values()):
         raise typer.BadParameter(f"no cell of {', '.join(cells)} at {scale} scale has {', '.join(where or ())}")
     ledger = Records(records)

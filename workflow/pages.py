@@ -20,8 +20,8 @@ from nclib.experiments.studies import (
     CLAIMS,
     LIVE,
     STUDIES,
-    cells_of,
     elsewhere,
+    every_cell,
     live_cell,
     score_card,
     verdicts,
@@ -168,7 +168,7 @@ def records_table() -> str:
     lines = []
     for study in STUDIES:
         for scale in SCALES:
-            if declared := cells_of(study, scale):
+            if declared := every_cell(study, scale):
                 lines.append([study, scale, *_held(RECORDS, study, scale, declared)])
     return markdown(["study", "scale", "records", "cells", "made", "commits"], lines)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nclib.data.catalogue import split_name
 from nclib.experiments.scales import SCALES
-from nclib.experiments.studies import STUDIES, cells_of
+from nclib.experiments.studies import STUDIES, every_cell
 from workflow.needs import names_of, timm_hub, weights_of
 
 
@@ -192,7 +192,7 @@ def weights_source(name: str) -> Source:
 
 def names_in(scale: str, *, of_weights: bool) -> list[str]:
     """The data sets, or the weights, that the cells of a scale name."""
-    cells = [cell for study in STUDIES for cell in cells_of(study, scale)]
+    cells = [cell for study in STUDIES for cell in every_cell(study, scale)]
     if not of_weights:
         return sorted({name for cell in cells for name, _ in names_of(cell)})
     pairs = {pair for cell in cells if (pair := weights_of(cell))[0]}

@@ -67,6 +67,11 @@ def followed_up(study: str, scale: str) -> list[list[Cell]]:
     return [_under(each, study, scale, settings(scale)) for each in all_in_force(study, scale) if each.claims]
 
 
+def every_cell(study: str, scale: str) -> list[Cell]:
+    """All cells of a study at a scale: those of its tables, and those that decide single claims."""
+    return [*cells_of(study, scale), *(cell for cells in followed_up(study, scale) for cell in cells)]
+
+
 def earlier(records: Records, study: str, scale: str) -> pd.DataFrame | None:
     """The table of a study under the protocol before the present; None if there is none, or if records are missing."""
     if len(protocols := of_study(study, scale)) < 2:
@@ -111,7 +116,7 @@ def failures(records: Records, study: str, scale: str, claim: str = "") -> list[
 
 def _in_force(study: str, scale: str) -> Callable[[list[dict]], list[dict]]:
     """A filter that keeps the records made under the protocol in force; it keeps all if there is none."""
-    return confirming if in_force(study, scale) else list
+    return confirming if all_in_force(study, scale) else list
 
 
 def _whole(found: list[dict], cells: list[Cell], failed: Sequence[dict] = ()) -> pd.DataFrame | None:
@@ -200,7 +205,7 @@ def _without_seeds_of(failed: Sequence[dict], table: pd.DataFrame) -> tuple[pd.D
 
 def _said_of_refused(records: Records, study: str, scale: str, claim: str) -> str:
     """A note on records of the confirming seeds that other sources, or another protocol, made; else empty."""
-    cells = cells_of(study, scale, claim) if in_force(study, scale) else []
+    cells = cells_of(study, scale, claim) if in_force(study, scale, claim) else []
     number = len(records.select(study, scale, cells)) - len(records.select(study, scale, cells, confirming))
     return f"{number} records of its seeds were not made under its protocol" if number else ""
 

@@ -22,7 +22,7 @@ from nclib.experiments.chapters.selection import ON_CPU
 from nclib.experiments.records import Records, as_table, cell_digest, fill
 from nclib.experiments.run import ONLY, RECORDS_AT, from_json
 from nclib.experiments.scales import SCALES
-from nclib.experiments.studies import STUDIES, cells_of
+from nclib.experiments.studies import STUDIES, cells_of, every_cell
 from nclib.experiments.tolerances import differences, read_spreads, tolerances
 from workflow import costs, grid, pages, panels
 from workflow.measures import chapter, measures
@@ -58,6 +58,19 @@ def test_an_added_seed_and_a_changed_recipe_miss_their_own_cells_only(tmp_path, 
     monkeypatch.setitem(scales.SCALES, "demo", replace(demo, recipe=replace(demo.recipe, epochs=32)))
     changed = missing(records)
     assert 0 < len(changed) < len(STUDIES["source_collapse"](SCALES["demo"], demo.seeds))
+
+
+def test_without_seeds_a_grid_plans_what_protocols_ask_for(tmp_path):
+    def planned(*given):
+        done = CliRunner().invoke(grid.app, ["plan", *given], catch_exceptions=False)
+        return [tuple(each) for each in json.loads(done.stdout)["missing"]]
+
+    (tmp_path / "records").mkdir()
+    of_study = ["--scale", "demo", "--study", "fine_tuning"]
+    every = [("fine_tuning", cell_digest(cell)) for cell in every_cell("fine_tuning", "demo")]
+    assert sorted(planned(*of_study, "--records", str(tmp_path / "records"))) == sorted(every)
+    assert {cell["seed"] for cell in every_cell("fine_tuning", "demo")} >= {10, 90}
+    assert planned(*of_study) == []  # the book has them all
 
 
 def test_settings_are_chosen_by_number_or_text():

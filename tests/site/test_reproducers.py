@@ -7,7 +7,7 @@ import yaml
 
 from nclib.data.catalogue import split_name
 from nclib.experiments.scales import SCALES
-from nclib.experiments.studies import CLAIMS, STUDIES, cells_of
+from nclib.experiments.studies import CLAIMS, STUDIES, every_cell
 from workflow import pages, sources
 from workflow.measures import ROOT
 from workflow.needs import names_of, weights_of
@@ -28,7 +28,7 @@ def test_a_table_is_that_of_the_scales_and_on_the_page(name):
 @pytest.mark.parametrize("scale", SCALES)
 def test_all_data_and_weights_of_a_scale_are_named(scale):
     """Found here without the functions that make the table."""
-    cells = [cell for study in STUDIES for cell in cells_of(study, scale)]
+    cells = [cell for study in STUDIES for cell in every_cell(study, scale)]
     names = {name for cell in cells for name, _ in names_of(cell)}
     names |= {split_name(model)[0] for cell in cells if (model := weights_of(cell)[0])}
     names |= {file for cell in cells if (file := weights_of(cell)[1]).endswith(".safetensors")}

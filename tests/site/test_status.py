@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from nclib.experiments.scales import SCALES
-from nclib.experiments.studies import STUDIES, cells_of
+from nclib.experiments.studies import STUDIES, every_cell
 from workflow import execute
 from workflow.measures import RECORDS
 
@@ -43,7 +43,7 @@ def test_the_page_has_every_notebook_and_study():
     assert sources
     assert all(f"../notebooks/{path.stem}.ipynb" in text for path in sources)
     for study, name in product(STUDIES, SCALES):
-        if declared := cells_of(study, name):
+        if declared := every_cell(study, name):
             row = next(line for line in text.splitlines() if line.startswith(f"| {study} | {name} | "))
             assert (RECORDS.path(study, name).exists()) == (f"[CSV](../_build/records/{study}-{name}.csv)" in row)
             assert f"| {len(RECORDS.select(study, name, declared))} of {len(declared)} |" in row
