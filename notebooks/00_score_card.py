@@ -2,11 +2,11 @@
 # (score-card)=
 # # Neural collapse and transfer learning, claim by claim
 #
-# Late in training, something simple happens to a classifier: the features of each class shrink to their mean, and the
-# class means spread out evenly. This is {term}`neural collapse` {cite}`papyan2020`. Four papers, two of them
-# versions of the same work, relate it to transfer learning, the reuse of a trained network for another task
-# {cite}`li2022,li2024,munn2024,ding2023`. This book tests the original finding and the claims of these papers, sentence by
-# sentence, on data that needs no download and on real data. It is written with `nclib`, a small library.
+# Late in training, something simple happens to a classifier: the features of each class shrink to their mean, and the class
+# means spread out evenly. This is {term}`neural collapse` {cite}`papyan2020`. Four papers, two of them versions of the same
+# work, relate it to transfer learning, the reuse of a trained network for another task {cite}`li2022,li2024,munn2024,ding2023`.
+# This book tests the original finding and the claims of these papers, sentence by sentence, on data that needs no download and
+# on real data. Its code uses `nclib`, a small library.
 
 # %% tags=["remove-cell"]
 from typing import get_args
@@ -123,31 +123,33 @@ def table(group):
 counts()
 
 # %% [markdown]
-# In the tables below, each row begins with a claim. Under the claim, in italics, stands the statistic that tests it, with its
-# threshold and the side of the threshold on which the statistic must fall. An estimate is the mean over *n*
+# In the tables below, each row begins with a claim. Below the claim, in italics, are the statistic that tests it, the
+# threshold, and the side of the threshold on which the statistic must fall. An estimate is the mean over *n*
 # {term}`replicates <replicate>` (networks, draws of images or tasks), with its 95% interval. (An exact number, such as a
 # largest share, has *n* = 1 and no interval.) If a claim has two {term}`panels <panel>`, or its panels disagree, the estimate
 # of each panel follows.
 #
-# - *holds*: the whole interval lies on that side (*small*: no farther from the threshold than the {term}`smallest effect`).
-#   *fails*: the whole interval lies on the other side.
-# - *fails: no effect*: the interval contains the threshold and lies within the smallest effect of it.
+# - *holds*: the whole interval lies on that side. *fails*: the whole interval lies on the other side. Both may be *small*: the
+#   interval also lies within the {term}`smallest effect` of the threshold.
+# - *fails: no effect*: the interval contains the threshold, and all of it is closer to the threshold than the smallest effect.
 # - *mixed*: the claim holds in some panels and fails in others.
-# - *undecided*: none of these. We then say how many replicates would decide the claim.
-# - *not tested*: the experiment did not bring about what the claim is about; the reason is given. *undefined*: the statistic
-#   has no finite value.
+# - *undecided*: none of these, and we say how many replicates would decide the claim; or the verdict differs on another
+#   processor.
+# - *not tested*: the experiment did not produce the condition that the claim is about (such as forced collapse); the reason is
+#   given. *undefined*: the statistic has no finite value. *not run yet*: some results are missing.
 # - ✓: the verdict stands after {term}`Holm`'s adjustment for testing all claims of the scale.
-# - *exploration*: we chose the statistics on these networks, so only new networks can confirm the verdict. In the small figures
-#   its mark is hollow.
+# - *exploration*: we used these networks to choose the statistics, so only new networks can confirm the verdict. In the small
+#   figures such a verdict has a hollow mark.
 #
-# In the small figures, the vertical line is the threshold, and the claim holds to the right of it. The disc is demo and the
-# square is lab; each row has its own axis range. {doc}`/book/evidence` has the details, and the power of each test.
+# In the small figures, the vertical line is the threshold, and the claim holds to the right of it. A disc marks demo, a square
+# lab; each row has its own axis range. {doc}`/book/evidence` has the details, and the power of each test.
 #
 # ### Neural collapse in training
 #
 # Papyan, Han and Donoho first described neural collapse {cite}`papyan2020`; {ref}`watch` repeats their observation. {term}`NC1`
-# compares the spread within classes with the spread between them. {term}`NC2` and {term}`NC3` say how far the class means and
-# the classifier are from a {term}`simplex`. All three are 0 for a network that has collapsed.
+# compares the spread within classes with the spread between them. {term}`NC2` says how far the class means are from a
+# {term}`simplex`, and {term}`NC3` how far the classifier is from lining up with them. All three are 0 for a network that has
+# fully collapsed. {term}`NC4` is the share of images that the classifier assigns to the nearest class mean.
 
 # %% tags=["remove-input"]
 table("P")
@@ -155,10 +157,10 @@ table("P")
 # %% [markdown]
 # ### Collapse and transfer
 #
-# Li et al. {cite}`li2022,li2024` ask what collapse on the {term}`source` data does to transfer ({ref}`source`). They find that
-# collapse on the {term}`downstream` data goes with higher accuracy there ({ref}`downstream`), and they fine-tune one block with
-# a skip connection ({ref}`finetuning`). The statistics are differences in accuracy (one point is a hundredth), logarithms of
-# ratios, and {term}`rank correlations <rank correlation>`.
+# Li et al. {cite}`li2022,li2024` ask how collapse on the {term}`source` data affects transfer ({ref}`source`). They report that
+# networks that are more collapsed on the {term}`downstream` data are more accurate there ({ref}`downstream`), and they
+# fine-tune one block with a skip connection ({ref}`finetuning`). The statistics are differences in accuracy (one point is a
+# hundredth), logarithms of ratios, and {term}`rank correlations <rank correlation>`.
 
 # %% tags=["remove-input"]
 table("A")
@@ -167,8 +169,8 @@ table("A")
 # ### Geometric complexity
 #
 # Munn, Dherin and Gonzalvo {cite}`munn2024` say that {term}`geometric complexity` controls collapse
-# ({ref}`geometric-complexity`). Networks are compared at the moment when their training loss has fallen to the same value. Here
-# a {term}`panel` is one source with one kind of network. {term}`CDNV` is another measure of collapse.
+# ({ref}`geometric-complexity`). We compare networks at the moment when their training loss has fallen to the same value. Here a
+# {term}`panel` is one source with one kind of network. {term}`CDNV` is another measure of collapse.
 
 # %% tags=["remove-input"]
 table("B")
@@ -186,12 +188,12 @@ table("C")
 # %% [markdown]
 # ## How to read
 #
-# If neural collapse is new to you, start with {ref}`watch`: it shows one network collapse, and defines the four measures next
-# to the code that computes them. All chapters have the same parts: the claims, what we find, how we test it, the code, the
-# figures, what we see, the verdict, what differs from the paper, and two exercises. The [glossary](../book/glossary.md)
-# explains new words, and [](../book/notation.md) explains symbols and shapes. To measure your own models and images, go to
-# [](../book/own_models.md). [](../book/published.md) compares the few published numbers with ours, and [](../book/related.md)
-# says what later work adds.
+# If neural collapse is new to you, start with {ref}`watch`: it shows one network collapse, and defines the four measures, NC1
+# to NC4, next to the code that computes them. All chapters have the same parts: the claims, what we find, how we test it, the
+# code, the figures, what we see, the verdict, what differs from the paper, and two exercises. The
+# [glossary](../book/glossary.md) explains new words, and [](../book/notation.md) explains symbols and shapes. To measure your
+# own models and images, go to [](../book/own_models.md). [](../book/published.md) compares the few published numbers with ours,
+# and [](../book/related.md) says what other work adds.
 #
 # ## Rerun one finding
 #
@@ -206,7 +208,7 @@ table("C")
 # in one or two minutes: it reads the records, trains one of the networks again, from scratch, and says whether the result
 # agrees with its record. (Jupyter's warning about TCP is harmless.) It writes `_build/runs/01_watch_a_network_collapse.ipynb`,
 # which opens in Jupyter or an editor such as VS Code. The next command takes about two more minutes. It trains a network with a
-# seed that has no record yet, draws the result into the figures, and writes `out.ipynb`.
+# seed that has no record yet, adds the result to the figures, and writes `out.ipynb`.
 #
 # ```bash
 # .venv/bin/papermill notebooks/01_watch_a_network_collapse.ipynb out.ipynb -p seeds "[0, 1, 2, 3]"
@@ -216,9 +218,9 @@ table("C")
 #
 # ## How the evidence is made
 #
-# You need not download anything: the demo scale trains small networks on letters drawn from matplotlib's fonts and on
-# scikit-learn's handwritten digits. Each measured result is a *record*, a line of a file that comes with the book, and every
-# number and figure is made from records. Whenever a chapter runs, it measures a small {term}`cell` of each of its
+# The demo scale needs no downloaded data: it trains small networks on letters drawn from matplotlib's fonts and on
+# scikit-learn's handwritten digits. Each measured result is a *record*, a line of a file that comes with the book. Our results
+# and figures are made from these records. Whenever a chapter runs, it measures a small {term}`cell` of each of its
 # {term}`studies <study>` again, from scratch. `make reproduce SEEDS=all` measures all demo records again, and says where the
 # new values differ. {doc}`/book/evidence` has the details, and {doc}`/book/status` says when and where the chapters last ran.
 # The list below gives, for each study, a digest (a hash) of the numbers in its records:

@@ -10,7 +10,7 @@
 # **How long it takes.** The images pass once through the layers before the tuned one; each epoch then runs only the rest of the
 # network. This page takes less than a minute.
 #
-# Here `photos` holds handwritten digits, and the model is a small network that we trained on Latin letters. Replace both by
+# Here `photos` holds handwritten digits, and the model is a small network that we trained on Latin letters. Replace both with
 # your own: a folder of images, and a model such as `nclib.backbone("resnet50.a1_in1k")`.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "How this page makes its model and its images"}
@@ -32,7 +32,7 @@ for split, number in {"train": 20, "test": 40}.items():
 # %% [markdown]
 # ## Which layer?
 #
-# `layers` lists the layers that can be tuned, and which share of the model's parameters each has:
+# `layers` lists the layers that can be tuned, and the share of the model's parameters that each one has:
 
 # %%
 train, test = nclib.load("folder:photos"), nclib.load("folder:photos", "test")
@@ -40,7 +40,7 @@ model = nclib.backbone("recipe:latin.safetensors", device="cpu")
 nclib.layers(model).round(3)
 
 # %% [markdown]
-# Layers near the end are the usual choice. {ref}`own-measure` measures what each layer offers for your images, and
+# Layers near the end are the usual choice. {ref}`own-measure` shows how to compare the layers on your images, and
 # {ref}`finetuning` compares layers and ways of tuning on many data sets.
 
 # %% [markdown]
@@ -54,8 +54,9 @@ tuned = nclib.skip_tuning(model, "layer3.0", num_classes=10)
 print(f"{nclib.trainable_share(tuned):.1%} of the parameters are trained")
 
 # %% [markdown]
-# `finetune` starts the classifier as a linear probe, so epoch 0 shows the result without tuning. With `validation` it keeps the
-# weights of the best epoch. To keep this page short, we validate on the test images; for real results, hold out other images.
+# `finetune` first fits the classifier as a linear probe, so epoch 0 shows the result before tuning. If you give `validation`
+# images, it keeps the weights of the epoch that is best on them. To keep this page short, we validate on the test images; for
+# real results, hold out other images.
 
 # %%
 scores = nclib.finetune(tuned, train, nclib.Tuning(epochs=8), validation=test)
@@ -63,16 +64,16 @@ log = pd.DataFrame({"accuracy": scores.accuracies, "loss": scores.losses})
 log.rename_axis("epoch").round(3)
 
 # %% [markdown]
-# **How to read it.** Accuracy should end above its value at epoch 0. If it falls while the learning rate is high and then
-# recovers, as here, that is fine. If it stays below, the rate is too high for so few images, and a warning says what to try.
-# `patience` stops early, `nclib.finetune_best` chooses the settings on held-out images, and `checkpoint` names a file from
-# which an interrupted training run continues.
+# **How to read it.** Accuracy should end above its value at epoch 0. It may fall while the learning rate is high, and recover
+# later, as here. If it stays below, the rate is probably too high for so few images, and a warning says what to try. `patience`
+# stops training when accuracy no longer improves, `nclib.finetune_best` chooses the settings on held-out images, and
+# `checkpoint` names a file from which an interrupted training run continues.
 
 # %% [markdown]
 # ## Compare ways of tuning
 #
-# Each way of tuning gives a torch module that `finetune` trains. At epoch 0 nothing is tuned yet, so the accuracy is that of a
-# linear probe. With the skip connection, it is a probe of the sum of the features and the block's output; without it, of the
+# Each way of tuning gives a torch module that `finetune` trains. At epoch 0 nothing is tuned yet, so we see the accuracy of a
+# linear probe. With the skip connection, the probe uses the sum of the features and the block's output; without it, the
 # features alone.
 
 # %%
@@ -108,7 +109,8 @@ plt.show()
 # %% [markdown]
 # ## What tuning does to the features
 #
-# This is the collapse on the training images and on the test images, before and after tuning:
+# We measure collapse by {term}`CDNV` (lower is more collapsed), on the training images and on the test images, before and after
+# tuning:
 
 
 # %%
@@ -122,7 +124,7 @@ def collapse(backbone) -> dict[str, float]:
 
 pd.DataFrame({"before": collapse(model), "after": collapse(tuned.backbone)}).round(3)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "After tuning, images of the same digit lie closer together, relative to the distances between the class means. Each point is a test image of one of three digits that the model confused, drawn in the plane through the three class means; the unit is the root mean square distance between these means.", "name": "fig-own-features"}, "image": {"alt": "Two scatter plots of test images of the digits 3, 5 and 9. Before tuning the three clouds overlap; after tuning they are smaller, and overlap less."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "After tuning, images of the same digit lie closer together, relative to the distances between the class means. Each point is a test image of one of three digits that the model confuses, drawn in the plane through the three class means. Distances are in units of the root mean square distance between these means.", "name": "fig-own-features"}, "image": {"alt": "Two scatter plots of test images of the digits 3, 5 and 9. Before tuning the three clouds overlap; after tuning they are smaller, and overlap less."}}
 from sklearn.decomposition import PCA
 
 shown = ["3", "5", "9"]
@@ -145,9 +147,9 @@ axes[1].legend(title="digit", loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# **How to read it.** CDNV falls on both splits, but more on the training images. There was no gap between the splits before
-# tuning, so the gap after it is a sign of some overfitting. If the test images do not collapse at all, more training will not
-# help; more images may.
+# **How to read it.** CDNV falls on both splits, but more on the training images. Before tuning, CDNV was about the same on both
+# splits, so the gap afterwards is a sign of some overfitting. If your test images do not collapse at all, more training is
+# unlikely to help; more images may.
 
 # %% [markdown]
 # ## Use it, and save it
@@ -164,7 +166,7 @@ wrong = [
 ]
 print(f"{len(wrong)} of {len(test)} images are wrong")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Look at the errors before you tune further: they show which classes need more images. Above each image are the model's answer and the right answer.", "name": "fig-own-errors"}, "image": {"alt": "A row of eight small grey images of handwritten digits that the tuned model gets wrong, each with the model's answer and the right one above it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Look at the errors before you tune further: they may show which classes need more images. Above each image are the model's answer and the right answer.", "name": "fig-own-errors"}, "image": {"alt": "A row of eight small grey images of handwritten digits that the tuned model gets wrong, each with the model's answer and the right one above it."}}
 figure, axes = plt.subplots(1, 8, figsize=(8, 1.4))
 for axis, (i, answer, right) in zip(axes, wrong[:: len(wrong) // 8], strict=False):
     axis.imshow(test.image(i), cmap="gray")
@@ -173,7 +175,7 @@ for axis, (i, answer, right) in zip(axes, wrong[:: len(wrong) // 8], strict=Fals
 plt.show()
 
 # %% [markdown]
-# A file keeps only what was trained; it is loaded into the same pre-trained model:
+# The file holds only the weights that were trained. To use it, load it into the same pre-trained model:
 
 # %%
 nclib.save_tuned("tuned.safetensors", tuned)
@@ -188,9 +190,10 @@ print(f"the file is {size:.0%} as large as the whole model's")
 # %% [markdown]
 # ## Good to know
 #
-# - For LoRA, adapters of PEFT, or biases alone, use `nclib.lora_tuning`, `nclib.adapter_tuning` or `nclib.bias_tuning`.
-# - A model in bfloat16 or float16 is tuned in float32, because small steps would be lost. A model that `torch.compile` or
-#   DataParallel has wrapped is tuned without the wrapper, and its layers keep their own names. Tied weights stay tied and are
-#   saved once.
-# - To read images from a folder, a torch module of your own needs a transform: {ref}`own-backbone`.
+# - To tune with LoRA or adapters (both from PEFT), or to tune only the biases, use `nclib.lora_tuning`, `nclib.adapter_tuning`
+#   or `nclib.bias_tuning`.
+# - A model in bfloat16 or float16 is tuned in float32, because small steps would be lost otherwise. If `torch.compile` or
+#   DataParallel has wrapped a model, it is tuned without the wrapper, and its layers keep their own names. Tied weights stay
+#   tied and are saved once.
+# - If the model is a torch module of your own, give it a transform that turns image files into its input: {ref}`own-backbone`.
 # - `torch.export.export(tuned, (inputs,))` exports the tuned model; {ref}`own-export` makes an ONNX file of it.

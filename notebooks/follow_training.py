@@ -2,15 +2,15 @@
 # (own-training)=
 # # Follow collapse while you train
 #
-# **What you'll do.** Measure collapse after every epoch of your own training loop, print it as a training log, and plot it,
-# for the last layer and layer by layer.
+# **What you'll do.** Measure collapse after every epoch of your own training loop, at the last layer and at earlier layers.
+# Print it as a training log, and plot it.
 #
 # **What you need.** A training loop in PyTorch, and the labels of the training images.
 #
-# **How long it takes.** One pass over the training set without gradients for every epoch that you measure. This page takes
+# **How long it takes.** Each measured epoch takes one more pass over the training set, without gradients. This page takes
 # seconds.
 #
-# {ref}`in-frameworks` does the same in Lightning and in the Trainer of Hugging Face.
+# {ref}`in-frameworks` shows the same in Lightning and in the Hugging Face Trainer.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "How this page is set up"}
 import matplotlib.pyplot as plt
@@ -26,7 +26,7 @@ workplace()
 # %% [markdown]
 # ## A network and its training
 #
-# This is an ordinary loop. It trains a small ResNet and a classifier on handwritten digits, by SGD.
+# This is an ordinary loop. It trains a small ResNet and a classifier on handwritten digits with SGD.
 
 # %%
 digits = nclib.load("digits", per_class=40)
@@ -54,8 +54,9 @@ def train_epoch():
 # %% [markdown]
 # ## Measure after every epoch
 #
-# Pass over the training set in eval mode and without gradients, collect class statistics batch by batch, and measure.
-# Statistics take the same memory for any number of images. (This short loop keeps all features as well, to count errors.)
+# Pass over the training set in eval mode and without gradients, collect class statistics batch by batch, and compute the
+# metrics from them. The statistics take the same memory for any number of images. (This short loop keeps all features as well,
+# to count errors.)
 
 
 # %%
@@ -92,7 +93,7 @@ for epoch in range(1, 25):
 log = pd.DataFrame(history).T.rename_axis("epoch")
 log[2::3].round(4)
 
-# %% mystnb={"figure": {"caption": "The features are more collapsed at the end than when the training error first reached zero. Left, on a logarithmic axis: loss, NC1 and CDNV. Right: NC2 and NC3. The grey line is the first epoch without a training error.", "name": "fig-own-history"}, "image": {"alt": "Curves over 24 epochs. NC1 and CDNV fall fast at first, then more slowly. To the right of the grey line, at the first epoch without training errors, the curves rise for a few epochs; then they fall again, to below their values at the line. NC2 and NC3 end at about two fifths."}}
+# %% mystnb={"figure": {"caption": "The features are more collapsed at the end than when the training error first reached zero. Left, on a logarithmic axis: loss, NC1 and CDNV. Right: NC2 and NC3. The grey line marks the first epoch without a training error.", "name": "fig-own-history"}, "image": {"alt": "Curves over 24 epochs. NC1 and CDNV fall fast at first, then more slowly. To the right of the grey line, at the first epoch without training errors, the curves rise for a few epochs; then they fall again, to below their values at the line. NC2 and NC3 end at about two fifths."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
 log[["loss", "nc1", "cdnv"]].plot(ax=left, logy=True)
 log[["nc2", "nc3"]].plot(ax=right, ylim=(0, None))
@@ -101,11 +102,11 @@ for axis in (left, right):
 plt.show()
 
 # %% [markdown]
-# **How to read it.** For each of the metrics, lower is more collapsed. While there are training errors, collapse follows the
-# loss. The terminal phase begins at about the first epoch without errors. Here some errors return for a few epochs after it,
-# and NC1 rises with them. Watch NC1 in this phase: if it still falls, as here in the last epochs, the features of each class go
-# on shrinking to their mean. NC2 says how far the class means are from a simplex, and NC3 how far the classifier is from lining
-# up with them; in training runs of ordinary length both stay far from zero ({ref}`watch`).
+# **How to read it.** For each of the metrics, lower is more collapsed. While there are training errors, collapse and loss fall
+# together. The first epoch without errors roughly begins the *terminal phase* of training. Here some errors return for a few
+# epochs, and NC1 rises with them. Watch NC1 in this phase: if it still falls, as in the last epochs here, the features of each
+# class are still shrinking to their mean. NC2 says how far the class means are from a simplex, and NC3 how far the classifier
+# is from lining up with them; in training runs of ordinary length both stay far from zero ({ref}`watch`).
 #
 # Each entry of `history` is a dict. `wandb.log(history[epoch], step=epoch)` logs it to W&B, and
 # `writer.add_scalars("collapse", history[epoch], epoch)` to TensorBoard. Epochs are numbered as everywhere in `nclib`: 0 is the
@@ -114,9 +115,9 @@ plt.show()
 # %% [markdown]
 # ## Layer by layer
 #
-# `by_layer` above measured the trace ratio of the four stages of the network after each epoch.
+# After each epoch, `by_layer` above measured the {term}`trace ratio` of each of the four stages of the network.
 
-# %% mystnb={"figure": {"caption": "Deeper stages collapse further. The figure shows the trace ratio of each stage after each epoch: the variance within classes divided by the variance between them.", "name": "fig-own-depths"}, "image": {"alt": "Four curves over 24 epochs on a logarithmic axis, one for each stage of the network. The deeper the stage, the lower its curve. All four curves end well below where they began; after the tenth epoch only the fourth stage still falls clearly."}}
+# %% mystnb={"figure": {"caption": "Deeper stages collapse further. The figure shows the trace ratio of each stage after each epoch: the total variance within classes divided by the total variance of the class means.", "name": "fig-own-depths"}, "image": {"alt": "Four curves over 24 epochs on a logarithmic axis, one for each stage of the network. The deeper the stage, the lower its curve. All four curves end well below where they began; after the tenth epoch only the fourth stage still falls clearly."}}
 axis = pd.DataFrame(depths).T.plot(logy=True, figsize=(5, 3), xlabel="epoch")
 axis.set(
     ylabel="trace ratio", yticks=[0.2, 0.5, 1, 2, 4], yticklabels=[0.2, 0.5, 1, 2, 4]
@@ -126,13 +127,13 @@ axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# **What to do with it.** If an early layer has collapsed as far as the last one, the layers after it add little for these
+# **What to do with it.** If an early layer is as collapsed as the last one, the layers after it probably add little for these
 # classes. To choose a layer for other data, measure the layers on that data ({ref}`own-measure`): collapse on the training data
 # does not tell you which layer transfers.
 #
 # ## Next
 #
-# - Use a metric in the training loop of a framework that logs for you: {ref}`in-frameworks`.
+# - Log a metric from a framework's own training loop: {ref}`in-frameworks`.
 # - Merge class statistics of several processes, or keep them in files: {ref}`in-statistics`.
 # - Keep the weights of every epoch, for a training run that may be interrupted: `nclib.train(..., on_epoch=, trail=)` and
 #   [](../book/files.md).

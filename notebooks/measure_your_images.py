@@ -2,7 +2,7 @@
 # (own-measure)=
 # # Measure a model on your images
 #
-# **What you'll do.** Take a pre-trained model and a folder of images. Measure how far the model's features of each class have
+# **What you'll do.** Take a pre-trained model and a folder of images. Measure how far the features of your images have
 # collapsed, and find out how well simple classifiers work on these features, at the last layer and at the layers before it.
 #
 # **What you need.** A folder with a sub-folder of images for each class. You need neither training nor a GPU.
@@ -10,8 +10,8 @@
 # **How long it takes.** One pass of the images through the model. This page takes seconds.
 #
 # Here the folder `photos` holds handwritten digits, and the model is a small network that we trained on Latin letters, so that
-# this page downloads nothing. Replace `photos` by your own folder, and `recipe:latin.safetensors` by the
-# name of a model, such as `resnet50.a1_in1k` (timm) or `torchvision:resnet18`.
+# this page downloads nothing. Replace `photos` with your own folder, and `recipe:latin.safetensors` with the name of a model,
+# such as `resnet50.a1_in1k` (timm) or `torchvision:resnet18`.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "How this page makes its model and its images"}
 import matplotlib.pyplot as plt
@@ -41,13 +41,13 @@ write_images(nclib.load("digits", per_class=80), "photos")
 # nclib measure features.safetensors
 
 # %% [markdown]
-# **How to read it.** The last column says which direction means more collapse. Begin with `cdnv`. For two classes, CDNV is the
-# mean of their two variances divided by the squared distance between their class means; `cdnv` is its average over all pairs of
-# classes. Far below one, classes are much farther apart than they are wide; near one, as here, they are about as wide as they
-# are far apart. (`overlap`, which says how much two classes overlap if they are taken as spherical Gaussians, is small all the
-# same: in 64 dimensions such clouds hardly meet.) `nc1` gives most weight to the directions in which class means differ least,
-# so one pair of similar classes can make it large. [](../book/metrics.md) defines every metric, and `--metrics all` prints them
-# all.
+# **How to read it.** The last column says whether lower or higher values mean more collapse. Begin with `cdnv`. For two
+# classes, CDNV is the mean of their two variances divided by the squared distance between their class means; `cdnv` is its
+# average over all pairs of classes. If it is far below one, classes are much farther apart than they are wide. If it is near
+# one, as here, they are about as wide as they are far apart. (`overlap`, which says how much two classes overlap if they are
+# taken as spherical Gaussians, is still small: in 64 dimensions such clouds hardly meet.) `nc1` gives most weight to the
+# directions in which class means differ least, so one pair of similar classes can make it large. [](../book/metrics.md) defines
+# every metric, and `--metrics all` prints them all.
 #
 # A folder without `train` and `test` inside is split for you: a fifth of every class is the test split, and `nclib extract`
 # takes the rest unless you say `--split test` or `--split all`.
@@ -87,11 +87,11 @@ pd.Series(accuracy, name="test accuracy").round(3).to_frame()
 
 # %% [markdown]
 # **How to read it.** The linear probe shows how accurate a trained classifier of these features is. When features have
-# collapsed, the nearest class mean does as well. Where it is far behind, as here, the classes are spread wide but can still be
-# separated.
+# collapsed, it is just as accurate to choose the nearest class mean. Here the nearest class mean is far less accurate than the
+# probe: the classes are spread wide, but a linear classifier can still separate them.
 #
-# What about five images of each class? `few_shot` draws many small tasks (*episodes*), here of five classes, and reports the
-# mean accuracy with its 95% interval:
+# What if there are only five images of each class? `few_shot` draws many small tasks (*episodes*), here of five classes, and
+# reports the mean accuracy with its 95% interval:
 
 # %%
 episodes = nclib.few_shot(
@@ -102,9 +102,9 @@ print(f"{episodes.value:.3f} [{episodes.low:.3f}, {episodes.high:.3f}]")
 # %% [markdown]
 # ## Which classes are close to each other?
 #
-# The mean over pairs does not show which classes are close. `cdnv_pairs` gives the value of each pair.
+# A mean over pairs hides which classes are close. `cdnv_pairs` gives the CDNV of each pair.
 
-# %% mystnb={"figure": {"caption": "0 and 6 are the easiest to separate from the other digits; 2 and 7 are the hardest to separate from each other. Each square is a pair of digits; darker is less collapsed.", "name": "fig-own-pairs"}, "image": {"alt": "Heat map of the ten digits against each other: the rows of 0 and 6 are the palest; the pair of 2 and 7 is by far the darkest, then come 5 and 9, 4 and 8, 3 and 5, and 3 and 9."}}
+# %% mystnb={"figure": {"caption": "0 and 6 are the easiest to separate from the other digits; 2 and 7 are the hardest to separate from each other. Each square is a pair of digits; a darker square means a higher CDNV, so less collapse.", "name": "fig-own-pairs"}, "image": {"alt": "Heat map of the ten digits against each other: the rows of 0 and 6 are the palest; the pair of 2 and 7 is by far the darkest, then come 5 and 9, 4 and 8, 3 and 5, and 3 and 9."}}
 pairs = nclib.cdnv_pairs(nclib.class_statistics(features, train.labels))
 figure, axis = plt.subplots(figsize=(4.2, 3.5))
 shades = axis.imshow(pairs, cmap="Blues", vmin=0)
@@ -121,8 +121,8 @@ plt.show()
 # %% [markdown]
 # ## Which layer is best?
 #
-# The last layer is adapted to the classes that the model was trained on. `layerwise` measures every block in one pass, and fits
-# a linear probe to each, with one strength of the penalty for all layers (so its last row differs from the probe above):
+# The last layer is adapted to the classes that the model was trained on. `layerwise` measures every layer in one pass, and fits
+# a linear probe to each. All these probes have the same penalty strength, so the last row differs from the probe above:
 
 # %%
 table = nclib.layerwise(model, train, test)
@@ -137,16 +137,16 @@ right.set(title="test accuracy of a linear probe", ylim=(0, 1))
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Here accuracy rises to the end. Where it falls towards the end, the last layers have forgotten what your
-# classes need: take the features of an earlier layer, `nclib.extract_layers(model, images, ["layer3.0"])`, or tune the last
-# layers. Do not pick the layer by its collapse alone: {ref}`downstream` shows that the most collapsed layer is often not the
-# best.
+# **How to read it.** Here accuracy rises to the end. Where accuracy falls towards the end, the last layers have probably lost
+# what your classes need: take the features of an earlier layer, `nclib.extract_layers(model, images, ["layer3.0"])`, or tune
+# the last layers. Do not pick the layer by its collapse alone: {ref}`downstream` shows that the most collapsed layer is often
+# not the best.
 
 # %% [markdown]
 # ## Next
 #
 # - Which of several models should you take? {ref}`own-ranking`
-# - What does tuning one layer gain? {ref}`own-finetuning`
-# - If memory does not hold the features of all images, `nclib statistics MODEL DATA OUTPUT` keeps only class statistics, also
-#   on several GPUs. In Python it is `nclib.feature_statistics(model, images)`.
-# - Folders, names of data and models, images that do not lie in folders, a model of your own: [](../book/own_models.md).
+# - How much does it help to tune one layer? {ref}`own-finetuning`
+# - If the features of all images do not fit in memory, `nclib statistics MODEL DATA OUTPUT` keeps only class statistics,
+#   also on several GPUs. In Python it is `nclib.feature_statistics(model, images)`.
+# - Folders, names of data and models, images that are not sorted into folders, a model of your own: [](../book/own_models.md).

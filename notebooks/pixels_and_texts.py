@@ -2,13 +2,13 @@
 # (own-pixels)=
 # # Rank models for pixels and texts
 #
-# **What you'll do.** Measure and rank models where a sample is not an image, but a pixel of a scene (for semantic segmentation)
-# or a text.
+# **What you'll do.** Measure and rank models for samples that are not images: pixels of a scene (for semantic segmentation), or
+# texts.
 #
-# **What you need.** Scenes with a label for every pixel, or a table of texts and labels. Metrics and scores take the features
-# and labels of any samples.
+# **What you need.** Scenes with a label for every pixel, or a table of texts and labels. Metrics and scores work on features
+# and labels, so they suit any kind of sample.
 #
-# **How long it takes.** One pass through each model. This page takes less than a minute.
+# **How long it takes.** One pass of the scenes or texts through each model. This page takes less than a minute.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "How this page makes its models"}
 import matplotlib.pyplot as plt
@@ -25,9 +25,9 @@ pretrain("latin", "greek", "untrained")
 # ## Pixels
 #
 # `nclib.scenes("digits[0:2]")` composes scenes of handwritten zeros and ones, so there are three classes: the background
-# (called `ground`), zero and one. Your own scenes are read from `folder:PATH`, with `train/images` and `train/labels`. Labels
-# are PNG images of class indices, in which 255 marks pixels without a class; `classes.txt` may name the classes, one on each
-# line.
+# (called `ground`), zero and one. To use your own scenes, name `folder:PATH`, a folder that contains `train/images` and
+# `train/labels`. The labels are PNG images that hold the class index of each pixel, or 255 for a pixel without a class;
+# `classes.txt` may name the classes, one on each line.
 
 # %% mystnb={"figure": {"caption": "A scene and its labels: every pixel has a class, and the background is a class, too.", "name": "fig-own-scene"}, "image": {"alt": "Two square pictures side by side: handwritten zeros and ones on black discs, on a mottled grey background; and the same discs in one colour for zeros and another for ones."}}
 scenes = nclib.scenes("digits[0:2]", number=60)
@@ -39,10 +39,10 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
-# `pixel_features` draws pixels of every class at random, and reads the model's feature map at their positions. It takes
-# convolutional networks, not vision transformers. If you do not name a `layer`, it takes the deepest layer whose feature map
-# has at least a sixteenth as many rows as the scene; deeper maps are too coarse. These scenes are small, so we take an earlier
-# layer.
+# `pixel_features` draws pixels of every class at random, and reads the model's feature map at their positions. It works with
+# convolutional networks, not with vision transformers. If you do not name a `layer`, it uses the deepest layer whose feature
+# map has at least one row for every sixteen rows of the scene; deeper feature maps are too coarse. These scenes are small, so
+# we take an earlier layer.
 # (`rank_models` and `nclib rank` take images and texts, not scenes.)
 
 # %%
@@ -57,8 +57,8 @@ pixels = {
 print(nclib.measure(*pixels["latin"], metrics=["nc1", "cdnv"]))
 
 # %% [markdown]
-# All models are scored on the same pixels. FaCe compares models, so it takes the class statistics of all of them. To
-# check, we fit a linear probe to these pixels, and test it on pixels of other scenes:
+# All models are scored on the same pixels. FaCe is scaled over the models, so it needs the class statistics of all of them at
+# once. To check the scores, we fit a linear probe to these pixels, and test it on pixels of other scenes:
 
 # %%
 others = nclib.scenes("digits[0:2]", "test", number=60)
@@ -75,16 +75,16 @@ table["probe"] = [
 table.round(3)
 
 # %% [markdown]
-# **How to read it.** Higher is better in every column; guessing is right on one pixel in three. Where scores and probe agree on
-# the first model, take it. Where they do not, trust the probe, or tune the first few. Here FaCe and the probe put the Latin
-# model first, and LogME the Greek model. {ref}`pixels` shows how far scores can be trusted for pixels.
+# **How to read it.** Higher is better in every column; guessing is right on one pixel in three. If the scores and the probe put
+# the same model first, take it. If not, trust the probe, or fine-tune the first few models. Here FaCe and the probe put the
+# Latin model first; LogME puts the Greek model first. {ref}`pixels` shows how far scores can be trusted for pixels.
 
 # %% [markdown]
 # ## Texts
 #
-# Texts come from a table with the columns `text` and `label`, as `nclib.texts("file:reviews_{split}.csv")`, or from the hub, as
-# `nclib.texts("hf:stanfordnlp/imdb")`; [](../book/files.md) says which other formats can be read. Here the texts are docstrings
-# of six libraries, and the task is to tell which library a docstring comes from.
+# Texts come from a table with the columns `text` and `label`, as in `nclib.texts("file:reviews_{split}.csv")`, or from the
+# Hugging Face hub, as in `nclib.texts("hf:stanfordnlp/imdb")`; [](../book/files.md) says which other formats can be read. Here
+# the texts are docstrings of six libraries, and the task is to tell which library a docstring comes from.
 
 # %%
 train = nclib.texts("docstrings/libraries", per_class=40)
@@ -92,8 +92,8 @@ test = nclib.texts("docstrings/libraries", "test", per_class=40)
 print(train, train.classes)
 
 # %% [markdown]
-# Any encoder will do, as long as it gives a row of numbers for each text. Ours count words and keep the main directions of the
-# counts (by a truncated SVD), so that nothing is downloaded:
+# Any encoder will do, as long as it turns each text into a row of numbers. Ours need no download: they count words, and keep
+# the main directions of the counts (by a truncated SVD):
 
 # %% tags=["hide-input"]
 from sklearn.decomposition import TruncatedSVD
@@ -128,13 +128,12 @@ pd.DataFrame(found).T.round(3)
 
 # %% [markdown]
 # **How to read it.** The scores look at the training texts only; `probe` is the accuracy of a linear probe on the test texts,
-# where guessing is right on one text in six. `SentenceTransformer(name).encode(texts)` gives features that you can use in the
-# same way.
+# where guessing is right on one text in six. `SentenceTransformer(name).encode(texts)` gives features for the same use.
 #
 # ### Encoders from the hub
 #
-# After `pip install '.[transformers]'` you can name encoders, in Python and on the command line. A name stands for a model of
-# the Hugging Face hub, or, as `folder:PATH`, for a folder with its files; `[:4]` after a name keeps the first four layers:
+# After `pip install '.[transformers]'` you can name encoders, in Python and on the command line. A name is that of a model on
+# the Hugging Face hub; `folder:PATH` names a folder with the files of a model; `[:4]` after a name keeps the first four layers:
 #
 # ```bash
 # nclib extract sentence-transformers/all-MiniLM-L6-v2 'file:reviews_{split}.csv' features.npz --layer 3

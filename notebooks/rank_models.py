@@ -8,7 +8,7 @@
 # **What you need.** A folder with a sub-folder of images for each class, and the names of some models.
 #
 # **How long it takes.** Ranking takes one pass of the images through each model; fine-tuning takes many. This page takes about
-# a minute, most of it for training its models.
+# a minute, most of it to train its small models.
 #
 # Here `photos/train` holds twenty handwritten images of each digit, and `photos/test` twice as many. Five small networks stand
 # in for the models that you would download: three were trained on Latin, Greek and Georgian letters; `brief` was trained on
@@ -34,31 +34,32 @@ for split, number in {"train": 20, "test": 40}.items():
 # %% [markdown]
 # ## On the command line
 #
-# `models.txt` has the name of one model on each line. Replace these names by others, such as `resnet50.a1_in1k` and
-# `torchvision:resnet18`. You can also list the names on the command line: `--models a,b`. `--scores` keeps the table short
-# here: without it, all scores but the slow ones are computed.
+# `models.txt` has the name of one model on each line. Replace these names with your own, such as `resnet50.a1_in1k` and
+# `torchvision:resnet18`. You can also list the names on the command line: `--models a,b`. Here `--scores` keeps the table
+# short. Without it, all scores except the slow ones are computed.
 
 # %% language="bash"
 # cat models.txt
 # nclib rank --data folder:photos --models-from models.txt --scores face,logme,gbc,sfda \
 #     --cache cache --csv scores.csv --figure scores.png
 
-# %% mystnb={"figure": {"caption": "Any of the five models may be first by FaCe: these images cannot tell them apart. This is what `--figure` draws. Left: FaCe with its interval; a model that is worse than the best, beyond chance, would have an open circle. Right: every computed score, scaled from the worst (0) to the best (1) of these models.", "name": "fig-own-ranking"}, "image": {"alt": "Five models with their FaCe and its interval; the intervals overlap, and all circles are filled. Beside them a grid of scores, in which the model trained on Latin letters is best by most scores."}}
+# %% mystnb={"figure": {"caption": "Any of the five models may be first by FaCe: these images cannot tell them apart. This is what `--figure` draws. Left: FaCe with its interval; an open circle would mark a model that is behind the first beyond chance. Right: every computed score, scaled from the worst (0) to the best (1) of these models.", "name": "fig-own-ranking"}, "image": {"alt": "Five models with their FaCe and its interval; the intervals overlap, and all circles are filled. Beside them a grid of scores, in which the model trained on Latin letters is best by most scores."}}
 from IPython.display import Image, display
 
 display(Image("scores.png"))
 
 # %% [markdown]
 # **How to read it.** First read the sentence above the table. It says which models lead, which models these images cannot tell
-# apart, and how many images would be enough. In the figure, a filled circle marks a model that cannot be told apart from the
-# first when both are compared on the same images; an open circle marks a model that is behind. `p_first` is the probability of
-# being first *by this score* on other images of the same kind; it can be small for a filled circle. It is not the probability
-# of being the best after fine-tuning; `p_best` estimates that probability from how well FaCe ranked the book's sets of models
+# apart, and how many images would be enough to separate them. In the figure, a filled circle marks a model that cannot be told
+# apart from the first when both are compared on the same images; an open circle marks a model that is behind beyond chance.
+# `p_first` is the probability of being first *by this score* on other images of the same kind; it can be small for a filled
+# circle. It is not the probability of being the best after fine-tuning; `p_best` estimates that probability from how well FaCe
+# ranked the book's sets of models
 # (its *zoos*).
 #
 # **What to do next.** If one model leads, fine-tune it ({ref}`own-finetuning`). If several lead, let the linear probe decide
 # among them: `--verify 3` sorts the first three by accuracy on held-out images, with Wilson's intervals, and McNemar's exact
-# test compares each with the first. If the probe cannot tell them apart either, take the smallest.
+# test compares each with the first. If the probe cannot tell them apart either, take the smallest model.
 
 # %% [markdown]
 # ## In Python
@@ -72,9 +73,9 @@ short = ranking.short_names  # without what all the names have in common
 ranking.table.rename(short).round(3)
 
 # %% [markdown]
-# For each model, `ranking.certainty` says whether it may be the first, and gives the 95% intervals of its score and rank, and a
-# p-value, `p_shuffled`. The p-value is small if the score is better than with shuffled labels; with 19 shuffles it cannot be
-# below one twentieth.
+# For each model, `ranking.certainty` says whether it may be the first. It also gives the 95% intervals of the model's score and
+# rank, and a p-value, `p_shuffled`, which is small if the score is better than with shuffled labels. With 19 shuffles the
+# p-value cannot be below one twentieth.
 
 # %%
 ranking.certainty.table.rename(short).round(2)
@@ -86,9 +87,9 @@ ranking.certainty.table.rename(short).round(2)
 ranking.agreement().round(2)
 
 # %% [markdown]
-# **How to read it.** Where scores disagree, none of them deserves much trust on your images: verify with a probe. Many scores
-# say nothing if there are no more images than features; a note below the printed table then says so. The table of all scores is
-# in {ref}`own-scores`.
+# **How to read it.** Where scores disagree, do not trust any of them much on your images: check with a probe. Many scores say
+# nothing if you have no more images than the model has features; a note below the printed table then says so. The table of all
+# scores is in {ref}`own-scores`.
 
 # %% [markdown]
 # ## Was the ranking right?
@@ -115,7 +116,7 @@ for name in names:
 together = ranking.table[["face", "logme"]].join(pd.DataFrame(found).T)
 together.rename(short).round(3)
 
-# %% mystnb={"figure": {"caption": "LogME orders the models nearly as a linear probe does. When all weights are tuned, the order is lost: the untrained network comes second. Each point is a model: its LogME, computed from the features as they are, and its test accuracy after training on the digits.", "name": "fig-own-truth"}, "image": {"alt": "Two scatter plots of five models, LogME against test accuracy. For the linear probe, accuracy rises with LogME from the untrained network to the network trained on Latin letters. After full fine-tuning there is no such order: the Latin and the untrained model are the best, and the briefly trained one is the worst."}}
+# %% mystnb={"figure": {"caption": "LogME orders the models nearly as a linear probe does. After full fine-tuning the order is lost: the untrained network comes second. Each point is a model: its LogME, computed from the features as they are, and its test accuracy after training on the digits.", "name": "fig-own-truth"}, "image": {"alt": "Two scatter plots of five models, LogME against test accuracy. For the linear probe, accuracy rises with LogME from the untrained network to the network trained on Latin letters. After full fine-tuning there is no such order: the Latin and the untrained model are the best, and the briefly trained one is the worst."}}
 figure, axes = plt.subplots(1, 2, figsize=(7, 3), sharey=True)
 for axis, way in zip(axes, ["linear probe", "full fine-tuning"], strict=True):
     axis.scatter(together["logme"], together[way])
@@ -129,15 +130,16 @@ axes[0].set(ylabel="test accuracy")
 plt.show()
 
 # %% [markdown]
-# **How to read it.** Scores describe features as they are, so they say most about methods that keep the features, such as a
-# linear probe. Where an untrained network beats most of the others, as here with full fine-tuning, pre-training matters little,
-# and a score of the pre-trained features cannot order the models well. Five models and one data set only show how to read a
-# ranking, not how good it is: {ref}`selection` tests that on many models and data sets.
+# **How to read it.** Scores describe the features before any tuning, so they say most about methods that do not change the
+# features, such as a linear probe. Here, after full fine-tuning, the untrained network beats most of the others. Where that
+# happens, pre-training matters little, and a score of the pre-trained features cannot be expected to order the models well.
+# Five models and one data set only show how to read a ranking, not how good it is: {ref}`selection` tests that on many models
+# and data sets.
 
 # %% [markdown]
 # ## Is an earlier layer better?
 #
-# With `layers="best"` every score is computed at all layers in the same pass, and the best counts:
+# With `layers="best"` every score is computed at all layers in the same pass, and the best value counts:
 
 # %%
 over = nclib.rank_models(names, train, layers="best", scores=["logme"], device="cpu")
@@ -146,16 +148,17 @@ over.table.rename(short).round(3)
 # %% [markdown]
 # **How to read it.** The column `layer` names the layer with the best score. The best of many scores is a little too
 # optimistic, and more so with fewer images. Take it as a hint about which layer to try: {ref}`own-finetuning` tunes one. On the
-# command line it is `--layers best`; `mean` takes the mean over layers, and a list of layers takes the best of the list.
+# command line, use `--layers best`. `--layers mean` takes the mean over layers; with a list of layers, the best of the list
+# counts.
 
 # %% [markdown]
 # ## Names of models
 #
-# Names may be wildcards as timm's `list_models` takes them, such as `--models 'resnet18*,torchvision:vgg1?'`;
-# `nclib.model_names` lists what they stand for. `--models popular` is a list to begin with on a laptop; its weights take about
-# a gigabyte. For images it holds ResNet-18 and -50, MobileNetV3, EfficientNet-B0, DenseNet-121, ConvNeXt-T, ViT-S, DeiT-S,
-# Swin-T and CLIP's ViT-B/32; for texts six encoders of 20 to 110 million parameters. All names are checked, also against the
-# hub, before the first model is read. You can rank a model of your own beside them; see {ref}`own-backbone`.
+# A name may contain wildcards, as in timm's `list_models`: `--models 'resnet18*,torchvision:vgg1?'`; `nclib.model_names` lists
+# the models that match. `--models popular` is a short list to start with on a laptop; its weights take about a gigabyte. For
+# images it holds ResNet-18 and -50, MobileNetV3, EfficientNet-B0, DenseNet-121, ConvNeXt-T, ViT-S, DeiT-S, Swin-T and CLIP's
+# ViT-B/32; for texts it holds six encoders of 20 to 110 million parameters. All names are checked, on the hub too, before the
+# first model is loaded. You can rank a model of your own beside them; see {ref}`own-backbone`.
 #
 # If a model fails, or an image cannot be read, the output names it, and the ranking goes on without it. The exit code is 1 if a
 # model failed. `nclib rank` takes all images of a folder unless `--split` says otherwise; in Python,
@@ -163,9 +166,9 @@ over.table.rename(short).round(3)
 #
 # ## How the intervals are made
 #
-# The images are split into twenty blocks, and each score is computed again with one block left out at a time (a jackknife). The
-# blocks are the same for all models, so the comparison of two models is paired. FaCe and NCTI are sums of parts that are scaled
-# over the models; for these, labels are shuffled for the first part only. The interval is about images of the same kind and
-# number. It need not contain the score that far more images would give, because many scores, LogME above all, grow with the
-# number of images. With two or three images of a class it covers the mean score less often than 95% of the time. All this takes
-# little time compared with the forward passes; `--no-sure`, in Python `sure=False`, turns it off.
+# The images are split into twenty blocks, and each score is computed again without each block in turn (a jackknife). The blocks
+# are the same for all models, so the comparison of two models is paired. FaCe and NCTI are sums of parts that are scaled over
+# the models; their `p_shuffled` tests only the first part of the sum. The interval describes other images of the same kind, in
+# the same number. It need not contain the score that many more images would give, because many scores, LogME above all, grow
+# with the number of images. With two or three images of a class it covers the mean score less often than 95% of the time. All
+# this takes little time compared with the forward passes; `--no-sure`, in Python `sure=False`, turns it off.
