@@ -2,29 +2,30 @@
 # (selection)=
 # # Which model should I fine-tune?
 #
-# **The claims.** To fine-tune every pre-trained model and keep the best is expensive; to score each from its features on the
-# target's training images is cheap. Ding et al. observe that collapse on the target data before fine-tuning correlates strongly
-# with collapse after it (C1). On that they build a {term}`transferability score`, {term}`FaCe`, and report that it ranks
-# pre-trained models better than earlier estimators do, over architectures, source data sets and training losses (C2)
+# **The claims.** It is expensive to fine-tune every pre-trained model and keep the best. It is cheap to score each from its
+# features on the target's training images. Ding et al. observe that collapse on the target data before fine-tuning correlates
+# strongly with collapse after it (C1). On that they build a {term}`transferability score`, {term}`FaCe`, and report that it
+# ranks pre-trained models better than earlier estimators do, over architectures, source data sets and training losses (C2)
 # {cite}`ding2023`.
 #
-# **What we find.** At demo all of this holds. Models that collapse a task more before fine-tuning also do so after it, and in
-# every zoo FaCe ranks the models better than the average of nine earlier estimators, though only slightly over sources; over
-# all zoos it beats {glue:text}`demo ahead of:.0f` of the nine beyond chance. Two things qualify that. Its first part alone,
-# NC1, ranks as well: we see no gain from class fairness. And NCTI, PARC and the shrunk H-score rank as well. Lab has not run
-# under this protocol yet. In practice, rank by FaCe or by NC1, and fine-tune the first few models: the first is often not the
-# best of its zoo, but on average it is only {glue:text}`demo lost face:.1f` points behind.
+# **What we find.** At demo all of this holds. Models that collapse a task more before fine-tuning also do so after it. In each
+# of our three sets of models ({term}`zoos <zoo>`) FaCe ranks better than nine earlier estimators do on average, though only
+# slightly better over sources. Over all zoos it beats {glue:text}`demo ahead of:.0f` of the nine beyond chance. Two things
+# qualify this. NC1, one of FaCe's two parts, ranks as well by itself: we see no gain from the other part, class fairness. And
+# three other estimators rank as well: NCTI, PARC and the shrunk H-score. Lab has not run under this protocol yet. In practice,
+# rank by FaCe or by NC1, and fine-tune the first few models. The first is often not the best of its zoo, but on average it is
+# only {glue:text}`demo lost face:.1f` points of accuracy behind.
 #
 # **FaCe** is the sum of two parts, each brought to [0, 1] over the models. *Variance collapse* is minus the {term}`NC1` of the
-# target's classes. *Class fairness* says how evenly each class overlaps with the others. It takes each class for a Gaussian,
-# computes how much it overlaps with every other class, and turns these overlaps into shares by a softmax. Their entropy is
+# target's classes. *Class fairness* says how evenly each class overlaps with the others. Each class is treated as a Gaussian,
+# and a softmax turns its overlaps with the other classes into shares. Class fairness is the entropy of these shares. It is
 # highest where all shares are equal, that is, where no class is closer than the others. The paper leaves open what kind of
-# Gaussians these are and which temperature the softmax has; ours are spherical, and the temperature is a twentieth, set
-# beforehand.
+# Gaussians these are and which temperature the softmax has; ours are spherical, and our temperature, set beforehand, is one
+# twentieth.
 #
-# **How we test it.** A {term}`zoo` is a set of pre-trained models that differ in one thing: in architecture, in what they
-# learned from, or in the loss. We score every model of a zoo on a task's training images, fine-tune it on them at one rate for
-# a fixed number of epochs, and test it on other images. A score is good if it ranks the models as their accuracies do. We
+# **How we test it.** A {term}`zoo` is a set of pre-trained models that differ in one thing: in architecture, in source data
+# set, or in training loss. We score every model of a zoo on a task's training images, fine-tune it on them at one learning rate
+# for a fixed number of epochs, and test it on other images. A score is good if it ranks the models as their accuracies do. We
 # measure that by {term}`weighted tau`: 1 for the same order, 0 for no relation, -1 for the opposite order; mistakes at the top
 # count most. At *demo* every model is trained anew with every seed. At *lab* there are fourteen small models pre-trained by
 # others, and networks that we train on real images. We
@@ -78,30 +79,30 @@ PUBLISHED = book_root() / "book" / "published"
 # %% [markdown]
 # ## How FaCe and weighted tau are computed
 #
-# {numref}`fig-scheme-face` computes FaCe of three small models. Why should even overlaps be good? A class that overlaps with
-# one other class only, like the two neighbours of model A, is mistaken for that class alone; the features do not treat all
-# pairs of classes alike.
+# {numref}`fig-scheme-face` computes FaCe of three small models. Why should even overlaps be good? In model A two classes
+# overlap almost only with each other, so images of the one are mistaken for the other and rarely for the third class: the
+# features do not treat all pairs of classes alike.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe prefers model C, which is the best at neither part, but good at both. Three models of three classes, with circles of two standard deviations. Each bar says how a class shares its overlap between the other two; the dotted line is an even share. Arrows: the parts are brought to [0, 1] over the three models, so that the worst has 0 and the best 1.", "name": "fig-scheme-face"}, "image": {"alt": "Model A is the most collapsed, but two of its classes lie close together; model B is the most even, but its classes are wide; model C is nearly even and nearly as collapsed as A, and its FaCe is the highest. A column each of clouds, bars and numbers."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe prefers model C, which is the best at neither part, but good at both. Features of three classes in three models; the radius of each circle is two standard deviations. Each bar says how a class shares its overlap between the other two; the dotted line is an even share. Arrows: the parts are brought to [0, 1] over the three models, so that the worst has 0 and the best 1.", "name": "fig-scheme-face"}, "image": {"alt": "Model A is the most collapsed, but two of its classes lie close together; model B is the most even, but its classes are wide; model C is nearly even and nearly as collapsed as A, and its FaCe is the highest. Each model is a column of clouds, bars and numbers."}}
 schematics.face_by_steps()
 plt.show()
 
 # %% [markdown]
 # Weighted tau compares two orders of models, by accuracy and by score, pair by pair ({numref}`fig-scheme-tau`). A pair weighs
-# more the nearer its models are to the top. Tau is 1 minus twice the share of the weight that lies in pairs whose order
-# differs.
+# more the nearer its models are to the top. Add up the weights of the pairs whose order differs, and divide by the weight of
+# all pairs: tau is 1 minus twice this share.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Weighted tau charges a score more for a mistake among the best models than for one among the last. Each score swaps two of five models. A pair weighs the sum of the weights of its two places. (Places by accuracy and places by score may differ in weight; tau is the mean of both, which are equal here.) Without weights both scores would have the same tau.", "name": "fig-scheme-tau"}, "image": {"alt": "Tau is lower where a score swaps the best two models than where it swaps the last two. Letters A to E in two columns, joined by lines; two lines cross, at the top on the left and at the bottom on the right."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Weighted tau charges a score more for a mistake among the best models than for one among the last. Each score swaps two of five models. A pair weighs the sum of the weights of its two places. (Weights may be taken from the places by accuracy or from those by score. Tau is the mean of the two results, which are equal here.) Without weights both scores would have the same tau.", "name": "fig-scheme-tau"}, "image": {"alt": "Tau is lower where a score swaps the best two models than where it swaps the last two. Letters A to E in two columns, joined by lines; two lines cross, at the top on the left and at the bottom on the right."}}
 schematics.weighted_tau()
 plt.show()
 
 # %% [markdown]
 # ## Measure
 #
-# A {term}`cell` of the study is one model on one task. Its scores are all those of `nclib.SCORES`. LEEP and NCE also need what
-# the source classifier says of the images (a network pre-trained with a contrastive loss has a classifier that learned beside
-# it). Two scores look at no target image: accuracy on the source, which is known for the networks trained here, and the number
-# of parameters.
+# A {term}`cell` of the study is one model on one task with one seed. We compute all scores of `nclib.SCORES`. LEEP and NCE also
+# need what the source classifier predicts for the images. (For a network pre-trained with a contrastive loss, we train a
+# classifier beside it.) Two scores look at no target image: accuracy on the source, which is known for the networks trained
+# here, and the number of parameters.
 
 
 # %% tags=["hide-input"]
@@ -255,9 +256,9 @@ selection.overview(tables, ["scale"], "fine-tuning", "accuracy")
 
 # %% [markdown]
 # A score cannot predict an order of models that changes from seed to seed. So we first ask how far two seeds of a zoo agree on
-# the order of its models. The table shows the rank correlation of their accuracies, the mean over tasks. In {term}`exploration`
-# we chose zoos and tasks for which it was {glue:text}`reliable:.1f` or more; over losses the new seeds agree less, by
-# {glue:text}`agreement demo training losses:.2f`.
+# the order of its models. The table shows the rank correlation of accuracies between seeds, the mean over tasks. In
+# {term}`exploration` we chose zoos and tasks for which it was {glue:text}`reliable:.1f` or more. Over losses the new seeds
+# agree less: their correlation is {glue:text}`agreement demo training losses:.2f`.
 
 # %% tags=["hide-input"]
 repeats = {}
@@ -274,7 +275,7 @@ pd.Series(repeats, name="agreement of seeds").to_frame()
 # %% [markdown]
 # ## Collapse before and after
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fine-tuning lowers NC1 but keeps much of the order of the models. NC1 of a task's classes on its training images before fine-tuning (horizontal) and after it (vertical); on the line the two are equal. Each point is a model and seed, each colour a task, each panel a zoo; the rows are the scales.", "name": "fig-before-after"}, "image": {"alt": "Points lie below the diagonal, since fine-tuning lowers NC1, and mostly rise from left to right within a colour, since the order of the models stays. Each panel is a zoo."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fine-tuning lowers NC1 but keeps much of the order of the models. NC1 of a task's classes on its training images before fine-tuning (horizontal) and after it (vertical); on the line the two are equal. Each point is a model and seed, each colour a task, each panel a zoo; the rows are the scales.", "name": "fig-before-after"}, "image": {"alt": "Points lie below the diagonal, since fine-tuning lowers NC1, and mostly rise from left to right within a colour, since the models keep much of their order. Each panel is a zoo."}}
 figures.collapse_before_and_after(tables)
 plt.show()
 
@@ -291,15 +292,15 @@ for name, every in tables.items():
 pd.Series(before_after, name="rank correlation").to_frame()
 
 # %% [markdown]
-# **What we see** ({numref}`fig-before-after`). Fine-tuning lowers NC1 of nearly every model, and
-# keeps much of the order. Collapse before and after have a rank correlation of {glue:text}`after demo training losses` over
-# losses, whose models begin alike, and of {glue:text}`after demo source data sets` over sources, some of which teach nothing
-# that the tasks need. So C1 holds.
+# **What we see** ({numref}`fig-before-after`). Fine-tuning lowers the NC1 of nearly every model, and keeps much of the order.
+# The rank correlation of collapse before and after is lowest over losses, {glue:text}`after demo training losses`, where the
+# models begin alike. It is highest over sources, {glue:text}`after demo source data sets`, where some models learned
+# nothing that the tasks need. So C1 holds.
 #
 # ## Which score finds the best model?
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Most scores rank the models well; FaCe is among the best, and no score is best in every zoo. Weighted Kendall tau of each score with accuracy after fine-tuning, the mean over tasks, with 95% intervals over seeds. Each panel is a zoo, each colour a scale. Right is better: at 1 a score ranks the models as their accuracies do. Scores are sorted by their mean; FaCe is bold.", "name": "fig-taus"}, "image": {"alt": "FaCe is fifth of 24 scores by its mean tau, behind NCTI, PARC, variance collapse and the shrunk H-score. Tau is near 0.9 for most scores over source data sets, about 0.6 over architectures and at most 0.4 over training losses. Each panel is a zoo, each row a score."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Most scores rank the models well over architectures and sources, but none does over losses; FaCe is among the best, and no score is best in every zoo. Weighted Kendall tau of each score with accuracy after fine-tuning, the mean over tasks, with 95% intervals over seeds. Each panel is a zoo, each colour a scale. Right is better: at 1 a score ranks the models as their accuracies do. Scores are sorted by their mean; FaCe is bold.", "name": "fig-taus"}, "image": {"alt": "FaCe is fifth of 24 scores by its mean tau, behind NCTI, PARC, variance collapse and the shrunk H-score. Tau is near 0.9 for most scores over source data sets, often about 0.6 over architectures, and less than one half over training losses. Each panel is a zoo, each row a score."}}
 def scored(rows):
     """The names of the scores that some model of the table has."""
     return [
@@ -314,13 +315,13 @@ for name, every in tables.items():
 figures.score_panels(panels, selection.LABELS)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe ranks better than seven of nine earlier estimators; it cannot be told from N-LEEP and the shrunk H-score. On average it is far ahead of source accuracy, but only because of the zoo of source data sets. FaCe's tau minus the tau of each rival: nine earlier estimators, and two scores that look at no image. Means over zoos and tasks, with 95% intervals over seeds. Filled marks are beyond chance after {term}`Holm`'s adjustment for the number of rivals. Grey is the smallest effect.", "name": "fig-ahead"}, "image": {"alt": "FaCe is ahead of seven of the nine earlier estimators beyond chance, by 0.05 to 0.2, and of accuracy on the source and the number of parameters by 0.3 or more. Its small lead over N-LEEP and its gap to the shrunk H-score are not beyond chance after Holm's adjustment. Each row is a rival."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe ranks better than seven of nine earlier estimators, but four of these leads are below the smallest effect; its differences from N-LEEP and the shrunk H-score are within chance. On average it is far ahead of source accuracy, but only because of the zoo of source data sets. FaCe's tau minus the tau of each rival: nine earlier estimators, and two scores that look at no image. Means over zoos and tasks, with 95% intervals over seeds. Filled marks are beyond chance after {term}`Holm`'s adjustment for the number of rivals. Differences in the grey band are below the smallest effect.", "name": "fig-ahead"}, "image": {"alt": "FaCe is ahead of seven of the nine earlier estimators beyond chance, by 0.05 to 0.2, and of accuracy on the source and the number of parameters by 0.3 or more. Its small lead over N-LEEP and its gap to the shrunk H-score are not beyond chance after Holm's adjustment. Each row is a rival."}}
 RIVALS = (*selection.DISTINCT, "source_accuracy", "parameters")
 ahead = {name: selection.ahead(every, RIVALS) for name, every in tables.items()}
 figures.ahead_of_rivals(ahead, selection.LABELS)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "By mean ranks alone, FaCe can be told only from the three weakest estimators. Mean rank of FaCe and nine earlier estimators over zoos and tasks; 1 is best. Scores in the grey band are not distinguishable from FaCe (Nemenyi's critical difference, 5%).", "name": "fig-mean-ranks"}, "image": {"alt": "The shrunk H-score and FaCe have the best mean ranks, and all scores but TransRate, NCE and LEEP lie in the grey band around FaCe. Each row is a score."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "By mean ranks alone, FaCe is clearly better only than the three weakest estimators. Mean rank of FaCe and nine earlier estimators over zoos and tasks; 1 is best. Scores in the grey band are not distinguishable from FaCe (Nemenyi's critical difference, 5%).", "name": "fig-mean-ranks"}, "image": {"alt": "The shrunk H-score and FaCe have the best mean ranks, and all scores but TransRate, NCE and LEEP lie in the grey band around FaCe. Each row is a score."}}
 places = {
     name: selection.mean_ranks(every, ("face", *selection.DISTINCT))
     for name, every in tables.items()
@@ -366,29 +367,30 @@ pd.DataFrame(compared).T.rename_axis(["scale", "score"])
 #   of {glue:text}`demo mean parc`. We did not ask beforehand whether these are better.
 #
 # - *Scores that ignore the images are unreliable.* Accuracy on the source ranks architectures better than any other score, and
-#   losses as well as FaCe. But it ranks sources worse than chance, for it says how easy a source is. The number of parameters
-#   says little about architectures.
+#   losses as well as FaCe. But it ranks sources worse than chance, since it says how easy a source is, not how useful. Hence
+#   C2-static is mixed. The number of parameters says little about architectures.
 #
-# - *Losses are the hardest.* Their models are nearly equally good, so that two seeds agree on their order by only
-#   {glue:text}`agreement demo training losses:.2f`, below the {glue:text}`reliable:.1f` that we asked for in exploration. No
-#   score can rank them well.
+# - *Losses are the hardest.* Models trained with different losses are nearly equally good, so two seeds often disagree on their
+#   order. The rank correlation between seeds is only {glue:text}`agreement demo training losses:.2f`, below the
+#   {glue:text}`reliable:.1f` that we asked for in exploration. We cannot expect any score to rank such models well.
 #
 # - *What one loses.* The model that FaCe puts first is {glue:text}`demo lost face:.1f` points behind the best of its zoo, on
-#   average. With accuracy on the source it would be {glue:text}`demo lost source_accuracy:.0f`, nearly all of it lost among
-#   source data sets; among architectures source accuracy loses {glue:text}`demo architectures lost source_accuracy:.1f` points
-#   and FaCe {glue:text}`demo architectures lost face:.1f`.
+#   average. The model that accuracy on the source puts first is {glue:text}`demo lost source_accuracy:.0f` points behind,
+#   nearly all of them lost among source data sets. Among architectures source accuracy loses
+#   {glue:text}`demo architectures lost source_accuracy:.1f` points and FaCe
+#   {glue:text}`demo architectures lost face:.1f`.
 #
 # ## How likely is the first to be the best?
 #
-# It is tempting to take the first model of a ranking for the best. How often is it? From every zoo we draw a few models at
-# random, and compute FaCe among these. We turn it into a probability to be the best,
+# It is tempting to assume that the first model of a ranking is the best. How often is that true? From every zoo we draw a few
+# models at random, and compute FaCe among these. We turn a model's FaCe into the probability that it is the best,
 #
 # $$p_i = \frac{\exp(a\, m^b\, \mathrm{FaCe}_i)}{\sum_j \exp(a\, m^b\, \mathrm{FaCe}_j)},$$
 #
-# where $m$ is the number of models. For each zoo, $a$ and $b$ are the numbers that make the best models of all *other* zoos
-# likeliest, so the probabilities of a zoo rest on none of its accuracies.
+# where $m$ is the number of models drawn. For each zoo we fit $a$ and $b$ by maximum likelihood to the best models of all
+# *other* zoos, so the probabilities of a zoo use none of its own accuracies.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe's probabilities are about right up to sixty per cent, and much too high above. Over losses, with many models, they are worse than equal chances. Left: how often models were the best after fine-tuning, against the probability to be the best that FaCe gave them, with 95% intervals over seeds; on the line probabilities are right. Right: how much better these probabilities are than equal chances (by the Brier score, the mean squared error of probabilities), against the number of models. Each line is a zoo.", "name": "fig-calibration"}, "image": {"alt": "Points on the left lie near the diagonal up to a probability of 0.6; of models that are said to be the best with 0.8, half are. On the right the lines of architectures and sources stay above zero; that of losses falls below it from eight models on."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe's probabilities are about right up to sixty per cent, and much too high above. In a choice among many models of different losses, they are worse than equal chances. Left: how often models were the best after fine-tuning, against the probability that FaCe gave them, with 95% intervals over seeds; on the line probabilities are right. Right: how much better these probabilities are than equal chances (by the Brier score, the mean squared error of probabilities), against the number of models. Each line is a zoo.", "name": "fig-calibration"}, "image": {"alt": "Points on the left lie near the diagonal up to a probability of 0.6; of models that are said to be the best with 0.8, half are. On the right the lines of architectures and sources stay above zero; that of losses falls below it from eight models on."}}
 zoos = [rows.assign(zoo=f"{name}: " + rows["zoo"]) for name, rows in tables.items()]
 chosen = selection.choices(pd.concat(zoos))
 judged = selection.with_likely_best(chosen)
@@ -411,11 +413,11 @@ for size, part in judged.groupby("size"):
 # %% [markdown]
 # **What we see** ({numref}`fig-calibration`). When one chooses among three models, the first has a probability of
 # {glue:text}`first of 3 said:.0%` and is the best in {glue:text}`first of 3 right:.0%` of cases. Among eight it has
-# {glue:text}`first of 8 said:.0%`, and is the best in {glue:text}`first of 8 right:.0%`. So on average over zoos the first
-# model is the best more often than its probability says. The largest probabilities are nevertheless too high
-# ({numref}`fig-calibration`), and so are those over losses, where the models are nearly equal, which FaCe cannot see.
-# `nclib rank` gives them as `p_best`, fitted on all zoos; trust them less where your models come from one source and one
-# architecture.
+# {glue:text}`first of 8 said:.0%`, and is the best in {glue:text}`first of 8 right:.0%`. So on average over zoos the
+# first model is the best more often than its probability says. Nevertheless the largest probabilities are too high
+# ({numref}`fig-calibration`). So are the probabilities over losses: there the models are nearly equally good, which FaCe cannot
+# see. `nclib rank` gives these probabilities as `p_best`, fitted on all zoos. Trust them less where your models share one
+# source and one architecture.
 #
 # ## FaCe taken apart
 
@@ -444,14 +446,14 @@ for name, every in tables.items():
 pd.DataFrame(ablation).T.rename_axis(["scale", "FaCe of"])
 
 # %% [markdown]
-# **What we see.** Class fairness alone ranks worse than variance collapse alone, in every zoo, and together they rank no
-# better than variance collapse alone. Neither the temperature of the softmax nor the kind of covariances changes that, nor how
-# the two parts are scaled. On these features class fairness is nearly the same for most models: its median is within
-# {glue:text}`demo unfairness median:.0e` of one.
+# **What we see.** In every zoo class fairness alone ranks worse than variance collapse alone, and the two together rank no
+# better than variance collapse alone. This stays so with other temperatures, with diagonal covariances, and with the parts
+# scaled as z-scores. On these features class fairness is often close to one, its maximum: in half of the cells it is within
+# {glue:text}`demo unfairness median:.0e`.
 #
 # ## What it costs
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Scores computed from class statistics take milliseconds, N-LEEP seconds. Seconds that a score takes on one thread, the fastest of three runs, against the number of samples, of features and of classes. Where one of these varies, the others stay at 1,000 samples, 128 features and 10 classes.", "name": "fig-cost"}, "image": {"alt": "Time rises with samples, features and classes for every score; N-LEEP lies far above all others, and scores computed from class statistics far below. There are three panels."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Scores computed from class statistics take milliseconds; N-LEEP, the slowest, takes up to two seconds. Seconds that a score takes on one thread, the fastest of three runs, against the number of samples, features and classes. Where one of these varies, the others stay at 1,000 samples, 128 features and 10 classes.", "name": "fig-cost"}, "image": {"alt": "Time rises with samples, features and classes for every score; N-LEEP lies far above all others, and scores computed from class statistics far below. There are three panels."}}
 base = costs[["samples", "features", "classes"]].mode().iloc[0]
 by_size = {}
 for size in base.index:
@@ -482,14 +484,13 @@ for name, every in tables.items():
 pd.DataFrame(spent).T.rename_axis(["scale", "seconds (median)"])
 
 # %% [markdown]
-# **What we see** ({numref}`fig-cost`). Ranking costs next to nothing beside fine-tuning: the features of a model take
-# {glue:text}`demo architectures seconds_features:.2f` seconds, fine-tuning it
+# **What we see** ({numref}`fig-cost`). With all scores but N-LEEP, ranking costs little beside fine-tuning: the features of a
+# model take {glue:text}`demo architectures seconds_features:.2f` seconds, fine-tuning it
 # {glue:text}`demo architectures seconds_tuning:.1f`. For 1,000 samples with 128 features LEEP takes
-# {glue:text}`cost leep samples 1000:.4f` seconds, variance collapse {glue:text}`cost variance_collapse samples 1000:.4f`, LogME
-# {glue:text}`cost logme samples 1000:.4f`, and N-LEEP, which fits a mixture of Gaussians,
-# {glue:text}`cost nleep samples 1000:.2f`. The time of N-LEEP grows with samples, features and classes. That of scores from
-# class statistics grows with samples only by the one pass over them. LogME, H-score, VCI, SFDA and NCTI factorise a matrix as
-# wide as the features.
+# {glue:text}`cost leep samples 1000:.4f` seconds, variance collapse {glue:text}`cost variance_collapse samples 1000:.4f`,
+# LogME {glue:text}`cost logme samples 1000:.4f`, and N-LEEP, which fits a mixture of Gaussians,
+# {glue:text}`cost nleep samples 1000:.2f`. The time of N-LEEP grows with samples, features and classes. Scores from class
+# statistics need only one pass over the samples. LogME, H-score, VCI, SFDA and NCTI factorise a matrix as wide as the features.
 #
 # ## Verdict
 
@@ -498,13 +499,14 @@ score_card(run.records, study="model_selection")
 
 # %% [markdown]
 # A correlation or tau is taken over the models of one zoo, on one task, with one seed. {term}`Replicates <replicate>` are the
-# seeds, each averaged over zoos and tasks. Intervals are Student's; those of a correlation or tau, not of a difference, use
-# Fisher's z. The models, zoos and tasks are taken as they are: nothing here says what other models would do. At demo, and for
-# the networks that we train at lab, each seed has other networks and other images; for the fourteen models it has other images.
+# seeds, each averaged over zoos and tasks. Intervals are Student's. Correlations and taus, but not their differences, are
+# averaged by Fisher's z; so a mean over zoos is not the plain mean of their values. The models, zoos and tasks are fixed: the
+# intervals say nothing about other models. At demo, and for the networks that we train at lab, each seed has other networks and
+# other images; for the fourteen models only the images are other ones.
 #
-# "Better than earlier estimators" we read as better than their average. From FaCe's tau we subtract the mean tau of LEEP, NCE,
-# N-LEEP, H-score and its shrunk form, LogME, GBC, TransRate and SFDA. C1 leaves out the zoo in which one late block is tuned,
-# since little can change there.
+# We take "better than earlier estimators" to mean better than their average. From FaCe's tau we subtract the mean tau of LEEP,
+# NCE, N-LEEP, H-score and its shrunk form, LogME, GBC, TransRate and SFDA. C1 leaves out the zoo in which one late block is
+# tuned, since little can change there.
 #
 # ## Is it the same on your machine?
 #
@@ -517,12 +519,12 @@ run.live({"model_selection": measure})
 # %% [markdown]
 # ## What differs from the paper
 #
-# {ref}`published` compares what others published of full-sized networks with our numbers.
+# {ref}`published` compares our numbers with those that others published for full-sized networks.
 #
 # The paper's networks and data sets are full-sized; ours are small. We do not know FaCe's covariances, temperature and
 # normaliser. Fine-tuning has one rate and one length for all models of a zoo, set in exploration; the paper's protocol is not
 # reproduced. At lab scale one late block of the fourteen models is tuned with a skip connection, with batch norms frozen, since
-# full fine-tuning of all of them takes hours. Six of them are tuned whole.
+# full fine-tuning of all of them takes hours. Six of them are also tuned whole.
 #
 # What was changed, and why:
 #
@@ -530,14 +532,14 @@ run.live({"model_selection": measure})
 #   agree on the order of the models.
 # - *Zoos* have 13 to 17 models on five tasks at demo, with eight seeds. Before, they had five to seven models with two seeds,
 #   which could decide nothing.
-# - *The rival* in C2 is the average of nine estimators. FaCe was once compared with the best of ten rivals, chosen anew in each
-#   resample, and then with each of ten at once: with zoos this small a nearly perfect score would fail both.
+# - *The rival* in C2 is the average of nine estimators. In earlier versions FaCe had to beat the best of ten rivals, chosen
+#   anew in each resample, and later all ten at once. In zoos as small as ours a nearly perfect score would fail both tests.
 # - *Intervals* are over seeds; before, they were over models.
 #
 # ## On your own
 #
-# 1. What does it cost to trust a score? Fine-tune the model that it likes best, and see how much accuracy you lose against the
-#    best model of the zoo.
+# 1. What does it cost to trust a score? Fine-tune the model that it puts first, and see how far its accuracy is behind the best
+#    model of the zoo.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 pd.DataFrame(
@@ -556,7 +558,7 @@ pd.DataFrame(
 # badly and lose nothing.
 
 # %% [markdown]
-# 2. Split one class in two at random, so that no model can tell its halves apart. What do NC1 and class fairness say of it?
+# 2. Split one class in two at random, so that no model can tell its halves apart. How do NC1 and class fairness change?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 generator = torch.Generator().manual_seed(0)

@@ -6,29 +6,29 @@
 # Nothing in a score says that a sample is an image: the features of a pixel, or of a text, have class means and variances as
 # well.
 #
-# **What we find.** At demo FaCe ranks models well on words and moderately on pixels. Its order of the models has a
-# {term}`weighted tau` of {glue:text}`pixels demo face` with their quality on pixels, and of {glue:text}`words demo face` on
-# words. But NC1 alone, one of its two parts, does better on both: {glue:text}`pixels demo variance_collapse` and
-# {glue:text}`words demo variance_collapse`. The other part, class fairness, says little about pixels, among whose architectures
-# it even misleads, and ranks words less well than NC1. Lab has not run under this protocol yet. In practice, rank models for
-# pixels and words by NC1, which does well on both, as do RankMe and TransRate. LogME and PACTran do, too, but not on pixels
-# among models of different sources; LEEP, NCE and N-LEEP fail on words.
+# **What we find.** At demo FaCe ranks models well on words and moderately on pixels. Its {term}`weighted tau` with the models'
+# quality is {glue:text}`pixels demo face` on pixels and {glue:text}`words demo face` on words. But NC1 alone, one of FaCe's
+# two parts, has a higher tau on both: {glue:text}`pixels demo variance_collapse` and
+# {glue:text}`words demo variance_collapse`. The other part, class fairness, says little about pixels, and among architectures
+# it even misleads. On words it ranks less well than NC1. Lab has not run under this protocol yet. In practice, rank models for
+# pixels and words by NC1, which does well on both, as do RankMe and TransRate. LogME and PACTran also do well, except on pixels
+# among models of different sources. LEEP, NCE, N-LEEP, CDNV and TMI fail on words.
 #
 # **How we test it.** As in {ref}`selection`, the models of a {term}`zoo` differ in architecture, source data or loss. We score
-# them on a task's training data, fine-tune them, and ask whether a score orders the models as their quality does.
+# them on a task's training data, fine-tune them, and ask whether a score puts them in the same order as their quality.
 #
 # - *Pixels.* A scene shows four digits, or four letters, each in a disc on a grainy ground. Every pixel has the class of its
-#   disc, or is ground. The features of a pixel are what a feature map of the network has at the pixel's place. We take the
-#   deepest layer whose feature map is at least a sixteenth as high as the image: the second-to-last stage of the ResNets, and
-#   the last layer of the VGGs. A fixed number of pixels per class is drawn at random to compute the scores. Then the network,
-#   up to that layer, is fine-tuned together with a linear classifier applied at each place of the map. The quality of a model
-#   is the mean {term}`intersection over union` (IoU) of its fine-tuned network on other scenes. At lab there are street scenes,
-#   too, for which the fourteen pre-trained networks stay frozen.
+#   disc, or the class ground. The features of a pixel are the values of a feature map of the network at the pixel's place. We
+#   take the deepest layer whose feature map is at least a sixteenth as high as the image: the second-to-last stage of the
+#   ResNets, and the last layer of the VGGs. A fixed number of pixels per class is drawn at random to compute the scores. Then
+#   the network, up to that layer, is fine-tuned together with a linear classifier applied at each place of the map. The quality
+#   of a model is the mean {term}`intersection over union` (IoU) of its fine-tuned network on other scenes. At lab there are
+#   street scenes, too, for which the fourteen pre-trained networks stay frozen.
 #
-# - *Words.* A docstring belongs to the library, or the part of a library, that it comes from. An encoder gives a text the mean
-#   of its words' vectors, and some encoders have further layers; all were trained to tell the parts of another library apart.
-#   Quality is accuracy after fine-tuning on twenty docstrings of each class. At lab the texts are news and questions, and there
-#   is one sentence encoder from the Hugging Face hub, cut at seven depths and left as it is.
+# - *Words.* The class of a docstring is the library, or the part of a library, that it comes from. An encoder represents a text
+#   by the mean of its words' vectors; some encoders have further layers. All were pre-trained to tell the parts of another
+#   library apart. Quality is accuracy after fine-tuning on twenty docstrings of each class. At lab the texts are news and
+#   questions, and there is one sentence encoder from the Hugging Face hub, cut at seven depths and kept frozen.
 
 # %% tags=["parameters"]
 scale: str = "demo"  # demo: data that needs no download; lab, paper: models and data of a data root
@@ -72,14 +72,14 @@ run = nclib.start(
 # %% [markdown]
 # ## From a scene to samples
 #
-# {numref}`fig-scheme-pixels` shows how pixels become samples, and {numref}`fig-scenes` some of our scenes. Once every drawn
-# pixel has features and a label, scores are computed as for images.
+# {numref}`fig-scheme-pixels` shows how pixels become samples, and {numref}`fig-scenes` shows some of our scenes. Once every
+# drawn pixel has features and a label, scores are computed as for images.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Drawn pixels are samples like images: each has a label, and the features of its place in the map. From left to right: a scene, a feature map of it, equally many pixels of each class, and their features with class means.", "name": "fig-scheme-pixels"}, "image": {"alt": "Each drawn pixel is a point among the features, near the mean of its class. A scene with two discs, a stack of three coarse maps, the scene again with six markers on each disc and on the ground, and three small clouds."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Drawn pixels are samples like images: each has a label, and the features at its place in the map. From left to right: a scene, its feature map, equally many pixels of each class, and the features of these pixels with class means.", "name": "fig-scheme-pixels"}, "image": {"alt": "Each drawn pixel is a point among the features, near the mean of its class. A scene with two discs, a stack of three coarse maps, the scene again with six markers on each disc and on the ground, and three small clouds."}}
 schematics.pixels_as_samples()
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "In a scene every pixel has a class: that of its digit or letter, or ground. Scenes of digits (top) and of Greek letters (bottom), each beside the classes of its pixels, one shade for each class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Each scene is a black ground with four discs that show a digit or letter, and the map beside it gives the pixels of each disc one shade. There are two rows of pictures."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "In a scene every pixel has a class: the digit or letter of its disc, or ground. Scenes of digits (top) and of Greek letters (bottom), each beside the classes of its pixels, one shade for each class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Each scene is a black ground with four discs that show a digit or letter, and the map beside it gives the pixels of each disc one shade. There are two rows of pictures."}}
 fig, axes = plt.subplots(2, 6, figsize=(9, 3.2))
 for row, name in zip(axes, ("digits[0:6]", "glyphs/greek[0:6]"), strict=True):
     shown = nclib.scenes(name, number=3)
@@ -94,8 +94,8 @@ plt.show()
 # %% [markdown]
 # ## Measure pixels
 #
-# The classifier of a segmentation network begins as a linear probe of the drawn pixels. Where there are several learning rates
-# (not at demo scale), a fifth of the scenes is held out to choose one.
+# The classifier of a segmentation network starts from a linear probe trained on the drawn pixels. Where there are several
+# learning rates (not at demo scale), a fifth of the scenes is held out to choose one.
 
 
 # %% tags=["hide-input"]
@@ -299,16 +299,16 @@ zoos.assign(**{"agreement of seeds": pd.Series(repeats)}).rename_axis(
 )
 
 # %% [markdown]
-# *Agreement of seeds* is the rank correlation of the models' qualities between seeds, the mean over tasks. A score cannot
-# predict an order of models that changes from seed to seed.
+# *Agreement of seeds* is the rank correlation of the models' quality between seeds, the mean over tasks. A score cannot predict
+# an order of models that changes from seed to seed.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Models that collapse a task more before fine-tuning are better after it, on pixels and on words; the depths of a sentence encoder do so on one task of three. Quality of the fine-tuned model (mean intersection over union of pixels, accuracy of texts) against NC1 of the task's classes before fine-tuning; left is more collapsed. Each point is a model and seed, each panel a task, each colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "Quality falls as NC1 grows, on both kinds of scenes and on all three tasks of docstrings; a few networks with low NC1 are poor on scenes. On news and sentiment the depths of a sentence encoder show no such trend. Each panel is a task, each colour a zoo."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Models that collapse a task more before fine-tuning are better after it, on pixels and on words; for the depths of a sentence encoder this is so on one task of three. Quality of the fine-tuned model (mean intersection over union of pixels, accuracy of texts; the sentence encoder is frozen) against NC1 of the task's classes before fine-tuning; left is more collapsed. Each point is a model and seed, each panel a task, each colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "Quality falls as NC1 grows, on both kinds of scenes and on all three tasks of docstrings; a few networks with low NC1 are poor on scenes. For the depths of a sentence encoder, quality rises with NC1 on news and shows no trend on sentiment. Each panel is a task, each colour a zoo."}}
 measures = {"pixels": "IoU", "words": "accuracy", "encoder": "accuracy"}
 figures.quality_against_collapse(tables, measures)
 plt.show()
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe carries over to pixels and words, and so do most scores of class statistics; NC1 alone does better on both, and on each it is the best or nearly so. Weighted Kendall tau of each score with the quality of the fine-tuned model, the mean over tasks and zoos. Intervals are 95%, over seeds (where there is one seed, over pairs of a zoo and a task). Each panel is a kind of task (encoder: one sentence encoder, cut at seven depths), each colour a scale. Right is better.", "name": "fig-kinds"}, "image": {"alt": "On pixels most scores have a tau of about 0.5, and class fairness and LiDAR about 0.1. On words most have about 0.7, LEEP, NCE, N-LEEP and CDNV less than 0.2, and TMI less than 0. Intervals over the depths of an encoder reach from -1 to 1. Each row is a score."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe carries over to pixels and words, and so do most other scores; NC1 alone does better on both, and on each it is the best or nearly so. Weighted Kendall tau of each score with the quality of the fine-tuned model, the mean over tasks and zoos. Intervals are 95%, over seeds (where there is one seed, over pairs of a zoo and a task). Each panel is a kind of task (encoder: one sentence encoder, cut at seven depths), each colour a scale. Right is better.", "name": "fig-kinds"}, "image": {"alt": "On pixels most scores have a tau of about 0.5, and class fairness and LiDAR about 0.1. On words most have about 0.7, LEEP, NCE, N-LEEP and CDNV less than 0.2, and TMI less than 0. Most intervals over the depths of an encoder are wide; some reach nearly from -1 to 1. Each row is a score."}}
 panels = {}
 for (kind, name), rows in tables.items():
     panels.setdefault(kind, {})[name] = selection.all_ranks(rows)
@@ -334,19 +334,19 @@ pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"]
 # **What we see** ({numref}`fig-quality`, {numref}`fig-kinds`).
 #
 # - *Pixels.* FaCe ranks architectures about as well ({glue:text}`pixels demo architectures face:.2f`) as sources
-#   ({glue:text}`pixels demo source data sets face:.2f`). Among architectures most scores do far better, as NC1 does
+#   ({glue:text}`pixels demo source data sets face:.2f`). Among architectures most scores do far better, among them NC1
 #   ({glue:text}`pixels demo architectures variance_collapse:.2f`). There class fairness points the wrong way
-#   ({glue:text}`pixels demo architectures class_fairness:.2f`): networks that learned next to nothing have features that
-#   overlap evenly. Among sources most scores fail, and NC1 and RankMe do best. A few networks collapse the scenes far and are
-#   poor on them all the same. The model that FaCe puts first is {glue:text}`pixels demo lost face:.1f` points of mean IoU
+#   ({glue:text}`pixels demo architectures class_fairness:.2f`): in networks that learned next to nothing, classes overlap
+#   evenly. Among sources most scores fail, and NC1 and RankMe do best. A few networks have a low NC1 on the scenes and are
+#   nevertheless poor on them. The model that FaCe puts first is {glue:text}`pixels demo lost face:.1f` points of mean IoU
 #   behind the best.
 #
-# - *Words.* FaCe ranks encoders as well as LogME and TransRate do. NC1 and PACTran rank them better, and so does an
-#   encoder's accuracy on its source, which looks at no text of the task. The model that FaCe puts first is
-#   {glue:text}`words demo lost face:.1f` points behind the best.
+# - *Words.* FaCe ranks encoders as well as LogME and TransRate do. NC1 and PACTran have a higher tau. So has an encoder's
+#   accuracy on its source, which looks at no text of the task. We did not ask beforehand whether these are better. The model
+#   that FaCe puts first is {glue:text}`words demo lost face:.1f` points behind the best.
 #
-# - *Depths of an encoder.* We scored one sentence encoder cut at seven depths, with one seed, in exploration only. The
-#   intervals are so wide that we cannot say which score is better.
+# - *Depths of an encoder.* We scored one sentence encoder, cut at seven depths, on news, customers' questions and film reviews,
+#   with one seed and in exploration only. The intervals are so wide that we cannot say which score is better.
 #
 # ## Verdict
 
@@ -354,8 +354,8 @@ pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"]
 score_card(run.records, study=("scene_selection", "text_selection"))
 
 # %% [markdown]
-# As in {ref}`selection`, {term}`replicates <replicate>` are seeds, and intervals are Student's, by Fisher's z. Models that are
-# left as they are, such as those of the street scenes, have no part in the verdict, since the claim is about fine-tuning.
+# As in {ref}`selection`, {term}`replicates <replicate>` are seeds, and intervals are Student's, by Fisher's z. Models that
+# stay frozen, such as those for the street scenes, have no part in the verdict, since the claim is about fine-tuning.
 # (*Lost* says by how much the quality of the model with the best score falls short of the best model's.)
 #
 # ## Is it the same on your machine?
@@ -370,23 +370,23 @@ run.live({"scene_selection": measure_scenes, "text_selection": measure_texts})
 # %% [markdown]
 # ## What differs from the paper
 #
-# We do not know which segmentation and text data sets and models the paper took. Ours are small: networks of letters on
-# composed scenes, and encoders that ignore word order. Segmentation networks have no decoder, but a linear classifier at each
-# place of one map. The probe's accuracy is too optimistic here: pixels of one scene are not independent, so a held-out pixel is
-# not like one of a new scene.
+# We do not know which data sets and models the paper used for segmentation and for text. Ours are small: networks pre-trained
+# on small images and tuned on composed scenes, and encoders that ignore word order. Segmentation networks have no decoder, but
+# a linear classifier at each place of one map. The accuracy of the held-out linear probe is too optimistic here: pixels of one
+# scene are not independent, so a held-out pixel is easier than a pixel of a new scene.
 #
 # What was changed, and why:
 #
-# - *Scenes*: there are two hundred to test on, and eight seeds at demo. Before, there were forty scenes and one seed.
+# - *Scenes*: we test on two hundred, with eight seeds at demo. Before, we had forty scenes and one seed.
 # - *Texts* are all that a set has, and zoos have 8 to 12 encoders. With four to six, seeds did not agree on their order.
-# - *Lab* has networks that are fine-tuned on scenes. Before, it had street scenes alone, on which networks are left as they
-#   are; these could not test a claim about fine-tuning. Film reviews, on which encoders were hardly better than chance, are
-#   replaced by questions of six kinds.
-# - *The sentence encoder* has no part in the verdict: we had seen its scores when we decided to leave it as it is.
+# - *Lab* has networks that are fine-tuned on scenes. Before, it had street scenes alone, for which networks stay frozen; these
+#   could not test a claim about fine-tuning. For the encoders that we train, questions of six kinds replace film reviews, on
+#   which they were hardly better than chance.
+# - *The sentence encoder* has no part in the verdict: we had seen its scores when we decided to keep it frozen.
 #
 # ## On your own
 #
-# 1. How many pixels of a class does a score need? Score a network with random weights on more and more of them.
+# 1. How many pixels of a class does a score need? Score a network with random weights on more and more pixels per class.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 from nclib.devices import double_precision
