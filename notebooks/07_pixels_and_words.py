@@ -378,7 +378,7 @@ run.live({"scene_selection": measure_scenes, "text_selection": measure_texts})
 # What was changed, and why:
 #
 # - *Scenes*: we test on two hundred, with eight seeds at demo. Before, we had forty scenes and one seed.
-# - *Texts* are all that a set has, and zoos have 8 to 12 encoders. With four to six, seeds did not agree on their order.
+# - *Texts*: zoos have 8 to 12 encoders. With four to six, seeds did not agree on their order.
 # - *Lab* has networks that are fine-tuned on scenes. Before, it had street scenes alone, for which networks stay frozen; these
 #   could not test a claim about fine-tuning. For the encoders that we train, questions of six kinds replace film reviews, on
 #   which they were hardly better than chance.
