@@ -4,9 +4,9 @@
 #
 # **The claims.** It is expensive to fine-tune every pre-trained model and keep the best. It is cheap to score each from its
 # features on the target's training images. Ding et al. observe that collapse on the target data before fine-tuning correlates
-# strongly with collapse after it (C1). On that they build a {term}`transferability score`, {term}`FaCe`, and report that it
-# ranks pre-trained models better than earlier estimators do, over architectures, source data sets and training losses (C2)
-# {cite}`ding2023`.
+# strongly with collapse after it (C1). On this observation they build a {term}`transferability score`, {term}`FaCe`, and
+# report that it ranks pre-trained models better than earlier scores (*estimators*) do, whether the models differ in
+# architecture, source data set or training loss (C2) {cite}`ding2023`.
 #
 # **What we find.** At demo all of this holds. Models that collapse a task more before fine-tuning also do so after it. In each
 # of our three sets of models ({term}`zoos <zoo>`) FaCe ranks better than nine earlier estimators do on average, though only
@@ -83,7 +83,7 @@ PUBLISHED = book_root() / "book" / "published"
 # overlap almost only with each other, so images of the one are mistaken for the other and rarely for the third class: the
 # features do not treat all pairs of classes alike.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe prefers model C, which is the best at neither part, but good at both. Features of three classes in three models; the radius of each circle is two standard deviations. Each bar says how a class shares its overlap between the other two; the dotted line is an even share. Arrows: the parts are brought to [0, 1] over the three models, so that the worst has 0 and the best 1.", "name": "fig-scheme-face"}, "image": {"alt": "Model A is the most collapsed, but two of its classes lie close together; model B is the most even, but its classes are wide; model C is nearly even and nearly as collapsed as A, and its FaCe is the highest. Each model is a column of clouds, bars and numbers."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe prefers model C, which is the best at neither part, but good at both. Features of three classes in three models; the radius of each circle is two standard deviations. Each bar shows how the overlap of a class is divided between the other two; the dotted line marks equal shares. Arrows: the parts are brought to [0, 1] over the three models, so that the worst has 0 and the best 1.", "name": "fig-scheme-face"}, "image": {"alt": "Model A is the most collapsed, but two of its classes lie close together; model B is the most even, but its classes are wide; model C is nearly even and nearly as collapsed as A, and its FaCe is the highest. Each model has a column with clouds, bars and numbers."}}
 schematics.face_by_steps()
 plt.show()
 
@@ -100,9 +100,9 @@ plt.show()
 # ## Measure
 #
 # A {term}`cell` of the study is one model on one task with one seed. We compute all scores of `nclib.SCORES`. LEEP and NCE also
-# need what the source classifier predicts for the images. (For a network pre-trained with a contrastive loss, we train a
-# classifier beside it.) Two scores look at no target image: accuracy on the source, which is known for the networks trained
-# here, and the number of parameters.
+# need the probabilities that the source classifier gives for the images. (For a network pre-trained with a contrastive loss, we
+# train a classifier beside it.) Two scores look at no target image: accuracy on the source, which is known for the networks
+# trained here, and the number of parameters.
 
 
 # %% tags=["hide-input"]
@@ -221,7 +221,7 @@ def measure(cell, cache):
 
 
 # %% [markdown]
-# The cost of the scores is measured on random features, each score by itself.
+# We measure how long each score takes, by itself, on random features.
 
 
 # %%
@@ -275,7 +275,7 @@ pd.Series(repeats, name="agreement of seeds").to_frame()
 # %% [markdown]
 # ## Collapse before and after
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fine-tuning lowers NC1 but keeps much of the order of the models. NC1 of a task's classes on its training images before fine-tuning (horizontal) and after it (vertical); on the line the two are equal. Each point is a model and seed, each colour a task, each panel a zoo; the rows are the scales.", "name": "fig-before-after"}, "image": {"alt": "Points lie below the diagonal, since fine-tuning lowers NC1, and mostly rise from left to right within a colour, since the models keep much of their order. Each panel is a zoo."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fine-tuning lowers NC1 but keeps much of the order of the models. NC1 of a task's classes on its training images before fine-tuning (horizontal) and after it (vertical); on the line NC1 is the same before and after. Each point is a model and seed, each colour a task, each panel a zoo; the rows are the scales.", "name": "fig-before-after"}, "image": {"alt": "Nearly all points lie below the diagonal, since fine-tuning lowers NC1, and they mostly rise from left to right within a colour, since the models keep much of their order. Among architectures a few points, on Cyrillic and Georgian letters, lie far above the others. Each panel is a zoo."}}
 figures.collapse_before_and_after(tables)
 plt.show()
 
@@ -294,8 +294,8 @@ pd.Series(before_after, name="rank correlation").to_frame()
 # %% [markdown]
 # **What we see** ({numref}`fig-before-after`). Fine-tuning lowers the NC1 of nearly every model, and keeps much of the order.
 # The rank correlation of collapse before and after is lowest over losses, {glue:text}`after demo training losses`, where the
-# models begin alike. It is highest over sources, {glue:text}`after demo source data sets`, where some models learned
-# nothing that the tasks need. So C1 holds.
+# models differ little in NC1 before fine-tuning. It is highest over sources, {glue:text}`after demo source data sets`,
+# where some models learned nothing that the tasks need. So C1 holds.
 #
 # ## Which score finds the best model?
 
@@ -315,7 +315,7 @@ for name, every in tables.items():
 figures.score_panels(panels, selection.LABELS)
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe ranks better than seven of nine earlier estimators, but four of these leads are below the smallest effect; its differences from N-LEEP and the shrunk H-score are within chance. On average it is far ahead of source accuracy, but only because of the zoo of source data sets. FaCe's tau minus the tau of each rival: nine earlier estimators, and two scores that look at no image. Means over zoos and tasks, with 95% intervals over seeds. Filled marks are beyond chance after {term}`Holm`'s adjustment for the number of rivals. Differences in the grey band are below the smallest effect.", "name": "fig-ahead"}, "image": {"alt": "FaCe is ahead of seven of the nine earlier estimators beyond chance, by 0.05 to 0.2, and of accuracy on the source and the number of parameters by 0.3 or more. Its small lead over N-LEEP and its gap to the shrunk H-score are not beyond chance after Holm's adjustment. Each row is a rival."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe ranks better than seven of nine earlier estimators, but four of these leads are below the smallest effect; its differences from N-LEEP and the shrunk H-score are within chance. On average it is far ahead of source accuracy, but only because of the zoo of source data sets. FaCe's tau minus the tau of each rival: nine earlier estimators, and two scores that look at no image. Means over zoos and tasks, with 95% intervals over seeds (the number of parameters differs among architectures only). Filled marks are beyond chance after {term}`Holm`'s adjustment for the number of rivals. Differences in the grey band are below the smallest effect.", "name": "fig-ahead"}, "image": {"alt": "FaCe is ahead of seven of the nine earlier estimators beyond chance, by 0.05 to 0.2, and of accuracy on the source and the number of parameters by 0.3 or more. Its small lead over N-LEEP and its gap to the shrunk H-score are not beyond chance after Holm's adjustment. Each row is a rival."}}
 RIVALS = (*selection.DISTINCT, "source_accuracy", "parameters")
 ahead = {name: selection.ahead(every, RIVALS) for name, every in tables.items()}
 figures.ahead_of_rivals(ahead, selection.LABELS)
@@ -363,12 +363,12 @@ pd.DataFrame(compared).T.rename_axis(["scale", "score"])
 #   {glue:text}`demo architectures ahead` over architectures, {glue:text}`demo source data sets ahead` over sources and
 #   {glue:text}`demo training losses ahead` over losses.
 #
-# - *It is not alone.* NC1 has a tau of {glue:text}`demo mean variance_collapse`, NCTI of {glue:text}`demo mean ncti` and PARC
-#   of {glue:text}`demo mean parc`. We did not ask beforehand whether these are better.
+# - *It is not alone.* NC1 has a tau of {glue:text}`demo mean variance_collapse`, NCTI of {glue:text}`demo mean ncti` and
+#   PARC of {glue:text}`demo mean parc`. We did not ask beforehand whether these are better than FaCe.
 #
 # - *Scores that ignore the images are unreliable.* Accuracy on the source ranks architectures better than any other score, and
 #   losses as well as FaCe. But it ranks sources worse than chance, since it says how easy a source is, not how useful. Hence
-#   C2-static is mixed. The number of parameters says little about architectures.
+#   C2-static, our comparison of FaCe with source accuracy, is mixed. The number of parameters ranks architectures poorly.
 #
 # - *Losses are the hardest.* Models trained with different losses are nearly equally good, so two seeds often disagree on their
 #   order. The rank correlation between seeds is only {glue:text}`agreement demo training losses:.2f`, below the
@@ -390,7 +390,7 @@ pd.DataFrame(compared).T.rename_axis(["scale", "score"])
 # where $m$ is the number of models drawn. For each zoo we fit $a$ and $b$ by maximum likelihood to the best models of all
 # *other* zoos, so the probabilities of a zoo use none of its own accuracies.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe's probabilities are about right up to sixty per cent, and much too high above. In a choice among many models of different losses, they are worse than equal chances. Left: how often models were the best after fine-tuning, against the probability that FaCe gave them, with 95% intervals over seeds; on the line probabilities are right. Right: how much better these probabilities are than equal chances (by the Brier score, the mean squared error of probabilities), against the number of models. Each line is a zoo.", "name": "fig-calibration"}, "image": {"alt": "Points on the left lie near the diagonal up to a probability of 0.6; of models that are said to be the best with 0.8, half are. On the right the lines of architectures and sources stay above zero; that of losses falls below it from eight models on."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Over all zoos together, FaCe's probabilities are about right up to sixty per cent, and much too high above that. In a choice among many models of different losses, they are worse than equal chances. Left: how often models were the best after fine-tuning, against the probability that FaCe gave them, with 95% intervals over seeds; on the line probabilities are right. Right: how much better these probabilities are than equal chances (by the Brier score, the mean squared error of probabilities), against the number of models. Each line is a zoo.", "name": "fig-calibration"}, "image": {"alt": "Points on the left lie near the diagonal up to a probability of 0.6; of the models with a probability of about 0.8, half are the best. On the right the lines of architectures and sources stay above zero; that of losses falls below it from eight models on."}}
 zoos = [rows.assign(zoo=f"{name}: " + rows["zoo"]) for name, rows in tables.items()]
 chosen = selection.choices(pd.concat(zoos))
 judged = selection.with_likely_best(chosen)
@@ -415,9 +415,9 @@ for size, part in judged.groupby("size"):
 # {glue:text}`first of 3 said:.0%` and is the best in {glue:text}`first of 3 right:.0%` of cases. Among eight it has
 # {glue:text}`first of 8 said:.0%`, and is the best in {glue:text}`first of 8 right:.0%`. So on average over zoos the
 # first model is the best more often than its probability says. Nevertheless the largest probabilities are too high
-# ({numref}`fig-calibration`). So are the probabilities over losses: there the models are nearly equally good, which FaCe cannot
-# see. `nclib rank` gives these probabilities as `p_best`, fitted on all zoos. Trust them less where your models share one
-# source and one architecture.
+# ({numref}`fig-calibration`). Over losses the models are nearly equally good, which FaCe cannot see; in a choice among many of
+# them its probabilities are worse than equal chances. `nclib rank` gives these probabilities as `p_best`, fitted on all zoos.
+# Trust them less where your models share one source and one architecture.
 #
 # ## FaCe taken apart
 
@@ -448,12 +448,12 @@ pd.DataFrame(ablation).T.rename_axis(["scale", "FaCe of"])
 # %% [markdown]
 # **What we see.** In every zoo class fairness alone ranks worse than variance collapse alone, and the two together rank no
 # better than variance collapse alone. This stays so with other temperatures, with diagonal covariances, and with the parts
-# scaled as z-scores. On these features class fairness is often close to one, its maximum: in half of the cells it is within
-# {glue:text}`demo unfairness median:.0e`.
+# scaled as z-scores. On these features class fairness is often close to one, its maximum: in half of the cells the difference
+# is at most about {glue:text}`demo unfairness median:.0e`.
 #
 # ## What it costs
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Scores computed from class statistics take milliseconds; N-LEEP, the slowest, takes up to two seconds. Seconds that a score takes on one thread, the fastest of three runs, against the number of samples, features and classes. Where one of these varies, the others stay at 1,000 samples, 128 features and 10 classes.", "name": "fig-cost"}, "image": {"alt": "Time rises with samples, features and classes for every score; N-LEEP lies far above all others, and scores computed from class statistics far below. There are three panels."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Scores computed from class statistics take milliseconds; N-LEEP, the slowest, takes up to two seconds. Seconds that a score takes on one thread, the fastest of three runs, against the number of samples, features and classes. Where one of these varies, the others stay at 1,000 samples, 128 features and 10 classes.", "name": "fig-cost"}, "image": {"alt": "N-LEEP lies far above all other scores, and its time rises with samples, features and classes. For the others time mostly rises with samples and features, and hardly with classes. There are three panels."}}
 base = costs[["samples", "features", "classes"]].mode().iloc[0]
 by_size = {}
 for size in base.index:
@@ -490,7 +490,8 @@ pd.DataFrame(spent).T.rename_axis(["scale", "seconds (median)"])
 # {glue:text}`cost leep samples 1000:.4f` seconds, variance collapse {glue:text}`cost variance_collapse samples 1000:.4f`,
 # LogME {glue:text}`cost logme samples 1000:.4f`, and N-LEEP, which fits a mixture of Gaussians,
 # {glue:text}`cost nleep samples 1000:.2f`. The time of N-LEEP grows with samples, features and classes. Scores from class
-# statistics need only one pass over the samples. LogME, H-score, VCI, SFDA and NCTI factorise a matrix as wide as the features.
+# statistics need only one pass over the samples. LogME, H-score, VCI, SFDA and NCTI factorise a matrix whose size is the number
+# of features, so their time grows with it.
 #
 # ## Verdict
 
@@ -502,7 +503,7 @@ score_card(run.records, study="model_selection")
 # seeds, each averaged over zoos and tasks. Intervals are Student's. Correlations and taus, but not their differences, are
 # averaged by Fisher's z; so a mean over zoos is not the plain mean of their values. The models, zoos and tasks are fixed: the
 # intervals say nothing about other models. At demo, and for the networks that we train at lab, each seed has other networks and
-# other images; for the fourteen models only the images are other ones.
+# other images; for the fourteen pre-trained models only the images differ.
 #
 # We take "better than earlier estimators" to mean better than their average. From FaCe's tau we subtract the mean tau of LEEP,
 # NCE, N-LEEP, H-score and its shrunk form, LogME, GBC, TransRate and SFDA. C1 leaves out the zoo in which one late block is
@@ -522,16 +523,17 @@ run.live({"model_selection": measure})
 # {ref}`published` compares our numbers with those that others published for full-sized networks.
 #
 # The paper's networks and data sets are full-sized; ours are small. We do not know FaCe's covariances, temperature and
-# normaliser. Fine-tuning has one rate and one length for all models of a zoo, set in exploration; the paper's protocol is not
-# reproduced. At lab scale one late block of the fourteen models is tuned with a skip connection, with batch norms frozen, since
-# full fine-tuning of all of them takes hours. Six of them are also tuned whole.
+# normaliser. All models of a zoo are fine-tuned with one learning rate and for one number of epochs, set in exploration; we do
+# not reproduce the paper's protocol. At lab scale one late block of the fourteen models is tuned with a skip connection, with
+# batch norms frozen, since full fine-tuning of all of them takes hours. Six of them also form a zoo of their own, in which they
+# are tuned whole.
 #
 # What was changed, and why:
 #
-# - *Rates and lengths* are fixed. In earlier versions validation chose them and often kept no epoch, so that seeds did not
-#   agree on the order of the models.
+# - *Learning rates and numbers of epochs* are fixed. In earlier versions validation chose them and often kept no epoch, so that
+#   seeds did not agree on the order of the models.
 # - *Zoos* have 13 to 17 models on five tasks at demo, with eight seeds. Before, they had five to seven models with two seeds,
-#   which could decide nothing.
+#   too few to decide whether FaCe is ahead of its rivals.
 # - *The rival* in C2 is the average of nine estimators. In earlier versions FaCe had to beat the best of ten rivals, chosen
 #   anew in each resample, and later all ten at once. In zoos as small as ours a nearly perfect score would fail both tests.
 # - *Intervals* are over seeds; before, they were over models.

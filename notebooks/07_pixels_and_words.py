@@ -3,8 +3,7 @@
 # # Choose a model for pixels and words
 #
 # **The claim.** FaCe also ranks pre-trained models for semantic segmentation and for text classification (C3) {cite}`ding2023`.
-# Nothing in a score says that a sample is an image: the features of a pixel, or of a text, have class means and variances as
-# well.
+# A score does not need samples to be images: the features of pixels and of texts have class means and variances, too.
 #
 # **What we find.** At demo FaCe ranks models well on words and moderately on pixels. Its {term}`weighted tau` with the models'
 # quality is {glue:text}`pixels demo face` on pixels and {glue:text}`words demo face` on words. But NC1 alone, one of FaCe's
@@ -79,7 +78,7 @@ run = nclib.start(
 schematics.pixels_as_samples()
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "In a scene every pixel has a class: the digit or letter of its disc, or ground. Scenes of digits (top) and of Greek letters (bottom), each beside the classes of its pixels, one shade for each class; black is ground.", "name": "fig-scenes"}, "image": {"alt": "Each scene is a black ground with four discs that show a digit or letter, and the map beside it gives the pixels of each disc one shade. There are two rows of pictures."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "In a scene every pixel has a class: the digit or letter of its disc, or ground. Scenes of digits (top) and of Greek letters (bottom), each beside the classes of its pixels, in a colour for each class, and black for ground.", "name": "fig-scenes"}, "image": {"alt": "Each scene has a grainy grey ground with four dark discs, and on each disc is a digit or letter. The picture beside it is black with four discs, each in the colour of its class. There are two rows of pictures."}}
 fig, axes = plt.subplots(2, 6, figsize=(9, 3.2))
 for row, name in zip(axes, ("digits[0:6]", "glyphs/greek[0:6]"), strict=True):
     shown = nclib.scenes(name, number=3)
@@ -302,13 +301,13 @@ zoos.assign(**{"agreement of seeds": pd.Series(repeats)}).rename_axis(
 # *Agreement of seeds* is the rank correlation of the models' quality between seeds, the mean over tasks. A score cannot predict
 # an order of models that changes from seed to seed.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Models that collapse a task more before fine-tuning are better after it, on pixels and on words; for the depths of a sentence encoder this is so on one task of three. Quality of the fine-tuned model (mean intersection over union of pixels, accuracy of texts; the sentence encoder is frozen) against NC1 of the task's classes before fine-tuning; left is more collapsed. Each point is a model and seed, each panel a task, each colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "Quality falls as NC1 grows, on both kinds of scenes and on all three tasks of docstrings; a few networks with low NC1 are poor on scenes. For the depths of a sentence encoder, quality rises with NC1 on news and shows no trend on sentiment. Each panel is a task, each colour a zoo."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Models that collapse a task more before fine-tuning tend to be better after it, on pixels and on words; for the depths of a sentence encoder this is so on one task of three. Quality of the fine-tuned model (mean intersection over union of pixels, accuracy of texts; the sentence encoder is frozen) against NC1 of the task's classes before fine-tuning; left is more collapsed. Each point is a model and seed, each panel a task, each colour a zoo (a model may be in several).", "name": "fig-quality"}, "image": {"alt": "Quality falls as NC1 grows, on both kinds of scenes and on all three tasks of docstrings; a few networks with low NC1 are poor on scenes. For the depths of a sentence encoder, quality rises with NC1 on news and shows no trend on sentiment. Each panel is a task, each colour a zoo."}}
 measures = {"pixels": "IoU", "words": "accuracy", "encoder": "accuracy"}
 figures.quality_against_collapse(tables, measures)
 plt.show()
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe carries over to pixels and words, and so do most other scores; NC1 alone does better on both, and on each it is the best or nearly so. Weighted Kendall tau of each score with the quality of the fine-tuned model, the mean over tasks and zoos. Intervals are 95%, over seeds (where there is one seed, over pairs of a zoo and a task). Each panel is a kind of task (encoder: one sentence encoder, cut at seven depths), each colour a scale. Right is better.", "name": "fig-kinds"}, "image": {"alt": "On pixels most scores have a tau of about 0.5, and class fairness and LiDAR about 0.1. On words most have about 0.7, LEEP, NCE, N-LEEP and CDNV less than 0.2, and TMI less than 0. Most intervals over the depths of an encoder are wide; some reach nearly from -1 to 1. Each row is a score."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "FaCe carries over to pixels and words, and so do most other scores; NC1 alone has a higher tau on both, and on each it is the best score or nearly so. Weighted Kendall tau of each score with the quality of the fine-tuned model, the mean over tasks and zoos. Intervals are 95%, over seeds (where there is one seed, over pairs of a zoo and a task). Each panel is a kind of task (encoder: one sentence encoder, cut at seven depths), each colour a scale. Right is better.", "name": "fig-kinds"}, "image": {"alt": "On pixels most scores have a tau of about 0.5, and class fairness and LiDAR about 0.1. On words most have about 0.7, LEEP, NCE, N-LEEP and CDNV less than 0.2, and TMI less than 0. Most intervals over the depths of an encoder are wide; some reach nearly from -1 to 1. Each row is a score."}}
 panels = {}
 for (kind, name), rows in tables.items():
     panels.setdefault(kind, {})[name] = selection.all_ranks(rows)
@@ -334,12 +333,13 @@ pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"]
 # **What we see** ({numref}`fig-quality`, {numref}`fig-kinds`).
 #
 # - *Pixels.* FaCe ranks architectures about as well ({glue:text}`pixels demo architectures face:.2f`) as sources
-#   ({glue:text}`pixels demo source data sets face:.2f`). Among architectures most scores do far better, among them NC1
+#   ({glue:text}`pixels demo source data sets face:.2f`). But among architectures most other scores do far better, among
+#   them NC1
 #   ({glue:text}`pixels demo architectures variance_collapse:.2f`). There class fairness points the wrong way
 #   ({glue:text}`pixels demo architectures class_fairness:.2f`): in networks that learned next to nothing, classes overlap
-#   evenly. Among sources most scores fail, and NC1 and RankMe do best. A few networks have a low NC1 on the scenes and are
-#   nevertheless poor on them. The model that FaCe puts first is {glue:text}`pixels demo lost face:.1f` points of mean IoU
-#   behind the best.
+#   evenly. Among sources most scores do poorly; RankMe, NC1 and TransRate do best. A few networks have a low NC1 on the scenes
+#   and are nevertheless poor on them. The model that FaCe puts first is {glue:text}`pixels demo lost face:.1f` points of
+#   mean IoU behind the best.
 #
 # - *Words.* FaCe ranks encoders as well as LogME and TransRate do. NC1 and PACTran have a higher tau. So has an encoder's
 #   accuracy on its source, which looks at no text of the task. We did not ask beforehand whether these are better. The model
@@ -355,8 +355,8 @@ score_card(run.records, study=("scene_selection", "text_selection"))
 
 # %% [markdown]
 # As in {ref}`selection`, {term}`replicates <replicate>` are seeds, and intervals are Student's, by Fisher's z. Models that
-# stay frozen, such as those for the street scenes, have no part in the verdict, since the claim is about fine-tuning.
-# (*Lost* says by how much the quality of the model with the best score falls short of the best model's.)
+# stay frozen, such as those for the street scenes, have no part in the verdict, since the claim is about fine-tuning. (*Lost*,
+# in the table above, is the {term}`regret`: the quality of the best model minus the quality of the model with the best score.)
 #
 # ## Is it the same on your machine?
 #
@@ -417,10 +417,10 @@ alike.drop_duplicates(["model", "seed", "task"]).pivot_table(
 # ## Rerun it at scale
 #
 # CamVid, or any segmentation data, goes into a folder of the data root: `camvid/train/images`, `camvid/train/labels` (images of
-# class indices, with the same file names), the same two folders of `camvid/test`, and the names of the classes in
+# class indices, with the same file names), the same two folders in `camvid/test`, and the names of the classes in
 # `camvid/classes.txt`. Texts are tables with the header `text,label`: `text/clinc150_train.csv` and `text/clinc150_test.csv`,
 # and likewise for `ag_news`, `banking77`, `trec` and `sst1`. The files of `sentence-transformers/all-MiniLM-L6-v2` go into
-# `text_models/all-MiniLM-L6-v2`. To use your own models of pixels, name them in `models`, and the modules that register them
+# `text_models/all-MiniLM-L6-v2`. To rank your own models on pixels, name them in `models`, and the modules that register them
 # with timm in `imports`.
 #
 # ```bash

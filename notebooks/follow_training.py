@@ -93,7 +93,7 @@ for epoch in range(1, 25):
 log = pd.DataFrame(history).T.rename_axis("epoch")
 log[2::3].round(4)
 
-# %% mystnb={"figure": {"caption": "The features are more collapsed at the end than when the training error first reached zero. Left, on a logarithmic axis: loss, NC1 and CDNV. Right: NC2 and NC3. The grey line marks the first epoch without a training error.", "name": "fig-own-history"}, "image": {"alt": "Curves over 24 epochs. NC1 and CDNV fall fast at first, then more slowly. To the right of the grey line, at the first epoch without training errors, the curves rise for a few epochs; then they fall again, to below their values at the line. NC2 and NC3 end at about two fifths."}}
+# %% mystnb={"figure": {"caption": "The features are more collapsed at the end than when the training error first reached zero. Left, on a logarithmic axis: loss, NC1 and CDNV. Right: NC2 and NC3. The grey line marks the first epoch without a training error.", "name": "fig-own-history"}, "image": {"alt": "Curves over 24 epochs. NC1 and CDNV fall fast at first, then more slowly. To the right of the grey line, which marks the first epoch without training errors, the curves rise for a few epochs; then they fall again, to below their values at the line. NC2 and NC3 end at about two fifths."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
 log[["loss", "nc1", "cdnv"]].plot(ax=left, logy=True)
 log[["nc2", "nc3"]].plot(ax=right, ylim=(0, None))
@@ -129,7 +129,7 @@ plt.show()
 # %% [markdown]
 # **What to do with it.** If an early layer is as collapsed as the last one, the layers after it probably add little for these
 # classes. To choose a layer for other data, measure the layers on that data ({ref}`own-measure`): collapse on the training data
-# does not tell you which layer transfers.
+# does not tell you which layer transfers best.
 #
 # ## Next
 #

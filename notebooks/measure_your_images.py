@@ -128,7 +128,7 @@ plt.show()
 table = nclib.layerwise(model, train, test)
 table.round(3)
 
-# %% mystnb={"figure": {"caption": "In this run the last stage has the best features, by a few test images, although the stage before it is more collapsed. Left: collapse along the layers. Right: the test accuracy of a linear probe of each layer.", "name": "fig-own-layers"}, "image": {"alt": "Two curves over the layers of the network. CDNV falls up to the third stage and rises a little at the fourth. The accuracy of a linear probe rises up to the fourth stage. The last layer equals the fourth stage in both."}}
+# %% mystnb={"figure": {"caption": "In this run a linear probe of the last stage is the most accurate, by a few test images, although by CDNV the stage before it is more collapsed. Left: collapse along the layers. Right: the test accuracy of a linear probe of each layer.", "name": "fig-own-layers"}, "image": {"alt": "Two curves over the layers of the network. CDNV falls up to the third stage and rises a little at the fourth. The accuracy of a linear probe rises up to the fourth stage. The last layer equals the fourth stage in both."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.8))
 left.plot(table.index, table["cdnv"], marker="o")
 left.set(title="CDNV (lower is more collapsed)", ylim=(0, None))
@@ -139,8 +139,8 @@ plt.show()
 # %% [markdown]
 # **How to read it.** Here accuracy rises to the end. Where accuracy falls towards the end, the last layers have probably lost
 # what your classes need: take the features of an earlier layer, `nclib.extract_layers(model, images, ["layer3.0"])`, or tune
-# the last layers. Do not pick the layer by its collapse alone: {ref}`downstream` shows that the most collapsed layer is often
-# not the best.
+# the last layers. Do not pick the layer by its collapse alone: metrics may disagree, as `nc1` and `cdnv` do here on the last
+# two stages, and {ref}`downstream` shows that the most collapsed layer is often not the best.
 
 # %% [markdown]
 # ## Next

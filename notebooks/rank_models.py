@@ -3,7 +3,7 @@
 # # Rank models for your images
 #
 # **What you'll do.** Rank pre-trained models by how well they may transfer to your images, without fine-tuning any of them. See
-# how sure the ranking is, and check its first few models with a linear probe.
+# how certain the ranking is, and check its first few models with a linear probe.
 #
 # **What you need.** A folder with a sub-folder of images for each class, and the names of some models.
 #
@@ -170,5 +170,5 @@ over.table.rename(short).round(3)
 # are the same for all models, so the comparison of two models is paired. FaCe and NCTI are sums of parts that are scaled over
 # the models; their `p_shuffled` tests only the first part of the sum. The interval describes other images of the same kind, in
 # the same number. It need not contain the score that many more images would give, because many scores, LogME above all, grow
-# with the number of images. With two or three images of a class it covers the mean score less often than 95% of the time. All
-# this takes little time compared with the forward passes; `--no-sure`, in Python `sure=False`, turns it off.
+# with the number of images. With only two or three images of each class, the interval covers the mean score less often than 95%
+# of the time. Intervals take little time compared with the forward passes; `--no-sure`, in Python `sure=False`, turns it off.
