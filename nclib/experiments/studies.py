@@ -109,6 +109,16 @@ def declared(records: Records, study: str, scale: str, claim: str = "") -> pd.Da
     return _whole(found, cells, failures(records, study, scale, claim))
 
 
+def decided_apart(records: Records, study: str) -> dict[str, dict[str, pd.DataFrame]]:
+    """The tables on which protocols decide single claims of a study: by claim, and then by scale."""
+    found = {}
+    for claim in _claims(study):
+        tables = {scale: declared(records, study, scale, claim.key) for scale in SCALES if _rests_on(claim, scale)[1]}
+        if known := {scale: table for scale, table in tables.items() if table is not None}:
+            found[claim.key] = known
+    return found
+
+
 def failures(records: Records, study: str, scale: str, claim: str = "") -> list[dict]:
     """The failures among a study's `cells_of` a scale, without cells that have a record since."""
     return _in_force(study, scale)(records.failed(study, scale, cells_of(study, scale, claim)))

@@ -148,6 +148,11 @@ def test_contrasts_show_every_claim_and_the_smallest_effect():
     networks, mean, *_ = figure.axes[0].lines
     np.testing.assert_allclose(networks.get_xdata(), [0.2, 0.2])
     np.testing.assert_allclose(mean.get_xdata(), [0.2])
+    of_the_claim = dialled().query("seed > 0")  # the cells of a protocol that decides it alone
+    figure = parts.contrasts(
+        {"demo": judged}, {"source_collapse": {"demo": dialled()}, "A1-force": {"demo": of_the_claim}}
+    )
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), [0.2])
 
 
 # Chapter 3

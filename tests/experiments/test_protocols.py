@@ -181,6 +181,10 @@ def test_a_protocol_may_follow_for_a_single_claim(monkeypatch, tmp_path):
     assert found["A4-skip"].confirmed
     assert found["A4-accuracy"].confirmed
     assert len(studies.declared(records, "fine_tuning", "demo")) == len(whole)
+    tables = studies.decided_apart(records, "fine_tuning")
+    assert {key: {scale: len(each) for scale, each in by_scale.items()} for key, by_scale in tables.items()} == {
+        "A4-skip": {"demo": len(apart)}
+    }
     monkeypatch.setattr(protocols, "PROTOCOLS", (first, later, replace(first, number=3, digest="f" * 16)))
     assert not studies.followed_up("fine_tuning", "demo")  # the third decides all claims
 

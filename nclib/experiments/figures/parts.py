@@ -45,8 +45,8 @@ def means_of(rows: pd.DataFrame, setting: str, x: str, y: str) -> pd.DataFrame:
 def contrasts(judged: Mapping[str, Sequence[Verdict]], studies: Mapping[str, Tables]) -> Figure:
     """The estimates of claims with their intervals, by scale, and their replicates; grey is the smallest effect.
 
-    All claims have one unit, and belong to the `studies`, which are tables by scale. If a claim has several contrasts,
-    the least favourable is shown.
+    All claims have one unit. `studies` are tables by scale, of the claims' studies and, where only some cells decide a
+    claim, of the claim. If a claim has several contrasts, the least favourable is shown.
     """
     claims = [verdict.claim for verdict in next(iter(judged.values()), ())]
     figure, axis = plt.subplots(figsize=(7, 0.6 + 0.5 * len(claims)))
@@ -55,7 +55,7 @@ def contrasts(judged: Mapping[str, Sequence[Verdict]], studies: Mapping[str, Tab
         style = plots.numbered_style(i)
         known = [(y - 0.25 * i, each) for y, each in zip(heights, verdicts, strict=True) if each.estimate]
         for y, verdict in known:
-            table = studies[verdict.claim.study][scale]
+            table = {**studies[verdict.claim.study], **studies.get(verdict.claim.key, {})}[scale]
             values = nine_digits(_least_favourable(verdict.claim, table))
             axis.plot(values, np.full(len(values), y - 0.1), linestyle="", alpha=0.3, markersize=2.5, **style)
         estimates = [each.estimate for _, each in known if each.estimate]
