@@ -638,9 +638,9 @@ score_card(run.records, study=[*STUDIES])
 # correlation for a link, the change over the sweep for a setting (the slope of a straight line through its values), and the
 # difference between the strongest intervention and none for a penalty or force. Estimates are means over seeds and then over
 # panels. Intervals are Student's, from the seeds within each panel; they say nothing about other panels. Correlations are
-# averaged by Fisher's z. Where some panels lie above the threshold and others below it, beyond chance (after {term}`Holm`'s
-# adjustment), the verdict is *mixed*. Interventions are judged at the end of training, since some penalised networks never
-# reach the loss of comparison.
+# averaged by {term}`Fisher's z`. Where some panels lie above the threshold and others below it, beyond chance (after
+# {term}`Holm`'s adjustment), the verdict is *mixed*. Interventions are judged at the end of training, since some penalised
+# networks never reach the loss of comparison.
 #
 # ## Is it the same on your machine?
 #

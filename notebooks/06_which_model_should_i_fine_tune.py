@@ -501,9 +501,9 @@ score_card(run.records, study="model_selection")
 # %% [markdown]
 # A correlation or tau is taken over the models of one zoo, on one task, with one seed. {term}`Replicates <replicate>` are the
 # seeds, each averaged over zoos and tasks. Intervals are Student's. Correlations and taus, but not their differences, are
-# averaged by Fisher's z; so a mean over zoos is not the plain mean of their values. The models, zoos and tasks are fixed: the
-# intervals say nothing about other models. At demo, and for the networks that we train at lab, each seed has other networks and
-# other images; for the fourteen pre-trained models only the images differ.
+# averaged by {term}`Fisher's z`; so a mean over zoos is not the plain mean of their values. The models, zoos and tasks are
+# fixed: the intervals say nothing about other models. At demo, and for the networks that we train at lab, each seed has other
+# networks and other images; for the fourteen pre-trained models only the images differ.
 #
 # We take "better than earlier estimators" to mean better than their average. From FaCe's tau we subtract the mean tau of LEEP,
 # NCE, N-LEEP, H-score and its shrunk form, LogME, GBC, TransRate and SFDA. C1 leaves out the zoo in which one late block is

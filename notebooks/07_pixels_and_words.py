@@ -354,9 +354,10 @@ pd.DataFrame(by_zoo).T.fillna("").rename_axis(["", "scale", "weighted tau over"]
 score_card(run.records, study=("scene_selection", "text_selection"))
 
 # %% [markdown]
-# As in {ref}`selection`, {term}`replicates <replicate>` are seeds, and intervals are Student's, by Fisher's z. Models that
-# stay frozen, such as those for the street scenes, have no part in the verdict, since the claim is about fine-tuning. (*Lost*,
-# in the table above, is the {term}`regret`: the quality of the best model minus the quality of the model with the best score.)
+# As in {ref}`selection`, {term}`replicates <replicate>` are seeds, and intervals are Student's, by {term}`Fisher's z`. Models
+# that stay frozen, such as those for the street scenes, have no part in the verdict, since the claim is about fine-tuning.
+# (*Lost*, in the table above, is the {term}`regret`: the quality of the best model minus the quality of the model with the best
+# score.)
 #
 # ## Is it the same on your machine?
 #
