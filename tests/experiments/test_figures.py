@@ -557,6 +557,14 @@ def test_quality_has_a_panel_for_each_task_and_the_measure_of_its_kind():
     assert [axis.get_ylabel() for axis in figure.axes[::2]] == ["demo: IoU", "demo: accuracy", "lab: accuracy"]
 
 
+def test_a_zoo_has_one_style_on_all_tasks():
+    rows = [("Greek", "losses"), ("digits", "sources")]
+    table = pd.DataFrame({"task": task, "zoo": zoo, "variance_collapse": -2.0, "accuracy": 0.5} for task, zoo in rows)
+    figure = chapter_6.quality_against_collapse({("pixels", "lab"): table}, {"pixels": "IoU"})
+    first, second = (axis.collections[0] for axis in figure.axes[:2])
+    assert not np.array_equal(first.get_facecolor(), second.get_facecolor())
+
+
 def test_scores_that_no_scale_has_get_no_row():
     panels = {"losses": {"demo": {"b": Estimate(0.5, 0.0, 1.0)}}, "sources": {"lab": {"c": Estimate(0.1)}}}
     figure = chapter_6.score_panels(panels, {"a": "A", "b": "B", "c": "C"})

@@ -148,10 +148,11 @@ def quality_against_collapse(tables: Mapping[tuple[str, str], pd.DataFrame], mea
     figure, parts = parts_of(tables, [2.9] * len(tables))
     for part, (kind, scale), table in parts:
         axes = part.subplots(1, table["task"].nunique(), squeeze=False)[0]
+        styles = {zoo: plots.numbered_style(i) for i, zoo in enumerate(table["zoo"].unique())}
         for axis, (task, rows) in zip(axes, table.groupby("task", sort=False), strict=True):
             rows = rows.assign(nc1=-rows["variance_collapse"])
-            for i, (zoo, points) in enumerate(rows.groupby("zoo", sort=False)):
-                style = {"s": 14, "alpha": 0.7, "label": zoo} | plots.numbered_style(i)
+            for zoo, points in rows.groupby("zoo", sort=False):
+                style = {"s": 14, "alpha": 0.7, "label": zoo} | styles[zoo]
                 plots.points(axis, points, "nc1", "accuracy", **style)
             axis.set(title=plots.short(task), xlabel="NC1 before (lower: more collapsed)")
             plots.log_scale(axis, "x")
