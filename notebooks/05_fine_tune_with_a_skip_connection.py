@@ -11,15 +11,15 @@
 # **What we find.** At demo a block tuned with a skip connection trains {glue:text}`demo skip share:.0%` of the backbone and
 # comes within {glue:text}`demo A4-accuracy points:.1f` points of full fine-tuning; at lab it trains
 # {glue:text}`lab skip share:.0%` at most and is {glue:text}`lab A4-accuracy points:.1f` points behind; whether that is more
-# than the two points that we allow stays undecided. The skip connection itself adds a quarter of a point, except on digits with
-# a single image, where it adds more: the same block tuned without it is about as accurate and as collapsed. With a single image
-# of a class the block is ahead of full fine-tuning at demo on digits and Georgian, behind it on Greek, and level with it at
-# lab. With more images full fine-tuning gains on the block at both scales, except on Greek. With a single image the block
-# overfits less at lab, but not at demo. Methods that collapse the training images further are more accurate on average, though
-# not on textures; forcing collapse gains {glue:text}`demo A6-force points:.1f` points at demo, and at lab our penalty hardly
-# forces it. In practice, with a handful of images of a class keep the linear probe (on digits tuning was better even then).
-# With twenty or more, tune everything, or one block at a cost of about three points at most, unless a linear probe is already
-# as good (as on textures).
+# than the two points that we allow stays undecided. The skip connection itself adds {glue:text}`demo A4-skip signed:.1f`
+# points at demo and nothing that counts at lab, except on digits with a single image, where it adds more: the same block tuned
+# without it is about as accurate and as collapsed. With a single image of a class the block is ahead of full fine-tuning at
+# demo on digits and Georgian, behind it on Greek, and level with it at lab. With more images full fine-tuning gains on the
+# block at both scales, except on Greek. With a single image the block overfits less at lab, but not at demo. Methods that
+# collapse the training images further are more accurate on average, though not on textures; forcing collapse gains
+# {glue:text}`demo A6-force points:.1f` points at demo, and at lab our penalty hardly forces it. In practice, with a handful
+# of images of a class keep the linear probe (on digits tuning was better even then). With twenty or more, tune everything, or
+# one block at a cost of about three points at most, unless a linear probe is already as good (as on textures).
 #
 # **How we test it.** Ten methods of fine-tuning start from the same network. All train a new classifier, which begins as a
 # linear probe of the features {cite}`kumar2022`; they differ in what else they train:

@@ -101,8 +101,7 @@ def judged(
 ) -> Iterator[tuple[Verdict, Verdict]]:
     """The verdicts on the claims of studies from all these cells, then and now."""
     for claim in (claim for claim in CLAIMS if claim.study in studies):
-        asked = cells_of(claim.study, SCALE, claim.key)
-        cells = [cell for cell in studies[claim.study] if cell in asked]
+        cells = cells_of(claim.study, SCALE, claim.key)
         found = [records.select(claim.study, SCALE, cells) for records in (committed, recomputed)]
         old, new = (judge(claim, as_table(each) if each else None) for each in found)
         yield old, new
